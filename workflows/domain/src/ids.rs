@@ -1,0 +1,101 @@
+//! Names of things. An identifier is a type of its own and cannot be built invalid.
+//!
+//! Random ids are not made here: who needs one is handed it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// A text that was expected to be an identifier and is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {what} (expected a UUID such as 6b275a67-0bbb-4f3a-99b9-6600bf711993)")]
+pub struct InvalidId {
+    text: String,
+    what: &'static str,
+}
+
+macro_rules! uuid_ids {
+    ($($(#[$doc:meta])* $name:ident = $what:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Wraps a UUID that is known to name this kind of thing.
+            #[must_use]
+            pub const fn new(id: Uuid) -> Self { Self(id) }
+            /// The bare UUID.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid { self.0 }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { self.0.fmt(f) }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId { text: text.to_owned(), what: $what })
+            }
+        }
+    )*};
+}
+
+uuid_ids! {
+    /// The installation's customer. One per database.
+    OrgId = "org id";
+    /// An app of the org.
+    AppId = "app id";
+    /// An app on one store.
+    PlatformId = "platform id";
+    /// A topic that asked to send to a platform.
+    TopicId = "topic id";
+    /// Whom we tell.
+    DestinationId = "destination id";
+    /// What names one purchase: UUIDv5 of platform and receipt.
+    CollapseKey = "collapse key";
+    /// One fact told to the world, the same to every destination.
+    EventId = "event id";
+    /// One event to one destination.
+    DeliveryId = "delivery id";
+    /// The owner of purchases.
+    UserId = "user id";
+}
+
+impl CollapseKey {
+    /// The purchase that `receipt_id` names on this platform.
+    #[must_use]
+    pub fn of(platform: PlatformId, receipt_id: &str) -> Self {
+        Self(Uuid::new_v5(&platform.uuid(), receipt_id.as_bytes()))
+    }
+}
+
+impl EventId {
+    /// The id of event number `n` of one type in one revision. `epoch` belongs to the database and
+    /// is raised after a restore, so that ids of a lost future are never used again.
+    #[must_use]
+    pub fn of(key: CollapseKey, epoch: i64, revision: i64, event_type: &str, n: u32) -> Self {
+        let name = format!("{epoch}/{revision}/{event_type}/{n}");
+        Self(Uuid::new_v5(&key.uuid(), name.as_bytes()))
+    }
+}
+
+impl DeliveryId {
+    /// The delivery of an event to a destination; `n` grows by one with each asked redelivery.
+    /// It is also the `webhook-id` header, stable over retries.
+    #[must_use]
+    pub fn of(destination: DestinationId, event: EventId, n: u32) -> Self {
+        Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{n}").as_bytes()))
+    }
+}
+
+impl UserId {
+    /// The anonymous user behind a store's own user id.
+    #[must_use]
+    pub fn anonymous(app: AppId, store: &str, app_user_id: &str) -> Self {
+        Self(Uuid::new_v5(&app.uuid(), format!("{store}/{app_user_id}").as_bytes()))
+    }
+}

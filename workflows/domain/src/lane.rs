@@ -1,0 +1,15 @@
+//! What a lane looks like to the workflow: enough to start, wake and show it, and nothing of its bodies.
+
+use crate::ids::DestinationId;
+use serde::{Deserialize, Serialize};
+
+/// The pending deliveries of one purchase to one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Whom we tell.
+    pub destination_id: DestinationId,
+    /// The sequence number of the newest delivery recorded in it.
+    pub last_seq: i64,
+    /// Whether its last attempt failed.
+    pub failing: bool,
+}

@@ -1,0 +1,13 @@
+//! The rules: what a notification says, what a purchase is, what we tell the world.
+//!
+//! Pure: no clock, no randomness, no I/O, no async, no Temporal, no vendor's spelling.
+
+pub mod ids;
+pub mod lane;
+pub mod notification;
+pub mod time;
+
+pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId};
+pub use lane::Lane;
+pub use notification::{Kind, Notification, Outcome};
+pub use time::Timestamp;

@@ -1,0 +1,111 @@
+//! What we are told, in our own words. A store's spelling stays in that store's folder.
+
+use crate::ids::CollapseKey;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One fact about one purchase, told by a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// The id that the store gave to the message; several notifications can come from one message.
+    pub message_id: String,
+    /// Which purchase it is about.
+    pub collapse_key: CollapseKey,
+    /// The store's name of that purchase.
+    pub receipt_id: String,
+    /// What happened, in our words.
+    pub kind: Kind,
+    /// What happened, in the store's own word; for people, and to fold a repeated message.
+    pub said: String,
+    /// When it happened, by the store's clock.
+    pub store_time: Timestamp,
+    /// The store's name of the customer.
+    pub app_user_id: Option<String>,
+    /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
+    pub related_receipt_id: Option<String>,
+    /// A purchase made in the store's live test programme, not for money.
+    pub is_test: bool,
+}
+
+/// What happened. The order of the variants is the order in which equal store times are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A subscription began, paid or in a trial.
+    SubscriptionPurchased,
+    /// A consumable was bought.
+    ConsumablePurchased,
+    /// An entitlement was bought.
+    EntitlementPurchased,
+    /// A trial became a paid subscription.
+    TrialConverted,
+    /// A subscription renewed.
+    Renewed,
+    /// The plan changed at once: this receipt is the new one.
+    PlanChanged,
+    /// The plan will change at the next renewal.
+    PlanChangeScheduled,
+    /// Auto-renewal was switched on.
+    AutoRenewalOn,
+    /// Auto-renewal was switched off.
+    AutoRenewalOff,
+    /// A reminder that the subscription will end, since it does not renew.
+    ScheduledToEnd,
+    /// A payment failed and the store grants grace.
+    GraceBegan,
+    /// The payment was repaired within grace.
+    GraceEnded,
+    /// A subscription was cancelled, voluntarily or not.
+    SubscriptionCancelled,
+    /// A consumable was cancelled.
+    ConsumableCancelled,
+    /// An entitlement was cancelled.
+    EntitlementCancelled,
+    /// The plan changed at once: this receipt is the old one.
+    Replaced,
+    /// A subscription ended.
+    Expired,
+    /// A word that we do not know.
+    Unknown,
+}
+
+/// The one final word on a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was settled in a revision.
+    Settled,
+    /// It was settled and changed nothing that we say.
+    NoChange,
+    /// The store had told it before.
+    Duplicate,
+    /// It will never be used: it is another app's, or its topic was rejected.
+    Refused,
+    /// An admin threw it away.
+    Discarded,
+    /// Its word or its shape is not known to us.
+    Unknown,
+    /// It could not be verified in the time allowed.
+    GivenUp,
+}
+
+macro_rules! outcome_words {
+    ($($variant:ident = $word:literal),*) => {
+        impl Outcome {
+            /// The word used in storage, metrics and the API.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),* } }
+        }
+        impl std::str::FromStr for Outcome {
+            type Err = String;
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word { $($word => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
+            }
+        }
+    };
+}
+
+outcome_words!(
+    Settled = "settled", NoChange = "no_change", Duplicate = "duplicate", Refused = "refused",
+    Discarded = "discarded", Unknown = "unknown", GivenUp = "given_up"
+);

@@ -1,0 +1,4 @@
+//! Deciding: durable, deterministic, no I/O.
+
+pub mod contract;
+pub mod signal;
