@@ -2,12 +2,19 @@
 //!
 //! Pure: no clock, no randomness, no I/O, no async, no Temporal, no vendor's spelling.
 
+pub mod decide;
+pub mod environment;
+pub mod event;
 pub mod ids;
 pub mod lane;
 pub mod notification;
+pub mod purchase;
 pub mod time;
 
+pub use decide::{Decision, decide};
+pub use environment::Environment;
 pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId};
 pub use lane::Lane;
 pub use notification::{Kind, Notification, Outcome};
+pub use purchase::{Purchase, State};
 pub use time::Timestamp;

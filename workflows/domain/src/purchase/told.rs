@@ -1,0 +1,91 @@
+//! What is kept of the words we are told: small values that grow only by joining.
+//!
+//! Joining is commutative, associative and idempotent, which is the whole reason why the order and the
+//! grouping of notifications cannot matter. Nothing here says what a word means for a purchase.
+
+use crate::notification::{Kind, Notification};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How many times of one word are remembered one by one. Older ones are only counted.
+const REMEMBERED: usize = 16;
+
+/// A place on the store's time line. Equal times are ordered by the rank of the word.
+pub type Moment = (Timestamp, Kind);
+
+/// When one word was told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// The earliest time of all.
+    first: Option<Timestamp>,
+    /// The newest times, at most [`REMEMBERED`].
+    newest: BTreeSet<Timestamp>,
+    /// How many times older than those were told.
+    older: u64,
+}
+
+impl Told {
+    /// Takes in one more time; a remembered one changes nothing.
+    ///
+    /// A time older than a full memory is counted as a new one: whether it is a repetition cannot be
+    /// known any more, and the inbox has folded repetitions before.
+    pub fn at(&mut self, time: Timestamp) {
+        self.first = Some(self.first.map_or(time, |first| first.min(time)));
+        if self.newest.insert(time) && self.newest.len() > REMEMBERED {
+            self.newest.pop_first();
+            self.older = self.older.saturating_add(1);
+        }
+    }
+
+    /// The earliest time.
+    pub const fn first(&self) -> Option<Timestamp> {
+        self.first
+    }
+
+    /// The newest time.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.newest.last().copied()
+    }
+
+    /// The remembered times, oldest first.
+    pub fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        self.newest.iter().copied()
+    }
+
+    /// How often it was told.
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.newest.len()).unwrap_or(u64::MAX).saturating_add(self.older)
+    }
+}
+
+/// A text of which the newest word of the store counts. The order of the fields decides what is newest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Register {
+    at: Timestamp,
+    kind: Kind,
+    message_id: String,
+    value: String,
+}
+
+impl Register {
+    /// Joins what a notification says of this text into what is known of it.
+    pub fn join(known: &mut Option<Self>, notification: &Notification, value: Option<&String>) {
+        let Some(value) = value else { return };
+        let told = Self {
+            at: notification.store_time,
+            kind: notification.kind,
+            message_id: notification.message_id.clone(),
+            value: value.clone(),
+        };
+        if known.as_ref().is_none_or(|known| *known < told) {
+            *known = Some(told);
+        }
+    }
+
+    /// The text.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
