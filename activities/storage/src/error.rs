@@ -1,0 +1,56 @@
+//! What can go wrong, as a decision: who must act, and whether trying again can help.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The technical cause behind an [`Error`].
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Why storage did not do what it was asked. Nothing was written, except with
+/// [`Error::Unavailable`], after which it is unknown: every call may be repeated.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached or is overloaded. Try again; nobody else needs to act.
+    #[error("the database is not available at the moment, try again")]
+    Unavailable(#[source] Cause),
+    /// Another process works on this SQLite file. The operator must stop it, or use PostgreSQL.
+    #[error("{0} is in use by another process: stop it, or use PostgreSQL to run more than one")]
+    Locked(PathBuf),
+    /// What was named does not exist. The caller must name something else.
+    #[error("there is no such {what}")]
+    Missing {
+        /// The kind of thing that was looked for.
+        what: &'static str,
+    },
+    /// What exists already stands against it. The caller must ask for something else.
+    #[error("the {what} cannot be stored: {detail}")]
+    Conflict {
+        /// The kind of thing that was to be stored.
+        what: &'static str,
+        /// What stands against it.
+        detail: String,
+    },
+    /// The database or its key is not what we expect. The operator must act; trying again is no use.
+    #[error("the database cannot be used: {what}")]
+    Corrupt {
+        /// What was found, and what was expected.
+        what: String,
+        /// The cause, when there is one beyond `what`.
+        #[source]
+        source: Option<Cause>,
+    },
+}
+
+impl Error {
+    pub(crate) fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Arc::new(cause))
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into(), source: None }
+    }
+
+    pub(crate) fn corrupt_by(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
+    }
+}
