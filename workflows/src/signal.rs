@@ -67,6 +67,8 @@ pub struct Notified {
     pub through: i64,
     /// Milliseconds for which it still has to be quiet, counted from now.
     pub quiet_ms: i64,
+    /// How many rows are new since the last signal; for people.
+    pub count: i64,
     /// Milliseconds until the max-wait cap of the oldest waiting row, when the platform has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap_ms: Option<i64>,

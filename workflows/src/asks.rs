@@ -1,0 +1,201 @@
+//! What a workflow may ask of the outside world. Declared here, done in the package `activities`.
+//!
+//! Nothing that is asked or answered holds a customer identifier or a body: histories are read by many.
+
+use crate::signal::{Admin, Hold};
+use domain::{
+    AppId, CollapseKey, DestinationId, Environment, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use temporalio_common::ActivityError;
+use temporalio_macros::activity_definitions;
+
+/// How many notifications one settling takes.
+pub const SETTLE_AT_MOST: i64 = 500;
+
+/// Ask for the purchase and what waits for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The newest sequence number that has had its window.
+    pub through: i64,
+}
+
+/// The purchase, what waits for it, and all its open lanes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Its app and platform; absent when nothing is known of the purchase.
+    pub app_id: Option<AppId>,
+    /// See `app_id`.
+    pub platform_id: Option<PlatformId>,
+    /// Where its platform sells.
+    pub environment: Environment,
+    /// What we know of it.
+    pub purchase: Purchase,
+    /// Its revision; 0 before the first.
+    pub revision: i64,
+    /// The number of its last settling.
+    pub settling: i64,
+    /// What waits, at most [`SETTLE_AT_MOST`], without customer identifiers.
+    pub notifications: Vec<(i64, Notification)>,
+    /// Whether more waits than was loaded.
+    pub more: bool,
+    /// The newest sequence number that waits, 0 when none does.
+    pub newest_seq: i64,
+    /// For how long rows above `through` must still be quiet; 0 when there are none.
+    pub quiet_ms: i64,
+    /// Until the max-wait cap of the oldest of them.
+    pub cap_ms: Option<i64>,
+    /// For how long the purchase is still held.
+    pub held_ms: Option<i64>,
+    /// Its open lanes.
+    pub lanes: Vec<Lane>,
+    /// The time of the load.
+    pub now: Timestamp,
+}
+
+/// Ask to keep a decision.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The number of this settling.
+    pub settling: i64,
+    /// The revision that `load` saw.
+    pub revision: i64,
+    /// What is known now.
+    pub purchase: Purchase,
+    /// Whether this makes a revision.
+    pub changed: bool,
+    /// The final word on each notification that was loaded.
+    pub outcomes: Vec<(i64, Outcome)>,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// It is kept.
+    Done {
+        /// The revision that the purchase now has.
+        revision: i64,
+        /// Its state.
+        state: State,
+        /// Its open lanes.
+        lanes: Vec<Lane>,
+    },
+    /// The purchase was not as `load` had seen it; nothing was changed.
+    Moved,
+}
+
+/// Ask to carry out one attempt of a lane, and the next ones while they succeed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deliver {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// To whom.
+    pub destination_id: DestinationId,
+}
+
+/// A lane that has nothing pending, or would like a fresh start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delivered {
+    /// The newest delivery that the lane's end has seen.
+    pub last_seq: i64,
+    /// Whether more is pending, so that the lane must be started again.
+    pub more: bool,
+}
+
+/// Ask to keep a hold, or its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeepHold {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// For how long from now; absent ends the hold.
+    pub for_ms: Option<i64>,
+    /// Who asked, and why.
+    pub asked: Admin,
+}
+
+/// Ask to throw away what waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ThrowAway {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The newest sequence number concerned; all when absent.
+    pub through: Option<i64>,
+    /// Who asked, and why.
+    pub asked: Admin,
+}
+
+/// Ask to send the newest state again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SendAgain {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// To whom; to every destination when absent.
+    pub destination_id: Option<DestinationId>,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Swept {
+    /// How many purchases it woke.
+    pub woken: usize,
+    /// Whether more are due.
+    pub more: bool,
+}
+
+impl From<Hold> for Admin {
+    fn from(hold: Hold) -> Self {
+        Self { by: hold.by, reason: hold.reason }
+    }
+}
+
+/// The activities, by name.
+pub struct Asks;
+
+#[activity_definitions]
+impl Asks {
+    /// Read the purchase, what waits for it and its open lanes.
+    #[activity(name = "load")]
+    pub fn load(input: Load) -> Result<Loaded, ActivityError> {
+        unimplemented!()
+    }
+    /// Keep a decision, in one idempotent transaction.
+    #[activity(name = "record")]
+    pub fn record(input: Record) -> Result<Recorded, ActivityError> {
+        unimplemented!()
+    }
+    /// Attempt what a lane owes.
+    #[activity(name = "deliver")]
+    pub fn deliver(input: Deliver) -> Result<Delivered, ActivityError> {
+        unimplemented!()
+    }
+    /// Keep a hold, or its end.
+    #[activity(name = "hold")]
+    pub fn hold(input: KeepHold) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+    /// Throw away what waits.
+    #[activity(name = "discard")]
+    pub fn discard(input: ThrowAway) -> Result<i64, ActivityError> {
+        unimplemented!()
+    }
+    /// Send the newest state again.
+    #[activity(name = "redeliver")]
+    pub fn redeliver(input: SendAgain) -> Result<Vec<Lane>, ActivityError> {
+        unimplemented!()
+    }
+    /// Wake what is overdue.
+    #[activity(name = "sweep")]
+    pub fn sweep(input: u32) -> Result<Swept, ActivityError> {
+        unimplemented!()
+    }
+}
+
+pub use asks::{
+    Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Load as LoadActivity,
+    Record as RecordActivity, Redeliver as RedeliverActivity, Sweep as SweepActivity,
+};

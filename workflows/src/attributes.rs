@@ -1,0 +1,76 @@
+//! Search attributes: what a purchase can be found by in the Temporal UI.
+
+use domain::{AppId, CollapseKey, PlatformId, State};
+use serde::{Deserialize, Serialize};
+use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
+use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributeUpdate};
+
+/// The purchase.
+pub const COLLAPSE_KEY: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleCollapseKey");
+/// The app.
+pub const APP: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleApp");
+/// The platform.
+pub const PLATFORM: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettlePlatform");
+/// The purchase's state.
+pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleState");
+/// The purchase's revision.
+pub const REVISION: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleRevision");
+/// Whether it is held.
+pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld");
+/// How many of its destinations are failing.
+pub const FAILING: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleDestinationsFailing");
+
+/// Name and type of each, for registration.
+#[must_use]
+pub fn all() -> [(&'static str, IndexedValueType); 7] {
+    [
+        (COLLAPSE_KEY.name(), COLLAPSE_KEY.indexed_value_type()),
+        (APP.name(), APP.indexed_value_type()),
+        (PLATFORM.name(), PLATFORM.indexed_value_type()),
+        (STATE.name(), STATE.indexed_value_type()),
+        (REVISION.name(), REVISION.indexed_value_type()),
+        (HELD.name(), HELD.indexed_value_type()),
+        (FAILING.name(), FAILING.indexed_value_type()),
+    ]
+}
+
+/// What was last set, so that an upsert, which costs an event, happens only on a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shown {
+    /// See [`APP`].
+    pub app_id: Option<AppId>,
+    /// See [`PLATFORM`].
+    pub platform_id: Option<PlatformId>,
+    /// See [`STATE`].
+    pub state: Option<State>,
+    /// See [`REVISION`].
+    pub revision: i64,
+    /// See [`HELD`].
+    pub held: bool,
+    /// See [`FAILING`].
+    pub failing: i64,
+}
+
+impl Shown {
+    /// The state's word; `unknown` before anything is known.
+    #[must_use]
+    pub fn state_word(&self) -> &'static str {
+        self.state.unwrap_or(State::Unknown).as_str()
+    }
+
+    /// All attributes as one upsert.
+    #[must_use]
+    pub fn upsert(&self, key: CollapseKey) -> Vec<SearchAttributeUpdate> {
+        let mut all = vec![
+            COLLAPSE_KEY.value_set(key.to_string()),
+            STATE.value_set(self.state_word().to_owned()),
+            REVISION.value_set(self.revision),
+            HELD.value_set(self.held),
+            FAILING.value_set(self.failing),
+        ];
+        all.extend(self.app_id.map(|id| APP.value_set(id.to_string())));
+        all.extend(self.platform_id.map(|id| PLATFORM.value_set(id.to_string())));
+        all
+    }
+}

@@ -1,0 +1,85 @@
+//! The lanes in flight: per destination one `deliver` activity at most.
+
+use super::Purchase;
+use crate::asks::{Asks, Deliver, Delivered};
+use crate::options;
+use domain::{CollapseKey, DestinationId};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use temporalio_common::error::ActivityExecutionError;
+use temporalio_workflow::{WorkflowCancellationToken, WorkflowContext};
+
+type Delivering<'a> = Pin<Box<dyn Future<Output = Result<Delivered, ActivityExecutionError>> + 'a>>;
+
+struct InFlight<'a> {
+    token: WorkflowCancellationToken,
+    delivering: Delivering<'a>,
+    /// The newest delivery that was known when it was started.
+    started_for: i64,
+    /// Whether it was started for a lane known to be failing.
+    retried: bool,
+}
+
+/// The lanes in flight, by destination.
+#[derive(Default)]
+pub struct Lanes<'a>(BTreeMap<DestinationId, InFlight<'a>>);
+
+impl<'a> Lanes<'a> {
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Starts what is owed and not in flight; wakes what is in flight and has news.
+    ///
+    /// Waking cancels the back-off; the lane is started anew when the engine says that it ended, so
+    /// there are never two attempts.
+    pub fn start_and_wake(&mut self, ctx: &'a WorkflowContext<Purchase>, key: CollapseKey) {
+        let owed = ctx.state(|purchase| purchase.state.lanes.clone());
+        for (destination_id, lane) in owed {
+            if let Some(running) = self.0.get(&destination_id) {
+                if lane.wake || lane.last_seq > running.started_for {
+                    running.token.cancel_with_reason("there is news for this lane");
+                }
+                continue;
+            }
+            let token = ctx.cancellation_token().child_token();
+            let options = options::lane(token.clone(), lane.failing, format!("destination {destination_id}"));
+            let deliver = Deliver { collapse_key: key, destination_id };
+            let delivering = Box::pin(ctx.execute_activity(Asks::deliver, deliver, options));
+            let started_for = lane.last_seq;
+            self.0.insert(destination_id, InFlight { token, delivering, started_for, retried: lane.failing });
+            ctx.state_mut(|purchase| {
+                if let Some(lane) = purchase.state.lanes.get_mut(&destination_id) {
+                    lane.wake = false;
+                }
+            });
+        }
+    }
+
+    /// Cancels everything: the run is closing and nothing may be abandoned in flight.
+    pub fn cancel_all(&self) {
+        for running in self.0.values() {
+            running.token.cancel_with_reason("the run is closing");
+        }
+    }
+
+    /// Polls in a fixed order; folds the first end that it finds and says whether there was one.
+    pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
+        let ended = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
+            Poll::Ready(result) => Some((*id, running.retried, result)),
+            Poll::Pending => None,
+        });
+        let Some((destination_id, retried, result)) = ended else { return false };
+        self.0.remove(&destination_id);
+        ctx.state_mut(|purchase| match result {
+            Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
+            Err(ActivityExecutionError::Cancelled(_)) => {}
+            Err(_) if !retried => purchase.state.failed(destination_id),
+            Err(error) => purchase.state.lost(destination_id, error.to_string()),
+        });
+        true
+    }
+}

@@ -1,0 +1,292 @@
+//! The workflow `purchase`: one run lives while something is happening to one purchase.
+//!
+//! Handlers only fold into [`state::State`]; `run` does what the state wants next. There is one
+//! timer and one activity per lane. Nothing here does I/O, reads a clock or draws a random number.
+
+mod lanes;
+mod settling;
+pub mod state;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use crate::asks::{Asks, KeepHold, SendAgain, ThrowAway};
+use crate::contract;
+use crate::signal::{Admin, Discard, Hold, Lenient, Notified, Redeliver};
+use domain::CollapseKey;
+use lanes::Lanes;
+use serde::{Deserialize, Serialize};
+use settling::{ask, settle};
+use state::{AdminAsk, Next, State};
+use status::Status;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    CancellableFuture, ContinueAsNewOptions, SyncWorkflowContext, TimerOptions, TimerResult, WorkflowContext,
+    WorkflowContextView, WorkflowResult, WorkflowTermination,
+};
+
+/// A run longer than this is continued as a new one, should the engine not have suggested it before.
+const LONGEST_HISTORY: u32 = 8_000;
+
+/// The input of a run: nothing is needed, since the workflow id names the purchase.
+/// A continued run is handed what the last one knew.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Start {
+    /// What the last run knew.
+    pub carried: Option<State>,
+}
+
+/// One purchase's run.
+#[workflow]
+pub struct Purchase {
+    key: Option<CollapseKey>,
+    state: State,
+}
+
+type Alarm<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
+
+#[workflow_methods]
+impl Purchase {
+    #[init]
+    fn new(ctx: &WorkflowContextView, start: Lenient<Start>) -> Self {
+        let state = start.0.ok().and_then(|start| start.carried).unwrap_or_default();
+        Self { key: contract::collapse_key(ctx.workflow_id()), state }
+    }
+
+    /// Lives until there is no window, no hold, no ask and no lane.
+    #[run(name = contract::PURCHASE)]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
+        let ctx: &WorkflowContext<Self> = ctx;
+        let Some(key) = ctx.state(|purchase| purchase.key) else {
+            return Ok(ctx.state(Purchase::seen));
+        };
+        ctx.state_mut(|purchase| purchase.begin_run());
+        let mut lanes = Lanes::default();
+        let mut alarm: Option<(i64, Alarm<'_>)> = None;
+        loop {
+            let seen = ctx.state(|purchase| purchase.state.changes);
+            let closing = closing(ctx);
+            let now = now_micros(ctx);
+            let next = if closing { Next::Lanes } else { ctx.state_mut(|purchase| purchase.state.next(now)) };
+            match &next {
+                Next::Admin(asked) => {
+                    carry_out(ctx, key, asked).await;
+                    continue;
+                }
+                Next::Settle { flush } => {
+                    settle(ctx, key, *flush).await;
+                    continue;
+                }
+                Next::Close if lanes.is_empty() => return Ok(ctx.state(Purchase::seen)),
+                Next::Sleep(until) => set_alarm(ctx, &mut alarm, *until, now),
+                Next::Lanes | Next::Close => {}
+            }
+            if closing {
+                if lanes.is_empty() {
+                    end_run(ctx)?;
+                    return Ok(ctx.state(Purchase::seen));
+                }
+                lanes.cancel_all();
+            } else {
+                lanes.start_and_wake(ctx, key);
+            }
+            settling::show(ctx, key);
+            wait(ctx, &mut lanes, &mut alarm, seen).await;
+        }
+    }
+
+    /// There are new rows in the inbox.
+    #[signal(name = contract::NOTIFIED)]
+    pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Notified>) {
+        match told.0 {
+            Ok(told) => self.state.notified(&told, micros(ctx.workflow_time())),
+            Err(why) => {
+                self.state.unreadable(contract::NOTIFIED, &why);
+                self.state.wake();
+            }
+        }
+    }
+
+    /// Look at the purchase now.
+    #[signal(name = contract::WAKE)]
+    pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+        self.state.wake();
+    }
+
+    /// Settle now.
+    #[signal(name = contract::FLUSH)]
+    pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
+        if let Err(why) = asked.0 {
+            self.state.unreadable(contract::FLUSH, &why);
+            return;
+        }
+        self.state.flush();
+    }
+
+    /// Stop settling.
+    #[signal(name = contract::HOLD)]
+    pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Hold>) {
+        match asked.0 {
+            Ok(hold) => self.state.hold(hold, micros(ctx.workflow_time())),
+            Err(why) => self.state.unreadable(contract::HOLD, &why),
+        }
+    }
+
+    /// End a hold.
+    #[signal(name = contract::RELEASE)]
+    pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
+        match asked.0 {
+            Ok(asked) => self.state.ask(AdminAsk::Release(asked)),
+            Err(why) => self.state.unreadable(contract::RELEASE, &why),
+        }
+    }
+
+    /// Throw away what waits.
+    #[signal(name = contract::DISCARD)]
+    pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Discard>) {
+        match asked.0 {
+            Ok(asked) => self.state.ask(AdminAsk::Discard(asked)),
+            Err(why) => self.state.unreadable(contract::DISCARD, &why),
+        }
+    }
+
+    /// Send the newest state again.
+    #[signal(name = contract::REDELIVER)]
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Redeliver>) {
+        match asked.0 {
+            Ok(asked) => self.state.ask(AdminAsk::Redeliver(asked)),
+            Err(why) => self.state.unreadable(contract::REDELIVER, &why),
+        }
+    }
+
+    /// What the purchase is waiting for.
+    #[query(name = contract::STATUS)]
+    pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
+        self.seen()
+    }
+
+    fn seen(&self) -> Status {
+        Status::of(self.key, &self.state)
+    }
+
+    /// A run that was started without a word looks at its purchase.
+    fn begin_run(&mut self) {
+        let told = self.state.changes > 0 || self.state.continued > 0;
+        if !told {
+            self.state.look = true;
+        }
+    }
+}
+
+/// Whether the run must end soon: its history grew long, or somebody cancelled it.
+fn closing(ctx: &WorkflowContext<Purchase>) -> bool {
+    ctx.cancellation_token().is_cancelled()
+        || ctx.continue_as_new_suggested()
+        || ctx.history_length() > LONGEST_HISTORY
+}
+
+/// Hands what is known to the next run. After a cancellation there is none: the sweep starts
+/// another when something is owed.
+fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
+    if ctx.cancellation_token().is_cancelled() {
+        return Ok(());
+    }
+    let mut carried = ctx.state(|purchase| purchase.state.clone());
+    carried.continued = carried.continued.saturating_add(1);
+    let start = Start { carried: Some(carried) };
+    ctx.continue_as_new(start.into(), ContinueAsNewOptions::default())?;
+    Ok(())
+}
+
+async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &AdminAsk) {
+    let failed = match asked.clone() {
+        AdminAsk::Hold { for_ms, asked } => {
+            let hold = KeepHold { collapse_key: key, for_ms: Some(for_ms), asked };
+            ask(ctx, || Asks::hold, hold).await.err()
+        }
+        AdminAsk::Release(asked) => {
+            let release = KeepHold { collapse_key: key, for_ms: None, asked };
+            let answer = ask(ctx, || Asks::hold, release).await;
+            ctx.state_mut(|purchase| {
+                purchase.state.hold = None;
+                purchase.state.look = true;
+            });
+            answer.err()
+        }
+        AdminAsk::Discard(Discard { by, reason, through }) => {
+            let asked = Admin { by, reason };
+            ask(ctx, || Asks::discard, ThrowAway { collapse_key: key, through, asked }).await.err()
+        }
+        AdminAsk::Redeliver(Redeliver { destination_id, .. }) => {
+            match ask(ctx, || Asks::redeliver, SendAgain { collapse_key: key, destination_id }).await {
+                Ok(lanes) => {
+                    ctx.state_mut(|purchase| purchase.state.woken(&lanes));
+                    None
+                }
+                Err(error) => Some(error),
+            }
+        }
+    };
+    ctx.state_mut(|purchase| {
+        purchase.state.admin.pop_front();
+        if let Some(error) = failed {
+            purchase.state.noted = Some(error.to_string());
+        }
+    });
+}
+
+/// One timer. A later wake is slept out when it fires; only an earlier one costs a new timer.
+fn set_alarm<'a>(
+    ctx: &'a WorkflowContext<Purchase>,
+    alarm: &mut Option<(i64, Alarm<'a>)>,
+    until: i64,
+    now: i64,
+) {
+    if alarm.as_ref().is_some_and(|(at, _)| *at <= until) {
+        return;
+    }
+    if let Some((_, old)) = alarm.take() {
+        old.cancel();
+    }
+    let wait = Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
+    let options = TimerOptions::builder(wait).summary("quiet window or hold".to_owned()).build();
+    *alarm = Some((until, Box::pin(ctx.timer(options))));
+}
+
+/// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
+async fn wait<'a>(
+    ctx: &'a WorkflowContext<Purchase>,
+    lanes: &mut Lanes<'a>,
+    alarm: &mut Option<(i64, Alarm<'a>)>,
+    seen: u64,
+) {
+    let mut changed = pin!(ctx.wait_condition(move |purchase| purchase.state.changes != seen));
+    std::future::poll_fn(|task| {
+        if lanes.poll(ctx, task) {
+            return Poll::Ready(());
+        }
+        if let Some((_, timer)) = alarm.as_mut()
+            && timer.as_mut().poll(task).is_ready()
+        {
+            *alarm = None;
+            return Poll::Ready(());
+        }
+        changed.as_mut().poll(task).map(|_| ())
+    })
+    .await;
+}
+
+fn now_micros(ctx: &WorkflowContext<Purchase>) -> i64 {
+    micros(ctx.workflow_time())
+}
+
+fn micros(time: Option<SystemTime>) -> i64 {
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or(0)
+}

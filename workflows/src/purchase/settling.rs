@@ -1,0 +1,96 @@
+//! Settling: load, decide, record. Commands after `load` depend on its answer, commands after
+//! `record` on its answer, never on what was decided in between, so that rules can change while
+//! runs are open.
+
+use super::{Purchase, now_micros};
+use crate::asks::{Asks, Load, Loaded, Record, Recorded};
+use crate::options;
+use domain::CollapseKey;
+use serde::Serialize;
+use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
+use temporalio_common::error::ActivityExecutionError;
+use temporalio_common::ActivityDefinition;
+use temporalio_workflow::WorkflowContext;
+
+/// Settles what has been quiet, in rounds; everything when `flush`.
+pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bool) {
+    let mut ignore_windows = flush;
+    loop {
+        let through = ctx.state_mut(|purchase| purchase.state.begin());
+        let loaded = match ask(ctx, || Asks::load, Load { collapse_key: key, through }).await {
+            Ok(loaded) => loaded,
+            Err(error) => return note(ctx, &error),
+        };
+        let now = now_micros(ctx);
+        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, ignore_windows, now)) {
+            return;
+        }
+        let more = loaded.more;
+        match ask(ctx, || Asks::record, decide(key, loaded)).await {
+            Ok(Recorded::Moved) => {}
+            Ok(Recorded::Done { revision, state, lanes }) => {
+                ctx.state_mut(|purchase| {
+                    purchase.state.now_is.revision = revision;
+                    purchase.state.now_is.state = Some(state);
+                    purchase.state.opened(&lanes);
+                });
+                if !more {
+                    return;
+                }
+                // What did not fit into one settling has had its window.
+                ignore_windows = true;
+            }
+            Err(error) => return note(ctx, &error),
+        }
+    }
+}
+
+fn decide(key: CollapseKey, loaded: Loaded) -> Record {
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, loaded.environment, loaded.now);
+    Record {
+        collapse_key: key,
+        settling: loaded.settling.saturating_add(1),
+        revision: loaded.revision,
+        purchase: decision.purchase,
+        changed: decision.changed,
+        outcomes: decision.outcomes,
+    }
+}
+
+/// Upserts the search attributes if they changed, and the details, which cost nothing.
+pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
+    let upsert = ctx.state_mut(|purchase| {
+        let state = &mut purchase.state;
+        state.now_is.held = state.hold.is_some();
+        let worth_an_event = state.now_is != state.shown && state.now_is.app_id.is_some();
+        worth_an_event.then(|| {
+            state.shown = state.now_is.clone();
+            state.shown.upsert(key)
+        })
+    });
+    if let Some(attributes) = upsert {
+        ctx.upsert_search_attributes(attributes);
+    }
+    ctx.set_current_details(ctx.state(|purchase| purchase.seen().details()));
+}
+
+/// One short try inside the workflow task; if that fails, the activity of the same name until it works.
+pub async fn ask<A>(
+    ctx: &WorkflowContext<Purchase>,
+    activity: fn() -> A,
+    input: A::Input,
+) -> Result<A::Output, ActivityExecutionError>
+where
+    A: ActivityDefinition,
+    A::Input: Clone + Serialize + TemporalSerializable,
+    A::Output: TemporalDeserializable,
+{
+    match ctx.execute_local_activity(activity(), input.clone(), options::short()).await {
+        Err(ActivityExecutionError::Failed(_)) => ctx.execute_activity(activity(), input, options::lasting()).await,
+        other => other,
+    }
+}
+
+fn note(ctx: &WorkflowContext<Purchase>, error: &ActivityExecutionError) {
+    ctx.state_mut(|purchase| purchase.state.noted = Some(error.to_string()));
+}

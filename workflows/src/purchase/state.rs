@@ -1,0 +1,270 @@
+//! What a purchase's run knows, and what it wants next. Pure: signals and answers are folded in,
+//! [`State::next`] says what to do. All times are microseconds of workflow time.
+
+use crate::asks::{Delivered, Loaded};
+use crate::attributes::Shown;
+use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
+use domain::{DestinationId, Lane, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How long a hold lasts when nobody says.
+const HOLD_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// Everything that a run carries over to the next one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// The newest sequence number that has, or has had, its window.
+    pub through: i64,
+    /// When the window ends.
+    pub window: Option<i64>,
+    /// When the max-wait cap ends it at the latest.
+    pub cap: Option<i64>,
+    /// How many notifications we were told of since the last settling.
+    pub pending: i64,
+    /// Load now, and settle what is not inside a window.
+    pub look: bool,
+    /// Settle now, window or not.
+    pub flush: bool,
+    /// When the hold ends.
+    pub hold: Option<i64>,
+    /// What admins asked for and was not carried out yet.
+    pub admin: VecDeque<AdminAsk>,
+    /// Open lanes.
+    pub lanes: BTreeMap<DestinationId, LaneState>,
+    /// What the search attributes say.
+    pub shown: Shown,
+    /// The newest state and revision.
+    pub now_is: Shown,
+    /// The last thing that could not be read or done, for people.
+    pub noted: Option<String>,
+    /// How many runs this one has been continued through.
+    pub continued: u32,
+    /// Counts what was folded, so that `run` knows that something happened.
+    #[serde(skip)]
+    pub changes: u64,
+}
+
+/// What an admin asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminAsk {
+    /// Stop settling for so long.
+    Hold {
+        /// Milliseconds from now.
+        for_ms: i64,
+        /// Who and why.
+        asked: Admin,
+    },
+    /// End a hold.
+    Release(Admin),
+    /// Throw away what waits.
+    Discard(Discard),
+    /// Send the newest state again.
+    Redeliver(Redeliver),
+}
+
+/// An open lane as the run sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneState {
+    /// The newest delivery known to be in it.
+    pub last_seq: i64,
+    /// Whether its last attempt failed.
+    pub failing: bool,
+    /// Whether it must be started anew although nothing newer is in it.
+    pub wake: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Carry out what an admin asked.
+    Admin(AdminAsk),
+    /// Load, and settle what is due; everything when `flush`.
+    Settle {
+        /// Whether windows are ignored.
+        flush: bool,
+    },
+    /// Nothing before this time.
+    Sleep(i64),
+    /// Nothing but lanes.
+    Lanes,
+    /// Nothing at all.
+    Close,
+}
+
+impl State {
+    /// The next thing to do at `now`.
+    pub fn next(&mut self, now: i64) -> Next {
+        if let Some(ask) = self.admin.front() {
+            return Next::Admin(ask.clone());
+        }
+        if self.hold.is_some_and(|until| until <= now) {
+            self.hold = None;
+            self.look = true;
+        }
+        if let Some(until) = self.hold {
+            return if self.look { Next::Settle { flush: false } } else { Next::Sleep(until) };
+        }
+        if self.flush || self.look {
+            return Next::Settle { flush: self.flush };
+        }
+        match self.due() {
+            Some(due) if due <= now => Next::Settle { flush: false },
+            Some(due) => Next::Sleep(due),
+            None if self.lanes.is_empty() => Next::Close,
+            None => Next::Lanes,
+        }
+    }
+
+    /// When the window ends, the cap considered.
+    #[must_use]
+    pub fn due(&self) -> Option<i64> {
+        self.window.map(|window| self.cap.map_or(window, |cap| cap.min(window)))
+    }
+
+    /// Folds a `notified` signal.
+    pub fn notified(&mut self, told: &Notified, now: i64) {
+        self.changes += 1;
+        self.through = self.through.max(told.through);
+        self.pending = self.pending.saturating_add(told.count.max(0));
+        self.quiet_until(later(now, told.quiet_ms), told.cap_ms.map(|cap| later(now, cap)));
+    }
+
+    fn quiet_until(&mut self, end: i64, cap: Option<i64>) {
+        self.window = Some(self.window.map_or(end, |window| window.max(end)));
+        self.cap = match (self.cap, cap) {
+            (Some(known), Some(new)) => Some(known.min(new)),
+            (known, new) => known.or(new),
+        };
+    }
+
+    /// Folds a `wake` signal.
+    pub fn wake(&mut self) {
+        self.changes += 1;
+        self.look = true;
+    }
+
+    /// Folds a `flush` signal; a hold is stronger.
+    pub fn flush(&mut self) {
+        self.changes += 1;
+        if self.hold.is_some() {
+            self.noted = Some("flush: the purchase is held; release it first".to_owned());
+        } else {
+            self.flush = true;
+        }
+    }
+
+    /// Folds a `hold` signal.
+    pub fn hold(&mut self, hold: Hold, now: i64) {
+        self.changes += 1;
+        let until = hold.until.as_deref().map(str::parse::<Timestamp>);
+        let for_ms = match until {
+            Some(Ok(until)) => until.millis_since(Timestamp::from_micros(now)).max(0),
+            Some(Err(error)) => {
+                self.noted = Some(format!("hold: until {error}; held for seven days"));
+                HOLD_MS
+            }
+            None => HOLD_MS,
+        };
+        self.hold = Some(later(now, for_ms));
+        self.admin.push_back(AdminAsk::Hold { for_ms, asked: hold.into() });
+    }
+
+    /// Folds what an admin asks; it is carried out in turn.
+    pub fn ask(&mut self, ask: AdminAsk) {
+        self.changes += 1;
+        self.admin.push_back(ask);
+    }
+
+    /// Folds a payload that could not be read.
+    pub fn unreadable(&mut self, signal: &str, why: &str) {
+        self.changes += 1;
+        self.noted = Some(format!("{signal}: payload not understood: {why}"));
+    }
+
+    /// Begins a settling: the window is used up; a signal that comes from now on opens another.
+    pub fn begin(&mut self) -> i64 {
+        self.window = None;
+        self.cap = None;
+        self.look = false;
+        self.flush = false;
+        self.pending = 0;
+        self.through
+    }
+
+    /// Folds what `load` answered. Says whether to go on to `decide`.
+    pub fn loaded(&mut self, loaded: &Loaded, flush: bool, now: i64) -> bool {
+        self.now_is.app_id = loaded.app_id.or(self.now_is.app_id);
+        self.now_is.platform_id = loaded.platform_id.or(self.now_is.platform_id);
+        self.now_is.state = Some(loaded.purchase.state());
+        self.now_is.revision = loaded.revision;
+        self.hold = loaded.held_ms.map(|left| later(now, left));
+        self.opened(&loaded.lanes);
+        if self.hold.is_some() {
+            return false;
+        }
+        if loaded.quiet_ms > 0 && !flush && loaded.cap_ms.is_none_or(|cap| cap > 0) {
+            self.through = self.through.max(loaded.newest_seq);
+            self.quiet_until(later(now, loaded.quiet_ms), loaded.cap_ms.map(|cap| later(now, cap)));
+            return false;
+        }
+        !loaded.notifications.is_empty()
+    }
+
+    /// Folds lanes that storage says are open.
+    pub fn opened(&mut self, lanes: &[Lane]) {
+        for lane in lanes {
+            let known = self.lanes.entry(lane.destination_id).or_default();
+            known.last_seq = known.last_seq.max(lane.last_seq);
+            known.failing |= lane.failing;
+        }
+        self.now_is.failing = self.failing();
+    }
+
+    /// Folds lanes that must be tried at once, whatever they wait for.
+    pub fn woken(&mut self, lanes: &[Lane]) {
+        self.opened(lanes);
+        for lane in lanes {
+            if let Some(known) = self.lanes.get_mut(&lane.destination_id) {
+                known.wake = true;
+            }
+        }
+    }
+
+    /// Folds the end of a lane that had been started up to `delivered.last_seq`.
+    pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
+        if let Some(lane) = self.lanes.get_mut(&destination) {
+            lane.failing = false;
+            if !delivered.more && lane.last_seq <= delivered.last_seq && !lane.wake {
+                self.lanes.remove(&destination);
+            }
+        }
+        self.now_is.failing = self.failing();
+    }
+
+    /// Folds the failure of a healthy lane's first attempt: the engine retries it from now on.
+    pub fn failed(&mut self, destination: DestinationId) {
+        if let Some(lane) = self.lanes.get_mut(&destination) {
+            lane.failing = true;
+        }
+        self.now_is.failing = self.failing();
+    }
+
+    /// Folds the end of a lane that cannot go on; the sweep finds it again if it still owes.
+    pub fn lost(&mut self, destination: DestinationId, why: String) {
+        self.lanes.remove(&destination);
+        self.noted = Some(why);
+        self.now_is.failing = self.failing();
+    }
+
+    fn failing(&self) -> i64 {
+        i64::try_from(self.lanes.values().filter(|lane| lane.failing).count()).unwrap_or(i64::MAX)
+    }
+}
+
+fn later(now: i64, millis: i64) -> i64 {
+    now.saturating_add(millis.max(0).saturating_mul(1000))
+}

@@ -1,0 +1,51 @@
+//! The workflow `sweep`: every half minute it asks for what is overdue to be woken. Its fixed id
+//! makes the engine guarantee that there is one.
+
+use crate::asks::Asks;
+use crate::contract;
+use crate::options;
+use crate::signal::Lenient;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
+
+/// Between two sweeps.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How many sweeps one run makes before it is continued as a new one.
+const SWEEPS_PER_RUN: u32 = 300;
+
+/// The input of a run; nothing is needed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Start {}
+
+/// The one sweep of an installation.
+#[workflow]
+pub struct Sweep {}
+
+#[workflow_methods]
+impl Sweep {
+    #[init]
+    fn new(_ctx: &WorkflowContextView, _start: Lenient<Start>) -> Self {
+        Self {}
+    }
+
+    /// Sweeps for ever.
+    #[run(name = contract::SWEEP)]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
+        let ctx: &WorkflowContext<Self> = ctx;
+        for round in 0..SWEEPS_PER_RUN {
+            if ctx.cancellation_token().is_cancelled() {
+                return Ok(());
+            }
+            let swept = ctx.execute_activity(Asks::sweep, round, options::lasting()).await;
+            let found = swept.unwrap_or_default();
+            ctx.set_current_details(format!("woken in the last sweep: {}", found.woken));
+            let pause = if found.more { Duration::from_secs(1) } else { PAUSE };
+            ctx.timer(pause).await;
+        }
+        ctx.continue_as_new(Start::default().into(), ContinueAsNewOptions::default())?;
+        Ok(())
+    }
+}
