@@ -1,1 +1,15 @@
+#![doc = include_str!("../README.md")]
 
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod dispatch;
+pub mod edge;
+pub mod error;
+pub mod health;
+pub mod metrics;
+pub mod openapi;
+pub mod resources;
+pub mod router;
+pub mod stores;
+pub mod telemetry;

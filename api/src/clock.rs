@@ -1,0 +1,30 @@
+//! The only place that reads the clock and makes random values. Everything else is handed both.
+
+use domain::Timestamp;
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// The present instant by this machine's clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// So many bytes from the operating system's generator, fit for keys.
+///
+/// # Panics
+/// When the generator gives nothing: going on with guessable keys would be worse.
+#[must_use]
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    openssl::rand::rand_bytes(&mut bytes).expect("the random generator works");
+    bytes
+}
+
+/// A random UUID, version 4.
+#[must_use]
+pub fn random_uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(random_bytes()).into_uuid()
+}

@@ -1,0 +1,123 @@
+//! What can be configured, read once at start: flags over environment over one TOML file over defaults.
+//!
+//! The Temporal connection is not here: it has its own standard `TEMPORAL_*` variables and profile file.
+//! Nothing is opened here; whether a database answers is found out by who opens it.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use read::{Flags, Variables, environment, load};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("setting `{field}`{}: expected {expected}", from(.variable))]
+pub struct Invalid {
+    /// The setting's name in the file, such as `destinations.allow_http`.
+    pub field: String,
+    /// The variable that can hold it too.
+    pub variable: Option<&'static str>,
+    /// What was expected.
+    pub expected: String,
+}
+
+fn from(variable: &Option<&'static str>) -> String {
+    variable.map(|name| format!(" ({name})")).unwrap_or_default()
+}
+
+/// Everything.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `data`, `SETTLE_DATA`, `--data`: the folder for what `run` makes; default `settle-data`.
+    pub data: PathBuf,
+    /// Where things are remembered.
+    pub database: Database,
+    /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest; `run` makes one in its
+    /// data folder, everything else needs it.
+    pub key: Option<Key>,
+    /// How HTTP is served.
+    pub http: Http,
+    /// The store Amazon.
+    pub amazon: Amazon,
+    /// Delivery.
+    pub destinations: Destinations,
+    /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
+    /// seconds, from 1 s to 1 h; default 2 minutes.
+    pub window: Duration,
+}
+
+/// Where things are remembered.
+#[derive(Clone)]
+pub enum Database {
+    /// `database = "PATH"` or `"sqlite:PATH"`, `SETTLE_DATABASE`, `--database`; default `settle.sqlite` in the data folder.
+    Sqlite(PathBuf),
+    /// `database = "postgres://…"`; the URL can hold a password and is never shown.
+    Postgres(SecretString),
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(_) => f.write_str("Postgres([REDACTED])"),
+        }
+    }
+}
+
+/// The key that encrypts secrets at rest.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(pub [u8; 32]);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key([REDACTED])")
+    }
+}
+
+/// How HTTP is served.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port; default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// `public_url`, `SETTLE_PUBLIC_URL`: what `notification_url` is built from; default `http://{listen}`.
+    pub public_url: Url,
+    /// `admin_token`, `SETTLE_ADMIN_TOKEN`: the bearer token of the admin part, at least 16 characters; `run`
+    /// makes one in its data folder, `serve` needs it.
+    pub admin_token: Option<SecretString>,
+}
+
+/// The store Amazon.
+#[derive(Debug, Clone, Default)]
+pub struct Amazon {
+    /// `[[amazon.certificates]]` with `url` and `file` (file only): signing certificates to load at start; none by default.
+    pub certificates: Vec<Certificate>,
+    /// `amazon.auto_confirm_accounts`, `SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS` (by comma): AWS accounts, twelve
+    /// digits, whose topics need no approval; none by default.
+    pub auto_confirm_accounts: Vec<String>,
+}
+
+/// A signing certificate that is known beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The URL that messages name it by.
+    pub url: Url,
+    /// The PEM file.
+    pub file: PathBuf,
+}
+
+/// Delivery.
+#[derive(Debug, Clone, Default)]
+pub struct Destinations {
+    /// `destinations.allowed_networks`, `SETTLE_DESTINATIONS_ALLOWED_NETWORKS` (by comma): networks that may be
+    /// delivered to although they are not public, such as `127.0.0.0/8`; none by default.
+    pub allowed_networks: Vec<IpNet>,
+    /// `destinations.allow_http`, `SETTLE_DESTINATIONS_ALLOW_HTTP`: whether `http://` URLs may be used; default false.
+    pub allow_http: bool,
+}

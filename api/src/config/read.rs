@@ -1,0 +1,254 @@
+//! From file, environment and flags to a valid `Config`, or to the name of the field that is wrong.
+
+use super::{Amazon, Certificate, Config, Database, Destinations, Http, Invalid, Key};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use config::{File, FileFormat, Value};
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+use url::Url;
+
+/// The environment, or what a test puts in its place.
+pub type Variables = BTreeMap<String, String>;
+
+/// What the command line can say; it wins over everything.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`: the TOML file (also `SETTLE_CONFIG`).
+    pub config: Option<PathBuf>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--database`.
+    pub database: Option<String>,
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--window`.
+    pub window: Option<String>,
+}
+
+/// Each setting that a variable can hold: its name in the file, the variable, its form.
+const VARIABLES: &[(&str, &str, Form)] = &[
+    ("data", "SETTLE_DATA", Form::One),
+    ("database", "SETTLE_DATABASE", Form::One),
+    ("key", "SETTLE_KEY", Form::One),
+    ("listen", "SETTLE_LISTEN", Form::One),
+    ("public_url", "SETTLE_PUBLIC_URL", Form::One),
+    ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
+    ("window", "SETTLE_WINDOW", Form::One),
+    ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
+    ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
+    ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
+];
+
+#[derive(Clone, Copy)]
+enum Form {
+    One,
+    List,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    data: Option<PathBuf>,
+    database: Option<String>,
+    key: Option<String>,
+    listen: Option<String>,
+    public_url: Option<String>,
+    admin_token: Option<String>,
+    window: Option<String>,
+    amazon: RawAmazon,
+    destinations: RawDestinations,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAmazon {
+    certificates: Vec<RawCertificate>,
+    auto_confirm_accounts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCertificate {
+    url: String,
+    file: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDestinations {
+    allowed_networks: Vec<String>,
+    allow_http: bool,
+}
+
+/// The environment of this process. The only place that reads it.
+#[must_use]
+pub fn environment() -> Variables {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let variables = std::env::vars_os();
+    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// Reads and checks everything.
+///
+/// # Errors
+/// Names the setting that cannot be used and what was expected of it; never a secret's text.
+pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
+    let raw = gather(flags, variables)?;
+    let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
+    Ok(Config {
+        database: database(raw.database, &data)?,
+        key: raw.key.as_deref().map(key).transpose()?,
+        http: http(raw.listen, raw.public_url, raw.admin_token)?,
+        amazon: amazon(raw.amazon)?,
+        destinations: Destinations {
+            allowed_networks: networks(&raw.destinations.allowed_networks)?,
+            allow_http: raw.destinations.allow_http,
+        },
+        window: window(raw.window.as_deref())?,
+        data,
+    })
+}
+
+fn gather(flags: &Flags, variables: &Variables) -> Result<Raw, Invalid> {
+    let file = flags.config.clone().or_else(|| given(variables, "SETTLE_CONFIG").map(PathBuf::from));
+    layered(file.as_deref(), flags, variables)
+        .and_then(config::Config::try_deserialize)
+        .map_err(|error| unreadable(file.as_deref(), &error))
+}
+
+fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<config::Config, config::ConfigError> {
+    let mut builder = config::Config::builder();
+    if let Some(path) = file {
+        builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+    }
+    for &(field, variable, form) in VARIABLES {
+        let value = given(variables, variable).map(|text| form.value(variable, &text));
+        builder = builder.set_override_option(field, value)?;
+    }
+    let data = flags.data.as_ref().map(|path| path.display().to_string());
+    builder
+        .set_override_option("data", data)?
+        .set_override_option("database", flags.database.clone())?
+        .set_override_option("listen", flags.listen.clone())?
+        .set_override_option("window", flags.window.clone())?
+        .build()
+}
+
+impl Form {
+    fn value(self, variable: &str, text: &str) -> Value {
+        let origin = variable.to_owned();
+        match self {
+            Self::One => Value::new(Some(&origin), text),
+            Self::List => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::new(Some(&origin), items.map(str::to_owned).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+/// An empty variable is an absent one.
+fn given(variables: &Variables, name: &str) -> Option<String> {
+    variables.get(name).filter(|text| !text.is_empty()).cloned()
+}
+
+/// Names the setting; of what the library says, never the text of a value.
+fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
+    match error {
+        config::ConfigError::Type { key: Some(key), expected, .. } => invalid(key, *expected),
+        config::ConfigError::At { error, key: Some(key), .. } => invalid(key, error.to_string()),
+        config::ConfigError::Type { expected, .. } => invalid("config", *expected),
+        other => {
+            let name = file.map_or_else(String::new, |path| format!(" in {}", path.display()));
+            invalid("config", format!("readable settings{name} ({other})"))
+        }
+    }
+}
+
+fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
+    let variable = VARIABLES.iter().find(|(name, ..)| *name == field).map(|(_, variable, _)| *variable);
+    Invalid { field: field.to_owned(), variable, expected: expected.into() }
+}
+
+fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str, expected: &str) -> Result<T, Invalid> {
+    text.trim().parse().map_err(|error| invalid(field, format!("{expected}, and `{text}` is not one ({error})")))
+}
+
+fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
+    let Some(text) = text else { return Ok(Database::Sqlite(data.join("settle.sqlite"))) };
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Ok(Database::Postgres(SecretString::from(text)));
+    }
+    let path = text.strip_prefix("sqlite:").unwrap_or(&text);
+    if path.is_empty() || path.contains("://") {
+        return Err(invalid("database", "a path, `sqlite:PATH` or a `postgres://` URL"));
+    }
+    Ok(Database::Sqlite(PathBuf::from(path)))
+}
+
+fn key(text: &str) -> Result<Key, Invalid> {
+    let text = text.trim();
+    let bytes = from_hex(text).or_else(|| STANDARD.decode(text).ok());
+    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(Key).ok_or_else(|| invalid("key", "32 bytes in base64 or hex; `openssl rand -base64 32` makes one"))
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+fn http(listen: Option<String>, public_url: Option<String>, token: Option<String>) -> Result<Http, Invalid> {
+    let listen = listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listen = parsed("listen", &listen, "an address with a port, such as 127.0.0.1:8080")?;
+    let public_url = public_url.unwrap_or_else(|| format!("http://{listen}"));
+    let public_url: Url = parsed("public_url", &public_url, "a URL such as https://settle.example.com")?;
+    let plain = public_url.query().is_none() && public_url.fragment().is_none();
+    if !plain || !matches!(public_url.scheme(), "http" | "https") {
+        return Err(invalid("public_url", "an http or https URL without query and fragment"));
+    }
+    let admin_token = token.map(|token| token.trim().to_owned());
+    if admin_token.as_ref().is_some_and(|token| token.len() < 16) {
+        return Err(invalid("admin_token", "at least 16 characters; `openssl rand -hex 32` makes one"));
+    }
+    Ok(Http { listen, public_url, admin_token: admin_token.map(SecretString::from) })
+}
+
+fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
+    let is_account = |text: &String| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(wrong) = raw.auto_confirm_accounts.iter().find(|text| !is_account(text)) {
+        let expected = format!("AWS account numbers of twelve digits, and `{wrong}` is not one");
+        return Err(invalid("amazon.auto_confirm_accounts", expected));
+    }
+    let certificates = raw.certificates.into_iter().map(|certificate| {
+        let url = parsed("amazon.certificates.url", &certificate.url, "a URL")?;
+        Ok(Certificate { url, file: certificate.file })
+    });
+    let certificates = certificates.collect::<Result<_, Invalid>>()?;
+    Ok(Amazon { certificates, auto_confirm_accounts: raw.auto_confirm_accounts })
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
+    texts.iter().map(|text| parsed("destinations.allowed_networks", text, "networks such as 127.0.0.0/8")).collect()
+}
+
+fn window(text: Option<&str>) -> Result<Duration, Invalid> {
+    let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(120)) };
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("", 1)];
+    let (number, factor) =
+        units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1));
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    let seconds = seconds.filter(|seconds| (1..=3600).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| invalid("window", "seconds, or a number with s, m or h, from 1 s to 1 h"))
+}

@@ -1,0 +1,129 @@
+use super::*;
+use secrecy::ExposeSecret;
+
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn refused(pairs: &[(&str, &str)]) -> String {
+    load(&Flags::default(), &variables(pairs)).expect_err("the setting is wrong").to_string()
+}
+
+/// A file of this test's own; removed when dropped.
+struct Toml(PathBuf);
+
+impl Toml {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("settle-config-{name}-{}.toml", std::process::id()));
+        std::fs::write(&path, text).expect("the file can be written");
+        Self(path)
+    }
+
+    fn flags(&self) -> Flags {
+        Flags { config: Some(self.0.clone()), ..Flags::default() }
+    }
+}
+
+impl Drop for Toml {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let config = load(&Flags::default(), &Variables::new()).expect("defaults are valid");
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.http.public_url.as_str(), "http://127.0.0.1:8080/");
+    assert_eq!(config.window, Duration::from_secs(120));
+    assert!(matches!(config.database, Database::Sqlite(path) if path.ends_with("settle.sqlite")));
+    assert!(config.key.is_none() && config.http.admin_token.is_none() && !config.destinations.allow_http);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = Toml::new("layers", "window = \"10s\"\nlisten = \"127.0.0.1:1\"\ndata = \"from-file\"\n");
+    let environment = variables(&[("SETTLE_WINDOW", "20s"), ("SETTLE_LISTEN", "127.0.0.1:2")]);
+    let flags = Flags { window: Some("30s".to_owned()), ..file.flags() };
+    let config = load(&flags, &environment).expect("valid");
+    assert_eq!(config.window, Duration::from_secs(30));
+    assert_eq!(config.http.listen.port(), 2);
+    assert_eq!(config.data, PathBuf::from("from-file"));
+}
+
+#[test]
+fn the_file_holds_what_the_environment_cannot() {
+    let text = "[[amazon.certificates]]\nurl = \"https://sns.us-east-1.amazonaws.com/a.pem\"\nfile = \"a.pem\"\n\
+                [destinations]\nallowed_networks = [\"127.0.0.0/8\"]\nallow_http = true\n";
+    let file = Toml::new("nested", text);
+    let config = load(&file.flags(), &Variables::new()).expect("valid");
+    assert_eq!(config.amazon.certificates[0].file, PathBuf::from("a.pem"));
+    assert_eq!(config.destinations.allowed_networks.len(), 1);
+    assert!(config.destinations.allow_http);
+}
+
+#[test]
+fn lists_in_the_environment_are_separated_by_commas() {
+    let pairs = [
+        ("SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", "033616359524, 123456789012"),
+        ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"),
+        ("SETTLE_DESTINATIONS_ALLOW_HTTP", "true"),
+    ];
+    let config = load(&Flags::default(), &variables(&pairs)).expect("valid");
+    assert_eq!(config.amazon.auto_confirm_accounts, ["033616359524", "123456789012"]);
+    assert_eq!(config.destinations.allowed_networks.len(), 2);
+    assert!(config.destinations.allow_http);
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_its_variable() {
+    let cases = [
+        ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
+        ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
+        ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
+        ("SETTLE_PUBLIC_URL", "ftp://example.com", "`public_url` (SETTLE_PUBLIC_URL)"),
+        ("SETTLE_DATABASE", "mysql://x", "`database` (SETTLE_DATABASE)"),
+        ("SETTLE_KEY", "short", "`key` (SETTLE_KEY)"),
+        ("SETTLE_ADMIN_TOKEN", "short", "`admin_token` (SETTLE_ADMIN_TOKEN)"),
+        ("SETTLE_DESTINATIONS_ALLOW_HTTP", "perhaps", "`destinations.allow_http`"),
+        ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "localhost", "`destinations.allowed_networks`"),
+        ("SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", "12", "`amazon.auto_confirm_accounts`"),
+    ];
+    for (variable, value, named) in cases {
+        let message = refused(&[(variable, value)]);
+        assert!(message.contains(named), "{variable}={value}: {message}");
+    }
+}
+
+#[test]
+fn an_unknown_setting_in_the_file_is_named() {
+    let file = Toml::new("unknown", "windows = \"5s\"\n");
+    let message = load(&file.flags(), &Variables::new()).expect_err("unknown").to_string();
+    assert!(message.contains("windows"), "{message}");
+}
+
+#[test]
+fn the_key_is_read_from_base64_and_hex() {
+    let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    let key = |text| load(&Flags::default(), &variables(&[("SETTLE_KEY", text)])).expect("valid").key;
+    assert_eq!(key(base64), key(hex));
+    assert!(key(hex).is_some());
+}
+
+#[test]
+fn debug_output_and_errors_hide_every_secret() {
+    let token = "token-that-is-long-enough";
+    let pairs = [
+        ("SETTLE_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+        ("SETTLE_ADMIN_TOKEN", token),
+        ("SETTLE_DATABASE", "postgres://settle:hunter2@localhost/settle"),
+    ];
+    let config = load(&Flags::default(), &variables(&pairs)).expect("valid");
+    let shown = format!("{config:?}");
+    for secret in [token, "hunter2", "0a0b0c", "10, 11, 12"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert_eq!(config.http.admin_token.expect("given").expose_secret(), token);
+    assert!(!refused(&[("SETTLE_KEY", "c2hvcnQgc2VjcmV0")]).contains("c2hvcnQ"));
+}

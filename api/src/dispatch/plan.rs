@@ -1,0 +1,260 @@
+//! When to signal what. Pure: time is an argument (milliseconds of any clock that never goes back).
+//!
+//! Every step costs O(log n). A key is in exactly one of three places: `due` (it has news), in flight
+//! (a call is running), or `resting` (signalled; remembered only to space the next signal).
+
+use domain::CollapseKey;
+use std::collections::{BTreeSet, HashMap};
+use workflows::signal::Notified;
+
+/// At most one signal per this fraction of the window.
+const SIGNALS_PER_WINDOW: i64 = 12;
+/// The least and the most time between two signals of one key.
+const SPACING_MS: (i64, i64) = (20, 300_000);
+/// The back-off of a key whose signal failed: doubled each time, up to the second.
+const KEY_BACKOFF_MS: (i64, i64) = (100, 10_000);
+/// The pause of everything while the engine does not answer: doubled each time, up to the second.
+const PAUSE_MS: (i64, i64) = (100, 5_000);
+/// So many failures in a row mean that the engine is down, not that one purchase is busy.
+const FAILURES_BEFORE_PAUSE: u32 = 4;
+
+/// One row of the inbox that the engine may not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// Which purchase.
+    pub key: CollapseKey,
+    /// The row's sequence number.
+    pub seq: i64,
+    /// For how long it still has to be quiet.
+    pub quiet_ms: i64,
+    /// How long until the max-wait cap, if there is one.
+    pub cap_ms: Option<i64>,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send this signal and say how it went.
+    Signal(CollapseKey, Notified),
+    /// Nothing before this time, unless there is news.
+    Sleep(i64),
+    /// Nothing at all, unless there is news.
+    Idle,
+}
+
+#[derive(Debug)]
+struct Entry {
+    newest: i64,
+    quiet_until: i64,
+    cap_until: Option<i64>,
+    spacing: i64,
+    signalled: i64,
+    place: Place,
+    not_before: i64,
+    failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Due(i64),
+    InFlight,
+    Resting(i64),
+}
+
+/// The keys in memory and their times.
+#[derive(Debug)]
+pub struct Plan {
+    capacity: usize,
+    entries: HashMap<CollapseKey, Entry>,
+    due: BTreeSet<(i64, CollapseKey)>,
+    resting: BTreeSet<(i64, CollapseKey)>,
+    missed_from: Option<i64>,
+    failures: u32,
+    paused_until: i64,
+}
+
+impl Plan {
+    /// An empty plan that remembers at most so many keys. It misses everything that the inbox holds
+    /// already, so the first thing to do is a refill.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            missed_from: Some(0),
+            failures: 0,
+            paused_until: i64::MIN,
+        }
+    }
+
+    /// Takes in one row. Without room for its key it is remembered as missed, to be read back from the inbox.
+    pub fn notify(&mut self, now: i64, news: News) {
+        if !self.entries.contains_key(&news.key) && !self.make_room() {
+            self.missed(news.seq);
+            return;
+        }
+        let entry = self.entries.entry(news.key).or_insert_with(|| Entry::new(now));
+        if !entry.learn(now, news) {
+            return;
+        }
+        if let Place::Resting(at) = entry.place {
+            self.resting.remove(&(at, news.key));
+            let at = now.max(entry.not_before);
+            entry.place = Place::Due(at);
+            self.due.insert((at, news.key));
+        }
+    }
+
+    /// What to do now. A signal handed out is in flight until [`Plan::sent`], [`Plan::failed`] or [`Plan::refused`].
+    pub fn next(&mut self, now: i64) -> Step {
+        self.forget_rested(now);
+        let Some(&(at, key)) = self.due.first() else {
+            return self.resting.first().map_or(Step::Idle, |&(at, _)| Step::Sleep(at));
+        };
+        let at = at.max(self.paused_until);
+        if at > now {
+            return Step::Sleep(at);
+        }
+        self.due.pop_first();
+        let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
+        entry.place = Place::InFlight;
+        Step::Signal(key, entry.signal(now))
+    }
+
+    /// The signal arrived.
+    pub fn sent(&mut self, now: i64, key: CollapseKey, through: i64) {
+        self.failures = 0;
+        self.paused_until = i64::MIN;
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.failures = 0;
+        entry.signalled = entry.signalled.max(through);
+        entry.not_before = now.saturating_add(entry.spacing);
+        if entry.newest > entry.signalled {
+            self.queue(key, now);
+        } else {
+            let at = entry.quiet_until.max(entry.not_before);
+            entry.place = Place::Resting(at);
+            self.resting.insert((at, key));
+        }
+    }
+
+    /// The engine did not answer: the key stays due, later.
+    pub fn failed(&mut self, now: i64, key: CollapseKey) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES_BEFORE_PAUSE {
+            self.paused_until = now.saturating_add(doubled(PAUSE_MS, self.failures - FAILURES_BEFORE_PAUSE));
+        }
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.not_before = now.saturating_add(doubled(KEY_BACKOFF_MS, entry.failures));
+        entry.failures = entry.failures.saturating_add(1);
+        self.queue(key, now);
+    }
+
+    /// The engine will never take this signal: the sweep must find the purchase.
+    pub fn refused(&mut self, key: CollapseKey) {
+        self.entries.remove(&key);
+    }
+
+    /// From which sequence number on rows were missed.
+    #[must_use]
+    pub const fn missed_from(&self) -> Option<i64> {
+        self.missed_from
+    }
+
+    /// Rows from this sequence number on are not in memory.
+    pub fn missed(&mut self, seq: i64) {
+        self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
+    }
+
+    /// A page above `cursor` is about to be read: it will show what was missed above it until now.
+    pub fn about_to_read(&mut self, cursor: i64) {
+        if self.missed_from.is_some_and(|from| from > cursor) {
+            self.missed_from = None;
+        }
+    }
+
+    /// How many more keys can have news.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.waiting())
+    }
+
+    /// How many keys have news that the engine does not know, those in flight included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.entries.len().saturating_sub(self.resting.len())
+    }
+
+    fn make_room(&mut self) -> bool {
+        if self.entries.len() < self.capacity {
+            return true;
+        }
+        let Some((_, key)) = self.resting.pop_first() else { return false };
+        self.entries.remove(&key);
+        true
+    }
+
+    fn forget_rested(&mut self, now: i64) {
+        while let Some(&(at, key)) = self.resting.first() {
+            if at > now {
+                return;
+            }
+            self.resting.pop_first();
+            self.entries.remove(&key);
+        }
+    }
+
+    fn queue(&mut self, key: CollapseKey, now: i64) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let at = now.max(entry.not_before);
+        entry.place = Place::Due(at);
+        self.due.insert((at, key));
+    }
+}
+
+impl Entry {
+    fn new(now: i64) -> Self {
+        Self {
+            newest: i64::MIN,
+            quiet_until: now,
+            cap_until: None,
+            spacing: SPACING_MS.0,
+            signalled: i64::MIN,
+            place: Place::Resting(now),
+            not_before: now,
+            failures: 0,
+        }
+    }
+
+    /// Takes in one row; false when it was known.
+    fn learn(&mut self, now: i64, news: News) -> bool {
+        if news.seq <= self.newest {
+            return false;
+        }
+        self.newest = news.seq;
+        let quiet_ms = news.quiet_ms.max(0);
+        self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
+        self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(SPACING_MS.1);
+        let cap = news.cap_ms.map(|ms| now.saturating_add(ms.max(0)));
+        // A cap that has passed belonged to rows that are settled by now.
+        self.cap_until = match self.cap_until.filter(|&until| until > now) {
+            Some(until) => Some(cap.map_or(until, |cap| cap.min(until))),
+            None => cap,
+        };
+        true
+    }
+
+    fn signal(&self, now: i64) -> Notified {
+        Notified {
+            through: self.newest,
+            quiet_ms: self.quiet_until.saturating_sub(now).max(0),
+            cap_ms: self.cap_until.map(|until| until.saturating_sub(now).max(0)),
+        }
+    }
+}
+
+fn doubled((first, most): (i64, i64), times: u32) -> i64 {
+    first.saturating_mul(1_i64 << times.min(20)).min(most)
+}

@@ -1,0 +1,56 @@
+//! Reads back from the inbox what memory could not hold, and at start whatever it holds open.
+
+use super::Shared;
+use super::plan::News;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Store;
+use tokio::time::sleep;
+
+/// Rows read at a time.
+const PAGE: usize = 500;
+/// The pause after storage did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>, store: Store) {
+    loop {
+        let missed = shared.plan().missed_from();
+        match missed {
+            Some(from) => pass(&shared, &store, from.saturating_sub(1)).await,
+            None => shared.room.notified().await,
+        }
+    }
+}
+
+/// Reads from `cursor` to the end of the inbox, as fast as there is room.
+async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
+    loop {
+        let limit = wait_for_room(shared).await;
+        shared.plan().about_to_read(cursor);
+        let page = match store.open_after(cursor, limit).await {
+            Ok(page) => page,
+            Err(error) => {
+                shared.plan().missed(cursor.saturating_add(1));
+                tracing::warn!(%error, "the inbox could not be read for signals; it is tried again");
+                sleep(PAUSE).await;
+                return;
+            }
+        };
+        let Some(last) = page.last() else { return };
+        cursor = last.seq;
+        for row in page {
+            shared.notify(News { key: row.collapse_key, seq: row.seq, quiet_ms: row.quiet_ms, cap_ms: row.cap_ms });
+        }
+    }
+}
+
+async fn wait_for_room(shared: &Shared) -> i64 {
+    loop {
+        let room = shared.plan().room().min(PAGE);
+        if room > 0 {
+            return i64::try_from(room).unwrap_or(i64::MAX);
+        }
+        shared.room.notified().await;
+    }
+}

@@ -1,0 +1,73 @@
+//! Sends what the plan says, a few calls at a time.
+
+use super::plan::Step;
+use super::{EngineError, Shared};
+use domain::CollapseKey;
+use metrics::counter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+use workflows::signal::{Notified, Signal};
+
+/// Calls to the engine that run at the same time.
+const CONCURRENCY: usize = 4;
+/// How long one call may take before it counts as unanswered.
+const CALL: Duration = Duration::from_secs(10);
+
+/// Runs until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut calls = JoinSet::new();
+    loop {
+        let step = if calls.len() < CONCURRENCY { shared.plan().next(shared.now_ms()) } else { Step::Idle };
+        match step {
+            Step::Signal(key, notified) => {
+                calls.spawn(call(shared.clone(), key, notified));
+            }
+            Step::Sleep(until) => {
+                let until = shared.began + Duration::from_millis(until.unsigned_abs());
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = shared.news.notified() => {}
+                    Some(_) = calls.join_next() => {}
+                }
+            }
+            Step::Idle => {
+                tokio::select! {
+                    () = shared.news.notified() => {}
+                    Some(_) = calls.join_next() => {}
+                }
+            }
+        }
+    }
+}
+
+async fn call(shared: Arc<Shared>, key: CollapseKey, notified: Notified) {
+    fail::fail_point!("dispatch.before_signal", |_| std::process::abort());
+    let through = notified.through;
+    let answer = timeout(CALL, shared.engine.signal(key, Signal::Notified(notified))).await;
+    let answer = answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", CALL.as_secs()))));
+    note(&shared, key, through, &answer);
+    shared.room.notify_one();
+}
+
+fn note(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), EngineError>) {
+    let now = shared.now_ms();
+    let mut plan = shared.plan();
+    match answer {
+        Ok(()) => {
+            plan.sent(now, key, through);
+            counter!("settle_dispatch_signals_total", "result" => "sent").increment(1);
+        }
+        Err(EngineError::Unavailable(reason)) => {
+            plan.failed(now, key);
+            counter!("settle_dispatch_signals_total", "result" => "unavailable").increment(1);
+            tracing::debug!(collapse_key = %key, reason, "a signal was not taken and will be sent again");
+        }
+        Err(EngineError::Rejected(reason)) => {
+            plan.refused(key);
+            counter!("settle_dispatch_signals_total", "result" => "rejected").increment(1);
+            tracing::error!(collapse_key = %key, reason, "the engine refuses a signal; the sweep will come back to it");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Every way in which a request can fail, and the one table of what is answered (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+/// One field of the request that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// The field's name; `body` for the whole body.
+    pub field: String,
+    /// What was expected there.
+    pub expected: String,
+}
+
+/// Why a request was not done. A variant says who must act.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The sender must repair these fields.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Field>),
+    /// The sender must show the admin token.
+    #[error("the admin token is missing or wrong; send `Authorization: Bearer <SETTLE_ADMIN_TOKEN>`")]
+    Unauthorized,
+    /// There is no such thing.
+    #[error("{0}")]
+    Missing(String),
+    /// The path is right and the method is not.
+    #[error("this path does not know this method; the `Allow` header and /openapi.json list what it knows")]
+    Method,
+    /// It cannot be done in the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The body is too large.
+    #[error("the body is larger than 2 MiB")]
+    TooLarge,
+    /// A store refused, with a status of that store's folder's choice.
+    #[error("{reason}")]
+    Store {
+        /// The status to answer.
+        status: u16,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody we had to ask answered wrongly; trying again may help.
+    #[error("{0}")]
+    Upstream(String),
+    /// Storage or the engine does not answer: come back.
+    #[error("{0}")]
+    Unavailable(String),
+    /// We are wrong.
+    #[error("an internal error; the log has the details")]
+    Internal,
+}
+
+impl Error {
+    /// One wrong field.
+    #[must_use]
+    pub fn invalid(field: &str, expected: impl Into<String>) -> Self {
+        Self::Invalid(vec![Field { field: field.to_owned(), expected: expected.into() }])
+    }
+
+    /// There is no such `what`.
+    #[must_use]
+    pub fn missing(what: &str, id: impl std::fmt::Display) -> Self {
+        Self::Missing(format!("there is no {what} `{id}`"))
+    }
+
+    /// Status, short name and title: the one table.
+    #[must_use]
+    pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is needed"),
+            Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not possible in the present state"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
+            Self::Store { status, .. } => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+                (status, "refused", "The store's message was not accepted")
+            }
+            Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Another service answered wrongly"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily not available"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+}
+
+fn list(fields: &[Field]) -> String {
+    let parts: Vec<String> = fields.iter().map(|field| format!("`{}`: expected {}", field.field, field.expected)).collect();
+    parts.join("; ")
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, name, title) = self.answer();
+        let mut problem = json!({
+            "type": format!("urn:settle:problem:{name}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        });
+        if let Self::Invalid(fields) = &self {
+            problem["errors"] = json!(fields);
+        }
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = extra_header(status) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+fn extra_header(status: StatusCode) -> Option<(HeaderName, &'static str)> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
+        StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+        _ => None,
+    }
+}
+
+impl From<storage::Error> for Error {
+    /// Transparent: storage's variants are decisions already.
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::Missing { .. } => Self::Missing(error.to_string()),
+            storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
+            storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
+                tracing::warn!(error = chain(&error), "storage does not answer");
+                Self::Unavailable("storage does not answer at the moment; try again".to_owned())
+            }
+            storage::Error::Corrupt { .. } => {
+                tracing::error!(error = chain(&error), "storage holds something that cannot be read");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
