@@ -1,8 +1,7 @@
 //! Apps, their platforms and their destinations. Deleting one hides it; the ledger keeps what it did.
 
 use crate::{Error, Page, Paged, Store};
-use crate::stand_in::Environment;
-use domain::{AppId, DestinationId, PlatformId, Timestamp};
+use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,6 @@ mod lanes;
 mod ledger;
 mod page;
 mod settling;
-mod stand_in;
 mod sweep;
 mod topics;
 

@@ -1,8 +1,7 @@
 //! Settling: what is loaded before a decision and how the decision is recorded, once.
 
 use crate::{Error, Store};
-use crate::stand_in::{Decision, Environment, Purchase, State};
-use domain::{AppId, CollapseKey, Lane, Notification, PlatformId, Timestamp};
+use domain::{AppId, CollapseKey, Decision, Environment, Lane, Notification, PlatformId, Purchase, State, Timestamp};
 
 /// Everything that a settling needs to know of a purchase.
 #[derive(Debug, Clone)]

@@ -44,9 +44,9 @@ pub struct Topic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
     /// It is pending now.
-    New(TopicId),
+    New,
     /// It was pending already, or is decided; a pending one has the newer URL now.
-    Renewed(TopicId),
+    Renewed,
     /// Too many are pending on this platform; it was not kept.
     Full,
 }
