@@ -1,1 +1,247 @@
+//! The pure half of the workflow: what a state wants next.
 
+use super::state::{AdminAsk, Next, State};
+use super::status::Status;
+use crate::asks::{Delivered, Loaded};
+use crate::contract;
+use crate::signal::{Admin, Hold, Lenient, Notified};
+use domain::{CollapseKey, DestinationId, Environment, Kind, Lane, Notification, PlatformId, Purchase, Timestamp};
+
+const SECOND: i64 = 1_000_000;
+const WINDOW: i64 = 120 * SECOND;
+
+fn told(through: i64) -> Notified {
+    Notified { through, quiet_ms: 120_000, count: 1, cap_ms: None }
+}
+
+fn key() -> CollapseKey {
+    CollapseKey::of(PlatformId::new(uuid::Uuid::nil()), "receipt")
+}
+
+fn destination() -> DestinationId {
+    DestinationId::new(uuid::Uuid::nil())
+}
+
+fn lane(last_seq: i64) -> Lane {
+    Lane { destination_id: destination(), last_seq, failing: false }
+}
+
+fn nothing_waits() -> Loaded {
+    Loaded {
+        app_id: None,
+        platform_id: None,
+        environment: Environment::Production,
+        purchase: Purchase::default(),
+        revision: 0,
+        settling: 0,
+        notifications: Vec::new(),
+        more: false,
+        newest_seq: 0,
+        quiet_ms: 0,
+        cap_ms: None,
+        held_ms: None,
+        lanes: Vec::new(),
+        now: Timestamp::default(),
+    }
+}
+
+fn one_waits(seq: i64) -> Loaded {
+    let notification = Notification {
+        message_id: "m".to_owned(),
+        collapse_key: key(),
+        receipt_id: "receipt".to_owned(),
+        kind: Kind::SubscriptionPurchased,
+        said: "PURCHASED".to_owned(),
+        store_time: Timestamp::default(),
+        app_user_id: None,
+        related_receipt_id: None,
+        is_test: false,
+    };
+    Loaded { notifications: vec![(seq, notification)], newest_seq: seq, ..nothing_waits() }
+}
+
+#[test]
+fn a_notification_opens_a_window_and_the_end_of_it_settles() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    assert_eq!(state.next(0), Next::Sleep(WINDOW));
+    assert_eq!(state.next(WINDOW - 1), Next::Sleep(WINDOW));
+    assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
+}
+
+#[test]
+fn a_second_notification_moves_the_window_and_never_back() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.notified(&told(2), 30 * SECOND);
+    assert_eq!(state.next(30 * SECOND), Next::Sleep(150 * SECOND));
+    state.notified(&Notified { through: 1, quiet_ms: 10, count: 1, cap_ms: None }, 40 * SECOND);
+    assert_eq!(state.next(40 * SECOND), Next::Sleep(150 * SECOND));
+}
+
+#[test]
+fn the_cap_ends_a_window_that_is_never_quiet() {
+    let mut state = State::default();
+    for second in 0..10 {
+        let cap_ms = Some(300_000 - second * 60_000);
+        state.notified(&Notified { cap_ms, ..told(second) }, second * 60 * SECOND);
+    }
+    assert_eq!(state.next(299 * SECOND), Next::Sleep(300 * SECOND));
+    assert_eq!(state.next(300 * SECOND), Next::Settle { flush: false });
+}
+
+#[test]
+fn a_signal_during_settling_opens_the_next_window() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    assert_eq!(state.begin(), 1);
+    state.notified(&told(2), WINDOW);
+    assert!(state.loaded(&one_waits(1), false, WINDOW));
+    assert_eq!(state.next(WINDOW), Next::Sleep(2 * WINDOW));
+}
+
+#[test]
+fn rows_that_no_signal_told_of_rearm_the_window_once() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.begin();
+    let younger = Loaded { quiet_ms: 5_000, ..one_waits(2) };
+    assert!(!state.loaded(&younger, false, WINDOW));
+    assert_eq!(state.through, 2);
+    assert_eq!(state.next(WINDOW), Next::Sleep(WINDOW + 5 * SECOND));
+}
+
+#[test]
+fn a_flush_ignores_the_window_but_never_a_hold() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.flush();
+    assert_eq!(state.next(0), Next::Settle { flush: true });
+    state.begin();
+    assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, true, 0));
+
+    let mut held = State::default();
+    held.hold(Hold::default(), 0);
+    held.flush();
+    held.admin.clear();
+    assert!(matches!(held.next(0), Next::Sleep(_)));
+    assert!(held.noted.is_some());
+}
+
+#[test]
+fn a_hold_sleeps_to_its_end_and_then_looks() {
+    let mut state = State::default();
+    let until = Timestamp::from_micros(10 * SECOND).to_string();
+    state.hold(Hold { until: Some(until), ..Hold::default() }, 0);
+    assert!(matches!(state.next(0), Next::Admin(AdminAsk::Hold { for_ms: 10_000, .. })));
+    state.admin.pop_front();
+    assert_eq!(state.next(0), Next::Sleep(10 * SECOND));
+    assert_eq!(state.next(10 * SECOND), Next::Settle { flush: false });
+}
+
+#[test]
+fn an_unreadable_hold_lasts_seven_days_and_is_noted() {
+    let mut state = State::default();
+    state.hold(Hold { until: Some("tomorrow".to_owned()), ..Hold::default() }, 0);
+    assert_eq!(state.hold, Some(7 * 86_400 * SECOND));
+    assert!(state.noted.is_some_and(|noted| noted.contains("tomorrow")));
+}
+
+#[test]
+fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
+    let mut state = State::default();
+    state.wake();
+    state.begin();
+    assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, false, 0));
+    assert_eq!(state.next(0), Next::Sleep(SECOND));
+}
+
+#[test]
+fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
+    let mut state = State::default();
+    state.opened(&[lane(7)]);
+    assert_eq!(state.next(0), Next::Lanes);
+    state.opened(&[lane(9)]);
+    state.delivered(destination(), &Delivered { last_seq: 7, more: false });
+    assert_eq!(state.next(0), Next::Lanes);
+    state.delivered(destination(), &Delivered { last_seq: 9, more: false });
+    assert_eq!(state.next(0), Next::Close);
+}
+
+#[test]
+fn a_redelivery_is_not_lost_to_a_lane_that_is_just_ending() {
+    let mut state = State::default();
+    state.woken(&[lane(7)]);
+    state.delivered(destination(), &Delivered { last_seq: 7, more: false });
+    assert_eq!(state.next(0), Next::Lanes);
+}
+
+#[test]
+fn failing_lanes_are_counted_and_well_again_after_a_success() {
+    let mut state = State::default();
+    state.opened(&[lane(1)]);
+    state.failed(destination());
+    assert_eq!(state.now_is.failing, 1);
+    state.delivered(destination(), &Delivered { last_seq: 1, more: false });
+    assert_eq!(state.now_is.failing, 0);
+}
+
+#[test]
+fn asks_of_admins_come_first_and_in_order() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.ask(AdminAsk::Release(Admin::default()));
+    assert_eq!(state.next(WINDOW), Next::Admin(AdminAsk::Release(Admin::default())));
+}
+
+#[test]
+fn what_is_carried_over_reads_back_and_old_carries_too() {
+    let mut state = State::default();
+    state.notified(&told(3), 0);
+    state.opened(&[lane(4)]);
+    state.hold(Hold::default(), 0);
+    let json = serde_json::to_string(&state).unwrap_or_default();
+    let back: State = serde_json::from_str(&json).unwrap_or_default();
+    assert_eq!((back.through, back.window, back.lanes, back.hold), (3, state.window, state.lanes, state.hold));
+    assert!(serde_json::from_str::<State>("{}").is_ok());
+}
+
+#[test]
+fn a_workflow_id_and_its_inverse_agree() {
+    assert_eq!(contract::collapse_key(&contract::workflow_id(key())), Some(key()));
+    for wrong in ["purchase", "purchase/", "purchase/x", "sweep", ""] {
+        assert_eq!(contract::collapse_key(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn details_tell_a_person_what_is_waited_for() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.opened(&[lane(1)]);
+    let details = Status::of(Some(key()), &state).details();
+    assert!(details.contains("1 waiting; quiet window ends 1970-01-01T00:02:00.000000Z"), "{details}");
+    assert!(details.contains("delivering"), "{details}");
+}
+
+#[test]
+fn no_payload_and_null_read_as_an_empty_signal() {
+    use temporalio_common::data_converters::{
+        PayloadConverter, SerializationContext, SerializationContextData, TemporalDeserializable,
+        WorkflowSerializationContext,
+    };
+    use temporalio_common::protos::temporal::api::common::v1::Payload;
+    let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let converter = PayloadConverter::default();
+    let context = SerializationContext::new(&data, &converter);
+    let read = |bytes: &[u8]| {
+        let payload = Payload { data: bytes.to_vec(), ..Payload::default() };
+        Lenient::<Notified>::from_payload(&context, payload).map(|lenient| lenient.0)
+    };
+    assert!(matches!(Lenient::<Notified>::from_payloads(&context, vec![]), Ok(Lenient(Ok(_)))));
+    assert!(matches!(read(b"null"), Ok(Ok(_))));
+    assert!(matches!(read(b"{}"), Ok(Ok(_))));
+    for garbage in [&b"3"[..], b"[]x", b"\xff", b"{\"through\":\"x\"}"] {
+        assert!(matches!(read(garbage), Ok(Err(_))), "{garbage:?}");
+    }
+}
