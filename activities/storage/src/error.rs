@@ -54,3 +54,28 @@ impl Error {
         Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
     }
 }
+
+impl Error {
+    /// What a failed statement means. A conflict that a caller expects is recognized before, with
+    /// [`Error::is_taken`]; one that remains comes from a race and goes away when tried again.
+    pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
+        use diesel::result::DatabaseErrorKind::{CheckViolation, ForeignKeyViolation, NotNullViolation};
+        match cause {
+            diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => Self::Missing { what: "parent" },
+            diesel::result::Error::DatabaseError(CheckViolation | NotNullViolation, _)
+            | diesel::result::Error::DeserializationError(_)
+            | diesel::result::Error::SerializationError(_)
+            | diesel::result::Error::InvalidCString(_) => {
+                Self::corrupt_by("a row is not as this version expects it", cause)
+            }
+            _ => Self::unavailable(cause),
+        }
+    }
+
+    /// Whether a statement failed because what it wanted to write exists already.
+    pub(crate) fn is_taken(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};
+        let Self::Unavailable(cause) = self else { return false };
+        matches!(cause.downcast_ref::<diesel::result::Error>(), Some(DatabaseError(UniqueViolation, _)))
+    }
+}

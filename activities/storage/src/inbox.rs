@@ -1,8 +1,10 @@
 //! The inbox: one durable row per notification, duplicates folded for ever.
 
+use crate::accept::clean;
+use crate::statement::{Number, Value, row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A notification that is to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,25 +112,93 @@ pub struct Alarm {
     pub detail: String,
 }
 
+row! {
+    struct OpenRow {
+        seq: i64,
+        collapse_key: CollapseKey,
+        due_at: Timestamp,
+        cap_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct ViewRow {
+        seq: i64,
+        message_id: String,
+        platform_id: PlatformId,
+        collapse_key: Option<CollapseKey>,
+        receipt_id: String,
+        said: String,
+        accepted_at: Timestamp,
+        waiting_topic_id: Option<TopicId>,
+        outcome: Option<Outcome>,
+        revision: Option<i64>,
+        reason: Option<String>,
+        held_until: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct AlarmRow {
+        seq: i64,
+        at: Timestamp,
+        platform_id: Option<PlatformId>,
+        kind: String,
+        detail: String,
+    }
+}
+
+const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.said, n.accepted_at, \
+     n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until \
+     FROM notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
+
 impl Store {
     /// Accepts notifications, in order; they survive a power cut when this returns.
     pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
-        todo!()
+        if notifications.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.accept(notifications).await
     }
 
     /// Open rows with a sequence number above `seq`, in that order.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
-        todo!()
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let rows: Vec<OpenRow> = sql("SELECT seq, collapse_key, due_at, cap_at FROM notifications \
+                 WHERE outcome IS NULL AND waiting_topic_id IS NULL AND seq > ? ORDER BY seq LIMIT ?")
+            .bind(seq)
+            .bind(limit)
+            .all(connection)?;
+            Ok(rows.into_iter().map(|row| row.open(now)).collect())
+        })
+        .await
     }
 
     /// Milliseconds since the oldest open row was accepted; `None` when there is none.
     pub async fn inbox_age(&self) -> Result<Option<i64>, Error> {
-        todo!()
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let oldest: Option<Number> = sql("SELECT accepted_at AS value FROM notifications \
+                 WHERE outcome IS NULL AND waiting_topic_id IS NULL ORDER BY seq LIMIT 1")
+            .first(connection)?;
+            Ok(oldest.map(|oldest| now.millis_since(Timestamp::from_micros(oldest.value)).max(0)))
+        })
+        .await
     }
 
     /// What became of a message.
     pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
-        todo!()
+        let (clock, message_id) = (self.clock, message_id.to_owned());
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let rows: Vec<ViewRow> =
+                sql(format!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq")).bind(message_id).all(connection)?;
+            Ok(rows.into_iter().map(|row| row.view(now)).collect())
+        })
+        .await
     }
 
     /// What was told about a purchase, the newest first.
@@ -137,16 +207,83 @@ impl Store {
         key: CollapseKey,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        todo!()
+        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let rows: Vec<ViewRow> =
+                sql(format!("{VIEW} WHERE n.collapse_key = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?"))
+                    .bind(key)
+                    .bind(below)
+                    .bind(page.size() + 1)
+                    .all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
+        })
+        .await
     }
 
     /// Keeps something that a person should look at.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
-        todo!()
+        let (kind, detail) = (kind.to_owned(), detail.to_owned());
+        self.write(move |write| {
+            sql("INSERT INTO alarms (at, platform_id, kind, detail) VALUES (?, ?, ?, ?)")
+                .bind(write.now)
+                .bind(platform)
+                .bind(kind.as_str())
+                .bind(Value::Text(Some(clean(&detail))))
+                .run(write.connection)
+                .map(drop)
+        })
+        .await
     }
 
     /// The alarms, the newest first.
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
-        todo!()
+        let below = page.number_or(i64::MAX)?;
+        self.read(move |connection| {
+            let rows: Vec<AlarmRow> =
+                sql("SELECT seq, at, platform_id, kind, detail FROM alarms WHERE seq < ? ORDER BY seq DESC LIMIT ?")
+                    .bind(below)
+                    .bind(page.size() + 1)
+                    .all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| {
+                Ok(Alarm { at: row.at, platform_id: row.platform_id, kind: row.kind, detail: row.detail })
+            })
+        })
+        .await
+    }
+}
+
+impl OpenRow {
+    fn open(&self, now: Timestamp) -> Open {
+        Open {
+            seq: self.seq,
+            collapse_key: self.collapse_key,
+            quiet_ms: self.due_at.millis_since(now).max(0),
+            cap_ms: self.cap_at.map(|cap_at| cap_at.millis_since(now).max(0)),
+        }
+    }
+}
+
+impl ViewRow {
+    fn view(self, now: Timestamp) -> NotificationView {
+        let waiting_for = match self.outcome {
+            Some(_) => None,
+            None if self.waiting_topic_id.is_some() => Some("topic approval"),
+            None if self.held_until.is_some_and(|until| until > now) => Some("hold"),
+            None => Some("window"),
+        };
+        NotificationView {
+            seq: self.seq,
+            message_id: self.message_id,
+            platform_id: self.platform_id,
+            collapse_key: self.collapse_key,
+            receipt_id: self.receipt_id,
+            said: self.said,
+            accepted_at: self.accepted_at,
+            outcome: self.outcome,
+            waiting_for: waiting_for.map(str::to_owned),
+            revision: self.revision,
+            reason: self.reason,
+        }
     }
 }

@@ -1,16 +1,24 @@
-//! What is remembered.
+#![doc = include_str!("../README.md")]
 
+mod accept;
 mod admin;
 mod catalogue;
 mod config;
+mod connection;
 mod error;
+mod fault;
 mod inbox;
 mod lanes;
 mod ledger;
+mod open;
 mod page;
+mod reader;
+mod secrets;
 mod settling;
+mod statement;
 mod sweep;
 mod topics;
+mod writer;
 
 pub use catalogue::{App, Destination, DestinationPatch, NewDestination, NewPlatform, Platform, PlatformPatch};
 pub use config::{Config, Database, Installation, Key};
@@ -23,29 +31,73 @@ pub use settling::{Loaded, Record, Recorded};
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
 
+use domain::Timestamp;
+use reader::Readers;
+use secrets::Secrets;
+use statement::sql;
+use writer::{Place, Write, Writer};
+
 /// The database of one installation. Clones share it.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    writer: Writer,
+    readers: Readers,
+    secrets: Secrets,
+    installation: Installation,
+    clock: fn() -> Timestamp,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("installation", &self.installation).finish_non_exhaustive()
+    }
+}
 
 impl Store {
     /// Opens the database, brings its tables up to date and starts the writer.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
+    /// or the key do not fit.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        todo!()
+        tokio::task::spawn_blocking(move || open::open(config)).await.map_err(Error::unavailable)?
     }
 
     /// What was made when the database was opened for the first time.
     #[must_use]
-    pub fn installation(&self) -> Installation {
-        todo!()
+    pub const fn installation(&self) -> Installation {
+        self.installation
     }
 
     /// Now, by the clock that stamps rows.
-    pub async fn now(&self) -> Result<domain::Timestamp, Error> {
-        todo!()
+    pub async fn now(&self) -> Result<Timestamp, Error> {
+        let clock = self.clock;
+        self.readers.read(move |connection| connection.now(clock)).await
     }
 
     /// Whether a write would succeed now.
     pub async fn ping(&self) -> Result<(), Error> {
-        todo!()
+        self.write(|write| {
+            // Where processes share the row, none of them may hold up the others with it.
+            let id = i64::from(!write.connection.is_shared());
+            sql("UPDATE installation SET epoch = epoch WHERE id = ?").bind(id).run(write.connection).map(drop)
+        })
+        .await
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        self.writer.write(Place::Elsewhere, work).await
+    }
+
+    async fn read<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut connection::AnyConnection) -> Result<T, Error> + Send + 'static,
+    {
+        self.readers.read(read).await
     }
 }

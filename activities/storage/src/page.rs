@@ -1,5 +1,6 @@
 //! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
 
+use crate::error::Error;
 use serde::Serialize;
 
 /// Which part of a list is wanted.
@@ -24,4 +25,62 @@ pub struct Paged<T> {
     pub items: Vec<T>,
     /// What to ask for next; `None` at the end of the list.
     pub next_cursor: Option<String>,
+}
+
+impl Page {
+    /// How many items the page has at most.
+    pub(crate) fn size(&self) -> i64 {
+        self.limit.clamp(1, 1000)
+    }
+
+    /// The cursor of a list that is ordered by a number, or `first`.
+    pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
+        self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| not_a_cursor()))
+    }
+
+    /// The cursor of a list that is ordered by a number and an id, or `first`.
+    pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
+        let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
+        let (number, id) = cursor.split_once('_').ok_or_else(not_a_cursor)?;
+        Ok((number.parse().map_err(|_| not_a_cursor())?, id.to_owned()))
+    }
+}
+
+fn not_a_cursor() -> Error {
+    Error::Conflict { what: "page", detail: "`cursor` must be the `next_cursor` of the page before".to_owned() }
+}
+
+impl<T> Paged<T> {
+    /// A page of `size` from up to one row more than that; `cursor` names a row.
+    pub(crate) fn cut<R>(
+        mut rows: Vec<R>,
+        size: i64,
+        cursor: impl Fn(&R) -> String,
+        item: impl FnMut(R) -> Result<T, Error>,
+    ) -> Result<Self, Error> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let has_more = rows.len() > size;
+        rows.truncate(size);
+        let next_cursor = if has_more { rows.last().map(cursor) } else { None };
+        Ok(Self { items: rows.into_iter().map(item).collect::<Result<_, _>>()?, next_cursor })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Page, Paged};
+
+    #[test]
+    fn a_page_names_the_next_one_only_when_there_is_more() {
+        let cut = |rows: Vec<i64>| Paged::cut(rows, 2, i64::to_string, Ok).unwrap();
+        assert_eq!(cut(vec![1, 2, 3]), Paged { items: vec![1, 2], next_cursor: Some("2".to_owned()) });
+        assert_eq!(cut(vec![1, 2]), Paged { items: vec![1, 2], next_cursor: None });
+    }
+
+    #[test]
+    fn a_strange_cursor_is_refused() {
+        let page = Page { cursor: Some("x".to_owned()), limit: 1 };
+        assert!(page.number_or(0).is_err());
+        assert!(page.pair_or(0).is_err());
+    }
 }

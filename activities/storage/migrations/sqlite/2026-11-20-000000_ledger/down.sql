@@ -1,0 +1,12 @@
+DROP TABLE alarms;
+DROP TABLE lanes;
+DROP TABLE attempts;
+DROP TABLE deliveries;
+DROP TABLE events;
+DROP TABLE purchases;
+DROP TABLE notifications;
+DROP TABLE destinations;
+DROP TABLE topics;
+DROP TABLE platforms;
+DROP TABLE apps;
+DROP TABLE installation;

@@ -1,0 +1,217 @@
+//! The hot path of the inbox: many notifications in few statements.
+//!
+//! Rows go in with `ON CONFLICT DO NOTHING`. Only what conflicted is looked at one by one: the same
+//! message again is `Repeated`, another message that tells the same is kept as a duplicate.
+
+use crate::error::Error;
+use crate::inbox::{Accepted, Fate, NewNotification};
+use crate::statement::{Number, Statement, Value, row, sql};
+use crate::writer::Write;
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// So many rows per statement: few sizes, so that each is prepared once. 17 values per row stay below
+/// the 32,766 of SQLite and the 65,535 of PostgreSQL.
+const SIZES: [usize; 4] = [512, 64, 8, 1];
+
+const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, said, store_time, \
+     app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome, reason, \
+     ended_at) VALUES ";
+const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+row! {
+    struct Window {
+        window_ms: i64,
+        max_wait_ms: Option<i64>,
+    }
+}
+
+row! {
+    struct Inserted {
+        seq: i64,
+        message_id: String,
+        receipt_id: String,
+        platform_id: PlatformId,
+    }
+}
+
+row! {
+    struct First {
+        message_id: String,
+    }
+}
+
+/// What makes a message the same message.
+type Identity = (String, String, PlatformId);
+
+/// One row on its way in.
+struct Incoming<'n> {
+    told: &'n NewNotification,
+    identity: Identity,
+    due_at: Timestamp,
+    cap_at: Option<Timestamp>,
+    fold_key: Option<String>,
+    ended: Option<(Outcome, Cow<'n, str>)>,
+}
+
+/// What a repeated notification has in common with the first: the purchase, the word and the time.
+pub fn fold_key(key: Option<CollapseKey>, said: &str, store_time: Option<Timestamp>) -> Option<String> {
+    Some(format!("{}/{}/{}", key?, store_time?.micros(), clean(said)))
+}
+
+/// A text without the NUL that PostgreSQL cannot store.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+/// Inserts notifications and says what became of each, in order.
+pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
+    let incoming = prepare(write, notifications)?;
+    let mut firsts = HashMap::with_capacity(incoming.len());
+    for (index, row) in incoming.iter().enumerate() {
+        firsts.entry(&row.identity).or_insert(index);
+    }
+    let inserted = insert_all(write, &incoming)?;
+    let mut accepted = Vec::with_capacity(incoming.len());
+    for (index, row) in incoming.iter().enumerate() {
+        accepted.push(match inserted.get(&row.identity) {
+            _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated,
+            Some(&seq) => Accepted::New { seq },
+            None => fold(write, row)?,
+        });
+    }
+    Ok(accepted)
+}
+
+fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> Result<Vec<Incoming<'n>>, Error> {
+    let mut windows: HashMap<PlatformId, Window> = HashMap::new();
+    let mut incoming = Vec::with_capacity(notifications.len());
+    for &told in notifications {
+        if !windows.contains_key(&told.platform_id) {
+            windows.insert(told.platform_id, window(write, told.platform_id)?);
+        }
+        if let Some(window) = windows.get(&told.platform_id) {
+            incoming.push(Incoming::of(told, window, write.now));
+        }
+    }
+    Ok(incoming)
+}
+
+fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
+    let window = sql("SELECT window_ms, max_wait_ms FROM platforms WHERE id = ?").bind(platform);
+    window.first(write.connection)?.ok_or(Error::Missing { what: "platform" })
+}
+
+impl<'n> Incoming<'n> {
+    fn of(told: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
+        let ended = match &told.fate {
+            Fate::Ended(outcome, reason) => Some((*outcome, clean(reason))),
+            Fate::Open if told.collapse_key.is_none() => Some((Outcome::Unknown, Cow::Borrowed("it names no purchase"))),
+            Fate::Open | Fate::WaitTopic(_) => None,
+        };
+        // What is refused or not yet trusted must never fold the genuine one away.
+        let may_fold = matches!(told.fate, Fate::Open) && ended.is_none();
+        let fold_key = if may_fold { fold_key(told.collapse_key, &told.said, told.store_time) } else { None };
+        Self {
+            told,
+            identity: (
+                clean(&told.message_id).into_owned(),
+                clean(&told.receipt_id).into_owned(),
+                told.platform_id,
+            ),
+            due_at: now.plus_millis(window.window_ms),
+            cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
+            fold_key,
+            ended,
+        }
+    }
+
+    fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
+        let topic = match &self.told.fate {
+            Fate::WaitTopic(topic) => Some(*topic),
+            Fate::Open | Fate::Ended(..) => None,
+        };
+        [
+            self.told.platform_id.into(),
+            Value::from(self.identity.0.as_str()),
+            Value::from(self.identity.1.as_str()),
+            self.told.collapse_key.into(),
+            Value::Text(Some(clean(&self.told.said))),
+            self.told.store_time.into(),
+            Value::Text(self.told.app_user_id.as_deref().map(clean)),
+            Value::Text(Some(clean(&self.told.body))),
+            Value::Text(self.told.traceparent.as_deref().map(clean)),
+            now.into(),
+            self.due_at.into(),
+            self.cap_at.into(),
+            Value::from(self.fold_key.as_deref()),
+            topic.into(),
+            Value::from(self.ended.as_ref().map(|(outcome, _)| outcome.as_str())),
+            Value::from(self.ended.as_ref().map(|(_, reason)| reason.as_ref())),
+            Value::from(self.ended.as_ref().map(|_| now.micros())),
+        ]
+    }
+}
+
+fn insert_all(write: &mut Write<'_>, incoming: &[Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
+    let mut seqs = HashMap::with_capacity(incoming.len());
+    let mut rest = incoming;
+    for size in SIZES {
+        while rest.len() >= size {
+            let (rows, others) = rest.split_at(size);
+            rest = others;
+            let inserted: Vec<Inserted> = statement(rows, write.now).all(write.connection)?;
+            seqs.extend(inserted.into_iter().map(|row| ((row.message_id, row.receipt_id, row.platform_id), row.seq)));
+        }
+    }
+    Ok(seqs)
+}
+
+fn statement<'r>(rows: &'r [Incoming<'_>], now: Timestamp) -> Statement<'r> {
+    let places = vec![ROW; rows.len()].join(", ");
+    sql(format!("{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, platform_id"))
+        .bind_all(rows.iter().flat_map(|row| row.values(now)))
+}
+
+/// What became of a row that conflicted.
+fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
+    if is_stored(write, row)? {
+        return Ok(Accepted::Repeated);
+    }
+    let first: Option<First> = sql("SELECT message_id FROM notifications WHERE fold_key = ?")
+        .bind(row.fold_key.as_deref())
+        .first(write.connection)?;
+    let reason = match first {
+        Some(first) => format!("message {} told it first", first.message_id),
+        None => return Err(Error::unavailable(Raced)),
+    };
+    let duplicate = Incoming {
+        told: row.told,
+        identity: row.identity.clone(),
+        due_at: row.due_at,
+        cap_at: row.cap_at,
+        fold_key: None,
+        ended: Some((Outcome::Duplicate, Cow::Owned(reason))),
+    };
+    let inserted: Option<Number> = sql(format!("{INSERT}{ROW} ON CONFLICT DO NOTHING RETURNING seq AS value"))
+        .bind_all(duplicate.values(write.now))
+        .first(write.connection)?;
+    Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.value }))
+}
+
+fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
+    let (message_id, receipt_id, platform_id) = &row.identity;
+    let stored: Option<Number> =
+        sql("SELECT seq AS value FROM notifications WHERE message_id = ? AND receipt_id = ? AND platform_id = ?")
+            .bind(message_id.as_str())
+            .bind(receipt_id.as_str())
+            .bind(*platform_id)
+            .first(write.connection)?;
+    Ok(stored.is_some())
+}
+
+/// What a row conflicted with is gone: another process was writing it.
+#[derive(Debug, thiserror::Error)]
+#[error("another process wrote the same notification at the same time")]
+struct Raced;

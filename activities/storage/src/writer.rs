@@ -1,0 +1,351 @@
+//! The grouping writer: the one thread of a process that writes.
+//!
+//! It takes everything that waits, runs it in one transaction and answers after the commit, so that
+//! one fsync serves many. Each job has a savepoint of its own: what fails undoes itself alone. A
+//! group that meets trouble which may pass (a deadlock, a lost connection) is undone and its jobs are
+//! run one by one. What a job does is not here.
+
+use crate::config::Database;
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::fault;
+use crate::accept;
+use crate::inbox::{Accepted, NewNotification};
+use domain::Timestamp;
+use std::thread;
+use tokio::sync::{mpsc, oneshot};
+
+/// So many jobs may wait; a caller beyond that waits with its job in hand.
+const QUEUE_JOBS: usize = 4096;
+/// A group is closed at so many jobs, or at so many notifications.
+const GROUP_JOBS: usize = 1024;
+const GROUP_NOTIFICATIONS: usize = 4096;
+/// How often a job that is run alone is tried.
+const TRIES: usize = 4;
+
+/// What a job works with: the transaction's connection, and the time of its group.
+pub struct Write<'c> {
+    /// The connection, in a transaction.
+    pub connection: &'c mut AnyConnection,
+    /// Now, by the clock that stamps rows.
+    pub now: Timestamp,
+}
+
+/// A handle to the writer. The thread ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+}
+
+/// Where a fault may be planted around a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `accept.…`
+    Accept,
+    /// `record.…`
+    Record,
+    /// Nowhere.
+    Elsewhere,
+}
+
+/// One unit of writing. It can be run again until it was committed.
+trait Job: Send {
+    fn place(&self) -> Place;
+    /// Takes the notifications out, when accepting is all it does.
+    fn notifications(&self) -> &[NewNotification];
+    /// Gives the result of notifications that were accepted on its behalf.
+    fn was_accepted(&mut self, accepted: Vec<Accepted>);
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error>;
+    /// Answers with what `run` gave, or with `error`.
+    fn answer(&mut self, error: Option<Error>);
+}
+
+impl Writer {
+    /// Starts the thread, on a connection that is set up already.
+    pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let state = Thread { database, connection: Some(connection), clock };
+        thread::Builder::new()
+            .name("storage-writer".to_owned())
+            .spawn(move || state.work(jobs))
+            .map_err(Error::unavailable)?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `work` in the next group. It may run more than once before it is committed.
+    pub async fn write<T, F>(&self, place: Place, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(Work { place, work, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    /// Accepts notifications together with those of all who wait.
+    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(Accept { notifications, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    async fn put(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        self.queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
+    }
+}
+
+/// The writer's thread ended, which only a bug can cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the writer has stopped")]
+struct Stopped;
+
+struct Work<T, F> {
+    place: Place,
+    work: F,
+    result: Option<Result<T, Error>>,
+    reply: Option<oneshot::Sender<Result<T, Error>>>,
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send,
+{
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn notifications(&self) -> &[NewNotification] {
+        &[]
+    }
+
+    fn was_accepted(&mut self, _: Vec<Accepted>) {}
+
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.result = None;
+        let value = (self.work)(write)?;
+        self.result = Some(Ok(value));
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+struct Accept {
+    notifications: Vec<NewNotification>,
+    result: Option<Result<Vec<Accepted>, Error>>,
+    reply: Option<oneshot::Sender<Result<Vec<Accepted>, Error>>>,
+}
+
+impl Job for Accept {
+    fn place(&self) -> Place {
+        Place::Accept
+    }
+
+    fn notifications(&self) -> &[NewNotification] {
+        &self.notifications
+    }
+
+    fn was_accepted(&mut self, accepted: Vec<Accepted>) {
+        self.result = Some(Ok(accepted));
+    }
+
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.result = None;
+        let notifications: Vec<&NewNotification> = self.notifications.iter().collect();
+        self.result = Some(Ok(accept::insert(write, &notifications)?));
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Answers once; whoever asked may have gone, which is no concern of the writer's.
+fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<Result<T, Error>>, error: Option<Error>) {
+    let Some(to) = to.take() else { return };
+    let result = match error {
+        Some(error) => Err(error),
+        None => result.take().unwrap_or_else(|| Err(Error::unavailable(Stopped))),
+    };
+    drop(to.send(result));
+}
+
+struct Thread {
+    database: Database,
+    connection: Option<AnyConnection>,
+    clock: fn() -> Timestamp,
+}
+
+/// How a transaction ended, for all the jobs in it.
+enum Ended {
+    /// Committed; each job's own error is beside it.
+    Committed(Vec<Option<Error>>),
+    /// Undone by trouble that may pass.
+    Undone(Error),
+    /// The commit itself failed: what became of it is unknown, so nothing is run again.
+    InDoubt(Error),
+}
+
+impl Thread {
+    fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            let mut notifications = group[0].notifications().len();
+            while group.len() < GROUP_JOBS && notifications < GROUP_NOTIFICATIONS {
+                let Ok(job) = jobs.try_recv() else { break };
+                notifications += job.notifications().len();
+                group.push(job);
+            }
+            self.settle(&mut group);
+        }
+    }
+
+    /// Runs a group to its end and answers all of it.
+    fn settle(&mut self, group: &mut [Box<dyn Job>]) {
+        match self.transact(group) {
+            Ended::Committed(errors) => answer(group, errors),
+            Ended::InDoubt(error) => answer_all(group, &error),
+            Ended::Undone(_) => group.iter_mut().for_each(|job| self.settle_alone(job)),
+        }
+    }
+
+    fn settle_alone(&mut self, job: &mut Box<dyn Job>) {
+        let alone = std::slice::from_mut(job);
+        let mut last = None;
+        for _ in 0..TRIES {
+            match self.transact(alone) {
+                Ended::Committed(errors) => return answer(alone, errors),
+                Ended::InDoubt(error) => return answer_all(alone, &error),
+                Ended::Undone(error) => last = Some(error),
+            }
+            if self.connection.is_none() && AnyConnection::to(&self.database).map(|new| self.connection = Some(new)).is_err() {
+                break;
+            }
+        }
+        answer_all(alone, &last.unwrap_or_else(|| Error::unavailable(Stopped)));
+    }
+
+    /// One transaction for these jobs.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Ended {
+        let mut connection = match self.connection.take().map_or_else(|| AnyConnection::to(&self.database), Ok) {
+            Ok(connection) => connection,
+            Err(cause) => return Ended::Undone(Error::unavailable(cause)),
+        };
+        let errors = match run(&mut connection, jobs, self.clock) {
+            Ok(errors) => errors,
+            Err(error) => {
+                let undone = connection.roll_back().is_ok() && !connection.is_lost();
+                self.connection = undone.then_some(connection);
+                return Ended::Undone(error);
+            }
+        };
+        if fault::is_planted("accept.acknowledge_early") {
+            jobs.iter_mut().filter(|job| job.place() == Place::Accept).for_each(|job| job.answer(None));
+        }
+        kill_around_commit(jobs, "accept.before_commit", "record.before_commit");
+        let committed = connection.commit();
+        kill_around_commit(jobs, "accept.after_commit", "record.after_commit");
+        match committed {
+            Ok(()) => {
+                self.connection = Some(connection);
+                Ended::Committed(errors)
+            }
+            // The connection is not used again: nobody knows what state it is in.
+            Err(cause) => Ended::InDoubt(Error::unavailable(cause)),
+        }
+    }
+}
+
+/// Begins a transaction and runs the jobs in it, the notifications of all of them at once.
+fn run(
+    connection: &mut AnyConnection,
+    jobs: &mut [Box<dyn Job>],
+    clock: fn() -> Timestamp,
+) -> Result<Vec<Option<Error>>, Error> {
+    connection.begin().map_err(Error::of_query)?;
+    let now = connection.now(clock)?;
+    let mut write = Write { connection, now };
+    let accepting: Vec<usize> = (0..jobs.len()).filter(|&index| !jobs[index].notifications().is_empty()).collect();
+    let accepted_together = accepting.len() > 1 && accept_together(&mut write, jobs, &accepting)?;
+    let mut errors = vec![None; jobs.len()];
+    let alone = jobs.len() == 1;
+    for (job, error) in jobs.iter_mut().zip(&mut errors) {
+        if accepted_together && !job.notifications().is_empty() {
+            continue;
+        }
+        *error = run_one(&mut write, job.as_mut(), alone)?;
+    }
+    Ok(errors)
+}
+
+/// Accepts what all these jobs hold in one go. No, when one of them holds what cannot be stored.
+fn accept_together(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>], accepting: &[usize]) -> Result<bool, Error> {
+    let all: Vec<&NewNotification> = accepting.iter().flat_map(|&index| jobs[index].notifications()).collect();
+    write.connection.begin().map_err(Error::of_query)?;
+    let accepted = match accept::insert(write, &all) {
+        Ok(accepted) => accepted,
+        Err(error @ Error::Unavailable(_)) => return Err(error),
+        Err(_) => {
+            write.connection.roll_back().map_err(Error::of_query)?;
+            return Ok(false);
+        }
+    };
+    write.connection.commit().map_err(Error::of_query)?;
+    let mut accepted = accepted.into_iter();
+    for &index in accepting {
+        let own = accepted.by_ref().take(jobs[index].notifications().len()).collect();
+        jobs[index].was_accepted(own);
+    }
+    Ok(true)
+}
+
+/// Runs one job in a savepoint, or in the transaction itself when it is alone there.
+/// The outer error undoes the whole transaction.
+fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
+    if alone {
+        return match job.run(write) {
+            Ok(()) => Ok(None),
+            Err(error @ Error::Unavailable(_)) => Err(error),
+            Err(error) => {
+                write.connection.roll_back().map_err(Error::of_query)?;
+                write.connection.begin().map_err(Error::of_query)?;
+                Ok(Some(error))
+            }
+        };
+    }
+    write.connection.begin().map_err(Error::of_query)?;
+    match job.run(write) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
+    }
+}
+
+fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
+    for (job, error) in jobs.iter_mut().zip(errors) {
+        job.answer(error);
+    }
+}
+
+fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
+    for job in jobs {
+        job.answer(Some(error.clone()));
+    }
+}
+
+fn kill_around_commit(jobs: &[Box<dyn Job>], accept: &str, record: &str) {
+    let has = |place| jobs.iter().any(|job| job.place() == place);
+    if has(Place::Accept) {
+        fault::kill_at(accept);
+    }
+    if has(Place::Record) {
+        fault::kill_at(record);
+    }
+}
