@@ -1,0 +1,70 @@
+//! The only place where an activity's failure is made, and where its next attempt gets its time.
+
+use std::error::Error as _;
+use std::time::Duration;
+use temporalio_common::ActivityError;
+use temporalio_common::error::ApplicationFailure;
+
+/// Why a run of an activity ended without a result.
+#[derive(Debug)]
+pub enum Failed {
+    /// What was asked for failed or waits; run again in so many milliseconds.
+    Later {
+        /// Milliseconds until the next run.
+        ms: i64,
+        /// For the Temporal UI.
+        why: String,
+    },
+    /// Storage failed.
+    Storage(storage::Error),
+}
+
+impl Failed {
+    /// Run again in `ms` milliseconds.
+    pub fn wait(ms: i64, why: String) -> Self {
+        Self::Later { ms, why }
+    }
+}
+
+impl From<storage::Error> for Failed {
+    fn from(error: storage::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// What Temporal is told.
+pub fn failure(failed: Failed) -> ActivityError {
+    match failed {
+        Failed::Later { ms, why } => {
+            let delay = Duration::from_millis(u64::try_from(ms.max(1)).unwrap_or(1));
+            application(why, "retry", Some(delay), false)
+        }
+        Failed::Storage(error) => storage(error),
+    }
+}
+
+/// What Temporal is told of a failure of storage: everything is tried again but what can never be right.
+pub fn storage(error: storage::Error) -> ActivityError {
+    let never = matches!(error, storage::Error::Missing { .. } | storage::Error::Conflict { .. });
+    application(chain(&error), "storage", None, never)
+}
+
+fn application(message: String, kind: &str, delay: Option<Duration>, never: bool) -> ActivityError {
+    let failure = ApplicationFailure::builder(message).type_name(kind.to_owned()).non_retryable(never);
+    ActivityError::application(match delay {
+        Some(delay) => failure.next_retry_delay(delay).build(),
+        None => failure.build(),
+    })
+}
+
+/// The whole chain of causes, once.
+fn chain(error: &storage::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

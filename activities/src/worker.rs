@@ -1,0 +1,120 @@
+//! The worker: polls Temporal for workflow tasks and activities until it is told to stop.
+//!
+//! `deliver` has a worker of its own on its own queue, so that hanging destinations take no slot
+//! from settling.
+
+use crate::Doing;
+use crate::engine::Engine;
+use std::future::Future;
+use std::time::Duration;
+use temporalio_client::Client;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
+use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use workflows::{Purchase, Sweep, contract};
+
+/// Why the worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be made, or Temporal refused it for good. The operator must act.
+    #[error("the worker stopped: {0}")]
+    Stopped(String),
+}
+
+/// How many of each thing run at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots {
+    /// Workflow tasks.
+    pub workflow_tasks: usize,
+    /// Activities that only touch storage.
+    pub activities: usize,
+    /// Attempts in flight, over all destinations.
+    pub deliveries: usize,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { workflow_tasks: 40, activities: 40, deliveries: 200 }
+    }
+}
+
+/// Works until `stop` resolves, then finishes what is in hand.
+///
+/// Blocks its thread: workflows of a worker share one thread, which must not be one of the runtime's.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(
+    runtime: &tokio::runtime::Handle,
+    engine: &Engine,
+    doing: Doing,
+    slots: Slots,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    runtime.block_on(async move {
+        let stop = std::pin::pin!(stop);
+        let mut stop = stop;
+        let client = tokio::select! {
+            client = engine.client() => client,
+            () = &mut stop => return Ok(()),
+        };
+        let Some(client) = client else { return Ok(()) };
+        let core = Runtime::from_current_tokio(RuntimeOptions::default()).map_err(|error| stopped(&error))?;
+        let mut settling = settling(&core, client.clone(), &doing, slots)?;
+        let mut delivering = delivering(&core, client, &doing, slots)?;
+        let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
+        let stopping = async move {
+            stop.await;
+            stop_settling();
+            stop_delivering();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            (a, b) = async { tokio::join!(settling.run(), delivering.run()) } => {
+                a.and(b).map_err(|error| stopped(&error))
+            }
+            () = stopping => Ok(()),
+        }
+    })
+}
+
+fn settling(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Result<Worker, Error> {
+    let options = WorkerOptions::new(contract::TASK_QUEUE)
+        .register_activities(Doing::clone(doing))
+        .register_workflow::<Purchase>()
+        .and_then(|options| options.register_workflow::<Sweep>())
+        .map_err(|error| stopped(&error))?
+        .max_cached_workflows(2000)
+        .sticky_queue_schedule_to_start_timeout(Duration::from_secs(2))
+        .graceful_shutdown_period(Duration::from_secs(5))
+        .tuner(tuner(slots.workflow_tasks, slots.activities))
+        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
+        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
+        .build();
+    Worker::new(core, client, options).map_err(|error| stopped(&error))
+}
+
+fn delivering(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Result<Worker, Error> {
+    let options = WorkerOptions::new(contract::DELIVER_QUEUE)
+        .register_activities(Doing::clone(doing))
+        .graceful_shutdown_period(Duration::from_secs(20))
+        .tuner(tuner(1, slots.deliveries))
+        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
+        .build();
+    Worker::new(core, client, options).map_err(|error| stopped(&error))
+}
+
+fn tuner(workflow_tasks: usize, activities: usize) -> WorkerTuner {
+    WorkerTuner::TunerHolder(
+        TunerHolder::builder()
+            .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(workflow_tasks))
+            .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
+            .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
+            .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+            .build(),
+    )
+}
+
+fn stopped(error: &dyn std::fmt::Display) -> Error {
+    Error::Stopped(error.to_string())
+}
