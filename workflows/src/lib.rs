@@ -1,4 +1,4 @@
-//! Deciding: durable, deterministic, no I/O.
+#![doc = include_str!("../README.md")]
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
