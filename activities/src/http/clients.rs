@@ -1,0 +1,86 @@
+//! Clients that can connect to one set of addresses only, whatever name they are asked for.
+//!
+//! A kept connection is reused only by a request whose name was resolved and judged to the same
+//! addresses again, so that reuse never outlives a verdict.
+
+use super::failure::Failure;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, redirect, retry};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::ConfigVerifierExt;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Shorter than the keep-alive of common servers, so that they rarely close first.
+const IDLE: Duration = Duration::from_secs(4);
+const IDLE_CONNECTIONS: usize = 16;
+/// How many clients are kept.
+const KEPT: usize = 512;
+
+/// The kept clients.
+pub struct Clients {
+    tls: ClientConfig,
+    kept: Mutex<HashMap<Vec<SocketAddr>, Client>>,
+}
+
+impl Clients {
+    pub fn new(tls: ClientConfig) -> Self {
+        Self { tls, kept: Mutex::default() }
+    }
+
+    /// A client that connects to these addresses and to nothing else.
+    pub fn to(&self, mut addresses: Vec<SocketAddr>) -> Result<Client, Failure> {
+        addresses.sort_unstable();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = kept.get(&addresses) {
+            return Ok(client.clone());
+        }
+        let client = self.build(addresses.clone())?;
+        if kept.len() >= KEPT {
+            kept.clear(); // A client costs some microseconds to make; the order of use is not worth keeping.
+        }
+        kept.insert(addresses, client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, addresses: Vec<SocketAddr>) -> Result<Client, Failure> {
+        #[expect(clippy::disallowed_methods, reason = "the one sender's clients are made here")]
+        let client = Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .dns_resolver(Pinned(addresses))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .http1_only()
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS);
+        client.build().map_err(|_| Failure::Connect)
+    }
+}
+
+/// TLS that trusts the certificate authorities of this machine. Without any, every certificate is refused.
+pub fn trusting_this_machine() -> ClientConfig {
+    ClientConfig::with_platform_verifier().unwrap_or_else(|error| {
+        tracing::error!(%error, "no certificate authorities were found: no HTTPS destination can be reached");
+        ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+    })
+}
+
+/// Answers every name with the same addresses.
+struct Pinned(Vec<SocketAddr>);
+
+impl Resolve for Pinned {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
