@@ -1,0 +1,72 @@
+//! `settle app`: the apps of the installation.
+
+use super::client::{Page, Remote, segment};
+use super::table::{self, Column};
+use clap::Subcommand;
+use serde_json::json;
+use std::process::ExitCode;
+
+const COLUMNS: &[Column] = &[("id", "id"), ("name", "name"), ("created", "created_at")];
+
+/// Apps: whose purchases are settled.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle app create \"My game\"
+Next: connect its store with `settle platform create --app ID …`, and say whom to tell with
+`settle destination create --app ID …`.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make an app.
+    Create {
+        /// Its name, for people.
+        name: String,
+    },
+    /// List the apps.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one app.
+    Show {
+        /// The app's id.
+        id: String,
+    },
+    /// Give an app another name.
+    Rename {
+        /// The app's id.
+        id: String,
+        /// The new name.
+        name: String,
+    },
+    /// Delete an app. What was accepted and told stays in the ledger.
+    Delete {
+        /// The app's id.
+        id: String,
+    },
+}
+
+/// Does one verb.
+pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let answer = match &options.verb {
+        Verb::Create { name } => client.post("/v1/apps", &json!({ "name": name })).await?,
+        Verb::List { page } => {
+            let answer = client.get("/v1/apps", &page.query()).await?;
+            return Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No apps yet: `settle app create NAME`."));
+        }
+        Verb::Show { id } => client.get(&format!("/v1/apps/{}", segment(id)), &[]).await?,
+        Verb::Rename { id, name } => {
+            client.patch(&format!("/v1/apps/{}", segment(id)), &json!({ "name": name })).await?
+        }
+        Verb::Delete { id } => client.delete(&format!("/v1/apps/{}", segment(id))).await?,
+    };
+    Ok(table::answer(&options.remote, &answer))
+}

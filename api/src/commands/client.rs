@@ -1,0 +1,203 @@
+//! The admin verbs' way to the HTTP API: the address, the token, one request, one answer or one readable line.
+//!
+//! The only place among the commands that sends.
+
+use super::secret::Source;
+use crate::config;
+use anyhow::{Context, anyhow, bail};
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Longer than the API ever takes for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which service, and how to be let in.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Remote {
+    /// Address of the service.
+    #[arg(long, env = "SETTLE_URL", default_value = "http://127.0.0.1:8080", global = true, help_heading = "Service")]
+    url: Url,
+    /// Where the admin token is read: `@FILE`, or `-` for standard input. Without it the variable
+    /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data.
+    #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
+    token: Option<Source>,
+    /// The data directory of `settle run`.
+    #[arg(long, env = "SETTLE_DATA", value_name = "DIR", default_value = super::run::data::DEFAULT, global = true, help_heading = "Service")]
+    data: PathBuf,
+    /// Print the answer verbatim, as JSON.
+    #[arg(long, global = true, help_heading = "Service")]
+    pub json: bool,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Page {
+    /// Where to go on: the cursor that the last page named.
+    #[arg(long)]
+    cursor: Option<String>,
+    /// At most so many items.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: Option<u32>,
+}
+
+impl Page {
+    /// As query parameters.
+    pub fn query(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("cursor", self.cursor.clone()), ("limit", self.limit.map(|limit| limit.to_string()))]
+    }
+
+    /// As query parameters, behind some others.
+    pub fn query_with(&self, others: &[(&'static str, &Option<String>)]) -> Vec<(&'static str, Option<String>)> {
+        let others = others.iter().map(|(name, value)| (*name, (*value).clone()));
+        others.chain(self.query()).collect()
+    }
+}
+
+/// One segment of a path, whatever a person typed.
+pub fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
+}
+
+/// A service that answers.
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: SecretString,
+}
+
+impl Remote {
+    /// The client of that service. Sends nothing yet.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client { http: http()?, url: self.url.clone(), token: self.admin_token()? })
+    }
+
+    /// The data directory of `settle run`.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
+    }
+
+    fn admin_token(&self) -> anyhow::Result<SecretString> {
+        if let Some(source) = &self.token {
+            return source.read();
+        }
+        // Not clap's `env`: that would need a flag on which the token itself could be written.
+        if let Some(token) = config::environment().remove("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
+            return Ok(SecretString::from(token));
+        }
+        let file = super::run::data::token_file(&self.data);
+        Source::File(file.clone()).read().with_context(|| {
+            format!(
+                "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \
+                 `settle run` ({} was tried)",
+                file.display()
+            )
+        })
+    }
+}
+
+impl Client {
+    /// Reads one resource or list. Absent parameters are left out.
+    pub async fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<Value> {
+        let mut url = self.at(path)?;
+        for (name, value) in query {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        self.ask(Method::GET, url, None).await
+    }
+
+    /// Makes something, or asks for an action.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::POST, self.at(path)?, Some(body)).await
+    }
+
+    /// Changes the given fields.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PATCH, self.at(path)?, Some(body)).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::DELETE, self.at(path)?, None).await
+    }
+
+    fn at(&self, path: &str) -> anyhow::Result<Url> {
+        let base = self.url.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not the address of a service"))
+    }
+
+    async fn ask(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
+        let mut request = self.http.request(method, url).bearer_auth(self.token.expose_secret());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let (status, text) = send(request, &self.url).await?;
+        if !status.is_success() {
+            return Err(refusal(status, &text));
+        }
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{} answered with something that is not JSON", self.url))
+    }
+}
+
+/// Posts a body to an address that needs no token, such as a notification URL.
+pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
+    let request = http()?.post(url.clone()).header("content-type", "text/plain; charset=UTF-8").body(body);
+    let (status, text) = send(request, url).await?;
+    Ok((status.as_u16(), text))
+}
+
+#[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
+fn http() -> anyhow::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    builder.build().context("no HTTP client")
+}
+
+#[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
+async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result<(StatusCode, String)> {
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => bail!(
+            "nobody answers at {}: start the service with `settle`, or say where it is with --url or SETTLE_URL",
+            service.origin().ascii_serialization()
+        ),
+        Err(error) => return Err(anyhow::Error::new(error.without_url()).context("the service did not answer")),
+    };
+    let status = response.status();
+    let text = response.text().await.context("the service broke off its answer")?;
+    Ok((status, text))
+}
+
+/// One readable line of a problem document (RFC 9457), with the fields that are wrong.
+fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
+    let problem: Value = serde_json::from_str(text).unwrap_or_default();
+    let word = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut line = match (word("title"), word("detail")) {
+        (Some(title), Some(detail)) => format!("{title}: {detail}"),
+        (Some(line), None) | (None, Some(line)) => line,
+        (None, None) => format!("the service answered {status}"),
+    };
+    let hints = problem.get("errors").or_else(|| problem.get("fields")).and_then(Value::as_array);
+    for hint in hints.into_iter().flatten() {
+        line.push_str(&format!("; {}", hint_of(hint)));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        line.push_str(" (the token is another service's: give --token @FILE, or --data with the directory of that service)");
+    }
+    anyhow!(line)
+}
+
+fn hint_of(hint: &Value) -> String {
+    let word = |name: &str| hint.get(name).and_then(Value::as_str);
+    match (word("field"), word("expected").or_else(|| word("detail")).or_else(|| word("message"))) {
+        (Some(field), Some(expected)) => format!("{field}: expected {expected}"),
+        _ => super::table::text(hint),
+    }
+}

@@ -1,0 +1,80 @@
+//! `settle delivery`: one event to one destination, with its attempts.
+
+use super::client::{Page, Remote, segment};
+use super::table::{self, Column};
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// The columns of a list of deliveries.
+pub const COLUMNS: &[Column] = &[
+    ("id", "id"),
+    ("event", "event_type"),
+    ("revision", "revision"),
+    ("status", "status"),
+    ("attempts", "attempts"),
+    ("next due", "next_due_at"),
+    ("last error", "last_error"),
+    ("destination", "destination_id"),
+];
+const ATTEMPT_COLUMNS: &[Column] = &[
+    ("number", "number"),
+    ("started", "started_at"),
+    ("ms", "latency_ms"),
+    ("status", "status"),
+    ("class", "class"),
+    ("error", "error"),
+    ("response", "response"),
+];
+
+/// Deliveries: one event to one destination, with its attempts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle delivery list --status dead
+  settle delivery attempts DELIVERY_ID
+Next: `settle purchase redeliver COLLAPSE_KEY` sends the newest state again.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List deliveries.
+    List {
+        /// Only those of this purchase (its collapse key).
+        #[arg(long, value_name = "COLLAPSE_KEY")]
+        purchase: Option<String>,
+        /// Only those to this destination.
+        #[arg(long, value_name = "ID")]
+        destination: Option<String>,
+        /// Only those in this state.
+        #[arg(long, value_parser = ["pending", "delivered", "superseded", "dead"])]
+        status: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// List the attempts of one delivery: when, how long, what was answered.
+    Attempts {
+        /// The delivery's id, which the receiver sees as `webhook-id`.
+        id: String,
+    },
+}
+
+/// Does one verb.
+pub async fn delivery(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    match &options.verb {
+        Verb::List { purchase, destination, status, page } => {
+            let filter = [("collapse_key", purchase), ("destination_id", destination), ("status", status)];
+            let answer = client.get("/v1/deliveries", &page.query_with(&filter)).await?;
+            Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No such deliveries."))
+        }
+        Verb::Attempts { id } => {
+            let answer = client.get(&format!("/v1/deliveries/{}/attempts", segment(id)), &[]).await?;
+            Ok(table::answer_list(&options.remote, &answer, ATTEMPT_COLUMNS, "Nothing was sent yet."))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `settle history`: a workflow's history in the form that the SDK's replayer reads, for the tests of replay.
+
+use anyhow::Context;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::{Client, ClientOptions, Connection, UntypedWorkflow, WorkflowFetchHistoryOptions};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Print a workflow's history as the SDK's replayer reads it (the Temporal CLI's JSON is another).
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub struct Options {
+    /// The workflow's id, such as `purchase/COLLAPSE_KEY`.
+    id: String,
+    /// Which run. The newest unless said otherwise.
+    #[arg(long)]
+    run: Option<String>,
+}
+
+/// Prints it.
+pub async fn history(options: Options) -> anyhow::Result<ExitCode> {
+    let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
+        .map_err(|error| anyhow::anyhow!("Temporal's settings (TEMPORAL_*) cannot be used: {error}"))?;
+    let connected = tokio::time::timeout(TIMEOUT, Connection::connect(connection)).await;
+    let connected = connected.context("Temporal does not answer")?.context("Temporal cannot be reached (TEMPORAL_ADDRESS)")?;
+    let client = Client::new(connected, client).context("Temporal's settings (TEMPORAL_*) cannot be used")?;
+    let mut info = client.get_workflow_handle::<UntypedWorkflow>(&options.id).info().clone();
+    info.run_id = options.run;
+    let history = info.bind_untyped(client).fetch_history(WorkflowFetchHistoryOptions::default());
+    let json = history.to_json().await.with_context(|| format!("no history of `{}`", options.id))?;
+    std::io::stdout().write_all(&json).context("the history cannot be printed")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! The command line: what can be asked of `settle`, and which part answers.
+//!
+//! Here is the tree and the choice among its branches, and nothing of what they do. This folder is the composition
+//! root: the only place where hearing and doing are wired together.
+
+mod amazon;
+mod app;
+mod client;
+mod delivery;
+mod destination;
+mod event;
+mod explain;
+mod history;
+mod listen;
+mod migrate;
+mod notification;
+mod platform;
+mod purchase;
+mod receiver;
+mod run;
+mod sample;
+mod secret;
+mod serve;
+mod settings;
+mod stop;
+mod table;
+#[cfg(test)]
+mod tests;
+mod times;
+mod worker;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Exit code of a negative answer and of a failure.
+const FAILED: u8 = 1;
+
+/// Turns store notifications into purchase events that can be trusted: signed in, debounced per purchase, decided
+/// once, delivered until they arrive.
+#[derive(Debug, Parser)]
+#[command(
+    name = "settle",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Without a command, settle does `run`: all in one, with a demo app ready to try.
+
+  settle --window 5s        start everything (Temporal, SQLite, API, worker)
+  settle sample             in another terminal: send a signed notification to it
+  settle purchase list      what became of it
+
+Exit codes: 0 ok, 1 a negative answer or a failure, 2 wrong usage.
+`settle help COMMAND` explains each command, with an example and what to do next."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Options),
+    Serve(serve::Options),
+    Worker(worker::Options),
+    Migrate(migrate::Options),
+    Sample(sample::Options),
+    Listen(listen::Options),
+    Amazon(amazon::Options),
+    App(app::Options),
+    Platform(platform::Options),
+    Destination(destination::Options),
+    Purchase(purchase::Options),
+    Notification(notification::Options),
+    Event(event::Options),
+    Delivery(delivery::Options),
+    History(history::Options),
+}
+
+/// Parses the command line, does what it says, and answers with the exit code.
+pub fn main() -> ExitCode {
+    let _scenario = fail::FailScenario::setup();
+    // Only the first call can succeed, and it is this one; a second provider would be the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("no threads to run on")),
+    };
+    let answer = runtime.block_on(answer(cli));
+    runtime.shutdown_background();
+    answer.unwrap_or_else(|error| failed(&error))
+}
+
+async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(options) => run::run(options).await,
+        Command::Serve(options) => serve::serve(options).await,
+        Command::Worker(options) => worker::worker(options).await,
+        Command::Migrate(options) => migrate::migrate(options).await,
+        Command::Sample(options) => sample::sample(options).await,
+        Command::Listen(options) => listen::listen(options).await,
+        Command::Amazon(options) => amazon::amazon(options),
+        Command::App(options) => app::app(options).await,
+        Command::Platform(options) => platform::platform(options).await,
+        Command::Destination(options) => destination::destination(options).await,
+        Command::Purchase(options) => purchase::purchase(options).await,
+        Command::Notification(options) => notification::notification(options).await,
+        Command::Event(options) => event::event(options).await,
+        Command::Delivery(options) => delivery::delivery(options).await,
+        Command::History(options) => history::history(options).await,
+    }
+}
+
+/// Prints the whole chain of an error once, as one line.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("settle: {error:#}");
+    ExitCode::from(FAILED)
+}

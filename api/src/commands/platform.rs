@@ -1,0 +1,202 @@
+//! `settle platform`: an app on one store.
+
+use super::client::{Page, Remote, segment};
+use super::secret::Source;
+use super::table::{self, Column};
+use super::times;
+use clap::{Subcommand, ValueEnum};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const COLUMNS: &[Column] = &[
+    ("id", "id"),
+    ("name", "name"),
+    ("package", "package_name"),
+    ("environment", "environment"),
+    ("window s", "window_seconds"),
+    ("topic", "topic.state"),
+    ("notification url", "notification_url"),
+];
+const TOPIC_COLUMNS: &[Column] = &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "asked_at"), ("decided", "decided_at")];
+
+/// Platforms: an app on one store, and the address to which that store sends its notifications.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @secret.txt
+Next: copy its notification_url into the store's console. If the store's topic is not known to be the store's own,
+it then waits for your word: `settle platform topics ID`, `settle platform approve ID TOPIC`.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Connect an app to a store.
+    Create {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        /// The store.
+        #[arg(long, default_value = "amazon")]
+        store: String,
+        #[command(flatten)]
+        fields: Box<Fields>,
+    },
+    /// List the platforms of an app.
+    List {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one platform with its notification URL.
+    Show {
+        /// The platform's id.
+        id: String,
+    },
+    /// Change what is given, leave the rest.
+    Update {
+        /// The platform's id.
+        id: String,
+        #[command(flatten)]
+        fields: Box<Fields>,
+    },
+    /// Delete a platform. Its notification URL stops working; what was accepted stays in the ledger.
+    Delete {
+        /// The platform's id.
+        id: String,
+    },
+    /// List the topics that send, or asked to send, to this platform.
+    Topics {
+        /// The platform's id.
+        id: String,
+    },
+    /// Accept a topic: confirm its subscription and settle what it sent while it waited.
+    Approve {
+        /// The platform's id.
+        id: String,
+        /// The topic's id.
+        topic: String,
+    },
+    /// Refuse a topic and everything that it sent.
+    Reject {
+        /// The platform's id.
+        id: String,
+        /// The topic's id.
+        topic: String,
+    },
+    /// Make a new notification URL. The old one stops working at once.
+    RotateKey {
+        /// The platform's id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Environment {
+    Production,
+    Sandbox,
+}
+
+impl Environment {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Fields {
+    /// Its name, for people.
+    #[arg(long)]
+    name: Option<String>,
+    /// The app's package name at the store.
+    #[arg(long)]
+    package_name: Option<String>,
+    /// Where the store's shared secret is read: `@FILE`, or `-` for standard input.
+    #[arg(long, value_name = "@FILE|-")]
+    shared_secret: Option<Source>,
+    /// The topic from which notifications come, when it is known beforehand; it needs no approval then.
+    #[arg(long)]
+    topic_arn: Option<String>,
+    /// Which of the store's environments it is; production unless said otherwise.
+    #[arg(long)]
+    environment: Option<Environment>,
+    /// How long a purchase must be quiet before it is settled: 1s to 1h, 2m unless said otherwise.
+    #[arg(long, value_parser = times::duration)]
+    window: Option<Duration>,
+    /// Settle at the latest after so long, however restless the purchase is.
+    #[arg(long, value_parser = times::duration)]
+    max_wait: Option<Duration>,
+}
+
+impl Fields {
+    fn body(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        };
+        put("name", self.name.clone().map(Value::from));
+        put("package_name", self.package_name.clone().map(Value::from));
+        put("topic_arn", self.topic_arn.clone().map(Value::from));
+        put("environment", self.environment.map(|environment| environment.word().into()));
+        put("window_seconds", self.window.map(seconds));
+        put("max_wait_seconds", self.max_wait.map(seconds));
+        if let Some(source) = &self.shared_secret {
+            put("shared_secret", Some(source.read()?.expose_secret().into()));
+        }
+        Ok(body)
+    }
+}
+
+/// Does one verb.
+pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let remote = &options.remote;
+    let answer = match &options.verb {
+        Verb::Create { app, store, fields } => {
+            let mut body = fields.body()?;
+            body.insert("store".to_owned(), store.as_str().into());
+            client.post(&format!("/v1/apps/{}/platforms", segment(app)), &Value::Object(body)).await?
+        }
+        Verb::List { app, page } => {
+            let answer = client.get(&format!("/v1/apps/{}/platforms", segment(app)), &page.query()).await?;
+            return Ok(table::answer_list(remote, &answer, COLUMNS, "No platforms yet: `settle platform create --help`."));
+        }
+        Verb::Topics { id } => {
+            let answer = client.get(&format!("{}/topics", path(id)), &[]).await?;
+            return Ok(table::answer_list(remote, &answer, TOPIC_COLUMNS, "No topic has asked to send to this platform yet."));
+        }
+        Verb::Show { id } => client.get(&path(id), &[]).await?,
+        Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body()?)).await?,
+        Verb::Delete { id } => client.delete(&path(id)).await?,
+        Verb::Approve { id, topic } => client.post(&topic_path(id, topic, "approve"), &json!({})).await?,
+        Verb::Reject { id, topic } => client.post(&topic_path(id, topic, "reject"), &json!({})).await?,
+        Verb::RotateKey { id } => client.post(&format!("{}/rotate-ingress-key", path(id)), &json!({})).await?,
+    };
+    Ok(table::answer(remote, &answer))
+}
+
+fn path(id: &str) -> String {
+    format!("/v1/platforms/{}", segment(id))
+}
+
+fn topic_path(id: &str, topic: &str, verb: &str) -> String {
+    format!("{}/topics/{}/{verb}", path(id), segment(topic))
+}
+
+/// Whole seconds as an integer, others as a decimal, so that 1500ms is refused by the API and not rounded here.
+fn seconds(duration: Duration) -> Value {
+    if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
+}

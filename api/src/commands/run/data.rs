@@ -1,0 +1,82 @@
+//! The data directory of `settle run`: what lies in it, and that only its owner can read it.
+
+use crate::clock;
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use std::fmt::Write as _;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where it is unless said otherwise.
+pub const DEFAULT: &str = "settle-data";
+
+/// The file with the admin token.
+pub fn token_file(data: &Path) -> PathBuf {
+    data.join("admin-token")
+}
+
+/// The private key that signs samples.
+pub fn sample_key_file(data: &Path) -> PathBuf {
+    data.join("sample-key.pem")
+}
+
+/// The certificate of that key.
+pub fn sample_certificate_file(data: &Path) -> PathBuf {
+    data.join("sample-certificate.pem")
+}
+
+/// Makes the directory, readable by nobody else, and answers with its full path.
+pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
+    let next_step = || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(next_step)?;
+    let data = data.canonicalize().with_context(next_step)?;
+    let probe = data.join(".writable");
+    let made = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
+    made.and_then(|_| std::fs::remove_file(&probe)).with_context(next_step)?;
+    Ok(data)
+}
+
+/// The text of a file that is made with `text` at the first run and kept from then on.
+pub fn kept(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is made anew", path.display()),
+        Ok(text) => Ok(text.trim_end().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = text()?;
+            write(path, text.as_bytes())?;
+            Ok(text.trim_end().to_owned())
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+/// The admin token of this directory.
+pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
+    kept(&token_file(data), || Ok(format!("{}\n", hex(&clock::random_bytes::<24>())))).map(SecretString::from)
+}
+
+/// The key that encrypts secrets at rest, as `SETTLE_KEY` writes it.
+pub fn key(data: &Path) -> anyhow::Result<SecretString> {
+    kept(&data.join("key"), || Ok(format!("{}\n", hex(&clock::random_bytes::<32>())))).map(SecretString::from)
+}
+
+/// Written whole or not at all, and durable: a key that is lost later cannot be made again.
+pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let failed = || format!("{} cannot be written", path.display());
+    let partial = path.with_extension("partial");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(failed)?;
+    file.write_all(content).and_then(|()| file.sync_all()).with_context(failed)?;
+    std::fs::rename(&partial, path).with_context(failed)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,208 @@
+//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to try.
+//!
+//! What is asked of a fresh machine ends here: every failure is one line with the next step.
+
+pub mod data;
+pub mod demo;
+mod own;
+mod temporal;
+
+use super::receiver::{self, Style};
+use super::stop::Stop;
+use super::{serve, settings, table, worker};
+use crate::clock;
+use crate::config::{Certificate, Config, Flags, Variables, environment};
+use crate::tools;
+use crate::{config, telemetry};
+use activities::engine::Engine;
+use anyhow::Context;
+use demo::Demo;
+use own::Own;
+use secrecy::ExposeSecret;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use storage::Store;
+use temporal::Temporal;
+use tokio::net::TcpListener;
+
+/// How long Temporal may take until purchases can be settled; notifications are accepted without it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Everything is kept in the data directory; starting again goes on where it ended. Temporal's dev server is found or
+fetched by itself; with TEMPORAL_ADDRESS set, that server is used instead.
+
+Example:
+  settle run --window 5s --data ./settle-data
+Next: `settle sample` in another terminal sends a signed notification to the demo app. Ctrl-C ends everything.")]
+pub struct Options {
+    /// A TOML file with settings. Variables win over it, flags over both.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory in which everything is kept [default: settle-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address of the API [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<std::net::SocketAddr>,
+    /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
+    #[arg(long, value_name = "DURATION")]
+    window: Option<String>,
+}
+
+impl Options {
+    fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            listen: self.listen.map(|listen| listen.to_string()),
+            window: self.window.clone(),
+            ..Flags::default()
+        }
+    }
+}
+
+/// Runs until it is told to stop.
+pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let variables = environment();
+    let own = own::addresses(&variables)?;
+    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    let (config, data) = prepare(&options.flags(), variables)?;
+    let store = settings::open(&config).await?;
+    let listener = serve::bind(config.http.listen).await?;
+    let stop = Stop::on_signals()?;
+    let demo = demo::set_up(&store, super::times::millis(config.window), options.window.is_some()).await?;
+    let server = match own {
+        Some(own) => Some(start_temporal(data.clone(), own).await?),
+        None => None,
+    };
+    let all = All { config, store, listener, demo, data, own };
+    let result = all.run(stop).await;
+    if let Some(server) = server {
+        tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
+    }
+    result?;
+    table::line("settle stopped; starting it again goes on where it ended.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings, completed by what lies in the data directory.
+fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
+    let given = settings::load_with(flags, &variables)?;
+    let data = data::directory(&given.data)?;
+    if given.key.is_none() {
+        variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
+    }
+    // Kept in its file also when it was given, so that the admin verbs find it.
+    let token = match &given.http.admin_token {
+        Some(token) => token.clone(),
+        None => data::admin_token(&data)?,
+    };
+    let flags = Flags { data: Some(data.clone()), ..flags.clone() };
+    let mut config = settings::load_with(&flags, &variables)?;
+    config.http.admin_token = Some(token);
+    allow_demo(&mut config, &data)?;
+    Ok((config, data))
+}
+
+/// What the demo needs beside the settings: its samples are trusted, and its receiver is on this machine.
+fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
+    let signer = demo::kept_signer(data).context("the key that samples are signed with")?;
+    let url = signer.certificate_url(demo::REGION).parse().context("the samples' certificate")?;
+    config.amazon.certificates.push(Certificate { url, file: data::sample_certificate_file(data) });
+    config.amazon.auto_confirm_accounts.push(demo::ACCOUNT.to_owned());
+    config.destinations.allowed_networks.push("127.0.0.0/8".parse().context("this machine's network")?);
+    config.destinations.allow_http = true;
+    Ok(())
+}
+
+async fn start_temporal(data: PathBuf, own: Own) -> anyhow::Result<Temporal> {
+    let started = tokio::task::spawn_blocking(move || {
+        let cli = tools::temporal::find(&tools::home(&data))?;
+        temporal::start(cli, data, own)
+    });
+    started.await.context("the Temporal dev server")?
+}
+
+/// Everything that was opened.
+struct All {
+    config: Config,
+    store: Store,
+    listener: TcpListener,
+    demo: Demo,
+    data: PathBuf,
+    own: Option<Own>,
+}
+
+impl All {
+    async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        let engine = Engine::start(&serve::identity("run")).map_err(anyhow::Error::msg)?;
+        let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
+        let welcome = self.welcome()?;
+        // The receiver ends last, so that what the worker still delivers arrives.
+        let (end_receiver, receiver_stop) = Stop::by_hand();
+        let secret = self.demo.secret.clone();
+        let receiving = tokio::spawn(async move {
+            receiver::receive(self.demo.receiver, &secret, Style::Line, receiver_stop.asked()).await
+        });
+        let serving = serve::http(self.listener, edge, stop.clone());
+        let working = worker::work(&self.config, self.store, engine.clone(), stop.clone());
+        let greeting = greet(&engine, stop, welcome);
+        let result = tokio::try_join!(serving, working, greeting).map(drop);
+        drop(end_receiver);
+        receiving.await.context("the demo's receiver")?.and(result)
+    }
+
+    fn welcome(&self) -> anyhow::Result<String> {
+        let api = self.listener.local_addr().context("the API's address")?;
+        let temporal = self.own.map_or_else(|| "that of the server in TEMPORAL_ADDRESS".to_owned(), |own| format!("http://{}", own.ui));
+        let window = Duration::from_millis(self.demo.platform.window_ms.unsigned_abs());
+        Ok(format!(
+            "\n  settle runs.\n\n  \
+             API          http://{api}\n  \
+             Temporal UI  {temporal}\n  \
+             Data         {}\n  \
+             Admin token  {}\n  \
+             Demo app     window {window:?}; its events are printed here\n\n\
+             Next, in another terminal:  {}\n",
+            self.data.display(),
+            data::token_file(&self.data).display(),
+            self.next_command(api)
+        ))
+    }
+
+    /// The command to try, with the flags that it needs here.
+    fn next_command(&self, api: std::net::SocketAddr) -> String {
+        let mut command = if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
+        if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
+            command.push_str(&format!(" --url http://{api}"));
+        }
+        if std::path::Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
+            command.push_str(&format!(" --data {}", self.data.display()));
+        }
+        command
+    }
+}
+
+fn started_by_cargo() -> bool {
+    config::environment().contains_key("CARGO")
+}
+
+/// Says where everything is, once everything is there.
+async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
+    let began = clock::now();
+    while !engine.connected() && !stop.is_asked() {
+        if clock::now().millis_since(began) > super::times::millis(PATIENCE) {
+            tracing::warn!("Temporal does not answer; notifications are accepted and settled once it does");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    if !stop.is_asked() {
+        table::line(&welcome);
+    }
+    Ok(())
+}

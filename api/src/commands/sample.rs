@@ -1,0 +1,206 @@
+//! `settle sample`: signs notifications as the store would and sends them to a local service.
+
+use super::client::{self, Client, Remote, segment};
+use super::run::{data, demo};
+use super::{table, times};
+use crate::clock;
+use crate::stores::amazon::envelope::Version;
+use crate::stores::amazon::signer::{Letter, Sample, Signer};
+use anyhow::{Context, bail};
+use clap::Args;
+use domain::{CollapseKey, PlatformId, Timestamp};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+use url::Url;
+
+/// Every type that the store can send, with its meaning.
+const TYPES: &[(&str, &str)] = &[
+    ("SUBSCRIPTION_PURCHASED", "a subscription began, paid or in a trial"),
+    ("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", "a trial became paid"),
+    ("SUBSCRIPTION_RENEWED", "it renewed"),
+    ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "auto-renewal was switched off"),
+    ("SUBSCRIPTION_AUTO_RENEWAL_ON", "auto-renewal was switched on"),
+    ("SUBSCRIPTION_SCHEDULED_TO_END", "a reminder that it will end"),
+    ("SUBSCRIPTION_IN_GRACE_PERIOD", "a payment failed, grace began"),
+    ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "the payment was repaired"),
+    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "the plan changed at once (--related: the old receipt)"),
+    ("SUBSCRIPTION_MODIFIED_DEFERRED", "the plan will change at the next renewal"),
+    ("SUBSCRIPTION_CANCELLED", "it was cancelled"),
+    ("SUBSCRIPTION_EXPIRED", "it ended"),
+    ("CONSUMABLE_PURCHASED", "a consumable was bought"),
+    ("CONSUMABLE_CANCELLED", "a consumable was cancelled"),
+    ("ENTITLEMENT_PURCHASED", "an entitlement was bought"),
+    ("ENTITLEMENT_CANCELLED", "an entitlement was cancelled"),
+];
+
+/// Sign sample notifications as the store would, and send them to the demo app of a local `settle run`.
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub struct Options {
+    /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count asks for more.
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = said, default_value = "SUBSCRIPTION_PURCHASED")]
+    types: Vec<String>,
+    /// Which purchase it is about. A fresh one unless said otherwise.
+    #[arg(long, value_name = "ID")]
+    receipt: Option<String>,
+    /// The other receipt of a plan change.
+    #[arg(long, value_name = "ID")]
+    related: Option<String>,
+    /// Whose purchase it is.
+    #[arg(long, value_name = "ID", default_value = "sample-customer")]
+    user: String,
+    /// How many notifications, all about the one purchase. As many as there are types unless said otherwise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    count: Option<u32>,
+    /// Spread them evenly over so long, instead of sending them at once.
+    #[arg(long, value_parser = times::duration, default_value = "0s")]
+    spread: Duration,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+fn help() -> String {
+    let mut help = "TYPE, or without SUBSCRIPTION_, in any case, with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
+    for (name, meaning) in TYPES {
+        let _ = writeln!(help, "  {name:42} {meaning}");
+    }
+    help.push_str(
+        "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n\
+         Next: wait for the window's end, then `settle purchase explain RECEIPT` tells what became of them.",
+    );
+    help
+}
+
+/// The store's word for a type, from any of its short forms.
+fn said(text: &str) -> Result<String, String> {
+    let word = text.trim().to_ascii_uppercase().replace('-', "_");
+    let names = [word.clone(), format!("SUBSCRIPTION_{word}")];
+    let found = TYPES.iter().find(|(name, _)| names.iter().any(|word| word == name));
+    found.map(|(name, _)| (*name).to_owned()).ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
+}
+
+/// Where samples go, and how they are signed.
+struct Target {
+    platform: PlatformId,
+    url: Url,
+    window: Value,
+    signer: Signer,
+}
+
+/// Sends them.
+pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
+    let target = target(&options.remote).await?;
+    let receipt = options.receipt.clone().unwrap_or_else(fresh_receipt);
+    let key = CollapseKey::of(target.platform, &receipt);
+    let types = u32::try_from(options.types.len()).unwrap_or(u32::MAX);
+    let count = options.count.unwrap_or(types);
+    let begun = clock::now();
+    let mut sent = Vec::new();
+    for number in 0..count {
+        if number > 0 && !options.spread.is_zero() {
+            tokio::time::sleep(options.spread / (count - 1)).await;
+        }
+        // Equal times would make the later ones duplicates.
+        let at = clock::now().max(begun.plus_millis(i64::from(number)));
+        let said = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
+        let message_id = send(&target, &options, &receipt, said, at).await?;
+        if !options.remote.json {
+            table::line(&format!("sent  {said}  message {message_id}"));
+        }
+        sent.push(json!({"message_id": message_id, "type": said, "at": at}));
+    }
+    conclude(&options, &target, &receipt, key, sent);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn conclude(options: &Options, target: &Target, receipt: &str, key: CollapseKey, sent: Vec<Value>) {
+    let window_ms = target.window.as_f64().map_or(120_000, |seconds| times::millis(Duration::from_secs_f64(seconds.max(0.0))));
+    let due = clock::now().plus_millis(window_ms);
+    if options.remote.json {
+        return table::json(&json!({"receipt_id": receipt, "collapse_key": key, "due": due, "notifications": sent}));
+    }
+    table::line(&format!("purchase {key}  (receipt {receipt})"));
+    table::line(&format!(
+        "Next: it is settled at {}, {} s after its last notification, and one event is delivered. Then:",
+        clock_time(due),
+        window_ms / 1000
+    ));
+    table::line(&format!("  settle purchase explain {key}"));
+}
+
+async fn send(target: &Target, options: &Options, receipt: &str, said: &str, at: Timestamp) -> anyhow::Result<String> {
+    let sample = Sample {
+        package_name: demo::PACKAGE_NAME,
+        said,
+        app_user_id: &options.user,
+        receipt_id: receipt,
+        cancelled_receipt_id: options.related.as_deref(),
+        at,
+        is_test: false,
+    };
+    let letter = Letter { message_id: clock::random_uuid(), topic_arn: demo::TOPIC_ARN, at, version: Version::One };
+    let body = target.signer.sign_notification(&letter, None, &sample.message()).context("the sample cannot be signed")?;
+    let (status, answer) = client::post_to(&target.url, body).await?;
+    if !(200..300).contains(&status) {
+        bail!("the service refused the sample ({status}): {}", answer.trim());
+    }
+    Ok(letter.message_id.to_string())
+}
+
+/// The demo platform, found through the admin API, and the key that `run` made.
+async fn target(remote: &Remote) -> anyhow::Result<Target> {
+    let missing = "the demo app is not there: start the service with `settle run`";
+    let client = remote.client()?;
+    let app = named(&client, "/v1/apps", "name", demo::APP).await?.context(missing)?;
+    let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(&app, "id")));
+    let platform = named(&client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)?;
+    let url = table::field(&platform, "notification_url");
+    Ok(Target {
+        platform: table::field(&platform, "id").parse().context("the service named a platform strangely")?,
+        url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
+        window: platform.get("window_seconds").cloned().unwrap_or_default(),
+        signer: demo::signer(remote.data()).with_context(|| {
+            format!("samples are signed with the key that `settle run` keeps in {}: give --data", data::sample_key_file(remote.data()).display())
+        })?,
+    })
+}
+
+async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::Result<Option<Value>> {
+    let mut cursor = None;
+    loop {
+        let answer = client.get(path, &[("cursor", cursor), ("limit", Some("100".to_owned()))]).await?;
+        if let Some(found) = table::items(&answer).iter().find(|item| table::field(item, field) == name) {
+            return Ok(Some(found.clone()));
+        }
+        cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+fn fresh_receipt() -> String {
+    format!("sample-{}", clock::random_uuid().simple())
+}
+
+/// Hours, minutes and seconds in UTC.
+fn clock_time(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.get(11..19).map_or_else(|| text.clone(), |time| format!("{time} UTC"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TYPES, said};
+
+    #[test]
+    fn a_type_can_be_named_in_short() {
+        assert_eq!(said("renewed").as_deref(), Ok("SUBSCRIPTION_RENEWED"));
+        assert_eq!(said("auto-renewal-off").as_deref(), Ok("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
+        assert_eq!(said("consumable_purchased").as_deref(), Ok("CONSUMABLE_PURCHASED"));
+        assert!(said("paused").is_err());
+        assert_eq!(TYPES.len(), 16);
+    }
+}

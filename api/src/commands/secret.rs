@@ -1,0 +1,51 @@
+//! Secrets on the command line: only `-` (standard input) or `@file`, so that none is seen in a list of processes.
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use std::io::Read;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a secret is to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Standard input.
+    Input,
+    /// A file.
+    File(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    /// Never repeats the text in its message: it may be the secret itself.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('@') {
+            Some("") => Err("no file name after `@`".to_owned()),
+            Some(path) => Ok(Self::File(PathBuf::from(path))),
+            None if text == "-" => Ok(Self::Input),
+            None => Err("a secret is never written on the command line: give `@FILE`, or `-` for standard input".to_owned()),
+        }
+    }
+}
+
+impl Source {
+    /// Reads the secret, without the line's end that editors put behind it.
+    pub fn read(&self) -> anyhow::Result<SecretString> {
+        let mut text = String::new();
+        match self {
+            Self::Input => {
+                std::io::stdin().read_to_string(&mut text).context("the secret could not be read from standard input")?;
+            }
+            Self::File(path) => {
+                text = std::fs::read_to_string(path)
+                    .with_context(|| format!("the secret could not be read from {}", path.display()))?;
+            }
+        }
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.is_empty() {
+            bail!("the secret is empty");
+        }
+        Ok(SecretString::from(secret))
+    }
+}

@@ -1,0 +1,143 @@
+//! `settle serve`: the HTTP edge and the dispatcher. Also what `run` uses of them.
+
+use super::settings;
+use super::stop::Stop;
+use super::table;
+use crate::clock;
+use crate::config::{Config, environment};
+use crate::dispatch::{Dispatch, Engine, EngineError};
+use crate::edge::Edge;
+use crate::metrics::Metrics;
+use crate::stores::amazon::{self, Amazon};
+use crate::{router, telemetry};
+use activities::engine;
+use anyhow::{Context, bail};
+use domain::CollapseKey;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Store;
+use tokio::net::TcpListener;
+use workflows::signal::Signal;
+
+/// How long requests in hand may take after we were told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serve HTTP (notifications of stores, the admin API) and tell Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Temporal's address is taken from its own TEMPORAL_* variables and profile file; settle accepts notifications without it.
+
+Example:
+  SETTLE_KEY=… SETTLE_ADMIN_TOKEN=… SETTLE_PUBLIC_URL=https://settle.example.com \\
+    settle serve --listen 0.0.0.0:8080 --database postgres://settle@db.internal/settle
+Next: `settle worker` with the same settings, then `settle app create NAME`. On one machine `settle run` is both.")]
+pub struct Options {
+    /// Address to listen on [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    settings: settings::Options,
+}
+
+/// Serves until it is told to stop.
+pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
+    let flags = crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
+    let variables = environment();
+    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    let config = settings::load_with(&flags, &variables)?;
+    settings::make_room(&config)?;
+    let store = settings::open(&config).await?;
+    let listener = bind(config.http.listen).await?;
+    let stop = Stop::on_signals()?;
+    let engine = engine::Engine::start(&identity("serve")).map_err(anyhow::Error::msg)?;
+    let edge = edge(&config, store, engine)?;
+    table::line(&format!("settle serves http://{} (Ctrl-C ends)", listener.local_addr()?));
+    http(listener, edge, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens, or says what stands against it.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!("{address} is in use by another program: name another one with --listen"),
+        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: see --listen"),
+        ErrorKind::PermissionDenied => anyhow::anyhow!("{address} may not be used by this user: name a port above 1023 with --listen"),
+        _ => anyhow::Error::new(error).context(format!("{address} cannot be listened on")),
+    })
+}
+
+/// What Temporal's UI shows of this process.
+pub fn identity(command: &str) -> String {
+    format!("settle {command} {}", std::process::id())
+}
+
+/// Everything that the HTTP edge needs.
+pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Result<Arc<Edge>> {
+    let Some(admin_token) = config.http.admin_token.clone() else {
+        bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
+    };
+    let settings = amazon::Settings {
+        certificates: config.amazon.certificates.iter().map(|known| (known.url.clone(), known.file.clone())).collect(),
+        auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
+        clock: clock::now,
+        allow_china: false,
+    };
+    Ok(Arc::new(Edge {
+        dispatch: Dispatch::start(Arc::new(Wired(engine)), store.clone()),
+        store,
+        amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
+        admin_token,
+        public_url: config.http.public_url.clone(),
+        allow_http: config.destinations.allow_http,
+        default_window_ms: super::times::millis(config.window),
+        metrics: Metrics::install(),
+        clock: clock::now,
+        random: clock::random_bytes,
+    }))
+}
+
+/// Answers requests until `stop`, then those in hand.
+pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow::Result<()> {
+    let router = router::router(edge);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().asked());
+    let too_long = async {
+        stop.asked().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving.into_future() => served.context("HTTP cannot be served any more"),
+        () = too_long => {
+            tracing::warn!(seconds = GRACE.as_secs(), "requests were cut off: they took too long to end");
+            Ok(())
+        }
+    }
+}
+
+/// The engine of `activities`, as the edge wants it.
+struct Wired(engine::Engine);
+
+impl Engine for Wired {
+    fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
+        async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
+    }
+
+    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+        async move { self.0.status(key).await.map_err(translated) }.boxed()
+    }
+
+    fn connected(&self) -> bool {
+        self.0.connected()
+    }
+}
+
+fn translated(error: engine::Error) -> EngineError {
+    match error {
+        engine::Error::Unavailable(reason) => EngineError::Unavailable(reason),
+        engine::Error::Rejected(reason) => EngineError::Rejected(reason),
+    }
+}

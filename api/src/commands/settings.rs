@@ -1,0 +1,77 @@
+//! The settings of the commands that run for long, and what is opened with them.
+
+use crate::clock;
+use crate::config::{Config, Database, Flags, Variables, environment, load};
+use anyhow::{Context, bail};
+use clap::Args;
+use std::path::PathBuf;
+use storage::{Error, Store};
+
+/// Where settings and data are.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// A TOML file with settings. Variables win over it, flags over both.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory for what settle makes itself [default: settle-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// A PostgreSQL URL without a password in it, or the path of a SQLite file [default: in the data directory].
+    #[arg(long, value_name = "URL|PATH")]
+    database: Option<String>,
+}
+
+impl Options {
+    /// As the settings understand flags.
+    pub fn flags(&self) -> Flags {
+        Flags { config: self.config.clone(), data: self.data.clone(), database: self.database.clone(), ..Flags::default() }
+    }
+
+    /// The settings for a command that has no flags but these.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        Ok(load(&self.flags(), &environment())?)
+    }
+}
+
+/// The settings with some more flags.
+pub fn load_with(flags: &Flags, variables: &Variables) -> anyhow::Result<Config> {
+    Ok(load(flags, variables)?)
+}
+
+/// Opens the database and brings its tables up to date.
+pub async fn open(config: &Config) -> anyhow::Result<Store> {
+    let Some(key) = &config.key else {
+        bail!(
+            "no key for the secrets in the database: set SETTLE_KEY to 32 random bytes in base64 \
+             (`openssl rand -base64 32` makes some); every process on one database needs the same"
+        );
+    };
+    let database = match &config.database {
+        Database::Sqlite(path) => storage::Database::Sqlite(path.clone()),
+        Database::Postgres(url) => storage::Database::Postgres(secrecy::ExposeSecret::expose_secret(url).to_owned()),
+    };
+    let opened = Store::open(storage::Config { database, key: storage::Key::new(key.0), clock: clock::now }).await;
+    opened.map_err(|error| match error {
+        Error::Locked(path) => anyhow::anyhow!(
+            "another settle is running on {}: stop it, or name another directory with --data \
+             (several processes on one database need PostgreSQL: --database)",
+            path.display()
+        ),
+        other => anyhow::Error::new(other).context(match &config.database {
+            Database::Sqlite(path) => format!("the database {} cannot be opened", path.display()),
+            Database::Postgres(_) => "the PostgreSQL database cannot be opened".to_owned(),
+        }),
+    })
+}
+
+/// Whether several processes may share the database.
+pub fn is_shared(config: &Config) -> bool {
+    matches!(config.database, Database::Postgres(_))
+}
+
+/// Makes the directory in which a SQLite file is to be.
+pub fn make_room(config: &Config) -> anyhow::Result<()> {
+    let Database::Sqlite(path) = &config.database else { return Ok(()) };
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+    super::run::data::directory(parent).map(drop).with_context(|| format!("no room for the database {}", path.display()))
+}

@@ -1,0 +1,76 @@
+//! `settle worker`: does what Temporal asks. Also what `run` uses of it.
+
+use super::stop::Stop;
+use super::{serve, settings, table};
+use crate::clock;
+use crate::config::{Config, environment};
+use crate::telemetry;
+use activities::engine::Engine;
+use activities::http::{Http, Rules};
+use activities::worker::{self, Slots};
+use activities::Doing;
+use anyhow::Context;
+use std::process::ExitCode;
+use storage::Store;
+
+/// Work for Temporal: settle purchases and deliver events. Needs SETTLE_KEY.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Any number of workers share a PostgreSQL database. On SQLite there is one process only: use `settle run`.
+
+Example:
+  SETTLE_KEY=… settle worker --database postgres://settle@db.internal/settle
+Next: the workers are listed in the Temporal UI under the task queues `settle` and `settle-deliver`.")]
+pub struct Options {
+    #[command(flatten)]
+    settings: settings::Options,
+}
+
+/// Works until it is told to stop.
+pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
+    let variables = environment();
+    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    let config = settings::load_with(&options.settings.flags(), &variables)?;
+    if !settings::is_shared(&config) {
+        tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");
+    }
+    settings::make_room(&config)?;
+    let store = settings::open(&config).await?;
+    let stop = Stop::on_signals()?;
+    let engine = Engine::start(&serve::identity("worker")).map_err(anyhow::Error::msg)?;
+    table::line("settle works (Ctrl-C ends)");
+    work(&config, store, engine, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until `stop`, then finishes what is in hand.
+pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> anyhow::Result<()> {
+    let rules = Rules {
+        allowed_networks: config.destinations.allowed_networks.clone(),
+        allow_http: config.destinations.allow_http,
+    };
+    let doing = Doing {
+        store,
+        allow_http: rules.allow_http,
+        http: Http::new(rules),
+        engine: engine.clone(),
+        clock: clock::now,
+        random: fraction,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let (tell, ended) = tokio::sync::oneshot::channel();
+    // A thread of its own: the workflows of a worker share one, which must not be one of the runtime's.
+    let thread = std::thread::Builder::new().name("settle-worker".to_owned());
+    let thread = thread.spawn(move || {
+        let result = worker::run(&runtime, &engine, doing, Slots::default(), stop.asked());
+        // Nobody waits any more: then we are ending already.
+        let _ = tell.send(result);
+    });
+    thread.context("no thread for the worker")?;
+    ended.await.context("the worker broke down")?.context("the worker cannot go on")
+}
+
+/// A random number from 0 to 1.
+fn fraction() -> f64 {
+    f64::from(u32::from_le_bytes(clock::random_bytes())) / f64::from(u32::MAX)
+}
