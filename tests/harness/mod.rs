@@ -1,1 +1,18 @@
+//! The harness: everything that a test needs to see settle from outside, made fresh for each test and gone after it.
+//!
+//! A test talks to running programs through the public HTTP API, signed SNS messages, a webhook receiver and the
+//! Temporal server; it never calls our own code to see whether it worked. Nothing sleeps here but [`wait`].
+//! What is *not* here: expectations. They stand in the tests.
 
+pub mod folder;
+pub mod history;
+pub mod http;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod reaper;
+pub mod receiver;
+pub mod sns;
+pub mod temporal;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,47 @@
+//! A folder of a test's own, gone when the test went well.
+
+use super::reaper;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Removed when dropped; kept, and named on standard error, when the test failed.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty folder under the system's folder for temporary files.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("settle-test-{}-{number}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the test");
+        Self(folder)
+    }
+
+    /// A folder that lives as long as the test process, and no longer.
+    #[must_use]
+    pub fn of_process(name: &str) -> PathBuf {
+        let folder = std::mem::ManuallyDrop::new(Self::new(name)).0.clone();
+        reaper::remove_at_end(&folder);
+        folder
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the test's files are kept in {}", self.0.display());
+        } else {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the Temporal server knows of our workflows, and moving their time: questions put to [`Temporal`].
+
+use super::temporal::{NAMESPACE, Temporal};
+use super::wait;
+use prost_types::FieldMask;
+use std::time::Duration;
+use temporalio_client::UntypedWorkflow;
+use temporalio_client::grpc::WorkflowService;
+use temporalio_client::tonic::IntoRequest;
+use temporalio_common::protos::temporal::api::common::v1::{
+    FastForwardConfig, Payload, Payloads, TimeSkippingConfig, WorkflowExecution, WorkflowType,
+};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
+use temporalio_common::protos::temporal::api::workflow::v1::{
+    PendingActivityInfo, WorkflowExecutionInfo, WorkflowExecutionOptions,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse, ListWorkflowExecutionsRequest,
+    StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest, UpdateWorkflowExecutionOptionsRequest,
+};
+
+/// How long visibility may lag behind.
+const VISIBLE: Duration = Duration::from_secs(20);
+
+fn execution(workflow_id: &str) -> WorkflowExecution {
+    WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }
+}
+
+impl Temporal {
+    fn service(&self) -> Box<dyn WorkflowService> {
+        self.client().connection().workflow_service()
+    }
+
+    /// The events of the newest run of a workflow id; none when there is no run.
+    pub async fn history(&self, workflow_id: &str) -> Vec<HistoryEvent> {
+        let handle = self.client().get_workflow_handle::<UntypedWorkflow>(workflow_id);
+        handle.fetch_history(Default::default()).into_events().await.unwrap_or_default()
+    }
+
+    /// The newest run's history as JSON, as `tests/replay` keeps it.
+    ///
+    /// # Panics
+    /// When there is no run.
+    pub async fn history_json(&self, workflow_id: &str) -> Vec<u8> {
+        let handle = self.client().get_workflow_handle::<UntypedWorkflow>(workflow_id);
+        handle.fetch_history(Default::default()).to_json().await.expect("a run with a history")
+    }
+
+    /// How many events of a type the newest run has.
+    pub async fn count(&self, workflow_id: &str, event: EventType) -> usize {
+        self.history(workflow_id).await.iter().filter(|seen| seen.event_type() == event).count()
+    }
+
+    /// What the server says of the newest run: status, pending activities, search attributes.
+    pub async fn describe(&self, workflow_id: &str) -> Option<DescribeWorkflowExecutionResponse> {
+        let request = DescribeWorkflowExecutionRequest {
+            namespace: NAMESPACE.to_owned(),
+            execution: Some(execution(workflow_id)),
+        };
+        self.service().describe_workflow_execution(request.into_request()).await.ok().map(|answer| answer.into_inner())
+    }
+
+    /// The activities that wait for an attempt or are in one, with attempt count and last failure.
+    pub async fn pending_activities(&self, workflow_id: &str) -> Vec<PendingActivityInfo> {
+        self.describe(workflow_id).await.map(|answer| answer.pending_activities).unwrap_or_default()
+    }
+
+    /// Workflow runs by a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus = "Running"`.
+    ///
+    /// # Panics
+    /// When the query is refused.
+    pub async fn list(&self, query: &str) -> Vec<WorkflowExecutionInfo> {
+        let mut found = Vec::new();
+        let mut next_page_token = Vec::new();
+        loop {
+            let request = ListWorkflowExecutionsRequest {
+                namespace: NAMESPACE.to_owned(),
+                query: query.to_owned(),
+                page_size: 1000,
+                next_page_token,
+            };
+            let page =
+                self.service().list_workflow_executions(request.into_request()).await.expect("a list").into_inner();
+            found.extend(page.executions);
+            next_page_token = page.next_page_token;
+            if next_page_token.is_empty() {
+                return found;
+            }
+        }
+    }
+
+    /// All runs of a workflow id, newest first.
+    pub async fn runs(&self, workflow_id: &str) -> Vec<WorkflowExecutionInfo> {
+        self.list(&format!("WorkflowId = '{workflow_id}'")).await
+    }
+
+    /// Moves an open workflow's time forward: its timers within that span fire now.
+    ///
+    /// # Panics
+    /// When no run of it is open.
+    pub async fn fast_forward(&self, workflow_id: &str, seconds: i64) {
+        let forward = FastForwardConfig {
+            id: api::clock::random_uuid().to_string(),
+            duration: Some(prost_types::Duration { seconds, nanos: 0 }),
+        };
+        let skipping = TimeSkippingConfig { enabled: true, fast_forward_config: Some(forward), ..Default::default() };
+        let request = UpdateWorkflowExecutionOptionsRequest {
+            namespace: NAMESPACE.to_owned(),
+            workflow_execution: Some(execution(workflow_id)),
+            workflow_execution_options: Some(WorkflowExecutionOptions {
+                time_skipping_config: Some(skipping),
+                ..Default::default()
+            }),
+            update_mask: Some(FieldMask { paths: vec!["time_skipping_config".into()] }),
+            ..Default::default()
+        };
+        let answer = self.service().update_workflow_execution_options(request.into_request()).await;
+        answer.unwrap_or_else(|status| panic!("{workflow_id} cannot be moved forward: {status}"));
+    }
+
+    /// Starts a workflow by its names alone, as a script would.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn start_workflow(&self, name: &str, workflow_id: &str, task_queue: &str, input: &serde_json::Value) {
+        let payload = Payload {
+            metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect(),
+            data: input.to_string().into_bytes(),
+            ..Default::default()
+        };
+        let request = StartWorkflowExecutionRequest {
+            namespace: NAMESPACE.to_owned(),
+            workflow_id: workflow_id.to_owned(),
+            workflow_type: Some(WorkflowType { name: name.to_owned() }),
+            task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
+            input: Some(Payloads { payloads: vec![payload] }),
+            request_id: api::clock::random_uuid().to_string(),
+            ..Default::default()
+        };
+        self.service().start_workflow_execution(request.into_request()).await.expect("the workflow starts");
+    }
+
+    /// Terminates the open run of a workflow id.
+    ///
+    /// # Panics
+    /// When no run of it is open.
+    pub async fn terminate(&self, workflow_id: &str) {
+        let request = TerminateWorkflowExecutionRequest {
+            namespace: NAMESPACE.to_owned(),
+            workflow_execution: Some(execution(workflow_id)),
+            reason: "a test".to_owned(),
+            ..Default::default()
+        };
+        self.service().terminate_workflow_execution(request.into_request()).await.expect("an open run to terminate");
+    }
+
+    /// Terminates every open run, the sweep included, and waits until none is listed.
+    pub async fn terminate_all(&self) {
+        wait::until(VISIBLE, "no open workflow", async || {
+            let open = self.list("ExecutionStatus = 'Running'").await;
+            for run in &open {
+                let request = TerminateWorkflowExecutionRequest {
+                    namespace: NAMESPACE.to_owned(),
+                    workflow_execution: run.execution.clone(),
+                    reason: "a test".to_owned(),
+                    ..Default::default()
+                };
+                // One that ended meanwhile is as good.
+                drop(self.service().terminate_workflow_execution(request.into_request()).await);
+            }
+            if open.is_empty() { Ok(()) } else { Err(format!("{} open", open.len())) }
+        })
+        .await;
+    }
+}

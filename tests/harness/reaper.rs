@@ -1,0 +1,93 @@
+//! No process and no folder outlives the test process, not even when it is killed.
+//!
+//! A shell reads our words from a pipe; when the pipe closes, because we ended or were killed, it kills what is still
+//! alive and removes what is still there.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+const SCRIPT: &str = r#"
+processes=" " folders=""
+while read -r word what; do
+    case "$word" in
+        watch) processes="$processes$what " ;;
+        forget) processes="${processes%% "$what" *} ${processes#* "$what" }" ;;
+        remove) folders="$folders$what
+" ;;
+    esac
+done
+for process in $processes; do kill -9 "$process" 2>/dev/null; done
+printf %s "$folders" | while read -r folder; do
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$folder" 2>/dev/null && break; done
+done
+"#;
+
+static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
+
+fn say(word: &str, what: &str) {
+    let pipe = REAPER.get_or_init(|| {
+        // A group of its own: Ctrl-C in the terminal must not end it before us.
+        let shell = Command::new("sh").args(["-c", SCRIPT]).stdin(Stdio::piped()).process_group(0).spawn();
+        Mutex::new(shell.expect("sh starts").stdin.take().expect("its standard input"))
+    });
+    let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+    writeln!(pipe, "{word} {what}").expect("the reaper listens");
+}
+
+/// Removes this folder when the test process ends.
+pub fn remove_at_end(folder: &Path) {
+    say("remove", &folder.display().to_string());
+}
+
+/// A child process that is killed when dropped, and by the reaper when the test process is killed.
+pub struct Watched {
+    child: Child,
+}
+
+impl Watched {
+    /// Starts the command.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn spawn(command: &mut Command) -> std::io::Result<Self> {
+        let child = command.spawn()?;
+        say("watch", &child.id().to_string());
+        Ok(Self { child })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, when it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("the state of a child process")
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Sends it a signal by name, such as `TERM` or `STOP`.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "process {} takes no signal {name}", self.child.id());
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.kill();
+        say("forget", &self.child.id().to_string());
+    }
+}

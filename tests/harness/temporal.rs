@@ -1,0 +1,168 @@
+//! A real Temporal Server of a test's own, which can skip time, be killed and come back.
+
+use super::folder::Folder;
+use super::reaper::Watched;
+use super::{ports, wait};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
+
+/// How long a server may take until it answers; a busy machine needs several seconds.
+const READY: Duration = Duration::from_secs(60);
+
+/// The one namespace of the dev server.
+pub const NAMESPACE: &str = "default";
+
+/// Where the server remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Nowhere: a restarted server knows nothing.
+    Volatile,
+    /// In a file: a restarted server goes on.
+    File,
+}
+
+/// A Temporal dev server; gone when dropped.
+pub struct Temporal {
+    folder: Folder,
+    port: u16,
+    memory: Memory,
+    server: Option<Watched>,
+    client: Client,
+}
+
+/// The Temporal CLI, looked for once in a test process.
+///
+/// # Panics
+/// When there is none, with what to do.
+#[must_use]
+pub fn cli() -> &'static Path {
+    static CLI: OnceLock<PathBuf> = OnceLock::new();
+    CLI.get_or_init(|| {
+        let home = api::tools::home(&std::env::temp_dir());
+        api::tools::temporal::find(&home).unwrap_or_else(|missing| panic!("{missing}"))
+    })
+}
+
+impl Temporal {
+    /// Starts a server on a free port and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn start(memory: Memory) -> Self {
+        let folder = Folder::new("temporal");
+        let port = ports::free();
+        let mut server = spawn(folder.path(), port, memory);
+        let client = ready(&mut server, port, folder.path()).await;
+        Self { folder, port, memory, server: Some(server), client }
+    }
+
+    /// Host and port, as `TEMPORAL_ADDRESS` wants it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A connected client; it reconnects by itself after a restart.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Kills the server (SIGKILL); everything that needs it fails from now on.
+    pub fn kill9(&mut self) {
+        drop(self.server.take());
+    }
+
+    /// Suspends the server: it accepts connections and answers nothing, until [`Self::thaw`].
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn freeze(&self) {
+        self.server.as_ref().expect("a running server").signal("STOP");
+    }
+
+    /// Ends [`Self::freeze`].
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn thaw(&self) {
+        self.server.as_ref().expect("a running server").signal("CONT");
+    }
+
+    /// Starts it again on the same port and file, killing it first when it still runs.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub async fn restart(&mut self) {
+        self.kill9();
+        let mut server = spawn(self.folder.path(), self.port, self.memory);
+        self.client = ready(&mut server, self.port, self.folder.path()).await;
+        self.server = Some(server);
+    }
+
+    /// Removes what a killed server remembers, so that it comes back empty.
+    ///
+    /// # Panics
+    /// When it still runs or the file cannot be removed.
+    pub fn delete_file(&self) {
+        assert!(self.server.is_none(), "the server still runs: kill9() comes first");
+        let file = database(self.folder.path());
+        for suffix in ["", "-wal", "-shm"] {
+            let file = PathBuf::from(format!("{}{suffix}", file.display()));
+            if file.exists() {
+                std::fs::remove_file(file).expect("the server's file is removed");
+            }
+        }
+    }
+
+    /// What the server printed.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log(self.folder.path())).unwrap_or_default()
+    }
+}
+
+fn database(folder: &Path) -> PathBuf {
+    folder.join("temporal.sqlite")
+}
+
+fn log(folder: &Path) -> PathBuf {
+    folder.join("temporal.log")
+}
+
+fn spawn(folder: &Path, port: u16, memory: Memory) -> Watched {
+    let output = File::options().create(true).append(true).open(log(folder)).expect("the server's log");
+    let mut command = Command::new(cli());
+    command.args(["server", "start-dev", "--headless", "--log-level", "warn", "--port", &port.to_string()]);
+    // A start that names no port lets it take 7233 + n for the metrics.
+    command.args(["--metrics-port", &ports::free().to_string()]);
+    command.args(["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]);
+    if memory == Memory::File {
+        command.arg("--db-filename").arg(database(folder));
+        command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
+    }
+    let errors = output.try_clone().expect("the server's log");
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    Watched::spawn(&mut command).expect("the Temporal server starts")
+}
+
+/// Waits until the server answers GetSystemInfo, which is what connecting asks.
+async fn ready(server: &mut Watched, port: u16, folder: &Path) -> Client {
+    let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
+    wait::until(READY, "the Temporal server", async || {
+        if let Some(status) = server.ended() {
+            let said = std::fs::read_to_string(log(folder)).unwrap_or_default();
+            panic!("the Temporal server ended with {status}: {said}");
+        }
+        let options = ConnectionOptions::new(url.clone()).identity("system-tests".to_owned()).build();
+        let connected = tokio::time::timeout(Duration::from_secs(5), Connection::connect(options)).await;
+        let connection =
+            connected.map_err(|_| "it accepts and does not answer".to_owned())?.map_err(|error| error.to_string())?;
+        Client::new(connection, ClientOptions::new(NAMESPACE).build()).map_err(|error| error.to_string())
+    })
+    .await
+}

@@ -1,0 +1,60 @@
+//! Waiting for a condition with a deadline: the only place of the tests that lets time pass.
+
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks until `look` answers `Ok`, and gives that. Its `Err` says what was seen instead.
+///
+/// # Panics
+/// When the deadline passes, with `what` was waited for and what was seen last.
+pub async fn until<T>(deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(seen) if started.elapsed() >= deadline => panic!("waited {deadline:?} for {what}; last seen: {seen}"),
+            Err(_) => pause().await,
+        }
+    }
+}
+
+/// The same outside an async runtime.
+///
+/// # Errors
+/// When the deadline passes, with `what` was waited for and what was seen last.
+pub fn until_blocking<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> anyhow::Result<T> {
+    let started = Instant::now();
+    loop {
+        match look() {
+            Ok(value) => return Ok(value),
+            Err(seen) if started.elapsed() >= deadline => {
+                anyhow::bail!("waited {deadline:?} for {what}; last seen: {seen}")
+            }
+            Err(_) => std::thread::park_timeout(PAUSE),
+        }
+    }
+}
+
+/// Checks that a condition holds the whole time: for what must *not* happen.
+///
+/// # Panics
+/// When `look` answers `Err`, with what it saw.
+pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
+    let started = Instant::now();
+    while started.elapsed() < time {
+        if let Err(seen) = look().await {
+            panic!("{what} did not hold after {:?}: {seen}", started.elapsed());
+        }
+        pause().await;
+    }
+}
+
+async fn pause() {
+    tokio::time::sleep(PAUSE).await;
+}

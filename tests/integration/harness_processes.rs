@@ -1,0 +1,67 @@
+//! Nothing that the tests start outlives them.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use system_tests::folder::Folder;
+use system_tests::reaper::Watched;
+use system_tests::wait;
+
+/// Names the run of this test as the one that is going to be killed.
+const VICTIM: &str = "harness_processes::starts_a_child_and_waits";
+
+fn alive(process: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+#[test]
+fn a_child_dies_with_its_handle() {
+    let child = Watched::spawn(Command::new("cat").stdin(Stdio::piped())).expect("cat starts");
+    let process = child.id().to_string();
+    assert!(alive(&process));
+    drop(child);
+    assert!(!alive(&process));
+}
+
+/// Only does something for the test below, which hands it a file on standard input's place.
+#[test]
+fn starts_a_child_and_waits() {
+    let folder = std::env::temp_dir().join(format!("settle-victim-of-{}", std::os::unix::process::parent_id()));
+    if !folder.is_dir() {
+        return;
+    }
+    let mut child = Watched::spawn(Command::new("tail").args(["-f", "/dev/null"])).expect("tail starts");
+    std::fs::write(folder.join("child"), format!("{} ", child.id())).expect("the child's id is told");
+    let ended = wait::until_blocking(Duration::from_secs(60), "being killed", || {
+        child.ended().ok_or_else(|| "alive".to_owned())
+    });
+    panic!("the child ended by itself, or nobody killed us: {ended:?}");
+}
+
+#[test]
+fn a_killed_test_process_takes_its_children_along() {
+    let folder = std::env::temp_dir().join(format!("settle-victim-of-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder to tell ids in");
+    let mut victim = Command::new(std::env::current_exe().expect("these tests"));
+    victim.args(["--exact", VICTIM]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut victim = victim.spawn().expect("these tests once more");
+    let told = wait::until_blocking(Duration::from_secs(30), "the child's id", || {
+        let text = std::fs::read_to_string(folder.join("child")).map_err(|error| error.to_string())?;
+        text.strip_suffix(' ').map(str::to_owned).ok_or(text)
+    });
+    victim.kill().expect("killed");
+    victim.wait().expect("gone");
+    drop(std::fs::remove_dir_all(&folder));
+    let child = told.expect("the child's id");
+    let gone = || if alive(&child) { Err("alive".to_owned()) } else { Ok(()) };
+    wait::until_blocking(Duration::from_secs(10), "the child's death", gone).expect("no orphan");
+}
+
+#[test]
+fn a_folder_is_gone_after_a_test_that_went_well() {
+    let folder = Folder::new("gone");
+    let path = folder.path().to_owned();
+    assert!(path.is_dir());
+    drop(folder);
+    assert!(!path.exists());
+}

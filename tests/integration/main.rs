@@ -1,0 +1,5 @@
+//! What one part does against real neighbours, and that the neighbours themselves can be had on any machine.
+
+mod harness_postgres;
+mod harness_processes;
+mod harness_temporal;
