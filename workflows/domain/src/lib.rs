@@ -1,6 +1,4 @@
-//! The rules: what a notification says, what a purchase is, what we tell the world.
-//!
-//! Pure: no clock, no randomness, no I/O, no async, no Temporal, no vendor's spelling.
+#![doc = include_str!("../README.md")]
 
 pub mod decide;
 pub mod environment;

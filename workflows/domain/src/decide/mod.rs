@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use crate::environment::Environment;
 use crate::event;

@@ -1,0 +1,103 @@
+//! What holds for any notifications. A failing case is printed with the seed that finds it again.
+
+use super::tests::{at, settle, told, words};
+use super::{Environment, decide};
+use crate::event::{data, state_digest};
+use crate::notification::{Kind, Notification, Outcome};
+use crate::purchase::{Purchase, State};
+use crate::time::Timestamp;
+use proptest::prelude::*;
+
+prop_compose! {
+    /// Few times, messages and customers, so that equal ones meet often.
+    fn any_notification()(
+        word in proptest::sample::select(words()),
+        seconds in 0_i64..16,
+        message in 0_u8..4,
+        customer in proptest::option::of(0_u8..3),
+        related in proptest::option::of(0_u8..3),
+        is_test in proptest::bool::weighted(0.05),
+    ) -> Notification {
+        Notification {
+            message_id: message.to_string(),
+            app_user_id: customer.map(|customer| customer.to_string()),
+            related_receipt_id: related.map(|receipt| receipt.to_string()),
+            is_test,
+            ..told(word, seconds)
+        }
+    }
+}
+
+/// A history, the same in another order, and where that one is cut into windows.
+fn orders() -> impl Strategy<Value = (Vec<Notification>, Vec<Notification>, Vec<bool>)> {
+    proptest::collection::vec(any_notification(), 0..40).prop_flat_map(|history| {
+        let cuts = proptest::collection::vec(any::<bool>(), history.len());
+        (Just(history.clone()), Just(history).prop_shuffle(), cuts)
+    })
+}
+
+fn in_windows(history: &[Notification], cuts: &[bool]) -> Purchase {
+    let mut known = Purchase::default();
+    let mut window = Vec::new();
+    for (word, cut) in history.iter().zip(cuts) {
+        window.push(word.clone());
+        if *cut {
+            known = settle(&known, &std::mem::take(&mut window)).purchase;
+        }
+    }
+    settle(&known, &window).purchase
+}
+
+proptest! {
+    #[test]
+    fn any_order_over_any_windows_gives_the_same_record((history, shuffled, cuts) in orders()) {
+        let at_once = settle(&Purchase::default(), &history).purchase;
+        prop_assert_eq!(at_once, in_windows(&shuffled, &cuts));
+    }
+
+    #[test]
+    fn replaying_a_history_changes_nothing((history, again, cuts) in orders()) {
+        let known = settle(&Purchase::default(), &history).purchase;
+        let replayed = settle(&known, &again);
+        prop_assert!(!replayed.changed);
+        prop_assert_eq!(&replayed.purchase, &known);
+        prop_assert_eq!(in_windows(&[history, again].concat(), &[cuts.clone(), cuts].concat()), known);
+    }
+
+    #[test]
+    fn a_replaced_purchase_stays_replaced((history, later, _) in orders()) {
+        let known = settle(&Purchase::default(), &[history, vec![told(Kind::Replaced, 8)]].concat()).purchase;
+        let after = settle(&known, &later).purchase;
+        prop_assert_eq!(after.state(), State::Replaced);
+        prop_assert_eq!(after.is_auto_renewable(), Some(false));
+    }
+
+    #[test]
+    fn every_notification_gets_one_outcome_and_a_change_shows_in_what_is_said((history, later, _) in orders()) {
+        let known = settle(&Purchase::default(), &history).purchase;
+        let decision = settle(&known, &later);
+        let said = |purchase| state_digest(&data(purchase, "store", "receipt", Environment::Production));
+        let changed = said(&known) != said(&decision.purchase) || known.state() != decision.purchase.state();
+        prop_assert_eq!(decision.changed, changed);
+        prop_assert_eq!(decision.outcomes.len(), later.len());
+        for ((seq, outcome), (number, word)) in decision.outcomes.iter().zip((1..).zip(&later)) {
+            prop_assert_eq!(*seq, number);
+            prop_assert_eq!(*outcome == Outcome::Unknown, word.kind == Kind::Unknown);
+            prop_assert!(*outcome != Outcome::Settled || changed);
+        }
+    }
+
+    #[test]
+    fn no_time_is_too_early_or_too_late(word in proptest::sample::select(words()), micros in any::<i64>()) {
+        let extreme = Notification { store_time: Timestamp::from_micros(micros), ..told(word, 0) };
+        let decision = decide(&Purchase::default(), &[(i64::MIN, extreme)], Environment::Sandbox, at(0));
+        prop_assert_eq!(decision.changed, word != Kind::Unknown);
+    }
+
+    #[test]
+    fn what_is_known_survives_storage((history, _, _) in orders()) {
+        let known = settle(&Purchase::default(), &history).purchase;
+        let stored = serde_json::to_string(&known).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Purchase>(&stored).unwrap(), known);
+    }
+}

@@ -217,10 +217,9 @@ impl Purchase {
         if self.is_one_time() { self.first_after(self.newest(&BOUGHT), &TAKEN_BACK) } else { None }
     }
 
-    /// A consumable or an entitlement, by the newest word that says what it is.
+    /// A consumable or an entitlement. A receipt never changes from one to a subscription.
     fn is_one_time(&self) -> bool {
-        let newest = self.told.iter().filter_map(|(kind, told)| Some((told.last()?, *kind))).max();
-        newest.is_some_and(|(_, kind)| BOUGHT.contains(&kind) || TAKEN_BACK.contains(&kind))
+        BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.told.contains_key(kind))
     }
 
     /// A cancelled subscription can be switched on again while its term lasts; an expired one cannot.
@@ -238,10 +237,12 @@ impl Purchase {
         matches!(on, Some((_, Kind::AutoRenewalOn | Kind::Renewed | Kind::TrialConverted))).then_some(true)
     }
 
+    /// The newest moment at which one of these words was told.
     fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
         kinds.iter().filter_map(|kind| Some((self.told.get(kind)?.last()?, *kind))).max()
     }
 
+    /// The earliest time after `since` at which one of these words was told.
     fn first_after(&self, since: Option<Moment>, kinds: &[Kind]) -> Option<Timestamp> {
         let told = kinds.iter().filter_map(|kind| Some((*kind, self.told.get(kind)?)));
         let moments = told.flat_map(|(kind, told)| told.times().map(move |time| (time, kind)));
