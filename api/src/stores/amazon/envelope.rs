@@ -1,0 +1,331 @@
+//! The SNS document around a message: read once, strictly, borrowing from the body.
+//!
+//! What SNS does not sign (`UnsubscribeURL`, `MessageAttributes`, every header) is skipped unread.
+
+use super::refusal::Refusal;
+use domain::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use uuid::Uuid;
+
+/// The largest body: a message of 1 MiB whose every other character is escaped still fits.
+pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// How far ahead of our clock a message may be.
+const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
+/// Keys of a document; real ones have ten or eleven.
+const MAX_KEYS: usize = 64;
+
+/// An SNS document whose fields have the right shape. Nothing says yet who wrote it.
+#[derive(Debug)]
+pub struct Envelope<'a> {
+    /// What it is, with the fields that only this type has.
+    pub kind: Kind<'a>,
+    /// The id of the message, the same on every retry.
+    pub message_id: Cow<'a, str>,
+    /// Which topic sent it.
+    pub topic_arn: Cow<'a, str>,
+    /// What was published.
+    pub message: Cow<'a, str>,
+    /// When it was published, as written, since that is what is signed.
+    pub timestamp: Cow<'a, str>,
+    /// The same as an instant.
+    pub at: Timestamp,
+    /// How it is signed.
+    pub version: Version,
+    /// The signature, base64.
+    pub signature: Cow<'a, str>,
+    /// Where the certificate is said to be. Unsigned.
+    pub certificate_url: Cow<'a, str>,
+}
+
+/// The three types of document.
+#[derive(Debug)]
+pub enum Kind<'a> {
+    /// Something was published.
+    Notification {
+        /// Signed when it is present.
+        subject: Option<Cow<'a, str>>,
+    },
+    /// The topic asks whether it may send here.
+    SubscriptionConfirmation(Link<'a>),
+    /// The subscription was ended by somebody.
+    UnsubscribeConfirmation(Link<'a>),
+}
+
+/// What confirms a subscription. Whoever has it can act, so it is never logged.
+pub struct Link<'a> {
+    /// The URL to visit.
+    pub subscribe_url: Cow<'a, str>,
+    /// The token in it.
+    pub token: Cow<'a, str>,
+}
+
+impl fmt::Debug for Link<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link([REDACTED])")
+    }
+}
+
+/// The two ways in which SNS signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// RSA PKCS#1 v1.5 with SHA-1, the default.
+    One,
+    /// The same with SHA-256.
+    Two,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// Whatever is not a document of SNS in every field.
+pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
+    if body.len() > MAX_BODY_BYTES {
+        return Err(Refusal::TooLarge);
+    }
+    let fields: Fields<'_> = serde_json::from_slice(body).map_err(|_| Refusal::Malformed("body is not a JSON object"))?;
+    fields.envelope()
+}
+
+impl Envelope<'_> {
+    /// Refuses what claims to come from the future. What is old is accepted: SNS repeats for an hour,
+    /// and a repetition changes nothing.
+    ///
+    /// # Errors
+    /// More than fifteen minutes ahead of `now`.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
+        if self.at > now.plus_millis(MAX_AHEAD_MS) {
+            return Err(Refusal::Malformed("Timestamp is in the future"));
+        }
+        Ok(())
+    }
+}
+
+/// A field as it was found.
+#[derive(Debug)]
+enum Found<'a> {
+    Text(Cow<'a, str>),
+    Null,
+    Other,
+}
+
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    slots: [Option<Found<'a>>; NAMES.len()],
+    duplicate: bool,
+    too_many: bool,
+}
+
+/// The fields that are read, and their places in [`Fields`].
+const NAMES: [&str; 11] = [
+    "Type", "MessageId", "TopicArn", "Message", "Timestamp", "SignatureVersion", "Signature", "SigningCertURL",
+    "Subject", "SubscribeURL", "Token",
+];
+
+/// One field: its place, and the words for its absence and for a wrong type.
+struct Name(usize, &'static str, &'static str);
+
+macro_rules! names {
+    ($($constant:ident = $place:literal $name:literal;)*) => {$(
+        const $constant: Name = Name($place, concat!($name, " is missing"), concat!($name, " is not a string"));
+    )*};
+}
+
+names! {
+    TYPE = 0 "Type";
+    MESSAGE_ID = 1 "MessageId";
+    TOPIC_ARN = 2 "TopicArn";
+    MESSAGE = 3 "Message";
+    TIMESTAMP = 4 "Timestamp";
+    SIGNATURE_VERSION = 5 "SignatureVersion";
+    SIGNATURE = 6 "Signature";
+    SIGNING_CERT_URL = 7 "SigningCertURL";
+    SUBJECT = 8 "Subject";
+    SUBSCRIBE_URL = 9 "SubscribeURL";
+    TOKEN = 10 "Token";
+}
+
+impl<'a> Fields<'a> {
+    fn envelope(mut self) -> Result<Envelope<'a>, Refusal> {
+        if self.duplicate {
+            return Err(Refusal::Malformed("a key appears twice"));
+        }
+        if self.too_many {
+            return Err(Refusal::Malformed("too many keys"));
+        }
+        let kind = self.kind()?;
+        let message_id = self.text(&MESSAGE_ID)?;
+        check_message_id(&message_id)?;
+        let topic_arn = self.text(&TOPIC_ARN)?;
+        let message = self.text(&MESSAGE)?;
+        let timestamp = self.text(&TIMESTAMP)?;
+        let at = instant(&timestamp).ok_or(Refusal::Malformed("Timestamp is not a UTC time"))?;
+        let version = match &*self.text(&SIGNATURE_VERSION)? {
+            "1" => Version::One,
+            "2" => Version::Two,
+            _ => return Err(Refusal::Malformed("SignatureVersion is neither 1 nor 2")),
+        };
+        let signature = self.text(&SIGNATURE)?;
+        let certificate_url = self.text(&SIGNING_CERT_URL)?;
+        Ok(Envelope { kind, message_id, topic_arn, message, timestamp, at, version, signature, certificate_url })
+    }
+
+    fn kind(&mut self) -> Result<Kind<'a>, Refusal> {
+        match &*self.text(&TYPE)? {
+            "Notification" => Ok(Kind::Notification { subject: self.optional(&SUBJECT)? }),
+            "SubscriptionConfirmation" => Ok(Kind::SubscriptionConfirmation(self.link()?)),
+            "UnsubscribeConfirmation" => Ok(Kind::UnsubscribeConfirmation(self.link()?)),
+            _ => Err(Refusal::Malformed("Type is unknown")),
+        }
+    }
+
+    fn link(&mut self) -> Result<Link<'a>, Refusal> {
+        Ok(Link { subscribe_url: self.text(&SUBSCRIBE_URL)?, token: self.text(&TOKEN)? })
+    }
+
+    fn text(&mut self, name: &Name) -> Result<Cow<'a, str>, Refusal> {
+        match self.slots.get_mut(name.0).and_then(Option::take) {
+            Some(Found::Text(text)) => Ok(text),
+            None => Err(Refusal::Malformed(name.1)),
+            Some(_) => Err(Refusal::Malformed(name.2)),
+        }
+    }
+
+    /// The same, where absent and null are the same.
+    fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
+        match self.slots.get_mut(name.0).and_then(Option::take) {
+            Some(Found::Text(text)) => Ok(Some(text)),
+            None | Some(Found::Null) => Ok(None),
+            Some(Found::Other) => Err(Refusal::Malformed(name.2)),
+        }
+    }
+}
+
+fn check_message_id(text: &str) -> Result<(), Refusal> {
+    // 36 characters leave only the hyphenated form of those that the parser knows.
+    if text.len() == 36 && Uuid::try_parse(text).is_ok() {
+        return Ok(());
+    }
+    Err(Refusal::Malformed("MessageId is not a UUID"))
+}
+
+/// `2026-01-31T12:00:00.000Z`: this shape alone, the fraction optional.
+fn instant(text: &str) -> Option<Timestamp> {
+    const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
+    let bytes = text.as_bytes();
+    let (head, tail) = bytes.split_at_checked(SHAPE.len())?;
+    let shaped = head.iter().zip(SHAPE).all(|(byte, like)| match like {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    });
+    let fraction = tail.strip_suffix(b"Z")?;
+    let fraction_is_right = match fraction.strip_prefix(b".") {
+        Some(digits) => (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
+        None => fraction.is_empty(),
+    };
+    if shaped && fraction_is_right { text.parse().ok() } else { None }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        let mut others = HashSet::new();
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            if let Some(place) = NAMES.iter().position(|name| *name == key) {
+                let found = Some(map.next_value::<Found<'de>>()?);
+                let before = fields.slots.get_mut(place).and_then(|slot| std::mem::replace(slot, found));
+                fields.duplicate |= before.is_some();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                fields.too_many |= others.len() >= MAX_KEYS;
+                if !fields.too_many {
+                    fields.duplicate |= !others.insert(key);
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// A string borrowed where it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_str(FoundVisitor)? {
+            Found::Text(text) => Ok(Self(text)),
+            Found::Null | Found::Other => Err(serde::de::Error::custom("expected a string")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Found<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FoundVisitor)
+    }
+}
+
+struct FoundVisitor;
+
+impl<'de> Visitor<'de> for FoundVisitor {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found<'de>, E> {
+        Ok(Found::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Found<'de>, E> {
+        Ok(Found::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Found<'de>, E> {
+        Ok(Found::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Found<'de>, E> {
+        Ok(Found::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Found<'de>, E> {
+        Ok(Found::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Found<'de>, E> {
+        Ok(Found::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
+        Ok(Found::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Found<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Found::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Found::Other)
+    }
+}

@@ -1,0 +1,90 @@
+//! What leaves: the GET of a signing certificate and the GET that confirms a subscription. Which URLs
+//! may be asked for is decided before, in `certificate` and `topic`.
+
+use futures::future::BoxFuture;
+use std::time::Duration;
+use url::Url;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_ANSWER_BYTES: usize = super::certificate::MAX_CERTIFICATE_BYTES;
+
+/// Why a GET gave nothing. Messages hold no URL: that of a subscription is a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Not now; worth another try.
+    #[error("SNS did not answer as it should: {0}")]
+    Unavailable(String),
+    /// It answered more than is read.
+    #[error("SNS answered more than {MAX_ANSWER_BYTES} bytes")]
+    TooLong,
+    /// A URL that is never visited.
+    #[error("the URL is not one of SNS (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)")]
+    Forbidden,
+}
+
+/// Whoever gets a page of SNS: the network, or a test that counts.
+pub trait Fetch: Send + Sync + 'static {
+    /// The body of a 200 answer.
+    fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>>;
+}
+
+/// The network.
+pub struct Https {
+    client: reqwest::Client,
+}
+
+impl Https {
+    /// A client without redirects, proxy or plain HTTP. The process must have installed its TLS
+    /// provider before.
+    ///
+    /// # Errors
+    /// The machine's root certificates cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "one of the two places that send")]
+    pub fn new() -> Result<Self, FetchError> {
+        let client = reqwest::Client::builder()
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(1)
+            .build()
+            .map_err(unavailable)?;
+        Ok(Self { client })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "one of the two places that send")]
+    async fn ask(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+        let url = Url::parse(url).map_err(|_| FetchError::Forbidden)?;
+        let mut answer = self.client.get(url).send().await.map_err(unavailable)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Unavailable(format!("status {}", answer.status().as_u16())));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(FetchError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+impl Fetch for Https {
+    fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
+        Box::pin(self.ask(url))
+    }
+}
+
+fn unavailable(error: reqwest::Error) -> FetchError {
+    let error = error.without_url();
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    FetchError::Unavailable(message)
+}

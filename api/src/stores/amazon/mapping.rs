@@ -1,0 +1,121 @@
+//! Amazon's words in ours: one notification per receipt that a message concerns.
+
+use super::envelope::Envelope;
+use super::notification::{Rtn, Unreadable};
+use domain::{CollapseKey, Kind, Notification, Outcome};
+use storage::{Fate, NewNotification, Platform};
+use uuid::Uuid;
+
+/// What Amazon's type means. "Out of grace" is a recovery: the customer fixed the payment.
+#[must_use]
+pub fn kind(said: &str) -> Kind {
+    match said {
+        "SUBSCRIPTION_PURCHASED" => Kind::SubscriptionPurchased,
+        "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID" => Kind::TrialConverted,
+        "SUBSCRIPTION_RENEWED" => Kind::Renewed,
+        "SUBSCRIPTION_AUTO_RENEWAL_OFF" => Kind::AutoRenewalOff,
+        "SUBSCRIPTION_AUTO_RENEWAL_ON" => Kind::AutoRenewalOn,
+        "SUBSCRIPTION_SCHEDULED_TO_END" => Kind::ScheduledToEnd,
+        "SUBSCRIPTION_IN_GRACE_PERIOD" => Kind::GraceBegan,
+        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => Kind::GraceEnded,
+        "SUBSCRIPTION_MODIFIED_IMMEDIATE" => Kind::PlanChanged,
+        "SUBSCRIPTION_MODIFIED_DEFERRED" => Kind::PlanChangeScheduled,
+        "SUBSCRIPTION_CANCELLED" => Kind::SubscriptionCancelled,
+        "SUBSCRIPTION_EXPIRED" => Kind::Expired,
+        "CONSUMABLE_PURCHASED" => Kind::ConsumablePurchased,
+        "CONSUMABLE_CANCELLED" => Kind::ConsumableCancelled,
+        "ENTITLEMENT_PURCHASED" => Kind::EntitlementPurchased,
+        "ENTITLEMENT_CANCELLED" => Kind::EntitlementCancelled,
+        _ => Kind::Unknown,
+    }
+}
+
+/// The rows of a message that could be read: two for an immediate plan change that names the old
+/// receipt, else one. Rows of another app's package end at once as refused.
+#[must_use]
+pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate) -> Vec<NewNotification> {
+    if rtn.package_name != platform.package_name {
+        return vec![foreign(platform, envelope, rtn)];
+    }
+    let told = Told { platform, envelope, rtn, fate };
+    let kind = kind(&rtn.said);
+    let old = rtn.cancelled_receipt_id.as_deref().filter(|old| kind == Kind::PlanChanged && *old != rtn.receipt_id);
+    let mut rows = vec![told.row(kind, &rtn.receipt_id, old)];
+    rows.extend(old.map(|old| told.row(Kind::Replaced, old, Some(&rtn.receipt_id))));
+    rows
+}
+
+struct Told<'a> {
+    platform: &'a Platform,
+    envelope: &'a Envelope<'a>,
+    rtn: &'a Rtn,
+    fate: &'a Fate,
+}
+
+impl Told<'_> {
+    fn row(&self, kind: Kind, receipt_id: &str, related: Option<&str>) -> NewNotification {
+        let notification = Notification {
+            message_id: self.envelope.message_id.to_string(),
+            collapse_key: CollapseKey::of(self.platform.id, receipt_id),
+            receipt_id: receipt_id.to_owned(),
+            kind,
+            said: self.rtn.said.clone(),
+            // Absent, the time of publishing, which was 6 s later in Amazon's own sample.
+            store_time: self.rtn.at.unwrap_or(self.envelope.at),
+            app_user_id: self.rtn.app_user_id.clone(),
+            related_receipt_id: related.map(str::to_owned),
+            is_test: self.rtn.is_test,
+        };
+        NewNotification {
+            platform_id: self.platform.id,
+            body: serde_json::to_string(&notification).unwrap_or_default(),
+            message_id: notification.message_id,
+            receipt_id: notification.receipt_id,
+            collapse_key: Some(notification.collapse_key),
+            said: notification.said,
+            store_time: Some(notification.store_time),
+            app_user_id: notification.app_user_id,
+            fate: self.fate.clone(),
+            traceparent: traceparent(self.envelope),
+        }
+    }
+}
+
+fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
+    let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.package_name);
+    // Without a store time, so that it never makes a later and rightful one look like a duplicate.
+    NewNotification {
+        receipt_id: rtn.receipt_id.clone(),
+        app_user_id: rtn.app_user_id.clone(),
+        ..ended(platform, envelope, rtn.said.clone(), Fate::Ended(Outcome::Refused, reason))
+    }
+}
+
+/// The row of a message that could not be read: it keeps the raw words, for people.
+#[must_use]
+pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
+    ended(platform, envelope, why.said, Fate::Ended(Outcome::Unknown, why.reason.to_owned()))
+}
+
+fn ended(platform: &Platform, envelope: &Envelope<'_>, said: String, fate: Fate) -> NewNotification {
+    NewNotification {
+        platform_id: platform.id,
+        message_id: envelope.message_id.to_string(),
+        receipt_id: String::new(),
+        collapse_key: None,
+        said,
+        store_time: None,
+        app_user_id: None,
+        // PostgreSQL keeps no NUL in a text.
+        body: envelope.message.replace('\0', "\u{fffd}"),
+        fate,
+        traceparent: traceparent(envelope),
+    }
+}
+
+/// One trace per message: its UUID is the trace id, as W3C Trace Context writes it.
+fn traceparent(envelope: &Envelope<'_>) -> Option<String> {
+    let id = Uuid::try_parse(&envelope.message_id).ok().filter(|id| !id.is_nil())?;
+    let (_, low) = id.as_u64_pair();
+    (low != 0).then(|| format!("00-{}-{low:016x}-01", id.simple()))
+}

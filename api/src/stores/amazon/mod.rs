@@ -1,0 +1,242 @@
+//! Hearing Amazon: Real-Time Notifications, which come through SNS over HTTPS.
+//!
+//! envelope → topic → certificate → signature → notification → mapping → inbox. Everything is pure
+//! but this file, `subscription`, `recipient` and `keyring`, which wait, and `fetch`, which sends.
+//! Nothing is kept before the signature is verified, and nothing is fetched for a topic that has no
+//! business here.
+
+pub mod certificate;
+pub mod envelope;
+pub mod fetch;
+pub mod keyring;
+pub mod mapping;
+pub mod notification;
+mod recipient;
+mod refusal;
+mod settings;
+pub mod signature;
+pub mod signer;
+mod subscription;
+#[cfg(test)]
+mod tests;
+pub mod topic;
+
+pub use fetch::{Fetch, FetchError};
+pub use refusal::Refusal;
+pub use settings::{Invalid, Settings};
+
+use crate::dispatch::Dispatch;
+use certificate::SigningKey;
+use domain::{PlatformId, Timestamp, TopicId};
+use envelope::Envelope;
+use keyring::Keyring;
+use metrics::counter;
+use recipient::{Recipient, Recipients};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::sync::Arc;
+use storage::{Accepted, Fate, NewNotification, Platform, Store};
+use topic::{Arn, Course, Standing};
+
+/// This store's name on a platform.
+pub const STORE: &str = "amazon";
+
+/// How old a message may be before the log mentions it: SNS repeats for an hour at most.
+const OLD_MS: i64 = 3_600_000;
+
+/// Everything that is needed to hear Amazon. Shared by all requests.
+pub struct Amazon {
+    settings: Settings,
+    keyring: Keyring,
+    recipients: Recipients,
+    fetch: Arc<dyn Fetch>,
+}
+
+/// What SNS is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable phrase without secrets.
+    pub reason: &'static str,
+}
+
+/// One message on its way.
+#[derive(Clone, Copy)]
+struct Received<'a> {
+    store: &'a Store,
+    dispatch: &'a Dispatch,
+    recipient: &'a Recipient,
+    envelope: &'a Envelope<'a>,
+    arn: Arn<'a>,
+    standing: Standing,
+}
+
+impl Amazon {
+    /// With the network as it is. The process must have installed its TLS provider before.
+    ///
+    /// # Errors
+    /// A setting is not as it must be.
+    pub fn new(settings: Settings) -> Result<Self, Invalid> {
+        let https = fetch::Https::new()
+            .map_err(|error| Invalid { field: "https".to_owned(), expected: format!("expected a working client: {error}") })?;
+        Self::with_fetch(settings, Arc::new(https))
+    }
+
+    /// With another way to get pages of SNS: tests count and script them.
+    ///
+    /// # Errors
+    /// A setting is not as it must be.
+    pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Result<Self, Invalid> {
+        let keyring = Keyring::new(settings.keys()?, fetch.clone());
+        Ok(Self { settings, keyring, recipients: Recipients::default(), fetch })
+    }
+
+    /// Takes one request of SNS. The answer 200 means that all of it is durable.
+    pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
+        match self.take(store, dispatch, ingress_key, body).await {
+            Ok(reason) => Answer { status: 200, reason },
+            Err(refusal) => {
+                let reason = refusal.reason();
+                counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
+                tracing::info!(status = refusal.status(), reason, "a message to the Amazon ingress was refused");
+                Answer { status: refusal.status(), reason }
+            }
+        }
+    }
+
+    /// Confirms a subscription, as an admin's approval asks.
+    ///
+    /// # Errors
+    /// `Forbidden` for a URL that confirms nothing; otherwise SNS did not do it, and may later.
+    pub async fn visit(&self, subscribe_url: &SecretString) -> Result<(), FetchError> {
+        let url = subscribe_url.expose_secret();
+        if !topic::is_subscribe_url(url, self.settings.allow_china) {
+            return Err(FetchError::Forbidden);
+        }
+        self.fetch.get(url).await.map(|_| ())
+    }
+
+    async fn take(&self, store: &Store, dispatch: &Dispatch, key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
+        let now = (self.settings.clock)();
+        let mut recipient = self.recipients.find(store, key, now).await?;
+        let envelope = envelope::parse(body)?;
+        let arn = Arn::parse(&envelope.topic_arn, self.settings.allow_china)?;
+        envelope.check_time(now)?;
+        certificate::check_url(&envelope.certificate_url, &arn)?;
+        topic::check_link(&envelope, &arn)?;
+        let mut standing = topic::standing(&recipient.topics, arn.text);
+        if standing != Standing::Pinned {
+            recipient = self.recipients.read(store, key, now).await?;
+            standing = topic::standing(&recipient.topics, arn.text);
+        }
+        let foreseen = topic::is_foreseen(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
+        let course = topic::course(&envelope, standing, foreseen)?;
+        let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
+        signature::verify(&envelope, &signer.key)?;
+        let received = Received { store, dispatch, recipient: &recipient, envelope: &envelope, arn, standing };
+        match course {
+            Course::Accept => {
+                mention_age(&recipient.platform, &envelope, now);
+                accept(received, Fate::Open).await
+            }
+            Course::AcceptWaiting(topic) => accept_waiting(received, topic).await,
+            Course::Confirm => self.confirm(received).await,
+            Course::Ask => subscription::ask(received, now).await,
+            Course::Unsubscribe => subscription::end(received).await,
+        }
+    }
+}
+
+/// Verifies a stored message by a certificate at hand, as `settle amazon verify` does: everything that
+/// is asked of a message from SNS, but for its topic.
+///
+/// # Errors
+/// Why it is refused; its words are the stable reason.
+pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Result<(), Refusal> {
+    let envelope = envelope::parse(message)?;
+    let arn = Arn::parse(&envelope.topic_arn, false)?;
+    certificate::check_url(&envelope.certificate_url, &arn)?;
+    topic::check_link(&envelope, &arn)?;
+    let signer = SigningKey::read(certificate_pem, arn.region)?;
+    signer.check_dates(at)?;
+    signature::verify(&envelope, &signer.key)?;
+    envelope.check_time(at)
+}
+
+fn mention_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
+    let age_ms = now.millis_since(envelope.at);
+    if age_ms > OLD_MS {
+        tracing::warn!(platform.id = %platform.id, message.id = %envelope.message_id, age_ms, "a message is older than SNS repeats");
+    }
+}
+
+/// Keeps what a message says, then tells the dispatcher. What is signed is kept and answered 200,
+/// whatever it says.
+async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
+    let Received { store, dispatch, recipient, envelope, .. } = received;
+    let platform = &recipient.platform;
+    let (rows, alarm) = match notification::read(&envelope.message) {
+        Ok(rtn) => {
+            let is_foreign = rtn.package_name != platform.package_name;
+            (mapping::rows(platform, envelope, &rtn, &fate), is_foreign.then_some("foreign_package"))
+        }
+        Err(why) => (vec![mapping::unreadable(platform, envelope, why)], Some("unreadable_notification")),
+    };
+    let detail = alarm.map(|_| alarm_detail(&rows));
+    let opened: Vec<_> = rows.iter().map(|row| row.collapse_key.filter(|_| row.fate == Fate::Open)).collect();
+    fail::fail_point!("accept.acknowledge_early", |_| {
+        let (store, rows) = (store.clone(), rows.clone());
+        tokio::spawn(async move { store.accept(rows).await });
+        Ok("accepted")
+    });
+    let kept = store.accept(rows).await.map_err(storage_failed)?;
+    let mut is_news = false;
+    for (accepted, opened) in kept.into_iter().zip(opened) {
+        match accepted {
+            Accepted::New { seq } => {
+                is_news = true;
+                counter!("settle_notifications_accepted_total").increment(1);
+                if let Some(key) = opened {
+                    dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
+                }
+            }
+            Accepted::Repeated | Accepted::Duplicate { .. } => {
+                counter!("settle_notifications_duplicate_total").increment(1);
+            }
+        }
+    }
+    if let (Some(kind), Some(detail), true) = (alarm, detail, is_news) {
+        raise(store, platform.id, kind, &detail).await;
+    }
+    Ok(if is_news { "accepted" } else { "accepted before" })
+}
+
+/// The same for a topic that nobody has decided about. The decision may fall between the look at the
+/// topic and the insert, and would then miss these rows: so it is looked at once more.
+async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
+    let reason = accept(received, Fate::WaitTopic(topic)).await?;
+    subscription::catch_up(received, topic).await?;
+    Ok(reason)
+}
+
+fn alarm_detail(rows: &[NewNotification]) -> String {
+    let of = |row: &NewNotification| match &row.fate {
+        Fate::Ended(_, reason) => format!("message {}: {reason}", row.message_id),
+        Fate::Open | Fate::WaitTopic(_) => format!("message {}", row.message_id),
+    };
+    rows.first().map(of).unwrap_or_default()
+}
+
+/// Raises an alarm about something that is done already; that it could not be kept is only logged.
+async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
+    counter!("settle_alarms_total", "kind" => kind).increment(1);
+    if let Err(error) = store.alarm(Some(platform), kind, detail).await {
+        tracing::error!(%error, alarm.kind = kind, platform.id = %platform, "an alarm could not be kept");
+    }
+}
+
+/// Whatever storage's trouble is, it is ours: SNS shall come again.
+fn storage_failed(error: storage::Error) -> Refusal {
+    tracing::error!(%error, "storage failed at the Amazon ingress");
+    Refusal::Unavailable("storage is not available")
+}

@@ -1,0 +1,128 @@
+//! Amazon's Real-Time Notification inside a message, read leniently: it is signed, so it is Amazon's
+//! word, and its pages show several shapes that are not JSON or not as described.
+//! <https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>
+
+use domain::Timestamp;
+use serde_json::{Map, Value};
+
+const MAX_RECEIPT_CHARS: usize = 200;
+const MAX_USER_CHARS: usize = 128;
+/// Amazon's longest type has 41; it is a column of an index, so it must have a bound.
+const MAX_TYPE_CHARS: usize = 128;
+const MAX_PACKAGE_CHARS: usize = 255;
+
+/// What Amazon says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rtn {
+    /// `appPackageName`
+    pub package_name: String,
+    /// `notificationType`
+    pub said: String,
+    /// `receiptId`
+    pub receipt_id: String,
+    /// `appUserId`
+    pub app_user_id: Option<String>,
+    /// `relatedReceipts.cancelledReceiptId`
+    pub cancelled_receipt_id: Option<String>,
+    /// `timestamp`; absent, the envelope's time stands for it.
+    pub at: Option<Timestamp>,
+    /// `betaProductTransaction`, and its older name `betaProduct`
+    pub is_test: bool,
+}
+
+/// A message that is signed and says nothing that we can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Which field is wrong, and how.
+    pub reason: &'static str,
+    /// Its type, when that much could be read; empty otherwise.
+    pub said: String,
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// No receipt, type or package name can be found in it, or one that no database should index.
+pub fn read(message: &str) -> Result<Rtn, Unreadable> {
+    let fields = object(message).ok_or(Unreadable { reason: "message is not a JSON object", said: String::new() })?;
+    let said = text(&fields, "notificationType", MAX_TYPE_CHARS);
+    let unreadable = |reason| Unreadable { reason, said: said.clone().unwrap_or_default() };
+    let app_user_id = match fields.get("appUserId") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(
+            text(&fields, "appUserId", MAX_USER_CHARS)
+                .ok_or_else(|| unreadable("appUserId is not a string of 1 to 128 characters"))?,
+        ),
+    };
+    Ok(Rtn {
+        receipt_id: text(&fields, "receiptId", MAX_RECEIPT_CHARS)
+            .ok_or_else(|| unreadable("receiptId is not a string of 1 to 200 characters"))?,
+        package_name: text(&fields, "appPackageName", MAX_PACKAGE_CHARS)
+            .ok_or_else(|| unreadable("appPackageName is not a string of 1 to 255 characters"))?,
+        cancelled_receipt_id: fields
+            .get("relatedReceipts")
+            .and_then(Value::as_object)
+            .and_then(|related| text(related, "cancelledReceiptId", MAX_RECEIPT_CHARS)),
+        at: fields.get("timestamp").and_then(integer).map(Timestamp::from_millis),
+        is_test: is_true(&fields, "betaProductTransaction") || is_true(&fields, "betaProduct"),
+        app_user_id,
+        said: said.clone().ok_or_else(|| unreadable("notificationType is not a string of 1 to 128 characters"))?,
+    })
+}
+
+/// A second try without trailing commas, which Amazon's own samples have.
+fn object(message: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(message).or_else(|_| serde_json::from_str(&without_trailing_commas(message))).ok()
+}
+
+fn without_trailing_commas(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for (at, character) in text.char_indices() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else if character == '"' {
+            in_string = true;
+        } else if character == ',' && closes_next(text.get(at + 1..).unwrap_or_default()) {
+            continue;
+        }
+        clean.push(character);
+    }
+    clean
+}
+
+fn closes_next(rest: &str) -> bool {
+    rest.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['}', ']'])
+}
+
+/// A string with a bound and without control characters, which no id has and PostgreSQL cannot keep.
+fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
+    let text = fields.get(name)?.as_str()?;
+    let fits = !text.is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+/// An integer of 64 bits, also as a string or with a fraction of nothing.
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn whole(number: f64) -> Option<i64> {
+    // 2^53: up to here a float is the integer that was written.
+    let is_exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
+    is_exact.then_some(number as i64)
+}
+
+fn is_true(fields: &Map<String, Value>, name: &str) -> bool {
+    match fields.get(name) {
+        Some(Value::Bool(value)) => *value,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    }
+}

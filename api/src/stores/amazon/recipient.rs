@@ -1,0 +1,72 @@
+//! Whom an ingress key belongs to, and the topics that may send to it: read from storage and
+//! remembered for a second.
+
+use super::refusal::Refusal;
+use domain::Timestamp;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use storage::{Platform, Store, Topic};
+
+const REMEMBERED_MS: i64 = 1000;
+const MAX_REMEMBERED: usize = 1024;
+/// Ours have 22 to 32 characters; what is longer is not worth a query.
+const MAX_INGRESS_KEY_BYTES: usize = 128;
+
+/// A platform with its topics, as of a moment ago.
+#[derive(Debug)]
+pub struct Recipient {
+    /// The platform.
+    pub platform: Platform,
+    /// Its topics.
+    pub topics: Vec<Topic>,
+    read_at: Timestamp,
+}
+
+/// The recipients heard of within the last second, by ingress key.
+#[derive(Default)]
+pub struct Recipients {
+    remembered: RwLock<HashMap<String, Arc<Recipient>>>,
+}
+
+impl Recipients {
+    /// The platform behind an ingress key, at most a second old.
+    ///
+    /// # Errors
+    /// Nobody has the key, or storage does not answer.
+    pub async fn find(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+        match self.remembered(ingress_key, now) {
+            Some(recipient) => Ok(recipient),
+            None => self.read(store, ingress_key, now).await,
+        }
+    }
+
+    fn remembered(&self, ingress_key: &str, now: Timestamp) -> Option<Arc<Recipient>> {
+        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |read_at: Timestamp| (0..REMEMBERED_MS).contains(&now.millis_since(read_at));
+        remembered.get(ingress_key).filter(|recipient| is_fresh(recipient.read_at)).cloned()
+    }
+
+    /// The same, as of now. For a topic that is not trusted yet: an approval counts at once.
+    ///
+    /// # Errors
+    /// Nobody has the key, or storage does not answer.
+    pub async fn read(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+        if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
+            return Err(Refusal::UnknownIngress);
+        }
+        let found = store.platform_by_ingress_key(ingress_key).await.map_err(super::storage_failed)?;
+        let platform = found.filter(|platform| platform.store == super::STORE).ok_or(Refusal::UnknownIngress)?;
+        let topics = store.topics(platform.id).await.map_err(super::storage_failed)?;
+        let recipient = Arc::new(Recipient { platform, topics, read_at: now });
+        self.remember(ingress_key, recipient.clone());
+        Ok(recipient)
+    }
+
+    fn remember(&self, ingress_key: &str, recipient: Arc<Recipient>) {
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(ingress_key.to_owned(), recipient);
+    }
+}

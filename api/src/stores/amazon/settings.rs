@@ -1,0 +1,66 @@
+//! What the operator says about Amazon, checked before anything is opened.
+
+use super::certificate::{self, SigningKey};
+use super::topic::{self, Arn};
+use domain::Timestamp;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use url::Url;
+
+/// What the operator says about Amazon.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Signing certificates that are not fetched, by their URL. They obey the same rules as fetched ones.
+    pub certificates: Vec<(Url, PathBuf)>,
+    /// AWS accounts whose first topic is followed without being asked about.
+    pub auto_confirm_accounts: Vec<String>,
+    /// Whether topics of AWS in China may send.
+    pub allow_china: bool,
+    /// The clock by which certificates and messages are judged.
+    pub clock: fn() -> Timestamp,
+}
+
+/// A setting that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("[amazon] {field}: {expected}")]
+pub struct Invalid {
+    /// Which setting.
+    pub field: String,
+    /// What was expected, and what was found.
+    pub expected: String,
+}
+
+impl Settings {
+    /// Reads the certificates, and checks everything.
+    pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
+        for account in &self.auto_confirm_accounts {
+            if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+                let expected = format!("expected AWS account numbers of twelve digits, found `{account}`");
+                return Err(Invalid { field: "auto_confirm_accounts".to_owned(), expected });
+            }
+        }
+        let mut keys = HashMap::new();
+        for (url, file) in &self.certificates {
+            let invalid = |expected: String| Invalid { field: format!("certificates `{url}`"), expected };
+            let region = self.region(url).map_err(invalid)?;
+            let pem = std::fs::read(file).map_err(|error| invalid(format!("cannot read {}: {error}", file.display())))?;
+            let key = SigningKey::read(&pem, &region).map_err(|why| invalid(format!("{}: {why}", file.display())))?;
+            if keys.insert(url.as_str().to_owned(), Arc::new(key)).is_some() {
+                return Err(invalid("the same URL is named twice".to_owned()));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// A certificate from a file stands for one that could have been fetched, and for no other.
+    fn region(&self, url: &Url) -> Result<String, String> {
+        let shape = "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
+        let region = certificate::region_of(url.as_str()).ok_or(shape)?;
+        let partition = topic::partition_of(region).ok_or(shape)?;
+        let text = format!("arn:{partition}:sns:{region}:000000000000:any");
+        let arn = Arn::parse(&text, self.allow_china).map_err(|why| format!("{shape}: {why}"))?;
+        certificate::check_url(url.as_str(), &arn).map_err(|why| format!("{shape}: {why}"))?;
+        Ok(region.to_owned())
+    }
+}

@@ -1,0 +1,275 @@
+//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is our own, so what
+//! it signs is believed only where the settings name it.
+//!
+//! The layout and the order of what is signed are written down here a second time on purpose: a
+//! mistake in `signature` shows as messages that do not verify.
+
+use super::envelope::Version;
+use super::topic::Arn;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::Timestamp;
+use openssl::asn1::{Asn1Integer, Asn1Time};
+use openssl::bn::{BigNum, MsbOption};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::sign::Signer as Rsassa;
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509Builder, X509NameBuilder};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The name in every certificate of a classic region.
+const NAME: &str = "sns.amazonaws.com";
+
+/// Something that cannot be signed with, or not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no key and certificate to sign with (expected an RSA private key and its certificate, both PEM)")]
+pub struct Unusable(#[from] ErrorStack);
+
+/// A private key and its self-signed certificate.
+pub struct Signer {
+    key: PKey<Private>,
+    certificate: X509,
+    file_name: String,
+}
+
+/// What all three types of document have.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// The id of the message.
+    pub message_id: Uuid,
+    /// The topic that sends it.
+    pub topic_arn: &'a str,
+    /// When it is published; milliseconds are kept.
+    pub at: Timestamp,
+    /// How it is signed.
+    pub version: Version,
+}
+
+/// A sample of Amazon's notification.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// `appPackageName`
+    pub package_name: &'a str,
+    /// `notificationType`
+    pub said: &'a str,
+    /// `appUserId`
+    pub app_user_id: &'a str,
+    /// `receiptId`
+    pub receipt_id: &'a str,
+    /// `relatedReceipts.cancelledReceiptId`
+    pub cancelled_receipt_id: Option<&'a str>,
+    /// `timestamp`; milliseconds are kept.
+    pub at: Timestamp,
+    /// `betaProductTransaction`
+    pub is_test: bool,
+}
+
+impl Sample<'_> {
+    /// The message, in the order of Amazon's own sample.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
+        let fields = [
+            ("appPackageName", json!(self.package_name)),
+            ("notificationType", json!(self.said)),
+            ("appUserId", json!(self.app_user_id)),
+            ("receiptId", json!(self.receipt_id)),
+            ("relatedReceipts", related),
+            ("timestamp", json!(self.at.micros().div_euclid(1000))),
+            ("betaProductTransaction", json!(self.is_test)),
+        ];
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{value}", json!(name))).collect();
+        format!("{{{}}}", pairs.join(","))
+    }
+}
+
+impl Signer {
+    /// A new key of 2048 bits and a certificate that is valid between two instants.
+    ///
+    /// # Errors
+    /// OpenSSL does not make one.
+    pub fn generate(not_before: Timestamp, not_after: Timestamp) -> Result<Self, Unusable> {
+        Self::with_names(2048, &[NAME], not_before, not_after)
+    }
+
+    /// The same with another length of the key and other names, the first of which is the common name.
+    pub(super) fn with_names(bits: u32, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
+        let key = PKey::from_rsa(Rsa::generate(bits)?)?;
+        let certificate = certificate(&key, names, from, until)?;
+        Self::of(key, certificate)
+    }
+
+    /// A key and its certificate from PEM.
+    ///
+    /// # Errors
+    /// They are not PEM, or do not belong together.
+    pub fn load(key_pem: &[u8], certificate_pem: &[u8]) -> Result<Self, Unusable> {
+        let key = PKey::private_key_from_pem(key_pem)?;
+        let certificate = X509::from_pem(certificate_pem)?;
+        if !certificate.public_key()?.public_eq(&key) {
+            return Err(Unusable(ErrorStack::get()));
+        }
+        Self::of(key, certificate)
+    }
+
+    fn of(key: PKey<Private>, certificate: X509) -> Result<Self, Unusable> {
+        let digest = certificate.digest(MessageDigest::sha256())?;
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { key, certificate, file_name: format!("SimpleNotificationService-{hex}.pem") })
+    }
+
+    /// The private key, PEM: to be kept between runs.
+    ///
+    /// # Errors
+    /// OpenSSL does not write it.
+    pub fn key_pem(&self) -> Result<Vec<u8>, Unusable> {
+        Ok(self.key.private_key_to_pem_pkcs8()?)
+    }
+
+    /// The certificate, PEM: what the settings name.
+    ///
+    /// # Errors
+    /// OpenSSL does not write it.
+    pub fn certificate_pem(&self) -> Result<Vec<u8>, Unusable> {
+        Ok(self.certificate.to_pem()?)
+    }
+
+    /// The certificate's URL in a region; its name is made of the certificate's digest.
+    #[must_use]
+    pub fn certificate_url(&self, region: &str) -> String {
+        format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
+    }
+
+    /// A signed notification.
+    ///
+    /// # Errors
+    /// OpenSSL does not sign.
+    pub fn sign_notification(&self, letter: &Letter<'_>, subject: Option<&str>, message: &str) -> Result<String, Unusable> {
+        let base = Base::of(letter);
+        let mut signed = vec![("Message", message), ("MessageId", &base.message_id)];
+        signed.extend(subject.map(|subject| ("Subject", subject)));
+        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", letter.topic_arn), ("Type", "Notification")]);
+        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", letter.topic_arn)];
+        shown.extend(subject.map(|subject| ("Subject", subject)));
+        shown.extend([("Message", message), ("Timestamp", &base.timestamp)]);
+        let unsubscribe = format!(
+            "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
+            base.region, letter.topic_arn, base.message_id
+        );
+        self.document(letter, &base, &signed, shown, Some(("UnsubscribeURL", &unsubscribe)))
+    }
+
+    /// A signed question of a topic whether it may send.
+    ///
+    /// # Errors
+    /// OpenSSL does not sign.
+    pub fn sign_subscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
+        let arn = letter.topic_arn;
+        let message = format!("You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message.");
+        self.sign_link("SubscriptionConfirmation", letter, token, &message)
+    }
+
+    /// A signed word that a subscription was ended.
+    ///
+    /// # Errors
+    /// OpenSSL does not sign.
+    pub fn sign_unsubscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
+        let arn = letter.topic_arn;
+        let message = format!("You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.", letter.message_id);
+        self.sign_link("UnsubscribeConfirmation", letter, token, &message)
+    }
+
+    fn sign_link(&self, kind: &str, letter: &Letter<'_>, token: &str, message: &str) -> Result<String, Unusable> {
+        let base = Base::of(letter);
+        let arn = letter.topic_arn;
+        let url = format!("https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}", base.region);
+        let signed = [
+            ("Message", message), ("MessageId", &*base.message_id), ("SubscribeURL", &*url), ("Timestamp", &*base.timestamp),
+            ("Token", token), ("TopicArn", arn), ("Type", kind),
+        ];
+        let shown = vec![
+            ("Type", kind), ("MessageId", &*base.message_id), ("Token", token), ("TopicArn", arn), ("Message", message),
+            ("SubscribeURL", &*url), ("Timestamp", &*base.timestamp),
+        ];
+        self.document(letter, &base, &signed, shown, None)
+    }
+
+    fn document(
+        &self,
+        letter: &Letter<'_>,
+        base: &Base,
+        signed: &[(&str, &str)],
+        mut shown: Vec<(&str, &str)>,
+        last: Option<(&str, &str)>,
+    ) -> Result<String, Unusable> {
+        let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+        let signature = self.sign(&text, letter.version)?;
+        let url = self.certificate_url(&base.region);
+        let version = match letter.version {
+            Version::One => "1",
+            Version::Two => "2",
+        };
+        shown.extend([("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)]);
+        shown.extend(last);
+        let lines: Vec<String> = shown.iter().map(|(name, value)| format!("  \"{name}\" : {}", Value::from(*value))).collect();
+        Ok(format!("{{\n{}\n}}", lines.join(",\n")))
+    }
+
+    /// The signature of a text, base64.
+    ///
+    /// # Errors
+    /// OpenSSL does not sign.
+    pub fn sign(&self, text: &str, version: Version) -> Result<String, Unusable> {
+        let digest = match version {
+            Version::One => MessageDigest::sha1(),
+            Version::Two => MessageDigest::sha256(),
+        };
+        let mut signer = Rsassa::new(digest, &self.key)?;
+        Ok(STANDARD.encode(signer.sign_oneshot_to_vec(text.as_bytes())?))
+    }
+}
+
+/// What is written several times in one document.
+struct Base {
+    message_id: String,
+    timestamp: String,
+    region: String,
+}
+
+impl Base {
+    fn of(letter: &Letter<'_>) -> Self {
+        let region = Arn::parse(letter.topic_arn, true).map_or("us-east-1", |arn| arn.region);
+        let mut timestamp = letter.at.to_string();
+        timestamp.truncate("2026-01-31T12:00:00.000".len());
+        timestamp.push('Z');
+        Self { message_id: letter.message_id.to_string(), timestamp, region: region.to_owned() }
+    }
+}
+
+fn certificate(key: &PKey<Private>, names: &[&str], from: Timestamp, until: Timestamp) -> Result<X509, ErrorStack> {
+    let mut name = X509NameBuilder::new()?;
+    name.append_entry_by_text("CN", names.first().copied().unwrap_or(NAME))?;
+    let name = name.build();
+    let mut builder = X509Builder::new()?;
+    builder.set_version(2)?;
+    let mut serial = BigNum::new()?;
+    serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
+    builder.set_serial_number(&*Asn1Integer::from_bn(&serial)?)?;
+    builder.set_subject_name(&name)?;
+    builder.set_issuer_name(&name)?;
+    builder.set_not_before(&*Asn1Time::from_unix(from.micros().div_euclid(1_000_000))?)?;
+    builder.set_not_after(&*Asn1Time::from_unix(until.micros().div_euclid(1_000_000))?)?;
+    builder.set_pubkey(key)?;
+    let mut alternatives = SubjectAlternativeName::new();
+    for name in names {
+        alternatives.dns(name);
+    }
+    let alternatives = alternatives.build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(alternatives)?;
+    builder.sign(key, MessageDigest::sha256())?;
+    Ok(builder.build())
+}

@@ -1,0 +1,196 @@
+//! Who may send. Any customer of AWS can point a topic at us and have it signed: the topic is the
+//! only authority, so it is decided before anything is fetched.
+
+use super::envelope::{Envelope, Kind};
+use super::refusal::Refusal;
+use domain::TopicId;
+use storage::{Topic, TopicState};
+use url::Url;
+
+/// A topic's name, taken apart: `arn:{partition}:sns:{region}:{account}:{name}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arn<'a> {
+    /// All of it.
+    pub text: &'a str,
+    /// Where it lives, such as `us-east-1`.
+    pub region: &'a str,
+    /// Whose it is: twelve digits.
+    pub account: &'a str,
+    in_china: bool,
+}
+
+const NOT_AN_ARN: Refusal = Refusal::Malformed("TopicArn is not the name of an SNS topic");
+
+impl<'a> Arn<'a> {
+    /// Reads a topic's name. FIFO topics are no exception: they cannot send over HTTP.
+    ///
+    /// # Errors
+    /// Another shape, or a topic in China while those are not allowed.
+    pub fn parse(text: &'a str, allow_china: bool) -> Result<Self, Refusal> {
+        let arn = Self::split(text).ok_or(NOT_AN_ARN)?;
+        if arn.in_china && !allow_china {
+            return Err(Refusal::Topic("topics in China are not allowed by the settings"));
+        }
+        Ok(arn)
+    }
+
+    fn split(text: &'a str) -> Option<Self> {
+        let mut parts = text.strip_prefix("arn:")?.splitn(5, ':');
+        let (partition, service) = (parts.next()?, parts.next()?);
+        let (region, account, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let right = service == "sns" && is_region(region) && partition == partition_of(region)?;
+        let named = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && is_name(name);
+        (right && named).then_some(Self { text, region, account, in_china: partition == "aws-cn" })
+    }
+
+    /// The one host that speaks for this topic.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("sns.{}.amazonaws.com{}", self.region, if self.in_china { ".cn" } else { "" })
+    }
+
+    /// Whether its certificates carry the names that are used in China.
+    #[must_use]
+    pub const fn in_china(&self) -> bool {
+        self.in_china
+    }
+}
+
+/// `us-east-1`, `us-gov-west-1`, `ap-southeast-10`: two letters, words, a number. `s3-us-west-2` is
+/// none, which matters because the host of a bucket named `sns` would be made of it.
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [first, words @ .., last] = parts.as_slice() else { return false };
+    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    text.len() <= 32
+        && first.len() == 2
+        && is_word(first)
+        && !words.is_empty()
+        && words.iter().all(|word| is_word(&word))
+        && (1..=2).contains(&last.len())
+        && last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Isolated partitions have other hosts than `amazonaws.com` and no Appstore.
+pub(super) fn partition_of(region: &str) -> Option<&'static str> {
+    match region.split('-').nth(1)? {
+        "gov" => Some("aws-us-gov"),
+        "iso" | "isob" | "isoe" | "isof" => None,
+        _ if region.starts_with("cn-") => Some("aws-cn"),
+        _ => Some("aws"),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// What a platform thinks of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may send. One that was unsubscribed is still the operator's choice.
+    Pinned,
+    /// Nobody has decided yet.
+    Pending(TopicId),
+    /// An admin said no.
+    Rejected,
+    /// Never heard of, or so long undecided that it may ask anew.
+    Unknown,
+}
+
+/// What this platform thinks of the topic.
+#[must_use]
+pub fn standing(topics: &[Topic], arn: &str) -> Standing {
+    let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return Standing::Unknown };
+    match topic.state {
+        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => Standing::Pinned,
+        TopicState::Pending => Standing::Pending(topic.id),
+        TopicState::Rejected => Standing::Rejected,
+        TopicState::Expired => Standing::Unknown,
+    }
+}
+
+/// Whether the topic may be believed without being asked about: the platform follows none yet, and
+/// the settings name its account.
+#[must_use]
+pub fn is_foreseen(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> bool {
+    let follows_one = topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == Standing::Pinned);
+    !follows_one && accounts.iter().any(|account| account == arn.account)
+}
+
+/// What is done with a message once its signature is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Keep it.
+    Accept,
+    /// Keep it until somebody decides about the topic.
+    AcceptWaiting(TopicId),
+    /// Visit the subscribe URL and pin the topic.
+    Confirm,
+    /// Keep the question for an admin.
+    Ask,
+    /// Note that the subscription was ended.
+    Unsubscribe,
+}
+
+/// The table of what is done, before anything is fetched.
+///
+/// # Errors
+/// The topic may not send this here.
+pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Result<Course, Refusal> {
+    match (&envelope.kind, standing) {
+        (_, Standing::Rejected) => Err(Refusal::Topic("topic was rejected")),
+        (Kind::Notification { .. }, Standing::Pinned) => Ok(Course::Accept),
+        (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
+        (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
+        (Kind::SubscriptionConfirmation(_), _) if foreseen => Ok(Course::Confirm),
+        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::Ask),
+        (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
+        (_, Standing::Unknown) => Err(Refusal::Topic("topic is not known to this platform")),
+    }
+}
+
+/// Refuses a subscription whose link does not confirm exactly this topic at its own host.
+///
+/// # Errors
+/// Any other URL. It is signed, but by whom the topic belongs to.
+pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
+    let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
+    let wrong = Refusal::Malformed("SubscribeURL does not confirm this topic");
+    let asked = Asked::parse(&link.subscribe_url).ok_or(wrong)?;
+    if asked.host == arn.host() && asked.topic_arn == arn.text && asked.token == link.token { Ok(()) } else { Err(wrong) }
+}
+
+/// What a subscribe URL says.
+struct Asked {
+    host: String,
+    topic_arn: String,
+    token: String,
+}
+
+impl Asked {
+    /// `https://{host}/?Action=ConfirmSubscription&TopicArn=…&Token=…`, each once, nothing hidden
+    /// before or behind it.
+    fn parse(text: &str) -> Option<Self> {
+        let (host, query) = text.strip_prefix("https://")?.split_once("/?")?;
+        let plain = host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
+        if !plain || query.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        let url = Url::parse(text).ok()?;
+        let only = |name: &str| {
+            let mut values = url.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+            values.next().filter(|_| values.next().is_none())
+        };
+        let asked = Self { host: host.to_owned(), topic_arn: only("TopicArn")?, token: only("Token")? };
+        (only("Action")? == "ConfirmSubscription").then_some(asked)
+    }
+}
+
+/// Whether a URL is one that confirms a subscription at the host of the topic it names.
+#[must_use]
+pub fn is_subscribe_url(text: &str, allow_china: bool) -> bool {
+    let Some(asked) = Asked::parse(text) else { return false };
+    Arn::parse(&asked.topic_arn, allow_china).is_ok_and(|arn| arn.host() == asked.host)
+}
