@@ -2,12 +2,15 @@
 
 use crate::dispatch::Dispatch;
 use crate::metrics::Metrics;
-use crate::stores::amazon::Amazon;
+use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
 use secrecy::SecretString;
 use std::sync::Arc;
 use storage::Store;
 use url::Url;
+
+/// The stores that a platform can be of, by the name in their URL. Each has its arm in [`Edge::receive`].
+pub const STORES: &[&str] = &[amazon::STORE];
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
 pub struct Edge {
@@ -35,3 +38,19 @@ pub struct Edge {
 
 /// The edge as handlers see it.
 pub type Shared = Arc<Edge>;
+
+impl Edge {
+    /// A path of ours as others reach it.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Gives a message to the store that it is for; `None` when there is no such store.
+    pub async fn receive(&self, store: &str, ingress_key: &str, body: &[u8]) -> Option<Answer> {
+        match store {
+            amazon::STORE => Some(self.amazon.receive(&self.store, &self.dispatch, ingress_key, body).await),
+            _ => None,
+        }
+    }
+}

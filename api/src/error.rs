@@ -90,7 +90,8 @@ impl Error {
 }
 
 fn list(fields: &[Field]) -> String {
-    let parts: Vec<String> = fields.iter().map(|field| format!("`{}`: expected {}", field.field, field.expected)).collect();
+    let parts: Vec<String> =
+        fields.iter().map(|field| format!("`{}`: expected {}", field.field, field.expected)).collect();
     parts.join("; ")
 }
 
@@ -129,6 +130,9 @@ impl From<storage::Error> for Error {
     fn from(error: storage::Error) -> Self {
         match error {
             storage::Error::Missing { .. } => Self::Missing(error.to_string()),
+            storage::Error::Conflict { what: "page", .. } => {
+                Self::invalid("cursor", "the `next_cursor` of the page before, or nothing for the first page")
+            }
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
             storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");

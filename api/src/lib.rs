@@ -13,3 +13,6 @@ pub mod resources;
 pub mod router;
 pub mod stores;
 pub mod telemetry;
+pub mod tools;
+
+pub use commands::main;

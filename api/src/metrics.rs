@@ -9,7 +9,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::Arc;
 
 /// Bounds of the settling lag's buckets, in seconds: from the shortest window to the longest.
-const LAG_BUCKETS_SECONDS: &[f64] = &[0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 150.0, 180.0, 300.0, 900.0, 3600.0, 14400.0];
+const LAG_BUCKETS_SECONDS: &[f64] =
+    &[0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 150.0, 180.0, 300.0, 900.0, 3600.0, 14400.0];
 
 /// What renders the metrics of this process.
 #[derive(Clone)]
@@ -56,7 +57,9 @@ impl Metrics {
 
 fn builder() -> PrometheusBuilder {
     let builder = PrometheusBuilder::new();
-    match PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full("settle_settling_lag_seconds".to_owned()), LAG_BUCKETS_SECONDS) {
+    match PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full("settle_settling_lag_seconds".to_owned()), LAG_BUCKETS_SECONDS)
+    {
         Ok(with_buckets) => with_buckets,
         // Only an empty list of buckets is refused.
         Err(_) => builder,
@@ -73,7 +76,11 @@ fn describe() {
     describe_counter!("settle_dispatch_signals_total", "Signals sent to the engine, by result.");
     describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification that is still open.");
     describe_gauge!("settle_dispatch_waiting_keys", "Purchases that wait for their signal in this process.");
-    describe_histogram!("settle_settling_lag_seconds", Unit::Seconds, "From accepting a notification to recording its outcome.");
+    describe_histogram!(
+        "settle_settling_lag_seconds",
+        Unit::Seconds,
+        "From accepting a notification to recording its outcome."
+    );
 }
 
 /// `GET /metrics`. The inbox's age is read at each scrape; a storage that does not answer leaves it out.

@@ -47,7 +47,8 @@ pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> 
 
 fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvFilter), String> {
     let given = |name: &str| variables.get(name).filter(|text| !text.is_empty());
-    let named = given("SETTLE_LOG_FORMAT").map(|word| word.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
+    let named =
+        given("SETTLE_LOG_FORMAT").map(|word| word.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
     let format = match flag {
         Some(format) => format,
         None => named.transpose()?.unwrap_or_default(),

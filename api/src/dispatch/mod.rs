@@ -76,6 +76,12 @@ impl Dispatch {
         self.shared.notify(News { key, seq, quiet_ms, cap_ms });
     }
 
+    /// Rows from this sequence number on were released: they are read from the inbox, with what is left of their windows.
+    pub fn read_again_from(&self, seq: i64) {
+        self.shared.plan().missed(seq);
+        self.shared.room.notify_one();
+    }
+
     /// The engine, for admin signals and queries.
     #[must_use]
     pub fn engine(&self) -> &dyn Engine {

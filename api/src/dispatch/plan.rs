@@ -49,6 +49,8 @@ struct Entry {
     cap_until: Option<i64>,
     spacing: i64,
     signalled: i64,
+    /// Rows that no signal has told of, and how many of them the running call tells of.
+    untold: (i64, i64),
     place: Place,
     not_before: i64,
     failures: u32,
@@ -120,6 +122,7 @@ impl Plan {
         self.due.pop_first();
         let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
         entry.place = Place::InFlight;
+        entry.untold.1 = entry.untold.0;
         Step::Signal(key, entry.signal(now))
     }
 
@@ -129,6 +132,7 @@ impl Plan {
         self.paused_until = i64::MIN;
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.failures = 0;
+        entry.untold = (entry.untold.0.saturating_sub(entry.untold.1), 0);
         entry.signalled = entry.signalled.max(through);
         entry.not_before = now.saturating_add(entry.spacing);
         if entry.newest > entry.signalled {
@@ -222,6 +226,7 @@ impl Entry {
             cap_until: None,
             spacing: SPACING_MS.0,
             signalled: i64::MIN,
+            untold: (0, 0),
             place: Place::Resting(now),
             not_before: now,
             failures: 0,
@@ -234,6 +239,7 @@ impl Entry {
             return false;
         }
         self.newest = news.seq;
+        self.untold.0 = self.untold.0.saturating_add(1);
         let quiet_ms = news.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
         self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(SPACING_MS.1);
@@ -250,6 +256,7 @@ impl Entry {
         Notified {
             through: self.newest,
             quiet_ms: self.quiet_until.saturating_sub(now).max(0),
+            count: self.untold.0,
             cap_ms: self.cap_until.map(|until| until.saturating_sub(now).max(0)),
         }
     }

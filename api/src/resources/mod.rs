@@ -1,1 +1,15 @@
-//! Being written.
+//! What an admin reads and changes by HTTP: one file per resource, and how requests are read.
+
+pub mod apps;
+pub mod deliveries;
+pub mod destinations;
+pub mod events;
+mod input;
+pub mod notifications;
+pub mod platforms;
+pub mod purchases;
+pub mod schema;
+pub mod stores;
+pub mod topics;
+
+pub use input::{Body, Fields, Id, Ids, Query};

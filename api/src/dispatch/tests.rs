@@ -1,0 +1,264 @@
+//! The plan alone, on a clock of numbers.
+
+use super::plan::{News, Plan, Step};
+use domain::CollapseKey;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+use workflows::signal::Notified;
+
+const WINDOW_MS: i64 = 120_000;
+const TWELFTH_MS: i64 = 10_000;
+
+fn key(number: u128) -> CollapseKey {
+    CollapseKey::new(Uuid::from_u128(number))
+}
+
+fn news(number: u128, seq: i64) -> News {
+    News { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None }
+}
+
+/// A plan whose first refill is over.
+fn plan(capacity: usize) -> Plan {
+    let mut plan = Plan::new(capacity);
+    plan.about_to_read(-1);
+    plan
+}
+
+/// Sends everything that is due now; answers what was sent.
+fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
+    let mut sent = Vec::new();
+    while let Step::Signal(key, notified) = plan.next(now) {
+        plan.sent(now, key, notified.through);
+        sent.push((key, notified));
+    }
+    sent
+}
+
+#[test]
+fn the_first_notification_is_signalled_at_once() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 7));
+    assert_eq!(flush(&mut plan, 0), [(key(1), Notified { through: 7, quiet_ms: WINDOW_MS, count: 1, cap_ms: None })]);
+}
+
+#[test]
+fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
+    let mut plan = plan(10);
+    let mut sent = Vec::new();
+    for seq in 1..=1000 {
+        plan.notify(seq, news(1, seq));
+        sent.extend(flush(&mut plan, seq));
+    }
+    assert_eq!(sent.len(), 1);
+    assert_eq!(plan.next(1000), Step::Sleep(1 + TWELFTH_MS));
+    let trailing = flush(&mut plan, 1 + TWELFTH_MS);
+    let quiet_ms = WINDOW_MS - (1 + TWELFTH_MS - 1000);
+    assert_eq!(trailing, [(key(1), Notified { through: 1000, quiet_ms, count: 999, cap_ms: None })]);
+    assert_eq!(plan.waiting(), 0);
+}
+
+#[test]
+fn a_steady_stream_is_signalled_at_most_once_per_twelfth_of_the_window() {
+    let mut plan = plan(10);
+    let mut signals = 0;
+    for second in 0..600 {
+        plan.notify(second * 1000, news(1, second + 1));
+        signals += flush(&mut plan, second * 1000).len();
+    }
+    assert_eq!(signals, 60);
+}
+
+#[test]
+fn a_key_is_forgotten_when_its_window_has_passed_without_news() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 1));
+    flush(&mut plan, 0);
+    assert_eq!(plan.next(1), Step::Sleep(WINDOW_MS));
+    assert_eq!(plan.next(WINDOW_MS), Step::Idle);
+}
+
+#[test]
+fn a_row_that_is_known_is_no_news() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 5));
+    flush(&mut plan, 0);
+    plan.notify(20_000, news(1, 5));
+    plan.notify(20_000, news(1, 4));
+    assert_eq!(flush(&mut plan, 20_000), []);
+}
+
+#[test]
+fn news_that_come_while_a_call_runs_are_sent_after_it() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 1));
+    let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
+    plan.notify(5, news(1, 2));
+    assert_eq!(plan.next(5), Step::Idle, "one call per key at a time");
+    plan.sent(10, first, notified.through);
+    assert_eq!(plan.next(10), Step::Sleep(10 + TWELFTH_MS));
+    assert_eq!(flush(&mut plan, 10 + TWELFTH_MS).len(), 1);
+}
+
+#[test]
+fn the_cap_is_that_of_the_oldest_row_until_it_has_passed() {
+    let mut plan = plan(10);
+    let capped = |seq| News { cap_ms: Some(300_000), ..news(1, seq) };
+    plan.notify(0, capped(1));
+    assert_eq!(flush(&mut plan, 0)[0].1.cap_ms, Some(300_000));
+    plan.notify(100_000, capped(2));
+    assert_eq!(flush(&mut plan, 100_000)[0].1.cap_ms, Some(200_000));
+    plan.notify(200_000, capped(3));
+    flush(&mut plan, 200_000);
+    plan.notify(310_000, capped(4));
+    assert_eq!(flush(&mut plan, 310_000)[0].1.cap_ms, Some(300_000));
+}
+
+#[test]
+fn keys_that_rest_give_way_to_keys_with_news() {
+    let mut plan = plan(2);
+    for number in 1..=10 {
+        plan.notify(0, news(number, 1));
+        assert_eq!(flush(&mut plan, 0).len(), 1);
+    }
+    assert_eq!(plan.missed_from(), None);
+}
+
+#[test]
+fn what_does_not_fit_is_missed_from_the_lowest_row_on() {
+    let mut plan = plan(2);
+    for (number, seq) in [(1, 10), (2, 11), (3, 14), (4, 12), (5, 13)] {
+        plan.notify(0, news(number, seq));
+    }
+    assert_eq!(plan.missed_from(), Some(12));
+    assert_eq!(plan.room(), 0);
+    flush(&mut plan, 0);
+    assert_eq!(plan.room(), 2);
+}
+
+#[test]
+fn a_page_that_is_read_later_shows_what_was_missed_above_it() {
+    let mut plan = plan(1);
+    plan.notify(0, news(1, 1));
+    plan.notify(0, news(2, 5));
+    plan.about_to_read(5);
+    assert_eq!(plan.missed_from(), Some(5), "the page begins above the row");
+    plan.about_to_read(4);
+    assert_eq!(plan.missed_from(), None);
+}
+
+#[test]
+fn a_plan_begins_with_everything_missed() {
+    assert_eq!(Plan::new(1).missed_from(), Some(0));
+}
+
+#[test]
+fn a_failed_signal_is_sent_again_later_and_later() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 1));
+    let mut now = 0;
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let Step::Signal(key, _) = plan.next(now) else { panic!("a signal is due at {now}") };
+        plan.failed(now, key);
+        let Step::Sleep(until) = plan.next(now) else { panic!("the key waits") };
+        waits.push(until - now);
+        now = until;
+    }
+    assert_eq!(waits, [100, 200, 400]);
+    assert_eq!(flush(&mut plan, now).len(), 1);
+}
+
+#[test]
+fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
+    let mut plan = plan(100);
+    for number in 0..100 {
+        plan.notify(0, news(number, 1));
+    }
+    let (mut now, mut calls) = (0, 0);
+    while now < 600_000 {
+        match plan.next(now) {
+            Step::Signal(key, _) => {
+                calls += 1;
+                plan.failed(now, key);
+            }
+            Step::Sleep(until) => now = until,
+            Step::Idle => panic!("keys are waiting"),
+        }
+    }
+    assert!(calls < 300, "{calls} calls in ten minutes");
+    assert_eq!(plan.waiting(), 100);
+    let mut reached = BTreeSet::new();
+    for _ in 0..200 {
+        reached.extend(flush(&mut plan, now).into_iter().map(|(key, _)| key));
+        if let Step::Sleep(until) = plan.next(now) {
+            now = now.max(until.min(now + 10_000));
+        }
+    }
+    assert_eq!(reached.len(), 100);
+}
+
+#[test]
+fn one_busy_purchase_does_not_stop_the_others() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 1));
+    let Step::Signal(busy, _) = plan.next(0) else { panic!("a signal is due") };
+    plan.failed(0, busy);
+    plan.notify(1, news(2, 2));
+    assert_eq!(flush(&mut plan, 1).len(), 1);
+}
+
+#[test]
+fn a_refused_key_is_let_go() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 1));
+    let Step::Signal(refused, _) = plan.next(0) else { panic!("a signal is due") };
+    plan.refused(refused);
+    assert_eq!((plan.waiting(), plan.next(0)), (0, Step::Idle));
+}
+
+/// Whatever the order of notifications, failures and successes: at the end, each key's newest row was signalled,
+/// or it is missed and will be read again.
+#[test]
+fn nothing_is_lost_in_any_order() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut dice = move |sides: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % sides
+    };
+    for _ in 0..200 {
+        let mut plan = plan(4);
+        let (mut now, mut newest, mut told) = (0_i64, BTreeMap::new(), BTreeMap::new());
+        let mut calls: Vec<(CollapseKey, i64)> = Vec::new();
+        for seq in 1..200 {
+            now += i64::try_from(dice(5000)).expect("small");
+            let news = news(u128::from(dice(8)), seq);
+            newest.insert(news.key, seq);
+            plan.notify(now, news);
+            if let Step::Signal(key, notified) = plan.next(now) {
+                assert!(calls.iter().all(|(other, _)| *other != key), "two calls for one key");
+                calls.push((key, notified.through));
+            }
+            if dice(2) == 0 && !calls.is_empty() {
+                let (key, through) = calls.swap_remove(usize::try_from(dice(calls.len() as u64)).expect("small"));
+                if dice(3) == 0 {
+                    plan.failed(now, key);
+                } else {
+                    plan.sent(now, key, through);
+                    told.insert(key, through.max(told.get(&key).copied().unwrap_or(0)));
+                }
+            }
+        }
+        for (key, through) in calls {
+            plan.sent(now, key, through);
+            told.insert(key, through.max(told.get(&key).copied().unwrap_or(0)));
+        }
+        for _ in 0..100 {
+            told.extend(flush(&mut plan, now).into_iter().map(|(key, notified)| (key, notified.through)));
+            now += 10_000;
+        }
+        let missed = plan.missed_from().unwrap_or(i64::MAX);
+        for (key, seq) in newest {
+            assert!(told.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
+        }
+    }
+}

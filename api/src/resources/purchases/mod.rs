@@ -1,0 +1,98 @@
+//! `/v1/purchases`: what we know of each, and what waits.
+
+mod actions;
+
+pub use actions::{discard, flush, hold, redeliver, release};
+
+use super::{Id, Query, notifications};
+use crate::dispatch::EngineError;
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use axum::Json;
+use axum::extract::State;
+use domain::CollapseKey;
+use serde_json::{Value, json};
+use std::time::Duration;
+use storage::{NotificationView, Page, Paged, PurchaseFilter, PurchaseView};
+
+/// How long a reader waits for the engine's part of the answer.
+const STATUS_WAIT: Duration = Duration::from_secs(2);
+
+/// `GET /v1/purchases`, the last settled first.
+pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Paged<PurchaseView>>, Error> {
+    let filter = PurchaseFilter {
+        platform_id: fields.parsed("platform_id", "a platform id (a UUID)"),
+        receipt_id: fields.text("receipt_id"),
+        app_user_id: fields.text("app_user_id"),
+    };
+    let page = fields.page();
+    fields.finish()?;
+    Ok(Json(edge.store.purchases(filter, page).await?))
+}
+
+/// `GET /v1/purchases/{collapse_key}`: what is stored, and what the open run says of itself (`status`, null when
+/// the purchase sleeps; `status_error` when the engine did not answer).
+pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<Value>, Error> {
+    let purchase = edge.store.purchase(key).await?;
+    let mut view = json!({
+        "collapse_key": purchase.collapse_key,
+        "platform_id": purchase.platform_id,
+        "app_id": purchase.app_id,
+        "receipt_id": purchase.receipt_id,
+        "app_user_id": purchase.app_user_id,
+        "state": purchase.state,
+        "revision": purchase.revision,
+        "held_until": purchase.held_until,
+        "updated_at": purchase.updated_at,
+        "data": purchase.data,
+        "lanes": edge.store.lanes(key).await?,
+        "status": null,
+    });
+    match tokio::time::timeout(STATUS_WAIT, edge.dispatch.engine().status(key)).await {
+        Ok(Ok(status)) => view["status"] = json!(status),
+        Ok(Err(error)) => view["status_error"] = json!(error.to_string()),
+        Err(_) => view["status_error"] = json!("the workflow engine does not answer"),
+    }
+    Ok(Json(view))
+}
+
+/// `GET /v1/purchases/{collapse_key}/notifications`, the newest first.
+pub async fn notifications(
+    State(edge): State<Shared>,
+    Id(key): Id<CollapseKey>,
+    Query(mut fields): Query,
+) -> Result<Json<Value>, Error> {
+    let page = fields.page();
+    fields.finish()?;
+    newest(&edge, key).await?;
+    let found = edge.store.notifications_of_purchase(key, page).await?;
+    let items: Vec<Value> = found.items.iter().map(told).collect();
+    Ok(Json(json!({ "items": items, "next_cursor": found.next_cursor })))
+}
+
+fn told(found: &NotificationView) -> Value {
+    let mut view = notifications::view(found);
+    view.insert("seq".to_owned(), json!(found.seq));
+    view.insert("message_id".to_owned(), json!(found.message_id));
+    view.insert("accepted_at".to_owned(), json!(found.accepted_at));
+    Value::Object(view)
+}
+
+/// The newest sequence number of a purchase that is known.
+async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
+    let page = Page { cursor: None, limit: 1 };
+    let told = edge.store.notifications_of_purchase(key, page).await?;
+    match told.items.first() {
+        Some(newest) => Ok(newest.seq),
+        None => edge.store.purchase(key).await.map(|_| 0).map_err(Error::from),
+    }
+}
+
+fn refused(error: EngineError) -> Error {
+    match error {
+        EngineError::Unavailable(_) => {
+            Error::Unavailable("the workflow engine does not answer at the moment; try again".to_owned())
+        }
+        EngineError::Rejected(reason) => Error::Upstream(format!("the workflow engine refuses: {reason}")),
+    }
+}
