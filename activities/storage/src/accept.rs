@@ -107,7 +107,9 @@ impl<'n> Incoming<'n> {
     fn of(told: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
         let ended = match &told.fate {
             Fate::Ended(outcome, reason) => Some((*outcome, clean(reason))),
-            Fate::Open if told.collapse_key.is_none() => Some((Outcome::Unknown, Cow::Borrowed("it names no purchase"))),
+            Fate::Open if told.collapse_key.is_none() => {
+                Some((Outcome::Unknown, Cow::Borrowed("it names no purchase")))
+            }
             Fate::Open | Fate::WaitTopic(_) => None,
         };
         // What is refused or not yet trusted must never fold the genuine one away.
@@ -115,11 +117,7 @@ impl<'n> Incoming<'n> {
         let fold_key = if may_fold { fold_key(told.collapse_key, &told.said, told.store_time) } else { None };
         Self {
             told,
-            identity: (
-                clean(&told.message_id).into_owned(),
-                clean(&told.receipt_id).into_owned(),
-                told.platform_id,
-            ),
+            identity: (clean(&told.message_id).into_owned(), clean(&told.receipt_id).into_owned(), told.platform_id),
             due_at: now.plus_millis(window.window_ms),
             cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
             fold_key,

@@ -123,8 +123,9 @@ impl AnyConnection {
             Self::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(drop),
             Self::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(drop),
         };
-        migrated.map_err(|cause| {
-            Error::Corrupt { what: "its tables cannot be brought up to date".to_owned(), source: Some(cause.into()) }
+        migrated.map_err(|cause| Error::Corrupt {
+            what: "its tables cannot be brought up to date".to_owned(),
+            source: Some(cause.into()),
         })
     }
 }
@@ -154,7 +155,8 @@ fn postgres_settings() -> String {
 
 /// So that a server that does not answer is an error soon, unless the operator decided otherwise.
 fn with_connect_timeout(url: &str) -> String {
-    let settings = "connect_timeout=3 keepalives_idle=10 keepalives_interval=5 keepalives_count=2 tcp_user_timeout=15000";
+    let settings =
+        "connect_timeout=3 keepalives_idle=10 keepalives_interval=5 keepalives_count=2 tcp_user_timeout=15000";
     if url.contains("connect_timeout") {
         return url.to_owned();
     }

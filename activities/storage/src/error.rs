@@ -72,6 +72,14 @@ impl Error {
         }
     }
 
+    /// This, or that the name is taken when it is that.
+    pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
+        if self.is_taken() {
+            return Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") };
+        }
+        self
+    }
+
     /// Whether a statement failed because what it wanted to write exists already.
     pub(crate) fn is_taken(&self) -> bool {
         use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};

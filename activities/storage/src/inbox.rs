@@ -245,9 +245,12 @@ impl Store {
                     .bind(below)
                     .bind(page.size() + 1)
                     .all(connection)?;
-            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| {
-                Ok(Alarm { at: row.at, platform_id: row.platform_id, kind: row.kind, detail: row.detail })
-            })
+            Paged::cut(
+                rows,
+                page.size(),
+                |row| row.seq.to_string(),
+                |row| Ok(Alarm { at: row.at, platform_id: row.platform_id, kind: row.kind, detail: row.detail }),
+            )
         })
         .await
     }

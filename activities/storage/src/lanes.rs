@@ -1,6 +1,8 @@
 //! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
 
-use crate::{Destination, Error, Store};
+use crate::connection::AnyConnection;
+use crate::statement::{row, sql};
+use crate::{Destination, Error, Store, claim, finish};
 use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Lane, Timestamp};
 use secrecy::SecretString;
 
@@ -107,10 +109,24 @@ pub enum Finished {
     },
 }
 
+row! {
+    struct OpenLane {
+        destination_id: DestinationId,
+        last_seq: i64,
+        failing: i64,
+    }
+}
+
+row! {
+    struct Lease {
+        lease_until: Timestamp,
+    }
+}
+
 impl Store {
     /// The open lanes of a purchase, of enabled destinations.
     pub async fn lanes(&self, key: CollapseKey) -> Result<Vec<Lane>, Error> {
-        todo!()
+        self.read(move |connection| open(connection, key)).await
     }
 
     /// Leases a lane for one attempt, if something in it is due and nobody else has it.
@@ -121,16 +137,44 @@ impl Store {
         token: &str,
         lease_ms: i64,
     ) -> Result<Claimed, Error> {
-        todo!()
+        let (token, secrets) = (token.to_owned(), self.secrets.clone());
+        self.write(move |write| {
+            claim::claim(write, &secrets, &claim::Claim { key, destination, token: &token, lease_ms })
+        })
+        .await
     }
 
     /// Records how an attempt went and reads the lane again, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<Finished, Error> {
-        todo!()
+        self.write(move |write| finish::finish(write, &finish)).await
     }
 
     /// Whether the claimer with this token may still send this delivery.
     pub async fn holds_lease(&self, delivery: DeliveryId, token: &str) -> Result<bool, Error> {
-        todo!()
+        let (clock, token) = (self.clock, token.to_owned());
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let lease: Option<Lease> = sql("SELECT l.lease_until FROM deliveries d JOIN lanes l \
+                 ON l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key \
+                 WHERE d.id = ? AND l.lease_delivery_id = d.id AND l.lease_token = ?")
+            .bind(delivery)
+            .bind(token)
+            .first(connection)?;
+            Ok(lease.is_some_and(|lease| lease.lease_until > now))
+        })
+        .await
     }
+}
+
+/// The open lanes of a purchase, of enabled destinations.
+pub fn open(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+    let lanes: Vec<OpenLane> = sql("SELECT d.destination_id, MAX(d.seq) AS last_seq, \
+         COUNT(d.last_error) AS failing FROM deliveries d JOIN destinations x ON x.id = d.destination_id \
+         WHERE d.collapse_key = ? AND d.status = 'pending' AND x.enabled AND x.deleted_at IS NULL \
+         GROUP BY d.destination_id ORDER BY d.destination_id")
+    .bind(key)
+    .all(connection)?;
+    let lane =
+        |row: OpenLane| Lane { destination_id: row.destination_id, last_seq: row.last_seq, failing: row.failing > 0 };
+    Ok(lanes.into_iter().map(lane).collect())
 }

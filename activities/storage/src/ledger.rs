@@ -1,5 +1,6 @@
 //! The ledger as the API shows it: purchases, events, deliveries and their attempts.
 
+use crate::statement::{Statement, Value, row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, PlatformId, Timestamp};
 use serde::Serialize;
@@ -94,7 +95,7 @@ pub struct DeliveryView {
     pub revision: i64,
     /// `pending`, `delivered`, `superseded` or `dead`.
     pub status: String,
-    /// How many attempts were finished.
+    /// How many attempts were begun.
     pub attempts: i64,
     /// When the next attempt is due, while pending.
     pub next_due_at: Option<Timestamp>,
@@ -125,34 +126,256 @@ pub struct AttemptView {
     pub response: Option<String>,
 }
 
+row! {
+    struct PurchaseRow {
+        collapse_key: CollapseKey,
+        platform_id: PlatformId,
+        app_id: AppId,
+        receipt_id: String,
+        app_user_id: Option<String>,
+        revision: i64,
+        state: String,
+        held_until: Option<Timestamp>,
+        updated_at: Timestamp,
+        body: Option<String>,
+    }
+}
+
+row! {
+    struct EventRow {
+        seq: i64,
+        id: EventId,
+        collapse_key: CollapseKey,
+        event_type: String,
+        revision: i64,
+        created_at: Timestamp,
+        body: String,
+    }
+}
+
+row! {
+    struct DeliveryRow {
+        seq: i64,
+        id: DeliveryId,
+        event_id: EventId,
+        event_type: String,
+        collapse_key: CollapseKey,
+        destination_id: DestinationId,
+        revision: i64,
+        status: String,
+        attempts: i64,
+        next_due_at: Timestamp,
+        last_error: Option<String>,
+        finished_at: Option<Timestamp>,
+        created_at: Timestamp,
+    }
+}
+
+row! {
+    struct AttemptRow {
+        number: i64,
+        started_at: Timestamp,
+        latency_ms: Option<i64>,
+        status: Option<i64>,
+        class: Option<String>,
+        error: Option<String>,
+        response: Option<String>,
+    }
+}
+
+const PURCHASE: &str = "SELECT p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, \
+     p.state, p.held_until, p.updated_at, (SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key \
+     AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1) AS body FROM purchases p";
+const EVENT: &str = "SELECT seq, id, collapse_key, event_type, revision, created_at, body FROM events";
+const DELIVERY: &str = "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, status, \
+     attempts, next_due_at, last_error, finished_at, created_at FROM deliveries";
+
+/// A list with conditions that are asked for by some.
+struct Filtered<'a> {
+    text: String,
+    values: Vec<Value<'a>>,
+}
+
+impl<'a> Filtered<'a> {
+    /// `text` ends in a first condition.
+    fn new(text: String) -> Self {
+        Self { text, values: Vec::new() }
+    }
+
+    /// A value of the first condition.
+    fn given(mut self, value: impl Into<Value<'a>>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    fn and<V: Into<Value<'a>>>(mut self, condition: &str, value: Option<V>) -> Self {
+        if let Some(value) = value {
+            self.text.push_str(" AND ");
+            self.text.push_str(condition);
+            self.values.push(value.into());
+        }
+        self
+    }
+
+    fn order(mut self, order: &str, page: &Page) -> Statement<'a> {
+        self.text.push_str(order);
+        sql(self.text).bind_all(self.values).bind(page.size() + 1)
+    }
+}
+
 impl Store {
     /// Purchases, the last settled first.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
-        todo!()
+        let (before, key) = page.pair_or(i64::MAX)?;
+        self.read(move |connection| {
+            let rows: Vec<PurchaseRow> =
+                Filtered::new(format!("{PURCHASE} WHERE (p.updated_at, p.collapse_key) < (?, ?)"))
+                    .given(before)
+                    .given(key.as_str())
+                    .and("p.platform_id = ?", filter.platform_id)
+                    .and("p.receipt_id = ?", filter.receipt_id.map(storable))
+                    .and("p.app_user_id = ?", filter.app_user_id.map(storable))
+                    .order(" ORDER BY p.updated_at DESC, p.collapse_key DESC LIMIT ?", &page)
+                    .all(connection)?;
+            let cursor = |row: &PurchaseRow| format!("{}_{}", row.updated_at.micros(), row.collapse_key);
+            Paged::cut(rows, page.size(), cursor, PurchaseRow::view)
+        })
+        .await
     }
 
     /// One purchase.
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
-        todo!()
+        self.read(move |connection| {
+            let row: Option<PurchaseRow> =
+                sql(format!("{PURCHASE} WHERE p.collapse_key = ?")).bind(key).first(connection)?;
+            row.ok_or(Error::Missing { what: "purchase" })?.view()
+        })
+        .await
     }
 
     /// Events, the newest first.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
-        todo!()
+        let below = page.number_or(i64::MAX)?;
+        self.read(move |connection| {
+            let rows: Vec<EventRow> = Filtered::new(format!("{EVENT} WHERE seq < ?"))
+                .given(below)
+                .and("collapse_key = ?", filter.collapse_key)
+                .and("event_type = ?", filter.event_type.map(storable))
+                .order(" ORDER BY seq DESC LIMIT ?", &page)
+                .all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), EventRow::view)
+        })
+        .await
     }
 
     /// Deliveries, the newest first.
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
-        todo!()
+        let below = page.number_or(i64::MAX)?;
+        self.read(move |connection| {
+            let rows: Vec<DeliveryRow> = Filtered::new(format!("{DELIVERY} WHERE seq < ?"))
+                .given(below)
+                .and("collapse_key = ?", filter.collapse_key)
+                .and("destination_id = ?", filter.destination_id)
+                .and("status = ?", filter.status.map(storable))
+                .order(" ORDER BY seq DESC LIMIT ?", &page)
+                .all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view()))
+        })
+        .await
     }
 
     /// One delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
-        todo!()
+        self.read(move |connection| {
+            let row: Option<DeliveryRow> = sql(format!("{DELIVERY} WHERE id = ?")).bind(id).first(connection)?;
+            row.map(DeliveryRow::view).ok_or(Error::Missing { what: "delivery" })
+        })
+        .await
     }
 
-    /// The attempts of a delivery, the oldest first.
+    /// The attempts of a delivery, the oldest first. One that is in flight, or whose worker died, has
+    /// the class `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
-        todo!()
+        self.read(move |connection| {
+            let rows: Vec<AttemptRow> = sql("SELECT number, started_at, latency_ms, status, class, error, response \
+                 FROM attempts WHERE delivery_id = ? ORDER BY number")
+            .bind(id)
+            .all(connection)?;
+            Ok(rows.into_iter().map(AttemptRow::view).collect())
+        })
+        .await
+    }
+}
+
+/// No stored text has a NUL.
+fn storable(text: String) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
+fn json(body: &str) -> Result<serde_json::Value, Error> {
+    serde_json::from_str(body).map_err(|cause| Error::corrupt_by("an event's body is not JSON", cause))
+}
+
+impl PurchaseRow {
+    fn view(self) -> Result<PurchaseView, Error> {
+        Ok(PurchaseView {
+            collapse_key: self.collapse_key,
+            platform_id: self.platform_id,
+            app_id: self.app_id,
+            receipt_id: self.receipt_id,
+            app_user_id: self.app_user_id,
+            revision: self.revision,
+            state: self.state,
+            held_until: self.held_until,
+            updated_at: self.updated_at,
+            data: self.body.as_deref().map_or(Ok(serde_json::Value::Null), json)?,
+        })
+    }
+}
+
+impl EventRow {
+    fn view(self) -> Result<EventView, Error> {
+        Ok(EventView {
+            id: self.id,
+            collapse_key: self.collapse_key,
+            event_type: self.event_type,
+            revision: self.revision,
+            created_at: self.created_at,
+            body: json(&self.body)?,
+        })
+    }
+}
+
+impl DeliveryRow {
+    fn view(self) -> DeliveryView {
+        let is_pending = self.status == "pending";
+        DeliveryView {
+            id: self.id,
+            event_id: self.event_id,
+            event_type: self.event_type,
+            collapse_key: self.collapse_key,
+            destination_id: self.destination_id,
+            revision: self.revision,
+            status: self.status,
+            attempts: self.attempts,
+            next_due_at: is_pending.then_some(self.next_due_at),
+            last_error: self.last_error,
+            finished_at: self.finished_at,
+            created_at: self.created_at,
+        }
+    }
+}
+
+impl AttemptRow {
+    fn view(self) -> AttemptView {
+        AttemptView {
+            number: self.number,
+            started_at: self.started_at,
+            latency_ms: self.latency_ms.unwrap_or(0),
+            status: self.status.and_then(|status| i32::try_from(status).ok()),
+            class: self.class.unwrap_or_else(|| "unfinished".to_owned()),
+            error: self.error,
+            response: self.response,
+        }
     }
 }

@@ -2,32 +2,42 @@
 
 mod accept;
 mod admin;
-mod catalogue;
+mod apps;
+mod claim;
 mod config;
 mod connection;
+mod deliveries;
+mod destinations;
 mod error;
 mod fault;
+mod finish;
 mod inbox;
 mod lanes;
 mod ledger;
+mod load;
 mod open;
 mod page;
+mod platforms;
+mod purchase;
 mod reader;
+mod record;
 mod secrets;
-mod settling;
 mod statement;
 mod sweep;
 mod topics;
 mod writer;
 
-pub use catalogue::{App, Destination, DestinationPatch, NewDestination, NewPlatform, Platform, PlatformPatch};
+pub use apps::App;
 pub use config::{Config, Database, Installation, Key};
+pub use destinations::{Destination, DestinationPatch, NewDestination};
 pub use error::{Cause, Error};
 pub use inbox::{Accepted, Alarm, Fate, NewNotification, NotificationView, Open};
 pub use lanes::{Attempt, Claimed, Finish, Finished, Verdict};
 pub use ledger::{AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView};
+pub use load::Loaded;
 pub use page::{Page, Paged};
-pub use settling::{Loaded, Record, Recorded};
+pub use platforms::{NewPlatform, Platform, PlatformPatch};
+pub use record::{Record, Recorded};
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
 

@@ -195,7 +195,6 @@ impl Column for Timestamp {
     type Sql = BigInt;
 }
 
-
 macro_rules! text_columns {
     ($($name:ident),*) => {$(
         impl Column for $name {

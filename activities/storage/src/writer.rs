@@ -5,11 +5,11 @@
 //! group that meets trouble which may pass (a deadlock, a lost connection) is undone and its jobs are
 //! run one by one. What a job does is not here.
 
+use crate::accept;
 use crate::config::Database;
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::fault;
-use crate::accept;
 use crate::inbox::{Accepted, NewNotification};
 use domain::Timestamp;
 use std::thread;
@@ -225,7 +225,9 @@ impl Thread {
                 Ended::InDoubt(error) => return answer_all(alone, &error),
                 Ended::Undone(error) => last = Some(error),
             }
-            if self.connection.is_none() && AnyConnection::to(&self.database).map(|new| self.connection = Some(new)).is_err() {
+            if self.connection.is_none()
+                && AnyConnection::to(&self.database).map(|new| self.connection = Some(new)).is_err()
+            {
                 break;
             }
         }

@@ -1,0 +1,146 @@
+//! Loading a purchase for settling: all of it as of one moment, and nothing is changed.
+
+use crate::connection::AnyConnection;
+use crate::statement::{row, sql};
+use crate::{Error, Store, lanes, purchase};
+use domain::{AppId, CollapseKey, Environment, Lane, Notification, PlatformId, Purchase, Timestamp};
+
+/// The window of a purchase of which nothing is known.
+const DEFAULT_WINDOW_MS: i64 = 120_000;
+
+/// Everything that a settling needs to know of a purchase.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Whether anything is known of it: a purchase row, or a notification.
+    pub known: bool,
+    /// Whether it is real.
+    pub environment: Environment,
+    /// Its platform, when it is known.
+    pub platform_id: Option<PlatformId>,
+    /// Its app, when it is known.
+    pub app_id: Option<AppId>,
+    /// The store's name of it, when it is known.
+    pub receipt_id: Option<String>,
+    /// What we know of it.
+    pub purchase: Purchase,
+    /// Its revision; 0 before the first.
+    pub revision: i64,
+    /// The number of its last settling; 0 before the first.
+    pub settling: i64,
+    /// Open notifications, by sequence number, at most as many as asked for.
+    pub notifications: Vec<(i64, Notification)>,
+    /// Whether there are more of them.
+    pub more: bool,
+    /// The newest open sequence number, or 0.
+    pub newest_seq: i64,
+    /// Milliseconds for which the youngest row above `through` still has to be quiet, or 0.
+    pub quiet_ms: i64,
+    /// Milliseconds until the longest wait of the oldest open row is over, when the platform has one.
+    pub cap_ms: Option<i64>,
+    /// The platform's window in milliseconds.
+    pub window_ms: i64,
+    /// Milliseconds for which a hold still lasts.
+    pub held_ms: Option<i64>,
+    /// The lanes that are open.
+    pub lanes: Vec<Lane>,
+    /// The trace of the oldest open notification.
+    pub traceparent: Option<String>,
+    /// Now, by the clock that stamps rows.
+    pub now: Timestamp,
+}
+
+row! {
+    struct OpenRow {
+        seq: i64,
+        body: String,
+        traceparent: Option<String>,
+    }
+}
+
+row! {
+    struct Extent {
+        oldest_at: Option<Timestamp>,
+        newest_seq: Option<i64>,
+        youngest_at: Option<Timestamp>,
+    }
+}
+
+impl Store {
+    /// Loads a purchase for settling. Open rows at or below `through` are never waited for again.
+    pub async fn load(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
+        let clock = self.clock;
+        self.read(move |connection| {
+            connection.at_one_moment(|connection| {
+                let now = connection.now(clock)?;
+                load(connection, key, Wanted { through, limit, now })
+            })
+        })
+        .await
+    }
+}
+
+struct Wanted {
+    through: i64,
+    limit: i64,
+    now: Timestamp,
+}
+
+fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Result<Loaded, Error> {
+    let now = wanted.now;
+    let row = purchase::find(connection, key)?;
+    let origin = purchase::origin(connection, key)?;
+    let open = open_rows(connection, key, wanted.limit.saturating_add(1))?;
+    let extent = extent(connection, key, wanted.through)?;
+    let limit = usize::try_from(wanted.limit).unwrap_or(0);
+    let window_ms = origin.as_ref().map_or(DEFAULT_WINDOW_MS, |origin| origin.window_ms);
+    let max_wait_ms = origin.as_ref().and_then(|origin| origin.max_wait_ms);
+    let left = |since: Timestamp, ms: i64| since.plus_millis(ms).millis_since(now).max(0);
+    let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
+    Ok(Loaded {
+        known: origin.is_some(),
+        environment: origin.as_ref().map_or(Environment::Production, |origin| origin.environment),
+        platform_id: origin.as_ref().map(|origin| origin.platform_id),
+        app_id: origin.as_ref().map(|origin| origin.app_id),
+        receipt_id: origin.map(|origin| origin.receipt_id),
+        purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), purchase::PurchaseRow::known)?,
+        revision: row.as_ref().map_or(0, |row| row.revision),
+        settling: row.as_ref().map_or(0, |row| row.settling),
+        more: open.len() > limit,
+        traceparent: open.first().and_then(|row| row.traceparent.clone()),
+        notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
+        newest_seq: extent.newest_seq.unwrap_or(0),
+        quiet_ms: extent.youngest_at.map_or(0, |at| left(at, window_ms)),
+        cap_ms: max_wait_ms.and_then(|ms| Some(left(extent.oldest_at?, ms))),
+        window_ms,
+        held_ms: held_until.map(|until| until.millis_since(now).max(1)),
+        lanes: lanes::open(connection, key)?,
+        now,
+    })
+}
+
+fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Result<Vec<OpenRow>, Error> {
+    sql("SELECT seq, body, traceparent FROM notifications \
+         WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL ORDER BY seq LIMIT ?")
+    .bind(key)
+    .bind(limit)
+    .all(connection)
+}
+
+/// How old and how new the open rows are; the youngest is looked for above `through` only.
+fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64) -> Result<Extent, Error> {
+    let extent = sql("SELECT MIN(accepted_at) AS oldest_at, MAX(seq) AS newest_seq, \
+         MAX(CASE WHEN seq > ? THEN accepted_at END) AS youngest_at FROM notifications \
+         WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL")
+    .bind(through)
+    .bind(key)
+    .first(connection)?;
+    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, youngest_at: None }))
+}
+
+impl OpenRow {
+    fn read(self) -> Result<(i64, Notification), Error> {
+        let notification = serde_json::from_str(&self.body)
+            .map_err(|cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause))?;
+        Ok((self.seq, notification))
+    }
+}
