@@ -126,7 +126,7 @@ fn is_named(certificate: &X509, region: &str) -> bool {
     let alternatives = certificate.subject_alt_names();
     let by_alternative = alternatives.iter().flatten().filter_map(|name| name.dnsname()).any(is_wanted);
     let mut common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
-    by_alternative || common.any(|entry| entry.data().as_utf8().is_ok_and(|name| is_wanted(&name)))
+    by_alternative || common.any(|entry| entry.data().to_string().is_ok_and(|name| is_wanted(&name)))
 }
 
 fn instant(time: &Asn1TimeRef) -> Option<Timestamp> {

@@ -160,7 +160,8 @@ impl Signer {
             "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
             base.region, letter.topic_arn, base.message_id
         );
-        self.document(letter, &base, &signed, shown, Some(("UnsubscribeURL", &unsubscribe)))
+        let last = Some(("UnsubscribeURL", &*unsubscribe));
+        self.document(letter, &base, &signed, &shown, last)
     }
 
     /// A signed question of a topic whether it may send.
@@ -191,11 +192,11 @@ impl Signer {
             ("Message", message), ("MessageId", &*base.message_id), ("SubscribeURL", &*url), ("Timestamp", &*base.timestamp),
             ("Token", token), ("TopicArn", arn), ("Type", kind),
         ];
-        let shown = vec![
+        let shown = [
             ("Type", kind), ("MessageId", &*base.message_id), ("Token", token), ("TopicArn", arn), ("Message", message),
             ("SubscribeURL", &*url), ("Timestamp", &*base.timestamp),
         ];
-        self.document(letter, &base, &signed, shown, None)
+        self.document(letter, &base, &signed, &shown, None)
     }
 
     fn document(
@@ -203,7 +204,7 @@ impl Signer {
         letter: &Letter<'_>,
         base: &Base,
         signed: &[(&str, &str)],
-        mut shown: Vec<(&str, &str)>,
+        shown: &[(&str, &str)],
         last: Option<(&str, &str)>,
     ) -> Result<String, Unusable> {
         let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
@@ -213,9 +214,9 @@ impl Signer {
             Version::One => "1",
             Version::Two => "2",
         };
-        shown.extend([("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)]);
-        shown.extend(last);
-        let lines: Vec<String> = shown.iter().map(|(name, value)| format!("  \"{name}\" : {}", Value::from(*value))).collect();
+        let proof = [("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)];
+        let all = shown.iter().copied().chain(proof).chain(last);
+        let lines: Vec<String> = all.map(|(name, value)| format!("  \"{name}\" : {}", Value::from(value))).collect();
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
 

@@ -41,11 +41,11 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
     let until = now.plus_millis(TOKEN_LIFE_MS);
     let kept = received.store.keep_pending(platform, received.arn.text, url, until).await.map_err(storage_failed)?;
     match kept {
-        Kept::New(_) => {
+        Kept::New => {
             raise(received.store, platform, "topic_pending", &format!("topic {} waits for approval", received.arn.text)).await;
             Ok("topic waits for approval")
         }
-        Kept::Renewed(_) => Ok("topic waits for approval"),
+        Kept::Renewed => Ok("topic waits for approval"),
         Kept::Full => {
             let detail = format!("topic {} asked while five wait for approval", received.arn.text);
             raise(received.store, platform, "too_many_pending_topics", &detail).await;
@@ -68,9 +68,10 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
 /// Repeats a decision about the topic that may have missed rows inserted meanwhile.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
     match received.store.topic(topic).await.map_err(storage_failed)?.state {
-        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => release(received, topic).await,
+        TopicState::Configured | TopicState::Confirmed => release(received, topic).await,
         TopicState::Rejected => received.store.reject_topic(topic).await.map(|_| ()).map_err(storage_failed),
-        TopicState::Pending | TopicState::Expired => Ok(()),
+        // The sweep ends what is left of these.
+        TopicState::Pending | TopicState::Expired | TopicState::Unsubscribed => Ok(()),
     }
 }
 
