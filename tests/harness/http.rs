@@ -1,0 +1,130 @@
+//! The public HTTP API, as a client with the admin token sees it.
+
+use reqwest::{Client, Method, Url};
+use serde_json::Value;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Longer than any answer may take, so that a hanging service fails the test with a clear message.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body as JSON; a string when it is not.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body, when the status is 2xx.
+    ///
+    /// # Panics
+    /// When it is not, with the body.
+    #[must_use]
+    pub fn ok(self) -> Value {
+        assert!((200..300).contains(&self.status), "answered {}: {}", self.status, self.body);
+        self.body
+    }
+}
+
+/// A client of one running service.
+#[derive(Debug, Clone)]
+pub struct Api {
+    url: String,
+    token: String,
+}
+
+impl Api {
+    /// A client of the service at `url`, such as `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn new(url: &str, token: &str) -> Self {
+        Self { url: url.to_owned(), token: token.to_owned() }
+    }
+
+    /// Reads a path, which may have a query.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn try_get(&self, path: &str) -> Result<Answer, String> {
+        send(Method::GET, &format!("{}{path}", self.url), Some(&self.token), Vec::new()).await
+    }
+
+    /// Reads a path, which may have a query.
+    ///
+    /// # Panics
+    /// When nothing answers.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Any other method with a JSON body.
+    ///
+    /// # Panics
+    /// When nothing answers.
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let url = format!("{}{path}", self.url);
+        let answer = send(method.clone(), &url, Some(&self.token), body.to_string().into_bytes()).await;
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Posts JSON to a path.
+    ///
+    /// # Panics
+    /// When nothing answers.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, body).await
+    }
+
+    /// All items of a list, over its pages. `path` may have a query.
+    ///
+    /// # Panics
+    /// When a page is not a list.
+    pub async fn all(&self, path: &str) -> Vec<Value> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut items = Vec::new();
+        let mut next = path.to_owned();
+        loop {
+            let page = self.get(&next).await.ok();
+            items.extend(page["items"].as_array().expect("a list of items").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(cursor) => next = format!("{path}{joint}cursor={cursor}"),
+                None => return items,
+            }
+        }
+    }
+}
+
+/// Posts a body as SNS does: as plain text and without a token. The status, or why nothing answered.
+///
+/// # Errors
+/// When nothing answers.
+pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
+    send(Method::POST, url, None, body.as_bytes().to_vec()).await
+}
+
+async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> Result<Answer, String> {
+    let url = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    let kind = if token.is_some() { "application/json" } else { "text/plain; charset=UTF-8" };
+    let mut request = client().request(method, url).header("content-type", kind).body(body);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let request = request.build().map_err(|error| error.to_string())?;
+    let response = client().execute(request).await.map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    let text = response.text().await.map_err(|error| error.to_string())?;
+    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+}
+
+fn client() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        // Whoever was first installed the same one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        // No connection outlives its request: tests have a runtime each, and a pooled connection dies with its own.
+        let client = Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(0).build();
+        client.expect("a client")
+    })
+}

@@ -1,0 +1,263 @@
+//! Running `settle` as its users do: as processes, told by a settings file and variables.
+
+use super::folder::Folder;
+use super::reaper::Watched;
+use super::{http, ports, postgres, sns, wait};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const READY: Duration = Duration::from_secs(60);
+
+/// Variables that could reach the program from the shell of whoever runs the tests.
+const FOREIGN: &[&str] = &[
+    "SETTLE_ADMIN_TOKEN",
+    "SETTLE_CONFIG",
+    "SETTLE_DATA",
+    "SETTLE_DATABASE",
+    "SETTLE_DESTINATIONS_ALLOWED_NETWORKS",
+    "SETTLE_DESTINATIONS_ALLOW_HTTP",
+    "SETTLE_KEY",
+    "SETTLE_LISTEN",
+    "SETTLE_PUBLIC_URL",
+    "SETTLE_URL",
+    "SETTLE_WINDOW",
+    "FAILPOINTS",
+    "TEMPORAL_API_KEY",
+    "TEMPORAL_CONFIG_FILE",
+    "TEMPORAL_NAMESPACE",
+    "TEMPORAL_PROFILE",
+];
+
+/// Which database an installation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A file; all in one process, `run`.
+    Sqlite,
+    /// A database of the tests' PostgreSQL; `serve` and `worker` apart.
+    Postgres,
+}
+
+/// The settings that the processes of one installation share.
+pub struct Installation {
+    folder: Folder,
+    backend: Backend,
+    temporal: String,
+    port: u16,
+    /// The admin token.
+    pub token: String,
+}
+
+/// A variable for a process, such as `("FAILPOINTS", "record.after_commit=1*return")`.
+pub type Variable<'a> = (&'a str, &'a str);
+
+/// The program under test, which lies beside the folder of the test's executable.
+///
+/// # Panics
+/// When it was not built: only integration tests make cargo build it.
+#[must_use]
+pub fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("this test's executable");
+    let program = own.ancestors().nth(2).expect("the profile's folder").join("settle-under-test");
+    assert!(program.is_file(), "{} is not built: run an integration test", program.display());
+    program
+}
+
+impl Installation {
+    /// A fresh installation that believes the signer and may deliver to this machine.
+    ///
+    /// # Panics
+    /// When its files or its database cannot be made.
+    #[must_use]
+    pub fn new(backend: Backend, temporal: &str, signer: &sns::Sns) -> Self {
+        let folder = Folder::new("settle");
+        let certificate = folder.path().join("certificate.pem");
+        signer.write_certificate(&certificate);
+        let port = ports::free();
+        let token = format!("token-{}", api::clock::random_uuid().simple());
+        let database = match backend {
+            Backend::Sqlite => folder.path().join("settle.sqlite").display().to_string(),
+            Backend::Postgres => postgres::database().expect("a database"),
+        };
+        let settings = format!(
+            "data = {data:?}\ndatabase = {database:?}\nkey = {key:?}\nlisten = \"127.0.0.1:{port}\"\nadmin_token = {token:?}\n\
+             [[amazon.certificates]]\nurl = {url:?}\nfile = {certificate:?}\n\
+             [destinations]\nallowed_networks = [\"127.0.0.0/8\"]\nallow_http = true\n",
+            data = folder.path().join("data"),
+            key = "07".repeat(32),
+            url = signer.certificate_url(),
+        );
+        std::fs::write(folder.path().join("settle.toml"), settings).expect("the settings file");
+        Self { folder, backend, temporal: temporal.to_owned(), port, token }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Which database it has.
+    #[must_use]
+    pub const fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Where the first process that listens does so.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A client of it.
+    #[must_use]
+    pub fn api(&self) -> http::Api {
+        http::Api::new(&self.url(), &self.token)
+    }
+
+    /// A process of it: `run`, `serve` or `worker`, perhaps with flags.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Process {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = arguments.first().copied().unwrap_or("run");
+        let log = self.folder().join(format!("{name}-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let output = File::create(&log).expect("a log");
+        let mut command = self.command(arguments, variables);
+        command.stdin(Stdio::null()).stdout(output.try_clone().expect("the log")).stderr(output);
+        Process {
+            name: name.to_owned(),
+            watched: Watched::spawn(&mut command).expect("settle starts"),
+            log,
+            url: self.url(),
+        }
+    }
+
+    /// One more `serve` beside the first, on a port of its own.
+    #[must_use]
+    pub fn serve_beside(&self, variables: &[Variable<'_>]) -> Process {
+        let address = format!("127.0.0.1:{}", ports::free());
+        let mut process = self.start(&["serve", "--listen", &address], variables);
+        process.url = format!("http://{address}");
+        process
+    }
+
+    /// Runs a command to its end, such as `["purchase", "list", "--json"]`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn call(&self, arguments: &[&str]) -> Output {
+        self.command(arguments, &[]).stdin(Stdio::null()).output().expect("settle starts")
+    }
+
+    fn command(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Command {
+        let mut command = Command::new(program());
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command.args(arguments).current_dir(self.folder()).env("TEMPORAL_ADDRESS", &self.temporal);
+        command.env("SETTLE_CONFIG", self.folder().join("settle.toml"));
+        command.env("SETTLE_URL", self.url()).env("SETTLE_ADMIN_TOKEN", &self.token);
+        command.envs(variables.iter().copied());
+        command
+    }
+}
+
+/// A running `settle`; killed when dropped.
+pub struct Process {
+    name: String,
+    watched: Watched,
+    log: PathBuf,
+    url: String,
+}
+
+impl Process {
+    /// Its process id, for `strace -p`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.watched.id()
+    }
+
+    /// Where it listens, if it does.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it printed so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until `GET /readyz` answers 200.
+    ///
+    /// # Panics
+    /// When it ends or does not answer in time, with what it printed.
+    pub async fn wait_ready(&mut self) {
+        self.wait_health("200", |status, _| status == 200).await;
+    }
+
+    /// Waits until it is ready and connected to Temporal.
+    ///
+    /// # Panics
+    /// When it ends or does not answer in time, with what it printed.
+    pub async fn wait_connected(&mut self) {
+        self.wait_health("a connection to Temporal", |status, body| status == 200 && body["temporal"] == "connected")
+            .await;
+    }
+
+    async fn wait_health(&mut self, what: &str, enough: impl Fn(u16, &Value) -> bool) {
+        let api = http::Api::new(&self.url, "");
+        wait::until(READY, &format!("{what} of {}", self.name), async || {
+            if let Some(status) = self.ended() {
+                panic!("settle {} ended with {status}:\n{}", self.name, self.log());
+            }
+            let answer = api.try_get("/readyz").await?;
+            if enough(answer.status, &answer.body) { Ok(()) } else { Err(format!("{answer:?}\n{}", self.log())) }
+        })
+        .await;
+    }
+
+    /// How it ended, when it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.watched.ended()
+    }
+
+    /// Waits until it ends by itself: at a fail point, or after [`Self::terminate`].
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn wait_end(&mut self) -> ExitStatus {
+        wait::until(READY, &format!("the end of settle {}", self.name), async || {
+            self.ended().ok_or_else(|| format!("it runs:\n{}", self.log()))
+        })
+        .await
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill9(&mut self) {
+        self.watched.kill();
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.watched.signal("TERM");
+    }
+
+    /// Suspends it (SIGSTOP).
+    pub fn freeze(&self) {
+        self.watched.signal("STOP");
+    }
+
+    /// Ends [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.watched.signal("CONT");
+    }
+}

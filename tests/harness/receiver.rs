@@ -1,0 +1,277 @@
+//! A webhook endpoint that keeps every request, verifies it as a stranger would, and answers as it is told.
+
+use super::{ports, wait};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use standardwebhooks::Webhook;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the endpoint does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Answers with this status.
+    Status(u16),
+    /// Answers 503 with `Retry-After` in seconds.
+    RetryAfter(u64),
+    /// Answers nothing until [`Receiver::release`] or until the sender goes away, then 200.
+    Hang,
+}
+
+/// One request, as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// `webhook-id`.
+    pub webhook_id: String,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body, byte for byte.
+    pub raw: Vec<u8>,
+    /// The body as JSON; null when it is none.
+    pub body: Value,
+    /// What `standardwebhooks` says of the signature; `Err` too while no secret is known.
+    pub verified: Result<(), String>,
+    /// When it came.
+    pub began: Instant,
+    /// When it was answered; `None` while it hangs or when the sender gave up.
+    pub ended: Option<Instant>,
+    /// The status that it was answered with.
+    pub status: Option<u16>,
+}
+
+impl Received {
+    /// The purchase it is about.
+    #[must_use]
+    pub fn collapse_key(&self) -> &str {
+        self.body["attributes"]["collapse_key"].as_str().unwrap_or_default()
+    }
+
+    /// Its revision.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.body["attributes"]["revision"].as_i64().unwrap_or_default()
+    }
+
+    /// Whether we acknowledged it.
+    #[must_use]
+    pub fn is_acked(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    secret: Option<String>,
+    next: VecDeque<Reply>,
+    always: Option<Reply>,
+    requests: Vec<Received>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    seen: Arc<Mutex<Seen>>,
+    released: watch::Sender<u64>,
+}
+
+/// The endpoint; one destination each.
+pub struct Receiver {
+    port: u16,
+    shared: Shared,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Receiver {
+    /// Listens on a port of its own and answers 200.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn start() -> Self {
+        let shared = Shared { seen: Arc::default(), released: watch::Sender::new(0) };
+        let mut receiver = Self { port: ports::free(), shared, server: None };
+        receiver.accept().await;
+        receiver
+    }
+
+    /// The URL for a destination.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/hook", self.port)
+    }
+
+    /// The secret that signatures are verified with, as the API answered it.
+    pub fn trust(&self, secret: &str) {
+        self.seen().secret = Some(secret.to_owned());
+    }
+
+    /// What is answered from now on, after what [`Self::answer_next`] asked for. At first 200.
+    pub fn answer(&self, reply: Reply) {
+        self.seen().always = Some(reply);
+    }
+
+    /// What the next `times` requests are answered with.
+    pub fn answer_next(&self, times: usize, reply: &Reply) {
+        self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
+    }
+
+    /// Lets everything that hangs be answered.
+    pub fn release(&self) {
+        self.shared.released.send_modify(|times| *times += 1);
+    }
+
+    /// Closes the port: connections are refused until [`Self::accept`].
+    pub async fn refuse(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // It ends with being cancelled.
+            drop(server.await);
+        }
+    }
+
+    /// Opens the port again.
+    ///
+    /// # Panics
+    /// When somebody else took it.
+    pub async fn accept(&mut self) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the receiver's port");
+        let router = Router::new().fallback(receive).with_state(self.shared.clone());
+        self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
+    }
+
+    /// Everything received so far, in the order of arrival.
+    #[must_use]
+    pub fn all(&self) -> Vec<Received> {
+        self.seen().requests.clone()
+    }
+
+    /// What was received about one purchase.
+    #[must_use]
+    pub fn about(&self, collapse_key: &str) -> Vec<Received> {
+        self.all().into_iter().filter(|request| request.collapse_key() == collapse_key).collect()
+    }
+
+    /// The acknowledged revisions of one purchase, in the order of arrival.
+    #[must_use]
+    pub fn revisions(&self, collapse_key: &str) -> Vec<i64> {
+        self.about(collapse_key).iter().filter(|request| request.is_acked()).map(Received::revision).collect()
+    }
+
+    /// The acknowledged revisions of every purchase.
+    #[must_use]
+    pub fn revisions_by_key(&self) -> BTreeMap<String, Vec<i64>> {
+        let mut revisions = BTreeMap::<String, Vec<i64>>::new();
+        for request in self.all().iter().filter(|request| request.is_acked()) {
+            revisions.entry(request.collapse_key().to_owned()).or_default().push(request.revision());
+        }
+        revisions
+    }
+
+    /// Waits until at least `count` requests about a purchase have come, and gives them.
+    ///
+    /// # Panics
+    /// When they do not come in time.
+    pub async fn wait_for(&self, collapse_key: &str, count: usize, deadline: Duration) -> Vec<Received> {
+        wait::until(deadline, &format!("{count} requests about {collapse_key}"), async || {
+            let found = self.about(collapse_key);
+            if found.len() >= count { Ok(found) } else { Err(format!("{} of them", found.len())) }
+        })
+        .await
+    }
+
+    /// Checks what must hold for everything that any destination ever receives.
+    ///
+    /// # Panics
+    /// With the rule that was broken.
+    pub fn check(&self) {
+        let requests = self.all();
+        let mut bodies = BTreeMap::<&str, &[u8]>::new();
+        for request in &requests {
+            assert_eq!(request.verified, Ok(()), "a signature is wrong: {request:?}");
+            let first = bodies.entry(&request.webhook_id).or_insert(&request.raw);
+            assert_eq!(*first, request.raw, "I4: one webhook-id, two bodies: {}", request.webhook_id);
+        }
+        for (key, revisions) in self.revisions_by_key() {
+            assert!(revisions.is_sorted(), "I3: acknowledged revisions of {key} fell: {revisions:?}");
+        }
+        for (first, second) in overlaps(&requests) {
+            panic!("I7: two attempts about {} in flight at once:\n{first:?}\n{second:?}", first.collapse_key());
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        locked(&self.shared.seen)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+    }
+}
+
+/// Pairs of answered requests about one purchase of which the second came before the first was answered.
+fn overlaps(requests: &[Received]) -> Vec<(&Received, &Received)> {
+    let mut last = BTreeMap::<&str, &Received>::new();
+    let mut found = Vec::new();
+    for request in requests {
+        if let Some(before) = last.insert(request.collapse_key(), request)
+            && before.ended.is_some_and(|ended| ended > request.began)
+        {
+            found.push((before, request));
+        }
+    }
+    found
+}
+
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -> Response {
+    let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
+    let (status, retry_after) = match reply {
+        Reply::Status(status) => (status, None),
+        Reply::RetryAfter(seconds) => (503, Some(seconds)),
+        Reply::Hang => {
+            let mut released = shared.released.subscribe();
+            drop(released.changed().await);
+            (200, None)
+        }
+    };
+    if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
+        request.ended = Some(Instant::now());
+        request.status = Some(status);
+    }
+    // Without keep-alive, so that a closed port is closed for everybody at once.
+    let mut response = (StatusCode::from_u16(status).unwrap_or_default(), [("connection", "close")]).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
+}
+
+/// Keeps the request and says what to do with it.
+fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
+    let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let verified = match &seen.secret {
+        None => Err("no secret is known".to_owned()),
+        Some(secret) => {
+            Webhook::new(secret).and_then(|key| key.verify(raw, &headers)).map_err(|error| error.to_string())
+        }
+    };
+    let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
+    let reply = seen.next.pop_front().or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
+    let (began, ended, status) = (Instant::now(), None, None);
+    seen.requests.push(Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status });
+    (seen.requests.len() - 1, reply)
+}

@@ -1,0 +1,368 @@
+//! A whole settle with its neighbours: Temporal, a database, processes, a webhook receiver, and one app with one
+//! platform and one destination, made through the public API.
+//!
+//! Every test ends with [`World::finish`], which checks what must always hold; a test that forgets it fails.
+
+use super::http::{Answer, Api, post_as_sns};
+use super::process::{Backend, Installation, Process, Variable};
+use super::receiver::{Received, Receiver};
+use super::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
+use super::temporal::{Memory, Temporal};
+use super::wait;
+use domain::{CollapseKey, PlatformId};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long anything may take that is under way, on a busy machine with debug binaries.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// SQLite with one process, or PostgreSQL with two.
+    pub backend: Backend,
+    /// Whether Temporal remembers over a restart.
+    pub memory: Memory,
+    /// The platform's window.
+    pub window_seconds: u64,
+    /// The platform's cap on it.
+    pub max_wait_seconds: Option<u64>,
+    /// What the destination chooses.
+    pub events: Vec<String>,
+    /// Variables of every process, such as `FAILPOINTS`; those in [`World::start_with`] come on top.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Sqlite,
+            memory: Memory::Volatile,
+            window_seconds: 120,
+            max_wait_seconds: None,
+            events: vec!["*".to_owned()],
+            variables: Vec::new(),
+        }
+    }
+}
+
+/// Everything, running.
+pub struct World {
+    // Fields are dropped in this order: our processes first, then what they talk to.
+    processes: Vec<Process>,
+    /// The Temporal Server.
+    pub temporal: Temporal,
+    /// The destination's endpoint.
+    pub receiver: Receiver,
+    /// Amazon.
+    pub sns: Sns,
+    /// The settings of the processes.
+    pub installation: Installation,
+    /// The public API.
+    pub api: Api,
+    /// The app's id.
+    pub app_id: String,
+    /// The platform's id.
+    pub platform_id: PlatformId,
+    /// Where notifications go.
+    pub notification_url: String,
+    /// The destination's id.
+    pub destination_id: String,
+    setting: Setting,
+    accepted: Vec<String>,
+    is_finished: bool,
+}
+
+impl World {
+    /// Starts everything and waits until notifications are accepted and Temporal is connected.
+    ///
+    /// # Panics
+    /// When something does not start, with what it printed.
+    pub async fn start(setting: Setting) -> Self {
+        let temporal = Temporal::start(setting.memory).await;
+        let (sns, receiver) = (Sns::new(), Receiver::start().await);
+        let installation = Installation::new(setting.backend, &temporal.address(), &sns);
+        let mut processes = launch(&installation, &setting, &[]);
+        wait_all(&mut processes).await;
+        let api = installation.api();
+        let app_id = text(&api.post("/v1/apps", &json!({ "name": "tests" })).await.ok(), "id");
+        let platform = json!({
+            "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "sandbox",
+            "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
+        });
+        let platform = api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok();
+        let platform_id = text(&platform, "id").parse().expect("a platform id");
+        let notification_url = text(&platform, "notification_url");
+        let destination_id = add_destination(&api, &app_id, &receiver, &setting.events).await;
+        let (accepted, is_finished) = (Vec::new(), false);
+        Self {
+            processes,
+            temporal,
+            receiver,
+            sns,
+            installation,
+            api,
+            app_id,
+            platform_id,
+            notification_url,
+            destination_id,
+            setting,
+            accepted,
+            is_finished,
+        }
+    }
+
+    /// One more destination of the app; its id.
+    pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
+        add_destination(&self.api, &self.app_id, receiver, events).await
+    }
+
+    /// The purchase that a receipt names.
+    #[must_use]
+    pub fn key(&self, receipt_id: &str) -> CollapseKey {
+        CollapseKey::of(self.platform_id, receipt_id)
+    }
+
+    /// The workflow id of a receipt's purchase.
+    #[must_use]
+    pub fn workflow(&self, receipt_id: &str) -> String {
+        workflows::contract::workflow_id(self.key(receipt_id))
+    }
+
+    /// Sends a notification of this kind as SNS would and wants 200; the message id.
+    ///
+    /// # Panics
+    /// When it is not accepted.
+    pub async fn send(&mut self, kind: &str, receipt_id: &str) -> String {
+        let message = self.sns.notification(&Rtn::new(kind, receipt_id));
+        let answer = self.post(&message).await.unwrap_or_else(|error| panic!("{kind} of {receipt_id}: {error}"));
+        assert_eq!(answer.status, 200, "{kind} of {receipt_id} was answered {}", answer.body);
+        message.id
+    }
+
+    /// Posts a message, whatever comes back. What is answered 200 must have an outcome at the end.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn post(&mut self, message: &Message) -> Result<Answer, String> {
+        let answer = post_as_sns(&self.notification_url, &message.body).await?;
+        if answer.status == 200 && !self.accepted.contains(&message.id) {
+            self.accepted.push(message.id.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Posts a message again and again, as SNS does for a while, until it is answered 200.
+    ///
+    /// # Panics
+    /// When it is not accepted in time.
+    pub async fn post_until_accepted(&mut self, message: &Message) {
+        wait::until(SOON, "a 200", async || match self.post(message).await {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+
+    /// Waits until the purchase's workflow is open, then moves its time forward.
+    pub async fn fast_forward(&self, receipt_id: &str, seconds: i64) {
+        let workflow = self.workflow(receipt_id);
+        wait::until(SOON, &format!("an open run of {workflow}"), async || {
+            match self.temporal.describe(&workflow).await {
+                Some(found) if found.workflow_execution_info.as_ref().is_some_and(|info| info.close_time.is_none()) => {
+                    Ok(())
+                }
+                other => Err(if other.is_some() { "a closed run" } else { "no run" }.to_owned()),
+            }
+        })
+        .await;
+        self.temporal.fast_forward(&workflow, seconds).await;
+    }
+
+    /// Waits until a message's notifications all have an outcome, and gives the notifications.
+    pub async fn wait_outcome(&self, message_id: &str) -> Vec<Value> {
+        wait::until(SOON, &format!("the outcome of {message_id}"), async || {
+            let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
+            let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
+            if has_ended { Ok(all) } else { Err(format!("{answer:?}")) }
+        })
+        .await
+    }
+
+    /// Waits until so many requests about a receipt's purchase have come, and gives them.
+    pub async fn wait_received(&self, receipt_id: &str, count: usize) -> Vec<Received> {
+        self.receiver.wait_for(&self.key(receipt_id).to_string(), count, SOON).await
+    }
+
+    /// Waits until the receiver has acknowledged a revision of a receipt's purchase.
+    pub async fn wait_acked(&self, receipt_id: &str, revision: i64) {
+        let key = self.key(receipt_id).to_string();
+        wait::until(SOON, &format!("revision {revision} of {receipt_id}"), async || {
+            let revisions = self.receiver.revisions(&key);
+            if revisions.contains(&revision) { Ok(()) } else { Err(format!("{revisions:?}")) }
+        })
+        .await;
+    }
+
+    /// Waits until no run of a receipt's purchase is open.
+    pub async fn wait_asleep(&self, receipt_id: &str) {
+        let workflow = self.workflow(receipt_id);
+        wait::until(SOON, &format!("the end of {workflow}"), async || match self.temporal.describe(&workflow).await {
+            Some(found) if found.workflow_execution_info.as_ref().is_some_and(|info| info.close_time.is_some()) => {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+
+    /// The purchase of a receipt as the API shows it.
+    pub async fn purchase(&self, receipt_id: &str) -> Value {
+        self.api.get(&format!("/v1/purchases/{}", self.key(receipt_id))).await.ok()
+    }
+
+    /// All deliveries of a receipt's purchase.
+    pub async fn deliveries(&self, receipt_id: &str) -> Vec<Value> {
+        self.api.all(&format!("/v1/deliveries?collapse_key={}", self.key(receipt_id))).await
+    }
+
+    /// All events of a receipt's purchase.
+    pub async fn events(&self, receipt_id: &str) -> Vec<Value> {
+        self.api.all(&format!("/v1/events?collapse_key={}", self.key(receipt_id))).await
+    }
+
+    /// Asks an action of a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
+    ///
+    /// # Panics
+    /// When it is not answered 202.
+    pub async fn ask(&self, receipt_id: &str, action: &str, body: &Value) {
+        let answer = self.api.post(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
+        assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
+    }
+
+    /// The running processes of ours: `run`, or `serve` and then `worker`.
+    pub fn processes(&mut self) -> &mut [Process] {
+        &mut self.processes
+    }
+
+    /// The process that does what Temporal asks.
+    ///
+    /// # Panics
+    /// When all were stopped.
+    pub fn worker(&mut self) -> &mut Process {
+        self.processes.last_mut().expect("a running process")
+    }
+
+    /// The process that listens.
+    ///
+    /// # Panics
+    /// When all were stopped.
+    pub fn serve(&mut self) -> &mut Process {
+        self.processes.first_mut().expect("a running process")
+    }
+
+    /// Kills all processes of ours (SIGKILL).
+    pub fn kill9(&mut self) {
+        self.processes.clear();
+    }
+
+    /// Starts them again, killing what still runs, with more variables; waits until they are ready.
+    pub async fn start_with(&mut self, variables: &[Variable<'_>]) {
+        self.kill9();
+        self.processes = launch(&self.installation, &self.setting, variables);
+        wait_all(&mut self.processes).await;
+    }
+
+    /// Starts them again as they were at first.
+    pub async fn restart(&mut self) {
+        self.start_with(&[]).await;
+    }
+
+    /// Waits until everything that was accepted has its outcome and its newest revision is acknowledged, and checks
+    /// what must hold in the end.
+    ///
+    /// # Panics
+    /// With the invariant that does not hold.
+    pub async fn finish(mut self) {
+        let mut keys = std::collections::BTreeSet::new();
+        for message_id in &self.accepted {
+            for notification in self.wait_outcome(message_id).await {
+                keys.extend(notification["collapse_key"].as_str().map(str::to_owned));
+            }
+        }
+        for key in &keys {
+            self.wait_newest(key).await;
+        }
+        self.receiver.check();
+        self.is_finished = true;
+    }
+
+    /// I5: what was acknowledged last is the newest revision, or a delivery is listed as dead.
+    async fn wait_newest(&self, key: &str) {
+        wait::until(SOON, &format!("I5: the newest revision of {key} at the receiver"), async || {
+            let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
+            let newest = answer.body["revision"].as_i64().unwrap_or_default();
+            let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
+            if answer.status == 404 || acked == newest || self.is_dead(key, newest).await {
+                return Ok(());
+            }
+            Err(format!("acknowledged {acked}, newest {newest}"))
+        })
+        .await;
+    }
+
+    async fn is_dead(&self, key: &str, revision: i64) -> bool {
+        let deliveries = self.api.all(&format!("/v1/deliveries?collapse_key={key}")).await;
+        deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in &self.processes {
+                eprintln!("--- {} (process {}) printed:\n{}", process.url(), process.id(), process.log());
+            }
+        } else {
+            let is_checked = self.is_finished || self.accepted.is_empty();
+            assert!(is_checked, "{} messages were accepted and finish() was not called", self.accepted.len());
+        }
+    }
+}
+
+fn launch(installation: &Installation, setting: &Setting, more: &[Variable<'_>]) -> Vec<Process> {
+    let mut variables: Vec<Variable<'_>> =
+        setting.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    variables.extend(more);
+    let commands: &[&str] = match setting.backend {
+        Backend::Sqlite => &["run"],
+        Backend::Postgres => &["serve", "worker"],
+    };
+    commands.iter().map(|command| installation.start(&[command], &variables)).collect()
+}
+
+/// Only the first of them listens.
+async fn wait_all(processes: &mut [Process]) {
+    if let Some(first) = processes.first_mut() {
+        first.wait_connected().await;
+    }
+}
+
+async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, events: &[String]) -> String {
+    let body = json!({ "kind": "webhook", "name": receiver.url(), "url": receiver.url(), "events": events });
+    let made = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
+    receiver.trust(&text(&made, "secret"));
+    text(&made, "id")
+}
+
+fn text(answer: &Value, field: &str) -> String {
+    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
+}
+
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, field| !field.is_null());
+    }
+    value
+}

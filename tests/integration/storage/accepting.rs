@@ -1,0 +1,170 @@
+//! The inbox folds what was told before, whoever tells it and however often.
+
+use super::world::{WINDOW_MS, World, is_missing, story, told};
+use domain::{Outcome, PlatformId};
+use storage::{Accepted, Fate, NewNotification, Page, Store};
+
+story! {
+    async fn the_same_message_again_writes_nothing(world: World) {
+        let first = told(world.platform.id, "m1", "r1", 1);
+        assert!(matches!(world.accept(first.clone()).await, Accepted::New { .. }));
+        assert_eq!(world.accept(first).await, Accepted::Repeated);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications"), 1);
+    }
+}
+
+story! {
+    async fn another_message_that_tells_the_same_is_a_duplicate(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let again = told(world.platform.id, "m2", "r1", 1);
+        let Accepted::Duplicate { .. } = world.accept(again.clone()).await else { panic!("not a duplicate") };
+        assert_eq!(world.accept(again).await, Accepted::Repeated);
+        let view = world.store.notifications_of("m2").await.unwrap().remove(0);
+        assert_eq!(view.outcome, Some(Outcome::Duplicate));
+        assert!(view.reason.unwrap().contains("m1"));
+        assert_eq!(world.load(world.key("r1")).await.notifications.len(), 1);
+    }
+}
+
+story! {
+    async fn duplicates_within_one_call_are_folded(world: World) {
+        let platform = world.platform.id;
+        let all = vec![
+            told(platform, "m1", "r1", 1),
+            told(platform, "m1", "r1", 1),
+            told(platform, "m2", "r1", 1),
+            told(platform, "m1", "r2", 1),
+            told(platform, "m3", "r1", 2),
+        ];
+        let accepted = world.store.accept(all).await.unwrap();
+        let words: Vec<_> = accepted.iter().map(word).collect();
+        assert_eq!(words, ["new", "repeated", "duplicate", "new", "new"]);
+    }
+}
+
+story! {
+    async fn more_than_one_statement_holds_are_accepted_in_order(world: World) {
+        let all: Vec<_> = (0..1300).map(|number| told(world.platform.id, &format!("m{number}"), "r1", number)).collect();
+        let accepted = world.store.accept(all).await.unwrap();
+        let seqs: Vec<_> = accepted.iter().map(|one| match one { Accepted::New { seq } => *seq, other => panic!("{other:?}") }).collect();
+        assert!(seqs.is_sorted(), "sequence numbers follow the order in which they were told");
+        let loaded = world.store.load(world.key("r1"), 0, 500).await.unwrap();
+        assert_eq!((loaded.notifications.len(), loaded.more), (500, true));
+        assert_eq!(loaded.newest_seq, seqs[1299]);
+    }
+}
+
+story! {
+    async fn callers_at_the_same_time_agree_on_who_was_first(world: World) {
+        let second = if world.is_postgres() { Store::open(world.config.clone()).await.unwrap() } else { world.store.clone() };
+        let mut tasks = Vec::new();
+        for caller in 0..16 {
+            let store = if caller % 2 == 0 { world.store.clone() } else { second.clone() };
+            let platform = world.platform.id;
+            tasks.push(tokio::spawn(async move {
+                let mut accepted = Vec::new();
+                for number in 0..20 {
+                    accepted.extend(store.accept(crowd(platform, caller, number)).await.unwrap());
+                }
+                accepted
+            }));
+        }
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await.unwrap());
+        }
+        let count = |wanted: &str| all.iter().filter(|one| word(one) == wanted).count();
+        assert_eq!((count("new"), count("duplicate"), count("repeated")), (20 + 20, 20 * 15, 20 * 15));
+        let mut raw = world.raw();
+        assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL"), 40);
+        assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications"), 40 + 20 * 15);
+    }
+}
+
+story! {
+    async fn one_that_cannot_be_stored_harms_nobody_else(world: World) {
+        let good: Vec<_> = (0..20).map(|number| told(world.platform.id, &format!("g{number}"), "r1", number)).collect();
+        let bad = told(PlatformId::new(world.app.id.uuid()), "bad", "r9", 1);
+        let bad = tokio::spawn({ let store = world.store.clone(); async move { store.accept(vec![bad]).await } });
+        let mut tasks = Vec::new();
+        for one in good {
+            let store = world.store.clone();
+            tasks.push(tokio::spawn(async move { store.accept(vec![one]).await }));
+        }
+        for task in tasks {
+            assert!(matches!(task.await.unwrap().unwrap()[..], [Accepted::New { .. }]));
+        }
+        assert!(is_missing(&bad.await.unwrap().unwrap_err()));
+    }
+}
+
+story! {
+    async fn what_has_its_final_word_already_is_never_open(world: World) {
+        let mut refused = told(world.platform.id, "m1", "r1", 1);
+        refused.fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
+        let mut unreadable = told(world.platform.id, "m2", "", 1);
+        (unreadable.collapse_key, unreadable.store_time) = (None, None);
+        unreadable.body = "not \0 JSON".to_owned();
+        world.store.accept(vec![refused, unreadable]).await.unwrap();
+        assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
+        assert_eq!(world.store.inbox_age().await.unwrap(), None);
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.reason.as_deref()), (Some(Outcome::Refused), Some("another app's")));
+        let view = world.store.notifications_of("m2").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.collapse_key), (Some(Outcome::Unknown), None));
+        let genuine = told(world.platform.id, "m3", "r1", 1);
+        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }), "a refused row folds nothing away");
+    }
+}
+
+story! {
+    async fn an_open_row_says_how_long_it_must_be_quiet(world: World) {
+        let seq = world.tell("m1", "r1", 1).await;
+        world.pass(20_000);
+        let open = world.store.open_after(0, 10).await.unwrap();
+        assert_eq!((open.len(), open[0].seq, open[0].collapse_key), (1, seq, world.key("r1")));
+        assert!((WINDOW_MS - 30_000..=WINDOW_MS - 20_000).contains(&open[0].quiet_ms), "{open:?}");
+        assert!(world.store.inbox_age().await.unwrap().unwrap() >= 20_000);
+        assert_eq!(world.store.open_after(seq, 10).await.unwrap(), []);
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.waiting_for.as_deref()), (None, Some("window")));
+    }
+}
+
+story! {
+    async fn the_notifications_of_a_purchase_are_listed_newest_first(world: World) {
+        for number in 0..5 {
+            world.tell(&format!("m{number}"), "r1", number).await;
+        }
+        let key = world.key("r1");
+        let first = world.store.notifications_of_purchase(key, Page { cursor: None, limit: 3 }).await.unwrap();
+        assert_eq!(first.items[0].message_id, "m4");
+        let rest = world.store.notifications_of_purchase(key, Page { cursor: first.next_cursor, limit: 3 }).await.unwrap();
+        assert_eq!((rest.items.len(), rest.next_cursor), (2, None));
+    }
+}
+
+story! {
+    async fn alarms_are_kept(world: World) {
+        world.store.alarm(Some(world.platform.id), "wrong_topic", "a topic that nobody knows").await.unwrap();
+        world.store.alarm(None, "other", "x").await.unwrap();
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        assert_eq!((alarms.len(), alarms[1].kind.as_str(), alarms[1].platform_id), (2, "wrong_topic", Some(world.platform.id)));
+    }
+}
+
+/// The same message for one receipt from everybody, and one fact in messages of everybody's own.
+fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
+    vec![
+        told(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),
+        told(platform, &format!("own-{caller}-{number}"), &format!("own-{number}"), number),
+    ]
+}
+
+fn word(accepted: &Accepted) -> &'static str {
+    match accepted {
+        Accepted::New { .. } => "new",
+        Accepted::Repeated => "repeated",
+        Accepted::Duplicate { .. } => "duplicate",
+    }
+}

@@ -1,0 +1,77 @@
+//! Apps, platforms and destinations.
+
+use super::world::{World, is_missing, new_destination, new_platform, story};
+use storage::{DestinationPatch, Error, Page, PlatformPatch};
+
+story! {
+    async fn a_name_is_taken_once_and_free_after_deletion(world: World) {
+        let error = world.store.new_app("Acme").await.unwrap_err();
+        assert!(matches!(&error, Error::Conflict { what: "app", .. }), "{error:?}");
+        world.store.delete_app(world.app.id).await.unwrap();
+        assert!(is_missing(&world.store.app(world.app.id).await.unwrap_err()));
+        assert!(is_missing(&world.store.platform(world.platform.id).await.unwrap_err()));
+        world.store.new_app("Acme").await.unwrap();
+    }
+}
+
+story! {
+    async fn an_app_can_be_renamed(world: World) {
+        assert_eq!(world.store.rename_app(world.app.id, "Bolt").await.unwrap().name, "Bolt");
+        assert_eq!(world.store.app(world.app.id).await.unwrap().name, "Bolt");
+    }
+}
+
+story! {
+    async fn pages_follow_each_other_without_gaps(world: World) {
+        for number in 0..7 {
+            world.store.new_app(&format!("app {number}")).await.unwrap();
+        }
+        let (mut cursor, mut names) = (None, Vec::new());
+        loop {
+            let page = world.store.apps(Page { cursor, limit: 3 }).await.unwrap();
+            names.extend(page.items.into_iter().map(|app| app.name));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 8);
+    }
+}
+
+story! {
+    async fn a_platform_is_found_by_its_ingress_key_until_it_is_deleted(world: World) {
+        let found = world.store.platform_by_ingress_key("ingress-1").await.unwrap();
+        assert_eq!(found.as_ref(), Some(&world.platform));
+        assert_eq!(world.store.platform_by_ingress_key("other").await.unwrap(), None);
+        let patch = PlatformPatch { ingress_key: Some("ingress-2".to_owned()), max_wait_ms: Some(Some(9)), ..Default::default() };
+        let changed = world.store.update_platform(world.platform.id, patch).await.unwrap();
+        assert_eq!((changed.max_wait_ms, changed.window_ms), (Some(9), world.platform.window_ms));
+        assert_eq!(world.store.platform_by_ingress_key("ingress-1").await.unwrap(), None);
+        world.store.delete_platform(world.platform.id).await.unwrap();
+        assert_eq!(world.store.platform_by_ingress_key("ingress-2").await.unwrap(), None);
+    }
+}
+
+story! {
+    async fn a_platform_of_no_app_is_refused(world: World) {
+        world.store.delete_app(world.app.id).await.unwrap();
+        assert!(is_missing(&world.store.new_platform(new_platform(&world.app, "x")).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_destination_that_is_switched_off_says_so(world: World) {
+        let made = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
+        assert_eq!((made.enabled, made.state.as_str()), (true, "healthy"));
+        let patch = DestinationPatch { enabled: Some(false), events: Some(vec!["user.*".to_owned()]), ..Default::default() };
+        let off = world.store.update_destination(made.id, patch).await.unwrap();
+        assert_eq!((off.enabled, off.state.as_str(), off.events), (false, "disabled", vec!["user.*".to_owned()]));
+        let listed = world.store.destinations(world.app.id, Page::default()).await.unwrap();
+        assert_eq!(listed.items.len(), 1);
+        world.store.delete_destination(made.id).await.unwrap();
+        assert!(is_missing(&world.store.destination(made.id).await.unwrap_err()));
+    }
+}

@@ -1,0 +1,322 @@
+//! A fresh database with an app and a platform, on either backend.
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
+use domain::{CollapseKey, Decision, DestinationId, Environment, Kind, Notification, Outcome, PlatformId, Timestamp};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use storage::{
+    Accepted, App, Attempt, Claimed, Config, Database, Destination, Error, Fate, Finish, Key, Lane, Loaded,
+    NewDestination, NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Verdict,
+};
+use system_tests::folder::Folder;
+
+/// The story's beginning on SQLite: 2027-01-15.
+pub const BEGINNING: i64 = 1_800_000_000_000_000;
+pub const WINDOW_MS: i64 = 120_000;
+pub const LEASE_MS: i64 = 30_000;
+
+/// Tells one story to both databases. Its world has a clock of its own.
+macro_rules! story {
+    ($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            #[expect(unused_imports, reason = "not every story needs all of its module's names")]
+            use super::*;
+            use std::sync::atomic::{AtomicI64, Ordering};
+
+            async fn story($world: $crate::storage::world::World) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                static NOW: AtomicI64 = AtomicI64::new($crate::storage::world::BEGINNING);
+                let clock = || domain::Timestamp::from_micros(NOW.load(Ordering::SeqCst));
+                story($crate::storage::world::World::sqlite(clock, &NOW).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                static NOW: AtomicI64 = AtomicI64::new($crate::storage::world::BEGINNING);
+                let clock = || domain::Timestamp::from_micros(NOW.load(Ordering::SeqCst));
+                story($crate::storage::world::World::postgres(clock, &NOW).await).await;
+            }
+        }
+    };
+}
+pub(crate) use story;
+
+pub struct World {
+    pub store: Store,
+    pub config: Config,
+    pub app: App,
+    pub platform: Platform,
+    now: &'static AtomicI64,
+    _folder: Folder,
+}
+
+#[derive(QueryableByName)]
+pub struct Text {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub value: String,
+}
+
+#[derive(QueryableByName)]
+pub struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub value: i64,
+}
+
+/// A connection beside the store.
+pub enum Raw {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Raw {
+    pub fn run(&mut self, text: &str) {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute(text),
+            Self::Postgres(connection) => connection.batch_execute(text),
+        }
+        .unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
+    pub fn number(&mut self, text: &str) -> i64 {
+        let query = diesel::sql_query(text);
+        let rows: Vec<Number> = match self {
+            Self::Sqlite(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(connection),
+        }
+        .unwrap_or_else(|error| panic!("{text}: {error}"));
+        rows[0].value
+    }
+}
+
+pub fn key_of_all_ones() -> Key {
+    Key::new([1; 32])
+}
+
+impl World {
+    pub async fn sqlite(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
+        let folder = Folder::new("storage");
+        let database = Database::Sqlite(folder.path().join("settle.db"));
+        Self::open(database, clock, now, folder).await
+    }
+
+    pub async fn postgres(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
+        let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
+        Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
+    }
+
+    async fn open(database: Database, clock: fn() -> Timestamp, now: &'static AtomicI64, folder: Folder) -> Self {
+        let config = Config { database, key: key_of_all_ones(), clock };
+        let store = Store::open(config.clone()).await.unwrap();
+        let app = store.new_app("Acme").await.unwrap();
+        let platform = store.new_platform(new_platform(&app, "ingress-1")).await.unwrap();
+        Self { store, config, app, platform, now, _folder: folder }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.config.database, Database::Postgres(_))
+    }
+
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.config.database {
+            Database::Sqlite(path) => Some(path.clone()),
+            Database::Postgres(_) => None,
+        }
+    }
+
+    pub fn raw(&self) -> Raw {
+        match &self.config.database {
+            Database::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
+                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+                Raw::Sqlite(connection)
+            }
+            Database::Postgres(url) => Raw::Postgres(PgConnection::establish(url).unwrap()),
+        }
+    }
+
+    /// Lets time pass. PostgreSQL's own clock cannot be moved, so there everything becomes older.
+    pub fn pass(&self, millis: i64) {
+        let micros = millis * 1000;
+        if !self.is_postgres() {
+            self.now.fetch_add(micros, Ordering::SeqCst);
+            return;
+        }
+        let times = [
+            ("notifications", "accepted_at"),
+            ("notifications", "due_at"),
+            ("notifications", "cap_at"),
+            ("purchases", "held_until"),
+            ("purchases", "next_wake_at"),
+            ("deliveries", "next_due_at"),
+            ("lanes", "lease_until"),
+            ("topics", "expires_at"),
+        ];
+        let mut raw = self.raw();
+        for (table, column) in times {
+            raw.run(&format!("UPDATE {table} SET {column} = {column} - {micros}"));
+        }
+    }
+
+    pub fn key(&self, receipt_id: &str) -> CollapseKey {
+        CollapseKey::of(self.platform.id, receipt_id)
+    }
+
+    pub async fn accept(&self, told: NewNotification) -> Accepted {
+        self.store.accept(vec![told]).await.unwrap()[0]
+    }
+
+    /// Accepts what `told` and answers its sequence number.
+    pub async fn tell(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
+        match self.accept(told(self.platform.id, message_id, receipt_id, at_ms)).await {
+            Accepted::New { seq } => seq,
+            other => panic!("{message_id} was not new: {other:?}"),
+        }
+    }
+
+    pub async fn load(&self, key: CollapseKey) -> Loaded {
+        self.store.load(key, i64::MAX, 500).await.unwrap()
+    }
+
+    /// Settles what is open, into a new revision.
+    pub async fn settle(&self, key: CollapseKey) -> (i64, Vec<Lane>) {
+        let loaded = self.load(key).await;
+        match self.store.record(record(key, &loaded)).await.unwrap() {
+            Recorded::Done { revision, lanes, .. } => (revision, lanes),
+            Recorded::Moved => panic!("the purchase moved"),
+        }
+    }
+
+    /// Tells something new about a purchase and settles it.
+    pub async fn revise(&self, receipt_id: &str, number: i64) -> i64 {
+        self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        self.settle(self.key(receipt_id)).await.0
+    }
+
+    pub async fn destination(&self, name: &str) -> Destination {
+        self.store.new_destination(new_destination(&self.app, name)).await.unwrap()
+    }
+
+    pub async fn claim(&self, key: CollapseKey, to: DestinationId, token: &str) -> Claimed {
+        self.store.claim(key, to, token, LEASE_MS).await.unwrap()
+    }
+
+    /// Claims what must be due.
+    pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Box<Attempt> {
+        match self.claim(key, to, token).await {
+            Claimed::Send(attempt) => attempt,
+            other => panic!("nothing to send: {other:?}"),
+        }
+    }
+
+    /// Adds a `user.*` event and its delivery, as later versions of `record` will.
+    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, event_type: &str, number: i64) {
+        let event = domain::EventId::of(key, 1, number, event_type, 0);
+        let delivery = domain::DeliveryId::of(to, event, 0);
+        let now = if self.is_postgres() {
+            "(SELECT MAX(created_at) FROM purchases)".to_owned()
+        } else {
+            self.now.load(Ordering::SeqCst).to_string()
+        };
+        self.raw().run(&format!(
+            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
+                 VALUES ('{event}', '{key}', '{event_type}', {number}, '{{\"event\":\"{event_type}\"}}', {now});
+             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
+                 attempts, next_due_at, created_at)
+                 VALUES ('{delivery}', '{to}', '{event}', 0, '{event_type}', '{key}', {number}, 'pending', 0, {now},
+                 {now})"
+        ));
+    }
+}
+
+pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
+    NewPlatform {
+        app_id: app.id,
+        store: "amazon".to_owned(),
+        name: format!("platform {ingress_key}"),
+        package_name: "com.acme".to_owned(),
+        environment: Environment::Production,
+        shared_secret: Some(SecretString::from("shared-secret-of-the-platform")),
+        topic_arn: None,
+        window_ms: WINDOW_MS,
+        max_wait_ms: None,
+        ingress_key: ingress_key.to_owned(),
+    }
+}
+
+pub fn new_destination(app: &App, name: &str) -> NewDestination {
+    NewDestination {
+        app_id: app.id,
+        kind: "webhook".to_owned(),
+        name: name.to_owned(),
+        events: vec!["*".to_owned()],
+        settings: serde_json::json!({"url": "https://example.com/hook"}),
+        secret: SecretString::from("whsec_of-the-destination"),
+        enabled: true,
+    }
+}
+
+/// A notification that says RENEWED at `at_ms`.
+pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
+    let collapse_key = CollapseKey::of(platform_id, receipt_id);
+    let store_time = Timestamp::from_millis(at_ms);
+    let notification = Notification {
+        message_id: message_id.to_owned(),
+        collapse_key,
+        receipt_id: receipt_id.to_owned(),
+        kind: Kind::Renewed,
+        said: "RENEWED".to_owned(),
+        store_time,
+        app_user_id: Some("customer-1".to_owned()),
+        related_receipt_id: None,
+        is_test: false,
+    };
+    NewNotification {
+        platform_id,
+        message_id: message_id.to_owned(),
+        receipt_id: receipt_id.to_owned(),
+        collapse_key: Some(collapse_key),
+        said: "RENEWED".to_owned(),
+        store_time: Some(store_time),
+        app_user_id: notification.app_user_id.clone(),
+        body: serde_json::to_string(&notification).unwrap(),
+        fate: Fate::Open,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+    }
+}
+
+/// A record of what was loaded, as a new revision in which all of it is settled.
+pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
+    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
+    let outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
+    Record {
+        collapse_key,
+        settling: loaded.settling + 1,
+        revision: loaded.revision,
+        seqs,
+        decision: Decision { purchase: loaded.purchase.clone(), changed: true, outcomes },
+        traceparent: loaded.traceparent.clone(),
+    }
+}
+
+pub fn finish(attempt: &Attempt, token: &str, verdict: Verdict) -> Finish {
+    let failed = !matches!(verdict, Verdict::Delivered);
+    Finish {
+        delivery_id: attempt.delivery_id,
+        token: token.to_owned(),
+        started_at: attempt.lease_until,
+        latency_ms: 12,
+        status: Some(if failed { 500 } else { 200 }),
+        class: if failed { "server_error" } else { "delivered" }.to_owned(),
+        error: failed.then(|| "the endpoint answered 500".to_owned()),
+        response: Some("body".to_owned()),
+        verdict,
+    }
+}
+
+pub fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Missing { .. })
+}
