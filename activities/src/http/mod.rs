@@ -78,6 +78,7 @@ impl From<Failure> for Reply {
 pub struct Http {
     rules: Arc<Rules>,
     clients: Arc<Clients>,
+    total: Duration,
 }
 
 impl Http {
@@ -90,13 +91,13 @@ impl Http {
     }
 
     fn with_tls(rules: Rules, tls: ClientConfig) -> Self {
-        Self { rules: Arc::new(rules), clients: Arc::new(Clients::new(tls)) }
+        Self { rules: Arc::new(rules), clients: Arc::new(Clients::new(tls)), total: TOTAL }
     }
 
     /// Sends once: no redirect is followed, nothing is repeated, no proxy is asked.
     pub async fn send(&self, request: Request) -> Reply {
         let mut heard = None;
-        let ended = tokio::time::timeout(TOTAL, self.exchange(request, &mut heard)).await;
+        let ended = tokio::time::timeout(self.total, self.exchange(request, &mut heard)).await;
         match (heard, ended) {
             (Some(heard), _) => heard.reply(),
             (None, Ok(Err(failure))) => failure.into(),

@@ -1,0 +1,137 @@
+//! A server in threads of its own, which records what it hears and answers every request the same.
+
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslAcceptor, SslMethod};
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509NameBuilder};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+struct Heard {
+    connections: AtomicUsize,
+    requests: Mutex<Vec<String>>,
+}
+
+/// It listens until the test ends.
+pub struct Server {
+    address: SocketAddr,
+    heard: Arc<Heard>,
+}
+
+impl Server {
+    /// Answers each request with these bytes; no bytes keep the other side waiting.
+    pub fn answering(answer: &str) -> Self {
+        let answer = answer.to_owned();
+        Self::start(move |stream, heard| talk(stream, &answer, heard))
+    }
+
+    /// Hears a request and hangs up.
+    pub fn closing() -> Self {
+        Self::start(|mut stream, _| drop(hear(&mut stream)))
+    }
+
+    /// Greets before it hears anything, as no HTTP server does.
+    pub fn speaking_first(greeting: &str) -> Self {
+        let greeting = greeting.to_owned();
+        Self::start(move |mut stream, _| {
+            let _ = stream.write_all(greeting.as_bytes());
+            let _ = stream.read(&mut [0]);
+        })
+    }
+
+    /// Answers 200 to who accepts this certificate.
+    pub fn with_tls(certificate: &X509, key: &PKey<Private>) -> Self {
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+        acceptor.set_certificate(certificate).unwrap();
+        acceptor.set_private_key(key).unwrap();
+        let acceptor = acceptor.build();
+        Self::start(move |stream, heard| {
+            if let Ok(stream) = acceptor.accept(stream) {
+                talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", heard);
+            }
+        })
+    }
+
+    fn start(serve: impl Fn(TcpStream, &Heard) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = Arc::new(Heard::default());
+        let (recorded, serve) = (heard.clone(), Arc::new(serve));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                recorded.connections.fetch_add(1, Ordering::SeqCst);
+                let (recorded, serve) = (recorded.clone(), serve.clone());
+                std::thread::spawn(move || serve(stream, &recorded));
+            }
+        });
+        Self { address, heard }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.heard.connections.load(Ordering::SeqCst)
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.heard.requests.lock().unwrap().clone()
+    }
+}
+
+fn talk(mut stream: impl Read + Write, answer: &str, heard: &Heard) {
+    while let Some(request) = hear(&mut stream) {
+        heard.requests.lock().unwrap().push(request);
+        if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// One request with its body, or nothing when the other side is gone.
+fn hear(stream: &mut impl Read) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte).ok()?;
+        bytes.push(byte[0]);
+        if bytes.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let head = String::from_utf8(bytes).ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some(head + &String::from_utf8(body).ok()?)
+}
+
+/// A certificate for one name that signs itself.
+pub fn certificate(name: &str) -> (X509, PKey<Private>) {
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(&subject).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&Asn1Time::from_unix(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    let names = SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
+    builder.append_extension(names).unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    (builder.build(), key)
+}
