@@ -9,6 +9,7 @@ use storage::{Error, Store};
 
 /// Where settings and data are.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Options {
     /// A TOML file with settings. Variables win over it, flags over both.
     #[arg(long, value_name = "FILE")]
