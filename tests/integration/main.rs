@@ -1,5 +1,7 @@
 //! What one part does against real neighbours, and that the neighbours themselves can be had on any machine.
 
+mod api;
 mod harness_postgres;
 mod harness_processes;
 mod harness_temporal;
+mod storage;

@@ -41,6 +41,8 @@ pub use record::{Record, Recorded};
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
 
+pub use secrecy::{ExposeSecret, SecretString};
+
 use domain::Timestamp;
 use reader::Readers;
 use secrets::Secrets;

@@ -7,7 +7,7 @@ use system_tests::folder::Folder;
 
 story! {
     async fn what_was_stored_is_there_after_opening_again(world: World) {
-        let World { store, config, platform, _folder, .. } = world;
+        let World { store, config, platform, folder: _folder, .. } = world;
         let before = store.installation();
         store.accept(vec![told(platform.id, "m1", "r1", 1)]).await.unwrap();
         drop(store);
@@ -19,7 +19,7 @@ story! {
 
 story! {
     async fn another_key_is_refused_at_once(world: World) {
-        let World { store, mut config, _folder, .. } = world;
+        let World { store, mut config, folder: _folder, .. } = world;
         drop(store);
         config.key = Key::new([2; 32]);
         let error = Store::open(config).await.unwrap_err();

@@ -2,12 +2,14 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::{CollapseKey, Decision, DestinationId, Environment, Kind, Notification, Outcome, PlatformId, Timestamp};
+use domain::{
+    CollapseKey, Decision, DestinationId, Environment, Kind, Lane, Notification, Outcome, PlatformId, Timestamp,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{
-    Accepted, App, Attempt, Claimed, Config, Database, Destination, Error, Fate, Finish, Key, Lane, Loaded,
-    NewDestination, NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Verdict,
+    Accepted, App, Attempt, Claimed, Config, Database, Destination, Error, Fate, Finish, Key, Loaded, NewDestination,
+    NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Verdict,
 };
 use system_tests::folder::Folder;
 
@@ -18,14 +20,13 @@ pub const LEASE_MS: i64 = 30_000;
 
 /// Tells one story to both databases. Its world has a clock of its own.
 macro_rules! story {
-    ($(#[$meta:meta])* async fn $name:ident($world:ident: World) $body:block) => {
+    ($(#[$meta:meta])* async fn $name:ident($world:ident: $type:ty) $body:block) => {
         $(#[$meta])*
         mod $name {
-            #[expect(unused_imports, reason = "not every story needs all of its module's names")]
             use super::*;
             use std::sync::atomic::{AtomicI64, Ordering};
 
-            async fn story($world: $crate::storage::world::World) $body
+            async fn story($world: $type) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn on_sqlite() {
@@ -51,13 +52,8 @@ pub struct World {
     pub app: App,
     pub platform: Platform,
     now: &'static AtomicI64,
-    _folder: Folder,
-}
-
-#[derive(QueryableByName)]
-pub struct Text {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    pub value: String,
+    /// Its files, as long as the story is told.
+    pub folder: Folder,
 }
 
 #[derive(QueryableByName)]
@@ -113,7 +109,7 @@ impl World {
         let store = Store::open(config.clone()).await.unwrap();
         let app = store.new_app("Acme").await.unwrap();
         let platform = store.new_platform(new_platform(&app, "ingress-1")).await.unwrap();
-        Self { store, config, app, platform, now, _folder: folder }
+        Self { store, config, app, platform, now, folder }
     }
 
     pub fn is_postgres(&self) -> bool {

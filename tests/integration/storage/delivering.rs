@@ -1,0 +1,264 @@
+//! Lanes: one attempt in flight, the newest state first, nothing owed is forgotten.
+
+use super::world::{LEASE_MS, World, finish, is_missing, story};
+use domain::DeliveryId;
+use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Page, Verdict};
+
+story! {
+    async fn a_delivered_event_closes_its_lane(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let attempt = world.attempt(key, hook.id, "a").await;
+        assert_eq!((attempt.number, attempt.revision, attempt.event_type.as_str()), (1, 1, "purchase.updated"));
+        assert!(attempt.traceparent.is_some());
+        assert!(world.store.holds_lease(attempt.delivery_id, "a").await.unwrap());
+        let done = world.store.finish(finish(&attempt, "a", Verdict::Delivered)).await.unwrap();
+        let last_seq = world.raw().number("SELECT MAX(seq) AS value FROM deliveries");
+        assert_eq!(done, Finished::Closed { last_seq });
+        assert!(!world.store.holds_lease(attempt.delivery_id, "a").await.unwrap());
+        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Closed { last_seq: seen } if seen == last_seq));
+        assert_eq!(world.store.lanes(key).await.unwrap(), []);
+        let view = world.store.delivery(attempt.delivery_id).await.unwrap();
+        assert_eq!((view.status.as_str(), view.attempts, view.next_due_at), ("delivered", 1, None));
+        let attempts = world.store.attempts(attempt.delivery_id).await.unwrap();
+        assert_eq!((attempts.len(), attempts[0].status, attempts[0].class.as_str()), (1, Some(200), "delivered"));
+    }
+}
+
+story! {
+    async fn a_lease_keeps_others_out_until_it_ends(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        let Claimed::Leased { ms } = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
+        assert!((1..=LEASE_MS).contains(&ms));
+        world.pass(LEASE_MS + 1);
+        assert!(!world.store.holds_lease(first.delivery_id, "a").await.unwrap());
+        let second = world.attempt(key, hook.id, "b").await;
+        assert_eq!((second.delivery_id, second.number), (first.delivery_id, 2));
+        assert_eq!(second.body, first.body, "the same webhook-id has the same bytes");
+    }
+}
+
+story! {
+    async fn who_lost_the_lease_steals_nothing_and_his_success_counts_once(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        world.pass(LEASE_MS + 1);
+        let second = world.attempt(key, hook.id, "b").await;
+        let late = world.store.finish(finish(&first, "a", Verdict::Retry { delay_ms: 500_000 })).await.unwrap();
+        assert!(matches!(late, Finished::Wait { .. }), "{late:?}");
+        assert!(world.store.holds_lease(second.delivery_id, "b").await.unwrap());
+        assert_eq!(world.store.attempts(first.delivery_id).await.unwrap()[0].class, "server_error");
+
+        world.pass(LEASE_MS + 1);
+        let third = world.attempt(key, hook.id, "c").await;
+        world.store.finish(finish(&second, "b", Verdict::Delivered)).await.unwrap();
+        assert!(world.store.holds_lease(third.delivery_id, "c").await.unwrap());
+        let delivered = world.store.delivery(third.delivery_id).await.unwrap();
+        assert_eq!(delivered.status, "delivered");
+        world.store.finish(finish(&third, "c", Verdict::Dead)).await.unwrap();
+        assert_eq!(world.store.delivery(third.delivery_id).await.unwrap(), delivered, "it ended before, once");
+    }
+}
+
+story! {
+    async fn a_failed_attempt_waits_for_its_time(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let attempt = world.attempt(key, hook.id, "a").await;
+        let left = world.store.finish(finish(&attempt, "a", Verdict::Retry { delay_ms: 5_000 })).await.unwrap();
+        assert!(matches!(left, Finished::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
+        assert!(world.store.lanes(key).await.unwrap()[0].failing);
+        let Claimed::Wait { ms, last_error } = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
+        assert!((1..=5_000).contains(&ms));
+        assert_eq!(last_error.as_deref(), Some("the endpoint answered 500"));
+        world.pass(5_001);
+        assert_eq!(world.attempt(key, hook.id, "c").await.number, 2);
+    }
+}
+
+story! {
+    async fn the_same_finish_again_changes_nothing(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let attempt = world.attempt(key, hook.id, "a").await;
+        let told = finish(&attempt, "a", Verdict::Retry { delay_ms: 5_000 });
+        world.store.finish(told.clone()).await.unwrap();
+        world.pass(3_000);
+        let again = world.store.finish(told).await.unwrap();
+        assert!(matches!(again, Finished::Wait { ms } if ms <= 2_000), "{again:?}");
+        assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
+        let unknown = finish(&attempt, "never claimed", Verdict::Delivered);
+        assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_newer_state_supersedes_what_was_not_delivered(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        world.revise("r1", 2).await;
+        let key = world.key("r1");
+        let attempt = world.attempt(key, hook.id, "a").await;
+        assert_eq!(attempt.revision, 2);
+        let filter = DeliveryFilter { status: Some("superseded".to_owned()), ..Default::default() };
+        let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
+        assert_eq!((superseded.len(), superseded[0].revision), (1, 1));
+        assert!(superseded[0].finished_at.is_some());
+    }
+}
+
+story! {
+    async fn the_acknowledged_revision_never_falls_and_is_told_next_time(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let old = world.attempt(key, hook.id, "a").await;
+        assert_eq!(attribute(&old.body, "previous_acked_revision"), serde_json::Value::Null);
+        assert_eq!(attribute(&old.body, "subscription_id"), hook.id.to_string());
+        world.pass(LEASE_MS + 1);
+        world.revise("r1", 2).await;
+        let new = world.attempt(key, hook.id, "b").await;
+        world.store.finish(finish(&new, "b", Verdict::Delivered)).await.unwrap();
+        world.store.finish(finish(&old, "a", Verdict::Delivered)).await.unwrap();
+        assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
+        assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, "superseded");
+        world.revise("r1", 3).await;
+        let next = world.attempt(key, hook.id, "c").await;
+        assert_eq!(attribute(&next.body, "previous_acked_revision"), 2);
+    }
+}
+
+story! {
+    async fn the_two_tracks_do_not_wait_for_each_other(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        world.owe_user_event(key, hook.id, "user.subscription.renewed", 1);
+        world.owe_user_event(key, hook.id, "user.subscription.cancelled", 2);
+        let mut sent = Vec::new();
+        for token in ["a", "b", "c", "d"] {
+            let attempt = world.attempt(key, hook.id, token).await;
+            sent.push(attempt.event_type.clone());
+            let is_state = attempt.event_type == "purchase.updated";
+            let verdict = if is_state { Verdict::Retry { delay_ms: 60_000 } } else { Verdict::Delivered };
+            let left = world.store.finish(finish(&attempt, token, verdict)).await.unwrap();
+            if sent.len() == 3 {
+                assert!(matches!(left, Finished::Wait { .. }), "{left:?}");
+                world.pass(60_001);
+            }
+        }
+        assert_eq!(sent[0], "purchase.updated");
+        assert_eq!(sent[1..3], ["user.subscription.renewed", "user.subscription.cancelled"]);
+        assert_eq!(sent[3], "purchase.updated");
+    }
+}
+
+story! {
+    async fn a_user_event_that_fails_holds_back_the_later_ones(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let state = world.attempt(key, hook.id, "s").await;
+        world.store.finish(finish(&state, "s", Verdict::Delivered)).await.unwrap();
+        world.owe_user_event(key, hook.id, "user.subscription.renewed", 1);
+        world.owe_user_event(key, hook.id, "user.subscription.cancelled", 2);
+        let first = world.attempt(key, hook.id, "a").await;
+        world.store.finish(finish(&first, "a", Verdict::Retry { delay_ms: 9_000 })).await.unwrap();
+        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
+        world.pass(9_001);
+        let again = world.attempt(key, hook.id, "c").await;
+        assert_eq!(again.delivery_id, first.delivery_id);
+        assert_eq!(world.store.finish(finish(&again, "c", Verdict::Dead)).await.unwrap(), Finished::More);
+        assert_eq!(world.attempt(key, hook.id, "d").await.event_type, "user.subscription.cancelled");
+    }
+}
+
+story! {
+    async fn a_disabled_destination_is_owed_and_not_told(world: World) {
+        let hook = world.destination("hook").await;
+        let off = DestinationPatch { enabled: Some(false), ..Default::default() };
+        world.store.update_destination(hook.id, off).await.unwrap();
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        assert_eq!(world.store.lanes(key).await.unwrap(), []);
+        assert!(matches!(world.claim(key, hook.id, "a").await, Claimed::Closed { last_seq } if last_seq > 0));
+        let on = DestinationPatch { enabled: Some(true), ..Default::default() };
+        world.store.update_destination(hook.id, on).await.unwrap();
+        assert_eq!(world.store.lanes(key).await.unwrap().len(), 1);
+        assert_eq!(world.attempt(key, hook.id, "b").await.revision, 1);
+    }
+}
+
+story! {
+    async fn only_who_chose_an_event_is_owed_it(world: World) {
+        let hook = world.destination("hook").await;
+        let users_only = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..Default::default() };
+        world.store.update_destination(hook.id, users_only).await.unwrap();
+        let deleted = world.destination("gone").await;
+        world.store.delete_destination(deleted.id).await.unwrap();
+        world.revise("r1", 1).await;
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 0);
+        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Closed { last_seq: 0 }));
+    }
+}
+
+story! {
+    async fn redelivery_has_an_id_of_its_own_and_ends_a_back_off(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        world.store.finish(finish(&first, "a", Verdict::Delivered)).await.unwrap();
+        let lanes = world.store.redeliver(key, None).await.unwrap();
+        assert_eq!((lanes.len(), lanes[0].destination_id), (1, hook.id));
+        world.store.redeliver(key, Some(hook.id)).await.unwrap();
+        let second = world.attempt(key, hook.id, "b").await;
+        assert_eq!(second.delivery_id, DeliveryId::of(hook.id, first.event_id, 1));
+        assert_eq!(attribute(&second.body, "previous_acked_revision"), 1);
+        world.store.finish(finish(&second, "b", Verdict::Retry { delay_ms: 900_000 })).await.unwrap();
+        world.store.redeliver(key, Some(hook.id)).await.unwrap();
+        let third = world.attempt(key, hook.id, "c").await;
+        assert_eq!((third.delivery_id, third.number), (second.delivery_id, 2));
+        assert_eq!(third.body, second.body);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 2);
+        let nobody = domain::DestinationId::new(world.app.id.uuid());
+        assert!(is_missing(&world.store.redeliver(key, Some(nobody)).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn only_one_of_many_claimers_gets_a_lane(world: World) {
+        let hook = world.destination("hook").await;
+        for round in 1..=10 {
+            world.revise("r1", round).await;
+            let key = world.key("r1");
+            let mut claims = Vec::new();
+            for claimer in 0..8 {
+                let (store, token) = (world.store.clone(), format!("{round}-{claimer}"));
+                claims.push(tokio::spawn(async move { store.claim(key, hook.id, &token, LEASE_MS).await.unwrap() }));
+            }
+            let mut sent = Vec::new();
+            for (claimer, claim) in claims.into_iter().enumerate() {
+                if let Claimed::Send(attempt) = claim.await.unwrap() {
+                    sent.push((attempt, format!("{round}-{claimer}")));
+                }
+            }
+            assert_eq!(sent.len(), 1);
+            let (attempt, token) = sent.remove(0);
+            world.store.finish(finish(&attempt, &token, Verdict::Delivered)).await.unwrap();
+        }
+    }
+}
+
+fn attribute(body: &str, name: &str) -> serde_json::Value {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    body["attributes"][name].clone()
+}

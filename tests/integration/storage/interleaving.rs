@@ -1,0 +1,120 @@
+//! Two workers, one lane, any order of steps: the invariants hold at every step.
+//!
+//! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
+//! webhook-id has the same bytes. I7: at most one live lease.
+
+use super::world::{LEASE_MS, World, finish, story};
+use domain::{CollapseKey, DeliveryId, DestinationId};
+use std::collections::HashMap;
+use storage::{Attempt, Claimed, DeliveryFilter, Page, Verdict};
+
+const SEEDS: u64 = 6;
+const STEPS: usize = 60;
+
+/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (word ^ (word >> 31)) % sides
+    }
+}
+
+/// What two workers hold, and what was seen so far.
+struct Lane {
+    key: CollapseKey,
+    to: DestinationId,
+    /// Claimed and not finished, with their tokens.
+    held: Vec<(Box<Attempt>, String)>,
+    bodies: HashMap<DeliveryId, String>,
+    ended: HashMap<DeliveryId, String>,
+    acked: i64,
+    revision: i64,
+}
+
+story! {
+    async fn any_interleaving_of_two_workers_keeps_the_invariants(world: World) {
+        let to = world.destination("hook").await.id;
+        for seed in 1..=SEEDS {
+            eprintln!("seed {seed}");
+            let receipt = format!("r{seed}");
+            let mut dice = Dice(seed);
+            let mut lane = Lane::new(world.key(&receipt), to);
+            for step in 0..STEPS {
+                lane.step(&world, &receipt, &mut dice, step).await;
+                lane.check(&world, seed).await;
+            }
+            lane.drain(&world).await;
+            lane.check(&world, seed).await;
+            assert_eq!(lane.acked, lane.revision, "seed {seed}: after quiet the newest is acknowledged");
+        }
+    }
+}
+
+impl Lane {
+    fn new(key: CollapseKey, to: DestinationId) -> Self {
+        Self { key, to, held: Vec::new(), bodies: HashMap::new(), ended: HashMap::new(), acked: 0, revision: 0 }
+    }
+
+    async fn step(&mut self, world: &World, receipt: &str, dice: &mut Dice, step: usize) {
+        match dice.roll(8) {
+            0 | 1 => {
+                self.revision += 1;
+                world.revise(receipt, self.revision).await;
+            }
+            2..=4 => self.claim(world, format!("worker-{}-{step}", dice.roll(2))).await,
+            5 | 6 if !self.held.is_empty() => {
+                let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
+                let (attempt, token) = self.held.swap_remove(index);
+                let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
+                world.store.finish(finish(&attempt, &token, verdict)).await.unwrap();
+            }
+            _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),
+        }
+    }
+
+    async fn claim(&mut self, world: &World, token: String) {
+        if let Claimed::Send(attempt) = world.claim(self.key, self.to, &token).await {
+            let body = self.bodies.entry(attempt.delivery_id).or_insert_with(|| attempt.body.clone());
+            assert_eq!(*body, attempt.body, "the same webhook-id has the same bytes");
+            self.held.push((attempt, token));
+        }
+    }
+
+    async fn drain(&mut self, world: &World) {
+        if self.revision == 0 {
+            return;
+        }
+        world.pass(LEASE_MS * 2);
+        for round in 0..3 {
+            self.claim(world, format!("drain-{round}")).await;
+            for (attempt, token) in std::mem::take(&mut self.held) {
+                world.store.finish(finish(&attempt, &token, Verdict::Delivered)).await.unwrap();
+            }
+        }
+    }
+
+    async fn check(&mut self, world: &World, seed: u64) {
+        let mut live = 0;
+        for (attempt, token) in &self.held {
+            live += usize::from(world.store.holds_lease(attempt.delivery_id, token).await.unwrap());
+        }
+        assert!(live <= 1, "seed {seed}: {live} live leases");
+        let filter = DeliveryFilter { collapse_key: Some(self.key), ..Default::default() };
+        let page = Page { cursor: None, limit: 1000 };
+        for delivery in world.store.deliveries(filter, page).await.unwrap().items {
+            if delivery.status != "pending" {
+                let ended = self.ended.entry(delivery.id).or_insert_with(|| delivery.status.clone());
+                assert_eq!(*ended, delivery.status, "seed {seed}: a delivery ended twice");
+            }
+        }
+        let acked = "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM lanes WHERE collapse_key =";
+        let acked = world.raw().number(&format!("{acked} '{}'", self.key));
+        assert!(acked >= self.acked, "seed {seed}: the acknowledged revision fell from {} to {acked}", self.acked);
+        self.acked = acked;
+    }
+}

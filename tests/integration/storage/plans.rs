@@ -1,0 +1,101 @@
+//! No question of the hot path or the sweep reads a whole table.
+
+use super::world::{Raw, World, story};
+use diesel::{QueryableByName, RunQueryDsl};
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    detail: String,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = diesel::sql_types::Text, column_name = "QUERY PLAN")]
+    text: String,
+}
+
+const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL";
+
+/// Each question as `storage` asks it, and the index that must answer it.
+fn questions() -> Vec<(String, &'static str)> {
+    vec![
+        (
+            format!("SELECT seq, body FROM notifications WHERE collapse_key = 'k' AND {OPEN} ORDER BY seq LIMIT 500"),
+            "notifications_open_of_key",
+        ),
+        (format!("SELECT seq FROM notifications WHERE {OPEN} AND seq > 7 ORDER BY seq LIMIT 9"), "notifications_open"),
+        (format!("SELECT accepted_at FROM notifications WHERE {OPEN} ORDER BY seq LIMIT 1"), "notifications_open"),
+        (
+            format!(
+                "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
+                 AND n.due_at < 7 AND NOT EXISTS (SELECT 1 FROM notifications m
+                 WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
+                 AND m.seq > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
+                 WHERE p.collapse_key = n.collapse_key AND p.held_until > 7) ORDER BY n.due_at LIMIT 9"
+            ),
+            "notifications_due",
+        ),
+        (
+            format!(
+                "SELECT DISTINCT collapse_key FROM notifications WHERE {OPEN} AND cap_at IS NOT NULL AND cap_at < 7"
+            ),
+            "notifications_cap",
+        ),
+        (
+            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
+             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1"
+                .to_owned(),
+            "deliveries_pending",
+        ),
+        (
+            "SELECT DISTINCT d.collapse_key FROM destinations x CROSS JOIN deliveries d WHERE x.enabled
+             AND x.deleted_at IS NULL AND d.destination_id = x.id AND d.status = 'pending' AND d.next_due_at < 7
+             AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
+             AND l.collapse_key = d.collapse_key AND l.lease_until > 7) LIMIT 9"
+                .to_owned(),
+            "deliveries_due",
+        ),
+        (
+            "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= 7
+             AND (held_until IS NULL OR held_until <= 7) ORDER BY next_wake_at LIMIT 9"
+                .to_owned(),
+            "purchases_wake",
+        ),
+        (
+            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND platform_id = 'p'"
+                .to_owned(),
+            "notifications_identity",
+        ),
+        ("SELECT message_id FROM notifications WHERE fold_key = 'f'".to_owned(), "notifications_fold"),
+        ("SELECT id FROM platforms WHERE deleted_at IS NULL AND ingress_key = 'i'".to_owned(), "platforms_ingress_key"),
+    ]
+}
+
+story! {
+    async fn every_frequent_question_is_answered_by_its_index(world: World) {
+        let Raw::Sqlite(mut connection) = world.raw() else { return on_postgres_with_scans_forbidden(&world) };
+        for (question, index) in questions() {
+            let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {question}")).load(&mut connection).unwrap();
+            let plan: Vec<_> = steps.into_iter().map(|step| step.detail).collect();
+            assert!(plan.iter().any(|step| step.contains(&format!("INDEX {index}"))), "{question}\n{plan:#?}");
+            for step in plan.iter().filter(|step| step.starts_with("SCAN ")) {
+                // Walking an index from its oldest end is no scan of a table; destinations are few.
+                assert!(step.contains("INDEX") || step.starts_with("SCAN x"), "{question}\n{plan:#?}");
+            }
+        }
+    }
+}
+
+/// A planner scans tables that are empty; forbidden to, it shows whether an index can answer.
+fn on_postgres_with_scans_forbidden(world: &World) {
+    let Raw::Postgres(mut connection) = world.raw() else { return };
+    diesel::sql_query("SET enable_seqscan = off").execute(&mut connection).unwrap();
+    for (question, _) in questions() {
+        let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN {question}")).load(&mut connection).unwrap();
+        let plan = lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n");
+        for table in ["notifications", "purchases", "deliveries"] {
+            assert!(!plan.contains(&format!("Seq Scan on {table}")), "{question}\n{plan}");
+        }
+    }
+}

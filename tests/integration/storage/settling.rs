@@ -1,0 +1,188 @@
+//! Loading and recording: every notification ends once, every decision is recorded once.
+
+use super::world::{WINDOW_MS, World, is_missing, record, story};
+use domain::{Decision, EventId, Outcome, Timestamp};
+use storage::{EventFilter, Page, PurchaseFilter, Recorded};
+
+story! {
+    async fn a_purchase_that_nobody_told_of_is_not_known(world: World) {
+        let loaded = world.load(world.key("r1")).await;
+        assert!(!loaded.known && loaded.notifications.is_empty() && loaded.lanes.is_empty());
+        assert_eq!((loaded.revision, loaded.settling, loaded.newest_seq), (0, 0, 0));
+        assert!(is_missing(&world.store.record(record(world.key("r1"), &loaded)).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn only_a_row_above_through_is_waited_for(world: World) {
+        let first = world.tell("m1", "r1", 1).await;
+        world.pass(WINDOW_MS - 10_000);
+        let second = world.tell("m2", "r1", 2).await;
+        let key = world.key("r1");
+        let loaded = world.store.load(key, first, 500).await.unwrap();
+        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
+        assert_eq!((loaded.newest_seq, loaded.cap_ms), (second, None));
+        assert_eq!(world.store.load(key, second, 500).await.unwrap().quiet_ms, 0);
+        world.pass(WINDOW_MS);
+        assert_eq!(world.store.load(key, first, 500).await.unwrap().quiet_ms, 0);
+    }
+}
+
+story! {
+    async fn the_longest_wait_counts_from_the_oldest_row(world: World) {
+        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(300_000)), ..Default::default() };
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        world.pass(100_000);
+        world.tell("m2", "r1", 2).await;
+        let cap_ms = world.load(world.key("r1")).await.cap_ms.unwrap();
+        assert!((190_000..=200_000).contains(&cap_ms), "{cap_ms}");
+    }
+}
+
+story! {
+    async fn a_settled_notification_names_its_revision(world: World) {
+        world.destination("hook").await;
+        world.tell("m1", "r1", 1).await;
+        world.tell("m2", "r1", 2).await;
+        let key = world.key("r1");
+        let (revision, lanes) = world.settle(key).await;
+        assert_eq!((revision, lanes.len(), lanes[0].failing), (1, 1, false));
+        for view in world.store.notifications_of_purchase(key, Page::default()).await.unwrap().items {
+            assert_eq!((view.outcome, view.revision, view.waiting_for), (Some(Outcome::Settled), Some(1), None));
+        }
+        let loaded = world.load(key).await;
+        assert_eq!((loaded.known, loaded.revision, loaded.settling, loaded.newest_seq), (true, 1, 1, 0));
+        let events = world.store.events(EventFilter { collapse_key: Some(key), ..Default::default() }, Page::default()).await.unwrap();
+        let event = &events.items[0];
+        assert_eq!(event.id, EventId::of(key, 1, 1, "purchase.updated", 0));
+        assert_eq!(event.body["attributes"]["coalesced"], 2);
+        assert_eq!(event.body["attributes"]["org_id"], world.store.installation().org_id.to_string());
+        let filter = PurchaseFilter { receipt_id: Some("r1".to_owned()), ..Default::default() };
+        let found = world.store.purchases(filter, Page::default()).await.unwrap().items;
+        assert_eq!((found.len(), found[0].collapse_key, found[0].revision), (1, key, 1));
+        assert_eq!(world.store.purchase(key).await.unwrap().data["attributes"]["revision"], 1);
+    }
+}
+
+story! {
+    async fn the_same_record_again_gives_the_same_answer(world: World) {
+        world.destination("hook").await;
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let first = record(key, &world.load(key).await);
+        let answer = world.store.record(first.clone()).await.unwrap();
+        assert_eq!(world.store.record(first).await.unwrap(), answer);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 1);
+    }
+}
+
+story! {
+    async fn a_record_of_what_others_settled_has_moved(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let stale = record(key, &world.load(key).await);
+        world.tell("m2", "r1", 2).await;
+        world.settle(key).await;
+        assert_eq!(world.store.record(stale).await.unwrap(), Recorded::Moved);
+        let mut skipping = record(key, &world.load(key).await);
+        skipping.settling += 1;
+        assert_eq!(world.store.record(skipping).await.unwrap(), Recorded::Moved);
+        let mut of_another_revision = record(key, &world.load(key).await);
+        of_another_revision.revision = 0;
+        assert_eq!(world.store.record(of_another_revision).await.unwrap(), Recorded::Moved);
+        assert_eq!(world.load(key).await.revision, 1);
+    }
+}
+
+story! {
+    async fn a_notification_that_was_discarded_meanwhile_is_not_settled(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let stale = record(key, &world.load(key).await);
+        assert_eq!(world.store.discard(key, None, "ann", "a test").await.unwrap(), 1);
+        assert_eq!(world.store.record(stale).await.unwrap(), Recorded::Moved);
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.reason.as_deref()), (Some(Outcome::Discarded), Some("ann: a test")));
+    }
+}
+
+story! {
+    async fn discarding_spares_what_the_asker_did_not_see(world: World) {
+        let seen = world.tell("m1", "r1", 1).await;
+        world.tell("m2", "r1", 2).await;
+        let key = world.key("r1");
+        assert_eq!(world.store.discard(key, Some(seen), "ann", "a test").await.unwrap(), 1);
+        assert_eq!(world.load(key).await.notifications.len(), 1);
+    }
+}
+
+story! {
+    async fn a_decision_that_changes_nothing_tells_nobody(world: World) {
+        world.destination("hook").await;
+        let (known, unknown) = (world.tell("m1", "r1", 1).await, world.tell("m2", "r1", 2).await);
+        let key = world.key("r1");
+        let loaded = world.load(key).await;
+        let mut nothing = record(key, &loaded);
+        nothing.decision = Decision {
+            purchase: loaded.purchase,
+            changed: false,
+            outcomes: vec![(known, Outcome::NoChange), (unknown, Outcome::Unknown)],
+        };
+        let Recorded::Done { revision, changed, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
+        assert_eq!((revision, changed, lanes.len()), (0, false, 0));
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
+        let view = world.store.notifications_of("m2").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.revision), (Some(Outcome::Unknown), None));
+    }
+}
+
+story! {
+    async fn two_workers_record_the_same_settling_once(world: World) {
+        world.destination("hook").await;
+        let key = world.key("r1");
+        for number in 1..=10 {
+            world.tell(&format!("m{number}"), "r1", number).await;
+            let once = record(key, &world.load(key).await);
+            let both = tokio::join!(world.store.record(once.clone()), world.store.record(once));
+            assert_eq!(both.0.unwrap(), both.1.unwrap());
+        }
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 10);
+        assert_eq!(world.load(key).await.revision, 10);
+    }
+}
+
+story! {
+    async fn a_hold_is_told_until_it_ends_or_is_released(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let until = world.store.now().await.unwrap().plus_millis(60_000);
+        world.store.hold(key, until, "ann", "looking").await.unwrap();
+        let held_ms = world.load(key).await.held_ms.unwrap();
+        assert!((50_000..=60_000).contains(&held_ms), "{held_ms}");
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!(view.waiting_for.as_deref(), Some("hold"));
+        world.store.release(key).await.unwrap();
+        assert_eq!(world.load(key).await.held_ms, None);
+        world.store.hold(key, until, "ann", "again").await.unwrap();
+        world.pass(61_000);
+        assert_eq!(world.load(key).await.held_ms, None);
+        assert!(is_missing(&world.store.hold(world.key("r9"), until, "ann", "?").await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_purchase_keeps_its_customer_and_is_found_by_him(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let loaded = world.load(key).await;
+        let decision = domain::decide(&loaded.purchase, &loaded.notifications, loaded.environment, Timestamp::from_millis(1));
+        let mut real = record(key, &loaded);
+        real.decision = decision;
+        assert!(matches!(world.store.record(real).await.unwrap(), Recorded::Done { .. }));
+        let filter = PurchaseFilter { app_user_id: Some("customer-1".to_owned()), ..Default::default() };
+        assert_eq!(world.store.purchases(filter, Page::default()).await.unwrap().items.len(), 1);
+        let other = PurchaseFilter { app_user_id: Some("customer-2".to_owned()), ..Default::default() };
+        assert_eq!(world.store.purchases(other, Page::default()).await.unwrap().items.len(), 0);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the sweep finds: exactly what is overdue.
+
+use super::world::{LEASE_MS, WINDOW_MS, World, finish, story};
+use storage::{DestinationPatch, Due, Verdict};
+
+async fn due(world: &World) -> Vec<Due> {
+    world.store.due(100).await.unwrap()
+}
+
+story! {
+    async fn an_open_row_is_overdue_a_while_after_its_window(world: World) {
+        world.tell("m1", "r1", 1).await;
+        world.pass(WINDOW_MS + 10_000);
+        assert_eq!(due(&world).await, []);
+        world.pass(6_000);
+        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "unsettled" }]);
+        world.settle(world.key("r1")).await;
+        assert_eq!(due(&world).await, []);
+    }
+}
+
+story! {
+    async fn a_window_that_was_restarted_is_not_overdue(world: World) {
+        world.tell("m1", "r1", 1).await;
+        world.pass(WINDOW_MS + 10_000);
+        world.tell("m2", "r1", 2).await;
+        world.pass(60_000);
+        assert_eq!(due(&world).await, []);
+        world.pass(WINDOW_MS);
+        assert_eq!(due(&world).await.len(), 1);
+    }
+}
+
+story! {
+    async fn a_window_that_is_restarted_for_ever_is_overdue_at_its_cap(world: World) {
+        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        world.pass(100_000);
+        world.tell("m2", "r1", 2).await;
+        assert_eq!(due(&world).await, []);
+        world.pass(66_000);
+        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "unsettled" }]);
+    }
+}
+
+story! {
+    async fn a_held_purchase_is_not_overdue(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let until = world.store.now().await.unwrap().plus_millis(WINDOW_MS * 3);
+        world.store.hold(world.key("r1"), until, "ann", "looking").await.unwrap();
+        world.pass(WINDOW_MS * 2);
+        assert_eq!(due(&world).await, []);
+        world.pass(WINDOW_MS * 2);
+        assert_eq!(due(&world).await.len(), 1);
+    }
+}
+
+story! {
+    async fn a_lane_is_overdue_when_nobody_has_it(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        assert_eq!(due(&world).await, []);
+        world.pass(46_000);
+        assert_eq!(due(&world).await, [Due { collapse_key: key, why: "lane" }]);
+        let attempt = world.attempt(key, hook.id, "a").await;
+        assert_eq!(due(&world).await, []);
+        world.pass(LEASE_MS + 1);
+        assert_eq!(due(&world).await.len(), 1, "its worker died");
+        world.store.finish(finish(&attempt, "a", Verdict::Retry { delay_ms: 600_000 })).await.unwrap();
+        assert_eq!(due(&world).await, []);
+        world.pass(646_000);
+        assert_eq!(due(&world).await.len(), 1);
+        let off = DestinationPatch { enabled: Some(false), ..Default::default() };
+        world.store.update_destination(hook.id, off).await.unwrap();
+        assert_eq!(due(&world).await, []);
+    }
+}
+
+story! {
+    async fn a_past_wake_is_found_until_it_was_followed(world: World) {
+        world.revise("r1", 1).await;
+        let now = world.store.now().await.unwrap();
+        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {}", now.plus_millis(5_000).micros()));
+        assert_eq!(due(&world).await, []);
+        world.pass(6_000);
+        assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "wake" }]);
+        world.settle(world.key("r1")).await;
+        assert_eq!(due(&world).await, []);
+    }
+}
+
+story! {
+    async fn no_kind_of_overdue_starves_another(world: World) {
+        world.destination("hook").await;
+        world.revise("owed", 1).await;
+        for number in 0..10 {
+            world.tell(&format!("m{number}"), &format!("r{number}"), 1).await;
+        }
+        world.pass(WINDOW_MS * 2);
+        let found = world.store.due(4).await.unwrap();
+        assert_eq!(found.len(), 4);
+        assert!(found.iter().any(|due| due.why == "lane"), "{found:?}");
+    }
+}

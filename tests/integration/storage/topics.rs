@@ -1,0 +1,132 @@
+//! Topics: who may send, and what waits until that is decided.
+
+use super::world::{World, is_missing, new_platform, story, told};
+use domain::{Outcome, PlatformId, Timestamp, TopicId};
+use storage::{Accepted, Fate, Kept, SecretString, Store, TopicState};
+
+async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> Kept {
+    store.keep_pending(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
+}
+
+/// A pending topic with one waiting notification for each receipt.
+async fn pending(world: &World, receipts: &[&str]) -> TopicId {
+    let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
+    assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, Kept::New);
+    let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);
+    assert_eq!(topic.state, TopicState::Pending);
+    for (number, receipt) in receipts.iter().enumerate() {
+        let mut waiting = told(world.platform.id, &format!("waiting-{number}"), receipt, number.try_into().unwrap());
+        waiting.fate = Fate::WaitTopic(topic.id);
+        assert!(matches!(world.accept(waiting).await, Accepted::New { .. }));
+    }
+    topic.id
+}
+
+story! {
+    async fn at_most_five_topics_wait_for_a_decision(world: World) {
+        let later = world.store.now().await.unwrap().plus_millis(60_000);
+        for number in 0..5 {
+            assert_eq!(keep(&world.store, world.platform.id, &format!("arn:{number}"), later).await, Kept::New);
+        }
+        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::Full);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, Kept::Renewed);
+        let topics = world.store.topics(world.platform.id).await.unwrap();
+        assert_eq!(topics.len(), 5);
+        world.store.reject_topic(topics[0].id).await.unwrap();
+        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::New);
+    }
+}
+
+story! {
+    async fn approval_releases_what_waited(world: World) {
+        let topic = pending(&world, &["r1", "r2", "r1"]).await;
+        assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
+        let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
+        assert_eq!(view.waiting_for.as_deref(), Some("topic approval"));
+        assert!(world.store.subscribe_url(topic).await.unwrap().is_some());
+        let released = world.store.approve_topic(topic).await.unwrap();
+        let mut keys: Vec<_> = released.iter().map(|(key, _)| *key).collect();
+        keys.sort();
+        let mut expected = vec![world.key("r1"), world.key("r2")];
+        expected.sort();
+        assert_eq!(keys, expected);
+        let open = world.store.open_after(0, 10).await.unwrap();
+        assert_eq!(open.len(), 3);
+        let newest = released.iter().find(|(key, _)| *key == world.key("r1")).unwrap().1;
+        assert_eq!(newest, open[2].seq);
+        assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Confirmed);
+    }
+}
+
+story! {
+    async fn what_a_trusted_topic_told_meanwhile_is_not_told_twice(world: World) {
+        let topic = pending(&world, &["r1"]).await;
+        world.tell("genuine", "r1", 0).await;
+        assert_eq!(world.store.approve_topic(topic).await.unwrap(), []);
+        let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
+        assert_eq!(view.outcome, Some(Outcome::Duplicate));
+        assert_eq!(world.load(world.key("r1")).await.notifications.len(), 1);
+    }
+}
+
+story! {
+    async fn rejection_refuses_what_waited(world: World) {
+        let topic = pending(&world, &["r1", "r2"]).await;
+        assert_eq!(world.store.reject_topic(topic).await.unwrap(), 2);
+        let view = world.store.notifications_of("waiting-1").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Refused), None));
+        assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
+        let later = world.store.now().await.unwrap().plus_millis(60_000);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, Kept::Renewed);
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected, "it was decided");
+        assert!(matches!(world.accept(told(world.platform.id, "genuine", "r1", 0)).await, Accepted::New { .. }));
+    }
+}
+
+story! {
+    async fn a_topic_that_nobody_approves_expires(world: World) {
+        let topic = pending(&world, &["r1"]).await;
+        let now = world.store.now().await.unwrap();
+        assert_eq!(world.store.expire_topics(now).await.unwrap(), 0);
+        assert_eq!(world.store.expire_topics(now.plus_millis(120_000)).await.unwrap(), 1);
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Expired);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:1", now.plus_millis(1)).await, Kept::New);
+    }
+}
+
+story! {
+    async fn who_came_just_after_the_decision_does_not_wait_for_ever(world: World) {
+        let topic = pending(&world, &[]).await;
+        world.store.reject_topic(topic).await.unwrap();
+        let mut late = told(world.platform.id, "late", "r1", 1);
+        late.fate = Fate::WaitTopic(topic);
+        world.accept(late).await;
+        let now = world.store.now().await.unwrap();
+        assert_eq!(world.store.expire_topics(now).await.unwrap(), 1);
+        assert_eq!(world.store.notifications_of("late").await.unwrap()[0].outcome, Some(Outcome::Refused));
+    }
+}
+
+story! {
+    async fn a_topic_named_in_the_settings_may_be_confirmed_at_once(world: World) {
+        let mut named = new_platform(&world.app, "named");
+        named.topic_arn = Some("arn:named".to_owned());
+        let platform = world.store.new_platform(named).await.unwrap();
+        let topic = world.store.topics(platform.id).await.unwrap().remove(0);
+        assert_eq!((topic.state, topic.arn.as_str()), (TopicState::Configured, "arn:named"));
+        assert_eq!(world.store.pin_topic(platform.id, "arn:named").await.unwrap().state, TopicState::Confirmed);
+        world.store.mark_unsubscribed(platform.id, "arn:named").await.unwrap();
+        assert_eq!(world.store.topic(topic.id).await.unwrap().state, TopicState::Unsubscribed);
+        let nobody = TopicId::new(world.app.id.uuid());
+        assert!(is_missing(&world.store.approve_topic(nobody).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn pinning_a_topic_releases_what_waited_for_it(world: World) {
+        pending(&world, &["r1"]).await;
+        world.store.pin_topic(world.platform.id, "arn:1").await.unwrap();
+        assert_eq!(world.store.open_after(0, 10).await.unwrap().len(), 1);
+    }
+}
