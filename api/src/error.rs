@@ -158,3 +158,29 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_storage_says_becomes_the_right_status() {
+        let cause = Arc::new(std::io::Error::other("the disk is full at /var/lib/secret"));
+        let cases = [
+            (storage::Error::Unavailable(cause), 503),
+            (storage::Error::Locked(PathBuf::from("settle.sqlite")), 503),
+            (storage::Error::Missing { what: "app" }, 404),
+            (storage::Error::Conflict { what: "app", detail: "its name is taken".to_owned() }, 409),
+            (storage::Error::Conflict { what: "page", detail: "no cursor".to_owned() }, 400),
+            (storage::Error::Corrupt { what: "a row".to_owned(), source: None }, 500),
+        ];
+        for (error, status) in cases {
+            let shown = error.to_string();
+            let answer = Error::from(error);
+            assert_eq!(answer.answer().0.as_u16(), status, "{shown}");
+            assert!(!answer.to_string().contains("secret"), "{answer}");
+        }
+    }
+}

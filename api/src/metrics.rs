@@ -7,6 +7,12 @@ use axum::response::IntoResponse;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+/// How often histograms are moved into their buckets.
+const UPKEEP: Duration = Duration::from_secs(10);
 
 /// Bounds of the settling lag's buckets, in seconds: from the shortest window to the longest.
 const LAG_BUCKETS_SECONDS: &[f64] =
@@ -29,6 +35,9 @@ impl Metrics {
         // Not installed: another one is, and counts for the process.
         let _ = metrics::set_global_recorder(recorder);
         describe();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(upkeep(handle.clone()));
+        }
         Self { handle, more: None }
     }
 
@@ -37,11 +46,6 @@ impl Metrics {
     pub fn with_more(mut self, more: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.more = Some(Arc::new(more));
         self
-    }
-
-    /// Moves what histograms gathered into their buckets; to be called now and then, and done by each render.
-    pub fn upkeep(&self) {
-        self.handle.run_upkeep();
     }
 
     /// All metrics in the Prometheus text format.
@@ -55,15 +59,18 @@ impl Metrics {
     }
 }
 
-fn builder() -> PrometheusBuilder {
-    let builder = PrometheusBuilder::new();
-    match PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full("settle_settling_lag_seconds".to_owned()), LAG_BUCKETS_SECONDS)
-    {
-        Ok(with_buckets) => with_buckets,
-        // Only an empty list of buckets is refused.
-        Err(_) => builder,
+/// Moves what histograms gathered into their buckets, so that memory does not grow while nobody scrapes.
+async fn upkeep(handle: PrometheusHandle) {
+    loop {
+        sleep(UPKEEP).await;
+        handle.run_upkeep();
     }
+}
+
+fn builder() -> PrometheusBuilder {
+    let lag = Matcher::Full("settle_settling_lag_seconds".to_owned());
+    // Only an empty list of buckets is refused, and then a summary is shown instead.
+    PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS).unwrap_or_default()
 }
 
 fn describe() {

@@ -9,14 +9,18 @@ use crate::{health, metrics, openapi};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use openssl::memcmp;
 use secrecy::ExposeSecret;
+use std::time::Duration;
 
 /// The largest body that is read.
 const BODY_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+
+/// How long one request may take in all.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub fn router(edge: Shared) -> Router {
         .method_not_allowed_fallback(|| async { Error::Method })
         .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(from_fn(in_time))
         .with_state(edge)
 }
 
@@ -129,6 +134,12 @@ const fn open(method: &'static str, path: &'static str, handler: MethodRouter<Sh
 
 const fn admin(method: &'static str, path: &'static str, handler: MethodRouter<Shared>) -> Route {
     Route { method, path, access: Access::Admin, handler }
+}
+
+/// A body that trickles in, or a part of ours that hangs, does not hold a connection for ever.
+async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
+    let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
+    tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(late)
 }
 
 async fn authorize(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {

@@ -6,7 +6,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -227,9 +226,12 @@ impl<A: FromStr<Err: Display>, B: FromStr<Err: Display>, S: Send + Sync> FromReq
 }
 
 fn named<T: FromStr<Err: Display>>(text: &str) -> Result<T, Error> {
+    if !is_plain(text) {
+        return Err(no_path(()));
+    }
     text.parse().map_err(|error: T::Err| Error::Missing(error.to_string()))
 }
 
-fn no_path(_: impl IntoResponse) -> Error {
+fn no_path<T>(_: T) -> Error {
     Error::Missing("the path is not readable text".to_owned())
 }

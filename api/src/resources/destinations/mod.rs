@@ -13,6 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use storage::{Destination, DestinationPatch, NewDestination};
 
+/// More names than there are to choose from are a mistake.
+const MOST_EVENTS: usize = 32;
+
 /// `POST /v1/apps/{app_id}/destinations`. The only answer that shows the secret.
 pub async fn create(
     State(edge): State<Shared>,
@@ -86,7 +89,9 @@ fn of_kind(edge: &Edge, kind: &str, fields: &mut Fields) -> (Value, SecretString
 
 fn events(fields: &mut Fields) -> Option<Vec<String>> {
     let events = fields.texts("events")?;
-    if let Err(expected) = domain::event::check_choice(&events) {
+    if events.len() > MOST_EVENTS {
+        fields.wrong("events", format!("at most {MOST_EVENTS} names"));
+    } else if let Err(expected) = domain::event::check_choice(&events) {
         fields.wrong("events", expected);
     }
     Some(events)

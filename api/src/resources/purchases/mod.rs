@@ -27,13 +27,20 @@ pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Resul
     };
     let page = fields.page();
     fields.finish()?;
-    Ok(Json(edge.store.purchases(filter, page).await?))
+    let named = filter.platform_id.zip(filter.receipt_id.as_deref());
+    let first = named.map(|(platform, receipt)| CollapseKey::of(platform, receipt)).filter(|_| page.cursor.is_none());
+    let user = filter.app_user_id.clone();
+    let mut found = edge.store.purchases(filter, page).await?;
+    if let (Some(key), true, None) = (first, found.items.is_empty(), user) {
+        found.items.extend(unsettled(&edge, key).await?);
+    }
+    Ok(Json(found))
 }
 
 /// `GET /v1/purchases/{collapse_key}`: what is stored, and what the open run says of itself (`status`, null when
 /// the purchase sleeps; `status_error` when the engine did not answer).
 pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<Value>, Error> {
-    let purchase = edge.store.purchase(key).await?;
+    let purchase = find(&edge, key).await?;
     let mut view = json!({
         "collapse_key": purchase.collapse_key,
         "platform_id": purchase.platform_id,
@@ -76,6 +83,34 @@ fn told(found: &NotificationView) -> Value {
     view.insert("message_id".to_owned(), json!(found.message_id));
     view.insert("accepted_at".to_owned(), json!(found.accepted_at));
     Value::Object(view)
+}
+
+async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
+    match edge.store.purchase(key).await {
+        Err(storage::Error::Missing { .. }) => {
+            unsettled(edge, key).await?.ok_or_else(|| Error::missing("purchase", key))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// A purchase that was told of and is not settled yet: nothing is known but its name.
+async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
+    let told = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
+    let Some(newest) = told.items.into_iter().next() else { return Ok(None) };
+    let platform = edge.store.platform(newest.platform_id).await?;
+    Ok(Some(PurchaseView {
+        collapse_key: key,
+        platform_id: platform.id,
+        app_id: platform.app_id,
+        receipt_id: newest.receipt_id,
+        app_user_id: None,
+        revision: 0,
+        state: domain::purchase::State::Unknown.as_str().to_owned(),
+        held_until: None,
+        updated_at: newest.accepted_at,
+        data: Value::Null,
+    }))
 }
 
 /// The newest sequence number of a purchase that is known.

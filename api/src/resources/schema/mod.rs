@@ -2,8 +2,9 @@
 
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::resources::Id;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use domain::event::PURCHASE_UPDATED;
@@ -24,8 +25,7 @@ pub async fn index(State(edge): State<Shared>) -> Json<Value> {
 }
 
 /// `GET /api/v1/events/schema/{type}`
-pub async fn show(path: Option<Path<String>>) -> Result<impl IntoResponse, Error> {
-    let name = path.map(|Path(name)| name).unwrap_or_default();
+pub async fn show(Id(name): Id<String>) -> Result<impl IntoResponse, Error> {
     match SCHEMAS.iter().find(|(known, ..)| *known == name) {
         Some((_, _, schema)) => Ok(([(header::CONTENT_TYPE, "application/schema+json")], *schema)),
         None => Err(Error::missing("event type", name)),

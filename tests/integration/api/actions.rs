@@ -1,0 +1,96 @@
+//! What an admin asks of a purchase reaches the engine as a signal.
+
+use super::service::{Service, accept};
+use domain::CollapseKey;
+use serde_json::{Value, json};
+use storage::Fate;
+use workflows::signal::{Admin, Discard, Hold, Redeliver, Signal};
+
+async fn purchase(service: &Service) -> (CollapseKey, i64) {
+    let (_, platform) = service.platform().await;
+    accept(&service.store, platform, "receipt", Fate::Open).await
+}
+
+/// The signals that are not the dispatcher's.
+fn asked(service: &Service) -> Vec<Signal> {
+    let told = service.engine.told().into_iter().map(|(_, signal)| signal);
+    told.filter(|signal| !matches!(signal, Signal::Notified(_))).collect()
+}
+
+#[tokio::test]
+async fn each_action_is_its_signal_with_who_and_why() {
+    let service = Service::start("actions").await;
+    let (key, seq) = purchase(&service).await;
+    let until = "2099-01-01T00:00:00+01:00";
+    let bodies = [
+        ("flush", json!({ "by": "ann", "reason": "ticket" })),
+        ("hold", json!({ "by": "ann", "reason": "ticket", "until": until })),
+        ("release", json!({ "by": "ann", "reason": "ticket" })),
+        ("discard", json!({ "by": "ann", "reason": "ticket" })),
+        ("redeliver", json!({ "by": "ann", "reason": "ticket" })),
+    ];
+    for (action, body) in bodies {
+        let answer = service.ask("POST", &format!("/v1/purchases/{key}/{action}"), &body).await;
+        assert_eq!(answer.status, 202, "{action}: {}", answer.body);
+        assert_eq!(answer.body, json!({ "collapse_key": key, "signal": action }));
+    }
+    let (by, reason) = (Some("ann".to_owned()), Some("ticket".to_owned()));
+    let admin = Admin { by: by.clone(), reason: reason.clone() };
+    let until = Some("2098-12-31T23:00:00.000000Z".to_owned());
+    assert_eq!(
+        asked(&service),
+        [
+            Signal::Flush(admin.clone()),
+            Signal::Hold(Hold { by: by.clone(), reason: reason.clone(), until }),
+            Signal::Release(admin),
+            Signal::Discard(Discard { by: by.clone(), reason: reason.clone(), through: Some(seq) }),
+            Signal::Redeliver(Redeliver { by, reason, destination_id: None }),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_action_needs_no_body() {
+    let service = Service::start("empty").await;
+    let (key, _) = purchase(&service).await;
+    for action in ["flush", "hold", "release", "discard", "redeliver"] {
+        assert_eq!(
+            service.ask("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
+            202,
+            "{action}"
+        );
+    }
+    assert_eq!(asked(&service).len(), 5);
+}
+
+#[tokio::test]
+async fn actions_answer_503_while_the_engine_is_away() {
+    let service = Service::start("away").await;
+    let (key, _) = purchase(&service).await;
+    service.engine.set_down(true);
+    for action in ["flush", "hold", "release", "discard", "redeliver"] {
+        assert_eq!(
+            service.ask("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
+            503,
+            "{action}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_purchase_shows_its_lanes_and_its_open_run() {
+    let service = Service::start("show").await;
+    let (key, _) = purchase(&service).await;
+    *service.engine.status.lock().expect("status") = json!({ "pending": 1 });
+    let shown = service.get(&format!("/v1/purchases/{key}")).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    assert_eq!((&shown.body["status"], &shown.body["lanes"]), (&json!({ "pending": 1 }), &json!([])));
+    assert_eq!((&shown.body["receipt_id"], &shown.body["state"]), (&json!("receipt"), &json!("unknown")));
+    let platform = shown.body["platform_id"].as_str().expect("a platform id");
+    let listed = service.get(&format!("/v1/purchases?platform_id={platform}&receipt_id=receipt")).await;
+    assert_eq!(listed.body["items"][0]["collapse_key"], json!(key), "in its first window: {}", listed.body);
+    service.engine.set_down(true);
+    let shown = service.get(&format!("/v1/purchases/{key}")).await;
+    assert_eq!((shown.status, &shown.body["status"]), (200, &Value::Null));
+    assert!(shown.body["status_error"].is_string());
+}

@@ -1,0 +1,155 @@
+//! The dispatcher over a real inbox: every purchase with open rows is signalled, whatever happens to the engine.
+
+use super::service::{Recording, accept, open};
+use api::dispatch::Dispatch;
+use domain::{CollapseKey, Environment, PlatformId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Fate, NewPlatform, Store};
+use system_tests::folder::Folder;
+use system_tests::wait;
+use workflows::signal::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn platform(store: &Store) -> PlatformId {
+    let app_id = store.new_app("reader").await.expect("an app").id;
+    let new = NewPlatform {
+        app_id,
+        store: "amazon".to_owned(),
+        name: "fire".to_owned(),
+        package_name: "com.example.settle".to_owned(),
+        environment: Environment::Production,
+        shared_secret: None,
+        topic_arn: None,
+        window_ms: 120_000,
+        max_wait_ms: None,
+        ingress_key: "0123456789abcdef0123456789abcdef".to_owned(),
+    };
+    store.new_platform(new).await.expect("a platform").id
+}
+
+/// The newest row that the engine was told of each purchase.
+fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
+    let mut newest = BTreeMap::new();
+    for (key, signal) in engine.told() {
+        if let Signal::Notified(notified) = signal {
+            let seen = newest.entry(key).or_insert(0);
+            *seen = notified.through.max(*seen);
+        }
+    }
+    newest
+}
+
+async fn until_told(engine: &Recording, expected: &BTreeMap<CollapseKey, i64>) {
+    wait::until(PATIENCE, "every purchase's newest row to be signalled", async || {
+        let told = newest(engine);
+        if told == *expected { Ok(()) } else { Err(format!("{} of {} purchases", told.len(), expected.len())) }
+    })
+    .await;
+}
+
+/// So many purchases, each with one open row.
+async fn fill(store: &Store, platform: PlatformId, count: usize) -> BTreeMap<CollapseKey, i64> {
+    let mut rows = BTreeMap::new();
+    for number in 0..count {
+        let (key, seq) = accept(store, platform, &format!("receipt {number}"), Fate::Open).await;
+        rows.insert(key, seq);
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_burst_of_one_purchase_is_one_signal_at_first() {
+    let folder = Folder::new("burst");
+    let store = open(&folder).await;
+    let engine = Arc::new(Recording::default());
+    let dispatch = Dispatch::start(engine.clone(), store.clone());
+    let key = CollapseKey::of(platform(&store).await, "receipt");
+    for seq in 1..=1000 {
+        dispatch.notify(key, seq, 120_000, None);
+        tokio::task::yield_now().await;
+    }
+    wait::until(
+        PATIENCE,
+        "the first signal",
+        async || if engine.told().is_empty() { Err("none".to_owned()) } else { Ok(()) },
+    )
+    .await;
+    wait::throughout(Duration::from_millis(300), "one signal", async || match engine.told().len() {
+        1 => Ok(()),
+        count => Err(format!("{count} signals")),
+    })
+    .await;
+    assert_eq!(dispatch.waiting(), 1, "the trailing signal is due later");
+}
+
+#[tokio::test]
+async fn a_start_signals_everything_that_is_open() {
+    let folder = Folder::new("restart");
+    let store = open(&folder).await;
+    let platform = platform(&store).await;
+    let rows = fill(&store, platform, 25).await;
+    let engine = Arc::new(Recording::default());
+    let _dispatch = Dispatch::start(engine.clone(), store.clone());
+    until_told(&engine, &rows).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_was_away_is_told_of_everything() {
+    let folder = Folder::new("away");
+    let store = open(&folder).await;
+    let platform = platform(&store).await;
+    let engine = Arc::new(Recording::default());
+    engine.set_down(true);
+    let dispatch = Dispatch::start(engine.clone(), store.clone());
+    let rows = fill(&store, platform, 25).await;
+    for (key, seq) in &rows {
+        dispatch.notify(*key, *seq, 120_000, None);
+    }
+    wait::throughout(Duration::from_millis(500), "silence", async || match engine.told().len() {
+        0 => Ok(()),
+        count => Err(format!("{count} signals")),
+    })
+    .await;
+    engine.set_down(false);
+    until_told(&engine, &rows).await;
+}
+
+#[tokio::test]
+async fn what_memory_cannot_hold_is_read_back_from_the_inbox() {
+    let folder = Folder::new("overflow");
+    let store = open(&folder).await;
+    let platform = platform(&store).await;
+    let engine = Arc::new(Recording::default());
+    engine.set_down(true);
+    let dispatch = Dispatch::with_capacity(engine.clone(), store.clone(), 4);
+    let rows = fill(&store, platform, 60).await;
+    for (key, seq) in &rows {
+        dispatch.notify(*key, *seq, 120_000, None);
+    }
+    assert!(dispatch.waiting() <= 4, "{} keys in memory", dispatch.waiting());
+    engine.set_down(false);
+    until_told(&engine, &rows).await;
+    assert!(dispatch.waiting() <= 4);
+}
+
+#[tokio::test]
+async fn ten_thousand_keys_are_taken_in_without_waiting_for_the_engine() {
+    let folder = Folder::new("many");
+    let store = open(&folder).await;
+    let engine = Arc::new(Recording::default());
+    engine.set_down(true);
+    let dispatch = Dispatch::start(engine.clone(), store.clone());
+    let platform = platform(&store).await;
+    let keys: Vec<CollapseKey> = (0..10_000).map(|number| CollapseKey::of(platform, &number.to_string())).collect();
+    let began = tokio::time::Instant::now();
+    for round in 0..10 {
+        for (number, key) in (1_i64..).zip(&keys) {
+            dispatch.notify(*key, round * 10_000 + number, 120_000, None);
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "100,000 notifications took {:?}", began.elapsed());
+    assert!(dispatch.waiting() <= 10_000);
+}

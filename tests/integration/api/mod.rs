@@ -1,0 +1,7 @@
+//! The HTTP edge with a real storage behind it and an engine that records what it is told.
+
+mod actions;
+mod dispatching;
+mod refusals;
+mod resources;
+mod service;

@@ -1,0 +1,273 @@
+//! What a client did wrong is its mistake, is named, and is never a 500.
+
+use super::service::{Answer, Service, TOKEN};
+use api::router::{Access, routes};
+use serde_json::{Value, json};
+
+const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+
+/// The route's path with something in place of each parameter.
+fn filled(path: &str, with: &str) -> String {
+    let mut filled = String::new();
+    for (at, part) in path.split('/').enumerate() {
+        if at > 0 {
+            filled.push('/');
+        }
+        filled.push_str(if part.starts_with('{') { with } else { part });
+    }
+    filled
+}
+
+fn is_problem(answer: &Answer, what: &str) {
+    assert_eq!(answer.media, "application/problem+json", "{what}: {answer:?}");
+    assert_eq!(answer.body["status"], answer.status, "{what}");
+    for field in ["type", "title", "detail"] {
+        assert!(answer.body[field].as_str().is_some_and(|text| !text.is_empty()), "{what}: {field}");
+    }
+}
+
+#[tokio::test]
+async fn every_admin_route_needs_the_token() {
+    let service = Service::start("token").await;
+    let wrong = ["Bearer wrong", "Bearer", "Bearer ", "Basic dGVzdA==", "the-admin-token-of-the-tests"];
+    for route in routes().iter().filter(|route| route.access == Access::Admin) {
+        let path = filled(route.path, UNKNOWN);
+        for shown in [None].into_iter().chain(wrong.map(Some)) {
+            let answer = service.send(route.method, &path, shown, Vec::new()).await;
+            assert_eq!(answer.status, 401, "{} {path} with {shown:?}", route.method);
+            is_problem(&answer, &path);
+        }
+    }
+    let longer = format!("Bearer {TOKEN}x");
+    assert_eq!(service.send("GET", "/v1/apps", Some(&longer), Vec::new()).await.status, 401);
+    assert_eq!(service.get("/v1/apps").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_open_routes_need_no_token() {
+    let service = Service::start("open").await;
+    let paths = [
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/api/v1/events/schema/",
+        "/api/v1/events/schema/purchase.updated",
+    ];
+    for path in paths {
+        assert_eq!(service.send("GET", path, None, Vec::new()).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_is_not_found_on_every_route() {
+    let service = Service::start("unknown").await;
+    for route in routes().iter().filter(|route| route.path.contains('{')) {
+        for id in [UNKNOWN, "no-id", "%ff", "%00"] {
+            let path = filled(route.path, id);
+            let body = sample_body(route.path);
+            let answer = service.ask(route.method, &path, &body).await;
+            assert_eq!(answer.status, 404, "{} {path}: {}", route.method, answer.body);
+            is_problem(&answer, &path);
+        }
+    }
+}
+
+/// A body that is right, so that only the id is wrong.
+fn sample_body(path: &str) -> Value {
+    if path.ends_with("/platforms") {
+        return json!({ "store": "amazon", "name": "fire", "package_name": "com.example" });
+    }
+    if path.ends_with("/destinations") {
+        return json!({ "kind": "webhook", "name": "hook", "url": "https://example.com" });
+    }
+    Value::Null
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let service = Service::start("paths").await;
+    for (method, path, status) in
+        [("GET", "/", 404), ("GET", "/v1/nothing", 404), ("PUT", "/v1/apps", 405), ("DELETE", "/livez", 405)]
+    {
+        let answer = service.ask(method, path, &Value::Null).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        is_problem(&answer, path);
+    }
+}
+
+/// Routes that take a body, on things that exist, with their required fields.
+async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
+    let (app, platform) = service.platform().await;
+    let webhook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
+    let made = service.ask("POST", &format!("/v1/apps/{app}/destinations"), &webhook).await;
+    let destination = made.body["id"].as_str().expect("an id").to_owned();
+    let (key, _) = super::service::accept(&service.store, platform, "receipt", storage::Fate::Open).await;
+    let mut bodies = vec![
+        ("POST", "/v1/apps".to_owned(), json!({ "name": "another" })),
+        ("PATCH", format!("/v1/apps/{app}"), json!({})),
+        ("POST", format!("/v1/apps/{app}/platforms"), json!({ "store": "amazon", "name": "n", "package_name": "p" })),
+        ("PATCH", format!("/v1/platforms/{platform}"), json!({})),
+        ("POST", format!("/v1/apps/{app}/destinations"), webhook),
+        ("PATCH", format!("/v1/destinations/{destination}"), json!({})),
+        ("POST", format!("/v1/platforms/{platform}/rotate-ingress-key"), json!({})),
+    ];
+    for action in ["flush", "hold", "release", "discard", "redeliver"] {
+        bodies.push(("POST", format!("/v1/purchases/{key}/{action}"), json!({})));
+    }
+    bodies
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_object_is_refused() {
+    let service = Service::start("json").await;
+    for (method, path, _) in with_bodies(&service).await {
+        for body in ["{", "[]", "\"text\"", "1", "{\"a\":}", "\u{0}"] {
+            let answer = service.send(method, &path, Some(&format!("Bearer {TOKEN}")), body.into()).await;
+            assert_eq!(answer.status, 400, "{method} {path} {body}");
+            assert_eq!(answer.wrong_fields(), ["body"], "{method} {path} {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_refused_by_its_name() {
+    let service = Service::start("fields").await;
+    for (method, path, mut body) in with_bodies(&service).await {
+        body["surprise"] = json!(1);
+        let answer = service.ask(method, &path, &body).await;
+        assert_eq!(answer.status, 400, "{method} {path}");
+        assert_eq!(answer.wrong_fields(), ["surprise"], "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_type_is_refused_by_the_fields_name() {
+    let service = Service::start("types").await;
+    let fields = [
+        ("/v1/apps", "name", json!([1])),
+        ("/platforms", "store", json!("unheard-of")),
+        ("/platforms", "name", json!(7)),
+        ("/platforms", "name", json!("")),
+        ("/platforms", "name", json!("two\nlines")),
+        ("/platforms", "environment", json!("live")),
+        ("/platforms", "window_seconds", json!("120")),
+        ("/platforms", "window_seconds", json!(0)),
+        ("/platforms", "window_seconds", json!(3601)),
+        ("/platforms", "window_seconds", json!(1.5)),
+        ("/platforms", "max_wait_seconds", json!(119)),
+        ("/platforms", "topic_arn", json!("my-topic")),
+        ("/platforms", "shared_secret", json!({})),
+        ("/destinations", "kind", json!("pigeon")),
+        ("/destinations", "url", json!("http://example.com")),
+        ("/destinations", "url", json!("https://user:pass@example.com")),
+        ("/destinations", "url", json!(["https://example.com"])),
+        ("/destinations", "events", json!(["purchase.eaten"])),
+        ("/destinations", "events", json!("*")),
+        ("/destinations", "events", json!([])),
+        ("/destinations", "enabled", json!("yes")),
+        ("/hold", "until", json!("tomorrow")),
+        ("/hold", "until", json!(1)),
+        ("/hold", "until", json!("2001-01-01T00:00:00Z")),
+        ("/flush", "reason", json!(1)),
+        ("/redeliver", "destination_id", json!("x")),
+        ("/redeliver", "destination_id", json!(UNKNOWN)),
+    ];
+    let bodies = with_bodies(&service).await;
+    for (end, field, value) in fields {
+        let found = bodies.iter().find(|(method, path, _)| *method == "POST" && path.ends_with(end));
+        let (method, path, mut body) = found.cloned().expect("a route");
+        body[field] = value.clone();
+        let answer = service.ask(method, &path, &body).await;
+        assert_eq!(answer.status, 400, "{path} {field}={value}: {}", answer.body);
+        assert_eq!(answer.wrong_fields(), [field], "{path} {field}={value}");
+    }
+}
+
+#[tokio::test]
+async fn all_wrong_fields_are_named_at_once() {
+    let service = Service::start("all").await;
+    let (app, _) = service.platform().await;
+    let body = json!({ "store": "amazon", "window_seconds": 0, "more": true });
+    let answer = service.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+    let mut wrong = answer.wrong_fields();
+    wrong.sort_unstable();
+    assert_eq!(wrong, ["more", "name", "package_name", "window_seconds"]);
+}
+
+#[tokio::test]
+async fn a_bad_page_or_filter_is_refused_by_its_name() {
+    let service = Service::start("pages").await;
+    let (app, _) = service.platform().await;
+    let lists = [
+        "/v1/apps".to_owned(),
+        format!("/v1/apps/{app}/platforms"),
+        format!("/v1/apps/{app}/destinations"),
+        "/v1/purchases".to_owned(),
+        "/v1/events".to_owned(),
+        "/v1/deliveries".to_owned(),
+    ];
+    let queries = [
+        ("limit=0", "limit"),
+        ("limit=501", "limit"),
+        ("limit=many", "limit"),
+        ("cursor=%20nonsense", "cursor"),
+        ("page=2", "page"),
+        ("limit=1&limit=2", "limit"),
+    ];
+    for list in &lists {
+        assert_eq!(service.get(&format!("{list}?limit=500")).await.status, 200, "{list}");
+        for (query, field) in queries {
+            let answer = service.get(&format!("{list}?{query}")).await;
+            assert_eq!(answer.status, 400, "{list}?{query}: {}", answer.body);
+            assert_eq!(answer.wrong_fields(), [field], "{list}?{query}");
+        }
+    }
+    for (query, field) in [
+        ("purchases?platform_id=x", "platform_id"),
+        ("events?collapse_key=x", "collapse_key"),
+        ("deliveries?status=lost", "status"),
+        ("deliveries?destination_id=x", "destination_id"),
+    ] {
+        let answer = service.get(&format!("/v1/{query}")).await;
+        assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_two_mebibytes_is_too_large() {
+    let service = Service::start("large").await;
+    let (app, platform) = service.platform().await;
+    let shown = service.get(&format!("/v1/platforms/{platform}")).await;
+    let url = shown.body["notification_url"].as_str().expect("a URL").to_owned();
+    let ingress = url.strip_prefix("https://settle.example.com/base").expect("our public URL").to_owned();
+    for path in [ingress, "/v1/apps".to_owned(), format!("/v1/apps/{app}/platforms")] {
+        let body = vec![b' '; 2 * 1024 * 1024 + 1];
+        let answer = service.send("POST", &path, Some(&format!("Bearer {TOKEN}")), body).await;
+        assert_eq!(answer.status, 413, "{path}");
+        is_problem(&answer, &path);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_a_conflict() {
+    let service = Service::start("taken").await;
+    let (app, _) = service.platform().await;
+    let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.other" });
+    assert_eq!(service.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await.status, 409);
+    assert_eq!(service.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_message_that_no_store_sent_is_refused_with_a_reason() {
+    let service = Service::start("message").await;
+    let (_, platform) = service.platform().await;
+    let shown = service.get(&format!("/v1/platforms/{platform}")).await;
+    let url = shown.body["notification_url"].as_str().expect("a URL").to_owned();
+    let path = url.strip_prefix("https://settle.example.com/base").expect("our public URL");
+    for body in ["", "nonsense", "{}", "{\"Type\":\"Notification\"}"] {
+        let answer = service.send("POST", path, None, body.into()).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.body);
+        is_problem(&answer, body);
+    }
+}

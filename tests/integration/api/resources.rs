@@ -1,0 +1,229 @@
+//! Apps, platforms, topics, destinations and what is read of the ledger.
+
+use super::service::{Service, accept};
+use domain::TopicId;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use storage::{Fate, TopicState};
+use system_tests::wait;
+
+const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
+const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription\
+    &TopicArn=arn:aws:sns:us-east-1:123456789012:reader&Token=2336412f37fb687f5d51e6e241d09c805a5a57b30d712f794cc5f6a988666d92768dd60a747ba6f3beb71854e285d6ad02428b09ceece29417f1f02d609c582afbacc99c583a916b9981dd2728f4ae6fdb82efd087cc3b7849e05798d2d2785c03b0879594eeac82c01f235d0e717736";
+
+#[tokio::test]
+async fn an_app_is_made_read_renamed_and_deleted() {
+    let service = Service::start("app").await;
+    let made = service.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await;
+    assert_eq!(made.status, 201);
+    let path = format!("/v1/apps/{}", made.body["id"].as_str().expect("an id"));
+    assert_eq!(service.get(&path).await.body["name"], "reader");
+    assert_eq!(service.ask("PATCH", &path, &json!({ "name": "writer" })).await.body["name"], "writer");
+    assert_eq!(service.ask("PATCH", &path, &json!({})).await.body["name"], "writer");
+    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(service.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_without_gap_or_repetition() {
+    let service = Service::start("list").await;
+    for number in 0..7 {
+        assert_eq!(service.ask("POST", "/v1/apps", &json!({ "name": format!("app {number}") })).await.status, 201);
+    }
+    let (mut names, mut query) = (Vec::new(), "?limit=3".to_owned());
+    loop {
+        let page = service.get(&format!("/v1/apps{query}")).await.body;
+        let items = page["items"].as_array().expect("items").clone();
+        assert!((1..=3).contains(&items.len()));
+        names.extend(items.iter().map(|app| app["name"].as_str().expect("a name").to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        query = format!("?limit=3&cursor={cursor}");
+    }
+    names.sort();
+    assert_eq!(names, (0..7).map(|number| format!("app {number}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_platform_has_defaults_and_shows_no_secret() {
+    let service = Service::start("platform").await;
+    let (app, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}");
+    let shown = service.get(&path).await.body;
+    assert_eq!((&shown["window_seconds"], &shown["max_wait_seconds"]), (&json!(120), &Value::Null));
+    assert_eq!(shown["environment"], "production");
+    assert_eq!(shown["topic"], json!({ "state": "none", "arn": null }));
+    assert_eq!(shown["has_shared_secret"], false);
+    let url = shown["notification_url"].as_str().expect("a URL");
+    let key = url.strip_prefix("https://settle.example.com/base/v1/stores/amazon/").expect("our public URL");
+    assert!(key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+    let change =
+        json!({ "shared_secret": "2:open-sesame", "window_seconds": 5, "max_wait_seconds": 60, "topic_arn": ARN });
+    let changed = service.ask("PATCH", &path, &change).await;
+    assert_eq!((&changed.body["window_seconds"], &changed.body["max_wait_seconds"]), (&json!(5), &json!(60)));
+    assert_eq!(changed.body["has_shared_secret"], true);
+    assert_eq!(changed.body["topic"], json!({ "state": "confirmed", "arn": ARN }));
+    for read in [changed, service.get(&path).await, service.get(&format!("/v1/apps/{app}/platforms")).await] {
+        assert!(!read.body.to_string().contains("sesame"), "{}", read.body);
+    }
+    let removed = json!({ "shared_secret": null, "max_wait_seconds": null });
+    let removed = service.ask("PATCH", &path, &removed).await.body;
+    assert_eq!((&removed["has_shared_secret"], &removed["max_wait_seconds"]), (&json!(false), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_window_above_the_longest_wait_is_refused_on_change_too() {
+    let service = Service::start("wait").await;
+    let (_, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}");
+    assert_eq!(service.ask("PATCH", &path, &json!({ "max_wait_seconds": 200 })).await.status, 200);
+    let answer = service.ask("PATCH", &path, &json!({ "window_seconds": 300 })).await;
+    assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["max_wait_seconds"]));
+}
+
+#[tokio::test]
+async fn a_rotated_ingress_key_ends_the_old_url() {
+    let service = Service::start("rotate").await;
+    let (_, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}");
+    let old = service.get(&path).await.body["notification_url"].clone();
+    let new =
+        service.ask("POST", &format!("{path}/rotate-ingress-key"), &Value::Null).await.body["notification_url"].clone();
+    assert_ne!(old, new);
+    let old = old.as_str().and_then(|url| url.strip_prefix("https://settle.example.com/base")).expect("our public URL");
+    assert_eq!(service.send("POST", old, None, b"{}".to_vec()).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_destinations_secret_is_shown_once() {
+    let service = Service::start("secret").await;
+    let (app, _) = service.platform().await;
+    let list = format!("/v1/apps/{app}/destinations");
+    let body = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
+    let made = service.ask("POST", &list, &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let secret = made.body["secret"].as_str().expect("a secret").to_owned();
+    assert!(secret.starts_with("whsec_") && secret.len() == 50, "{} characters", secret.len());
+    assert_eq!((&made.body["events"], &made.body["enabled"]), (&json!(["*"]), &json!(true)));
+    let path = format!("/v1/destinations/{}", made.body["id"].as_str().expect("an id"));
+    let change =
+        json!({ "url": "https://example.com/other", "events": ["purchase.updated", "user.*"], "enabled": false });
+    let changed = service.ask("PATCH", &path, &change).await;
+    assert_eq!(
+        (&changed.body["url"], &changed.body["state"]),
+        (&json!("https://example.com/other"), &json!("disabled"))
+    );
+    assert_eq!(changed.body["events"], json!(["purchase.updated", "user.*"]));
+    for read in [changed, service.get(&path).await, service.get(&list).await] {
+        assert!(!read.body.to_string().contains("whsec_"), "{}", read.body);
+    }
+    assert_eq!(service.ask("PATCH", &path, &json!({ "enabled": true })).await.body["state"], "healthy");
+    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(service.get(&path).await.status, 404);
+}
+
+async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {
+    let (_, platform) = service.platform().await;
+    let expires = api::clock::now().plus_millis(60_000);
+    service.store.keep_pending(platform, ARN, SecretString::from(SUBSCRIBE), expires).await.expect("kept");
+    let topic = service.store.topics(platform).await.expect("topics")[0].id;
+    (platform, topic, format!("/v1/platforms/{platform}/topics"))
+}
+
+#[tokio::test]
+async fn an_approved_topic_is_confirmed_and_what_waited_is_signalled() {
+    let service = Service::start("approve").await;
+    let (platform, topic, topics) = pending(&service).await;
+    let (key, seq) = accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
+    let listed = service.get(&topics).await.body;
+    assert_eq!((&listed["items"][0]["state"], &listed["items"][0]["arn"]), (&json!("pending"), &json!(ARN)));
+    assert!(!listed.to_string().contains("Token"));
+    assert_eq!(service.engine.told(), []);
+    for _ in 0..2 {
+        let approved = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+        assert_eq!((approved.status, &approved.body["state"]), (200, &json!("confirmed")), "{}", approved.body);
+    }
+    assert_eq!(*service.sns.visits.lock().expect("visits"), [SUBSCRIBE]);
+    wait::until(Duration::from_secs(10), "the released row's signal", async || match &service.engine.told()[..] {
+        [(told, workflows::signal::Signal::Notified(notified))] if *told == key && notified.through == seq => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_confirmation_that_fails_leaves_the_topic_pending() {
+    let service = Service::start("visit").await;
+    let (platform, topic, topics) = pending(&service).await;
+    service.sns.down.store(true, Ordering::SeqCst);
+    let answer = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    assert_eq!(answer.status, 502, "{}", answer.body);
+    assert!(!answer.body.to_string().contains("Token") && answer.body["detail"].to_string().contains("approve again"));
+    assert_eq!(service.store.topic(topic).await.expect("the topic").state, TopicState::Pending);
+    assert_eq!(service.get(&format!("/v1/platforms/{platform}")).await.body["topic"]["state"], "pending");
+}
+
+#[tokio::test]
+async fn a_rejected_topic_is_not_approved_later_and_its_rows_are_refused() {
+    let service = Service::start("reject").await;
+    let (platform, topic, topics) = pending(&service).await;
+    let (key, _) = accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
+    let rejected = service.ask("POST", &format!("{topics}/{topic}/reject"), &Value::Null).await;
+    assert_eq!((rejected.status, &rejected.body["state"]), (200, &json!("rejected")), "{}", rejected.body);
+    assert_eq!(service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await.status, 409);
+    let told = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
+    assert_eq!(told["items"][0]["outcome"], "refused", "{told}");
+}
+
+#[tokio::test]
+async fn a_topic_of_another_platform_is_not_found() {
+    let service = Service::start("other").await;
+    let (_, topic, _) = pending(&service).await;
+    let app = service.ask("POST", "/v1/apps", &json!({ "name": "another" })).await.body["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.other" });
+    let other = service.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await.body["id"].clone();
+    let path = format!("/v1/platforms/{}/topics/{topic}/approve", other.as_str().expect("an id"));
+    assert_eq!(service.ask("POST", &path, &Value::Null).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_message_is_shown_with_what_became_of_it() {
+    let service = Service::start("message-view").await;
+    let (_, platform) = service.platform().await;
+    let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let told = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
+    let id = told["items"][0]["message_id"].as_str().expect("a message id").to_owned();
+    let message = service.get(&format!("/v1/notifications/{id}")).await.body;
+    let notification =
+        json!({ "collapse_key": key, "type": "SUBSCRIPTION_RENEWED", "outcome": null, "waiting_for": "window" });
+    assert_eq!(message["message_id"], json!(id));
+    assert_eq!(message["notifications"], json!([notification]), "{message}");
+    assert_eq!(message["accepted_at"], told["items"][0]["accepted_at"]);
+    assert_eq!(message.as_object().map(|fields| fields.len()), Some(3));
+}
+
+#[tokio::test]
+async fn readiness_depends_on_the_inbox_and_tells_of_the_engine() {
+    let service = Service::start("ready").await;
+    assert_eq!(service.get("/readyz").await.body["temporal"], "connected");
+    service.engine.set_down(true);
+    let ready = service.get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["temporal"]), (200, &json!("unreachable")));
+}
+
+#[tokio::test]
+async fn metrics_tell_the_inbox_age_and_the_schemas_are_listed() {
+    let service = Service::start("metrics").await;
+    let metrics = service.send("GET", "/metrics", None, Vec::new()).await;
+    assert!(metrics.media.starts_with("text/plain"), "{}", metrics.media);
+    let index = service.get("/api/v1/events/schema/").await.body;
+    let url = "https://settle.example.com/base/api/v1/events/schema/purchase.updated";
+    assert_eq!(index, json!({ "events": [{ "type": "purchase.updated", "version": "2.0", "url": url }] }));
+    let schema = service.get("/api/v1/events/schema/purchase.updated").await;
+    assert_eq!((schema.media.as_str(), &schema.body["title"]), ("application/schema+json", &json!("purchase.updated")));
+    assert_eq!(service.get("/api/v1/events/schema/purchase.eaten").await.status, 404);
+}

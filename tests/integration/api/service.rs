@@ -1,0 +1,236 @@
+//! The edge under test: the whole router, SQLite in a folder of its own, a recording engine, a scripted store.
+
+use api::dispatch::{Dispatch, Engine, EngineError};
+use api::edge::Edge;
+use api::metrics::Metrics;
+use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use api::{clock, router};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, header};
+use domain::{CollapseKey, Kind, Notification, PlatformId, Timestamp};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
+use system_tests::folder::Folder;
+use tower::ServiceExt;
+use workflows::signal::Signal;
+
+/// The admin token of every service under test.
+pub const TOKEN: &str = "the-admin-token-of-the-tests";
+
+/// An engine that keeps what it is told, and can be down.
+#[derive(Default)]
+pub struct Recording {
+    told: Mutex<Vec<(CollapseKey, Signal)>>,
+    down: AtomicBool,
+    /// What a query of a run answers; null stands for no open run.
+    pub status: Mutex<Value>,
+}
+
+impl Recording {
+    /// Switches it off or on.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// What it was told, in order.
+    pub fn told(&self) -> Vec<(CollapseKey, Signal)> {
+        self.told.lock().expect("no test panicked").clone()
+    }
+
+    fn answer<T>(&self, value: T) -> Result<T, EngineError> {
+        if self.connected() { Ok(value) } else { Err(EngineError::Unavailable("switched off".to_owned())) }
+    }
+}
+
+impl Engine for Recording {
+    fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
+        let answer = self.answer(());
+        if answer.is_ok() {
+            self.told.lock().expect("no test panicked").push((key, signal));
+        }
+        async { answer }.boxed()
+    }
+
+    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<Value>, EngineError>> {
+        let status = self.status.lock().expect("no test panicked").clone();
+        let answer = self.answer(Some(status).filter(|status| !status.is_null()));
+        async { answer }.boxed()
+    }
+
+    fn connected(&self) -> bool {
+        !self.down.load(Ordering::SeqCst)
+    }
+}
+
+/// What the store's own servers answer; it counts visits.
+#[derive(Default)]
+pub struct Scripted {
+    /// Whether it answers at all.
+    pub down: AtomicBool,
+    /// What was visited.
+    pub visits: Mutex<Vec<String>>,
+}
+
+impl Fetch for Scripted {
+    fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
+        self.visits.lock().expect("no test panicked").push(url.to_owned());
+        let down = self.down.load(Ordering::SeqCst);
+        async move { if down { Err(FetchError::Unavailable("switched off".to_owned())) } else { Ok(Vec::new()) } }
+            .boxed()
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The media type.
+    pub media: String,
+    /// The body as JSON; a string when it is none.
+    pub body: Value,
+}
+
+/// The edge under test.
+pub struct Service {
+    router: Router,
+    /// Its engine.
+    pub engine: Arc<Recording>,
+    /// Its storage.
+    pub store: Store,
+    /// The store's servers.
+    pub sns: Arc<Scripted>,
+    _folder: Folder,
+}
+
+impl Service {
+    /// A fresh one.
+    pub async fn start(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let store = open(&folder).await;
+        let engine = Arc::new(Recording::default());
+        let sns = Arc::new(Scripted::default());
+        let settings = Settings {
+            certificates: Vec::new(),
+            auto_confirm_accounts: Vec::new(),
+            allow_china: false,
+            clock: clock::now,
+        };
+        let edge = Edge {
+            dispatch: Dispatch::start(engine.clone(), store.clone()),
+            store: store.clone(),
+            amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
+            admin_token: SecretString::from(TOKEN),
+            public_url: "https://settle.example.com/base/".parse().expect("a URL"),
+            allow_http: false,
+            default_window_ms: 120_000,
+            metrics: Metrics::install(),
+            clock: clock::now,
+            random: clock::random_bytes,
+        };
+        Self { router: router::router(Arc::new(edge)), engine, store, sns, _folder: folder }
+    }
+
+    /// One request, with the admin token.
+    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.send(method, path, Some(&format!("Bearer {TOKEN}")), body).await
+    }
+
+    /// Reads a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &Value::Null).await
+    }
+
+    /// One request as it is.
+    pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(text) = authorization {
+            request = request.header(header::AUTHORIZATION, text);
+        }
+        let request = request.body(Body::from(body)).expect("a request");
+        let answer = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let status = answer.status().as_u16();
+        let media = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media = media.unwrap_or_default().to_owned();
+        let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a whole body");
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        Answer { status, media, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
+    /// An app and a platform of it.
+    pub async fn platform(&self) -> (String, PlatformId) {
+        let app = self.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await;
+        let app = app.body["id"].as_str().expect("an id").to_owned();
+        let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" });
+        let platform = self.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+        assert_eq!(platform.status, 201, "{}", platform.body);
+        let platform = platform.body["id"].as_str().expect("an id").parse().expect("a platform id");
+        (app, platform)
+    }
+}
+
+impl Answer {
+    /// The names of the fields that a problem complains of.
+    pub fn wrong_fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().filter_map(|error| error["field"].as_str()).collect()
+    }
+}
+
+/// A database in that folder.
+pub async fn open(folder: &Folder) -> Store {
+    let database = Database::Sqlite(folder.path().join("settle.sqlite"));
+    Store::open(Config { database, key: Key::new([7; 32]), clock: clock::now }).await.expect("the database opens")
+}
+
+/// Keeps one notification of a receipt; its purchase and its row.
+pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fate) -> (CollapseKey, i64) {
+    let key = CollapseKey::of(platform, receipt);
+    let message_id = clock::random_uuid().to_string();
+    let store_time = clock::now();
+    let accepted = store.accept(vec![row(platform, key, receipt, message_id, store_time, fate)]).await;
+    match accepted.expect("the inbox accepts").as_slice() {
+        [Accepted::New { seq }] => (key, *seq),
+        other => panic!("expected a new row, and it is {other:?}"),
+    }
+}
+
+fn row(
+    platform_id: PlatformId,
+    key: CollapseKey,
+    receipt: &str,
+    message_id: String,
+    at: Timestamp,
+    fate: Fate,
+) -> NewNotification {
+    let notification = Notification {
+        message_id: message_id.clone(),
+        collapse_key: key,
+        receipt_id: receipt.to_owned(),
+        kind: Kind::Renewed,
+        said: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_time: at,
+        app_user_id: Some("user".to_owned()),
+        related_receipt_id: None,
+        is_test: false,
+    };
+    NewNotification {
+        platform_id,
+        message_id,
+        receipt_id: receipt.to_owned(),
+        collapse_key: Some(key),
+        said: notification.said.clone(),
+        store_time: Some(at),
+        app_user_id: notification.app_user_id.clone(),
+        body: serde_json::to_string(&notification).expect("JSON"),
+        fate,
+        traceparent: None,
+    }
+}
