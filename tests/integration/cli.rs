@@ -2,8 +2,10 @@
 //!
 //! Needs neither Temporal nor a network: what is asked here ends before either is reached.
 
+use api::stores::amazon::envelope::Version;
+use api::stores::amazon::signer::{Letter, Signer};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use system_tests::folder::Folder;
@@ -47,15 +49,24 @@ fn check_failure(output: &Output, words: &[&str]) {
     }
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sns").join(name)
+/// A message signed as SNS signs, and its certificate, which is valid from 2026 to 2028.
+fn signed(folder: &Folder, version: Version) -> String {
+    let at = |text: &str| text.parse().expect("a time");
+    let signer = Signer::generate(at("2026-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z")).expect("a key");
+    std::fs::write(folder.path().join("certificate.pem"), signer.certificate_pem().expect("PEM"))
+        .expect("a certificate");
+    let letter = Letter {
+        message_id: "17dea24b-55c2-540b-8362-f916557af765".parse().expect("an id"),
+        topic_arn: "arn:aws:sns:us-east-1:033616359524:settle",
+        at: at("2026-06-01T12:00:00Z"),
+        version,
+    };
+    signer.sign_notification(&letter, Some("a subject"), "Hello world\n\u{1F600} \"quoted\"").expect("a message")
 }
 
-fn verify(message: &Path, at: &str) -> Output {
-    let folder = Folder::new("verify");
-    let certificate = fixture("SimpleNotificationService-7ff5318490ec183fbaddaa2a969abfda.pem");
-    let (message, certificate) = (message.display().to_string(), certificate.display().to_string());
-    ran(&folder, &["amazon", "verify", "--message", &message, "--certificate", &certificate, "--at", at])
+fn verify(folder: &Folder, message: &str, at: &str) -> Output {
+    std::fs::write(folder.path().join("message.json"), message).expect("a message");
+    ran(folder, &["amazon", "verify", "--message", "message.json", "--certificate", "certificate.pem", "--at", at])
 }
 
 #[test]
@@ -99,33 +110,26 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn a_genuine_message_is_valid() {
-    for name in [
-        "php-http-v1-nosubject.json",
-        "php-http-v1-subject.json",
-        "php-http-v2-nosubject.json",
-        "php-http-v2-subject.json",
-    ] {
-        let output = verify(&fixture(name), "2022-07-28T22:00:00Z");
-        assert_eq!(
-            (output.status.code(), said(&output).as_str()),
-            (Some(0), "valid\n"),
-            "{name}: {}",
-            complained(&output)
-        );
+    for version in [Version::One, Version::Two] {
+        let folder = Folder::new("valid");
+        let output = verify(&folder, &signed(&folder, version), "2026-06-01T12:00:00Z");
+        assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "valid\n"), "{}", complained(&output));
     }
 }
 
 #[test]
 fn a_changed_message_and_another_time_are_refused_with_a_reason() {
-    let folder = Folder::new("changed");
-    let genuine = std::fs::read_to_string(fixture("php-http-v2-nosubject.json")).expect("a fixture");
-    let changed = folder.path().join("changed.json");
-    std::fs::write(&changed, genuine.replace("Hello world", "Hello World")).expect("a message");
-    let output = verify(&changed, "2022-07-28T22:00:00Z");
-    assert_eq!((output.status.code(), said(&output).as_str()), (Some(1), "refused: signature is wrong\n"));
-    let output = verify(&fixture("php-http-v2-nosubject.json"), "2099-01-01T00:00:00Z");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).starts_with("refused: "), "{}", said(&output));
+    let folder = Folder::new("refused");
+    let genuine = signed(&folder, Version::Two);
+    let changed = verify(&folder, &genuine.replace("Hello world", "Hello World"), "2026-06-01T12:00:00Z");
+    assert_eq!((changed.status.code(), said(&changed).as_str()), (Some(1), "refused: signature is wrong\n"));
+    for (message, at) in
+        [(genuine.as_str(), "2029-01-01T00:00:00Z"), (&genuine, "2026-02-01T00:00:00Z"), ("{}", "2026-06-01T12:00:00Z")]
+    {
+        let output = verify(&folder, message, at);
+        assert_eq!(output.status.code(), Some(1), "{at}");
+        assert!(said(&output).starts_with("refused: "), "{at}: {}", said(&output));
+    }
 }
 
 #[test]

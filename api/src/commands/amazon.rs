@@ -41,7 +41,8 @@ Next: if it is valid and the service refused it, the topic may be the reason: `s
 pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
     let Verb::Verify { message, certificate, at } = options.verb;
     let message = std::fs::read(&message).with_context(|| format!("{} cannot be read", message.display()))?;
-    let certificate = std::fs::read(&certificate).with_context(|| format!("{} cannot be read", certificate.display()))?;
+    let certificate =
+        std::fs::read(&certificate).with_context(|| format!("{} cannot be read", certificate.display()))?;
     match verify_file(&message, &certificate, at) {
         Ok(()) => {
             table::line("valid");

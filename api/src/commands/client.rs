@@ -189,7 +189,9 @@ fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
         line.push_str(&format!("; {}", hint_of(hint)));
     }
     if status == StatusCode::UNAUTHORIZED {
-        line.push_str(" (the token is another service's: give --token @FILE, or --data with the directory of that service)");
+        line.push_str(
+            " (the token is another service's: give --token @FILE, or --data with the directory of that service)",
+        );
     }
     anyhow!(line)
 }

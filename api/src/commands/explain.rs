@@ -66,7 +66,10 @@ fn story(facts: &Facts) -> String {
         let _ = writeln!(
             story,
             "\nRevision {}: event {} ({}), made {}",
-            field(event, "revision"), field(event, "type"), field(event, "id"), field(event, "created_at")
+            field(event, "revision"),
+            field(event, "type"),
+            field(event, "id"),
+            field(event, "created_at")
         );
         let id = field(event, "id");
         let mut deliveries = facts.deliveries.iter().filter(|delivery| field(delivery, "event_id") == id).peekable();
@@ -107,8 +110,12 @@ fn heard(notification: &Value) -> String {
     let revision = field(notification, "revision");
     let reason = notification.get("reason").and_then(Value::as_str);
     match notification.get("outcome").and_then(Value::as_str) {
-        Some("settled") => { let _ = write!(line, "settled in revision {revision}"); }
-        Some("no_change") => { let _ = write!(line, "settled, and nothing changed (revision {revision})"); }
+        Some("settled") => {
+            let _ = write!(line, "settled in revision {revision}");
+        }
+        Some("no_change") => {
+            let _ = write!(line, "settled, and nothing changed (revision {revision})");
+        }
         Some("duplicate") => line.push_str("a duplicate of what the store had told before"),
         Some("refused") => line.push_str("refused"),
         Some("discarded") => line.push_str("discarded by an admin"),
@@ -116,7 +123,9 @@ fn heard(notification: &Value) -> String {
         Some("given_up") => line.push_str("given up, for it could not be verified"),
         Some(other) => line.push_str(other),
         None => match notification.get("waiting_for").and_then(Value::as_str) {
-            Some(reason) => { let _ = write!(line, "waits for {reason}"); }
+            Some(reason) => {
+                let _ = write!(line, "waits for {reason}");
+            }
             None => line.push_str("waits"),
         },
     }
@@ -134,7 +143,10 @@ fn sent(delivery: &Value) -> String {
         match field(delivery, "status").as_str() {
             "delivered" => format!("delivered {}", field(delivery, "finished_at")),
             "superseded" => "superseded by a newer revision before it arrived".to_owned(),
-            "dead" => format!("dead, never tried again by itself (`settle purchase redeliver {}`)", field(delivery, "collapse_key")),
+            "dead" => format!(
+                "dead, never tried again by itself (`settle purchase redeliver {}`)",
+                field(delivery, "collapse_key")
+            ),
             "pending" => format!("pending, due {}", field(delivery, "next_due_at")),
             other => other.to_owned(),
         }
@@ -142,7 +154,8 @@ fn sent(delivery: &Value) -> String {
     lines.push('\n');
     for attempt in delivery.get("tried").and_then(Value::as_array).into_iter().flatten() {
         let _ = write!(lines, "    attempt {} at {}: ", field(attempt, "number"), field(attempt, "started_at"));
-        let answer = match (attempt.get("status").and_then(Value::as_i64), attempt.get("error").and_then(Value::as_str)) {
+        let answer = match (attempt.get("status").and_then(Value::as_i64), attempt.get("error").and_then(Value::as_str))
+        {
             (Some(status), None) => format!("answered {status}"),
             (Some(status), Some(error)) => format!("answered {status}, {error}"),
             (None, Some(error)) => error.to_owned(),

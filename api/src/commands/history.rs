@@ -25,7 +25,8 @@ pub async fn history(options: Options) -> anyhow::Result<ExitCode> {
     let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
         .map_err(|error| anyhow::anyhow!("Temporal's settings (TEMPORAL_*) cannot be used: {error}"))?;
     let connected = tokio::time::timeout(TIMEOUT, Connection::connect(connection)).await;
-    let connected = connected.context("Temporal does not answer")?.context("Temporal cannot be reached (TEMPORAL_ADDRESS)")?;
+    let connected =
+        connected.context("Temporal does not answer")?.context("Temporal cannot be reached (TEMPORAL_ADDRESS)")?;
     let client = Client::new(connected, client).context("Temporal's settings (TEMPORAL_*) cannot be used")?;
     let mut info = client.get_workflow_handle::<UntypedWorkflow>(&options.id).info().clone();
     info.run_id = options.run;

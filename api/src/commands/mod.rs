@@ -115,6 +115,8 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Prints the whole chain of an error once, as one line.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("settle: {error:#}");
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    eprintln!("settle: {}", lines.join(" | "));
     ExitCode::from(FAILED)
 }

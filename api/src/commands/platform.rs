@@ -19,7 +19,8 @@ const COLUMNS: &[Column] = &[
     ("topic", "topic.state"),
     ("notification url", "notification_url"),
 ];
-const TOPIC_COLUMNS: &[Column] = &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "asked_at"), ("decided", "decided_at")];
+const TOPIC_COLUMNS: &[Column] =
+    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "asked_at"), ("decided", "decided_at")];
 
 /// Platforms: an app on one store, and the address to which that store sends its notifications.
 #[derive(Debug, clap::Args)]
@@ -172,11 +173,21 @@ pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/platforms", segment(app)), &page.query()).await?;
-            return Ok(table::answer_list(remote, &answer, COLUMNS, "No platforms yet: `settle platform create --help`."));
+            return Ok(table::answer_list(
+                remote,
+                &answer,
+                COLUMNS,
+                "No platforms yet: `settle platform create --help`.",
+            ));
         }
         Verb::Topics { id } => {
             let answer = client.get(&format!("{}/topics", path(id)), &[]).await?;
-            return Ok(table::answer_list(remote, &answer, TOPIC_COLUMNS, "No topic has asked to send to this platform yet."));
+            return Ok(table::answer_list(
+                remote,
+                &answer,
+                TOPIC_COLUMNS,
+                "No topic has asked to send to this platform yet.",
+            ));
         }
         Verb::Show { id } => client.get(&path(id), &[]).await?,
         Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body()?)).await?,

@@ -155,6 +155,8 @@ async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
     match table::items(&found) {
         [one] => Ok(table::field(one, "collapse_key")),
         [] => bail!("`{text}` is neither a collapse key nor a receipt that is known: see `settle purchase list`"),
-        _ => bail!("several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"),
+        _ => bail!(
+            "several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"
+        ),
     }
 }

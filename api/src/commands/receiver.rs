@@ -34,10 +34,14 @@ struct Receiver {
 
 /// Receives until `stop` ends.
 pub async fn receive(
-    listener: TcpListener, secret: &SecretString, style: Style, stop: impl Future<Output = ()> + Send + 'static,
+    listener: TcpListener,
+    secret: &SecretString,
+    style: Style,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let webhook = Webhook::new(secret.expose_secret())
-        .map_err(|_| anyhow::anyhow!("this is not a webhook secret (expected `whsec_` and base64, as settle showed it)"))?;
+    let webhook = Webhook::new(secret.expose_secret()).map_err(|_| {
+        anyhow::anyhow!("this is not a webhook secret (expected `whsec_` and base64, as settle showed it)")
+    })?;
     let router = Router::new()
         .fallback(event)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
@@ -69,7 +73,8 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     }
     let at = |path: &str| table::field(event, path);
     // `purchase.updated` has attributes and data, the others are flat.
-    let either = |nested: &str, flat: &str| Some(at(nested)).filter(|text| !text.is_empty()).unwrap_or_else(|| at(flat));
+    let either =
+        |nested: &str, flat: &str| Some(at(nested)).filter(|text| !text.is_empty()).unwrap_or_else(|| at(flat));
     format!(
         "received  {}  revision {}  {}  (verified, webhook-id {id})",
         either("attributes.event_type", "event_type"),

@@ -62,7 +62,8 @@ pub struct Options {
 }
 
 fn help() -> String {
-    let mut help = "TYPE, or without SUBSCRIPTION_, in any case, with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
+    let mut help =
+        "TYPE, or without SUBSCRIPTION_, in any case, with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
     for (name, meaning) in TYPES {
         let _ = writeln!(help, "  {name:42} {meaning}");
     }
@@ -78,7 +79,9 @@ fn said(text: &str) -> Result<String, String> {
     let word = text.trim().to_ascii_uppercase().replace('-', "_");
     let names = [word.clone(), format!("SUBSCRIPTION_{word}")];
     let found = TYPES.iter().find(|(name, _)| names.iter().any(|word| word == name));
-    found.map(|(name, _)| (*name).to_owned()).ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
+    found
+        .map(|(name, _)| (*name).to_owned())
+        .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
 /// Where samples go, and how they are signed.
@@ -116,7 +119,8 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn conclude(options: &Options, target: &Target, receipt: &str, key: CollapseKey, sent: Vec<Value>) {
-    let window_ms = target.window.as_f64().map_or(120_000, |seconds| times::millis(Duration::from_secs_f64(seconds.max(0.0))));
+    let window_ms =
+        target.window.as_f64().map_or(120_000, |seconds| times::millis(Duration::from_secs_f64(seconds.max(0.0))));
     let due = clock::now().plus_millis(window_ms);
     if options.remote.json {
         return table::json(&json!({"receipt_id": receipt, "collapse_key": key, "due": due, "notifications": sent}));
@@ -141,7 +145,8 @@ async fn send(target: &Target, options: &Options, receipt: &str, said: &str, at:
         is_test: false,
     };
     let letter = Letter { message_id: clock::random_uuid(), topic_arn: demo::TOPIC_ARN, at, version: Version::One };
-    let body = target.signer.sign_notification(&letter, None, &sample.message()).context("the sample cannot be signed")?;
+    let body =
+        target.signer.sign_notification(&letter, None, &sample.message()).context("the sample cannot be signed")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
         bail!("the service refused the sample ({status}): {}", answer.trim());
@@ -162,7 +167,10 @@ async fn target(remote: &Remote) -> anyhow::Result<Target> {
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
         signer: demo::signer(remote.data()).with_context(|| {
-            format!("samples are signed with the key that `settle run` keeps in {}: give --data", data::sample_key_file(remote.data()).display())
+            format!(
+                "samples are signed with the key that `settle run` keeps in {}: give --data",
+                data::sample_key_file(remote.data()).display()
+            )
         })?,
     })
 }

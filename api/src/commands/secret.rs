@@ -24,7 +24,9 @@ impl FromStr for Source {
             Some("") => Err("no file name after `@`".to_owned()),
             Some(path) => Ok(Self::File(PathBuf::from(path))),
             None if text == "-" => Ok(Self::Input),
-            None => Err("a secret is never written on the command line: give `@FILE`, or `-` for standard input".to_owned()),
+            None => {
+                Err("a secret is never written on the command line: give `@FILE`, or `-` for standard input".to_owned())
+            }
         }
     }
 }
@@ -35,7 +37,9 @@ impl Source {
         let mut text = String::new();
         match self {
             Self::Input => {
-                std::io::stdin().read_to_string(&mut text).context("the secret could not be read from standard input")?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .context("the secret could not be read from standard input")?;
             }
             Self::File(path) => {
                 text = std::fs::read_to_string(path)

@@ -46,7 +46,8 @@ pub struct Options {
 
 /// Serves until it is told to stop.
 pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
-    let flags = crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
+    let flags =
+        crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
     let variables = environment();
     telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
     let config = settings::load_with(&flags, &variables)?;
@@ -64,9 +65,13 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
 /// Listens, or says what stands against it.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow::anyhow!("{address} is in use by another program: name another one with --listen"),
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is in use by another program: name another one with --listen")
+        }
         ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: see --listen"),
-        ErrorKind::PermissionDenied => anyhow::anyhow!("{address} may not be used by this user: name a port above 1023 with --listen"),
+        ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("{address} may not be used by this user: name a port above 1023 with --listen")
+        }
         _ => anyhow::Error::new(error).context(format!("{address} cannot be listened on")),
     })
 }

@@ -25,7 +25,12 @@ pub struct Options {
 impl Options {
     /// As the settings understand flags.
     pub fn flags(&self) -> Flags {
-        Flags { config: self.config.clone(), data: self.data.clone(), database: self.database.clone(), ..Flags::default() }
+        Flags {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            database: self.database.clone(),
+            ..Flags::default()
+        }
     }
 
     /// The settings for a command that has no flags but these.
@@ -74,5 +79,7 @@ pub fn is_shared(config: &Config) -> bool {
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    super::run::data::directory(parent).map(drop).with_context(|| format!("no room for the database {}", path.display()))
+    super::run::data::directory(parent)
+        .map(drop)
+        .with_context(|| format!("no room for the database {}", path.display()))
 }

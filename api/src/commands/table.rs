@@ -27,7 +27,11 @@ pub fn answer(remote: &Remote, answer: &Value) -> ExitCode {
 
 /// Prints a list as it was asked for: verbatim, or as a table.
 pub fn answer_list(remote: &Remote, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
-    if remote.json { json(answer) } else { list(answer, columns, nothing) }
+    if remote.json {
+        json(answer)
+    } else {
+        list(answer, columns, nothing)
+    }
     ExitCode::SUCCESS
 }
 
@@ -90,8 +94,11 @@ pub fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
+        Value::Array(values) if values.is_empty() => "none".to_owned(),
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => map.iter().map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(" "),
+        Value::Object(map) => {
+            map.iter().map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(" ")
+        }
         Value::Number(number) => number.to_string(),
     }
 }

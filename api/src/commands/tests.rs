@@ -15,7 +15,8 @@ fn every_command_says_what_it_does_and_gives_an_example() {
     for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
         let verbs = command.get_subcommands().map(clap::Command::get_after_help);
-        let taught = verbs.chain([command.get_after_help()]).flatten().any(|help| help.to_string().contains("Example:"));
+        let taught =
+            verbs.chain([command.get_after_help()]).flatten().any(|help| help.to_string().contains("Example:"));
         assert!(taught, "{} gives no example", command.get_name());
         for verb in command.get_subcommands() {
             assert!(verb.get_about().is_some(), "{} {} says nothing of itself", command.get_name(), verb.get_name());

@@ -29,7 +29,8 @@ pub fn sample_certificate_file(data: &Path) -> PathBuf {
 
 /// Makes the directory, readable by nobody else, and answers with its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
-    let next_step = || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
+    let next_step =
+        || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
     DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(next_step)?;
     let data = data.canonicalize().with_context(next_step)?;
     let probe = data.join(".writable");
@@ -66,7 +67,8 @@ pub fn key(data: &Path) -> anyhow::Result<SecretString> {
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     let partial = path.with_extension("partial");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(failed)?;
     file.write_all(content).and_then(|()| file.sync_all()).with_context(failed)?;
     std::fs::rename(&partial, path).with_context(failed)?;
     let directory = path.parent().unwrap_or(Path::new("."));

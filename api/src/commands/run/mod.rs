@@ -158,7 +158,9 @@ impl All {
 
     fn welcome(&self) -> anyhow::Result<String> {
         let api = self.listener.local_addr().context("the API's address")?;
-        let temporal = self.own.map_or_else(|| "that of the server in TEMPORAL_ADDRESS".to_owned(), |own| format!("http://{}", own.ui));
+        let temporal = self
+            .own
+            .map_or_else(|| "that of the server in TEMPORAL_ADDRESS".to_owned(), |own| format!("http://{}", own.ui));
         let window = Duration::from_millis(self.demo.platform.window_ms.unsigned_abs());
         Ok(format!(
             "\n  settle runs.\n\n  \
@@ -176,7 +178,8 @@ impl All {
 
     /// The command to try, with the flags that it needs here.
     fn next_command(&self, api: std::net::SocketAddr) -> String {
-        let mut command = if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
+        let mut command =
+            if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
         if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
             command.push_str(&format!(" --url http://{api}"));
         }

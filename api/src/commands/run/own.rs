@@ -14,7 +14,8 @@ const ADDRESS: &str = "TEMPORAL_ADDRESS";
 /// The address of the UI of our own server: only set by ourselves.
 const UI: &str = "SETTLE_RUN_TEMPORAL_UI";
 /// What a profile could say about another server.
-const OTHERS: &[&str] = &["TEMPORAL_API_KEY", "TEMPORAL_PROFILE", "TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"];
+const OTHERS: &[&str] =
+    &["TEMPORAL_API_KEY", "TEMPORAL_PROFILE", "TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"];
 
 /// Where our own server is to be.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,7 @@ fn begin_anew() -> anyhow::Result<anyhow::Error> {
 
 /// The usual port when it is free, so that bookmarks keep working; else any.
 fn free(usual: u16) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     listener.and_then(|listener| listener.local_addr()).context("no free port for the Temporal dev server")
 }

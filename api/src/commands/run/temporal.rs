@@ -96,7 +96,12 @@ impl Server {
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = self.log()?;
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli).args(["server", "start-dev", "--ip", "127.0.0.1"]);
+        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli).args([
+            "server",
+            "start-dev",
+            "--ip",
+            "127.0.0.1",
+        ]);
         command.args(["--port", &self.own.address.port().to_string(), "--ui-port", &self.own.ui.port().to_string()]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
@@ -112,7 +117,11 @@ impl Server {
                 bail!("the Temporal dev server ended at once ({status}): {}", self.last_words());
             }
             if started.elapsed() > PATIENCE {
-                bail!("the Temporal dev server does not answer after {} s: see {}", PATIENCE.as_secs(), self.log_file().display());
+                bail!(
+                    "the Temporal dev server does not answer after {} s: see {}",
+                    PATIENCE.as_secs(),
+                    self.log_file().display()
+                );
             }
             std::thread::sleep(LOOK);
         }
