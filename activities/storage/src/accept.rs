@@ -10,10 +10,14 @@ use crate::writer::Write;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// So many rows per statement: few sizes, so that each is prepared once. 17 values per row stay below
 /// the 32,766 of SQLite and the 65,535 of PostgreSQL.
 const SIZES: [usize; 4] = [512, 64, 8, 1];
+
+/// The longest id or word that is stored.
+const MAX_INDEXED_BYTES: usize = 1000;
 
 const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, said, store_time, \
      app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome, reason, \
@@ -88,14 +92,27 @@ fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> 
     let mut windows: HashMap<PlatformId, Window> = HashMap::new();
     let mut incoming = Vec::with_capacity(notifications.len());
     for &told in notifications {
-        if !windows.contains_key(&told.platform_id) {
-            windows.insert(told.platform_id, window(write, told.platform_id)?);
-        }
-        if let Some(window) = windows.get(&told.platform_id) {
-            incoming.push(Incoming::of(told, window, write.now));
-        }
+        check_lengths(told)?;
+        let window = match windows.entry(told.platform_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(window(write, told.platform_id)?),
+        };
+        incoming.push(Incoming::of(told, window, write.now));
     }
     Ok(incoming)
+}
+
+/// What is indexed must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
+fn check_lengths(told: &NewNotification) -> Result<(), Error> {
+    let customer = told.app_user_id.as_deref().unwrap_or_default();
+    let texts = [("message_id", told.message_id.as_str()), ("receipt_id", &told.receipt_id), ("said", &told.said)];
+    for (name, text) in texts.into_iter().chain([("app_user_id", customer)]) {
+        if text.len() > MAX_INDEXED_BYTES {
+            let detail = format!("`{name}` has {} bytes, at most {MAX_INDEXED_BYTES} are expected", text.len());
+            return Err(Error::Conflict { what: "notification", detail });
+        }
+    }
+    Ok(())
 }
 
 fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {

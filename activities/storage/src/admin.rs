@@ -15,6 +15,7 @@ row! {
 
 impl Store {
     /// Stops settling of a purchase until a time.
+    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
     pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.write(move |write| {
@@ -42,6 +43,7 @@ impl Store {
     }
 
     /// Ends what is open up to a sequence number, or all of it; answers how many rows that ended.
+    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
     pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
         let why = format!("{by}: {reason}");
         self.write(move |write| {

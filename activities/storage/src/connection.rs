@@ -64,13 +64,11 @@ impl AnyConnection {
 
     /// Begins a transaction that writes, or a savepoint in one.
     pub fn begin(&mut self) -> QueryResult<()> {
+        if self.depth() > 0 {
+            return <Self as Connection>::TransactionManager::begin_transaction(self);
+        }
         match self {
-            Self::Sqlite(connection) => {
-                if is_in_transaction(connection) {
-                    return AnsiTransactionManager::begin_transaction(connection);
-                }
-                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")
-            }
+            Self::Sqlite(connection) => AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE"),
             Self::Postgres(connection) => AnsiTransactionManager::begin_transaction(connection),
         }
     }
@@ -83,6 +81,20 @@ impl AnyConnection {
     /// Undoes the innermost transaction or savepoint.
     pub fn roll_back(&mut self) -> QueryResult<()> {
         <Self as Connection>::TransactionManager::rollback_transaction(self)
+    }
+
+    /// Undoes the transaction with all its savepoints. What cannot be undone is of no more use.
+    pub fn abandon(&mut self) -> QueryResult<()> {
+        while self.depth() > 0 {
+            self.roll_back()?;
+        }
+        Ok(())
+    }
+
+    /// How many transactions and savepoints are open.
+    fn depth(&mut self) -> u32 {
+        let status = <Self as Connection>::TransactionManager::transaction_manager_status_mut(self);
+        status.transaction_depth().ok().flatten().map_or(0, std::num::NonZeroU32::get)
     }
 
     /// Runs `read` so that all it reads is of one moment.
@@ -128,11 +140,6 @@ impl AnyConnection {
             source: Some(cause.into()),
         })
     }
-}
-
-fn is_in_transaction(connection: &mut SqliteConnection) -> bool {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
-    !matches!(status.transaction_depth(), Ok(None))
 }
 
 /// WAL with FULL: a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).

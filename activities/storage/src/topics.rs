@@ -132,6 +132,7 @@ impl Store {
 
     /// Keeps a topic that asked, until an admin decides or `expires_at`. At most five per platform
     /// are pending. A topic that was decided stays as it is, unless its time was over or its owner had left.
+    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
     pub async fn keep_pending(
         &self,
         platform: PlatformId,

@@ -190,7 +190,7 @@ enum Ended {
     /// Undone by trouble that may pass.
     Undone(Error),
     /// The commit itself failed: what became of it is unknown, so nothing is run again.
-    InDoubt(Error),
+    Unknown(Error),
 }
 
 impl Thread {
@@ -210,41 +210,54 @@ impl Thread {
     /// Runs a group to its end and answers all of it.
     fn settle(&mut self, group: &mut [Box<dyn Job>]) {
         match self.transact(group) {
-            Ended::Committed(errors) => answer(group, errors),
-            Ended::InDoubt(error) => answer_all(group, &error),
-            Ended::Undone(_) => group.iter_mut().for_each(|job| self.settle_alone(job)),
+            Ended::Committed(errors) => return answer(group, errors),
+            Ended::Unknown(error) => return answer_all(group, &error),
+            Ended::Undone(_) => {}
+        }
+        for index in 0..group.len() {
+            // Without a server none of those who wait needs to wait longer.
+            if let Err(error) = self.connect() {
+                return answer_all(&mut group[index..], &error);
+            }
+            self.settle_alone(&mut group[index]);
         }
     }
 
     fn settle_alone(&mut self, job: &mut Box<dyn Job>) {
         let alone = std::slice::from_mut(job);
-        let mut last = None;
+        let mut last = Error::unavailable(Stopped);
         for _ in 0..TRIES {
             match self.transact(alone) {
                 Ended::Committed(errors) => return answer(alone, errors),
-                Ended::InDoubt(error) => return answer_all(alone, &error),
-                Ended::Undone(error) => last = Some(error),
-            }
-            if self.connection.is_none()
-                && AnyConnection::to(&self.database).map(|new| self.connection = Some(new)).is_err()
-            {
-                break;
+                Ended::Unknown(error) => return answer_all(alone, &error),
+                Ended::Undone(error) => last = error,
             }
         }
-        answer_all(alone, &last.unwrap_or_else(|| Error::unavailable(Stopped)));
+        answer_all(alone, &last);
+    }
+
+    /// A connection, the one there is or a new one.
+    fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => AnyConnection::to(&self.database).map_err(Error::unavailable)?,
+        };
+        Ok(self.connection.insert(connection))
     }
 
     /// One transaction for these jobs.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Ended {
-        let mut connection = match self.connection.take().map_or_else(|| AnyConnection::to(&self.database), Ok) {
+        let clock = self.clock;
+        let connection = match self.connect() {
             Ok(connection) => connection,
-            Err(cause) => return Ended::Undone(Error::unavailable(cause)),
+            Err(error) => return Ended::Undone(error),
         };
-        let errors = match run(&mut connection, jobs, self.clock) {
+        let errors = match run(connection, jobs, clock) {
             Ok(errors) => errors,
             Err(error) => {
-                let undone = connection.roll_back().is_ok() && !connection.is_lost();
-                self.connection = undone.then_some(connection);
+                if connection.abandon().is_err() || connection.is_lost() {
+                    self.connection = None;
+                }
                 return Ended::Undone(error);
             }
         };
@@ -255,12 +268,12 @@ impl Thread {
         let committed = connection.commit();
         kill_around_commit(jobs, "accept.after_commit", "record.after_commit");
         match committed {
-            Ok(()) => {
-                self.connection = Some(connection);
-                Ended::Committed(errors)
+            Ok(()) => Ended::Committed(errors),
+            Err(cause) => {
+                // The connection is not used again: nobody knows what state it is in.
+                self.connection = None;
+                Ended::Unknown(Error::unavailable(cause))
             }
-            // The connection is not used again: nobody knows what state it is in.
-            Err(cause) => Ended::InDoubt(Error::unavailable(cause)),
         }
     }
 }
@@ -349,5 +362,103 @@ fn kill_around_commit(jobs: &[Box<dyn Job>], accept: &str, record: &str) {
     }
     if has(Place::Record) {
         fault::kill_at(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Accept, Job, Place, Thread, Work};
+    use crate::config::Database;
+    use crate::connection::AnyConnection;
+    use crate::error::Error;
+    use crate::statement::{Number, sql};
+    use domain::Timestamp;
+    use std::path::PathBuf;
+    use tokio::sync::oneshot;
+
+    /// A thread's state over a file with a table `t`, and the file.
+    fn thread(name: &str) -> (Thread, PathBuf) {
+        let path = std::env::temp_dir().join(format!("settle-writer-{}-{name}.db", std::process::id()));
+        drop(std::fs::remove_file(&path));
+        let database = Database::Sqlite(path.clone());
+        let mut connection = AnyConnection::to(&database).unwrap();
+        sql("CREATE TABLE t (v BIGINT NOT NULL)").run(&mut connection).unwrap();
+        (Thread { database, connection: Some(connection), clock: Timestamp::default }, path)
+    }
+
+    /// A job that inserts `value` after it failed so many times.
+    fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let work = move |write: &mut super::Write<'_>| {
+            sql("INSERT INTO t (v) VALUES (?)").bind(value).run(write.connection)?;
+            if failures > 0 {
+                failures -= 1;
+                return Err(error.clone());
+            }
+            Ok(value)
+        };
+        (Box::new(Work { place: Place::Elsewhere, work, result: None, reply: Some(reply) }), answer)
+    }
+
+    fn stored(path: &PathBuf) -> Vec<i64> {
+        let mut connection = AnyConnection::to(&Database::Sqlite(path.clone())).unwrap();
+        let rows: Vec<Number> = sql("SELECT v AS value FROM t ORDER BY v").all(&mut connection).unwrap();
+        drop(std::fs::remove_file(path));
+        rows.into_iter().map(|row| row.value).collect()
+    }
+
+    fn passing() -> Error {
+        Error::unavailable(std::io::Error::other("a deadlock"))
+    }
+
+    #[test]
+    fn trouble_that_passes_costs_nobody_his_write() {
+        let (mut thread, path) = thread("passing");
+        let (mut group, mut answers): (Vec<_>, Vec<_>) =
+            [job(1, 0, passing()), job(2, 2, passing()), job(3, 0, passing())].into_iter().unzip();
+        thread.settle(&mut group);
+        let (after, answer) = job(4, 0, passing());
+        answers.push(answer);
+        thread.settle(&mut [after]);
+        for (answer, expected) in answers.iter_mut().zip(1..) {
+            assert_eq!(answer.try_recv().unwrap().unwrap(), expected);
+        }
+        assert_eq!(stored(&path), [1, 2, 3, 4], "each once, and all committed");
+    }
+
+    #[test]
+    fn what_fails_for_good_undoes_itself_alone() {
+        let (mut thread, path) = thread("alone");
+        let missing = Error::Missing { what: "thing" };
+        let (mut group, mut answers): (Vec<_>, Vec<_>) =
+            [job(1, 0, passing()), job(2, 9, missing.clone()), job(3, 0, passing())].into_iter().unzip();
+        thread.settle(&mut group);
+        let (single, answer) = job(4, 9, missing);
+        answers.push(answer);
+        thread.settle(&mut [single]);
+        let ended: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
+        assert_eq!(ended, [true, false, true, false]);
+        assert_eq!(stored(&path), [1, 3]);
+    }
+
+    #[test]
+    fn trouble_that_stays_is_told_after_a_few_tries() {
+        let (mut thread, path) = thread("stays");
+        let (mut group, mut answers): (Vec<_>, Vec<_>) =
+            [job(1, 0, passing()), job(2, 99, passing())].into_iter().unzip();
+        thread.settle(&mut group);
+        assert!(answers[0].try_recv().unwrap().is_ok());
+        assert!(matches!(answers[1].try_recv().unwrap(), Err(Error::Unavailable(_))));
+        assert_eq!(stored(&path), [1]);
+    }
+
+    #[test]
+    fn without_a_server_nobody_waits_for_the_others_turns() {
+        let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
+        let mut thread = Thread { database, connection: None, clock: Timestamp::default };
+        let (reply, mut answer) = oneshot::channel();
+        let accept = Accept { notifications: Vec::new(), result: None, reply: Some(reply) };
+        thread.settle(&mut [Box::new(accept)]);
+        assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
     }
 }
