@@ -40,7 +40,7 @@ impl Clients {
         }
         let client = self.build(addresses.clone())?;
         if kept.len() >= KEPT {
-            kept.clear(); // A client costs some microseconds to make; the order of use is not worth keeping.
+            kept.clear(); // Making one anew is cheap, since the trusted certificates are shared.
         }
         kept.insert(addresses, client.clone());
         Ok(client)

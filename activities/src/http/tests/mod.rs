@@ -193,7 +193,7 @@ async fn a_certificate_has_to_be_trusted_and_to_carry_the_name() {
         allow_http: false,
     };
     let url = format!("https://localhost:{}/", server.port());
-    assert_eq!(class(&http(rules(), &[mine.clone()]).send(post(&url)).await), "answer");
+    assert_eq!(class(&http(rules(), std::slice::from_ref(&mine)).send(post(&url)).await), "answer");
     assert_eq!(class(&http(rules(), &[]).send(post(&url)).await), "tls");
     let other_name = format!("https://127.0.0.1:{}/", server.port());
     assert_eq!(class(&http(rules(), &[mine]).send(post(&other_name)).await), "tls");
