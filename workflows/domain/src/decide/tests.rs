@@ -145,7 +145,10 @@ fn a_reminder_of_what_is_known_is_no_change() {
 fn a_transition_that_no_field_shows_is_a_change() {
     let expired = after(&[Kind::SubscriptionPurchased, Kind::Expired]);
     let decision = settle(&expired, &[told(Kind::Replaced, 100)]);
-    assert_eq!(super::says(&expired, Environment::Production), super::says(&decision.purchase, Environment::Production));
+    assert_eq!(
+        super::says(&expired, Environment::Production),
+        super::says(&decision.purchase, Environment::Production)
+    );
     assert!(decision.changed);
 }
 
