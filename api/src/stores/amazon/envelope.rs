@@ -86,7 +86,8 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
-    let fields: Fields<'_> = serde_json::from_slice(body).map_err(|_| Refusal::Malformed("body is not a JSON object"))?;
+    let fields: Fields<'_> =
+        serde_json::from_slice(body).map_err(|_| Refusal::Malformed("body is not a JSON object"))?;
     fields.envelope()
 }
 
@@ -121,8 +122,17 @@ struct Fields<'a> {
 
 /// The fields that are read, and their places in [`Fields`].
 const NAMES: [&str; 11] = [
-    "Type", "MessageId", "TopicArn", "Message", "Timestamp", "SignatureVersion", "Signature", "SigningCertURL",
-    "Subject", "SubscribeURL", "Token",
+    "Type",
+    "MessageId",
+    "TopicArn",
+    "Message",
+    "Timestamp",
+    "SignatureVersion",
+    "Signature",
+    "SigningCertURL",
+    "Subject",
+    "SubscribeURL",
+    "Token",
 ];
 
 /// One field: its place, and the words for its absence and for a wrong type.

@@ -60,11 +60,17 @@ pub struct Answer {
     pub reason: &'static str,
 }
 
-/// One message on its way.
+/// Where messages are put, and who is told.
 #[derive(Clone, Copy)]
-struct Received<'a> {
+struct Desk<'a> {
     store: &'a Store,
     dispatch: &'a Dispatch,
+}
+
+/// One message whose signature is right.
+#[derive(Clone, Copy)]
+struct Received<'a> {
+    desk: Desk<'a>,
     recipient: &'a Recipient,
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
@@ -77,8 +83,10 @@ impl Amazon {
     /// # Errors
     /// A setting is not as it must be.
     pub fn new(settings: Settings) -> Result<Self, Invalid> {
-        let https = fetch::Https::new()
-            .map_err(|error| Invalid { field: "https".to_owned(), expected: format!("expected a working client: {error}") })?;
+        let https = fetch::Https::new().map_err(|error| Invalid {
+            field: "https".to_owned(),
+            expected: format!("expected a working client: {error}"),
+        })?;
         Self::with_fetch(settings, Arc::new(https))
     }
 
@@ -92,8 +100,9 @@ impl Amazon {
     }
 
     /// Takes one request of SNS. The answer 200 means that all of it is durable.
+    #[expect(clippy::too_many_arguments, reason = "what a request consists of, and where it goes")]
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
-        match self.take(store, dispatch, ingress_key, body).await {
+        match self.take(Desk { store, dispatch }, ingress_key, body).await {
             Ok(reason) => Answer { status: 200, reason },
             Err(refusal) => {
                 let reason = refusal.reason();
@@ -116,9 +125,9 @@ impl Amazon {
         self.fetch.get(url).await.map(|_| ())
     }
 
-    async fn take(&self, store: &Store, dispatch: &Dispatch, key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
+    async fn take(&self, desk: Desk<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
         let now = (self.settings.clock)();
-        let mut recipient = self.recipients.find(store, key, now).await?;
+        let mut recipient = self.recipients.find(desk.store, ingress_key, now).await?;
         let envelope = envelope::parse(body)?;
         let arn = Arn::parse(&envelope.topic_arn, self.settings.allow_china)?;
         envelope.check_time(now)?;
@@ -126,14 +135,14 @@ impl Amazon {
         topic::check_link(&envelope, &arn)?;
         let mut standing = topic::standing(&recipient.topics, arn.text);
         if standing != Standing::Pinned {
-            recipient = self.recipients.read(store, key, now).await?;
+            recipient = self.recipients.read(desk.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }
         let foreseen = topic::is_foreseen(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
         let course = topic::course(&envelope, standing, foreseen)?;
         let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
-        let received = Received { store, dispatch, recipient: &recipient, envelope: &envelope, arn, standing };
+        let received = Received { desk, recipient: &recipient, envelope: &envelope, arn, standing };
         match course {
             Course::Accept => {
                 mention_age(&recipient.platform, &envelope, now);
@@ -173,7 +182,7 @@ fn mention_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 /// Keeps what a message says, then tells the dispatcher. What is signed is kept and answered 200,
 /// whatever it says.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received { store, dispatch, recipient, envelope, .. } = received;
+    let Received { desk: Desk { store, dispatch }, recipient, envelope, .. } = received;
     let platform = &recipient.platform;
     let (rows, alarm) = match notification::read(&envelope.message) {
         Ok(rtn) => {

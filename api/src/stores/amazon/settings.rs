@@ -44,7 +44,8 @@ impl Settings {
         for (url, file) in &self.certificates {
             let invalid = |expected: String| Invalid { field: format!("certificates `{url}`"), expected };
             let region = self.region(url).map_err(invalid)?;
-            let pem = std::fs::read(file).map_err(|error| invalid(format!("cannot read {}: {error}", file.display())))?;
+            let pem =
+                std::fs::read(file).map_err(|error| invalid(format!("cannot read {}: {error}", file.display())))?;
             let key = SigningKey::read(&pem, &region).map_err(|why| invalid(format!("{}: {why}", file.display())))?;
             if keys.insert(url.as_str().to_owned(), Arc::new(key)).is_some() {
                 return Err(invalid("the same URL is named twice".to_owned()));

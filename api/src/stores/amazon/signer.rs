@@ -148,7 +148,12 @@ impl Signer {
     ///
     /// # Errors
     /// OpenSSL does not sign.
-    pub fn sign_notification(&self, letter: &Letter<'_>, subject: Option<&str>, message: &str) -> Result<String, Unusable> {
+    pub fn sign_notification(
+        &self,
+        letter: &Letter<'_>,
+        subject: Option<&str>,
+        message: &str,
+    ) -> Result<String, Unusable> {
         let base = Base::of(letter);
         let mut signed = vec![("Message", message), ("MessageId", &base.message_id)];
         signed.extend(subject.map(|subject| ("Subject", subject)));
@@ -160,8 +165,7 @@ impl Signer {
             "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
             base.region, letter.topic_arn, base.message_id
         );
-        let last = Some(("UnsubscribeURL", &*unsubscribe));
-        self.document(letter, &base, &signed, &shown, last)
+        self.document(&base, &Layout { signed: &signed, shown: &shown, last: Some(("UnsubscribeURL", &unsubscribe)) })
     }
 
     /// A signed question of a topic whether it may send.
@@ -170,7 +174,9 @@ impl Signer {
     /// OpenSSL does not sign.
     pub fn sign_subscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
         let arn = letter.topic_arn;
-        let message = format!("You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message.");
+        let message = format!(
+            "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
+        );
         self.sign_link("SubscriptionConfirmation", letter, token, &message)
     }
 
@@ -180,42 +186,51 @@ impl Signer {
     /// OpenSSL does not sign.
     pub fn sign_unsubscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
         let arn = letter.topic_arn;
-        let message = format!("You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.", letter.message_id);
+        let message = format!(
+            "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
+            letter.message_id
+        );
         self.sign_link("UnsubscribeConfirmation", letter, token, &message)
     }
 
     fn sign_link(&self, kind: &str, letter: &Letter<'_>, token: &str, message: &str) -> Result<String, Unusable> {
         let base = Base::of(letter);
         let arn = letter.topic_arn;
-        let url = format!("https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}", base.region);
+        let url = format!(
+            "https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}",
+            base.region
+        );
         let signed = [
-            ("Message", message), ("MessageId", &*base.message_id), ("SubscribeURL", &*url), ("Timestamp", &*base.timestamp),
-            ("Token", token), ("TopicArn", arn), ("Type", kind),
+            ("Message", message),
+            ("MessageId", &*base.message_id),
+            ("SubscribeURL", &*url),
+            ("Timestamp", &*base.timestamp),
+            ("Token", token),
+            ("TopicArn", arn),
+            ("Type", kind),
         ];
         let shown = [
-            ("Type", kind), ("MessageId", &*base.message_id), ("Token", token), ("TopicArn", arn), ("Message", message),
-            ("SubscribeURL", &*url), ("Timestamp", &*base.timestamp),
+            ("Type", kind),
+            ("MessageId", &*base.message_id),
+            ("Token", token),
+            ("TopicArn", arn),
+            ("Message", message),
+            ("SubscribeURL", &*url),
+            ("Timestamp", &*base.timestamp),
         ];
-        self.document(letter, &base, &signed, &shown, None)
+        self.document(&base, &Layout { signed: &signed, shown: &shown, last: None })
     }
 
-    fn document(
-        &self,
-        letter: &Letter<'_>,
-        base: &Base,
-        signed: &[(&str, &str)],
-        shown: &[(&str, &str)],
-        last: Option<(&str, &str)>,
-    ) -> Result<String, Unusable> {
-        let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
-        let signature = self.sign(&text, letter.version)?;
+    fn document(&self, base: &Base, layout: &Layout<'_>) -> Result<String, Unusable> {
+        let text: String = layout.signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+        let signature = self.sign(&text, base.version)?;
         let url = self.certificate_url(&base.region);
-        let version = match letter.version {
+        let version = match base.version {
             Version::One => "1",
             Version::Two => "2",
         };
         let proof = [("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)];
-        let all = shown.iter().copied().chain(proof).chain(last);
+        let all = layout.shown.iter().copied().chain(proof).chain(layout.last);
         let lines: Vec<String> = all.map(|(name, value)| format!("  \"{name}\" : {}", Value::from(value))).collect();
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
@@ -234,8 +249,16 @@ impl Signer {
     }
 }
 
+/// Which fields a document has: in the order of signing, in that of showing, and behind the signature.
+struct Layout<'a> {
+    signed: &'a [(&'a str, &'a str)],
+    shown: &'a [(&'a str, &'a str)],
+    last: Option<(&'a str, &'a str)>,
+}
+
 /// What is written several times in one document.
 struct Base {
+    version: Version,
     message_id: String,
     timestamp: String,
     region: String,
@@ -247,7 +270,12 @@ impl Base {
         let mut timestamp = letter.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
         timestamp.push('Z');
-        Self { message_id: letter.message_id.to_string(), timestamp, region: region.to_owned() }
+        Self {
+            version: letter.version,
+            message_id: letter.message_id.to_string(),
+            timestamp,
+            region: region.to_owned(),
+        }
     }
 }
 

@@ -25,7 +25,7 @@ impl Amazon {
         match received.standing {
             Standing::Pending(topic) => release(received, topic).await?,
             Standing::Pinned | Standing::Rejected | Standing::Unknown => {
-                received.store.pin_topic(platform, received.arn.text).await.map_err(storage_failed)?;
+                received.desk.store.pin_topic(platform, received.arn.text).await.map_err(storage_failed)?;
             }
         }
         tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a subscription was confirmed");
@@ -39,16 +39,23 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
     let platform = received.recipient.platform.id;
     let url = SecretString::from(link.subscribe_url.as_ref());
     let until = now.plus_millis(TOKEN_LIFE_MS);
-    let kept = received.store.keep_pending(platform, received.arn.text, url, until).await.map_err(storage_failed)?;
+    let kept =
+        received.desk.store.keep_pending(platform, received.arn.text, url, until).await.map_err(storage_failed)?;
     match kept {
         Kept::New => {
-            raise(received.store, platform, "topic_pending", &format!("topic {} waits for approval", received.arn.text)).await;
+            raise(
+                received.desk.store,
+                platform,
+                "topic_pending",
+                &format!("topic {} waits for approval", received.arn.text),
+            )
+            .await;
             Ok("topic waits for approval")
         }
         Kept::Renewed => Ok("topic waits for approval"),
         Kept::Full => {
             let detail = format!("topic {} asked while five wait for approval", received.arn.text);
-            raise(received.store, platform, "too_many_pending_topics", &detail).await;
+            raise(received.desk.store, platform, "too_many_pending_topics", &detail).await;
             Err(Refusal::Topic("too many pending topics"))
         }
     }
@@ -58,18 +65,21 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
     if received.standing == Standing::Pinned {
-        received.store.mark_unsubscribed(platform, received.arn.text).await.map_err(storage_failed)?;
+        received.desk.store.mark_unsubscribed(platform, received.arn.text).await.map_err(storage_failed)?;
     }
-    let detail = format!("the subscription of topic {} was ended; have it confirmed anew in Amazon's console", received.arn.text);
-    raise(received.store, platform, "topic_unsubscribed", &detail).await;
+    let detail = format!(
+        "the subscription of topic {} was ended; have it confirmed anew in Amazon's console",
+        received.arn.text
+    );
+    raise(received.desk.store, platform, "topic_unsubscribed", &detail).await;
     Ok("unsubscription noted")
 }
 
 /// Repeats a decision about the topic that may have missed rows inserted meanwhile.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
-    match received.store.topic(topic).await.map_err(storage_failed)?.state {
+    match received.desk.store.topic(topic).await.map_err(storage_failed)?.state {
         TopicState::Configured | TopicState::Confirmed => release(received, topic).await,
-        TopicState::Rejected => received.store.reject_topic(topic).await.map(|_| ()).map_err(storage_failed),
+        TopicState::Rejected => received.desk.store.reject_topic(topic).await.map(|_| ()).map_err(storage_failed),
         // The sweep ends what is left of these.
         TopicState::Pending | TopicState::Expired | TopicState::Unsubscribed => Ok(()),
     }
@@ -77,8 +87,8 @@ pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(
 
 async fn release(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
     let platform = &received.recipient.platform;
-    for (key, seq) in received.store.approve_topic(topic).await.map_err(storage_failed)? {
-        received.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
+    for (key, seq) in received.desk.store.approve_topic(topic).await.map_err(storage_failed)? {
+        received.desk.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
     }
     Ok(())
 }

@@ -159,7 +159,11 @@ pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal>
     let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
     let wrong = Refusal::Malformed("SubscribeURL does not confirm this topic");
     let asked = Asked::parse(&link.subscribe_url).ok_or(wrong)?;
-    if asked.host == arn.host() && asked.topic_arn == arn.text && asked.token == link.token { Ok(()) } else { Err(wrong) }
+    if asked.host == arn.host() && asked.topic_arn == arn.text && asked.token == link.token {
+        Ok(())
+    } else {
+        Err(wrong)
+    }
 }
 
 /// What a subscribe URL says.
@@ -174,7 +178,8 @@ impl Asked {
     /// before or behind it.
     fn parse(text: &str) -> Option<Self> {
         let (host, query) = text.strip_prefix("https://")?.split_once("/?")?;
-        let plain = host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
+        let plain =
+            host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
         if !plain || query.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
