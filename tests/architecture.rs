@@ -1,1 +1,266 @@
-//! x
+//! What the layout promises, checked against the source tree: who may depend on whom, where a store or a destination
+//! may be named, and the form of the code.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Direct dependencies that `domain` may have: values, and how they are written.
+const DOMAIN: &[&str] = &["jiff", "serde", "serde_json", "serde_json_canonicalizer", "sha2", "thiserror", "uuid"];
+
+/// Direct dependencies that `workflows` may have: none of them can do I/O.
+const WORKFLOWS: &[&str] = &[
+    "domain",
+    "serde",
+    "serde_json",
+    "temporalio-common-wasm",
+    "temporalio-macros",
+    "temporalio-protos",
+    "temporalio-workflow",
+];
+
+/// The longest file.
+const LINES: usize = 500;
+
+/// One file of Rust.
+struct Source {
+    /// Relative to the root of the work tree.
+    path: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree")
+}
+
+/// All our Rust files.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    for package in ["activities", "api", "tests", "workflows"] {
+        collect(&root().join(package), &mut found);
+    }
+    assert!(found.len() > 50, "only {} files were found", found.len());
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<Source>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the work tree") {
+        let path: PathBuf = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a file of Rust");
+            let path = path.strip_prefix(root()).expect("a path in the work tree").display().to_string();
+            found.push(Source { path, text });
+        }
+    }
+}
+
+impl Source {
+    fn is_test(&self) -> bool {
+        self.path.starts_with("tests/") || self.path.contains("/tests")
+    }
+
+    /// Lines of code with their numbers: neither comments nor documentation.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text
+            .lines()
+            .enumerate()
+            .map(|(at, line)| (at + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// Where a line of code holds what `wanted` looks for.
+    fn places(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let lines = self.code().filter(|(_, line)| wanted(line));
+        lines.map(|(at, line)| format!("{}:{at}: {}", self.path, line.trim())).collect()
+    }
+}
+
+/// Fails with all places at once.
+fn none(what: &str, places: impl IntoIterator<Item = String>) {
+    let places: Vec<String> = places.into_iter().collect();
+    assert!(places.is_empty(), "{what}:\n  {}", places.join("\n  "));
+}
+
+/// Every place outside `allowed` where code holds what `wanted` looks for.
+fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    sources().iter().filter(|source| !allowed(source)).flat_map(|source| source.places(&wanted)).collect()
+}
+
+/// Whether `word` stands in the line as a word of its own.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
+        !before.ends_with(is_part) && !after.starts_with(is_part)
+    })
+}
+
+/// Direct dependencies, without those of tests, by the names that crates.io knows.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(root())
+        .output();
+    let metadata: serde_json::Value = serde_json::from_slice(&cargo.expect("cargo metadata").stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let package = packages.iter().find(|found| found["name"] == package).expect("the package");
+    let all = package["dependencies"].as_array().expect("dependencies").iter().filter(|one| one["kind"].is_null());
+    all.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect()
+}
+
+fn check_dependencies(package: &str, allowed: &[&str]) {
+    let surplus = dependencies(package).into_iter().filter(|name| !allowed.contains(&name.as_str()));
+    none(&format!("`{package}` may not depend on these"), surplus);
+}
+
+#[test]
+fn domain_depends_on_values_only() {
+    check_dependencies("domain", DOMAIN);
+}
+
+#[test]
+fn workflows_depend_on_nothing_that_can_do_io() {
+    check_dependencies("workflows", WORKFLOWS);
+}
+
+#[test]
+fn storage_knows_neither_the_engine_nor_http() {
+    let is_foreign =
+        |name: &String| name.starts_with("temporalio") || ["api", "axum", "reqwest", "anyhow"].contains(&name.as_str());
+    none("`storage` may not depend on these", dependencies("storage").into_iter().filter(is_foreign));
+}
+
+#[test]
+fn only_the_commands_know_the_activities() {
+    let allowed = |source: &Source| !source.path.starts_with("api/") || source.path.starts_with("api/src/commands/");
+    none(
+        "hearing and doing are wired together in api/src/commands only",
+        outside(allowed, |line| line.contains("activities::")),
+    );
+}
+
+#[test]
+fn a_store_is_named_in_its_own_folders_only() {
+    let lists = [
+        "api/src/stores/mod.rs",
+        "api/src/edge.rs",
+        "api/src/router.rs",
+        "api/src/openapi.rs",
+        "activities/src/stores/mod.rs",
+    ];
+    let allowed = |source: &Source| {
+        let path = source.path.as_str();
+        source.is_test()
+            || path.contains("/stores/amazon/")
+            || path.starts_with("api/src/config/")
+            || path.starts_with("api/src/commands/")
+            || lists.contains(&path)
+    };
+    none("this store is named outside its folders", outside(allowed, |line| line.to_lowercase().contains("amazon")));
+}
+
+#[test]
+fn a_destination_is_named_in_its_own_folder_only() {
+    let allowed = |source: &Source| {
+        let path = source.path.as_str();
+        source.is_test()
+            || path.starts_with("activities/src/destinations/")
+            || path.starts_with("api/src/resources/destinations/")
+            || path.starts_with("api/src/commands/")
+    };
+    none("this kind is named outside its folder", outside(allowed, |line| line.contains("\"webhook\"")));
+}
+
+#[test]
+fn only_the_places_for_it_send_over_the_network() {
+    let allowed = |source: &Source| {
+        let path = source.path.as_str();
+        source.is_test()
+            || path.starts_with("activities/src/http")
+            || path.ends_with("/fetch.rs")
+            || path.starts_with("api/src/commands/")
+    };
+    none("only activities/src/http and a store's fetch.rs send", outside(allowed, |line| has_word(line, "reqwest")));
+}
+
+#[test]
+fn no_file_is_long() {
+    let long = sources()
+        .into_iter()
+        .map(|source| (source.text.lines().count(), source.path))
+        .filter(|(lines, _)| *lines > LINES);
+    none("split these by reasons to change", long.map(|(lines, path)| format!("{path}: {lines} lines")));
+}
+
+#[test]
+fn a_lint_is_never_switched_off_without_an_expectation() {
+    none(
+        "write expect with a reason",
+        outside(|_| false, |line| line.contains(concat!("#[al", "low(")) || line.contains(concat!("#![al", "low("))),
+    );
+}
+
+#[test]
+fn no_file_has_a_name_that_says_nothing() {
+    let vague = ["util", "utils", "helper", "helpers", "common", "types", "models", "manager", "service", "misc"];
+    let is_vague = |path: &str| path.split(['/', '.']).any(|part| vague.contains(&part));
+    none(
+        "name these after what they hold",
+        sources().into_iter().map(|source| source.path).filter(|path| is_vague(path)),
+    );
+}
+
+#[test]
+fn tests_wait_for_conditions_and_never_just_sleep() {
+    let allowed = |source: &Source| !source.is_test() || source.path == "tests/harness/wait.rs";
+    let sleeps = [concat!("thread::sl", "eep"), concat!("time::sl", "eep("), concat!("park_time", "out")];
+    none("use harness/wait.rs", outside(allowed, |line| sleeps.iter().any(|sleep| line.contains(sleep))));
+}
+
+#[test]
+fn no_test_is_skipped() {
+    none(
+        "a test that cannot run must fail",
+        outside(|_| false, |line| line.trim_start().starts_with(concat!("#[ign", "ore"))),
+    );
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("unimple", "mented!"),
+        concat!("to", "do!("),
+    ];
+    let has_mark = |line: &&str| marks.iter().any(|mark| has_word(line, mark));
+    let places = sources().into_iter().flat_map(|source| {
+        let lines: Vec<String> =
+            source.text.lines().filter(has_mark).map(|line| format!("{}: {line}", source.path)).collect();
+        lines
+    });
+    none("finish these", places);
+}
+
+#[test]
+fn code_that_decides_may_not_panic() {
+    for file in ["workflows/src/lib.rs", "workflows/domain/src/lib.rs"] {
+        let text = std::fs::read_to_string(root().join(file)).expect(file);
+        let lints = ["clippy::unwrap_used", "clippy::expect_used", "clippy::indexing_slicing", "clippy::panic"];
+        none(
+            &format!("{file} does not deny these"),
+            lints.iter().filter(|lint| !text.contains(*lint)).map(ToString::to_string),
+        );
+    }
+}
+
+#[test]
+fn every_package_shows_its_readme_as_its_documentation() {
+    for package in ["activities", "activities/storage", "api", "workflows", "workflows/domain"] {
+        let text = std::fs::read_to_string(root().join(package).join("src/lib.rs")).expect(package);
+        assert!(text.contains("include_str!(\"../README.md\")"), "{package} does not include its README");
+    }
+}

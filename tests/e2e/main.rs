@@ -1,2 +1,4 @@
 //! The whole road: signed messages in, verified webhooks out, on a real Temporal Server, with everything that can be
 //! killed killed on the way.
+
+mod road;

@@ -53,6 +53,17 @@ impl Temporal {
         self.history(workflow_id).await.iter().filter(|seen| seen.event_type() == event).count()
     }
 
+    /// Whether a timer of the newest run is running.
+    pub async fn has_timer(&self, workflow_id: &str) -> bool {
+        let count = |events: &[HistoryEvent], wanted: EventType| {
+            events.iter().filter(|event| event.event_type() == wanted).count()
+        };
+        let events = self.history(workflow_id).await;
+        let ended = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
+        let is_open = events.last().is_some_and(|event| event.event_type() != EventType::WorkflowExecutionCompleted);
+        is_open && count(&events, EventType::TimerStarted) > ended
+    }
+
     /// What the server says of the newest run: status, pending activities, search attributes.
     pub async fn describe(&self, workflow_id: &str) -> Option<DescribeWorkflowExecutionResponse> {
         let request = DescribeWorkflowExecutionRequest {

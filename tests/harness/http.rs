@@ -112,7 +112,9 @@ async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> 
         request = request.bearer_auth(token);
     }
     let request = request.build().map_err(|error| error.to_string())?;
-    let response = client().execute(request).await.map_err(|error| error.to_string())?;
+    #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
+    let answered = client().execute(request).await;
+    let response = answered.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
     let text = response.text().await.map_err(|error| error.to_string())?;
     Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
@@ -124,6 +126,7 @@ fn client() -> &'static Client {
         // Whoever was first installed the same one.
         drop(rustls::crypto::ring::default_provider().install_default());
         // No connection outlives its request: tests have a runtime each, and a pooled connection dies with its own.
+        #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
         let client = Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(0).build();
         client.expect("a client")
     })

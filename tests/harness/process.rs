@@ -124,11 +124,34 @@ impl Installation {
     /// When it does not start.
     #[must_use]
     pub fn start(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Process {
+        self.start_command(self.command(arguments, variables), arguments)
+    }
+
+    /// The same under `strace`, which writes each system call of `calls` into `trace`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_traced(&self, arguments: &[&str], calls: &str, trace: &Path) -> Process {
+        let plain = self.command(arguments, &[]);
+        let mut traced = Command::new("strace");
+        // -D: the process that we start becomes settle itself, and can be killed as such.
+        traced.args(["-D", "-f", "-s", "64", "-e", &format!("trace={calls}"), "-o"]).arg(trace);
+        traced.arg(plain.get_program()).args(plain.get_args()).current_dir(self.folder());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => traced.env(name, value),
+                None => traced.env_remove(name),
+            };
+        }
+        self.start_command(traced, arguments)
+    }
+
+    fn start_command(&self, mut command: Command, arguments: &[&str]) -> Process {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = arguments.first().copied().unwrap_or("run");
         let log = self.folder().join(format!("{name}-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let output = File::create(&log).expect("a log");
-        let mut command = self.command(arguments, variables);
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("the log")).stderr(output);
         Process {
             name: name.to_owned(),

@@ -11,10 +11,11 @@ use standardwebhooks::Webhook;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// What the endpoint does with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,15 @@ impl Receiver {
     /// The secret that signatures are verified with, as the API answered it.
     pub fn trust(&self, secret: &str) {
         self.seen().secret = Some(secret.to_owned());
+    }
+
+    /// The secret given to [`Self::trust`].
+    ///
+    /// # Panics
+    /// When none was.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        self.seen().secret.clone().expect("a secret: add the destination first")
     }
 
     /// What is answered from now on, after what [`Self::answer_next`] asked for. At first 200.

@@ -1,6 +1,7 @@
 //! Waiting for a condition with a deadline: the only place of the tests that lets time pass.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a condition is looked at.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -164,30 +164,43 @@ impl World {
         .await;
     }
 
-    /// Waits until the purchase's workflow is open, then moves its time forward.
+    /// Waits until a timer of the purchase's workflow is running, then moves its time forward.
     pub async fn fast_forward(&self, receipt_id: &str, seconds: i64) {
         let workflow = self.workflow(receipt_id);
-        wait::until(SOON, &format!("an open run of {workflow}"), async || {
-            match self.temporal.describe(&workflow).await {
-                Some(found) if found.workflow_execution_info.as_ref().is_some_and(|info| info.close_time.is_none()) => {
-                    Ok(())
-                }
-                other => Err(if other.is_some() { "a closed run" } else { "no run" }.to_owned()),
-            }
+        wait::until(SOON, &format!("a timer of {workflow}"), async || {
+            if self.temporal.has_timer(&workflow).await { Ok(()) } else { Err("none".to_owned()) }
         })
         .await;
         self.temporal.fast_forward(&workflow, seconds).await;
     }
 
-    /// Waits until a message's notifications all have an outcome, and gives the notifications.
-    pub async fn wait_outcome(&self, message_id: &str) -> Vec<Value> {
+    /// Skips windows until a message has its outcome, and gives its notifications. One window may not do: the workflow
+    /// is told only of the first of a burst at once, and gives those that it finds at its end a window of their own.
+    pub async fn settle(&self, receipt_id: &str, message_id: &str) -> Vec<Value> {
+        let workflow = self.workflow(receipt_id);
+        let window = i64::try_from(self.setting.window_seconds).unwrap_or(i64::MAX);
         wait::until(SOON, &format!("the outcome of {message_id}"), async || {
-            let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
-            let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
-            let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
-            if has_ended { Ok(all) } else { Err(format!("{answer:?}")) }
+            if let Ok(all) = self.outcome(message_id).await {
+                return Ok(all);
+            }
+            if self.temporal.has_timer(&workflow).await {
+                self.temporal.fast_forward(&workflow, window + 1).await;
+            }
+            self.outcome(message_id).await
         })
         .await
+    }
+
+    /// Waits until a message's notifications all have an outcome, and gives the notifications.
+    pub async fn wait_outcome(&self, message_id: &str) -> Vec<Value> {
+        wait::until(SOON, &format!("the outcome of {message_id}"), async || self.outcome(message_id).await).await
+    }
+
+    async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
+        let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+        let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
+        let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
+        if has_ended { Ok(all) } else { Err(format!("{answer:?}")) }
     }
 
     /// Waits until so many requests about a receipt's purchase have come, and gives them.

@@ -1,0 +1,112 @@
+//! I8, seen from outside the program: between a notification and its 200 a sync to disk has completed.
+//!
+//! Needs `strace`; `.ci/run` installs it and runs this by name: `cargo test --workspace --test durability`.
+
+use std::path::Path;
+use std::time::Duration;
+use system_tests::process::{Backend, Installation};
+use system_tests::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
+use system_tests::temporal::{Memory, Temporal};
+use system_tests::{http, wait};
+
+const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sendmsg";
+const NOTIFICATIONS: usize = 20;
+
+/// What matters of one line of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Request,
+    Synced,
+    Acknowledged,
+}
+
+/// The order of requests, completed syncs and acknowledgements in a trace.
+fn seen(trace: &str) -> Vec<Seen> {
+    trace.lines().filter_map(word).collect()
+}
+
+fn word(line: &str) -> Option<Seen> {
+    let call = line.split_once(' ')?.1.trim_start();
+    let has_ended =
+        |name: &str| call.starts_with(&format!("{name}(")) || call.starts_with(&format!("<... {name} resumed>"));
+    // A sync counts when it has returned, and only if it went well.
+    if (has_ended("fsync") || has_ended("fdatasync")) && call.ends_with("= 0") {
+        return Some(Seen::Synced);
+    }
+    // A read counts when its bytes are there, a write as soon as it begins.
+    if call.contains("\"POST /v1/stores/") {
+        return Some(Seen::Request);
+    }
+    call.contains("\"HTTP/1.1 200").then_some(Seen::Acknowledged)
+}
+
+/// The number of acknowledged requests; fails at one without a sync since the request came.
+fn check(seen: &[Seen]) -> Result<usize, String> {
+    let (mut open, mut is_synced, mut acknowledged) = (false, false, 0);
+    for (at, word) in seen.iter().enumerate() {
+        match word {
+            Seen::Request => (open, is_synced) = (true, false),
+            Seen::Synced => is_synced = true,
+            Seen::Acknowledged if open && !is_synced => {
+                return Err(format!("no sync before the 200 at {at}: {seen:?}"));
+            }
+            Seen::Acknowledged if open => (open, acknowledged) = (false, acknowledged + 1),
+            Seen::Acknowledged => {}
+        }
+    }
+    Ok(acknowledged)
+}
+
+/// Sends one after the other, so that each sync belongs to one request.
+async fn send(url: &str, messages: &[Message]) {
+    for message in messages {
+        let answer = http::post_as_sns(url, &message.body).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}
+
+async fn platform(api: &http::Api) -> String {
+    let app = api.post("/v1/apps", &serde_json::json!({ "name": "durability" })).await.ok();
+    let body = serde_json::json!({ "store": "amazon", "name": "tests", "package_name": PACKAGE, "topic_arn": TOPIC });
+    let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
+    api.post(&path, &body).await.ok()["notification_url"].as_str().expect("a URL").to_owned()
+}
+
+fn read(trace: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_completes_between_each_notification_and_its_200() {
+    let temporal = Temporal::start(Memory::Volatile).await;
+    let sns = Sns::new();
+    let installation = Installation::new(Backend::Sqlite, &temporal.address(), &sns);
+    let trace = installation.folder().join("trace");
+    let mut process = installation.start_traced(&["run"], CALLS, &trace);
+    process.wait_ready().await;
+    let url = platform(&installation.api()).await;
+    let messages: Vec<Message> = (0..NOTIFICATIONS)
+        .map(|at| sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("receipt-{at}"))))
+        .collect();
+    send(&url, &messages).await;
+    let acknowledged = wait::until(Duration::from_secs(20), "the whole trace", async || {
+        let found = check(&seen(&read(&trace)))?;
+        if found >= NOTIFICATIONS { Ok(found) } else { Err(format!("{found} acknowledged")) }
+    })
+    .await;
+    assert_eq!(acknowledged, NOTIFICATIONS);
+}
+
+#[test]
+fn a_200_without_a_completed_sync_is_noticed() {
+    let request = "7 recvfrom(9, \"POST /v1/stores/amazon/k HTTP/1.1\\r\\n\"..., 64, 0, NULL, NULL) = 64";
+    let begun = "8 fdatasync(11 <unfinished ...>";
+    let ended = "8 <... fdatasync resumed>)            = 0";
+    let failed = "8 fdatasync(11)                       = -1 EIO (Input/output error)";
+    let answer = "7 writev(9, [{iov_base=\"HTTP/1.1 200 OK\\r\\n\"..., iov_len=80}], 1) = 80";
+    let lines = |lines: &[&str]| check(&seen(&lines.join("\n")));
+    assert_eq!(lines(&[request, begun, ended, answer]), Ok(1));
+    assert!(lines(&[request, begun, answer, ended]).is_err());
+    assert!(lines(&[request, failed, answer]).is_err());
+    assert!(lines(&[request, begun, ended, answer, request, answer]).is_err());
+}
