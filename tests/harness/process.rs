@@ -54,16 +54,15 @@ pub struct Installation {
 /// A variable for a process, such as `("FAILPOINTS", "record.after_commit=1*return")`.
 pub type Variable<'a> = (&'a str, &'a str);
 
-/// The program under test, which lies beside the folder of the test's executable.
+/// The program under test, which lies beside this executable, or beside the folder of a test's executable.
 ///
 /// # Panics
 /// When it was not built: only integration tests make cargo build it.
 #[must_use]
 pub fn program() -> PathBuf {
-    let own = std::env::current_exe().expect("this test's executable");
-    let program = own.ancestors().nth(2).expect("the profile's folder").join("settle-under-test");
-    assert!(program.is_file(), "{} is not built: run an integration test", program.display());
-    program
+    let own = std::env::current_exe().expect("this executable");
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("settle-under-test")).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("settle-under-test is not built beside {}: run `cargo build`", own.display()))
 }
 
 impl Installation {

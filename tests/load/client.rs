@@ -1,0 +1,138 @@
+//! The generator: keep-alive connections that write ready bytes and read the status of each answer.
+
+use crate::messages::Message;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// How fast.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// The next one as soon as the last was answered.
+    Saturate,
+    /// At fixed times, whatever the service does; latencies count from those times.
+    PerSecond(f64),
+}
+
+/// A generator for one service.
+pub struct Load {
+    address: String,
+    connections: usize,
+}
+
+/// What happened.
+pub struct Result {
+    latencies_us: Vec<u64>,
+    refused: Vec<u16>,
+    took: Duration,
+}
+
+impl Load {
+    /// For the service at this URL.
+    pub fn new(url: &str, connections: usize) -> Self {
+        let address = url.split('/').nth(2).unwrap_or_default().to_owned();
+        Self { address, connections }
+    }
+
+    /// Sends the messages in order until they or the time are over.
+    pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Result {
+        let messages: Arc<[Message]> = messages.into();
+        let next = Arc::new(AtomicUsize::new(0));
+        let began = Instant::now();
+        let senders: Vec<_> = (0..self.connections)
+            .map(|_| tokio::spawn(send(self.address.clone(), messages.clone(), next.clone(), pace, began, at_most)))
+            .collect();
+        let mut result = Result { latencies_us: Vec::new(), refused: Vec::new(), took: Duration::ZERO };
+        for sender in senders {
+            let (latencies, refused) = sender.await.expect("a connection of the generator");
+            result.latencies_us.extend(latencies);
+            result.refused.extend(refused);
+        }
+        result.took = began.elapsed();
+        result.latencies_us.sort_unstable();
+        result
+    }
+}
+
+async fn send(
+    address: String,
+    messages: Arc<[Message]>,
+    next: Arc<AtomicUsize>,
+    pace: Pace,
+    began: Instant,
+    at_most: Duration,
+) -> (Vec<u64>, Vec<u16>) {
+    let mut stream = TcpStream::connect(&address).await.expect("the service listens");
+    stream.set_nodelay(true).expect("no delay");
+    let (mut latencies, mut refused) = (Vec::new(), Vec::new());
+    let mut buffer = vec![0; 4096];
+    while began.elapsed() < at_most {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(message) = messages.get(number) else { break };
+        let due = match pace {
+            Pace::Saturate => Instant::now(),
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
+            Pace::PerSecond(rate) => began + Duration::from_secs_f64(number as f64 / rate),
+        };
+        tokio::time::sleep_until(due).await;
+        stream.write_all(&message.request).await.expect("the service reads");
+        match status(&mut stream, &mut buffer).await {
+            200 => latencies.push(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            other => refused.push(other),
+        }
+    }
+    (latencies, refused)
+}
+
+/// Reads one answer and says its status. Answers are short and have a content-length.
+async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await.expect("the service answers");
+        assert!(read > 0, "the service closed a connection");
+        filled += read;
+        let text = String::from_utf8_lossy(&buffer[..filled]);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .unwrap_or(0_usize);
+        if body.len() >= length {
+            return head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        }
+    }
+}
+
+impl Result {
+    /// How many were answered with 200.
+    pub fn acknowledged(&self) -> usize {
+        self.latencies_us.len()
+    }
+
+    /// Answers with 200 per second.
+    pub fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
+        let acknowledged = self.acknowledged() as f64;
+        acknowledged / self.took.as_secs_f64()
+    }
+
+    /// The latency that this part of the answers stayed within.
+    pub fn latency_ms(&self, part: f64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
+        let index = ((self.latencies_us.len() as f64 * part) as usize).min(self.latencies_us.len().saturating_sub(1));
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of one request")]
+        let micros = self.latencies_us.get(index).copied().unwrap_or_default() as f64;
+        micros / 1000.0
+    }
+
+    /// Fails when anything was not answered with 200.
+    pub fn check(&self) {
+        assert!(self.refused.is_empty(), "not acknowledged: {:?}", self.refused.iter().take(10).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,109 @@
+//! What the ingress cannot avoid, each alone on the same cores.
+
+use api::stores::amazon::certificate::SigningKey;
+use api::stores::amazon::{envelope, signature};
+use domain::CollapseKey;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, Store};
+use system_tests::folder::Folder;
+use system_tests::sns::{REGION, Rtn, Sns};
+use tokio::time::Instant;
+
+/// How many inserts wait at once: as many as the service's connections.
+const AT_ONCE: usize = 256;
+
+/// A message and a database of their own.
+pub struct Floors {
+    body: Arc<str>,
+    key: Arc<SigningKey>,
+    store: Store,
+    platform: Platform,
+    _folder: Folder,
+}
+
+impl Floors {
+    /// Ready to measure.
+    pub async fn new(sns: &Sns) -> Self {
+        let folder = Folder::new("floors");
+        let pem = folder.path().join("certificate.pem");
+        sns.write_certificate(&pem);
+        let pem = std::fs::read(&pem).expect("the certificate");
+        let key = Arc::new(SigningKey::read(&pem, REGION).expect("a signing key"));
+        let body = sns.notification(&Rtn::new("SUBSCRIPTION_RENEWED", "floor")).body.into();
+        let database = Database::Sqlite(folder.path().join("floors.sqlite"));
+        let config = Config { database, key: Key::new([7; 32]), clock: api::clock::now };
+        let store = Store::open(config).await.expect("a database");
+        let app = store.new_app("floors").await.expect("an app");
+        let platform = NewPlatform {
+            app_id: app.id,
+            store: "amazon".to_owned(),
+            name: "floors".to_owned(),
+            package_name: "com.example.floors".to_owned(),
+            environment: domain::Environment::Sandbox,
+            shared_secret: None,
+            topic_arn: None,
+            window_ms: 120_000,
+            max_wait_ms: None,
+            ingress_key: "floors".to_owned(),
+        };
+        let platform = store.new_platform(platform).await.expect("a platform");
+        Self { body, key, store, platform, _folder: folder }
+    }
+
+    /// Signature checks per second, on both cores, envelope parsed anew each time.
+    pub async fn signatures(&self, time: Duration) -> f64 {
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (body, key) = (self.body.clone(), self.key.clone());
+                tokio::task::spawn_blocking(move || {
+                    let (began, mut count) = (Instant::now(), 0_u32);
+                    while began.elapsed() < time {
+                        let envelope = envelope::parse(body.as_bytes()).expect("an envelope");
+                        signature::verify(&envelope, &key.key).expect("a signature");
+                        count += 1;
+                    }
+                    f64::from(count) / began.elapsed().as_secs_f64()
+                })
+            })
+            .collect();
+        let mut rate = 0.0;
+        for thread in threads {
+            rate += thread.await.expect("a thread of the signature floor");
+        }
+        rate
+    }
+
+    /// Durable inserts per second through the grouping writer, one row each.
+    pub async fn inserts(&self, time: Duration) -> f64 {
+        let began = Instant::now();
+        let tasks: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(insert(self.store.clone(), self.platform.clone(), time))).collect();
+        let mut count = 0_u32;
+        for task in tasks {
+            count += task.await.expect("a task of the insert floor");
+        }
+        f64::from(count) / began.elapsed().as_secs_f64()
+    }
+}
+
+async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
+    let (began, mut count) = (Instant::now(), 0);
+    while began.elapsed() < time {
+        let receipt_id = format!("floor-{}", api::clock::random_uuid().simple());
+        let row = NewNotification {
+            platform_id: platform.id,
+            message_id: api::clock::random_uuid().to_string(),
+            collapse_key: Some(CollapseKey::of(platform.id, &receipt_id)),
+            receipt_id,
+            said: "SUBSCRIPTION_RENEWED".to_owned(),
+            store_time: Some(api::clock::now()),
+            app_user_id: Some("floor".to_owned()),
+            body: "{}".repeat(200),
+            fate: Fate::Open,
+            traceparent: None,
+        };
+        store.accept(vec![row]).await.expect("a durable insert");
+        count += 1;
+    }
+    count
+}

@@ -1,0 +1,109 @@
+//! `ingress-load`: how many notifications a second settle acknowledges, durably, beside the floors of
+//! what it cannot avoid: checking the signature, and one grouped insert.
+//!
+//! ```sh
+//! cargo build --release && target/release/ingress-load
+//! ```
+//!
+//! Everything shares this machine's cores: this generator, the service with its dispatcher and worker,
+//! and the Temporal server. Floors and load alternate. All messages differ in id, time and signature.
+
+mod client;
+mod floors;
+mod messages;
+mod outcome;
+
+use clap::Parser;
+use client::{Load, Pace};
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::temporal::Memory;
+use system_tests::world::{Setting, World};
+
+/// Measures the ingress and checks afterwards that everything was settled and received.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Rounds of floors and saturation.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Seconds of saturation in a round.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Seconds at a third of the saturation, for the latencies.
+    #[arg(long, default_value_t = 20)]
+    paced_seconds: u64,
+    /// Over how many purchases the notifications are spread.
+    #[arg(long, default_value_t = 10_000)]
+    purchases: usize,
+    /// Connections of the generator.
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// The quiet window, in seconds.
+    #[arg(long, default_value_t = 120)]
+    window: u64,
+    /// Messages signed for each second of load.
+    #[arg(long, default_value_t = 8_000)]
+    per_second: usize,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let options = Options::parse();
+    let mut world = World::start(Setting {
+        backend: Backend::Sqlite,
+        memory: Memory::File,
+        window_seconds: options.window,
+        events: vec!["purchase.updated".to_owned()],
+        ..Setting::default()
+    })
+    .await;
+    let seconds = usize::try_from(options.seconds).unwrap_or(usize::MAX);
+    let saturating = options.per_second.saturating_mul(seconds);
+    let mut messages = messages::Messages::new(&world.sns, &world.notification_url, options.purchases);
+    let floors = floors::Floors::new(&world.sns).await;
+    let load = Load::new(&world.notification_url, options.connections);
+
+    println!("{:<8}{:>22}{:>22}{:>22}", "round", "signature alone /s", "insert alone /s", "acknowledged /s");
+    let mut best = Vec::new();
+    let mut sent = Vec::new();
+    for round in 1..=options.rounds {
+        let batch = messages.sign(saturating);
+        let signature = floors.signatures(Duration::from_secs(3)).await;
+        let insert = floors.inserts(Duration::from_secs(3)).await;
+        let result = load.run(batch.clone(), Pace::Saturate, Duration::from_secs(options.seconds)).await;
+        let rate = result.rate();
+        println!("{round:<8}{signature:>22.0}{insert:>22.0}{rate:>22.0}");
+        result.check();
+        best.push(rate);
+        sent.extend(batch.into_iter().take(result.acknowledged()).map(|message| message.id));
+    }
+    best.sort_by(f64::total_cmp);
+    let median = best.get(best.len() / 2).copied().unwrap_or_default();
+    paced(&options, &mut messages, &load, median / 3.0, &mut sent).await;
+    drop(floors);
+    outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
+    world.finish().await;
+}
+
+async fn paced(
+    options: &Options,
+    messages: &mut messages::Messages<'_>,
+    load: &Load,
+    rate: f64,
+    sent: &mut Vec<String>,
+) {
+    let duration = Duration::from_secs(options.paced_seconds);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number of messages")]
+    let count = (rate * duration.as_secs_f64()) as usize;
+    let batch = messages.sign(count);
+    let result = load.run(batch.clone(), Pace::PerSecond(rate), duration * 2).await;
+    println!(
+        "at a third, {:.0}/s: p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms, counted from when each was due",
+        result.rate(),
+        result.latency_ms(0.50),
+        result.latency_ms(0.99),
+        result.latency_ms(1.0),
+    );
+    result.check();
+    sent.extend(batch.into_iter().take(result.acknowledged()).map(|message| message.id));
+}
