@@ -2,7 +2,7 @@
 
 use super::world::{WINDOW_MS, World, is_missing, story, told};
 use domain::{Outcome, PlatformId};
-use storage::{Accepted, Fate, NewNotification, Page, Store};
+use storage::{Accepted, Error, Fate, NewNotification, Page, Store};
 
 story! {
     async fn the_same_message_again_writes_nothing(world: World) {
@@ -78,6 +78,29 @@ story! {
         let mut raw = world.raw();
         assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL"), 40);
         assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications"), 40 + 20 * 15);
+    }
+}
+
+story! {
+    async fn opposite_orders_at_the_same_time_hurt_nobody(world: World) {
+        let second = if world.is_postgres() { Store::open(world.config.clone()).await.unwrap() } else { world.store.clone() };
+        for round in 0..5 {
+            let row = |number| told(world.platform.id, &format!("m{round}-{number}"), &format!("r{number}"), round);
+            let upwards: Vec<_> = (0..300).map(row).collect();
+            let downwards: Vec<_> = upwards.iter().rev().cloned().collect();
+            let (up, down) = tokio::join!(world.store.accept(upwards), second.accept(downwards));
+            let all: Vec<_> = up.unwrap().into_iter().chain(down.unwrap()).collect();
+            assert_eq!(all.iter().filter(|one| word(one) == "new").count(), 300);
+            assert_eq!(all.iter().filter(|one| word(one) == "repeated").count(), 300);
+        }
+    }
+}
+
+story! {
+    async fn what_no_index_can_hold_is_refused_with_the_fields_name(world: World) {
+        let endless = told(world.platform.id, "m1", &"r".repeat(1001), 1);
+        let error = world.store.accept(vec![endless]).await.unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }) && error.to_string().contains("receipt_id"), "{error}");
     }
 }
 

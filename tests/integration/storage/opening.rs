@@ -68,6 +68,22 @@ async fn a_server_that_is_down_is_unavailable_and_not_corrupt() {
 }
 
 story! {
+    async fn connections_that_were_cut_are_made_again(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        for message in ["m1", "m2", "m3"] {
+            world.raw().run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            );
+            world.tell(message, message, 1).await;
+            assert_eq!(world.store.notifications_of(message).await.unwrap().len(), 1);
+        }
+    }
+}
+
+story! {
     async fn no_secret_is_readable_in_the_database(world: World) {
         let secrets = ["shared-secret-of-the-platform", "whsec_of-the-destination", "SubscribeURL-token"];
         let destination = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
