@@ -4,13 +4,14 @@
 
 use std::path::Path;
 use std::time::Duration;
-use system_tests::process::{Backend, Installation};
+use system_tests::process::{Backend, Installation, Trace, Variable};
 use system_tests::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
 use system_tests::temporal::{Memory, Temporal};
 use system_tests::{http, wait};
 
 const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sendmsg";
 const NOTIFICATIONS: usize = 20;
+const SOON: Duration = Duration::from_secs(30);
 
 /// What matters of one line of the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,25 +77,42 @@ fn read(trace: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sync_completes_between_each_notification_and_its_200() {
+/// Runs settle with these variables, sends notifications, and gives what the trace says of them.
+async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
     let installation = Installation::new(Backend::Sqlite, &temporal.address(), &sns);
-    let trace = installation.folder().join("trace");
-    let mut process = installation.start_traced(&["run"], CALLS, &trace);
+    let file = installation.folder().join("trace");
+    let mut process = installation.start_traced(&["run"], variables, &Trace { calls: CALLS, file: &file });
     process.wait_ready().await;
     let url = platform(&installation.api()).await;
-    let messages: Vec<Message> = (0..NOTIFICATIONS)
-        .map(|at| sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("receipt-{at}"))))
-        .collect();
+    let notification = |at| sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("receipt-{at}")));
+    let messages: Vec<Message> = (0..NOTIFICATIONS).map(notification).collect();
     send(&url, &messages).await;
-    let acknowledged = wait::until(Duration::from_secs(20), "the whole trace", async || {
-        let found = check(&seen(&read(&trace)))?;
-        if found >= NOTIFICATIONS { Ok(found) } else { Err(format!("{found} acknowledged")) }
+    wait::until(SOON, "the whole trace", async || {
+        let seen = seen(&read(&file));
+        let answered = seen.iter().filter(|word| **word == Seen::Acknowledged).count();
+        // The answers to readiness and to the API are among them.
+        if answered > NOTIFICATIONS { Ok(check(&seen)) } else { Err(format!("{answered} answers")) }
     })
-    .await;
-    assert_eq!(acknowledged, NOTIFICATIONS);
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_completes_between_each_notification_and_its_200() {
+    assert_eq!(traced(&[]).await, Ok(NOTIFICATIONS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_does_not_sync_is_noticed() {
+    let refused = traced(&[("FAILPOINTS", "storage.durability_off=return")]).await;
+    assert!(refused.is_err_and(|reason| reason.contains("no sync")), "the planted fault goes unseen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_before_the_commit_is_noticed() {
+    let refused = traced(&[("FAILPOINTS", "accept.acknowledge_early=return")]).await;
+    assert!(refused.is_err_and(|reason| reason.contains("no sync")), "the planted fault goes unseen");
 }
 
 #[test]

@@ -104,12 +104,15 @@ pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
     send(Method::POST, url, None, body.as_bytes().to_vec()).await
 }
 
-async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> Result<Answer, String> {
+/// Sends any request.
+///
+/// # Errors
+/// When nothing answers.
+pub async fn send_raw(method: Method, url: &str, headers: &[(&str, String)], body: Vec<u8>) -> Result<Answer, String> {
     let url = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
-    let kind = if token.is_some() { "application/json" } else { "text/plain; charset=UTF-8" };
-    let mut request = client().request(method, url).header("content-type", kind).body(body);
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
+    let mut request = client().request(method, url).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, value);
     }
     let request = request.build().map_err(|error| error.to_string())?;
     #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
@@ -118,6 +121,13 @@ async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> 
     let status = response.status().as_u16();
     let text = response.text().await.map_err(|error| error.to_string())?;
     Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+}
+
+async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> Result<Answer, String> {
+    let kind = if token.is_some() { "application/json" } else { "text/plain; charset=UTF-8" };
+    let mut headers = vec![("content-type", kind.to_owned())];
+    headers.extend(token.map(|token| ("authorization", format!("Bearer {token}"))));
+    send_raw(method, url, &headers, body).await
 }
 
 fn client() -> &'static Client {

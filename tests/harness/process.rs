@@ -54,6 +54,14 @@ pub struct Installation {
 /// A variable for a process, such as `("FAILPOINTS", "record.after_commit=1*return")`.
 pub type Variable<'a> = (&'a str, &'a str);
 
+/// What `strace` is to write down.
+pub struct Trace<'a> {
+    /// Names of system calls, separated by commas.
+    pub calls: &'a str,
+    /// The file it writes.
+    pub file: &'a Path,
+}
+
 /// The program under test, which lies beside this executable, or beside the folder of a test's executable.
 ///
 /// # Panics
@@ -61,7 +69,8 @@ pub type Variable<'a> = (&'a str, &'a str);
 #[must_use]
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("settle-under-test")).find(|file| file.is_file());
+    let found =
+        own.ancestors().skip(1).take(2).map(|folder| folder.join("settle-under-test")).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("settle-under-test is not built beside {}: run `cargo build`", own.display()))
 }
 
@@ -126,16 +135,16 @@ impl Installation {
         self.start_command(self.command(arguments, variables), arguments)
     }
 
-    /// The same under `strace`, which writes each system call of `calls` into `trace`.
+    /// The same under `strace`.
     ///
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn start_traced(&self, arguments: &[&str], calls: &str, trace: &Path) -> Process {
-        let plain = self.command(arguments, &[]);
+    pub fn start_traced(&self, arguments: &[&str], variables: &[Variable<'_>], trace: &Trace<'_>) -> Process {
+        let plain = self.command(arguments, variables);
         let mut traced = Command::new("strace");
         // -D: the process that we start becomes settle itself, and can be killed as such.
-        traced.args(["-D", "-f", "-s", "64", "-e", &format!("trace={calls}"), "-o"]).arg(trace);
+        traced.args(["-D", "-f", "-s", "64", "-e", &format!("trace={}", trace.calls), "-o"]).arg(trace.file);
         traced.arg(plain.get_program()).args(plain.get_args()).current_dir(self.folder());
         for (name, value) in plain.get_envs() {
             match value {

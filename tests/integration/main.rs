@@ -3,5 +3,6 @@
 mod api;
 mod harness_postgres;
 mod harness_processes;
+mod harness_receiver;
 mod harness_temporal;
 mod storage;
