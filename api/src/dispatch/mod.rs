@@ -72,6 +72,7 @@ impl Dispatch {
     }
 
     /// There is a new row in the inbox. Costs a short lock and never waits for the engine.
+    #[expect(clippy::too_many_arguments, reason = "one row's four facts, told at one place")]
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
         self.shared.notify(News { key, seq, quiet_ms, cap_ms });
     }

@@ -78,8 +78,7 @@ impl Fields {
 
     /// The same, and it must be there. Empty when it is not, which [`Fields::finish`] refuses.
     pub fn required_text(&mut self, name: &'static str) -> String {
-        let absent = !self.given.get(name).is_some_and(|value| !value.is_null());
-        if absent {
+        if self.given.get(name).is_none_or(Value::is_null) {
             self.wrong(name, "a text; it is required");
         }
         self.text(name).unwrap_or_default()
