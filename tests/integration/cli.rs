@@ -17,11 +17,26 @@ const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
 /// A port of 127.0.0.1 on which nobody answers (discard).
 const NOBODY: &str = "http://127.0.0.1:9";
 
+/// What the environment of whoever runs the tests could say to settle.
+const SETTINGS: [&str; 9] = [
+    "SETTLE_CONFIG",
+    "SETTLE_DATA",
+    "SETTLE_DATABASE",
+    "SETTLE_KEY",
+    "SETTLE_LISTEN",
+    "SETTLE_PUBLIC_URL",
+    "SETTLE_ADMIN_TOKEN",
+    "SETTLE_URL",
+    "SETTLE_LOG",
+];
+
 /// `settle` with the settings of nobody else.
 fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_settle-under-test"));
-    command.args(arguments).current_dir(folder.path()).env_clear().stdin(Stdio::null());
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder.path());
+    command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+    for name in SETTINGS {
+        command.env_remove(name);
+    }
     // Named, so that `run` starts no server; nobody answers there.
     command.env("TEMPORAL_ADDRESS", NOBODY);
     command

@@ -89,14 +89,14 @@ struct Target {
     platform: PlatformId,
     url: Url,
     window: Value,
+    receipt: String,
     signer: Signer,
 }
 
 /// Sends them.
 pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
-    let target = target(&options.remote).await?;
-    let receipt = options.receipt.clone().unwrap_or_else(fresh_receipt);
-    let key = CollapseKey::of(target.platform, &receipt);
+    let target = target(&options).await?;
+    let key = CollapseKey::of(target.platform, &target.receipt);
     let types = u32::try_from(options.types.len()).unwrap_or(u32::MAX);
     let count = options.count.unwrap_or(types);
     let begun = clock::now();
@@ -108,24 +108,26 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         // Equal times would make the later ones duplicates.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
         let said = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
-        let message_id = send(&target, &options, &receipt, said, at).await?;
+        let message_id = send(&target, &options, said, at).await?;
         if !options.remote.json {
             table::line(&format!("sent  {said}  message {message_id}"));
         }
         sent.push(json!({"message_id": message_id, "type": said, "at": at}));
     }
-    conclude(&options, &target, &receipt, key, sent);
+    conclude(&options, &target, key, sent);
     Ok(ExitCode::SUCCESS)
 }
 
-fn conclude(options: &Options, target: &Target, receipt: &str, key: CollapseKey, sent: Vec<Value>) {
+fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) {
     let window_ms =
         target.window.as_f64().map_or(120_000, |seconds| times::millis(Duration::from_secs_f64(seconds.max(0.0))));
     let due = clock::now().plus_millis(window_ms);
     if options.remote.json {
-        return table::json(&json!({"receipt_id": receipt, "collapse_key": key, "due": due, "notifications": sent}));
+        return table::json(
+            &json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}),
+        );
     }
-    table::line(&format!("purchase {key}  (receipt {receipt})"));
+    table::line(&format!("purchase {key}  (receipt {})", target.receipt));
     table::line(&format!(
         "Next: it is settled at {}, {} s after its last notification, and one event is delivered. Then:",
         clock_time(due),
@@ -134,12 +136,12 @@ fn conclude(options: &Options, target: &Target, receipt: &str, key: CollapseKey,
     table::line(&format!("  settle purchase explain {key}"));
 }
 
-async fn send(target: &Target, options: &Options, receipt: &str, said: &str, at: Timestamp) -> anyhow::Result<String> {
+async fn send(target: &Target, options: &Options, said: &str, at: Timestamp) -> anyhow::Result<String> {
     let sample = Sample {
         package_name: demo::PACKAGE_NAME,
         said,
         app_user_id: &options.user,
-        receipt_id: receipt,
+        receipt_id: &target.receipt,
         cancelled_receipt_id: options.related.as_deref(),
         at,
         is_test: false,
@@ -155,7 +157,8 @@ async fn send(target: &Target, options: &Options, receipt: &str, said: &str, at:
 }
 
 /// The demo platform, found through the admin API, and the key that `run` made.
-async fn target(remote: &Remote) -> anyhow::Result<Target> {
+async fn target(options: &Options) -> anyhow::Result<Target> {
+    let remote = &options.remote;
     let missing = "the demo app is not there: start the service with `settle run`";
     let client = remote.client()?;
     let app = named(&client, "/v1/apps", "name", demo::APP).await?.context(missing)?;
@@ -166,6 +169,7 @@ async fn target(remote: &Remote) -> anyhow::Result<Target> {
         platform: table::field(&platform, "id").parse().context("the service named a platform strangely")?,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
+        receipt: options.receipt.clone().unwrap_or_else(fresh_receipt),
         signer: demo::signer(remote.data()).with_context(|| {
             format!(
                 "samples are signed with the key that `settle run` keeps in {}: give --data",
