@@ -8,7 +8,7 @@ use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
-use domain::{CollapseKey, Kind, Notification, PlatformId, Timestamp};
+use domain::{CollapseKey, Kind, Notification, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
@@ -149,6 +149,7 @@ impl Service {
     }
 
     /// One request as it is.
+    #[expect(clippy::too_many_arguments, reason = "the four parts of a request")]
     pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(text) = authorization {
@@ -192,45 +193,35 @@ pub async fn open(folder: &Folder) -> Store {
 
 /// Keeps one notification of a receipt; its purchase and its row.
 pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fate) -> (CollapseKey, i64) {
-    let key = CollapseKey::of(platform, receipt);
-    let message_id = clock::random_uuid().to_string();
-    let store_time = clock::now();
-    let accepted = store.accept(vec![row(platform, key, receipt, message_id, store_time, fate)]).await;
-    match accepted.expect("the inbox accepts").as_slice() {
-        [Accepted::New { seq }] => (key, *seq),
+    let told = told(platform, receipt);
+    let row = NewNotification {
+        platform_id: platform,
+        message_id: told.message_id.clone(),
+        receipt_id: receipt.to_owned(),
+        collapse_key: Some(told.collapse_key),
+        said: told.said.clone(),
+        store_time: Some(told.store_time),
+        app_user_id: told.app_user_id.clone(),
+        body: serde_json::to_string(&told).expect("JSON"),
+        fate,
+        traceparent: None,
+    };
+    match store.accept(vec![row]).await.expect("the inbox accepts").as_slice() {
+        [Accepted::New { seq }] => (told.collapse_key, *seq),
         other => panic!("expected a new row, and it is {other:?}"),
     }
 }
 
-fn row(
-    platform_id: PlatformId,
-    key: CollapseKey,
-    receipt: &str,
-    message_id: String,
-    at: Timestamp,
-    fate: Fate,
-) -> NewNotification {
-    let notification = Notification {
-        message_id: message_id.clone(),
-        collapse_key: key,
+fn told(platform: PlatformId, receipt: &str) -> Notification {
+    Notification {
+        message_id: clock::random_uuid().to_string(),
+        collapse_key: CollapseKey::of(platform, receipt),
         receipt_id: receipt.to_owned(),
         kind: Kind::Renewed,
         said: "SUBSCRIPTION_RENEWED".to_owned(),
-        store_time: at,
+        store_time: clock::now(),
         app_user_id: Some("user".to_owned()),
         related_receipt_id: None,
         is_test: false,
-    };
-    NewNotification {
-        platform_id,
-        message_id,
-        receipt_id: receipt.to_owned(),
-        collapse_key: Some(key),
-        said: notification.said.clone(),
-        store_time: Some(at),
-        app_user_id: notification.app_user_id.clone(),
-        body: serde_json::to_string(&notification).expect("JSON"),
-        fate,
-        traceparent: None,
     }
 }
