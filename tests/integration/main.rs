@@ -1,5 +1,6 @@
 //! What one part does against real neighbours, and that the neighbours themselves can be had on any machine.
 
+mod amazon;
 mod api;
 mod harness_postgres;
 mod harness_processes;

@@ -1,0 +1,157 @@
+//! What is signed is kept, once, and the engine hears of what is open.
+
+use super::{
+    FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
+};
+use domain::{CollapseKey, Outcome};
+use std::sync::Arc;
+
+#[tokio::test]
+async fn a_signed_notification_is_kept_and_told_to_the_engine() {
+    let world = World::following().await;
+    let body = renewal(1);
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    let kept = world.kept(&body).await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].said.as_str(), kept[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
+    assert_eq!(kept[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
+    assert_eq!((kept[0].outcome, kept[0].waiting_for.as_deref()), (None, Some("window")));
+    world.heard("receipt-1").await;
+    assert_eq!(world.sns.asked(), [SIGNER.certificate_url("us-east-1")]);
+}
+
+#[tokio::test]
+async fn a_repeated_message_is_kept_once() {
+    let world = Arc::new(World::following().await);
+    let body = renewal(1);
+    let posts: Vec<_> = (0..50)
+        .map(|_| {
+            let (world, body) = (world.clone(), body.clone());
+            tokio::spawn(async move { world.post(&body).await })
+        })
+        .collect();
+    let mut news = 0;
+    for post in posts {
+        let (status, reason) = post.await.expect("not ended");
+        assert_eq!(status, 200);
+        news += u32::from(reason == "accepted");
+    }
+    assert_eq!((news, world.kept(&body).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_fact_told_by_two_messages_is_a_duplicate() {
+    let world = World::following().await;
+    let message = sample("SUBSCRIPTION_EXPIRED", "receipt").message();
+    let (first, second) = (notification(1, TOPIC, &message), notification(2, TOPIC, &message));
+    assert_eq!(world.post(&first).await, (200, "accepted"));
+    assert_eq!(world.post(&second).await, (200, "accepted before"));
+    let kept = world.kept(&second).await;
+    assert_eq!(kept[0].outcome, Some(Outcome::Duplicate));
+    assert!(kept[0].reason.as_deref().is_some_and(|reason| reason.contains(&message_id(&first))));
+}
+
+#[tokio::test]
+async fn fifty_first_messages_fetch_the_certificate_once() {
+    let world = Arc::new(World::following().await);
+    let posts: Vec<_> = (0..50)
+        .map(|number| {
+            let world = world.clone();
+            tokio::spawn(async move { world.post(&renewal(number)).await })
+        })
+        .collect();
+    for post in posts {
+        assert_eq!(post.await.expect("not ended"), (200, "accepted"));
+    }
+    assert_eq!(world.sns.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_certificate_cannot_be_had_sns_is_asked_to_come_again() {
+    let world = World::following().await;
+    let body = renewal(1);
+    world.sns.breaks(Some(FetchError::Unavailable("status 500".to_owned())));
+    assert_eq!(world.post(&body).await, (503, "certificate could not be fetched"));
+    assert_eq!(world.post(&body).await, (503, "certificate could not be fetched"));
+    assert!(world.kept(&body).await.is_empty());
+    world.sns.breaks(None);
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    assert_eq!(world.sns.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_plan_change_is_kept_for_both_purchases() {
+    let world = World::following().await;
+    let mut change = sample("SUBSCRIPTION_MODIFIED_IMMEDIATE", "new");
+    change.cancelled_receipt_id = Some("old");
+    let body = notification(1, TOPIC, &change.message());
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    let mut receipts: Vec<_> = world.kept(&body).await.into_iter().map(|row| row.receipt_id).collect();
+    receipts.sort();
+    assert_eq!(receipts, ["new", "old"]);
+    world.heard("new").await;
+    world.heard("old").await;
+    assert_eq!(world.post(&body).await, (200, "accepted before"));
+}
+
+#[tokio::test]
+async fn what_is_signed_but_unreadable_or_foreign_is_kept_with_its_outcome_and_an_alarm() {
+    let world = World::following().await;
+    let mut foreign = sample("SUBSCRIPTION_RENEWED", "receipt");
+    foreign.package_name = "com.example.other";
+    for (body, outcome, kind) in [
+        (notification(1, TOPIC, "Hello world"), Outcome::Unknown, "unreadable_notification"),
+        (notification(2, TOPIC, "{\"nul\":\"\u{0}\"}"), Outcome::Unknown, "unreadable_notification"),
+        (notification(3, TOPIC, &foreign.message()), Outcome::Refused, "foreign_package"),
+    ] {
+        let before = world.alarms().await.len();
+        assert_eq!(world.post(&body).await, (200, "accepted"));
+        let kept = world.kept(&body).await;
+        assert_eq!((kept.len(), kept[0].outcome, kept[0].collapse_key), (1, Some(outcome), None));
+        assert!(kept[0].reason.is_some());
+        let alarms = world.alarms().await;
+        assert!(alarms.len() > before && alarms.iter().any(|alarm| alarm == kind), "{alarms:?}");
+        assert_eq!(world.post(&body).await, (200, "accepted before"));
+        assert_eq!(world.alarms().await.len(), alarms.len(), "a repetition is no news");
+    }
+    // The refused one does not stand in the way of the rightful one.
+    foreign.package_name = PACKAGE;
+    assert_eq!(world.post(&notification(4, TOPIC, &foreign.message())).await, (200, "accepted"));
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_kept_open() {
+    let world = World::following().await;
+    let body = notification(1, TOPIC, &sample("SUBSCRIPTION_PAUSED", "receipt").message());
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    assert_eq!(world.kept(&body).await[0].outcome, None);
+    world.heard("receipt").await;
+}
+
+#[tokio::test]
+async fn an_old_message_is_kept_and_one_from_the_future_is_not() {
+    let world = World::following().await;
+    let dated = |number, at| {
+        let letter = super::Letter { at, ..letter(number, TOPIC) };
+        let message = sample("SUBSCRIPTION_RENEWED", "receipt").message();
+        SIGNER.sign_notification(&letter, None, &message).expect("signed")
+    };
+    assert_eq!(world.post(&dated(1, super::at("2012-05-02T00:54:06.655Z"))).await, (200, "accepted"));
+    let future = super::now().plus_millis(15 * 60_000 + 1000);
+    assert_eq!(world.post(&dated(2, future)).await, (400, "Timestamp is in the future"));
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_has_is_not_found() {
+    let world = World::following().await;
+    let body = renewal(1);
+    let long = "x".repeat(10_000);
+    for key in ["", "other", "8F3C0F6A1E", "8f3c0f6a1e\0", &long] {
+        let answer = world.amazon.receive(&world.store, &world.dispatch, key, body.as_bytes()).await;
+        assert_eq!((answer.status, answer.reason), (404, "unknown ingress key"), "{key}");
+    }
+    world.store.delete_platform(world.platform.id).await.expect("deleted");
+    let answer = world.amazon.receive(&world.store, &world.dispatch, INGRESS_KEY, body.as_bytes()).await;
+    assert_eq!(answer.status, 404);
+    assert!(world.sns.asked().is_empty());
+}

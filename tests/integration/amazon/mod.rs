@@ -1,0 +1,221 @@
+//! The Amazon ingress with a real storage behind it, a scripted SNS, and an engine that records.
+
+mod keeping;
+mod refusals;
+mod subscriptions;
+
+use api::dispatch::{Dispatch, Engine, EngineError};
+use api::stores::amazon::envelope::Version;
+use api::stores::amazon::signer::{Letter, Sample, Signer};
+use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use domain::{CollapseKey, Environment, Timestamp};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platform, Store, TopicState};
+use system_tests::folder::Folder;
+use system_tests::wait;
+use uuid::Uuid;
+use workflows::signal::Signal;
+
+const ACCOUNT: &str = "033616359524";
+const TOPIC: &str = "arn:aws:sns:us-east-1:033616359524:LT0XA";
+const STRANGER: &str = "arn:aws:sns:us-east-1:123456789012:mine";
+const PACKAGE: &str = "com.example.app";
+const INGRESS_KEY: &str = "8f3c0f6a1e";
+const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
+const SOON: Duration = Duration::from_secs(10);
+
+/// One key for all tests: making it takes a moment.
+static SIGNER: LazyLock<Signer> =
+    LazyLock::new(|| Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key"));
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn now() -> Timestamp {
+    at("2026-06-01T12:00:00Z")
+}
+
+/// SNS as it answers GET: certificates and confirmations, each with its own trouble; all that was asked is kept.
+#[derive(Default)]
+struct Sns {
+    asked: Mutex<Vec<String>>,
+    trouble: Mutex<Option<FetchError>>,
+}
+
+impl Sns {
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic").clone()
+    }
+
+    fn breaks(&self, trouble: Option<FetchError>) {
+        *self.trouble.lock().expect("no panic") = trouble;
+    }
+}
+
+impl Fetch for Sns {
+    fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
+        self.asked.lock().expect("no panic").push(url.to_owned());
+        let answer = match self.trouble.lock().expect("no panic").clone() {
+            Some(trouble) => Err(trouble),
+            None if url.ends_with(".pem") => Ok(SIGNER.certificate_pem().expect("a certificate")),
+            None => Ok(b"<ConfirmSubscriptionResponse/>".to_vec()),
+        };
+        // One turn of the runtime, so that whoever comes at the same time really waits.
+        async move {
+            tokio::task::yield_now().await;
+            answer
+        }
+        .boxed()
+    }
+}
+
+/// An engine that keeps what it is told.
+#[derive(Default)]
+struct Recording(Mutex<Vec<CollapseKey>>);
+
+impl Engine for Recording {
+    fn signal(&self, key: CollapseKey, _: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.0.lock().expect("no panic").push(key);
+        async { Ok(()) }.boxed()
+    }
+
+    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn connected(&self) -> bool {
+        true
+    }
+}
+
+/// One platform and the ingress before it.
+struct World {
+    amazon: Amazon,
+    store: Store,
+    dispatch: Dispatch,
+    engine: Arc<Recording>,
+    sns: Arc<Sns>,
+    platform: Platform,
+    _folder: Folder,
+}
+
+/// How a world begins.
+#[derive(Default)]
+struct Beginning {
+    topic: Option<&'static str>,
+    accounts: Vec<String>,
+    has_certificate: bool,
+}
+
+impl World {
+    /// A platform that follows [`TOPIC`].
+    async fn following() -> Self {
+        Self::begin(Beginning { topic: Some(TOPIC), ..Beginning::default() }).await
+    }
+
+    async fn begin(beginning: Beginning) -> Self {
+        let folder = Folder::new("amazon");
+        let database = Database::Sqlite(folder.path().join("settle.db"));
+        let config = Config { database, key: Key::new([7; 32]), clock: now };
+        let store = Store::open(config).await.expect("a store");
+        let app = store.new_app("app").await.expect("an app");
+        let platform = store.new_platform(new_platform(app.id, beginning.topic)).await.expect("a platform");
+        let mut certificates = Vec::new();
+        if beginning.has_certificate {
+            let file = folder.path().join("certificate.pem");
+            std::fs::write(&file, SIGNER.certificate_pem().expect("a certificate")).expect("written");
+            certificates.push((SIGNER.certificate_url("us-east-1").parse().expect("a URL"), file));
+        }
+        let settings =
+            Settings { certificates, auto_confirm_accounts: beginning.accounts, allow_china: false, clock: now };
+        let (sns, engine) = (Arc::new(Sns::default()), Arc::new(Recording::default()));
+        let dispatch = Dispatch::start(engine.clone(), store.clone());
+        let amazon = Amazon::with_fetch(settings, sns.clone()).expect("settings");
+        Self { amazon, store, dispatch, engine, sns, platform, _folder: folder }
+    }
+
+    /// What SNS is told: status and reason.
+    async fn post(&self, body: &str) -> (u16, &'static str) {
+        let answer = self.amazon.receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes()).await;
+        (answer.status, answer.reason)
+    }
+
+    async fn kept(&self, body: &str) -> Vec<NotificationView> {
+        self.store.notifications_of(&message_id(body)).await.expect("storage answers")
+    }
+
+    async fn topics(&self) -> Vec<(String, TopicState)> {
+        let topics = self.store.topics(self.platform.id).await.expect("storage answers");
+        topics.into_iter().map(|topic| (topic.arn, topic.state)).collect()
+    }
+
+    async fn alarms(&self) -> Vec<String> {
+        let alarms = self.store.alarms(Page::default()).await.expect("storage answers");
+        alarms.items.into_iter().map(|alarm| alarm.kind).collect()
+    }
+
+    /// Waits until the engine heard of a purchase.
+    async fn heard(&self, receipt_id: &str) {
+        let key = CollapseKey::of(self.platform.id, receipt_id);
+        wait::until(SOON, "a signal", async || {
+            let told = self.engine.0.lock().expect("no panic").clone();
+            if told.contains(&key) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+    }
+}
+
+fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
+    NewPlatform {
+        app_id,
+        store: "amazon".to_owned(),
+        name: "Amazon".to_owned(),
+        package_name: PACKAGE.to_owned(),
+        environment: Environment::Production,
+        shared_secret: None,
+        topic_arn: topic.map(str::to_owned),
+        window_ms: 120_000,
+        max_wait_ms: None,
+        ingress_key: INGRESS_KEY.to_owned(),
+    }
+}
+
+fn letter(number: u128, topic_arn: &str) -> Letter<'_> {
+    let version = if number.is_multiple_of(2) { Version::One } else { Version::Two };
+    Letter { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
+}
+
+fn sample<'a>(said: &'a str, receipt_id: &'a str) -> Sample<'a> {
+    Sample {
+        package_name: PACKAGE,
+        said,
+        app_user_id: "user",
+        receipt_id,
+        cancelled_receipt_id: None,
+        at: now().plus_millis(-6000),
+        is_test: false,
+    }
+}
+
+/// A signed notification of a topic.
+fn notification(number: u128, topic: &str, message: &str) -> String {
+    SIGNER.sign_notification(&letter(number, topic), None, message).expect("signed")
+}
+
+/// A signed renewal of [`TOPIC`]; number, message id and receipt belong together.
+fn renewal(number: u128) -> String {
+    notification(number, TOPIC, &sample("SUBSCRIPTION_RENEWED", &format!("receipt-{number}")).message())
+}
+
+fn subscription(number: u128, topic: &str) -> String {
+    SIGNER.sign_subscription(&letter(number, topic), TOKEN).expect("signed")
+}
+
+fn message_id(body: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    document["MessageId"].as_str().expect("a string").to_owned()
+}

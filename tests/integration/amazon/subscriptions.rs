@@ -1,0 +1,162 @@
+//! The beginning and the end of a topic's subscription.
+
+use super::{
+    ACCOUNT, Beginning, FetchError, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, sample,
+    subscription,
+};
+use domain::Outcome;
+use secrecy::{ExposeSecret, SecretString};
+use storage::TopicState;
+
+const CONFIRMED: (u16, &str) = (200, "subscription confirmed");
+const ASKED: (u16, &str) = (200, "topic waits for approval");
+
+fn confirmations(world: &World) -> Vec<String> {
+    world.sns.asked().into_iter().filter(|url| !url.ends_with(".pem")).collect()
+}
+
+fn subscribe_url(topic: &str) -> String {
+    format!("https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={topic}&Token={TOKEN}")
+}
+
+fn foreseeing() -> Beginning {
+    Beginning { accounts: vec![ACCOUNT.to_owned()], ..Beginning::default() }
+}
+
+#[tokio::test]
+async fn the_configured_topic_is_confirmed_by_one_visit() {
+    let world = World::following().await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, CONFIRMED);
+    assert_eq!(confirmations(&world), [subscribe_url(TOPIC)]);
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Confirmed)]);
+    // Amazon's console has a button to send it again.
+    assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
+}
+
+#[tokio::test]
+async fn a_visit_that_failed_is_asked_for_again() {
+    let world = World::begin(Beginning { has_certificate: true, ..foreseeing() }).await;
+    world.sns.breaks(Some(FetchError::Unavailable("status 500".to_owned())));
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, (503, "subscription could not be confirmed"));
+    assert!(world.topics().await.is_empty());
+    world.sns.breaks(None);
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, CONFIRMED);
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Confirmed)]);
+    assert_eq!(world.post(&renewal(2)).await, (200, "accepted"));
+}
+
+#[tokio::test]
+async fn a_second_topic_of_a_foreseen_account_must_ask() {
+    let world = World::begin(foreseeing()).await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, CONFIRMED);
+    let second = TOPIC.replace("LT0XA", "second");
+    assert_eq!(world.post(&subscription(2, &second)).await, ASKED);
+    assert_eq!(confirmations(&world), [subscribe_url(TOPIC)]);
+}
+
+#[tokio::test]
+async fn a_strangers_topic_waits_for_approval_unvisited() {
+    let world = World::begin(foreseeing()).await;
+    assert_eq!(world.post(&subscription(1, STRANGER)).await, ASKED);
+    assert_eq!(world.post(&subscription(1, STRANGER)).await, ASKED);
+    assert!(confirmations(&world).is_empty());
+    let topics = world.store.topics(world.platform.id).await.expect("storage answers");
+    assert_eq!((topics.len(), topics[0].state), (1, TopicState::Pending));
+    assert_eq!(world.alarms().await, ["topic_pending"]);
+    let url = world.store.subscribe_url(topics[0].id).await.expect("storage answers").expect("kept");
+    assert_eq!(url.expose_secret(), subscribe_url(STRANGER));
+    // The foreseen topic is not kept out by a stranger who asked first.
+    assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
+}
+
+#[tokio::test]
+async fn notifications_of_a_pending_topic_wait_for_its_approval() {
+    let world = World::begin(Beginning::default()).await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    let body = renewal(2);
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    assert_eq!(world.kept(&body).await[0].waiting_for.as_deref(), Some("topic approval"));
+    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
+    world.store.approve_topic(topic).await.expect("approved");
+    // An approval counts at once, for what waited and for what comes.
+    assert_eq!(world.kept(&body).await[0].waiting_for.as_deref(), Some("window"));
+    let next = renewal(3);
+    assert_eq!(world.post(&next).await, (200, "accepted"));
+    assert_eq!(world.kept(&next).await[0].waiting_for.as_deref(), Some("window"));
+    world.heard("receipt-3").await;
+}
+
+#[tokio::test]
+async fn notifications_of_a_rejected_topic_end_as_refused() {
+    let world = World::begin(Beginning::default()).await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    let body = renewal(2);
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
+    world.store.reject_topic(topic).await.expect("rejected");
+    assert_eq!(world.kept(&body).await[0].outcome, Some(Outcome::Refused));
+    assert_eq!(world.post(&renewal(3)).await, (403, "topic was rejected"));
+}
+
+#[tokio::test]
+async fn a_sixth_pending_topic_is_refused_with_an_alarm() {
+    let world = World::begin(Beginning::default()).await;
+    for number in 0..5 {
+        let topic = format!("arn:aws:sns:us-east-1:123456789012:t{number}");
+        assert_eq!(world.post(&subscription(number, &topic)).await, ASKED);
+    }
+    assert_eq!(world.post(&subscription(6, STRANGER)).await, (403, "too many pending topics"));
+    assert_eq!(world.topics().await.len(), 5);
+    assert!(world.alarms().await.contains(&"too_many_pending_topics".to_owned()));
+}
+
+#[tokio::test]
+async fn an_expired_topic_may_ask_anew() {
+    let world = World::begin(Beginning::default()).await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    let in_two_days = super::now().plus_millis(2 * 24 * 3_600_000);
+    world.store.expire_topics(in_two_days).await.expect("expired");
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Expired)]);
+    assert_eq!(world.post(&renewal(2)).await, (403, "topic is not known to this platform"));
+    assert_eq!(world.post(&subscription(3, TOPIC)).await, ASKED);
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Pending)]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_subscription_is_noted_and_never_undone() {
+    let world = World::following().await;
+    let end = SIGNER.sign_unsubscription(&letter(1, TOPIC), TOKEN).expect("signed");
+    assert_eq!(world.post(&end).await, (200, "unsubscription noted"));
+    assert!(confirmations(&world).is_empty());
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Unsubscribed)]);
+    assert_eq!(world.alarms().await, ["topic_unsubscribed"]);
+    // What was on its way still counts, and Amazon's console can begin anew.
+    assert_eq!(world.post(&renewal(2)).await, (200, "accepted"));
+    assert_eq!(world.post(&subscription(3, TOPIC)).await, CONFIRMED);
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Confirmed)]);
+}
+
+#[tokio::test]
+async fn the_urls_of_a_message_are_neither_visited_nor_kept() {
+    let world = World::following().await;
+    let body = notification(1, TOPIC, &sample("SUBSCRIPTION_RENEWED", "receipt").message());
+    assert!(body.contains("Action=Unsubscribe"));
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    assert_eq!(world.sns.asked(), [SIGNER.certificate_url("us-east-1")]);
+}
+
+#[tokio::test]
+async fn an_approval_visits_only_what_confirms_a_subscription() {
+    let world = World::begin(Beginning::default()).await;
+    assert_eq!(world.amazon.visit(&SecretString::from(subscribe_url(TOPIC))).await, Ok(()));
+    for url in [
+        "https://127.0.0.1/".to_owned(),
+        subscribe_url(TOPIC).replace("https", "http"),
+        subscribe_url(TOPIC).replace("ConfirmSubscription", "Unsubscribe"),
+        subscribe_url(TOPIC).replace("sns.us-east-1", "sns.us-west-2"),
+        "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn=x".to_owned(),
+    ] {
+        assert_eq!(world.amazon.visit(&SecretString::from(url)).await, Err(FetchError::Forbidden));
+    }
+    assert_eq!(confirmations(&world), [subscribe_url(TOPIC)]);
+}
