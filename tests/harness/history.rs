@@ -131,14 +131,14 @@ impl Temporal {
         answer.unwrap_or_else(|status| panic!("{workflow_id} cannot be moved forward: {status}"));
     }
 
-    /// Starts a workflow by its names alone, as a script would.
+    /// Starts a workflow by its names alone, as a script would, with an empty object as input.
     ///
     /// # Panics
     /// When it is refused.
-    pub async fn start_workflow(&self, name: &str, workflow_id: &str, task_queue: &str, input: &serde_json::Value) {
+    pub async fn start_workflow(&self, name: &str, workflow_id: &str, task_queue: &str) {
         let payload = Payload {
             metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect(),
-            data: input.to_string().into_bytes(),
+            data: b"{}".to_vec(),
             ..Default::default()
         };
         let request = StartWorkflowExecutionRequest {

@@ -1,6 +1,5 @@
 //! The Temporal Server of the tests is a real one that can be killed, come back, forget and skip time.
 
-use serde_json::json;
 use std::time::Duration;
 use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
@@ -10,7 +9,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// A run that no worker takes: it is there and stays open.
 async fn start_one(temporal: &Temporal, id: &str) {
-    temporal.start_workflow("nobody", id, "no-worker", &json!({})).await;
+    temporal.start_workflow("nobody", id, "no-worker").await;
     wait::until(SOON, "the run to be listed", async || match temporal.runs(id).await.len() {
         1 => Ok(()),
         other => Err(format!("{other} runs")),
