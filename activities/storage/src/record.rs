@@ -113,18 +113,20 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
 }
 
-/// A wake that is past has been followed by this settling.
+/// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions
+/// know nothing of customers.
 fn update(write: &mut Write<'_>, record: &Record, revision: i64, fingerprint: &str) -> Result<(), Error> {
     let purchase = &record.decision.purchase;
     sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, settling = ?, fingerprint = ?, changed = ?, \
-         app_user_id = COALESCE(?, app_user_id), next_wake_at = NULL, updated_at = ? WHERE collapse_key = ?")
+         app_user_id = COALESCE((SELECT app_user_id FROM notifications WHERE seq = ?), app_user_id), \
+         next_wake_at = NULL, updated_at = ? WHERE collapse_key = ?")
     .bind(revision)
     .bind(purchase.state().as_str())
     .bind(purchase::json(purchase)?)
     .bind(record.settling)
     .bind(fingerprint)
     .bind(record.decision.changed)
-    .bind(purchase.app_user_id())
+    .bind(record.seqs.iter().copied().max().unwrap_or(0))
     .bind(write.now)
     .bind(record.collapse_key)
     .run(write.connection)

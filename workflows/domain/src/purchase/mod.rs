@@ -16,12 +16,12 @@ use told::{Moment, Register, Told};
 /// What we know of one purchase. The default value knows nothing.
 ///
 /// It is a record of words, not of states: the same set of notifications gives the same record in any
-/// order and over any number of settlings, and the state is read from it. Its size is bounded.
+/// order and over any number of settlings, and the state is read from it. Its size is bounded, and it
+/// knows nothing of customers: it is written into histories.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Purchase {
     told: BTreeMap<Kind, Told>,
-    app_user_id: Option<Register>,
     original_receipt_id: Option<Register>,
     is_test: bool,
 }
@@ -110,7 +110,6 @@ impl Purchase {
         }
         self.told.entry(notification.kind).or_default().at(notification.store_time);
         self.is_test |= notification.is_test;
-        Register::join(&mut self.app_user_id, notification, notification.app_user_id.as_ref());
         if notification.kind == Kind::PlanChanged {
             let old = notification.related_receipt_id.as_ref();
             Register::join(&mut self.original_receipt_id, notification, old);
@@ -135,12 +134,6 @@ impl Purchase {
         } else {
             State::Active
         }
-    }
-
-    /// The store's newest name of the customer.
-    #[must_use]
-    pub fn app_user_id(&self) -> Option<&str> {
-        self.app_user_id.as_ref().map(Register::value)
     }
 
     /// The receipt that this one replaced in a change of plan.

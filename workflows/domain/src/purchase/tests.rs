@@ -15,7 +15,6 @@ fn nothing_told_is_nothing_known() {
     assert_eq!(nothing.is_auto_renewable(), None);
     assert_eq!(nothing.is_in_trial_period(), None);
     assert_eq!(nothing.billing_cycles(), None);
-    assert_eq!(nothing.app_user_id(), None);
 }
 
 #[test]
@@ -93,13 +92,11 @@ fn a_one_time_purchase_is_revoked_and_cancelled_at_the_same_time() {
 }
 
 #[test]
-fn the_newest_word_names_the_customer_and_a_plan_change_names_the_old_receipt() {
-    let new = Notification { app_user_id: Some("new".to_owned()), ..told(Kind::Renewed, 30) };
+fn a_plan_change_names_the_old_receipt_and_the_record_no_customer() {
     let old = Notification { related_receipt_id: Some("old receipt".to_owned()), ..told(Kind::PlanChanged, 20) };
-    let nobody = Notification { app_user_id: None, ..told(Kind::Renewed, 40) };
-    let purchase = settle(&Purchase::default(), &[new, old, nobody]).purchase;
-    assert_eq!(purchase.app_user_id(), Some("new"));
+    let purchase = settle(&Purchase::default(), &[old]).purchase;
     assert_eq!(purchase.original_receipt_id(), Some("old receipt"));
+    assert!(!serde_json::to_string(&purchase).unwrap().contains("customer"));
 }
 
 #[test]
