@@ -12,6 +12,9 @@ use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContext
 
 /// Between two sweeps.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Between two sweeps while more is due than one may wake: this and the sweep's own limit bound its rate,
+/// so that it cannot drown an engine that is merely late.
+const SHORT_PAUSE: Duration = Duration::from_secs(5);
 /// How many sweeps one run makes before it is continued as a new one.
 const SWEEPS_PER_RUN: u32 = 300;
 
@@ -42,7 +45,7 @@ impl Sweep {
             let swept = ctx.execute_activity(Asks::sweep, round, options::lasting()).await;
             let found = swept.unwrap_or_default();
             ctx.set_current_details(format!("woken in the last sweep: {}", found.woken));
-            let pause = if found.more { Duration::from_secs(1) } else { PAUSE };
+            let pause = if found.more { SHORT_PAUSE } else { PAUSE };
             ctx.timer(pause).await;
         }
         ctx.continue_as_new(Start::default().into(), ContinueAsNewOptions::default())?;
