@@ -96,7 +96,6 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     if given.key.is_none() {
         variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
     }
-    // Kept in its file also when it was given, so that the admin verbs find it.
     let token = match &given.http.admin_token {
         Some(token) => token.clone(),
         None => data::admin_token(&data)?,
@@ -171,9 +170,18 @@ impl All {
              Demo app     window {window:?}; its events are printed here\n\n\
              Next, in another terminal:  {}\n",
             self.data.display(),
-            data::token_file(&self.data).display(),
+            self.token_place(),
             self.next_command(api)
         ))
+    }
+
+    fn token_place(&self) -> String {
+        let file = data::token_file(&self.data);
+        let given = self.config.http.admin_token.as_ref().map(ExposeSecret::expose_secret);
+        match std::fs::read_to_string(&file) {
+            Ok(kept) if Some(kept.trim()) == given => file.display().to_string(),
+            _ => "the one in the settings (SETTLE_ADMIN_TOKEN)".to_owned(),
+        }
     }
 
     /// The command to try, with the flags that it needs here.
