@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::inbox::{Accepted, Fate, NewNotification};
 use crate::statement::{Number, Statement, Value, row, sql};
 use crate::writer::Write;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
+use domain::{Outcome, PlatformId, Timestamp};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -59,9 +59,9 @@ struct Incoming<'n> {
     ended: Option<(Outcome, Cow<'n, str>)>,
 }
 
-/// What a repeated notification has in common with the first: the purchase, the word and the time.
-pub fn fold_key(key: Option<CollapseKey>, said: &str, store_time: Option<Timestamp>) -> Option<String> {
-    Some(format!("{}/{}/{}", key?, store_time?.micros(), clean(said)))
+/// What a repeated notification has in common with the first, besides the purchase: the time and the word.
+pub fn fold_key(said: &str, store_time: Option<Timestamp>) -> Option<String> {
+    Some(format!("{}/{}", store_time?.micros(), clean(said)))
 }
 
 /// A text without the NUL that PostgreSQL cannot store.
@@ -76,7 +76,12 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     for (index, row) in incoming.iter().enumerate() {
         firsts.entry(&row.identity).or_insert(index);
     }
-    let inserted = insert_all(write, &incoming)?;
+    let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
+    if write.connection.is_shared() {
+        // Two processes that insert the same rows in one order wait for each other, and never in a circle.
+        in_order.sort_by_key(|row| (row.told.collapse_key, &row.fold_key, &row.identity));
+    }
+    let inserted = insert_all(write, &in_order)?;
     let mut accepted = Vec::with_capacity(incoming.len());
     for (index, row) in incoming.iter().enumerate() {
         accepted.push(match inserted.get(&row.identity) {
@@ -131,7 +136,7 @@ impl<'n> Incoming<'n> {
         };
         // What is refused or not yet trusted must never fold the genuine one away.
         let may_fold = matches!(told.fate, Fate::Open) && ended.is_none();
-        let fold_key = if may_fold { fold_key(told.collapse_key, &told.said, told.store_time) } else { None };
+        let fold_key = if may_fold { fold_key(&told.said, told.store_time) } else { None };
         Self {
             told,
             identity: (clean(&told.message_id).into_owned(), clean(&told.receipt_id).into_owned(), told.platform_id),
@@ -169,7 +174,7 @@ impl<'n> Incoming<'n> {
     }
 }
 
-fn insert_all(write: &mut Write<'_>, incoming: &[Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
+fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
     let mut seqs = HashMap::with_capacity(incoming.len());
     let mut rest = incoming;
     for size in SIZES {
@@ -183,7 +188,7 @@ fn insert_all(write: &mut Write<'_>, incoming: &[Incoming<'_>]) -> Result<HashMa
     Ok(seqs)
 }
 
-fn statement<'r>(rows: &'r [Incoming<'_>], now: Timestamp) -> Statement<'r> {
+fn statement<'r>(rows: &'r [&'r Incoming<'_>], now: Timestamp) -> Statement<'r> {
     let places = vec![ROW; rows.len()].join(", ");
     sql(format!("{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, platform_id"))
         .bind_all(rows.iter().flat_map(|row| row.values(now)))
@@ -194,7 +199,8 @@ fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }
-    let first: Option<First> = sql("SELECT message_id FROM notifications WHERE fold_key = ?")
+    let first: Option<First> = sql("SELECT message_id FROM notifications WHERE collapse_key = ? AND fold_key = ?")
+        .bind(row.told.collapse_key)
         .bind(row.fold_key.as_deref())
         .first(write.connection)?;
     let reason = match first {

@@ -15,6 +15,12 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// One advisory lock for all that happens once per database. The number is arbitrary, and ours.
 const ADVISORY_LOCK: i64 = 0x5E77_1E00;
 
+const READER_CACHE_KIB: u32 = 8 * 1024;
+const WRITER_CACHE_KIB: u32 = 128 * 1024;
+/// 64 MiB of 4 KiB pages.
+const CHECKPOINT_PAGES: u32 = 16 * 1024;
+const WAL_BYTES: u32 = 128 * 1024 * 1024;
+
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
@@ -39,6 +45,18 @@ impl AnyConnection {
                 Ok(Self::Postgres(connection))
             }
         }
+    }
+
+    /// Gives the one that writes what it needs: room for the pages of a big group, and checkpoints that are
+    /// rare enough that a page which many commits touch is copied once.
+    pub fn prepare_to_write(&mut self) -> QueryResult<()> {
+        if self.is_shared() {
+            return Ok(());
+        }
+        self.batch_execute(&format!(
+            "PRAGMA cache_size = -{WRITER_CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; \
+             PRAGMA journal_size_limit = {WAL_BYTES}"
+        ))
     }
 
     /// Whether several processes may write at the same time.
@@ -147,7 +165,7 @@ fn sqlite_settings() -> String {
     let synchronous = if crate::fault::is_planted("storage.durability_off") { "OFF" } else { "FULL" };
     format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-         PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;"
+         PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{READER_CACHE_KIB};"
     )
 }
 

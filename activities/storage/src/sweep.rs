@@ -33,7 +33,7 @@ row! {
 const PAST_WINDOW: &str = "SELECT n.collapse_key FROM notifications n \
      WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.due_at < ? \
      AND NOT EXISTS (SELECT 1 FROM notifications m WHERE m.collapse_key = n.collapse_key \
-     AND m.outcome IS NULL AND m.waiting_topic_id IS NULL AND m.seq > n.seq) \
+     AND m.outcome IS NULL AND m.waiting_topic_id IS NULL AND m.seq + 0 > n.seq) \
      AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.held_until > ?) \
      ORDER BY n.due_at LIMIT ?";
 

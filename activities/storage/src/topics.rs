@@ -327,10 +327,12 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<Vec<(CollapseKey, i64)>
             end(write, row.seq, Outcome::Unknown, "it names no purchase")?;
             continue;
         };
-        let fold_key = fold_key(row.collapse_key, &row.said, row.store_time);
-        let first: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE fold_key = ?")
-            .bind(fold_key.as_deref())
-            .first(write.connection)?;
+        let fold_key = fold_key(&row.said, row.store_time);
+        let first: Option<Number> =
+            sql("SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?")
+                .bind(key)
+                .bind(fold_key.as_deref())
+                .first(write.connection)?;
         if first.is_some() {
             end(write, row.seq, Outcome::Duplicate, "another message told it first")?;
             continue;

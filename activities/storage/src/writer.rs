@@ -240,7 +240,11 @@ impl Thread {
     fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => AnyConnection::to(&self.database).map_err(Error::unavailable)?,
+            None => {
+                let mut connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
+                connection.prepare_to_write().map_err(Error::unavailable)?;
+                connection
+            }
         };
         Ok(self.connection.insert(connection))
     }

@@ -237,12 +237,14 @@ story! {
 story! {
     async fn only_one_of_many_claimers_gets_a_lane(world: World) {
         let hook = world.destination("hook").await;
+        let second = world.second_process().await;
         for round in 1..=10 {
             world.revise("r1", round).await;
             let key = world.key("r1");
             let mut claims = Vec::new();
             for claimer in 0..8 {
-                let (store, token) = (world.store.clone(), format!("{round}-{claimer}"));
+                let store = if claimer % 2 == 0 { world.store.clone() } else { second.clone() };
+                let token = format!("{round}-{claimer}");
                 claims.push(tokio::spawn(async move { store.claim(key, hook.id, &token, LEASE_MS).await.unwrap() }));
             }
             let mut sent = Vec::new();

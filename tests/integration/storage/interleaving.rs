@@ -6,7 +6,7 @@
 use super::world::{LEASE_MS, World, finish, story};
 use domain::{CollapseKey, DeliveryId, DestinationId};
 use std::collections::HashMap;
-use storage::{Attempt, Claimed, DeliveryFilter, Page, Verdict};
+use storage::{Attempt, Claimed, DeliveryFilter, Page, Store, Verdict};
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;
@@ -28,6 +28,7 @@ impl Dice {
 struct Lane {
     key: CollapseKey,
     to: DestinationId,
+    workers: [Store; 2],
     /// Claimed and not finished, with their tokens.
     held: Vec<(Box<Attempt>, String)>,
     bodies: HashMap<DeliveryId, String>,
@@ -39,11 +40,12 @@ struct Lane {
 story! {
     async fn any_interleaving_of_two_workers_keeps_the_invariants(world: World) {
         let to = world.destination("hook").await.id;
+        let workers = [world.store.clone(), world.second_process().await];
         for seed in 1..=SEEDS {
             eprintln!("seed {seed}");
             let receipt = format!("r{seed}");
             let mut dice = Dice(seed);
-            let mut lane = Lane::new(world.key(&receipt), to);
+            let mut lane = Lane::new(world.key(&receipt), to, workers.clone());
             for step in 0..STEPS {
                 lane.step(&world, &receipt, &mut dice, step).await;
                 lane.check(&world, seed).await;
@@ -56,8 +58,17 @@ story! {
 }
 
 impl Lane {
-    fn new(key: CollapseKey, to: DestinationId) -> Self {
-        Self { key, to, held: Vec::new(), bodies: HashMap::new(), ended: HashMap::new(), acked: 0, revision: 0 }
+    fn new(key: CollapseKey, to: DestinationId, workers: [Store; 2]) -> Self {
+        Self {
+            key,
+            to,
+            workers,
+            held: Vec::new(),
+            bodies: HashMap::new(),
+            ended: HashMap::new(),
+            acked: 0,
+            revision: 0,
+        }
     }
 
     async fn step(&mut self, world: &World, receipt: &str, dice: &mut Dice, step: usize) {
@@ -66,19 +77,20 @@ impl Lane {
                 self.revision += 1;
                 world.revise(receipt, self.revision).await;
             }
-            2..=4 => self.claim(world, format!("worker-{}-{step}", dice.roll(2))).await,
+            2..=4 => self.claim(usize::from(dice.roll(2) == 1), format!("step-{step}")).await,
             5 | 6 if !self.held.is_empty() => {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
                 let (attempt, token) = self.held.swap_remove(index);
                 let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
-                world.store.finish(finish(&attempt, &token, verdict)).await.unwrap();
+                self.workers[index % 2].finish(finish(&attempt, &token, verdict)).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),
         }
     }
 
-    async fn claim(&mut self, world: &World, token: String) {
-        if let Claimed::Send(attempt) = world.claim(self.key, self.to, &token).await {
+    async fn claim(&mut self, worker: usize, token: String) {
+        let claimed = self.workers[worker].claim(self.key, self.to, &token, LEASE_MS).await.unwrap();
+        if let Claimed::Send(attempt) = claimed {
             let body = self.bodies.entry(attempt.delivery_id).or_insert_with(|| attempt.body.clone());
             assert_eq!(*body, attempt.body, "the same webhook-id has the same bytes");
             self.held.push((attempt, token));
@@ -91,7 +103,7 @@ impl Lane {
         }
         world.pass(LEASE_MS * 2);
         for round in 0..3 {
-            self.claim(world, format!("drain-{round}")).await;
+            self.claim(round % 2, format!("drain-{round}")).await;
             for (attempt, token) in std::mem::take(&mut self.held) {
                 world.store.finish(finish(&attempt, &token, Verdict::Delivered)).await.unwrap();
             }

@@ -21,8 +21,10 @@ const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL";
 fn questions() -> Vec<(String, &'static str)> {
     vec![
         (
-            format!("SELECT seq, body FROM notifications WHERE collapse_key = 'k' AND {OPEN} ORDER BY seq LIMIT 500"),
-            "notifications_open_of_key",
+            format!(
+                "SELECT seq, body FROM notifications WHERE collapse_key = 'k' AND {OPEN} ORDER BY seq + 0 LIMIT 500"
+            ),
+            "notifications_of_key",
         ),
         (format!("SELECT seq FROM notifications WHERE {OPEN} AND seq > 7 ORDER BY seq LIMIT 9"), "notifications_open"),
         (format!("SELECT accepted_at FROM notifications WHERE {OPEN} ORDER BY seq LIMIT 1"), "notifications_open"),
@@ -31,7 +33,7 @@ fn questions() -> Vec<(String, &'static str)> {
                 "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
                  AND n.due_at < 7 AND NOT EXISTS (SELECT 1 FROM notifications m
                  WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
-                 AND m.seq > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
+                 AND m.seq + 0 > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
                  WHERE p.collapse_key = n.collapse_key AND p.held_until > 7) ORDER BY n.due_at LIMIT 9"
             ),
             "notifications_due",
@@ -67,7 +69,10 @@ fn questions() -> Vec<(String, &'static str)> {
                 .to_owned(),
             "notifications_identity",
         ),
-        ("SELECT message_id FROM notifications WHERE fold_key = 'f'".to_owned(), "notifications_fold"),
+        (
+            "SELECT message_id FROM notifications WHERE collapse_key = 'k' AND fold_key = 'f'".to_owned(),
+            "notifications_of_key",
+        ),
         ("SELECT id FROM platforms WHERE deleted_at IS NULL AND ingress_key = 'i'".to_owned(), "platforms_ingress_key"),
     ]
 }

@@ -141,14 +141,29 @@ story! {
     async fn two_workers_record_the_same_settling_once(world: World) {
         world.destination("hook").await;
         let key = world.key("r1");
+        let second = world.second_process().await;
         for number in 1..=10 {
             world.tell(&format!("m{number}"), "r1", number).await;
             let once = record(key, &world.load(key).await);
-            let both = tokio::join!(world.store.record(once.clone()), world.store.record(once));
+            let both = tokio::join!(world.store.record(once.clone()), second.record(once));
             assert_eq!(both.0.unwrap(), both.1.unwrap());
         }
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 10);
         assert_eq!(world.load(key).await.revision, 10);
+    }
+}
+
+story! {
+    async fn a_discard_and_a_record_at_the_same_time_end_each_notification_once(world: World) {
+        let key = world.key("r1");
+        let second = world.second_process().await;
+        for number in 1..=20 {
+            world.tell(&format!("m{number}"), "r1", number).await;
+            let once = record(key, &world.load(key).await);
+            let (recorded, discarded) = tokio::join!(second.record(once), world.store.discard(key, None, "ann", "a race"));
+            let settled = matches!(recorded.unwrap(), Recorded::Done { .. });
+            assert_eq!(i64::from(settled) + discarded.unwrap(), 1, "exactly one of them ended it");
+        }
     }
 }
 

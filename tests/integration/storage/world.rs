@@ -112,6 +112,11 @@ impl World {
         Self { store, config, app, platform, now, folder }
     }
 
+    /// The store of a second process; on SQLite, where there is none, the same again.
+    pub async fn second_process(&self) -> Store {
+        if self.is_postgres() { Store::open(self.config.clone()).await.unwrap() } else { self.store.clone() }
+    }
+
     pub fn is_postgres(&self) -> bool {
         matches!(self.config.database, Database::Postgres(_))
     }

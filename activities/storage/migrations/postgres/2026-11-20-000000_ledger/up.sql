@@ -78,7 +78,7 @@ CREATE TABLE notifications (
     -- The end of its window and of its longest wait, as the platform's settings were then.
     due_at BIGINT NOT NULL,
     cap_at BIGINT,
-    -- What a repeated message has in common with it. NULL unless it is the first that told.
+    -- What a repeated message has in common with it, besides the purchase. NULL unless it is the first that told.
     fold_key TEXT,
     waiting_topic_id TEXT,
     outcome TEXT,
@@ -87,10 +87,8 @@ CREATE TABLE notifications (
     ended_at BIGINT
 );
 CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, platform_id);
-CREATE UNIQUE INDEX notifications_fold ON notifications (fold_key) WHERE fold_key IS NOT NULL;
-CREATE INDEX notifications_of_key ON notifications (collapse_key, seq);
-CREATE INDEX notifications_open_of_key ON notifications (collapse_key, seq)
-    WHERE outcome IS NULL AND waiting_topic_id IS NULL;
+-- Folds, and finds the rows of a purchase. One index for both: each more with keys in no order costs a page per row.
+CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_cap ON notifications (cap_at)
