@@ -53,4 +53,15 @@ impl Edge {
             _ => None,
         }
     }
+
+    /// Confirms a topic's subscription at the store that it is of.
+    ///
+    /// # Errors
+    /// What stood against it, without the URL, which is a secret.
+    pub async fn confirm(&self, store: &str, subscribe_url: &SecretString) -> Result<(), String> {
+        match store {
+            amazon::STORE => self.amazon.visit(subscribe_url).await.map_err(|error| error.to_string()),
+            other => Err(format!("there is no store `{other}`")),
+        }
+    }
 }

@@ -33,7 +33,8 @@ pub async fn approve(
     let Some(url) = edge.store.subscribe_url(id).await? else {
         return Err(Error::Conflict("the topic's confirmation URL is gone; ask the store to send it again".to_owned()));
     };
-    edge.amazon.visit(&url).await.map_err(|error| {
+    let store = edge.store.platform(platform).await?.store;
+    edge.confirm(&store, &url).await.map_err(|error| {
         Error::Upstream(format!(
             "the store did not confirm the subscription: {error}. The topic stays pending; see that this service can \
              reach the store, then approve again"
