@@ -17,9 +17,9 @@ const ADVISORY_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
 const WRITER_CACHE_KIB: u32 = 128 * 1024;
-/// 64 MiB of 4 KiB pages.
-const CHECKPOINT_PAGES: u32 = 16 * 1024;
-const WAL_BYTES: u32 = 128 * 1024 * 1024;
+/// 128 MiB of 4 KiB pages.
+const CHECKPOINT_PAGES: u32 = 32 * 1024;
+const WAL_BYTES: u32 = 256 * 1024 * 1024;
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]

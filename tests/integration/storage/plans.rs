@@ -29,13 +29,12 @@ fn questions() -> Vec<(String, &'static str)> {
         (format!("SELECT seq FROM notifications WHERE {OPEN} AND seq > 7 ORDER BY seq LIMIT 9"), "notifications_open"),
         (format!("SELECT accepted_at FROM notifications WHERE {OPEN} ORDER BY seq LIMIT 1"), "notifications_open"),
         (
-            format!(
-                "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
+            "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
                  AND n.due_at < 7 AND NOT EXISTS (SELECT 1 FROM notifications m
                  WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
                  AND m.seq + 0 > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
                  WHERE p.collapse_key = n.collapse_key AND p.held_until > 7) ORDER BY n.due_at LIMIT 9"
-            ),
+                .to_owned(),
             "notifications_due",
         ),
         (
