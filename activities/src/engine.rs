@@ -7,7 +7,7 @@ use domain::CollapseKey;
 use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
-use temporalio_client::{Client, ClientOptions, Connection, NamespacedClient, RetryOptions};
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, RetryOptions, Url};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
 use temporalio_common::protos::temporal::api::enums::v1::{
     QueryRejectCondition, TaskQueueKind, WorkflowIdConflictPolicy,
@@ -70,8 +70,22 @@ impl Engine {
     /// # Errors
     /// When those settings are wrong, with the setting's name.
     pub fn start(identity: &str) -> Result<Self, String> {
-        let (mut connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
+        let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
+        Ok(Self::keep(identity, connection, options))
+    }
+
+    /// Connects to a server of our own in the same way, whatever the environment says.
+    ///
+    /// # Errors
+    /// When `address` is not a URL.
+    pub fn start_at(identity: &str, address: &str) -> Result<Self, String> {
+        let url: Url = address.parse().map_err(|error| format!("Temporal's address `{address}`: {error}"))?;
+        let options = ClientOptions::new("default").build();
+        Ok(Self::keep(identity, ConnectionOptions::new(url).build(), options))
+    }
+
+    fn keep(identity: &str, mut connection: ConnectionOptions, options: ClientOptions) -> Self {
         identity.clone_into(&mut connection.identity);
         connection.retry_options = RetryOptions::no_retries();
         let (publish, client) = watch::channel(None);
@@ -90,7 +104,7 @@ impl Engine {
                 }
             }
         });
-        Ok(engine)
+        engine
     }
 
     /// Whether a connection was made. It heals by itself afterwards.
@@ -207,7 +221,7 @@ impl Engine {
     }
 }
 
-async fn connect(connection: temporalio_client::ConnectionOptions, options: ClientOptions) -> Client {
+async fn connect(connection: ConnectionOptions, options: ClientOptions) -> Client {
     let mut told = false;
     loop {
         // A server that accepts and stays silent would hang `connect` for ever.

@@ -4,7 +4,6 @@
 //! from settling.
 
 use crate::Doing;
-use crate::engine::Engine;
 use std::future::Future;
 use std::time::Duration;
 use temporalio_client::Client;
@@ -46,14 +45,13 @@ impl Default for Slots {
 /// See [`Error`].
 pub fn run(
     runtime: &tokio::runtime::Handle,
-    engine: &Engine,
     doing: Doing,
     slots: Slots,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     runtime.block_on(async move {
-        let stop = std::pin::pin!(stop);
-        let mut stop = stop;
+        let mut stop = std::pin::pin!(stop);
+        let engine = doing.engine.clone();
         let client = tokio::select! {
             client = engine.client() => client,
             () = &mut stop => return Ok(()),

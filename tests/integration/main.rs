@@ -2,6 +2,7 @@
 
 mod amazon;
 mod api;
+mod cli;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;

@@ -53,7 +53,7 @@ pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> 
         store,
         allow_http: rules.allow_http,
         http: Http::new(rules),
-        engine: engine.clone(),
+        engine,
         clock: clock::now,
         random: fraction,
     };
@@ -62,7 +62,7 @@ pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> 
     // A thread of its own: the workflows of a worker share one, which must not be one of the runtime's.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
     let thread = thread.spawn(move || {
-        let result = worker::run(&runtime, &engine, doing, Slots::default(), stop.asked());
+        let result = worker::run(&runtime, doing, Slots::default(), stop.asked());
         // Nobody waits any more: then we are ending already.
         let _ = tell.send(result);
     });

@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 pub mod decide;
 pub mod environment;
 pub mod event;

@@ -138,7 +138,12 @@ struct All {
 
 impl All {
     async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let engine = Engine::start(&serve::identity("run")).map_err(anyhow::Error::msg)?;
+        let identity = serve::identity("run");
+        let engine = match &self.own {
+            Some(own) => Engine::start_at(&identity, &own.url()),
+            None => Engine::start(&identity),
+        }
+        .map_err(anyhow::Error::msg)?;
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
         let welcome = self.welcome()?;
         // The receiver ends last, so that what the worker still delivers arrives.

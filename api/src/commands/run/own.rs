@@ -1,21 +1,11 @@
-//! The addresses of a Temporal server of our own, told to ourselves by the environment.
-//!
-//! Temporal's client reads where to connect from its standard variables, and a running process cannot change its
-//! variables soundly. So `run` executes itself once more with them set: same process, same terminal, same arguments.
+//! Where a Temporal server of our own is to listen, when the environment names none.
 
 use crate::config::Variables;
 use anyhow::Context;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-/// Temporal's standard variable for its address.
-const ADDRESS: &str = "TEMPORAL_ADDRESS";
-/// The address of the UI of our own server: only set by ourselves.
-const UI: &str = "SETTLE_RUN_TEMPORAL_UI";
-/// What a profile could say about another server.
-const OTHERS: &[&str] =
-    &["TEMPORAL_API_KEY", "TEMPORAL_PROFILE", "TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"];
+/// Temporal's standard variables that name a server, a profile or a file of profiles.
+const GIVEN: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
 
 /// Where our own server is to be.
 #[derive(Debug, Clone, Copy)]
@@ -26,31 +16,19 @@ pub struct Own {
     pub ui: SocketAddr,
 }
 
-/// Our own server's addresses; `None` when the environment names a server that is not ours.
-/// When it names none, this process begins anew and this does not return.
-pub fn addresses(variables: &Variables) -> anyhow::Result<Option<Own>> {
-    let given = |name: &str| variables.get(name).filter(|text| !text.is_empty());
-    match (given(ADDRESS), given(UI)) {
-        (None, _) => Err(begin_anew()?),
-        (Some(_), None) => Ok(None),
-        (Some(address), Some(ui)) => {
-            let address = address.strip_prefix("http://").unwrap_or(address).parse().context(ADDRESS)?;
-            Ok(Some(Own { address, ui: ui.parse().context(UI)? }))
-        }
+impl Own {
+    /// The address as Temporal's client takes it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 }
 
-/// Returns only when it cannot be done.
-fn begin_anew() -> anyhow::Result<anyhow::Error> {
-    let (address, ui) = (free(7233)?, free(8233)?);
-    let mut command = Command::new(std::env::current_exe().context("this program's own file")?);
-    command.args(std::env::args_os().skip(1));
-    command.env(ADDRESS, format!("http://{address}")).env(UI, ui.to_string());
-    command.env("TEMPORAL_NAMESPACE", "default").env("TEMPORAL_TLS", "false").env("TEMPORAL_CONFIG_FILE", "/dev/null");
-    for name in OTHERS {
-        command.env_remove(name);
+/// Our own server's addresses; `None` when the environment names a server that is not ours.
+pub fn addresses(variables: &Variables) -> anyhow::Result<Option<Own>> {
+    if GIVEN.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty())) {
+        return Ok(None);
     }
-    Ok(anyhow::Error::new(command.exec()).context("settle cannot begin anew with a Temporal server of its own"))
+    Ok(Some(Own { address: free(7233)?, ui: free(8233)? }))
 }
 
 /// The usual port when it is free, so that bookmarks keep working; else any.
