@@ -177,7 +177,7 @@ impl Signer {
         let message = format!(
             "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
         );
-        self.sign_link("SubscriptionConfirmation", letter, token, &message)
+        self.sign_link(letter, &Asking { kind: "SubscriptionConfirmation", token, message: &message })
     }
 
     /// A signed word that a subscription was ended.
@@ -190,10 +190,11 @@ impl Signer {
             "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
             letter.message_id
         );
-        self.sign_link("UnsubscribeConfirmation", letter, token, &message)
+        self.sign_link(letter, &Asking { kind: "UnsubscribeConfirmation", token, message: &message })
     }
 
-    fn sign_link(&self, kind: &str, letter: &Letter<'_>, token: &str, message: &str) -> Result<String, Unusable> {
+    fn sign_link(&self, letter: &Letter<'_>, asking: &Asking<'_>) -> Result<String, Unusable> {
+        let Asking { kind, token, message } = *asking;
         let base = Base::of(letter);
         let arn = letter.topic_arn;
         let url = format!(
@@ -247,6 +248,13 @@ impl Signer {
         let mut signer = Rsassa::new(digest, &self.key)?;
         Ok(STANDARD.encode(signer.sign_oneshot_to_vec(text.as_bytes())?))
     }
+}
+
+/// What the two documents with a subscribe URL have of their own.
+struct Asking<'a> {
+    kind: &'a str,
+    token: &'a str,
+    message: &'a str,
 }
 
 /// Which fields a document has: in the order of signing, in that of showing, and behind the signature.

@@ -66,7 +66,7 @@ fn is_region(text: &str) -> bool {
         && first.len() == 2
         && is_word(first)
         && !words.is_empty()
-        && words.iter().all(|word| is_word(&word))
+        && words.iter().all(is_word)
         && (1..=2).contains(&last.len())
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
