@@ -3,8 +3,8 @@
 
 use crate::Doing;
 use crate::destinations::Config;
-use crate::http::Reply;
 use crate::failure::Failed;
+use crate::http::Reply;
 use crate::outcome::Verdict;
 use std::time::Duration;
 use storage::{Attempt, Claimed, Finish, Finished};

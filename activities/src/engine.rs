@@ -251,11 +251,7 @@ where
 }
 
 fn queue() -> TaskQueue {
-    TaskQueue {
-        name: contract::TASK_QUEUE.to_owned(),
-        kind: TaskQueueKind::Normal as i32,
-        ..Default::default()
-    }
+    TaskQueue { name: contract::TASK_QUEUE.to_owned(), kind: TaskQueueKind::Normal as i32, ..Default::default() }
 }
 
 fn summary(text: &str) -> UserMetadata {

@@ -3,9 +3,9 @@
 mod address;
 mod admin;
 mod deliver;
-mod failure;
 pub mod destinations;
 pub mod engine;
+mod failure;
 pub mod http;
 mod load;
 pub mod outcome;

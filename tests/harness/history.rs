@@ -4,9 +4,9 @@ use super::temporal::{NAMESPACE, Temporal};
 use super::wait;
 use prost_types::FieldMask;
 use std::time::Duration;
-use temporalio_client::UntypedWorkflow;
 use temporalio_client::grpc::WorkflowService;
 use temporalio_client::tonic::IntoRequest;
+use temporalio_client::{Client, UntypedWorkflow, UntypedWorkflowHandle};
 use temporalio_common::protos::temporal::api::common::v1::{
     FastForwardConfig, Payload, Payloads, TimeSkippingConfig, WorkflowExecution, WorkflowType,
 };
@@ -46,6 +46,30 @@ impl Temporal {
     pub async fn history_json(&self, workflow_id: &str) -> Vec<u8> {
         let handle = self.client().get_workflow_handle::<UntypedWorkflow>(workflow_id);
         handle.fetch_history(Default::default()).to_json().await.expect("a run with a history")
+    }
+
+    /// The events of one run of a workflow id.
+    ///
+    /// # Panics
+    /// When there is no such run.
+    pub async fn run_history(&self, run: &WorkflowExecution) -> Vec<HistoryEvent> {
+        let handle = self.run_handle(run);
+        handle.fetch_history(Default::default()).into_events().await.expect("the history of a run")
+    }
+
+    /// The history of one run as JSON.
+    ///
+    /// # Panics
+    /// When there is no such run.
+    pub async fn run_history_json(&self, run: &WorkflowExecution) -> Vec<u8> {
+        let handle = self.run_handle(run);
+        handle.fetch_history(Default::default()).to_json().await.expect("the history of a run")
+    }
+
+    fn run_handle(&self, run: &WorkflowExecution) -> UntypedWorkflowHandle<Client> {
+        let mut info = self.client().get_workflow_handle::<UntypedWorkflow>(&run.workflow_id).info().clone();
+        info.run_id = Some(run.run_id.clone());
+        info.bind_untyped(self.client().clone())
     }
 
     /// How many events of a type the newest run has.

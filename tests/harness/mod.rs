@@ -12,6 +12,8 @@ pub mod postgres;
 pub mod process;
 pub mod reaper;
 pub mod receiver;
+pub mod runs;
+pub mod script;
 pub mod sns;
 pub mod temporal;
 pub mod wait;

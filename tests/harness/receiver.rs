@@ -165,13 +165,16 @@ impl Receiver {
     /// What was received about one purchase.
     #[must_use]
     pub fn about(&self, collapse_key: &str) -> Vec<Received> {
-        self.all().into_iter().filter(|request| request.collapse_key() == collapse_key).collect()
+        let seen = self.seen();
+        seen.requests.iter().filter(|request| request.collapse_key() == collapse_key).cloned().collect()
     }
 
     /// The acknowledged revisions of one purchase, in the order of arrival.
     #[must_use]
     pub fn revisions(&self, collapse_key: &str) -> Vec<i64> {
-        self.about(collapse_key).iter().filter(|request| request.is_acked()).map(Received::revision).collect()
+        let seen = self.seen();
+        let acked = |request: &&Received| request.collapse_key() == collapse_key && request.is_acked();
+        seen.requests.iter().filter(acked).map(Received::revision).collect()
     }
 
     /// The acknowledged revisions of every purchase.

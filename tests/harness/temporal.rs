@@ -119,6 +119,12 @@ impl Temporal {
         }
     }
 
+    /// The file that the server remembers in, if it does.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        database(self.folder.path())
+    }
+
     /// What the server printed.
     #[must_use]
     pub fn log(&self) -> String {

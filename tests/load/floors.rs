@@ -77,7 +77,8 @@ impl Floors {
     /// Durable inserts per second through the grouping writer, one row each.
     pub async fn inserts(&self, time: Duration) -> f64 {
         let began = Instant::now();
-        let tasks: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(insert(self.store.clone(), self.platform.clone(), time))).collect();
+        let tasks: Vec<_> =
+            (0..AT_ONCE).map(|_| tokio::spawn(insert(self.store.clone(), self.platform.clone(), time))).collect();
         let mut count = 0_u32;
         for task in tasks {
             count += task.await.expect("a task of the insert floor");

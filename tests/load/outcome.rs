@@ -26,7 +26,10 @@ pub async fn check(world: &mut World, sent: &[String], purchases: usize, window:
         let behind = known
             .iter()
             .filter(|purchase| {
-                let newest = purchase["collapse_key"].as_str().and_then(|key| received.get(key)).and_then(|all| all.iter().max());
+                let newest = purchase["collapse_key"]
+                    .as_str()
+                    .and_then(|key| received.get(key))
+                    .and_then(|all| all.iter().max());
                 newest != purchase["revision"].as_i64().as_ref()
             })
             .count();
@@ -43,5 +46,8 @@ pub async fn check(world: &mut World, sent: &[String], purchases: usize, window:
         .await;
     }
     world.receiver.check();
-    println!("settled and received: {expected} purchases, {:.0} s after the last message", began.elapsed().as_secs_f64());
+    println!(
+        "settled and received: {expected} purchases, {:.0} s after the last message",
+        began.elapsed().as_secs_f64()
+    );
 }

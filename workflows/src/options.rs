@@ -3,9 +3,7 @@
 use crate::contract::DELIVER_QUEUE;
 use std::time::Duration;
 use temporalio_common::RetryPolicy;
-use temporalio_workflow::{
-    ActivityCancellationType, ActivityOptions, LocalActivityOptions, WorkflowCancellationToken,
-};
+use temporalio_workflow::{ActivityCancellationType, ActivityOptions, LocalActivityOptions, WorkflowCancellationToken};
 
 /// One attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
 pub const DELIVER_ATTEMPT: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! What an admin asks of a purchase reaches the engine as a signal.
 
-use super::service::{Service, accept};
+use super::edge::{Service, accept};
 use domain::CollapseKey;
 use serde_json::{Value, json};
 use storage::Fate;

@@ -1,6 +1,6 @@
 //! The dispatcher over a real inbox: every purchase with open rows is signalled, whatever happens to the engine.
 
-use super::service::{Recording, accept, open};
+use super::edge::{Recording, accept, open};
 use api::dispatch::Dispatch;
 use domain::{CollapseKey, Environment, PlatformId};
 use std::collections::BTreeMap;

@@ -2,6 +2,6 @@
 
 mod actions;
 mod dispatching;
+mod edge;
 mod refusals;
 mod resources;
-mod service;

@@ -1,6 +1,6 @@
 //! What a client did wrong is its mistake, is named, and is never a 500.
 
-use super::service::{Answer, Service, TOKEN};
+use super::edge::{Answer, Service, TOKEN};
 use api::router::{Access, routes};
 use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
     let webhook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
     let made = service.ask("POST", &format!("/v1/apps/{app}/destinations"), &webhook).await;
     let destination = made.body["id"].as_str().expect("an id").to_owned();
-    let (key, _) = super::service::accept(&service.store, platform, "receipt", storage::Fate::Open).await;
+    let (key, _) = super::edge::accept(&service.store, platform, "receipt", storage::Fate::Open).await;
     let mut bodies = vec![
         ("POST", "/v1/apps".to_owned(), json!({ "name": "another" })),
         ("PATCH", format!("/v1/apps/{app}"), json!({})),

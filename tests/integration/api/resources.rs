@@ -1,6 +1,6 @@
 //! Apps, platforms, topics, destinations and what is read of the ledger.
 
-use super::service::{Service, accept};
+use super::edge::{Service, accept};
 use domain::TopicId;
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -106,6 +106,11 @@ macro_rules! outcome_words {
 }
 
 outcome_words!(
-    Settled = "settled", NoChange = "no_change", Duplicate = "duplicate", Refused = "refused",
-    Discarded = "discarded", Unknown = "unknown", GivenUp = "given_up"
+    Settled = "settled",
+    NoChange = "no_change",
+    Duplicate = "duplicate",
+    Refused = "refused",
+    Discarded = "discarded",
+    Unknown = "unknown",
+    GivenUp = "given_up"
 );

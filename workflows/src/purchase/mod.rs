@@ -82,7 +82,10 @@ impl Purchase {
                     settle(ctx, key, *flush).await;
                     continue;
                 }
-                Next::Close if lanes.is_empty() => return Ok(ctx.state(Purchase::seen)),
+                Next::Close if lanes.is_empty() => {
+                    settling::show(ctx, key);
+                    return Ok(ctx.state(Purchase::seen));
+                }
                 Next::Sleep(until) => set_alarm(ctx, &mut alarm, *until, now),
                 Next::Lanes | Next::Close => {}
             }
@@ -185,9 +188,7 @@ impl Purchase {
 
 /// Whether the run must end soon: its history grew long, or somebody cancelled it.
 fn closing(ctx: &WorkflowContext<Purchase>) -> bool {
-    ctx.cancellation_token().is_cancelled()
-        || ctx.continue_as_new_suggested()
-        || ctx.history_length() > LONGEST_HISTORY
+    ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
 }
 
 /// Hands what is known to the next run. After a cancellation there is none: the sweep starts
@@ -241,12 +242,7 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &Ad
 }
 
 /// One timer. A later wake is slept out when it fires; only an earlier one costs a new timer.
-fn set_alarm<'a>(
-    ctx: &'a WorkflowContext<Purchase>,
-    alarm: &mut Option<(i64, Alarm<'a>)>,
-    until: i64,
-    now: i64,
-) {
+fn set_alarm<'a>(ctx: &'a WorkflowContext<Purchase>, alarm: &mut Option<(i64, Alarm<'a>)>, until: i64, now: i64) {
     if alarm.as_ref().is_some_and(|(at, _)| *at <= until) {
         return;
     }

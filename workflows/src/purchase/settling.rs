@@ -7,22 +7,23 @@ use crate::asks::{Asks, Load, Loaded, Record, Recorded};
 use crate::options;
 use domain::CollapseKey;
 use serde::Serialize;
+use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
 use temporalio_common::error::ActivityExecutionError;
-use temporalio_common::ActivityDefinition;
 use temporalio_workflow::WorkflowContext;
 
 /// Settles what has been quiet, in rounds; everything when `flush`.
 pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bool) {
     let mut ignore_windows = flush;
     loop {
-        let through = ctx.state_mut(|purchase| purchase.state.begin());
-        let loaded = match ask(ctx, || Asks::load, Load { collapse_key: key, through }).await {
+        let now = now_micros(ctx);
+        let begun = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
+        let loaded = match ask(ctx, || Asks::load, Load { collapse_key: key, through: begun.through }).await {
             Ok(loaded) => loaded,
             Err(error) => return note(ctx, &error),
         };
         let now = now_micros(ctx);
-        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, ignore_windows, now)) {
+        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, ignore_windows, now)) || begun.is_early {
             return;
         }
         let more = loaded.more;

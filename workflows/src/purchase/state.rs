@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How long a hold lasts when nobody says.
 const HOLD_MS: i64 = 7 * 24 * 3600 * 1000;
+/// A signal opens no longer window than a platform can have: one sent by hand must not stop a purchase for ever.
+const LONGEST_WINDOW_MS: i64 = 3600 * 1000;
 
 /// Everything that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -95,6 +97,15 @@ pub enum Next {
     Close,
 }
 
+/// A settling that began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The newest sequence number that has had its window.
+    pub through: i64,
+    /// Whether the window is still open, so that nothing may be settled.
+    pub is_early: bool,
+}
+
 impl State {
     /// The next thing to do at `now`.
     pub fn next(&mut self, now: i64) -> Next {
@@ -130,7 +141,7 @@ impl State {
         self.changes += 1;
         self.through = self.through.max(told.through);
         self.pending = self.pending.saturating_add(told.count.max(0));
-        self.quiet_until(later(now, told.quiet_ms), told.cap_ms.map(|cap| later(now, cap)));
+        self.quiet_until(later(now, told.quiet_ms.min(LONGEST_WINDOW_MS)), told.cap_ms.map(|cap| later(now, cap)));
     }
 
     fn quiet_until(&mut self, end: i64, cap: Option<i64>) {
@@ -185,14 +196,18 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Begins a settling: the window is used up; a signal that comes from now on opens another.
-    pub fn begin(&mut self) -> i64 {
-        self.window = None;
-        self.cap = None;
+    /// Begins a settling: the window is used up; a signal that comes from now on opens another. A window that
+    /// is still open stays open, unless it is flushed: a look must not cut it short.
+    pub fn begin(&mut self, flush: bool, now: i64) -> Begun {
+        let is_early = !flush && self.due().is_some_and(|due| due > now);
         self.look = false;
         self.flush = false;
-        self.pending = 0;
-        self.through
+        if !is_early {
+            self.window = None;
+            self.cap = None;
+            self.pending = 0;
+        }
+        Begun { through: self.through, is_early }
     }
 
     /// Folds what `load` answered. Says whether to go on to `decide`.

@@ -47,11 +47,7 @@ impl Status {
             held_until: state.hold.map(Timestamp::from_micros),
             state: state.now_is.state_word().to_owned(),
             revision: state.now_is.revision,
-            lanes: state
-                .lanes
-                .iter()
-                .map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing })
-                .collect(),
+            lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),
             noted: state.noted.clone(),
             continued: state.continued,
         }

@@ -1,6 +1,6 @@
 //! The pure half of the workflow: what a state wants next.
 
-use super::state::{AdminAsk, Next, State};
+use super::state::{AdminAsk, Begun, Next, State};
 use super::status::Status;
 use crate::asks::{Delivered, Loaded};
 use crate::contract;
@@ -94,17 +94,37 @@ fn the_cap_ends_a_window_that_is_never_quiet() {
 fn a_signal_during_settling_opens_the_next_window() {
     let mut state = State::default();
     state.notified(&told(1), 0);
-    assert_eq!(state.begin(), 1);
+    assert_eq!(state.begin(false, WINDOW), Begun { through: 1, is_early: false });
     state.notified(&told(2), WINDOW);
     assert!(state.loaded(&one_waits(1), false, WINDOW));
     assert_eq!(state.next(WINDOW), Next::Sleep(2 * WINDOW));
 }
 
 #[test]
+fn a_look_inside_a_window_does_not_cut_it_short() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.wake();
+    assert_eq!(state.next(SECOND), Next::Settle { flush: false });
+    assert!(state.begin(false, SECOND).is_early);
+    state.loaded(&one_waits(1), false, SECOND);
+    assert_eq!(state.next(SECOND), Next::Sleep(WINDOW));
+    assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
+    assert!(!state.begin(false, WINDOW).is_early);
+}
+
+#[test]
+fn a_signal_by_hand_opens_no_endless_window() {
+    let mut state = State::default();
+    state.notified(&Notified { through: 1, quiet_ms: i64::MAX, count: i64::MAX, cap_ms: Some(i64::MAX) }, 0);
+    assert_eq!(state.next(0), Next::Sleep(3600 * SECOND));
+}
+
+#[test]
 fn rows_that_no_signal_told_of_rearm_the_window_once() {
     let mut state = State::default();
     state.notified(&told(1), 0);
-    state.begin();
+    state.begin(false, WINDOW);
     let younger = Loaded { quiet_ms: 5_000, ..one_waits(2) };
     assert!(!state.loaded(&younger, false, WINDOW));
     assert_eq!(state.through, 2);
@@ -117,7 +137,7 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
     state.notified(&told(1), 0);
     state.flush();
     assert_eq!(state.next(0), Next::Settle { flush: true });
-    state.begin();
+    assert!(!state.begin(true, 0).is_early);
     assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, true, 0));
 
     let mut held = State::default();
@@ -151,7 +171,7 @@ fn an_unreadable_hold_lasts_seven_days_and_is_noted() {
 fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
     let mut state = State::default();
     state.wake();
-    state.begin();
+    state.begin(false, 0);
     assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, false, 0));
     assert_eq!(state.next(0), Next::Sleep(SECOND));
 }
