@@ -1,5 +1,6 @@
 //! `load`: what a settling needs to know. Customer identifiers stay behind: histories are read by many.
 
+use std::time::Duration;
 use storage::{Error, Store};
 use workflows::asks::{Load, Loaded, SETTLE_AT_MOST};
 
@@ -7,6 +8,10 @@ use workflows::asks::{Load, Loaded, SETTLE_AT_MOST};
 pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
     let loaded = store.load(input.collapse_key, input.through, SETTLE_AT_MOST).await?;
     fail::fail_point!("load.after", |_| std::process::abort());
+    if let Some(late_ms) = loaded.late_ms.filter(|late_ms| *late_ms >= 0 && loaded.held_ms.is_none()) {
+        let late = Duration::from_millis(u64::try_from(late_ms).unwrap_or(0));
+        metrics::histogram!("settle_settling_lag_seconds").record(late);
+    }
     let mut notifications = loaded.notifications;
     for (_, notification) in &mut notifications {
         notification.app_user_id = None;

@@ -37,6 +37,8 @@ pub struct Loaded {
     pub quiet_ms: i64,
     /// Milliseconds until the longest wait of the oldest open row is over, when the platform has one.
     pub cap_ms: Option<i64>,
+    /// For how many milliseconds the window of the youngest open row has been over; negative when it is not.
+    pub late_ms: Option<i64>,
     /// The platform's window in milliseconds.
     pub window_ms: i64,
     /// Milliseconds for which a hold still lasts.
@@ -62,6 +64,7 @@ row! {
         oldest_at: Option<Timestamp>,
         newest_seq: Option<i64>,
         youngest_at: Option<Timestamp>,
+        due_at: Option<Timestamp>,
     }
 }
 
@@ -111,6 +114,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
         newest_seq: extent.newest_seq.unwrap_or(0),
         quiet_ms: extent.youngest_at.map_or(0, |at| left(at, window_ms)),
         cap_ms: max_wait_ms.and_then(|ms| Some(left(extent.oldest_at?, ms))),
+        late_ms: extent.due_at.map(|due| now.millis_since(due)),
         window_ms,
         held_ms: held_until.map(|until| until.millis_since(now).max(1)),
         lanes: lanes::open(connection, key)?,
@@ -130,12 +134,12 @@ fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Re
 /// How old and how new the open rows are; the youngest is looked for above `through` only.
 fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64) -> Result<Extent, Error> {
     let extent = sql("SELECT MIN(accepted_at) AS oldest_at, MAX(seq) AS newest_seq, \
-         MAX(CASE WHEN seq > ? THEN accepted_at END) AS youngest_at FROM notifications \
+         MAX(CASE WHEN seq > ? THEN accepted_at END) AS youngest_at, MAX(due_at) AS due_at FROM notifications \
          WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL")
     .bind(through)
     .bind(key)
     .first(connection)?;
-    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, youngest_at: None }))
+    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, youngest_at: None, due_at: None }))
 }
 
 impl OpenRow {
