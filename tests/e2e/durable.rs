@@ -1,0 +1,65 @@
+//! Durable: the window is one timer of the engine, and what was answered 200 needs the API no more.
+
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::runs;
+use system_tests::wait;
+use system_tests::world::{Setting, World};
+
+const WINDOW: Duration = Duration::from_secs(120);
+/// The sweep looks every half minute for what is fifteen seconds late.
+const SWEPT: Duration = Duration::from_secs(90);
+
+/// Sends so many at once and gives the timers of the run that settles them.
+async fn timers(world: &mut World, receipt_id: &str, count: i64) -> Vec<Duration> {
+    for number in 0..count {
+        let kind = if number % 2 == 0 { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
+        world.send(kind, receipt_id).await;
+    }
+    world.wait_told(receipt_id, count).await;
+    world.pass(receipt_id, 130).await;
+    let received = world.wait_received(receipt_id, 1).await;
+    assert_eq!(received.first().map(|one| one.body["attributes"]["coalesced"].as_i64()), Some(Some(count)));
+    world.wait_asleep(receipt_id).await;
+    runs::timers(&world.temporal.history(&world.workflow(receipt_id)).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_is_one_timer_however_many_notifications_come() {
+    let mut world = World::start(Setting::default()).await;
+    let alone = timers(&mut world, "alone", 1).await;
+    assert_eq!(alone.len(), 1, "one window, one timer: {alone:?}");
+    for count in [2, 100] {
+        let many = timers(&mut world, &format!("many-{count}"), count).await;
+        let [window, rest @ ..] = many.as_slice() else { panic!("no timer") };
+        assert!(*window <= WINDOW && *window > Duration::from_secs(115), "the window's timer runs {window:?}");
+        // The window moved by as much as the notifications are apart; the timer is not touched for it, so that
+        // much is slept out once.
+        assert!(rest.len() <= 1 && rest.iter().sum::<Duration>() < Duration::from_secs(10), "{count}: {many:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_and_engine_alone_settle_and_deliver_what_was_accepted() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 5, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    for kind in ["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"] {
+        world.send(kind, "left").await;
+    }
+    world.serve().kill9();
+    assert!(world.receiver.all().is_empty(), "nothing was sent while the API ran");
+    let key = world.key("left").to_string();
+    // Was it killed before it signalled at all, the sweep finds the rows.
+    let received = world.receiver.wait_for(&key, 1, SWEPT).await;
+    assert_eq!(received.first().map(|one| one.body["attributes"]["coalesced"].as_i64()), Some(Some(3)));
+    world.wait_asleep("left").await;
+    assert!(world.api.try_get("/livez").await.is_err(), "the API is still down");
+    wait::until(SWEPT, "its acknowledgement", async || match world.receiver.revisions(&key).as_slice() {
+        [1] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    world.restart().await;
+    world.finish().await;
+}

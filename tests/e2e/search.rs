@@ -1,0 +1,92 @@
+//! What the Temporal UI is good for: purchases are found by their search attributes, and say what they wait for.
+
+use serde_json::Value;
+use std::time::Duration;
+use system_tests::wait;
+use system_tests::world::{Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
+
+/// How long visibility may lag behind.
+const VISIBLE: Duration = Duration::from_secs(20);
+
+/// Waits until a query finds one run of a receipt's purchase, in that state.
+async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: WorkflowExecutionStatus) {
+    let workflow = world.workflow(receipt_id);
+    wait::until(VISIBLE, query, async || {
+        let found = world.temporal.list(query).await;
+        let seen: Vec<_> = found
+            .iter()
+            .map(|run| (run.execution.as_ref().map_or("", |run| run.workflow_id.as_str()), run.status()))
+            .collect();
+        if seen == [(workflow.as_str(), wanted)] { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+/// What `temporal workflow metadata` shows of the open run.
+async fn details(world: &World, receipt_id: &str) -> String {
+    let line = format!("temporal workflow metadata --workflow-id {}", world.workflow(receipt_id));
+    String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_found_by_its_key_and_says_when_its_window_ends() {
+    let mut world = World::start(Setting::default()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "searched").await;
+    world.send("SUBSCRIPTION_PURCHASED", "another").await;
+    world.wait_told("searched", 1).await;
+    let query = format!("SettleCollapseKey = '{}'", world.key("searched"));
+    wait_found(&world, "searched", &query, WorkflowExecutionStatus::Running).await;
+    let status = world.wait_status("searched", "a window", |status| status["window_ends_at"].is_string()).await;
+    let end = status["window_ends_at"].as_str().unwrap_or_default();
+    let shown = details(&world, "searched").await;
+    assert!(shown.contains(&format!("quiet window ends {end}")), "{end} is not in {shown}");
+    for receipt_id in ["searched", "another"] {
+        world.pass(receipt_id, 121).await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_purchase_is_found_by_each_attribute() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    world.send("SUBSCRIPTION_PURCHASED", "found").await;
+    world.wait_acked("found", 1).await;
+    world.wait_asleep("found").await;
+    let purchase = world.purchase("found").await;
+    let state = purchase["state"].as_str().unwrap_or_default();
+    for query in [
+        format!("SettleCollapseKey = '{}'", world.key("found")),
+        format!("SettleApp = '{}'", world.app_id),
+        format!("SettlePlatform = '{}'", world.platform_id),
+        format!("SettleState = '{state}'"),
+        "SettleRevision = 1".to_owned(),
+        "SettleHeld = false".to_owned(),
+        "SettleDestinationsFailing = 0".to_owned(),
+    ] {
+        wait_found(&world, "found", &query, WorkflowExecutionStatus::Completed).await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_purchase_with_a_failing_destination_is_found_as_such() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    world.receiver.answer(system_tests::receiver::Reply::Status(500));
+    world.send("SUBSCRIPTION_PURCHASED", "sick").await;
+    let query = "SettleDestinationsFailing > 0 AND SettleRevision = 1 AND SettleHeld = false";
+    wait_found(&world, "sick", query, WorkflowExecutionStatus::Running).await;
+    world.ask("sick", "hold", &serde_json::json!({ "reason": "a test" })).await;
+    wait_found(&world, "sick", "SettleHeld = true", WorkflowExecutionStatus::Running).await;
+    let shown = details(&world, "sick").await;
+    for word in ["held until", "failing, retried"] {
+        assert!(shown.contains(word), "{word} is not in {shown}");
+    }
+    world.receiver.answer(system_tests::receiver::Reply::Status(200));
+    world.ask("sick", "redeliver", &Value::Object(serde_json::Map::new())).await;
+    world.wait_acked("sick", 1).await;
+    world.ask("sick", "release", &Value::Object(serde_json::Map::new())).await;
+    wait_found(&world, "sick", "SettleHeld = false", WorkflowExecutionStatus::Completed).await;
+    wait_found(&world, "sick", "SettleDestinationsFailing = 0", WorkflowExecutionStatus::Completed).await;
+    world.finish().await;
+}

@@ -1,0 +1,179 @@
+//! The window: one event per purchase after two minutes of quiet, however notifications come.
+
+use std::time::Duration;
+use system_tests::runs;
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+
+/// What Amazon says in turn; each changes what is known.
+const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
+const WINDOW: Duration = Duration::from_secs(120);
+/// What a timer and the settling after it may take on a busy machine.
+const LATEST: Duration = Duration::from_secs(122);
+
+fn kind(number: usize) -> &'static str {
+    KINDS.iter().cycle().nth(number).copied().unwrap_or_default()
+}
+
+/// Checks in the history that the last window was quiet for two minutes and was settled soon after.
+async fn check_last_window(world: &World, receipt_id: &str) {
+    let history = world.temporal.history(&world.workflow(receipt_id)).await;
+    let (signalled, told) = runs::notified(&history).pop().expect("a signal");
+    // A signal that waited for its turn says how much of the window is left.
+    let waited = WINDOW.saturating_sub(Duration::from_millis(told.quiet_ms.unsigned_abs()));
+    let told = signalled.saturating_sub(waited);
+    let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
+    let recorded = runs::done(&history, "record").pop().expect("a settling");
+    let (fired, recorded) = (fired.saturating_sub(told), recorded.saturating_sub(told));
+    assert!(fired >= WINDOW && fired < LATEST, "the timer fired {fired:?} after the last notification");
+    assert!(recorded >= WINDOW && recorded < LATEST, "it was settled {recorded:?} after the last notification");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_notification_is_one_event_after_two_minutes() {
+    let mut world = World::start(Setting::default()).await;
+    let message_id = world.send("SUBSCRIPTION_PURCHASED", "one").await;
+    world.wait_told("one", 1).await;
+    world.pass("one", 115).await;
+    world.check_waiting("one").await;
+    world.pass("one", 6).await;
+    let received = world.wait_received("one", 1).await;
+    world.wait_asleep("one").await;
+    check_last_window(&world, "one").await;
+    let body = received.first().map(|request| request.body["attributes"].clone()).unwrap_or_default();
+    assert_eq!((body["revision"].as_i64(), body["coalesced"].as_i64()), (Some(1), Some(1)), "{body}");
+    let outcome = world.wait_outcome(&message_id).await;
+    assert_eq!(outcome.first().map(|one| one["outcome"].as_str()), Some(Some("settled")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_notifications_over_five_minutes_are_one_event_after_the_last() {
+    let mut world = World::start(Setting::default()).await;
+    for number in 0..10 {
+        world.send(kind(number), "ten").await;
+        // The run is told of the first at once and then every ten seconds of our time. What it was not told of
+        // yet when its timer fires is found in the inbox and gets a window of its own: both ways are taken here.
+        if number % 3 == 0 {
+            world.wait_told("ten", i64::try_from(number + 1).unwrap_or_default()).await;
+        }
+        if number < 9 {
+            world.pass("ten", 30).await;
+        }
+        world.check_waiting("ten").await;
+    }
+    world.pass("ten", 100).await;
+    world.check_waiting("ten").await;
+    world.pass("ten", 21).await;
+    let received = world.wait_received("ten", 1).await;
+    world.wait_asleep("ten").await;
+    check_last_window(&world, "ten").await;
+    let body = received.first().map(|request| request.body["attributes"].clone()).unwrap_or_default();
+    assert_eq!((body["revision"].as_i64(), body["coalesced"].as_i64()), (Some(1), Some(10)), "{body}");
+    assert_eq!(world.events("ten").await.len(), 1, "one event");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_run_was_not_told_of_is_found_at_the_end_of_the_window_and_gets_its_own() {
+    let mut world = World::start(Setting::default()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "untold").await;
+    world.wait_told("untold", 1).await;
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "untold").await;
+    world.pass("untold", 121).await;
+    let workflow = world.workflow("untold");
+    wait::until(LATEST, "a second timer", async || {
+        match world.temporal.count(&workflow, EventType::TimerStarted).await {
+            2 => Ok(()),
+            other => Err(format!("{other} timers")),
+        }
+    })
+    .await;
+    world.check_waiting("untold").await;
+    world.pass("untold", 121).await;
+    let received = world.wait_received("untold", 1).await;
+    assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(2)));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_real_time_each_notification_restarts_the_window() {
+    let mut world = World::start(Setting { window_seconds: 2, ..Setting::default() }).await;
+    let mut last = tokio::time::Instant::now();
+    for number in 0..10 {
+        world.send(kind(number), "real").await;
+        last = tokio::time::Instant::now();
+        if number < 9 {
+            wait::throughout(Duration::from_millis(400), "silence", async || {
+                let received = world.receiver.about(&world.key("real").to_string());
+                if received.is_empty() { Ok(()) } else { Err(format!("{received:?}")) }
+            })
+            .await;
+        }
+    }
+    let received = world.wait_received("real", 1).await;
+    let quiet = received.first().map(|request| request.began.duration_since(last)).unwrap_or_default();
+    // The row was written, and its window began, a moment before its 200 came back.
+    assert!(quiet > Duration::from_millis(1900), "sent after {quiet:?}");
+    assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(10)));
+    world.wait_asleep("real").await;
+    assert_eq!(world.events("real").await.len(), 1, "one event");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_burst_is_the_next_revision() {
+    let mut world = World::start(Setting::default()).await;
+    for (revision, burst) in [["SUBSCRIPTION_PURCHASED"; 1].as_slice(), &KINDS].into_iter().enumerate() {
+        for kind in burst {
+            world.send(kind, "bursts").await;
+        }
+        world.wait_told("bursts", i64::try_from(burst.len()).unwrap_or_default()).await;
+        world.pass("bursts", 122).await;
+        world.wait_acked("bursts", i64::try_from(revision + 1).unwrap_or_default()).await;
+        world.wait_asleep("bursts").await;
+    }
+    let bodies = world.wait_received("bursts", 2).await;
+    let said: Vec<_> = bodies.iter().map(|one| &one.body["attributes"]).collect();
+    assert_eq!(said.iter().map(|one| one["revision"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert_eq!(said.iter().map(|one| one["coalesced"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    let previous: Vec<_> = said.iter().map(|one| one["previous_acked_revision"].as_i64()).collect();
+    assert_eq!(previous, [None, Some(1)]);
+    assert_eq!(world.temporal.runs(&world.workflow("bursts")).await.len(), 2, "one run per burst");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicates_change_nothing_inside_the_window_or_after_it() {
+    let mut world = World::start(Setting::default()).await;
+    let rtn = Rtn::new("SUBSCRIPTION_PURCHASED", "twice");
+    let (first, other) = (world.sns.notification(&rtn), world.sns.notification(&rtn));
+    for message in [&first, &first, &other] {
+        world.post_until_accepted(message).await;
+    }
+    world.wait_told("twice", 1).await;
+    world.pass("twice", 121).await;
+    let received = world.wait_received("twice", 1).await;
+    assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(1)));
+    world.wait_asleep("twice").await;
+
+    let late = world.sns.notification(&rtn);
+    for message in [&first, &other, &late] {
+        world.post_until_accepted(message).await;
+    }
+    for (message, outcome) in [(&first, "settled"), (&other, "duplicate"), (&late, "duplicate")] {
+        let notifications = world.wait_outcome(&message.id).await;
+        let outcomes: Vec<_> = notifications.iter().map(|one| one["outcome"].as_str().unwrap_or_default()).collect();
+        assert_eq!(outcomes, [outcome], "{notifications:?}");
+    }
+    wait::throughout(Duration::from_secs(2), "the purchase sleeps", async || {
+        let is_open = world.temporal.is_open(&world.workflow("twice")).await;
+        if is_open { Err("a run is open".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(world.receiver.all().len(), 1, "nothing more was sent");
+    assert_eq!(world.events("twice").await.len(), 1, "one event");
+    world.finish().await;
+}

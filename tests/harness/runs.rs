@@ -1,0 +1,151 @@
+//! What the run of a purchase has been told, is waiting for and did when: questions put to [`World`] and [`Temporal`].
+
+use super::temporal::Temporal;
+use super::wait;
+use super::world::{SOON, World};
+use serde_json::Value;
+use std::time::Duration;
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use workflows::contract;
+use workflows::signal::Notified;
+
+/// When an event happened, in workflow time, which runs ahead once it was moved forward.
+///
+/// # Panics
+/// When the event has no time.
+#[must_use]
+pub fn time(event: &HistoryEvent) -> Duration {
+    let time = event.event_time.as_ref().expect("the time of an event");
+    Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
+}
+
+/// What happened in a run and when, for people.
+#[must_use]
+pub fn told(history: &[HistoryEvent]) -> Vec<String> {
+    let began = history.first().map(time).unwrap_or_default();
+    let one = |event: &HistoryEvent| {
+        let after = time(event).saturating_sub(began);
+        format!("{} +{after:?} {}", event.event_id, event.event_type().as_str_name())
+    };
+    history.iter().map(one).collect()
+}
+
+/// The `notified` signals of a history, with their times.
+#[must_use]
+pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
+    let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
+        Attributes::WorkflowExecutionSignaledEventAttributes(signal) if signal.signal_name == contract::NOTIFIED => {
+            let payload = signal.input.as_ref()?.payloads.first()?;
+            Some((time(event), serde_json::from_slice(&payload.data).ok()?))
+        }
+        _ => None,
+    };
+    history.iter().filter_map(read).collect()
+}
+
+/// How long each timer of a history was to run.
+#[must_use]
+pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
+    let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
+        Attributes::TimerStartedEventAttributes(timer) => {
+            let length = timer.start_to_fire_timeout.as_ref()?;
+            Some(Duration::new(length.seconds.unsigned_abs(), length.nanos.unsigned_abs()))
+        }
+        _ => None,
+    };
+    history.iter().filter_map(read).collect()
+}
+
+/// When local activities of this name were done.
+#[must_use]
+pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
+    let wanted = format!("\"{activity}\"");
+    let is_it = |event: &&HistoryEvent| match event.attributes.as_ref() {
+        Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker
+            .details
+            .values()
+            .flat_map(|details| &details.payloads)
+            .any(|payload| String::from_utf8_lossy(&payload.data).contains(&wanted)),
+        _ => false,
+    };
+    history.iter().filter(is_it).map(time).collect()
+}
+
+/// The times of the events of one type.
+#[must_use]
+pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
+    history.iter().filter(|event| event.event_type() == wanted).map(time).collect()
+}
+
+impl Temporal {
+    /// Whether the newest run of a workflow id is open.
+    pub async fn is_open(&self, workflow_id: &str) -> bool {
+        let found = self.describe(workflow_id).await.and_then(|found| found.workflow_execution_info);
+        found.is_some_and(|info| info.close_time.is_none())
+    }
+
+    /// Whether the newest run's last fast-forward has gone all its way.
+    ///
+    /// # Errors
+    /// When it has not, with how far it is.
+    pub async fn has_arrived(&self, workflow_id: &str) -> Result<(), String> {
+        let found = self.describe(workflow_id).await.ok_or("no run")?;
+        let skipping = found.workflow_extended_info.and_then(|info| info.time_skipping_info).ok_or("no forward")?;
+        let has_closed = found.workflow_execution_info.is_some_and(|info| info.close_time.is_some());
+        let has_arrived = skipping.effective_config.as_ref().is_some_and(|config| !config.enabled);
+        if has_closed || has_arrived { Ok(()) } else { Err(format!("{skipping:?}")) }
+    }
+}
+
+impl World {
+    /// What the open run of a receipt's purchase says of itself.
+    ///
+    /// # Errors
+    /// When no run is open or it does not answer, with what came instead.
+    pub async fn status(&self, receipt_id: &str) -> Result<Value, String> {
+        let mut answer = self.api.try_get(&format!("/v1/purchases/{}", self.key(receipt_id))).await?;
+        let status = answer.body["status"].take();
+        if status.is_object() { Ok(status) } else { Err(format!("{answer:?}")) }
+    }
+
+    /// Waits until the open run's status is as wanted, and gives it.
+    pub async fn wait_status(&self, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        wait::until(SOON, &format!("{what} in the status of {receipt_id}"), async || {
+            let status = self.status(receipt_id).await?;
+            if is_wanted(&status) { Ok(status) } else { Err(status.to_string()) }
+        })
+        .await
+    }
+
+    /// Waits until the newest run's signals have told of so many notifications.
+    pub async fn wait_told(&self, receipt_id: &str, count: i64) {
+        let workflow = self.workflow(receipt_id);
+        wait::until(SOON, &format!("{workflow} to be told of {count}"), async || {
+            let told: i64 = notified(&self.temporal.history(&workflow).await).iter().map(|(_, told)| told.count).sum();
+            if told >= count { Ok(()) } else { Err(told.to_string()) }
+        })
+        .await;
+    }
+
+    /// Lets so much workflow time pass, to its end: a second fast-forward would cut the first one short.
+    pub async fn pass(&self, receipt_id: &str, seconds: i64) {
+        self.fast_forward(receipt_id, seconds).await;
+        let workflow = self.workflow(receipt_id);
+        let what = format!("{seconds} s to pass for {workflow}");
+        wait::until(SOON, &what, async || self.temporal.has_arrived(&workflow).await).await;
+    }
+
+    /// Checks that nothing was received about a receipt's purchase and that its run is still open.
+    ///
+    /// # Panics
+    /// When something was, or it is not.
+    pub async fn check_waiting(&self, receipt_id: &str) {
+        let workflow = self.workflow(receipt_id);
+        let received = self.receiver.about(&self.key(receipt_id).to_string()).len();
+        let is_open = self.temporal.is_open(&workflow).await;
+        let happened = told(&self.temporal.history(&workflow).await);
+        assert!(received == 0 && is_open, "{received} requests came, open: {is_open}; the run: {happened:#?}");
+    }
+}

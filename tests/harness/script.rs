@@ -1,0 +1,65 @@
+//! What an operator does by script: the `temporal` command, the lines of README.md, and signals.
+
+use super::temporal::{NAMESPACE, Temporal, cli};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use temporalio_client::tonic::IntoRequest;
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
+use temporalio_common::protos::temporal::api::workflowservice::v1::SignalWorkflowExecutionRequest;
+use tokio::process::Command;
+
+/// What stands above the lines of README.md that the tests run.
+const TESTED: &str = "<!-- tested:";
+
+/// The lines of README.md that operators are told to run.
+///
+/// # Panics
+/// When they are not there any more.
+#[must_use]
+pub fn readme_lines() -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(&file).expect("README.md");
+    let after = text.split_once(TESTED).map(|(_, after)| after).expect("the tested lines of README.md");
+    let lines = after.lines().skip_while(|line| !line.starts_with("```")).skip(1);
+    lines.take_while(|line| !line.starts_with("```")).map(str::to_owned).collect()
+}
+
+impl Temporal {
+    /// Runs a shell line that begins with `temporal`, against this server.
+    ///
+    /// # Panics
+    /// When it does not succeed, with what it printed.
+    pub async fn run_line(&self, line: &str) -> Output {
+        let arguments = line.strip_prefix("temporal ").unwrap_or_else(|| panic!("not a line for temporal: {line}"));
+        let script = format!("exec \"$0\" {arguments} --address {} --namespace {NAMESPACE}", self.address());
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
+        let output = shell.output().await.expect("a shell");
+        assert!(output.status.success(), "{line}: {output:?}");
+        output
+    }
+
+    /// Signals the open run of a workflow id.
+    ///
+    /// # Errors
+    /// When the server does not take it, such as for want of an open run.
+    pub async fn signal(&self, workflow_id: &str, signal_name: &str, input: &Value) -> Result<(), String> {
+        let payload = Payload {
+            metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect(),
+            data: input.to_string().into_bytes(),
+            ..Default::default()
+        };
+        let request = SignalWorkflowExecutionRequest {
+            namespace: NAMESPACE.to_owned(),
+            workflow_execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), ..Default::default() }),
+            signal_name: signal_name.to_owned(),
+            input: Some(Payloads { payloads: vec![payload] }),
+            request_id: api::clock::random_uuid().to_string(),
+            ..Default::default()
+        };
+        let mut service = self.client().connection().workflow_service();
+        let answer = service.signal_workflow_execution(request.into_request()).await;
+        answer.map(drop).map_err(|status| status.to_string())
+    }
+}
