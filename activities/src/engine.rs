@@ -4,6 +4,8 @@
 //! Nothing waits for Temporal at start: the inbox accepts without it.
 
 use domain::CollapseKey;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
@@ -60,6 +62,7 @@ impl From<Status> for Error {
 #[derive(Clone)]
 pub struct Engine {
     client: watch::Receiver<Option<Client>>,
+    answers: Arc<AtomicBool>,
     identity: String,
 }
 
@@ -89,13 +92,15 @@ impl Engine {
         identity.clone_into(&mut connection.identity);
         connection.retry_options = RetryOptions::no_retries();
         let (publish, client) = watch::channel(None);
-        let engine = Self { client, identity: identity.to_owned() };
+        let engine = Self { client, answers: Arc::default(), identity: identity.to_owned() };
         let keeper = engine.clone();
         tokio::spawn(async move {
             let client = connect(connection, options).await;
             publish.send_replace(Some(client));
             loop {
-                if let Err(error) = keeper.ensure().await {
+                let ensured = keeper.ensure().await;
+                keeper.answers.store(ensured.is_ok(), Ordering::Relaxed);
+                if let Err(error) = ensured {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
                 }
                 tokio::select! {
@@ -107,10 +112,10 @@ impl Engine {
         engine
     }
 
-    /// Whether a connection was made. It heals by itself afterwards.
+    /// Whether it answered when it was last asked for what every run needs, some seconds ago at most.
     #[must_use]
     pub fn connected(&self) -> bool {
-        self.client.borrow().is_some()
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// The client, as soon as there is one.

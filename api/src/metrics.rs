@@ -14,9 +14,11 @@ use tokio::time::sleep;
 /// How often histograms are moved into their buckets.
 const UPKEEP: Duration = Duration::from_secs(10);
 
-/// Bounds of the settling lag's buckets, in seconds: from the shortest window to the longest.
-const LAG_BUCKETS_SECONDS: &[f64] =
-    &[0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 150.0, 180.0, 300.0, 900.0, 3600.0, 14400.0];
+/// Bounds of the settling lag's buckets, in seconds.
+const LAG_BUCKETS_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
+/// The format that is rendered.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What renders the metrics of this process.
 #[derive(Clone)]
@@ -86,7 +88,7 @@ fn describe() {
     describe_histogram!(
         "settle_settling_lag_seconds",
         Unit::Seconds,
-        "From accepting a notification to recording its outcome."
+        "For how long a window had been over when its purchase was loaded for settling."
     );
 }
 
@@ -97,5 +99,5 @@ pub async fn show(State(edge): State<Shared>) -> impl IntoResponse {
     gauge!("settle_inbox_age_seconds").set(age_ms.map_or(0.0, |ms| ms as f64 / 1000.0));
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], edge.metrics.render())
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], edge.metrics.render())
 }

@@ -5,6 +5,7 @@ mod cost;
 mod durable;
 mod heals;
 mod kills;
+mod metrics;
 mod road;
 mod search;
 mod windows;

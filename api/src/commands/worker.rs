@@ -4,14 +4,20 @@ use super::stop::Stop;
 use super::{serve, settings, table};
 use crate::clock;
 use crate::config::{Config, environment};
-use crate::telemetry;
+use crate::metrics::{self, Metrics};
+use crate::{health, telemetry};
 use activities::Doing;
 use activities::engine::Engine;
 use activities::http::{Http, Rules};
 use activities::worker::{self, Slots};
 use anyhow::Context;
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use storage::Store;
+use tokio::net::TcpListener;
 
 /// Work for Temporal: settle purchases and deliver events. Needs SETTLE_KEY.
 #[derive(Debug, clap::Args)]
@@ -22,6 +28,9 @@ Example:
   SETTLE_KEY=… settle worker --database postgres://settle@db.internal/settle
 Next: the workers are listed in the Temporal UI under the task queues `settle` and `settle-deliver`.")]
 pub struct Options {
+    /// Address on which `/metrics` and `/livez` of this worker are served; on none unless said.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
     #[command(flatten)]
     settings: settings::Options,
 }
@@ -37,10 +46,22 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
     let stop = Stop::on_signals()?;
+    if let Some(address) = options.metrics {
+        show_metrics(serve::bind(address).await?, stop.clone());
+    }
     let engine = Engine::start(&serve::identity("worker")).map_err(anyhow::Error::msg)?;
     table::line("settle works (Ctrl-C ends)");
     work(&config, store, engine, stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves what this process counts until `stop`. A worker that cannot show it works all the same.
+fn show_metrics(listener: TcpListener, stop: Stop) {
+    let metrics = Metrics::install();
+    let router = Router::new()
+        .route("/livez", get(health::live))
+        .route("/metrics", get(async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render())));
+    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.asked()).into_future());
 }
 
 /// Works until `stop`, then finishes what is in hand.

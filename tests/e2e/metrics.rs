@@ -1,0 +1,35 @@
+//! `/metrics`: what an operator's Prometheus sees after a whole road.
+
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_count_of_the_road_is_on_the_metrics_page() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let message = world.sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "counted"));
+    world.post_until_accepted(&message).await;
+    world.post_until_accepted(&message).await;
+    let refused = world.post(&world.sns.message("arn:aws:sns:us-east-1:111122223333:foreign", "{}")).await;
+    assert_eq!(refused.map(|answer| answer.status), Ok(403));
+    world.wait_received("counted", 1).await;
+
+    let wanted = [
+        "settle_notifications_accepted_total 1",
+        "settle_notifications_duplicate_total 1",
+        "settle_notifications_refused_total{reason=",
+        "settle_settling_lag_seconds_count 1",
+        "settle_deliveries_total{outcome=\"delivered\"} 1",
+        "settle_inbox_age_seconds 0",
+    ];
+    wait::until(SOON, "every count", async || {
+        let answer = world.api.try_get("/metrics").await?;
+        let text = answer.body.as_str().unwrap_or_default();
+        match wanted.iter().find(|line| !text.contains(**line)) {
+            None => Ok(()),
+            Some(missing) => Err(format!("`{missing}` is missing in\n{text}")),
+        }
+    })
+    .await;
+    world.finish().await;
+}
