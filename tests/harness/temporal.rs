@@ -30,6 +30,7 @@ pub struct Temporal {
     folder: Folder,
     port: u16,
     memory: Memory,
+    settings: Vec<String>,
     server: Option<Watched>,
     client: Client,
 }
@@ -53,11 +54,20 @@ impl Temporal {
     /// # Panics
     /// When it does not.
     pub async fn start(memory: Memory) -> Self {
+        Self::start_with(memory, &[]).await
+    }
+
+    /// The same with dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn start_with(memory: Memory, settings: &[String]) -> Self {
         let folder = Folder::new("temporal");
         let port = ports::free();
-        let mut server = spawn(folder.path(), port, memory);
+        let settings = settings.to_vec();
+        let mut server = spawn(folder.path(), port, (memory, &settings));
         let client = ready(&mut server, port, folder.path()).await;
-        Self { folder, port, memory, server: Some(server), client }
+        Self { folder, port, memory, settings, server: Some(server), client }
     }
 
     /// Host and port, as `TEMPORAL_ADDRESS` wants it.
@@ -99,7 +109,7 @@ impl Temporal {
     /// When it does not answer in time.
     pub async fn restart(&mut self) {
         self.kill9();
-        let mut server = spawn(self.folder.path(), self.port, self.memory);
+        let mut server = spawn(self.folder.path(), self.port, (self.memory, &self.settings));
         self.client = ready(&mut server, self.port, self.folder.path()).await;
         self.server = Some(server);
     }
@@ -140,13 +150,16 @@ fn log(folder: &Path) -> PathBuf {
     folder.join("temporal.log")
 }
 
-fn spawn(folder: &Path, port: u16, memory: Memory) -> Watched {
+fn spawn(folder: &Path, port: u16, (memory, settings): (Memory, &[String])) -> Watched {
     let output = File::options().create(true).append(true).open(log(folder)).expect("the server's log");
     let mut command = Command::new(cli());
     command.args(["server", "start-dev", "--headless", "--log-level", "warn", "--port", &port.to_string()]);
     // A start that names no port lets it take 7233 + n for the metrics.
     command.args(["--metrics-port", &ports::free().to_string()]);
     command.args(["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]);
+    for setting in settings {
+        command.args(["--dynamic-config-value", setting]);
+    }
     if memory == Memory::File {
         command.arg("--db-filename").arg(database(folder));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);

@@ -23,6 +23,8 @@ pub struct Setting {
     pub backend: Backend,
     /// Whether Temporal remembers over a restart.
     pub memory: Memory,
+    /// Temporal's dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
+    pub temporal: Vec<String>,
     /// The platform's window.
     pub window_seconds: u64,
     /// The platform's cap on it.
@@ -38,6 +40,7 @@ impl Default for Setting {
         Self {
             backend: Backend::Sqlite,
             memory: Memory::Volatile,
+            temporal: Vec::new(),
             window_seconds: 120,
             max_wait_seconds: None,
             events: vec!["*".to_owned()],
@@ -79,7 +82,7 @@ impl World {
     /// # Panics
     /// When something does not start, with what it printed.
     pub async fn start(setting: Setting) -> Self {
-        let temporal = Temporal::start(setting.memory).await;
+        let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
         let mut processes = launch(&installation, &setting, &[]);
