@@ -1,0 +1,81 @@
+//! The shortest road of the workflow `purchase`, written once more under its name: as it is, and with one more timer.
+//! Replaying a history with both shows that the replay notices a change.
+
+use std::time::Duration;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
+use workflows::asks::{Asks, Deliver, Load, Loaded, Record, Recorded};
+use workflows::attributes::Shown;
+use workflows::purchase::Start;
+use workflows::signal::{Lenient, Notified};
+use workflows::{contract, options};
+
+/// What the workflow does for one notification.
+macro_rules! imitation {
+    ($name:ident, $extra:expr) => {
+        /// The workflow `purchase`, for one notification.
+        #[workflow]
+        pub struct $name {
+            told: Option<Notified>,
+        }
+
+        #[workflow_methods]
+        impl $name {
+            #[init]
+            fn new(_ctx: &WorkflowContextView, _start: Lenient<Start>) -> Self {
+                Self { told: None }
+            }
+
+            /// Window, load, record, deliver.
+            #[run(name = contract::PURCHASE)]
+            pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
+                let ctx: &WorkflowContext<Self> = ctx;
+                let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
+                let told = ctx.state(|run| run.told.clone()).unwrap_or_default();
+                ctx.timer(Duration::from_millis(told.quiet_ms.unsigned_abs())).await;
+                let load = Load { collapse_key: key, through: told.through };
+                let loaded = ctx.execute_local_activity(Asks::load, load, options::short()).await?;
+                if $extra {
+                    ctx.timer(Duration::from_secs(1)).await;
+                }
+                let shown = Shown { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Shown::default() };
+                let recorded = ctx.execute_local_activity(Asks::record, record(key, loaded), options::short()).await?;
+                let Recorded::Done { lanes, .. } = recorded else { return Ok(()) };
+                for lane in lanes {
+                    let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
+                    let options = options::lane(ctx.cancellation_token().child_token(), false, String::new());
+                    let delivering = ctx.execute_activity(Asks::deliver, deliver, options);
+                    ctx.upsert_search_attributes(shown.upsert(key));
+                    delivering.await?;
+                }
+                Ok(())
+            }
+
+            /// There are new rows in the inbox.
+            #[signal(name = contract::NOTIFIED)]
+            pub fn notified(&mut self, _ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Notified>) {
+                self.told = told.0.ok();
+            }
+        }
+    };
+}
+
+fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
+    let outcomes = Vec::new();
+    let (settling, revision) = (loaded.settling + 1, loaded.revision);
+    Record { collapse_key, settling, revision, purchase: loaded.purchase, changed: true, outcomes }
+}
+
+/// The imitations are in modules of their own: the macros make names.
+mod faithful {
+    use super::*;
+    imitation!(Faithful, false);
+}
+
+mod changed {
+    use super::*;
+    imitation!(Changed, true);
+}
+
+pub use changed::Changed;
+pub use faithful::Faithful;

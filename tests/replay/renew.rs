@@ -1,0 +1,222 @@
+//! `renew-histories`: makes the histories that `tests/replay` replays, by living through each of them.
+//!
+//! ```sh
+//! cargo build -p system-tests && target/debug/renew-histories
+//! ```
+//!
+//! writes `tests/replay/histories/NAME.json`; with an argument `PREFIX-NAME.json`, beside those of earlier versions.
+
+use anyhow::Context;
+use diesel::{Connection, PgConnection, RunQueryDsl};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use system_tests::process::Backend;
+use system_tests::receiver::Reply;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+
+const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
+const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
+/// After so many events the server suggests to continue as new: short enough for a file.
+const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
+/// What is in a history and says only where it was made.
+const LOCAL: [&str; 1] = ["identity"];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let prefix = std::env::args().nth(1).map(|prefix| format!("{prefix}-")).unwrap_or_default();
+    let keep = Keep { folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories"), prefix };
+    std::fs::create_dir_all(&keep.folder)?;
+    let temporal = vec![CONTINUE_AFTER.to_owned()];
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 2, temporal, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    windows(&mut world, &keep).await?;
+    admin(&mut world, &keep).await?;
+    retried_lane(&mut world, &keep).await?;
+    continued(&mut world, &keep).await?;
+    failed_over_load(&mut world, &keep).await?;
+    wait::until(SOON, "a second sweep", async || {
+        let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
+        if sweeps > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    keep.newest(&world, "sweep", "sweep").await?;
+    world.finish().await;
+    Ok(())
+}
+
+/// Where histories are kept.
+struct Keep {
+    folder: PathBuf,
+    prefix: String,
+}
+
+impl Keep {
+    /// Keeps the newest run of a workflow id.
+    async fn newest(&self, world: &World, workflow_id: &str, name: &str) -> anyhow::Result<()> {
+        self.write(name, &world.temporal.history_json(workflow_id).await)
+    }
+
+    /// The same of a purchase, when it sleeps again.
+    async fn asleep(&self, world: &World, name: &str) -> anyhow::Result<()> {
+        world.wait_asleep(name).await;
+        self.newest(world, &world.workflow(name), name).await
+    }
+
+    fn write(&self, name: &str, history: &[u8]) -> anyhow::Result<()> {
+        let mut json: Value = serde_json::from_slice(history)?;
+        blank(&mut json);
+        let file = self.folder.join(format!("{}{name}.json", self.prefix));
+        std::fs::write(&file, format!("{json}\n")).with_context(|| file.display().to_string())?;
+        println!("{} events in {}", json["events"].as_array().map_or(0, Vec::len), file.display());
+        Ok(())
+    }
+}
+
+fn blank(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if LOCAL.contains(&name.as_str()) {
+                    *field = json!("settle");
+                } else {
+                    blank(field);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(blank),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A window, one that is restarted, and one that is open.
+async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
+    world.send(BOUGHT, "one-notification").await;
+    world.send(BOUGHT, "rearmed-burst").await;
+    world.wait_told("rearmed-burst", 1).await;
+    world.send(STOPPED, "rearmed-burst").await;
+    world.wait_told("rearmed-burst", 2).await;
+    world.wait_acked("one-notification", 1).await;
+    keep.asleep(world, "one-notification").await?;
+    world.wait_acked("rearmed-burst", 1).await;
+    keep.asleep(world, "rearmed-burst").await?;
+    world.send(BOUGHT, "open-window").await;
+    wait_timer(world, "open-window").await;
+    keep.newest(world, &world.workflow("open-window"), "open-window").await
+}
+
+async fn wait_timer(world: &World, receipt_id: &str) {
+    let workflow = world.workflow(receipt_id);
+    wait::until(SOON, &format!("a timer of {workflow}"), async || {
+        if world.temporal.has_timer(&workflow).await { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+}
+
+/// What admins ask.
+async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
+    let asked = json!({ "reason": "a history" });
+    let held = world.send(BOUGHT, "hold-and-release").await;
+    wait_timer(world, "hold-and-release").await;
+    world.ask("hold-and-release", "hold", &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" })).await;
+    world.wait_status("hold-and-release", "a hold", |status| status["held_until"].is_string()).await;
+    for name in ["flush", "discard"] {
+        let message_id = world.send(BOUGHT, name).await;
+        wait_timer(world, name).await;
+        world.ask(name, name, &asked).await;
+        world.wait_outcome(&message_id).await;
+        keep.asleep(world, name).await?;
+    }
+    world.send(BOUGHT, "redeliver").await;
+    world.wait_acked("redeliver", 1).await;
+    world.wait_asleep("redeliver").await;
+    world.ask("redeliver", "redeliver", &asked).await;
+    world.wait_received("redeliver", 2).await;
+    keep.asleep(world, "redeliver").await?;
+    world.ask("hold-and-release", "release", &asked).await;
+    world.wait_outcome(&held).await;
+    world.wait_acked("hold-and-release", 1).await;
+    keep.asleep(world, "hold-and-release").await
+}
+
+async fn wait_back_off(world: &World, receipt_id: &str) {
+    wait::until(SOON, "a delivery in back-off", async || {
+        let deliveries = world.deliveries(receipt_id).await;
+        let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
+        if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+}
+
+async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
+    world.receiver.answer_next(1, &Reply::Status(503));
+    world.send(BOUGHT, "retried-lane").await;
+    wait_back_off(world, "retried-lane").await;
+    world.wait_acked("retried-lane", 1).await;
+    keep.asleep(world, "retried-lane").await
+}
+
+/// A run that grows too long while a lane waits: both its runs.
+async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
+    world.receiver.answer_next(1, &Reply::Status(503));
+    world.send(BOUGHT, "continued").await;
+    wait_back_off(world, "continued").await;
+    let workflow = world.workflow("continued");
+    wait::until(SOON, "a continued run", async || {
+        // Not readable as a flush: it is only noted.
+        world.temporal.signal(&workflow, "flush", &json!(3)).await?;
+        let runs = world.temporal.runs(&workflow).await.len();
+        if runs > 1 { Ok(()) } else { Err(format!("{runs} runs")) }
+    })
+    .await;
+    world.wait_acked("continued", 1).await;
+    world.wait_asleep("continued").await;
+    wait::until(SOON, "two runs that have ended", async || {
+        let runs = world.temporal.runs(&workflow).await;
+        if runs.iter().all(|run| run.close_time.is_some()) { Ok(()) } else { Err(format!("{runs:?}")) }
+    })
+    .await;
+    let runs = world.temporal.runs(&workflow).await;
+    let [second, .., first] = runs.as_slice() else { anyhow::bail!("{} runs", runs.len()) };
+    for (name, run) in [("continued-first", first), ("continued-second", second)] {
+        let run = run.execution.as_ref().context("a run without an id")?;
+        keep.write(name, &world.temporal.run_history_json(run).await)?;
+    }
+    Ok(())
+}
+
+/// A database that answers only after the local activity gave up.
+async fn failed_over_load(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
+    world.send(BOUGHT, "failed-over-load").await;
+    wait_timer(world, "failed-over-load").await;
+    let mut frozen = Frozen::new(world)?;
+    let workflow = world.workflow("failed-over-load");
+    wait::until(SOON, "the regular activity", async || {
+        let count = world.temporal.count(&workflow, EventType::ActivityTaskScheduled).await;
+        if count > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    frozen.thaw()?;
+    world.wait_acked("failed-over-load", 1).await;
+    keep.asleep(world, "failed-over-load").await
+}
+
+/// A lock on what every settling reads.
+struct Frozen(PgConnection);
+
+impl Frozen {
+    fn new(world: &World) -> anyhow::Result<Self> {
+        let settings = std::fs::read_to_string(world.installation.folder().join("settle.toml"))?;
+        let line = settings.lines().find_map(|line| line.strip_prefix("database = ")).context("no database")?;
+        let mut connection = PgConnection::establish(line.trim_matches('"'))?;
+        diesel::sql_query("BEGIN").execute(&mut connection)?;
+        diesel::sql_query("LOCK TABLE purchases IN ACCESS EXCLUSIVE MODE").execute(&mut connection)?;
+        Ok(Self(connection))
+    }
+
+    fn thaw(&mut self) -> anyhow::Result<()> {
+        diesel::sql_query("ROLLBACK").execute(&mut self.0)?;
+        Ok(())
+    }
+}
