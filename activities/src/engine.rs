@@ -190,7 +190,7 @@ impl Engine {
             workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
-            request_id: format!("{}-ensure", self.identity),
+            // No request id: the server would answer a repeated one with the run that it made at first, ended or not.
             workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
