@@ -1,0 +1,241 @@
+//! `kill -9` at any moment and at every named place: what was accepted has exactly one outcome in the end and the
+//! receiver has the newest revision, without another notification. Only what was not answered 200 is posted again, as
+//! SNS does. Windows and back-offs pass in real time.
+
+use futures::future::join_all;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::receiver::Reply;
+use system_tests::sns::Rtn;
+use system_tests::temporal::Memory;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use tokio::sync::Semaphore;
+
+/// How many worlds of these tests run at the same time.
+static PLACES: Semaphore = Semaphore::const_new(3);
+
+/// An attempt or a workflow task that died with its worker is repeated when its time is up, within half a minute; on a
+/// busy machine the sweep may have to help.
+const REPEATED: Duration = Duration::from_secs(150);
+
+const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
+const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
+
+async fn world(backend: Backend, memory: Memory, fail_points: &str) -> World {
+    let variables = vec![("FAILPOINTS".to_owned(), fail_points.to_owned())];
+    World::start(Setting { backend, memory, window_seconds: 3, variables, ..Setting::default() }).await
+}
+
+/// Where `World::processes` has the process that listens, and the one that works.
+const SERVE: usize = 0;
+const WORKER: usize = 1;
+
+/// Starts one process again, without fail points.
+async fn revive(world: &mut World, place: usize) {
+    let command = match (world.installation.backend(), place) {
+        (Backend::Sqlite, _) => "run",
+        (Backend::Postgres, SERVE) => "serve",
+        (Backend::Postgres, _) => "worker",
+    };
+    world.processes()[place].kill9();
+    world.processes()[place] = world.installation.start(&[command], &[]);
+    if place == SERVE {
+        world.serve().wait_connected().await;
+    }
+}
+
+/// What was sent: the receipt and the message's id.
+type Sent = Vec<(&'static str, String)>;
+
+/// A delivery in back-off, an open window, and a notification that was answered a moment ago.
+async fn make_busy(world: &mut World) -> Sent {
+    world.receiver.answer_next(1, &Reply::Status(503));
+    let mut sent = vec![("owed", world.send(BOUGHT, "owed").await)];
+    wait::until(SOON, "a delivery in back-off", async || {
+        let deliveries = world.deliveries("owed").await;
+        let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
+        if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+    sent.push(("waiting", world.send(BOUGHT, "waiting").await));
+    world.wait_told("waiting", 1).await;
+    sent.push(("waiting", world.send(STOPPED, "waiting").await));
+    sent.push(("fresh", world.send(BOUGHT, "fresh").await));
+    sent
+}
+
+/// Waits until everything has ended, and checks that nothing was lost or counted twice.
+async fn check(world: World, sent: &Sent) {
+    for (receipt_id, message_id) in sent {
+        wait::until(REPEATED, &format!("the outcome of {message_id} of {receipt_id}"), async || {
+            let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let found = answer.body["notifications"].as_array().map_or(&[][..], Vec::as_slice);
+            match found {
+                [one] if one["outcome"] == "settled" => Ok(()),
+                _ => Err(format!("{answer:?}")),
+            }
+        })
+        .await;
+    }
+    for receipt_id in ["owed", "waiting", "fresh"] {
+        let count = sent.iter().filter(|(of, _)| *of == receipt_id).count();
+        if count > 0 {
+            check_purchase(&world, receipt_id, count).await;
+        }
+    }
+    world.finish().await;
+}
+
+/// The revisions have no gap, tell of each notification once, and the newest one arrived.
+async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
+    let events = world.events(receipt_id).await;
+    let mut revisions: Vec<_> = events.iter().filter_map(|event| event["revision"].as_i64()).collect();
+    revisions.sort_unstable();
+    let newest = i64::try_from(revisions.len()).unwrap_or(i64::MAX);
+    assert_eq!(revisions, (1..=newest).collect::<Vec<_>>(), "the revisions of {receipt_id}");
+    let told: i64 = events.iter().filter_map(|event| event["body"]["attributes"]["coalesced"].as_i64()).sum();
+    assert_eq!(usize::try_from(told), Ok(count), "the notifications told of in the events of {receipt_id}: {events:?}");
+    let key = world.key(receipt_id).to_string();
+    wait::until(REPEATED, &format!("the newest revision of {receipt_id} at the receiver"), async || {
+        let acked = world.receiver.revisions(&key);
+        let deliveries = world.deliveries(receipt_id).await;
+        let have_ended = deliveries.iter().all(|one| one["status"] == "delivered" || one["status"] == "superseded");
+        let has_arrived = acked.last() == Some(&newest) && have_ended;
+        if has_arrived { Ok(()) } else { Err(format!("{acked:?} of {newest}, {deliveries:?}")) }
+    })
+    .await;
+}
+
+/// Kills processes while everything is under way.
+async fn killed(backend: Backend, places: &[usize]) {
+    let _place = PLACES.acquire().await;
+    let mut world = world(backend, Memory::Volatile, "").await;
+    let sent = make_busy(&mut world).await;
+    for place in places {
+        world.processes()[*place].kill9();
+    }
+    for place in places {
+        revive(&mut world, *place).await;
+    }
+    check(world, &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_api_loses_nothing() {
+    killed(Backend::Postgres, &[SERVE]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_worker_loses_nothing() {
+    killed(Backend::Postgres, &[WORKER]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_one_process_of_sqlite_loses_nothing() {
+    killed(Backend::Sqlite, &[SERVE]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_temporal_loses_nothing_and_refuses_nothing() {
+    let _place = PLACES.acquire().await;
+    let mut world = world(Backend::Postgres, Memory::File, "").await;
+    let mut sent = make_busy(&mut world).await;
+    world.temporal.kill9();
+    sent.push(("fresh", world.send(STOPPED, "fresh").await));
+    world.temporal.restart().await;
+    check(world, &sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_everything_at_once_loses_nothing() {
+    let _place = PLACES.acquire().await;
+    let mut world = world(Backend::Postgres, Memory::File, "").await;
+    let sent = make_busy(&mut world).await;
+    for place in [SERVE, WORKER] {
+        world.processes()[place].kill9();
+    }
+    world.temporal.kill9();
+    world.temporal.restart().await;
+    world.restart().await;
+    check(world, &sent).await;
+}
+
+/// A place where a process kills itself.
+struct Point {
+    name: &'static str,
+    /// Which process passes it.
+    place: usize,
+}
+
+/// In the way of a notification into the inbox.
+const ACCEPTING: [&str; 3] = ["accept.before_commit", "accept.after_commit", "dispatch.before_signal"];
+/// In the way out of it.
+const SETTLING: [&str; 3] = ["load.after", "record.before_commit", "record.after_commit"];
+/// In the way to the receiver.
+const DELIVERING: [&str; 3] = ["deliver.before_send", "deliver.after_send", "deliver.after_finish"];
+
+/// Two purchases. The first one's way leads past a point of the inbox unharmed, so that a window is open when the API
+/// dies at the second. A signal may need several attempts, so none is counted on to pass.
+async fn killed_at(backend: Backend, point: Point) {
+    let _place = PLACES.acquire().await;
+    let harmless = if point.name.starts_with("accept.") { "1*off->" } else { "" };
+    let mut world = world(backend, Memory::Volatile, &format!("{}={harmless}1*return", point.name)).await;
+    let mut sent = Sent::new();
+    if point.name != "dispatch.before_signal" {
+        sent.push(("waiting", world.send(BOUGHT, "waiting").await));
+        world.wait_told("waiting", 1).await;
+    }
+    let message = world.sns.notification(&Rtn::new(BOUGHT, "fresh"));
+    let answer = world.post(&message).await;
+    let ended = world.processes()[point.place].wait_end().await;
+    assert_eq!(ended.signal(), Some(6), "{}: ended with {ended} and not by aborting itself", point.name);
+    revive(&mut world, point.place).await;
+    if point.name == "accept.before_commit" {
+        assert!(answer.is_err(), "it was answered before it was kept: {answer:?}");
+    }
+    if answer.is_err() && point.name != "accept.after_commit" {
+        world.post_until_accepted(&message).await;
+    }
+    sent.push(("fresh", message.id.clone()));
+    if point.name == "deliver.after_send" {
+        let repeated = wait::until(REPEATED, "the same request again", async || {
+            let all = world.receiver.all();
+            if all.len() > 2 { Ok(all) } else { Err(format!("{} requests", all.len())) }
+        });
+        let ids: std::collections::BTreeSet<_> = repeated.await.into_iter().map(|one| one.webhook_id).collect();
+        assert_eq!(ids.len(), 2, "what was sent twice has one webhook-id");
+    }
+    if point.name == "accept.after_commit" {
+        assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");
+        world.wait_outcome(&message.id).await;
+        // SNS heard nothing and posts it once more: that is folded.
+        world.post_until_accepted(&message).await;
+    }
+    check(world, &sent).await;
+}
+
+async fn killed_at_each(backend: Backend, names: &[&'static str], place: usize) {
+    join_all(names.iter().map(|&name| killed_at(backend, Point { name, place }))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_survives_a_kill_at_every_place_before_its_window() {
+    killed_at_each(Backend::Postgres, &ACCEPTING, SERVE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_survives_a_kill_at_every_place_of_its_settling() {
+    killed_at_each(Backend::Postgres, &SETTLING, WORKER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_survives_a_kill_at_every_place_of_its_attempt() {
+    killed_at_each(Backend::Postgres, &DELIVERING, WORKER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_survive_a_kill_of_the_one_process_of_sqlite() {
+    killed_at_each(Backend::Sqlite, &["record.after_commit", "deliver.after_send"], SERVE).await;
+}

@@ -1,0 +1,240 @@
+//! No secret and no customer identifier leaves the place that it belongs to: not in a log of any process, not in a
+//! workflow's history, not in Temporal's file, not in `/metrics`, not in a refusal; and in the database a secret is
+//! never in the clear.
+//!
+//! Two things are in the clear in the database on purpose: `app_user_id`, which is what purchases are looked up by,
+//! and the ingress key, which is looked up with an index on every request (`platform rotate-key` replaces it).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::Path;
+use system_tests::http::{Api, post_as_sns};
+use system_tests::receiver::Reply;
+use system_tests::sns::{Message, Rtn, TOPIC};
+use system_tests::temporal::Memory;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const CUSTOMER: &str = "amzn1.account.CUSTOMER7K2PAXQ9";
+const SHARED_SECRET: &str = "shared-secret-4f6d1c0b9e";
+const TOKEN: &str = "subscribe-token-77b1e0a3c5d2";
+const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:stranger";
+const RECEIPT: &str = "secrets";
+
+/// A word that must not be found, and whose it is.
+type Secret = (&'static str, String);
+
+/// Something that is searched: where it is from, and its bytes.
+type Place = (String, Vec<u8>);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_leaves_its_place() {
+    let variables = vec![("SETTLE_LOG".to_owned(), "debug".to_owned())];
+    let setting = Setting { memory: Memory::File, window_seconds: 2, variables, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let patch = json!({ "shared_secret": SHARED_SECRET });
+    let patched = world.api.call(Method::PATCH, &format!("/v1/platforms/{}", world.platform_id), &patch).await;
+    assert_eq!(patched.status, 200, "{}", patched.body);
+    let mut refusals = go_through_failures(&mut world).await;
+    refusals.extend(ask_wrongly(&world).await);
+    let secrets = secrets(&world);
+    let key = world.key(RECEIPT).to_string();
+
+    absent(&secrets, &refusals);
+    absent(&secrets, &[("/metrics".to_owned(), text(&world, "/metrics").await)]);
+    absent(&secrets, &[("/readyz".to_owned(), text(&world, "/readyz").await)]);
+    let histories = histories(&world).await;
+    present(&key, &histories);
+    absent(&secrets, &histories);
+    let temporal = files(world.temporal.file().parent().expect("its folder"), "");
+    present(&key, &temporal);
+    absent(&secrets, &temporal);
+    let logs = files(world.installation.folder(), ".log");
+    present("attempted a delivery", &logs);
+    absent(&secrets, &logs);
+    let database: Vec<_> =
+        files(world.installation.folder(), "").into_iter().filter(|(name, _)| name.contains("settle.sqlite")).collect();
+    present(CUSTOMER, &database);
+    let in_clear = ["the customer", "the ingress key"];
+    let secrets: Vec<_> = secrets.into_iter().filter(|(whose, _)| !in_clear.contains(whose)).collect();
+    absent(&secrets, &database);
+    world.finish().await;
+}
+
+/// Every secret that is in play.
+fn secrets(world: &World) -> Vec<Secret> {
+    let signing = world.receiver.secret();
+    let ingress_key = world.notification_url.rsplit('/').next().unwrap_or_default().to_owned();
+    assert!(ingress_key.len() >= 16 && signing.len() > 20, "{ingress_key} and {signing} are not what they should be");
+    vec![
+        ("the customer", CUSTOMER.to_owned()),
+        ("the platform's shared secret", SHARED_SECRET.to_owned()),
+        ("the destination's secret", signing.trim_start_matches("whsec_").to_owned()),
+        ("the ingress key", ingress_key),
+        ("the token of a SubscribeURL", TOKEN.to_owned()),
+        ("the admin token", world.installation.token.clone()),
+        ("SETTLE_KEY", "07".repeat(32)),
+    ]
+}
+
+fn rtn(kind: &str) -> Rtn {
+    Rtn { app_user_id: CUSTOMER.to_owned(), ..Rtn::new(kind, RECEIPT) }
+}
+
+/// A purchase's life with everything that can go wrong on its way; what was refused.
+async fn go_through_failures(world: &mut World) -> Vec<Place> {
+    world.receiver.answer_next(1, &Reply::Status(500));
+    let bought = world.sns.notification(&rtn("SUBSCRIPTION_PURCHASED"));
+    world.post_until_accepted(&bought).await;
+    let mut refusals = post_wrongly(world, &bought).await;
+    world.wait_outcome(&bought.id).await;
+    let workflow = world.workflow(RECEIPT);
+    wait::until(SOON, "an attempt that failed", async || {
+        let failed = world.temporal.pending_activities(&workflow).await.into_iter().any(|one| one.last_failure.is_some());
+        if failed { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    world.temporal.signal(&workflow, "hold", &json!({ "by": 5 })).await.expect("a signal");
+    world.wait_acked(RECEIPT, 1).await;
+    world.receiver.refuse().await;
+    world.temporal.kill9();
+    let stopped = world.sns.notification(&rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
+    world.post_until_accepted(&stopped).await;
+    refusals.push(answer("flush without Temporal", world, &format!("/v1/purchases/{}/flush", world.key(RECEIPT))).await);
+    world.temporal.restart().await;
+    world.wait_outcome(&stopped.id).await;
+    wait::until(SOON, "a refused connection", async || {
+        let deliveries = world.deliveries(RECEIPT).await;
+        let is_refused = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
+        if is_refused { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+    world.receiver.accept().await;
+    world.ask(RECEIPT, "redeliver", &json!({ "reason": "a test" })).await;
+    world.wait_acked(RECEIPT, 2).await;
+    refusals
+}
+
+/// What SNS would not send, and what strangers send.
+async fn post_wrongly(world: &mut World, genuine: &Message) -> Vec<Place> {
+    let unreadable = world.sns.message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
+    let too_long = Rtn { app_user_id: format!("{CUSTOMER}{}", "x".repeat(2000)), ..rtn("SUBSCRIPTION_PURCHASED") };
+    let foreign = Rtn { package_name: "com.example.other".to_owned(), ..rtn("SUBSCRIPTION_PURCHASED") };
+    let [too_long, foreign] = [too_long, foreign].map(|rtn| world.sns.notification(&rtn.later(1)));
+    for message in [&unreadable, &foreign] {
+        world.post_until_accepted(message).await;
+    }
+    let url = world.notification_url.clone();
+    let waiting = world.sns.message(STRANGER, &rtn("SUBSCRIPTION_PURCHASED").later(2).message());
+    let bodies = [
+        ("a stranger's topic", url.clone(), world.sns.subscription(STRANGER, TOKEN).body),
+        ("a stranger's notification", url.clone(), waiting.body),
+        ("a changed message", url.clone(), genuine.body.replace(CUSTOMER, &format!("{CUSTOMER}0"))),
+        ("a cut message", url.clone(), genuine.body.chars().take(genuine.body.len() / 2).collect()),
+        ("too long an id", url.clone(), too_long.body),
+        ("a wrong ingress key", format!("{url}0"), genuine.body.clone()),
+    ];
+    let mut refusals = Vec::new();
+    for (what, url, body) in bodies {
+        let answer = post_as_sns(&url, &body).await.expect("an answer");
+        refusals.push((format!("the answer {} to {what}", answer.status), answer.body.to_string().into_bytes()));
+    }
+    refusals
+}
+
+async fn answer(what: &str, world: &World, path: &str) -> Place {
+    let answer = world.api.post(path, &json!({ "reason": "a test" })).await;
+    (format!("the answer {} to {what}", answer.status), answer.body.to_string().into_bytes())
+}
+
+/// Admin requests that are refused, with secrets in them.
+async fn ask_wrongly(world: &World) -> Vec<Place> {
+    let secret = world.receiver.secret();
+    let destinations = format!("/v1/apps/{}/destinations", world.app_id);
+    let platforms = format!("/v1/apps/{}/platforms", world.app_id);
+    let asked = [
+        (destinations.clone(), json!({ "kind": "webhook", "name": "x", "url": "no url", "secret": secret })),
+        (destinations, json!({ "kind": secret, "name": "x", "url": "http://127.0.0.1:1/" })),
+        (platforms.clone(), json!({ "store": "amazon", "name": "x", "shared_secret": [SHARED_SECRET] })),
+        (platforms, json!({ "store": "amazon", "name": "x", "sharedsecret": SHARED_SECRET })),
+    ];
+    let mut refusals = Vec::new();
+    for (path, body) in asked {
+        let answer = world.api.post(&path, &body).await;
+        assert!(answer.status >= 400, "{path} took {body}: {}", answer.status);
+        // The value of `kind` is the asker's own word, which the refusal may say back.
+        if body["kind"] != secret.as_str() {
+            refusals.push((format!("the answer {} to {path}", answer.status), answer.body.to_string().into_bytes()));
+        }
+    }
+    let stranger = Api::new(&world.installation.url(), &format!("{}0", world.installation.token));
+    let answer = stranger.get("/v1/apps").await;
+    assert_eq!(answer.status, 401, "a wrong token");
+    refusals.push(("the answer to a wrong token".to_owned(), answer.body.to_string().into_bytes()));
+    refusals
+}
+
+async fn text(world: &World, path: &str) -> Vec<u8> {
+    world.api.get(path).await.ok().to_string().into_bytes()
+}
+
+/// All runs of all workflows, with their payloads decoded.
+async fn histories(world: &World) -> Vec<Place> {
+    let runs = world.temporal.list("WorkflowType = 'purchase' OR WorkflowType = 'sweep'").await;
+    assert!(runs.len() >= 2, "{} runs are too few", runs.len());
+    let mut histories = Vec::new();
+    for run in runs.into_iter().filter_map(|run| run.execution) {
+        let mut bytes = world.temporal.run_history_json(&run).await;
+        let json: Value = serde_json::from_slice(&bytes).expect("a history as JSON");
+        decode(&json, &mut bytes);
+        histories.push((format!("the history of {}", run.workflow_id), bytes));
+    }
+    histories
+}
+
+/// Adds what is hidden in base64: payloads are bytes, and JSON has none.
+fn decode(json: &Value, found: &mut Vec<u8>) {
+    match json {
+        Value::String(text) => found.extend(STANDARD.decode(text).unwrap_or_default()),
+        Value::Array(items) => items.iter().for_each(|item| decode(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| decode(field, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The files of a folder whose names end so.
+fn files(folder: &Path, ending: &str) -> Vec<Place> {
+    let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+    let read = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_wanted = name.ends_with(ending) && entry.path().is_file();
+        is_wanted.then(|| (name, std::fs::read(entry.path()).expect("a file")))
+    };
+    entries.filter_map(read).collect()
+}
+
+fn holds(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|part| part == word.as_bytes())
+}
+
+/// Shows that the search finds what is there.
+fn present(word: &str, places: &[Place]) {
+    assert!(places.iter().any(|(_, bytes)| holds(bytes, word)), "{word} is not found: the search is blind");
+}
+
+fn absent(secrets: &[Secret], places: &[Place]) {
+    for (place, bytes) in places {
+        for (whose, secret) in secrets {
+            assert!(!holds(bytes, secret), "{whose} is in the clear in {place}:\n{}", around(bytes, secret));
+        }
+    }
+}
+
+/// The line, or what surrounds a secret.
+fn around(bytes: &[u8], secret: &str) -> String {
+    let at = bytes.windows(secret.len()).position(|part| part == secret.as_bytes()).unwrap_or(0);
+    let part = bytes.get(at.saturating_sub(300)..bytes.len().min(at + 300)).unwrap_or_default();
+    String::from_utf8_lossy(part).into_owned()
+}
