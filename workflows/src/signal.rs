@@ -137,9 +137,16 @@ impl<T: DeserializeOwned + Default + 'static> TemporalDeserializable for Lenient
     }
 
     fn from_payloads(_: &SerializationContext<'_>, payloads: Vec<Payload>) -> Result<Self, PayloadConversionError> {
-        let data = payloads.first().map_or(&[][..], |payload| &payload.data[..]);
+        if payloads.len() > 1 {
+            return Ok(Self(Err(format!("expected one input, got {}", payloads.len()))));
+        }
+        let data = payloads.first().map_or(&[][..], |payload| &payload.data[..]).trim_ascii();
         if data.is_empty() || data == b"null" {
             return Ok(Self(Ok(T::default())));
+        }
+        // A list would be read as the fields in their order.
+        if !data.starts_with(b"{") {
+            return Ok(Self(Err("expected a JSON object, such as {\"reason\":\"…\"}".to_owned())));
         }
         Ok(Self(serde_json::from_slice(data).map_err(|error| error.to_string())))
     }

@@ -1,6 +1,7 @@
 //! The lanes in flight: per destination one `deliver` activity at most.
 
 use super::Purchase;
+use super::settling::why;
 use crate::asks::{Asks, Deliver, Delivered};
 use crate::options;
 use domain::{CollapseKey, DestinationId};
@@ -78,7 +79,7 @@ impl<'a> Lanes<'a> {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
             Err(ActivityExecutionError::Cancelled(_)) => {}
             Err(_) if !retried => purchase.state.failed(destination_id),
-            Err(error) => purchase.state.lost(destination_id, error.to_string()),
+            Err(error) => purchase.state.lost(destination_id, format!("destination {destination_id}: {}", why(&error))),
         });
         true
     }

@@ -16,7 +16,7 @@ use crate::signal::{Admin, Discard, Hold, Lenient, Notified, Redeliver};
 use domain::CollapseKey;
 use lanes::Lanes;
 use serde::{Deserialize, Serialize};
-use settling::{ask, settle};
+use settling::{ask, settle, why};
 use state::{AdminAsk, Next, State};
 use status::Status;
 use std::future::Future;
@@ -236,7 +236,7 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &Ad
     ctx.state_mut(|purchase| {
         purchase.state.admin.pop_front();
         if let Some(error) = failed {
-            purchase.state.noted = Some(error.to_string());
+            purchase.state.noted = Some(format!("{}: {}", asked.name(), why(&error)));
         }
     });
 }

@@ -92,6 +92,15 @@ where
     }
 }
 
+/// Why an activity failed, in the words of whoever said it first.
+pub fn why(error: &ActivityExecutionError) -> String {
+    let mut failure = error.failure();
+    while let Some(cause) = failure.and_then(|failure| failure.cause.as_deref()) {
+        failure = Some(cause);
+    }
+    failure.map_or_else(|| error.to_string(), |failure| failure.message.clone())
+}
+
 fn note(ctx: &WorkflowContext<Purchase>, error: &ActivityExecutionError) {
-    ctx.state_mut(|purchase| purchase.state.noted = Some(error.to_string()));
+    ctx.state_mut(|purchase| purchase.state.noted = Some(format!("settling: {}", why(error))));
 }

@@ -3,6 +3,7 @@
 
 use crate::asks::{Delivered, Loaded};
 use crate::attributes::Shown;
+use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
 use domain::{DestinationId, Lane, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,19 @@ pub enum AdminAsk {
     Discard(Discard),
     /// Send the newest state again.
     Redeliver(Redeliver),
+}
+
+impl AdminAsk {
+    /// The signal that asked.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hold { .. } => contract::HOLD,
+            Self::Release(_) => contract::RELEASE,
+            Self::Discard(_) => contract::DISCARD,
+            Self::Redeliver(_) => contract::REDELIVER,
+        }
+    }
 }
 
 /// An open lane as the run sees it.

@@ -261,7 +261,9 @@ fn no_payload_and_null_read_as_an_empty_signal() {
     assert!(matches!(Lenient::<Notified>::from_payloads(&context, vec![]), Ok(Lenient(Ok(_)))));
     assert!(matches!(read(b"null"), Ok(Ok(_))));
     assert!(matches!(read(b"{}"), Ok(Ok(_))));
-    for garbage in [&b"3"[..], b"[]x", b"\xff", b"{\"through\":\"x\"}"] {
+    let two = Lenient::<Notified>::from_payloads(&context, vec![Payload::default(), Payload::default()]);
+    assert!(matches!(two, Ok(Lenient(Err(_)))), "two inputs");
+    for garbage in [&b"3"[..], b"[1]", b"[]x", b"\xff", b"{\"through\":\"x\"}"] {
         assert!(matches!(read(garbage), Ok(Err(_))), "{garbage:?}");
     }
 }
