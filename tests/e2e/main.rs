@@ -1,11 +1,14 @@
 //! The whole road: signed messages in, verified webhooks out, on a real Temporal Server, with everything that can be
 //! killed killed on the way.
 
+mod admin;
 mod cost;
 mod durable;
 mod heals;
 mod kills;
+mod lanes;
 mod metrics;
 mod road;
 mod search;
+mod secrets;
 mod windows;

@@ -5,7 +5,7 @@ use super::wait;
 use super::world::{SOON, World};
 use serde_json::Value;
 use std::time::Duration;
-use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::enums::v1::{EventType, WorkflowTaskFailedCause};
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use workflows::contract;
@@ -56,6 +56,20 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
         _ => None,
     };
     history.iter().filter_map(read).collect()
+}
+
+/// Why workflow tasks of a history failed, but for those that the server ends because news came meanwhile.
+#[must_use]
+pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
+    let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
+        Attributes::WorkflowTaskFailedEventAttributes(failed) => {
+            let why = failed.failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+            Some((failed.cause(), format!("{}: {why}", failed.cause().as_str_name())))
+        }
+        _ => None,
+    };
+    let found = history.iter().filter_map(read);
+    found.filter(|(cause, _)| *cause != WorkflowTaskFailedCause::UnhandledCommand).map(|(_, why)| why).collect()
 }
 
 /// When local activities of this name were done.

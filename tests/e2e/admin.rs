@@ -1,0 +1,279 @@
+//! What admins ask of a purchase, by the API and by the lines of README.md, while it is open and while it sleeps.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::runs;
+use system_tests::script;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+fn quick() -> Setting {
+    Setting { window_seconds: 1, ..Setting::default() }
+}
+
+/// How an admin asks.
+#[derive(Clone, Copy)]
+enum By {
+    Api,
+    Script,
+}
+
+/// Asks an action of a receipt's purchase by the API, or by the line that README.md has for it.
+async fn ask(world: &World, by: By, receipt_id: &str, action: &str) {
+    match by {
+        By::Api if action == "hold" => {
+            world.ask(receipt_id, action, &json!({ "reason": "a test", "until": "2030-01-01T00:00:00Z" })).await;
+        }
+        By::Api => world.ask(receipt_id, action, &json!({ "reason": "a test" })).await,
+        By::Script => drop(run_readme(world, receipt_id, &format!("--signal-name {action} ")).await),
+    }
+}
+
+/// Runs the one line of README.md that contains `part`; what it printed.
+async fn run_readme(world: &World, receipt_id: &str, part: &str) -> String {
+    let lines: Vec<String> = script::readme_lines().into_iter().filter(|line| line.contains(part)).collect();
+    let [line] = lines.as_slice() else { panic!("README.md has not one line with {part:?}: {lines:?}") };
+    let line = line.replace("COLLAPSE_KEY", &world.key(receipt_id).to_string());
+    String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()
+}
+
+/// The outcome of a message with one notification; `None` while it waits.
+async fn outcome(world: &World, message_id: &str) -> Option<String> {
+    let answer = world.api.get(&format!("/v1/notifications/{message_id}")).await.ok();
+    answer["notifications"][0]["outcome"].as_str().map(str::to_owned)
+}
+
+/// Checks for a while that nothing is sent and nothing settled, though the window is long over.
+async fn check_held(world: &World, receipt_id: &str, message_id: &str) {
+    wait::throughout(Duration::from_secs(3), "the hold", async || {
+        let outcome = outcome(world, message_id).await;
+        let sent = world.receiver.about(&world.key(receipt_id).to_string());
+        let is_newer = sent.iter().any(|request| request.revision() > 1);
+        if outcome.is_none() && !is_newer { Ok(()) } else { Err(format!("{outcome:?}, {sent:?}")) }
+    })
+    .await;
+}
+
+async fn wait_held(world: &World, receipt_id: &str) {
+    wait::until(SOON, "a hold in storage", async || {
+        let purchase = world.purchase(receipt_id).await;
+        if purchase["held_until"].is_string() { Ok(()) } else { Err(purchase.to_string()) }
+    })
+    .await;
+}
+
+/// A purchase that was settled once and sleeps.
+async fn put_to_sleep(world: &mut World, receipt_id: &str) {
+    world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
+    world.wait_acked(receipt_id, 1).await;
+    world.wait_asleep(receipt_id).await;
+}
+
+async fn an_open_purchase_is_flushed(by: By) {
+    let mut world = World::start(Setting::default()).await;
+    let message_id = world.send("SUBSCRIPTION_PURCHASED", "flushed").await;
+    world.wait_told("flushed", 1).await;
+    ask(&world, by, "flushed", "flush").await;
+    world.wait_acked("flushed", 1).await;
+    assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
+    world.wait_asleep("flushed").await;
+    ask(&world, by, "flushed", "flush").await;
+    world.wait_asleep("flushed").await;
+    assert_eq!(world.receiver.all().len(), 1, "a flush of a sleeping purchase sends nothing");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_flushed_by_the_api() {
+    an_open_purchase_is_flushed(By::Api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_flushed_by_script() {
+    an_open_purchase_is_flushed(By::Script).await;
+}
+
+async fn a_sleeping_purchase_is_held_and_released(by: By) {
+    let mut world = World::start(quick()).await;
+    put_to_sleep(&mut world, "held").await;
+    ask(&world, by, "held", "hold").await;
+    let status = world.wait_status("held", "a hold", |status| status["held_until"].is_string()).await;
+    assert!(status["held_until"].as_str().is_some_and(|until| until.starts_with("20")), "{status}");
+    wait_held(&world, "held").await;
+    let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "held").await;
+    world.wait_told("held", 1).await;
+    ask(&world, by, "held", "flush").await;
+    world.wait_status("held", "a note on the flush", |status| noted(status).contains("flush")).await;
+    check_held(&world, "held", &message_id).await;
+    ask(&world, by, "held", "release").await;
+    world.wait_acked("held", 2).await;
+    assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
+    world.wait_asleep("held").await;
+    assert_eq!(world.purchase("held").await["held_until"], Value::Null);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_purchase_is_held_and_released_by_the_api() {
+    a_sleeping_purchase_is_held_and_released(By::Api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_purchase_is_held_and_released_by_script() {
+    a_sleeping_purchase_is_held_and_released(By::Script).await;
+}
+
+async fn what_waits_is_discarded(by: By) {
+    let mut world = World::start(Setting::default()).await;
+    let message_id = world.send("SUBSCRIPTION_PURCHASED", "discarded").await;
+    world.wait_told("discarded", 1).await;
+    ask(&world, by, "discarded", "discard").await;
+    let discarded = world.wait_outcome(&message_id).await;
+    assert_eq!(discarded[0]["outcome"], "discarded", "{discarded:?}");
+    world.pass("discarded", 121).await;
+    world.wait_asleep("discarded").await;
+    assert!(world.events("discarded").await.is_empty() && world.receiver.all().is_empty(), "no event");
+    // Asleep there is nothing to throw away, and what comes later is not concerned.
+    ask(&world, by, "discarded", "discard").await;
+    world.wait_asleep("discarded").await;
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "discarded").await;
+    world.pass("discarded", 121).await;
+    world.wait_acked("discarded", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_discarded_by_the_api() {
+    what_waits_is_discarded(By::Api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_discarded_by_script() {
+    what_waits_is_discarded(By::Script).await;
+}
+
+async fn a_sleeping_purchase_is_sent_again(by: By) {
+    let mut world = World::start(quick()).await;
+    put_to_sleep(&mut world, "again").await;
+    ask(&world, by, "again", "redeliver").await;
+    let received = world.wait_received("again", 2).await;
+    let [first, second] = received.as_slice() else { panic!("{received:?}") };
+    assert_ne!(first.webhook_id, second.webhook_id, "a redelivery is a delivery of its own");
+    assert_eq!(first.body["data"], second.body["data"]);
+    assert_eq!((first.revision(), second.revision()), (1, 1));
+    world.wait_asleep("again").await;
+    let deliveries = world.deliveries("again").await;
+    assert!(deliveries.len() == 2 && deliveries.iter().all(|one| one["status"] == "delivered"), "{deliveries:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_purchase_is_sent_again_by_the_api() {
+    a_sleeping_purchase_is_sent_again(By::Api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_purchase_is_sent_again_by_script() {
+    a_sleeping_purchase_is_sent_again(By::Script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_is_asked_by_script_while_open_and_asleep() {
+    let mut world = World::start(Setting::default()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "asked").await;
+    world.wait_told("asked", 1).await;
+    let open = run_readme(&world, "asked", "workflow query").await;
+    for part in ["window_ends_at", &world.key("asked").to_string()] {
+        assert!(open.contains(part), "{part} is not in {open}");
+    }
+    world.pass("asked", 121).await;
+    world.wait_acked("asked", 1).await;
+    world.wait_asleep("asked").await;
+    let asleep = run_readme(&world, "asked", "workflow query").await;
+    assert!(asleep.contains("revision"), "{asleep}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_outlives_its_run() {
+    let mut world = World::start(quick()).await;
+    put_to_sleep(&mut world, "kept").await;
+    ask(&world, By::Api, "kept", "hold").await;
+    wait_held(&world, "kept").await;
+    world.temporal.terminate(&world.workflow("kept")).await;
+    let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "kept").await;
+    world.wait_status("kept", "the hold", |status| status["held_until"].is_string()).await;
+    check_held(&world, "kept", &message_id).await;
+    ask(&world, By::Script, "kept", "flush").await;
+    check_held(&world, "kept", &message_id).await;
+    world.temporal.terminate(&world.workflow("kept")).await;
+    // A flush that starts the run goes through no hold either.
+    ask(&world, By::Script, "kept", "flush").await;
+    world.wait_status("kept", "the hold", |status| status["held_until"].is_string()).await;
+    check_held(&world, "kept", &message_id).await;
+    ask(&world, By::Api, "kept", "release").await;
+    world.wait_acked("kept", 2).await;
+    world.finish().await;
+}
+
+fn noted(status: &Value) -> &str {
+    status["noted"].as_str().unwrap_or_default()
+}
+
+/// Signals that no reader of README.md would send, and what `status` must say of them, if anything.
+const GARBAGE: &[(&str, &str)] = &[
+    ("--name flush --input 3", "flush: payload not understood"),
+    ("--name hold --input '[\"7d\"]'", "hold: payload not understood"),
+    ("--name hold --input '{\"until\":\"tomorrow\"}'", "until"),
+    ("--name release --input '\"now\"'", "release: payload not understood"),
+    ("--name discard --input '{\"through\":\"all\"}'", "discard: payload not understood"),
+    ("--name redeliver --input '{\"destination_id\":\"them\"}'", "redeliver: payload not understood"),
+    (
+        "--name redeliver --input '{\"destination_id\":\"00000000-0000-0000-0000-000000000000\"}'",
+        "redeliver: there is no such destination",
+    ),
+    ("--name notified --input '{\"through\":\"x\"}'", "notified: payload not understood"),
+    ("--name notified --input '{\"through\":9223372036854775807,\"quiet_ms\":9223372036854775807}'", ""),
+    ("--name notified", ""),
+    ("--name wake --input 3", ""),
+    ("--name release --input '{}' --input '[1]'", "release: payload not understood: expected one input"),
+    ("--name release", ""),
+    ("--name hold --input '{\"until\":\"9999-12-31T23:59:59Z\"}'", ""),
+    ("--name nonsense --input 3", ""),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_noted_and_blocks_nothing() {
+    let mut world = World::start(Setting::default()).await;
+    let message_id = world.send("SUBSCRIPTION_PURCHASED", "garbage").await;
+    world.wait_told("garbage", 1).await;
+    ask(&world, By::Api, "garbage", "hold").await;
+    wait_held(&world, "garbage").await;
+    let workflow = world.workflow("garbage");
+    for (signal, note) in GARBAGE {
+        world.temporal.run_line(&format!("temporal workflow signal --workflow-id {workflow} {signal}")).await;
+        world.wait_status("garbage", signal, |status| noted(status).contains(note)).await;
+    }
+    let history = world.temporal.history(&workflow).await;
+    assert_eq!(runs::failures(&history), Vec::<String>::new());
+    for action in ["release", "flush"] {
+        ask(&world, By::Script, "garbage", action).await;
+    }
+    world.wait_acked("garbage", 1).await;
+    assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
+    world.wait_asleep("garbage").await;
+    // The same words start a run of a purchase that sleeps.
+    for (signal, _) in GARBAGE {
+        let signal = signal.replace("--name", "--signal-name").replace("--input", "--signal-input");
+        let line = format!(
+            "temporal workflow signal-with-start --workflow-id {workflow} --type purchase --task-queue settle {signal}"
+        );
+        world.temporal.run_line(&line).await;
+    }
+    let told = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "garbage").await;
+    for action in ["release", "flush"] {
+        ask(&world, By::Script, "garbage", action).await;
+    }
+    assert_eq!(world.wait_outcome(&told).await[0]["outcome"], "settled");
+    world.finish().await;
+}

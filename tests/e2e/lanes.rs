@@ -1,0 +1,244 @@
+//! Lanes: what is owed to a destination arrives, newest first, whatever that destination or a worker does meanwhile.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::receiver::{Received, Receiver, Reply};
+use system_tests::runs;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
+use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
+
+/// The second back-off of a delivery is five minutes, give or take a minute. What comes sooner was woken.
+const WELL_BEFORE: Duration = Duration::from_secs(60);
+/// The sweep looks every half minute for what is three quarters of a minute late.
+const SWEPT: Duration = Duration::from_secs(150);
+const FAILING: Reply = Reply::Status(503);
+const WELL: Reply = Reply::Status(200);
+
+fn quick() -> Setting {
+    Setting { window_seconds: 1, ..Setting::default() }
+}
+
+/// Waits until the run's `deliver` activity waits for another attempt after so many, and gives it.
+async fn wait_backing_off(world: &World, receipt_id: &str) -> PendingActivityInfo {
+    let workflow = world.workflow(receipt_id);
+    wait::until(SOON, "a delivery that backs off", async || {
+        let pending = world.temporal.pending_activities(&workflow).await;
+        let is_waiting = |one: &PendingActivityInfo| one.attempt >= 2 && one.last_failure.is_some();
+        pending.iter().find(|one| is_waiting(one)).cloned().ok_or_else(|| format!("{pending:?}"))
+    })
+    .await
+}
+
+/// Waits until two attempts about a receipt's purchase have failed, so that the next is minutes away.
+async fn wait_long_back_off(world: &World, receipt_id: &str) -> Vec<Received> {
+    let received = world.wait_received(receipt_id, 2).await;
+    wait::until(SOON, "the second failure in the ledger", async || {
+        let deliveries = world.deliveries(receipt_id).await;
+        let attempts = deliveries.iter().filter_map(|one| one["attempts"].as_i64()).max().unwrap_or_default();
+        if attempts >= 2 { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+    received
+}
+
+/// The statuses of the deliveries of a receipt's purchase to one destination, by revision.
+async fn statuses(world: &World, receipt_id: &str, destination_id: &str) -> Vec<(i64, String)> {
+    let deliveries = world.deliveries(receipt_id).await;
+    let of_it = deliveries.iter().filter(|one| one["destination_id"] == destination_id);
+    let mut statuses: Vec<_> = of_it
+        .map(|one| {
+            (one["revision"].as_i64().unwrap_or_default(), one["status"].as_str().unwrap_or_default().to_owned())
+        })
+        .collect();
+    statuses.sort();
+    statuses
+}
+
+async fn wait_statuses(world: &World, receipt_id: &str, destination_id: &str, wanted: &[(i64, &str)]) {
+    wait::until(SOON, &format!("deliveries {wanted:?}"), async || {
+        let seen = statuses(world, receipt_id, destination_id).await;
+        let seen: Vec<_> = seen.iter().map(|(revision, status)| (*revision, status.as_str())).collect();
+        if seen == wanted { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+async fn enable(world: &World, destination_id: &str, is_enabled: bool) {
+    let path = format!("/v1/destinations/{destination_id}");
+    let changed = world.api.call(Method::PATCH, &path, &json!({ "enabled": is_enabled })).await.ok();
+    assert_eq!(changed["enabled"], is_enabled, "{changed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_delivery_is_seen_in_the_engine_with_its_attempts_and_its_last_failure() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer(FAILING);
+    world.send("SUBSCRIPTION_PURCHASED", "failing").await;
+    wait_long_back_off(&world, "failing").await;
+    let pending = wait_backing_off(&world, "failing").await;
+    let kind = pending.activity_type.as_ref().map(|kind| kind.name.as_str());
+    assert_eq!(kind, Some("deliver"), "{pending:?}");
+    let failure = pending.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+    assert!(failure.contains("the endpoint answered 503"), "{failure}");
+    let status = world.wait_status("failing", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
+    assert_eq!(status["lanes"][0]["destination_id"], world.destination_id.as_str(), "{status}");
+    world.receiver.answer(WELL);
+    world.ask("failing", "redeliver", &json!({ "reason": "they are back" })).await;
+    world.wait_acked("failing", 1).await;
+    let received = world.wait_received("failing", 3).await;
+    for request in &received {
+        assert_eq!(Some(&request.webhook_id), received.first().map(|first| &first.webhook_id), "one id for all tries");
+        assert_eq!(Some(&request.raw), received.first().map(|first| &first.raw), "the same bytes in all tries");
+    }
+    wait_statuses(&world, "failing", &world.destination_id, &[(1, "delivered")]).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_attempts_loses_nothing() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer(FAILING);
+    world.send("SUBSCRIPTION_PURCHASED", "killed").await;
+    wait_backing_off(&world, "killed").await;
+    world.kill9();
+    world.receiver.answer(WELL);
+    world.restart().await;
+    world.wait_acked("killed", 1).await;
+    world.wait_asleep("killed").await;
+    let received = world.wait_received("killed", 2).await;
+    let acked: Vec<_> = received.iter().filter(|request| request.is_acked()).collect();
+    assert_eq!(acked.len(), 1, "acknowledged once");
+    assert!(received.iter().all(|request| Some(&request.raw) == received.first().map(|first| &first.raw)));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_revision_supersedes_the_older_one_and_wakes_the_lane_at_once() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer(FAILING);
+    world.send("SUBSCRIPTION_PURCHASED", "newer").await;
+    wait_long_back_off(&world, "newer").await;
+    world.receiver.answer(WELL);
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "newer").await;
+    let key = world.key("newer").to_string();
+    let received = world.receiver.wait_for(&key, 3, WELL_BEFORE).await;
+    let revisions: Vec<_> = received.iter().map(|request| (request.revision(), request.is_acked())).collect();
+    assert_eq!(revisions, [(1, false), (1, false), (2, true)]);
+    let last = received.last().map(|request| request.body["attributes"].clone()).unwrap_or_default();
+    assert_eq!(last["previous_acked_revision"], Value::Null, "{last}");
+    wait_statuses(&world, "newer", &world.destination_id, &[(1, "superseded"), (2, "delivered")]).await;
+    world.wait_asleep("newer").await;
+    assert_eq!(world.receiver.all().len(), 3, "the older revision was not sent again");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_destination_delays_no_other() {
+    let mut world = World::start(quick()).await;
+    let other = Receiver::start().await;
+    let other_id = world.add_destination(&other, &["*".to_owned()]).await;
+    world.receiver.answer(Reply::Hang);
+    world.send("SUBSCRIPTION_PURCHASED", "both").await;
+    let key = world.key("both").to_string();
+    other.wait_for(&key, 1, SOON).await;
+    wait_statuses(&world, "both", &other_id, &[(1, "delivered")]).await;
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "both").await;
+    wait_statuses(&world, "both", &other_id, &[(1, "delivered"), (2, "delivered")]).await;
+    assert!(world.receiver.revisions(&key).is_empty(), "the hanging one has acknowledged nothing yet");
+    assert_eq!(other.revisions(&key), [1, 2]);
+    world.receiver.answer(WELL);
+    world.receiver.release();
+    world.wait_acked("both", 2).await;
+    other.check();
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_destination_is_owed_and_gets_the_newest_once_enabled() {
+    let mut world = World::start(quick()).await;
+    let other = Receiver::start().await;
+    let other_id = world.add_destination(&other, &["purchase.updated".to_owned()]).await;
+    enable(&world, &other_id, false).await;
+    for (revision, kind) in [(1, "SUBSCRIPTION_PURCHASED"), (2, "SUBSCRIPTION_AUTO_RENEWAL_OFF")] {
+        world.send(kind, "owed").await;
+        world.wait_acked("owed", revision).await;
+        world.wait_asleep("owed").await;
+    }
+    assert_eq!(statuses(&world, "owed", &other_id).await, [(1, "pending".to_owned()), (2, "pending".to_owned())]);
+    assert!(other.all().is_empty(), "a disabled destination is told nothing");
+    enable(&world, &other_id, true).await;
+    let key = world.key("owed").to_string();
+    let received = other.wait_for(&key, 1, SWEPT).await;
+    assert_eq!(received.iter().map(Received::revision).collect::<Vec<_>>(), [2], "only the newest");
+    wait_statuses(&world, "owed", &other_id, &[(1, "superseded"), (2, "delivered")]).await;
+    world.wait_asleep("owed").await;
+    assert_eq!(other.revisions(&key), [2]);
+    other.check();
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_gets_only_what_it_chose() {
+    let mut world = World::start(quick()).await;
+    let other = Receiver::start().await;
+    let other_id = world.add_destination(&other, &["user.*".to_owned()]).await;
+    world.send("SUBSCRIPTION_PURCHASED", "chosen").await;
+    world.wait_acked("chosen", 1).await;
+    world.wait_asleep("chosen").await;
+    assert_eq!(statuses(&world, "chosen", &other_id).await, []);
+    assert!(other.all().iter().all(|request| request.body["attributes"]["event_type"] != "purchase.updated"));
+    world.finish().await;
+}
+
+/// Sends signals until the run has been continued as a new one.
+async fn signal_until_continued(world: &World, receipt_id: &str) {
+    let workflow = world.workflow(receipt_id);
+    let admin = json!({ "by": "tests", "reason": "a long history" });
+    wait::until(Duration::from_secs(180), "a continued run", async || {
+        // With a hundred in its buffer the server would end the workflow task that is under way.
+        let signals = (0..50).map(|_| world.temporal.signal(&workflow, workflows::contract::FLUSH, &admin));
+        futures::future::join_all(signals).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        match world.status(receipt_id).await?["continued"].as_i64() {
+            Some(1..) => Ok(()),
+            other => Err(format!("continued {other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_a_long_history_goes_on_as_a_new_one_with_its_hold_and_its_lanes() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer(FAILING);
+    world.send("SUBSCRIPTION_PURCHASED", "long").await;
+    wait_long_back_off(&world, "long").await;
+    world.ask("long", "hold", &json!({ "reason": "a test" })).await;
+    world.wait_status("long", "a hold", |status| status["held_until"].is_string()).await;
+    let told = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "long").await;
+    signal_until_continued(&world, "long").await;
+
+    let status = world.wait_status("long", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
+    assert!(status["held_until"].is_string(), "{status}");
+    wait_backing_off(&world, "long").await;
+    let workflow = world.workflow("long");
+    let history = world.temporal.history(&workflow).await;
+    assert!(runs::done(&history, "record").is_empty(), "a flush went through the hold");
+    wait::until(SOON, "the continued run in the list", async || {
+        let states: Vec<_> = world.temporal.runs(&workflow).await.iter().map(|run| run.status()).collect();
+        let ended = WorkflowExecutionStatus::ContinuedAsNew;
+        if states.contains(&ended) { Ok(()) } else { Err(format!("{states:?}")) }
+    })
+    .await;
+    assert_eq!(runs::failures(&history), Vec::<String>::new());
+    assert_eq!(world.receiver.all().len(), 2, "no attempt was made out of turn");
+
+    world.receiver.answer(WELL);
+    world.ask("long", "release", &json!({})).await;
+    world.wait_outcome(&told).await;
+    world.wait_acked("long", 2).await;
+    wait_statuses(&world, "long", &world.destination_id, &[(1, "superseded"), (2, "delivered")]).await;
+    world.finish().await;
+}
