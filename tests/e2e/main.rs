@@ -11,4 +11,5 @@ mod metrics;
 mod road;
 mod search;
 mod secrets;
+mod storm;
 mod windows;

@@ -92,7 +92,8 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     world.wait_outcome(&bought.id).await;
     let workflow = world.workflow(RECEIPT);
     wait::until(SOON, "an attempt that failed", async || {
-        let failed = world.temporal.pending_activities(&workflow).await.into_iter().any(|one| one.last_failure.is_some());
+        let failed =
+            world.temporal.pending_activities(&workflow).await.into_iter().any(|one| one.last_failure.is_some());
         if failed { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
@@ -102,7 +103,8 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     world.temporal.kill9();
     let stopped = world.sns.notification(&rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
     world.post_until_accepted(&stopped).await;
-    refusals.push(answer("flush without Temporal", world, &format!("/v1/purchases/{}/flush", world.key(RECEIPT))).await);
+    refusals
+        .push(answer("flush without Temporal", world, &format!("/v1/purchases/{}/flush", world.key(RECEIPT))).await);
     world.temporal.restart().await;
     world.wait_outcome(&stopped.id).await;
     wait::until(SOON, "a refused connection", async || {

@@ -42,9 +42,8 @@ fn read(name: &str) -> Vec<u8> {
 /// The names of all histories, without `.json`.
 fn names() -> Vec<String> {
     let entries = std::fs::read_dir(folder()).expect("the folder of histories").filter_map(Result::ok);
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
-        .collect();
+    let mut names: Vec<_> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned)).collect();
     names.sort();
     names
 }
