@@ -123,6 +123,42 @@ async fn a_sleeping_purchase_is_held_and_released_by_script() {
     a_sleeping_purchase_is_held_and_released(By::Script).await;
 }
 
+async fn an_open_purchase_is_held_and_keeps_its_window(by: By) {
+    let mut world = World::start(Setting::default()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "open").await;
+    world.wait_told("open", 1).await;
+    ask(&world, by, "open", "hold").await;
+    wait_held(&world, "open").await;
+    world.pass("open", 60).await;
+    ask(&world, by, "open", "release").await;
+    world.wait_status("open", "the end of the hold", |status| status["held_until"].is_null()).await;
+    world.pass("open", 50).await;
+    world.check_waiting("open").await;
+    world.pass("open", 11).await;
+    world.wait_acked("open", 1).await;
+    world.wait_asleep("open").await;
+
+    let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "open").await;
+    world.wait_told("open", 1).await;
+    ask(&world, by, "open", "hold").await;
+    wait_held(&world, "open").await;
+    world.pass("open", 121).await;
+    check_held(&world, "open", &message_id).await;
+    ask(&world, by, "open", "release").await;
+    world.wait_acked("open", 2).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_held_and_keeps_its_window_by_the_api() {
+    an_open_purchase_is_held_and_keeps_its_window(By::Api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_held_and_keeps_its_window_by_script() {
+    an_open_purchase_is_held_and_keeps_its_window(By::Script).await;
+}
+
 async fn what_waits_is_discarded(by: By) {
     let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "discarded").await;

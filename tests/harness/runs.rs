@@ -133,10 +133,13 @@ impl World {
         .await
     }
 
-    /// Waits until the newest run's signals have told of so many notifications.
+    /// Waits until a run is open and its signals have told of so many notifications.
     pub async fn wait_told(&self, receipt_id: &str, count: i64) {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("{workflow} to be told of {count}"), async || {
+            if !self.temporal.is_open(&workflow).await {
+                return Err("no open run".to_owned());
+            }
             let told: i64 = notified(&self.temporal.history(&workflow).await).iter().map(|(_, told)| told.count).sum();
             if told >= count { Ok(()) } else { Err(told.to_string()) }
         })
