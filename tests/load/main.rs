@@ -57,6 +57,7 @@ async fn main() {
         ..Setting::default()
     })
     .await;
+    world.temporal.let_others_first();
     let seconds = usize::try_from(options.seconds).unwrap_or(usize::MAX);
     let saturating = options.per_second.saturating_mul(seconds);
     let mut messages = messages::Messages::new(&world.sns, &world.notification_url, options.purchases);

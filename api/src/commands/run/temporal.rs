@@ -2,7 +2,8 @@
 //!
 //! A shell stands between us and it and reads our pipe. When we end, however we end, the pipe closes and the shell
 //! kills the server; the word `stop` asks the server to end by itself first. Both are in a process group of their own,
-//! so that Ctrl-C reaches us and not them.
+//! so that Ctrl-C reaches us and not them. The server lets others go first: a store waits for an answer and gives up,
+//! while a window can be settled a little later.
 
 use super::own::Own;
 use anyhow::{Context, bail};
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 const KEEPER: &str = r#"
 exec 3<&0
-"$@" 3<&- </dev/null &
+nice -n 10 "$@" 3<&- </dev/null &
 server=$!
 ( read -r word <&3
   if [ "$word" = stop ]; then kill "$server" 2>/dev/null; read -r word <&3; fi
