@@ -88,11 +88,12 @@ async fn no_notification_is_lost_in_a_settling() {
     let began = Instant::now();
     let sent = join_all((0..PURCHASES).map(|number| storm(&world, &tally, number, began))).await;
     println!("{tally}, in {:?}", began.elapsed());
-    assert!(tally.hits.load(Ordering::Relaxed) >= HITS, "{HITS} inside a settling are wanted: {tally}");
     for (number, messages) in sent.iter().enumerate() {
         check(&world, &receipt(number), messages).await;
     }
     check_unhelped(&world).await;
+    // Last: a fault can hide the rounds that would show it.
+    assert!(tally.hits.load(Ordering::Relaxed) >= HITS, "{HITS} inside a settling are wanted: {tally}");
     world.finish().await;
 }
 
