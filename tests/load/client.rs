@@ -39,12 +39,10 @@ impl Load {
 
     /// Sends the messages in order until they or the time are over.
     pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Result {
-        let messages: Arc<[Message]> = messages.into();
-        let next = Arc::new(AtomicUsize::new(0));
         let began = Instant::now();
-        let senders: Vec<_> = (0..self.connections)
-            .map(|_| tokio::spawn(send(self.address.clone(), messages.clone(), next.clone(), pace, began, at_most)))
-            .collect();
+        let work =
+            Arc::new(Work { address: self.address.clone(), messages, next: AtomicUsize::new(0), pace, began, at_most });
+        let senders: Vec<_> = (0..self.connections).map(|_| tokio::spawn(send(work.clone()))).collect();
         let mut result = Result { latencies_us: Vec::new(), refused: Vec::new(), took: Duration::ZERO };
         for sender in senders {
             let (latencies, refused) = sender.await.expect("a connection of the generator");
@@ -57,25 +55,28 @@ impl Load {
     }
 }
 
-async fn send(
+/// What the connections share.
+struct Work {
     address: String,
-    messages: Arc<[Message]>,
-    next: Arc<AtomicUsize>,
+    messages: Vec<Message>,
+    next: AtomicUsize,
     pace: Pace,
     began: Instant,
     at_most: Duration,
-) -> (Vec<u64>, Vec<u16>) {
-    let mut stream = TcpStream::connect(&address).await.expect("the service listens");
+}
+
+async fn send(work: Arc<Work>) -> (Vec<u64>, Vec<u16>) {
+    let mut stream = TcpStream::connect(&work.address).await.expect("the service listens");
     stream.set_nodelay(true).expect("no delay");
     let (mut latencies, mut refused) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 4096];
-    while began.elapsed() < at_most {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let Some(message) = messages.get(number) else { break };
-        let due = match pace {
+    while work.began.elapsed() < work.at_most {
+        let number = work.next.fetch_add(1, Ordering::Relaxed);
+        let Some(message) = work.messages.get(number) else { break };
+        let due = match work.pace {
             Pace::Saturate => Instant::now(),
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
-            Pace::PerSecond(rate) => began + Duration::from_secs_f64(number as f64 / rate),
+            Pace::PerSecond(rate) => work.began + Duration::from_secs_f64(number as f64 / rate),
         };
         tokio::time::sleep_until(due).await;
         stream.write_all(&message.request).await.expect("the service reads");

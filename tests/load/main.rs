@@ -80,19 +80,14 @@ async fn main() {
     }
     best.sort_by(f64::total_cmp);
     let median = best.get(best.len() / 2).copied().unwrap_or_default();
-    paced(&options, &mut messages, &load, median / 3.0, &mut sent).await;
+    sent.extend(paced(&options, &mut messages, &load, median / 3.0).await);
     drop(floors);
     outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
     world.finish().await;
 }
 
-async fn paced(
-    options: &Options,
-    messages: &mut messages::Messages<'_>,
-    load: &Load,
-    rate: f64,
-    sent: &mut Vec<String>,
-) {
+/// Load at a fixed rate; the ids of what was acknowledged.
+async fn paced(options: &Options, messages: &mut messages::Messages<'_>, load: &Load, rate: f64) -> Vec<String> {
     let duration = Duration::from_secs(options.paced_seconds);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number of messages")]
     let count = (rate * duration.as_secs_f64()) as usize;
@@ -106,5 +101,5 @@ async fn paced(
         result.latency_ms(1.0),
     );
     result.check();
-    sent.extend(batch.into_iter().take(result.acknowledged()).map(|message| message.id));
+    batch.into_iter().take(result.acknowledged()).map(|message| message.id).collect()
 }

@@ -214,7 +214,7 @@ impl World {
     }
 
     /// Adds a `user.*` event and its delivery, as later versions of `record` will.
-    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, event_type: &str, number: i64) {
+    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, (event_type, number): (&str, i64)) {
         let event = domain::EventId::of(key, 1, number, event_type, 0);
         let delivery = domain::DeliveryId::of(to, event, 0);
         let now = if self.is_postgres() {
