@@ -16,7 +16,7 @@ use domain::{CollapseKey, Decision, EventId, Lane, Outcome, State};
 pub struct Record {
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// The settling's number: [`Loaded::settling`] + 1.
+    /// The settling's number: [`crate::Loaded::settling`] + 1.
     pub settling: i64,
     /// The revision that the decision saw.
     pub revision: i64,
