@@ -1,27 +1,51 @@
 //! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow.
 
 use crate::engine::Engine;
-use storage::{Error, Store};
+use futures::StreamExt;
+use std::time::Duration;
+use storage::{Due, Error, Store};
+use tokio::time::Instant;
 use workflows::asks::Swept;
 use workflows::signal::Signal;
 
 /// How many purchases one sweep wakes at most: this bounds its rate.
 const AT_MOST: i64 = 200;
+/// How many it wakes at once.
+const AT_ONCE: usize = 8;
+/// After this long the rest is left to the next sweep, before the activity's time is over.
+const ENOUGH: Duration = Duration::from_secs(4);
 
 /// Expires what waited too long for approval and wakes what is overdue.
 pub async fn sweep(store: &Store, engine: &Engine) -> Result<Swept, Error> {
-    store.expire_topics(store.now().await?).await?;
+    if let Err(error) = expire(store).await {
+        tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
+    }
+    let began = Instant::now();
     let due = store.due(AT_MOST).await?;
-    let more = i64::try_from(due.len()).unwrap_or(i64::MAX) >= AT_MOST;
-    let mut woken = 0;
-    for found in due {
-        metrics::counter!("settle_sweep_findings_total", "why" => found.why).increment(1);
-        match engine.signal(found.collapse_key, Signal::Wake).await {
-            Ok(()) => woken += 1,
-            Err(error) => {
-                tracing::warn!(collapse_key = %found.collapse_key, error = %error, "not woken; the next sweep tries again");
-            }
+    let found = due.len();
+    let woken: Vec<bool> = futures::stream::iter(due)
+        .take_while(|_| std::future::ready(began.elapsed() < ENOUGH))
+        .map(|due| wake(engine, due))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= AT_MOST;
+    let more = is_full || woken.len() < found;
+    let woken = woken.into_iter().filter(|woken| *woken).count();
+    Ok(Swept { woken, more: more && woken > 0 })
+}
+
+async fn expire(store: &Store) -> Result<(), Error> {
+    store.expire_topics(store.now().await?).await.map(drop)
+}
+
+async fn wake(engine: &Engine, due: Due) -> bool {
+    metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
+    match engine.signal(due.collapse_key, Signal::Wake).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(collapse_key = %due.collapse_key, error = %error, "not woken; the next sweep tries again");
+            false
         }
     }
-    Ok(Swept { woken, more: more && woken > 0 })
 }

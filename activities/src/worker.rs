@@ -68,8 +68,9 @@ pub fn run(
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            (a, b) = async { tokio::join!(settling.run(), delivering.run()) } => {
-                a.and(b).map_err(|error| stopped(&error))
+            // When one half ends for good, so does the other: half a worker would go unnoticed.
+            ended = async { tokio::try_join!(settling.run(), delivering.run()) } => {
+                ended.map(drop).map_err(|error| stopped(&error))
             }
             () = stopping => Ok(()),
         }

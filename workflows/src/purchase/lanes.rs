@@ -70,15 +70,17 @@ impl<'a> Lanes<'a> {
     /// Polls in a fixed order; folds the first end that it finds and says whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
         let ended = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
-            Poll::Ready(result) => Some((*id, running.retried, result)),
+            Poll::Ready(result) => Some((*id, running.retried && !running.token.is_cancelled(), result)),
             Poll::Pending => None,
         });
-        let Some((destination_id, retried, result)) = ended else { return false };
+        let Some((destination_id, was_last, result)) = ended else { return false };
         self.0.remove(&destination_id);
         ctx.state_mut(|purchase| match result {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
             Err(ActivityExecutionError::Cancelled(_)) => {}
-            Err(_) if !retried => purchase.state.failed(destination_id),
+            // The first attempt of a healthy lane, or one that failed after it was asked to make room for news:
+            // the engine does not retry what it was told to cancel, so the lane is started anew.
+            Err(_) if !was_last => purchase.state.failed(destination_id),
             Err(error) => purchase.state.lost(destination_id, format!("destination {destination_id}: {}", why(&error))),
         });
         true

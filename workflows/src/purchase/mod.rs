@@ -25,8 +25,8 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    CancellableFuture, ContinueAsNewOptions, SyncWorkflowContext, TimerOptions, TimerResult, WorkflowContext,
-    WorkflowContextView, WorkflowResult, WorkflowTermination,
+    CancellableFuture, ContinueAsNewOptions, SyncWorkflowContext, TimerOptions, TimerResult, WaitConditionOptions,
+    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
 /// A run longer than this is continued as a new one, should the engine not have suggested it before.
@@ -261,7 +261,10 @@ async fn wait<'a>(
     alarm: &mut Option<(i64, Alarm<'a>)>,
     seen: u64,
 ) {
-    let mut changed = pin!(ctx.wait_condition(move |purchase| purchase.state.changes != seen));
+    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would
+    // spin on the one thread of all workflows. The timer and the lanes end by that token.
+    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+    let mut changed = pin!(ctx.wait_condition_with_options(move |purchase| purchase.state.changes != seen, own));
     std::future::poll_fn(|task| {
         if lanes.poll(ctx, task) {
             return Poll::Ready(());

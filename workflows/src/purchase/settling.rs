@@ -23,7 +23,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
             Err(error) => return note(ctx, &error),
         };
         let now = now_micros(ctx);
-        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, ignore_windows, now)) || begun.is_early {
+        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, begun, now)) {
             return;
         }
         let more = loaded.more;

@@ -116,8 +116,10 @@ pub enum Next {
 pub struct Begun {
     /// The newest sequence number that has had its window.
     pub through: i64,
-    /// Whether the window is still open, so that nothing may be settled.
+    /// Whether the window is still open, so that nothing may be settled unless the cap is over.
     pub is_early: bool,
+    /// Whether windows are ignored.
+    pub is_flush: bool,
 }
 
 impl State {
@@ -211,34 +213,46 @@ impl State {
     }
 
     /// Begins a settling: the window is used up; a signal that comes from now on opens another. A window that
-    /// is still open stays open, unless it is flushed: a look must not cut it short.
+    /// is still open stays open, unless it is flushed: a look must not cut it short. When the max-wait cap ends
+    /// is for `load` to say, which knows the oldest row that is still open.
     pub fn begin(&mut self, flush: bool, now: i64) -> Begun {
-        let is_early = !flush && self.due().is_some_and(|due| due > now);
+        let is_early = !flush && self.window.is_some_and(|window| window > now);
         self.look = false;
         self.flush = false;
+        self.cap = None;
         if !is_early {
             self.window = None;
-            self.cap = None;
             self.pending = 0;
         }
-        Begun { through: self.through, is_early }
+        Begun { through: self.through, is_early, is_flush: flush }
     }
 
     /// Folds what `load` answered. Says whether to go on to `decide`.
-    pub fn loaded(&mut self, loaded: &Loaded, flush: bool, now: i64) -> bool {
+    pub fn loaded(&mut self, loaded: &Loaded, begun: Begun, now: i64) -> bool {
         self.now_is.app_id = loaded.app_id.or(self.now_is.app_id);
         self.now_is.platform_id = loaded.platform_id.or(self.now_is.platform_id);
         self.now_is.state = Some(loaded.purchase.state());
         self.now_is.revision = loaded.revision;
-        self.hold = loaded.held_ms.map(|left| later(now, left));
         self.opened(&loaded.lanes);
+        // A hold that came while `load` was asked is not in its answer yet.
+        if !self.admin.iter().any(|ask| matches!(ask, AdminAsk::Hold { .. })) {
+            self.hold = loaded.held_ms.map(|left| later(now, left));
+        }
         if self.hold.is_some() {
             return false;
         }
-        if loaded.quiet_ms > 0 && !flush && loaded.cap_ms.is_none_or(|cap| cap > 0) {
-            self.through = self.through.max(loaded.newest_seq);
-            self.quiet_until(later(now, loaded.quiet_ms), loaded.cap_ms.map(|cap| later(now, cap)));
-            return false;
+        let is_capped = loaded.cap_ms == Some(0);
+        if !begun.is_flush && !is_capped {
+            let cap = loaded.cap_ms.map(|cap| later(now, cap));
+            if loaded.quiet_ms > 0 {
+                self.through = self.through.max(loaded.newest_seq);
+                self.quiet_until(later(now, loaded.quiet_ms), cap);
+                return false;
+            }
+            if begun.is_early {
+                self.cap = cap;
+                return false;
+            }
         }
         !loaded.notifications.is_empty()
     }

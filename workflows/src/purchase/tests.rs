@@ -60,6 +60,44 @@ fn one_waits(seq: i64) -> Loaded {
     Loaded { notifications: vec![(seq, notification)], newest_seq: seq, ..nothing_waits() }
 }
 
+const fn quiet(through: i64) -> Begun {
+    Begun { through, is_early: false, is_flush: false }
+}
+
+const fn early(through: i64) -> Begun {
+    Begun { through, is_early: true, is_flush: false }
+}
+
+#[test]
+fn a_cap_that_load_says_is_over_settles_inside_an_open_window() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    state.wake();
+    let begun = state.begin(false, SECOND);
+    assert!(begun.is_early);
+    assert!(state.loaded(&Loaded { cap_ms: Some(0), quiet_ms: 60_000, ..one_waits(1) }, begun, SECOND));
+}
+
+#[test]
+fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
+    let mut state = State::default();
+    state.notified(&Notified { cap_ms: Some(10_000), ..told(2) }, 0);
+    assert_eq!(state.next(10 * SECOND), Next::Settle { flush: false });
+    let begun = state.begin(false, 10 * SECOND);
+    assert!(!state.loaded(&Loaded { cap_ms: Some(115_000), ..one_waits(2) }, begun, 10 * SECOND));
+    assert_eq!(state.next(10 * SECOND), Next::Sleep(WINDOW));
+}
+
+#[test]
+fn a_hold_that_comes_while_load_is_asked_is_not_overridden_by_its_answer() {
+    let mut state = State::default();
+    state.notified(&told(1), 0);
+    let begun = state.begin(false, WINDOW);
+    state.hold(Hold::default(), WINDOW);
+    assert!(!state.loaded(&one_waits(1), begun, WINDOW));
+    assert!(state.hold.is_some());
+}
+
 #[test]
 fn a_notification_opens_a_window_and_the_end_of_it_settles() {
     let mut state = State::default();
@@ -94,9 +132,9 @@ fn the_cap_ends_a_window_that_is_never_quiet() {
 fn a_signal_during_settling_opens_the_next_window() {
     let mut state = State::default();
     state.notified(&told(1), 0);
-    assert_eq!(state.begin(false, WINDOW), Begun { through: 1, is_early: false });
+    assert_eq!(state.begin(false, WINDOW), Begun { through: 1, is_early: false, is_flush: false });
     state.notified(&told(2), WINDOW);
-    assert!(state.loaded(&one_waits(1), false, WINDOW));
+    assert!(state.loaded(&one_waits(1), quiet(1), WINDOW));
     assert_eq!(state.next(WINDOW), Next::Sleep(2 * WINDOW));
 }
 
@@ -107,7 +145,7 @@ fn a_look_inside_a_window_does_not_cut_it_short() {
     state.wake();
     assert_eq!(state.next(SECOND), Next::Settle { flush: false });
     assert!(state.begin(false, SECOND).is_early);
-    state.loaded(&one_waits(1), false, SECOND);
+    state.loaded(&one_waits(1), early(1), SECOND);
     assert_eq!(state.next(SECOND), Next::Sleep(WINDOW));
     assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
     assert!(!state.begin(false, WINDOW).is_early);
@@ -126,7 +164,7 @@ fn rows_that_no_signal_told_of_rearm_the_window_once() {
     state.notified(&told(1), 0);
     state.begin(false, WINDOW);
     let younger = Loaded { quiet_ms: 5_000, ..one_waits(2) };
-    assert!(!state.loaded(&younger, false, WINDOW));
+    assert!(!state.loaded(&younger, quiet(1), WINDOW));
     assert_eq!(state.through, 2);
     assert_eq!(state.next(WINDOW), Next::Sleep(WINDOW + 5 * SECOND));
 }
@@ -138,7 +176,7 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
     state.flush();
     assert_eq!(state.next(0), Next::Settle { flush: true });
     assert!(!state.begin(true, 0).is_early);
-    assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, true, 0));
+    assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, Begun { is_flush: true, ..quiet(1) }, 0));
 
     let mut held = State::default();
     held.hold(Hold::default(), 0);
@@ -172,7 +210,7 @@ fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
     let mut state = State::default();
     state.wake();
     state.begin(false, 0);
-    assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, false, 0));
+    assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, quiet(0), 0));
     assert_eq!(state.next(0), Next::Sleep(SECOND));
 }
 
