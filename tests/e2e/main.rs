@@ -2,12 +2,14 @@
 //! killed killed on the way.
 
 mod admin;
+mod cancelled;
 mod cost;
 mod durable;
 mod heals;
 mod kills;
 mod lanes;
 mod metrics;
+mod restless;
 mod road;
 mod search;
 mod secrets;

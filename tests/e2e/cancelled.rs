@@ -1,0 +1,74 @@
+//! Runs that somebody cancels in the Temporal UI, and attempts in flight that news comes upon: nothing hangs, nothing
+//! is given up, and nobody else waits.
+
+use serde_json::json;
+use std::time::Duration;
+use system_tests::receiver::Reply;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use tokio::time::Instant;
+
+/// The sweep would find a lane after 45 s at the earliest; what comes sooner was not left to it.
+const BEFORE_THE_SWEEP: Duration = Duration::from_secs(40);
+
+fn quick() -> Setting {
+    Setting { window_seconds: 1, ..Setting::default() }
+}
+
+async fn cancel(world: &World, receipt_id: &str) {
+    let line = format!("temporal workflow cancel --workflow-id {}", world.workflow(receipt_id));
+    let output = world.temporal.run_line(&line).await;
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_cancelled_in_back_off_ends_and_another_delivers() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer(Reply::Status(503));
+    world.send("SUBSCRIPTION_PURCHASED", "cancelled").await;
+    world.wait_received("cancelled", 2).await;
+    cancel(&world, "cancelled").await;
+    world.wait_asleep("cancelled").await;
+    world.receiver.answer(Reply::Status(200));
+    world.ask("cancelled", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
+    world.wait_acked("cancelled", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_cancelled_while_its_attempt_hangs_keeps_nobody_waiting() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer(Reply::Hang);
+    world.send("SUBSCRIPTION_PURCHASED", "hanging").await;
+    world.wait_received("hanging", 1).await;
+    cancel(&world, "hanging").await;
+    world.receiver.answer(Reply::Status(200));
+    let began = Instant::now();
+    world.send("SUBSCRIPTION_PURCHASED", "neighbour").await;
+    world.wait_acked("neighbour", 1).await;
+    assert!(began.elapsed() < Duration::from_secs(12), "the neighbour waited {:?}", began.elapsed());
+    world.wait_asleep("hanging").await;
+    world.ask("hanging", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
+    world.wait_acked("hanging", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_that_comes_upon_a_failing_attempt_goes_out_when_that_ends() {
+    let mut world = World::start(quick()).await;
+    world.receiver.answer_next(1, &Reply::Status(503));
+    world.receiver.answer(Reply::Hang);
+    world.send("SUBSCRIPTION_PURCHASED", "news").await;
+    world.wait_received("news", 2).await;
+    world.receiver.answer(Reply::Status(200));
+    let began = Instant::now();
+    world.send("SUBSCRIPTION_RENEWED", "news").await;
+    wait::until(SOON, "the newest revision", async || {
+        let acked = world.receiver.about(&world.key("news").to_string());
+        let newest = acked.iter().filter(|request| request.is_acked()).map(|request| request.revision()).max();
+        if newest == Some(2) { Ok(()) } else { Err(format!("{newest:?}")) }
+    })
+    .await;
+    assert!(began.elapsed() < BEFORE_THE_SWEEP, "it was left to the sweep: {:?}", began.elapsed());
+    world.finish().await;
+}
