@@ -144,16 +144,18 @@ impl Plan {
         }
     }
 
-    /// The engine did not answer: the key stays due, later.
-    pub fn failed(&mut self, now: i64, key: CollapseKey) {
+    /// The engine did not answer: the key stays due, later. Says whether everything pauses from now on.
+    pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_BEFORE_PAUSE {
             self.paused_until = now.saturating_add(doubled(PAUSE_MS, self.failures - FAILURES_BEFORE_PAUSE));
         }
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let pauses = self.failures == FAILURES_BEFORE_PAUSE;
+        let Some(entry) = self.entries.get_mut(&key) else { return pauses };
         entry.not_before = now.saturating_add(doubled(KEY_BACKOFF_MS, entry.failures));
         entry.failures = entry.failures.saturating_add(1);
         self.queue(key, now);
+        pauses
     }
 
     /// The engine will never take this signal: the sweep must find the purchase.

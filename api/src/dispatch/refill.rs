@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::plan::News;
+use crate::error::chain;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Store;
@@ -32,7 +33,7 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
             Ok(page) => page,
             Err(error) => {
                 shared.plan().missed(cursor.saturating_add(1));
-                tracing::warn!(%error, "the inbox could not be read for signals; it is tried again");
+                tracing::warn!(error = chain(&error), "the inbox could not be read for signals; it is tried again");
                 sleep(PAUSE).await;
                 return;
             }

@@ -60,7 +60,9 @@ fn note(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), Eng
             counter!("settle_dispatch_signals_total", "result" => "sent").increment(1);
         }
         Err(EngineError::Unavailable(reason)) => {
-            plan.failed(now, key);
+            if plan.failed(now, key) {
+                tracing::warn!(reason, "the engine takes no signals; they are sent again until it does");
+            }
             counter!("settle_dispatch_signals_total", "result" => "unavailable").increment(1);
             tracing::debug!(collapse_key = %key, reason, "a signal was not taken and will be sent again");
         }
