@@ -17,9 +17,10 @@ const ADVISORY_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
 const WRITER_CACHE_KIB: u32 = 128 * 1024;
-/// 128 MiB of 4 KiB pages.
-const CHECKPOINT_PAGES: u32 = 32 * 1024;
-const WAL_BYTES: u32 = 256 * 1024 * 1024;
+/// 512 MiB of 4 KiB pages: a log that grew so long is copied in a commit after all.
+const CHECKPOINT_PAGES: u32 = 128 * 1024;
+/// What the log's file keeps when it starts over: writing over it syncs faster than making it longer.
+const WAL_BYTES: u32 = 128 * 1024 * 1024;
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -47,8 +48,8 @@ impl AnyConnection {
         }
     }
 
-    /// Gives the one that writes what it needs: room for the pages of a big group, and checkpoints that are
-    /// rare enough that a page which many commits touch is copied once.
+    /// Gives the one that writes what it needs: room for the pages of a big group, and commits that leave the
+    /// checkpoints to `checkpoint.rs`.
     pub fn prepare_to_write(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             return Ok(());

@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod apps;
+mod checkpoint;
 mod claim;
 mod config;
 mod connection;

@@ -6,6 +6,7 @@
 //! run one by one. What a job does is not here.
 
 use crate::accept;
+use crate::checkpoint::Checkpoints;
 use crate::config::Database;
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -64,7 +65,8 @@ impl Writer {
     /// Starts the thread, on a connection that is set up already.
     pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
-        let state = Thread { database, connection: Some(connection), clock };
+        let checkpoints = Checkpoints::start(&database)?;
+        let state = Thread { database, connection: Some(connection), clock, checkpoints };
         thread::Builder::new()
             .name("storage-writer".to_owned())
             .spawn(move || state.work(jobs))
@@ -181,6 +183,7 @@ struct Thread {
     database: Database,
     connection: Option<AnyConnection>,
     clock: fn() -> Timestamp,
+    checkpoints: Option<Checkpoints>,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -204,6 +207,9 @@ impl Thread {
                 group.push(job);
             }
             self.settle(&mut group);
+            if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
+                checkpoints.finish(connection);
+            }
         }
     }
 
@@ -387,7 +393,7 @@ mod tests {
         let database = Database::Sqlite(path.clone());
         let mut connection = AnyConnection::to(&database).unwrap();
         sql("CREATE TABLE t (v BIGINT NOT NULL)").run(&mut connection).unwrap();
-        (Thread { database, connection: Some(connection), clock: Timestamp::default }, path)
+        (Thread { database, connection: Some(connection), clock: Timestamp::default, checkpoints: None }, path)
     }
 
     /// A job that inserts `value` after it failed so many times.
@@ -459,7 +465,7 @@ mod tests {
     #[test]
     fn without_a_server_nobody_waits_for_the_others_turns() {
         let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
-        let mut thread = Thread { database, connection: None, clock: Timestamp::default };
+        let mut thread = Thread { database, connection: None, clock: Timestamp::default, checkpoints: None };
         let (reply, mut answer) = oneshot::channel();
         let accept = Accept { notifications: Vec::new(), result: None, reply: Some(reply) };
         thread.settle(&mut [Box::new(accept)]);
