@@ -64,4 +64,15 @@ impl Edge {
             other => Err(format!("there is no store `{other}`")),
         }
     }
+
+    /// Whether a store has topics of this name.
+    ///
+    /// # Errors
+    /// What that store expects instead.
+    pub fn check_topic(&self, store: &str, name: &str) -> Result<(), String> {
+        match store {
+            amazon::STORE => self.amazon.check_topic(name),
+            other => Err(format!("no topic: there is no store `{other}`")),
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod secrets;
 mod statement;
 mod sweep;
 mod topics;
+mod waiting;
 mod writer;
 
 pub use apps::App;
@@ -41,6 +42,7 @@ pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use record::{Record, Recorded};
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
+pub use waiting::{EndedWaiting, Released};
 
 pub use secrecy::{ExposeSecret, SecretString};
 

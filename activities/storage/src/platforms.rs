@@ -4,7 +4,7 @@ use crate::connection::AnyConnection;
 use crate::open::random_uuid;
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
-use crate::topics::{self, TopicState};
+use crate::topics;
 use crate::writer::Write;
 use crate::{Error, Page, Paged, Store};
 use domain::{AppId, Environment, PlatformId, Timestamp};
@@ -80,6 +80,8 @@ pub struct PlatformPatch {
     pub max_wait_ms: Option<Option<i64>>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
+    /// A topic that may send as well, and is confirmed when it asks.
+    pub topic_arn: Option<String>,
 }
 
 row! {
@@ -128,7 +130,7 @@ impl Store {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
             if let Some(arn) = &new.topic_arn {
-                topics::put(write, id, arn, TopicState::Configured)?;
+                topics::configure(write, id, arn)?;
             }
             read(write.connection, id).map(Platform::from)
         })
@@ -152,12 +154,15 @@ impl Store {
         .await
     }
 
-    /// Changes a platform.
+    /// Changes a platform. A pending topic cannot be named: [`Error::Conflict`], and nothing is changed.
     pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| {
             let row = read(write.connection, id)?;
             update(write, &secrets, row, &patch)?;
+            if let Some(arn) = &patch.topic_arn {
+                topics::configure(write, id, arn)?;
+            }
             read(write.connection, id).map(Platform::from)
         })
         .await

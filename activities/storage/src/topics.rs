@@ -1,12 +1,16 @@
-//! Topics that asked to send to a platform, and the rows that wait for one to be approved.
+//! Topics that asked to send to a platform, and who decided about them.
+//!
+//! Every decision names the state it was taken in and changes nothing when that is over: of two who
+//! decide at the same time one is told what it is now. What waited for the decision is ended or
+//! released afterwards, by `waiting`.
 
-use crate::accept::fold_key;
 use crate::connection::AnyConnection;
 use crate::open::random_uuid;
 use crate::statement::{Number, row, sql};
+use crate::waiting::Released;
 use crate::writer::Write;
 use crate::{Error, Store};
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
+use domain::{PlatformId, Timestamp, TopicId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +82,9 @@ impl TopicState {
 }
 
 row! {
-    struct TopicRow {
-        id: TopicId,
+    /// A topic as it is stored.
+    pub struct TopicRow {
+        pub id: TopicId,
         platform_id: PlatformId,
         arn: String,
         state: String,
@@ -89,19 +94,12 @@ row! {
     }
 }
 
-row! {
-    struct WaitingRow {
-        seq: i64,
-        collapse_key: Option<CollapseKey>,
-        said: String,
-        store_time: Option<Timestamp>,
-    }
-}
-
-const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, asked_at, decided_at FROM topics";
+/// What every read of a [`TopicRow`] begins with.
+pub const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, asked_at, decided_at FROM topics";
 
 impl TopicRow {
-    fn topic(self) -> Result<Topic, Error> {
+    /// The topic, without the secret of its URL.
+    pub fn topic(self) -> Result<Topic, Error> {
         let state = TopicState::ALL.into_iter().find(|state| state.as_str() == self.state);
         Ok(Topic {
             state: state.ok_or_else(|| Error::corrupt(format!("topic {} has the state `{}`", self.id, self.state)))?,
@@ -158,7 +156,7 @@ impl Store {
             sql("INSERT INTO topics (id, platform_id, arn, state, subscribe_url, asked_at, expires_at) \
                  VALUES (?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (platform_id, arn) DO UPDATE SET \
                  state = 'pending', subscribe_url = excluded.subscribe_url, expires_at = excluded.expires_at, \
-                 decided_at = NULL")
+                 decided_at = NULL WHERE topics.state IN ('pending', 'expired', 'unsubscribed')")
             .bind(id)
             .bind(platform)
             .bind(arn.as_str())
@@ -172,14 +170,14 @@ impl Store {
     }
 
     /// Makes a topic one that may send, forgets its subscribe URL and releases what waited for it.
-    pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<Topic, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when an admin rejected it: nobody but an admin takes that back.
+    pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<(Topic, Released), Error> {
         let arn = arn.to_owned();
-        self.write(move |write| {
-            let id = put(write, platform, &arn, TopicState::Confirmed)?;
-            release(write, id)?;
-            by_id(write.connection, id)?.topic()
-        })
-        .await
+        let topic = self.write(move |write| pin(write, platform, &arn)).await?;
+        let released = self.end_waiting(topic.id).await?.released;
+        Ok((topic, released))
     }
 
     /// Where a pending topic's subscription is confirmed.
@@ -192,56 +190,87 @@ impl Store {
         .await
     }
 
-    /// Lets a topic send and releases what waited for it: the newest row of each purchase.
-    pub async fn approve_topic(&self, id: TopicId) -> Result<Vec<(CollapseKey, i64)>, Error> {
-        self.write(move |write| {
-            decide(write, id, TopicState::Confirmed)?;
-            release(write, id)
-        })
-        .await
+    /// Lets a pending topic send and releases what waited for it: the newest row of each purchase.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is not pending, or not any more.
+    pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
+        self.write(move |write| decide(write, id, (TopicState::Pending, TopicState::Confirmed))).await?;
+        Ok(self.end_waiting(id).await?.released)
     }
 
-    /// Refuses a topic and what waited for it; answers how many rows that ended.
-    pub async fn reject_topic(&self, id: TopicId) -> Result<i64, Error> {
-        self.write(move |write| {
-            decide(write, id, TopicState::Rejected)?;
-            refuse(write, id, "its topic was rejected")
-        })
-        .await
+    /// Refuses a topic that was `seen` in a state, and what waited for it; answers how many rows that ended.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is in another state by now, or rejected already.
+    pub async fn reject_topic(&self, id: TopicId, seen: TopicState) -> Result<i64, Error> {
+        self.write(move |write| decide(write, id, (seen, TopicState::Rejected))).await?;
+        Ok(self.end_waiting(id).await?.refused)
     }
 
-    /// Ends the pending topics whose time is over, and what still waits for a decided one; answers how many rows that ended.
+    /// Ends the pending topics whose time is over, and what still waits for a decided one; answers how many rows
+    /// that refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
         self.write(move |write| {
-            let over: Vec<TopicRow> =
-                sql(format!("{SELECT} WHERE state = 'pending' AND expires_at <= ?")).bind(now).all(write.connection)?;
-            let mut ended = 0;
-            for topic in over {
-                decide(write, topic.id, TopicState::Expired)?;
-                ended += refuse(write, topic.id, "nobody approved its topic in time")?;
-            }
-            Ok(ended + end_latecomers(write)?)
+            sql("UPDATE topics SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
+                 WHERE state = 'pending' AND expires_at <= ?")
+            .bind(write.now)
+            .bind(now)
+            .run(write.connection)
         })
-        .await
+        .await?;
+        self.end_all_waiting().await
     }
 
-    /// Notes that the owner of a topic ended its subscription. What waited for approval is refused.
+    /// Notes that the owner of a topic that may send ended its subscription. Another one stays as it is.
     pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
         let arn = arn.to_owned();
         self.write(move |write| {
-            let Some(topic) = by_arn(write.connection, platform, &arn)? else { return Ok(()) };
-            decide(write, topic.id, TopicState::Unsubscribed)?;
-            refuse(write, topic.id, "its topic ended the subscription").map(drop)
+            sql("UPDATE topics SET state = 'unsubscribed', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
+                 WHERE platform_id = ? AND arn = ? AND state IN ('configured', 'confirmed')")
+            .bind(write.now)
+            .bind(platform)
+            .bind(arn.as_str())
+            .run(write.connection)
+            .map(drop)
         })
         .await
     }
 }
 
-/// Makes a topic, or changes the state of the one there is; its id.
-pub fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, state: TopicState) -> Result<TopicId, Error> {
-    sql("INSERT INTO topics (id, platform_id, arn, state, asked_at, decided_at) VALUES (?, ?, ?, ?, ?, ?) \
+/// Names a topic in the platform's settings: its subscription is confirmed when it asks. One that may
+/// send already stays as it is.
+///
+/// # Errors
+/// [`Error::Conflict`] when it is pending: its subscription is confirmed by an approval, which visits its URL.
+pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<(), Error> {
+    let topic = put(write, platform, arn, (TopicState::Configured, "NOT IN ('pending', 'confirmed')"))?;
+    match topic.state {
+        TopicState::Pending => Err(Error::Conflict {
+            what: "topic",
+            detail: format!("{arn} is pending: approve topic {} instead, which confirms its subscription", topic.id),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn pin(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<Topic, Error> {
+    let topic = put(write, platform, arn, (TopicState::Confirmed, "<> 'rejected'"))?;
+    if topic.state == TopicState::Confirmed { Ok(topic) } else { Err(decided_otherwise(topic.state)) }
+}
+
+/// Makes a topic, or changes the state of the one there is when its state `may` be changed; what it is now.
+fn put(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    arn: &str,
+    (state, may): (TopicState, &str),
+) -> Result<Topic, Error> {
+    sql(format!(
+        "INSERT INTO topics (id, platform_id, arn, state, asked_at, decided_at) VALUES (?, ?, ?, ?, ?, ?) \
          ON CONFLICT (platform_id, arn) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at, \
-         subscribe_url = NULL, expires_at = NULL")
+         subscribe_url = NULL, expires_at = NULL WHERE topics.state {may}"
+    ))
     .bind(TopicId::new(random_uuid()?))
     .bind(platform)
     .bind(arn)
@@ -249,10 +278,11 @@ pub fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, state: TopicS
     .bind(write.now)
     .bind(write.now)
     .run(write.connection)?;
-    by_arn(write.connection, platform, arn)?.map(|row| row.id).ok_or(Error::Missing { what: "topic" })
+    by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })?.topic()
 }
 
-fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
+/// One topic.
+pub fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
     sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
 }
 
@@ -275,83 +305,22 @@ fn pending(write: &mut Write<'_>, platform: PlatformId) -> Result<i64, Error> {
     Ok(count.map_or(0, |count| count.value))
 }
 
-fn decide(write: &mut Write<'_>, id: TopicId, state: TopicState) -> Result<(), Error> {
-    let decided =
-        sql("UPDATE topics SET state = ?, decided_at = ?, subscribe_url = NULL, expires_at = NULL WHERE id = ?")
-            .bind(state.as_str())
-            .bind(write.now)
-            .bind(id)
-            .run(write.connection)?;
-    if decided == 0 { Err(Error::Missing { what: "topic" }) } else { Ok(()) }
-}
-
-fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<i64, Error> {
-    let refused = sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? \
-         WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL")
-    .bind(Outcome::Refused)
-    .bind(reason)
+/// Takes a decision in the state it was meant for.
+fn decide(write: &mut Write<'_>, id: TopicId, (from, to): (TopicState, TopicState)) -> Result<(), Error> {
+    let now = by_id(write.connection, id)?.topic()?.state;
+    if from == to {
+        return Err(decided_otherwise(now));
+    }
+    let decided = sql("UPDATE topics SET state = ?, decided_at = ?, subscribe_url = NULL, expires_at = NULL \
+         WHERE id = ? AND state = ?")
+    .bind(to.as_str())
     .bind(write.now)
     .bind(id)
+    .bind(from.as_str())
     .run(write.connection)?;
-    Ok(i64::try_from(refused).unwrap_or(i64::MAX))
+    if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.topic()?.state)) } else { Ok(()) }
 }
 
-/// Rows that were accepted to wait for a topic at the moment when it was decided.
-fn end_latecomers(write: &mut Write<'_>) -> Result<i64, Error> {
-    let decided: Vec<TopicRow> = sql(format!(
-        "{SELECT} WHERE state <> 'pending' AND EXISTS (SELECT 1 FROM notifications n \
-         WHERE n.waiting_topic_id = topics.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)"
-    ))
-    .all(write.connection)?;
-    let mut ended = 0;
-    for topic in decided {
-        let topic = topic.topic()?;
-        if matches!(topic.state, TopicState::Configured | TopicState::Confirmed) {
-            release(write, topic.id)?;
-        } else {
-            ended += refuse(write, topic.id, "its topic may not send")?;
-        }
-    }
-    Ok(ended)
-}
-
-/// Opens what waited for a topic, unless another message told the same in the meantime.
-fn release(write: &mut Write<'_>, id: TopicId) -> Result<Vec<(CollapseKey, i64)>, Error> {
-    let waiting: Vec<WaitingRow> = sql("SELECT seq, collapse_key, said, store_time FROM notifications \
-         WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq")
-    .bind(id)
-    .all(write.connection)?;
-    let mut newest = std::collections::BTreeMap::new();
-    for row in waiting {
-        let Some(key) = row.collapse_key else {
-            end(write, row.seq, Outcome::Unknown, "it names no purchase")?;
-            continue;
-        };
-        let fold_key = fold_key(&row.said, row.store_time);
-        let first: Option<Number> =
-            sql("SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?")
-                .bind(key)
-                .bind(fold_key.as_deref())
-                .first(write.connection)?;
-        if first.is_some() {
-            end(write, row.seq, Outcome::Duplicate, "another message told it first")?;
-            continue;
-        }
-        sql("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?")
-            .bind(fold_key)
-            .bind(row.seq)
-            .run(write.connection)?;
-        newest.insert(key, row.seq);
-    }
-    Ok(newest.into_iter().collect())
-}
-
-fn end(write: &mut Write<'_>, seq: i64, outcome: Outcome, reason: &str) -> Result<(), Error> {
-    sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE seq = ?")
-        .bind(outcome)
-        .bind(reason)
-        .bind(write.now)
-        .bind(seq)
-        .run(write.connection)
-        .map(drop)
+fn decided_otherwise(now: TopicState) -> Error {
+    Error::Conflict { what: "topic", detail: format!("it is {} now", now.as_str()) }
 }

@@ -28,6 +28,7 @@ pub async fn create(
     let window_ms = window(&mut fields).unwrap_or(edge.default_window_ms);
     let max_wait_ms = max_wait(&mut fields);
     check_wait(&mut fields, window_ms, max_wait_ms);
+    let topic_arn = topic_arn(&edge, &mut fields, &store);
     let new = NewPlatform {
         app_id,
         store,
@@ -35,7 +36,7 @@ pub async fn create(
         package_name: fields.required_text("package_name"),
         environment: environment(&mut fields).unwrap_or(Environment::Production),
         shared_secret: fields.text("shared_secret").map(SecretString::from),
-        topic_arn: topic_arn(&mut fields),
+        topic_arn,
         window_ms,
         max_wait_ms,
         ingress_key: ingress_key(&edge),
@@ -69,7 +70,8 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<
     Ok(Json(view(&edge, &platform).await?))
 }
 
-/// `PATCH /v1/platforms/{platform_id}`
+/// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it asks; one that asked before
+/// is approved instead, since its subscription has to be confirmed at the store.
 pub async fn update(
     State(edge): State<Shared>,
     Id(id): Id<PlatformId>,
@@ -83,7 +85,7 @@ pub async fn update(
     check_wait(&mut fields, window_ms.unwrap_or(before.window_ms), wait_after);
     let changes_secret = fields.has("shared_secret");
     let secret = fields.text("shared_secret").map(SecretString::from);
-    let topic = topic_arn(&mut fields);
+    let topic_arn = topic_arn(&edge, &mut fields, &before.store);
     let patch = PlatformPatch {
         name: fields.text("name"),
         package_name: fields.text("package_name"),
@@ -92,12 +94,10 @@ pub async fn update(
         window_ms,
         max_wait_ms: changes_wait.then_some(max_wait_ms),
         ingress_key: None,
+        topic_arn,
     };
     fields.finish()?;
     let platform = edge.store.update_platform(id, patch).await?;
-    if let Some(arn) = topic {
-        edge.store.pin_topic(id, &arn).await?;
-    }
     Ok(Json(view(&edge, &platform).await?))
 }
 
@@ -107,7 +107,8 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Resul
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: a new notification URL; the old one ends at once.
+/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: a new notification URL; the old one ends within
+/// a second.
 pub async fn rotate(
     State(edge): State<Shared>,
     Id(id): Id<PlatformId>,
@@ -154,10 +155,13 @@ fn environment(fields: &mut Fields) -> Option<Environment> {
     fields.parsed("environment", "`production` or `sandbox`")
 }
 
-fn topic_arn(fields: &mut Fields) -> Option<String> {
+/// The field, by the rule of the store. An unknown store is told elsewhere.
+fn topic_arn(edge: &Edge, fields: &mut Fields, store: &str) -> Option<String> {
     let arn = fields.text("topic_arn")?;
-    if !arn.starts_with("arn:") || arn.split(':').count() != 6 {
-        fields.wrong("topic_arn", "an ARN such as arn:aws:sns:us-east-1:123456789012:name");
+    if STORES.contains(&store)
+        && let Err(expected) = edge.check_topic(store, &arn)
+    {
+        fields.wrong("topic_arn", expected);
     }
     Some(arn)
 }

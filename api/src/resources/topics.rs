@@ -17,7 +17,7 @@ pub async fn list(State(edge): State<Shared>, Id(platform): Id<PlatformId>) -> R
 }
 
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then
-/// releases what waited. Approving twice is approving once.
+/// releases what waited. Who was overtaken by another decision is told what the topic is now.
 pub async fn approve(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -25,10 +25,8 @@ pub async fn approve(
 ) -> Result<Json<Topic>, Error> {
     fields.finish()?;
     let topic = of_platform(&edge, platform, id).await?;
-    match topic.state {
-        TopicState::Confirmed => return Ok(Json(topic)),
-        TopicState::Pending => {}
-        other => return Err(undecidable(other)),
+    if topic.state != TopicState::Pending {
+        return Err(not_pending(topic.state));
     }
     let Some(url) = edge.store.subscribe_url(id).await? else {
         return Err(Error::Conflict("the topic's confirmation URL is gone; ask the store to send it again".to_owned()));
@@ -40,14 +38,15 @@ pub async fn approve(
              reach the store, then approve again"
         ))
     })?;
-    let released = edge.store.approve_topic(id).await?;
+    let released = edge.store.approve_topic(id).await.map_err(overtaken)?;
     if let Some(first) = released.iter().map(|(_, seq)| *seq).min() {
         edge.dispatch.read_again_from(first);
     }
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: what waited is refused.
+/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: what waited is refused. A topic that may send
+/// can be rejected as well.
 pub async fn reject(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -55,9 +54,7 @@ pub async fn reject(
 ) -> Result<Json<Topic>, Error> {
     fields.finish()?;
     let topic = of_platform(&edge, platform, id).await?;
-    if topic.state != TopicState::Rejected {
-        edge.store.reject_topic(id).await?;
-    }
+    edge.store.reject_topic(id, topic.state).await.map_err(overtaken)?;
     Ok(Json(edge.store.topic(id).await?))
 }
 
@@ -82,11 +79,21 @@ async fn of_platform(edge: &Edge, platform: PlatformId, id: TopicId) -> Result<T
     if topic.platform_id == platform { Ok(topic) } else { Err(Error::missing("topic", id)) }
 }
 
-fn undecidable(state: TopicState) -> Error {
+fn not_pending(state: TopicState) -> Error {
     let why = match state {
-        TopicState::Configured => "the platform names this topic itself, so it needs no approval",
+        TopicState::Configured => "the platform names it itself, so it needs no approval",
+        TopicState::Pending | TopicState::Confirmed => "it needs no approval",
         TopicState::Expired => "nobody decided in time; ask the store to send its confirmation again",
-        _ => "the topic was rejected or unsubscribed; ask the store to send its confirmation again",
+        TopicState::Rejected => "name it as the platform's `topic_arn` to trust it after all",
+        TopicState::Unsubscribed => "ask the store to send its confirmation again",
     };
-    Error::Conflict(why.to_owned())
+    Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
+}
+
+/// The topic was decided about since it was looked at.
+fn overtaken(error: storage::Error) -> Error {
+    match error {
+        storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic was decided already: {detail}")),
+        other => other.into(),
+    }
 }

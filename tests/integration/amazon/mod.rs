@@ -44,11 +44,17 @@ fn now() -> Timestamp {
 struct Sns {
     asked: Mutex<Vec<String>>,
     trouble: Mutex<Option<FetchError>>,
+    /// What happens while a subscription is being confirmed.
+    meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Sns {
     fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no panic").clone()
+    }
+
+    fn meanwhile(&self, happens: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock().expect("no panic") = Some(happens.boxed());
     }
 
     fn breaks(&self, trouble: Option<FetchError>) {
@@ -64,9 +70,14 @@ impl Fetch for Sns {
             None if url.ends_with(".pem") => Ok(SIGNER.certificate_pem().expect("a certificate")),
             None => Ok(b"<ConfirmSubscriptionResponse/>".to_vec()),
         };
+        let is_confirmation = !url.ends_with(".pem");
+        let meanwhile = self.meanwhile.lock().expect("no panic").take_if(|_| is_confirmation);
         // One turn of the runtime, so that whoever comes at the same time really waits.
         async move {
             tokio::task::yield_now().await;
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
             answer
         }
         .boxed()

@@ -135,7 +135,7 @@ async fn a_rejected_topic_is_refused_whatever_it_says() {
     let world = World::begin(Beginning { has_certificate: true, ..Beginning::default() }).await;
     assert_eq!(world.post(&subscription(1, TOPIC)).await, (200, "topic waits for approval"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
-    world.store.reject_topic(topic).await.expect("rejected");
+    world.store.reject_topic(topic, storage::TopicState::Pending).await.expect("rejected");
     for body in [renewal(2), subscription(3, TOPIC)] {
         assert_eq!(world.post(&body).await, (403, "topic was rejected"));
     }

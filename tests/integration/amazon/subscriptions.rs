@@ -4,9 +4,9 @@ use super::{
     ACCOUNT, Beginning, FetchError, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, sample,
     subscription,
 };
-use domain::Outcome;
+use domain::{CollapseKey, Outcome};
 use secrecy::{ExposeSecret, SecretString};
-use storage::TopicState;
+use storage::{Fate, NewNotification, TopicState};
 
 const CONFIRMED: (u16, &str) = (200, "subscription confirmed");
 const ASKED: (u16, &str) = (200, "topic waits for approval");
@@ -93,7 +93,7 @@ async fn notifications_of_a_rejected_topic_end_as_refused() {
     let body = renewal(2);
     assert_eq!(world.post(&body).await, (200, "accepted"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
-    world.store.reject_topic(topic).await.expect("rejected");
+    world.store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
     assert_eq!(world.kept(&body).await[0].outcome, Some(Outcome::Refused));
     assert_eq!(world.post(&renewal(3)).await, (403, "topic was rejected"));
 }
@@ -159,4 +159,49 @@ async fn an_approval_visits_only_what_confirms_a_subscription() {
         assert_eq!(world.amazon.visit(&SecretString::from(url)).await, Err(FetchError::Forbidden));
     }
     assert_eq!(confirmations(&world), [subscribe_url(TOPIC)]);
+}
+
+#[tokio::test]
+async fn a_rejection_during_the_visit_stands() {
+    let world = World::following().await;
+    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
+    let store = world.store.clone();
+    world.sns.meanwhile(async move {
+        store.reject_topic(topic, TopicState::Configured).await.expect("rejected");
+    });
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, (403, "topic was rejected"));
+    assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Rejected)]);
+}
+
+#[tokio::test]
+async fn a_rejected_topics_subscription_is_not_visited_however_fresh_the_memory_of_it() {
+    let world = World::following().await;
+    assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
+    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
+    world.store.reject_topic(topic, TopicState::Configured).await.expect("rejected");
+    assert_eq!(world.post(&subscription(2, TOPIC)).await, (403, "topic was rejected"));
+    assert!(confirmations(&world).is_empty());
+}
+
+#[tokio::test]
+async fn so_many_wait_for_a_topic_that_the_next_one_shall_come_again() {
+    let world = World::begin(Beginning::default()).await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
+    let waiting = |number: i64| NewNotification {
+        platform_id: world.platform.id,
+        message_id: format!("many-{number}"),
+        receipt_id: "receipt".to_owned(),
+        collapse_key: Some(CollapseKey::of(world.platform.id, "receipt")),
+        said: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_time: None,
+        app_user_id: None,
+        body: "{}".to_owned(),
+        fate: Fate::WaitTopic(topic),
+        traceparent: None,
+    };
+    world.store.accept((0..10_000).map(waiting).collect()).await.expect("accepted");
+    assert_eq!(world.post(&renewal(2)).await, (503, "too many notifications wait for the topic's approval"));
+    world.store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
+    assert_eq!(world.post(&renewal(2)).await, (403, "topic was rejected"));
 }

@@ -75,14 +75,22 @@ pub struct Scripted {
     pub down: AtomicBool,
     /// What was visited.
     pub visits: Mutex<Vec<String>>,
+    /// What happens during the next visit.
+    pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Fetch for Scripted {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
         self.visits.lock().expect("no test panicked").push(url.to_owned());
         let down = self.down.load(Ordering::SeqCst);
-        async move { if down { Err(FetchError::Unavailable("switched off".to_owned())) } else { Ok(Vec::new()) } }
-            .boxed()
+        let meanwhile = self.meanwhile.lock().expect("no test panicked").take();
+        async move {
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
+            if down { Err(FetchError::Unavailable("switched off".to_owned())) } else { Ok(Vec::new()) }
+        }
+        .boxed()
     }
 }
 

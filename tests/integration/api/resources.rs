@@ -140,10 +140,11 @@ async fn an_approved_topic_is_confirmed_and_what_waited_is_signalled() {
     assert_eq!((&listed["items"][0]["state"], &listed["items"][0]["arn"]), (&json!("pending"), &json!(ARN)));
     assert!(!listed.to_string().contains("Token"));
     assert_eq!(service.engine.told(), []);
-    for _ in 0..2 {
-        let approved = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
-        assert_eq!((approved.status, &approved.body["state"]), (200, &json!("confirmed")), "{}", approved.body);
-    }
+    let approved = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    assert_eq!((approved.status, &approved.body["state"]), (200, &json!("confirmed")), "{}", approved.body);
+    let again = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    assert_eq!(again.status, 409);
+    assert!(again.body["detail"].to_string().contains("the topic is confirmed now"), "{}", again.body);
     assert_eq!(*service.sns.visits.lock().expect("visits"), [SUBSCRIBE]);
     wait::until(Duration::from_secs(10), "the released row's signal", async || match &service.engine.told()[..] {
         [(told, workflows::signal::Signal::Notified(notified))] if *told == key && notified.through == seq => Ok(()),
@@ -171,9 +172,44 @@ async fn a_rejected_topic_is_not_approved_later_and_its_rows_are_refused() {
     let (key, _) = accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
     let rejected = service.ask("POST", &format!("{topics}/{topic}/reject"), &Value::Null).await;
     assert_eq!((rejected.status, &rejected.body["state"]), (200, &json!("rejected")), "{}", rejected.body);
-    assert_eq!(service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await.status, 409);
+    for verb in ["approve", "reject"] {
+        let again = service.ask("POST", &format!("{topics}/{topic}/{verb}"), &Value::Null).await;
+        assert_eq!(again.status, 409);
+        assert!(again.body["detail"].to_string().contains("is rejected now"), "{}", again.body);
+    }
     let told = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
     assert_eq!(told["items"][0]["outcome"], "refused", "{told}");
+}
+
+#[tokio::test]
+async fn a_rejection_while_the_approval_visits_stands() {
+    let service = Service::start("overtaken").await;
+    let (platform, topic, topics) = pending(&service).await;
+    accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
+    let store = service.store.clone();
+    *service.sns.meanwhile.lock().expect("no test panicked") = Some(Box::pin(async move {
+        store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
+    }));
+    let answer = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(answer.body["detail"].to_string().contains("is rejected now"), "{}", answer.body);
+    assert_eq!(service.store.topic(topic).await.expect("the topic").state, TopicState::Rejected);
+    assert_eq!(service.store.open_after(0, 10).await.expect("the inbox"), []);
+}
+
+#[tokio::test]
+async fn a_pending_topic_is_not_pinned_by_naming_it() {
+    let service = Service::start("named").await;
+    let (platform, topic, _) = pending(&service).await;
+    let path = format!("/v1/platforms/{platform}");
+    let refused = service.ask("PATCH", &path, &json!({ "topic_arn": ARN })).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(refused.body["detail"].to_string().contains("approve"), "{}", refused.body);
+    assert_eq!(service.store.topic(topic).await.expect("the topic").state, TopicState::Pending);
+    for wrong in ["arn:aws:sqs:us-east-1:123456789012:reader", "arn:aws-cn:sns:cn-north-1:123456789012:reader"] {
+        let answer = service.ask("PATCH", &path, &json!({ "topic_arn": wrong })).await;
+        assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["topic_arn"]), "{}", answer.body);
+    }
 }
 
 #[tokio::test]

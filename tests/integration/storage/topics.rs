@@ -2,7 +2,7 @@
 
 use super::world::{World, is_missing, new_platform, story, told};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
-use storage::{Accepted, Fate, Kept, SecretString, Store, TopicState};
+use storage::{Accepted, Error, Fate, Kept, PlatformPatch, SecretString, Store, TopicState};
 
 async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> Kept {
     store.keep_pending(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
@@ -32,7 +32,7 @@ story! {
         assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, Kept::Renewed);
         let topics = world.store.topics(world.platform.id).await.unwrap();
         assert_eq!(topics.len(), 5);
-        world.store.reject_topic(topics[0].id).await.unwrap();
+        world.store.reject_topic(topics[0].id, TopicState::Pending).await.unwrap();
         assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::New);
     }
 }
@@ -73,7 +73,7 @@ story! {
 story! {
     async fn rejection_refuses_what_waited(world: World) {
         let topic = pending(&world, &["r1", "r2"]).await;
-        assert_eq!(world.store.reject_topic(topic).await.unwrap(), 2);
+        assert_eq!(world.store.reject_topic(topic, TopicState::Pending).await.unwrap(), 2);
         let view = world.store.notifications_of("waiting-1").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Refused), None));
         assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
@@ -98,7 +98,7 @@ story! {
 story! {
     async fn who_came_just_after_the_decision_does_not_wait_for_ever(world: World) {
         let topic = pending(&world, &[]).await;
-        world.store.reject_topic(topic).await.unwrap();
+        world.store.reject_topic(topic, TopicState::Pending).await.unwrap();
         let mut late = told(world.platform.id, "late", "r1", 1);
         late.fate = Fate::WaitTopic(topic);
         world.accept(late).await;
@@ -115,7 +115,7 @@ story! {
         let platform = world.store.new_platform(named).await.unwrap();
         let topic = world.store.topics(platform.id).await.unwrap().remove(0);
         assert_eq!((topic.state, topic.arn.as_str()), (TopicState::Configured, "arn:named"));
-        assert_eq!(world.store.pin_topic(platform.id, "arn:named").await.unwrap().state, TopicState::Confirmed);
+        assert_eq!(world.store.pin_topic(platform.id, "arn:named").await.unwrap().0.state, TopicState::Confirmed);
         world.store.mark_unsubscribed(platform.id, "arn:named").await.unwrap();
         assert_eq!(world.store.topic(topic.id).await.unwrap().state, TopicState::Unsubscribed);
         let nobody = TopicId::new(world.app.id.uuid());
@@ -126,7 +126,93 @@ story! {
 story! {
     async fn pinning_a_topic_releases_what_waited_for_it(world: World) {
         pending(&world, &["r1"]).await;
-        world.store.pin_topic(world.platform.id, "arn:1").await.unwrap();
+        let (_, released) = world.store.pin_topic(world.platform.id, "arn:1").await.unwrap();
+        assert_eq!(released.len(), 1);
         assert_eq!(world.store.open_after(0, 10).await.unwrap().len(), 1);
+    }
+}
+
+/// That somebody else decided first, and what it is now.
+fn overtaken<T: std::fmt::Debug>(decided: Result<T, Error>, now: &str) {
+    match decided {
+        Err(Error::Conflict { what: "topic", detail }) => assert_eq!(detail, format!("it is {now} now")),
+        other => panic!("it was decided over another decision: {other:?}"),
+    }
+}
+
+story! {
+    async fn a_decision_never_overwrites_another(world: World) {
+        let topic = pending(&world, &["r1"]).await;
+        world.store.reject_topic(topic, TopicState::Pending).await.unwrap();
+        overtaken(world.store.approve_topic(topic).await, "rejected");
+        overtaken(world.store.reject_topic(topic, TopicState::Pending).await, "rejected");
+        overtaken(world.store.reject_topic(topic, TopicState::Rejected).await, "rejected");
+        overtaken(world.store.pin_topic(world.platform.id, "arn:1").await, "rejected");
+        world.store.mark_unsubscribed(world.platform.id, "arn:1").await.unwrap();
+        let later = world.store.now().await.unwrap().plus_millis(600_000);
+        world.store.expire_topics(later).await.unwrap();
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected);
+    }
+}
+
+story! {
+    async fn of_an_approval_and_a_rejection_at_the_same_time_one_wins(world: World) {
+        let second = world.second_process().await;
+        for number in 0..10 {
+            let arn = format!("arn:race-{number}");
+            let later = world.store.now().await.unwrap().plus_millis(60_000);
+            keep(&world.store, world.platform.id, &arn, later).await;
+            let topics = world.store.topics(world.platform.id).await.unwrap();
+            let id = topics.iter().find(|topic| topic.arn == arn).unwrap().id;
+            let (approving, rejecting) = (world.store.clone(), second.clone());
+            let approved = tokio::spawn(async move { approving.approve_topic(id).await.is_ok() });
+            let rejected = tokio::spawn(async move { rejecting.reject_topic(id, TopicState::Pending).await.is_ok() });
+            let (approved, rejected) = (approved.await.unwrap(), rejected.await.unwrap());
+            assert_ne!(approved, rejected);
+            let expected = if approved { TopicState::Confirmed } else { TopicState::Rejected };
+            assert_eq!(world.store.topic(id).await.unwrap().state, expected);
+        }
+    }
+}
+
+story! {
+    async fn a_pending_topic_is_approved_and_not_named(world: World) {
+        let topic = pending(&world, &[]).await;
+        let named = |arn: &str, name: &str| PlatformPatch {
+            topic_arn: Some(arn.to_owned()),
+            name: Some(name.to_owned()),
+            ..PlatformPatch::default()
+        };
+        let refused = world.store.update_platform(world.platform.id, named("arn:1", "changed")).await;
+        assert!(matches!(refused, Err(Error::Conflict { what: "topic", .. })), "{refused:?}");
+        assert_ne!(world.store.platform(world.platform.id).await.unwrap().name, "changed", "nothing was changed");
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Pending);
+        world.store.update_platform(world.platform.id, named("arn:2", "changed")).await.unwrap();
+        let states: Vec<_> = world.store.topics(world.platform.id).await.unwrap().iter().map(|it| it.state).collect();
+        assert!(states.contains(&TopicState::Configured), "{states:?}");
+        world.store.pin_topic(world.platform.id, "arn:2").await.unwrap();
+        world.store.update_platform(world.platform.id, named("arn:2", "again")).await.unwrap();
+        let states: Vec<_> = world.store.topics(world.platform.id).await.unwrap().iter().map(|it| it.state).collect();
+        assert!(states.contains(&TopicState::Confirmed), "{states:?}");
+    }
+}
+
+story! {
+    async fn ten_thousand_may_wait_for_a_topic_and_all_of_them_are_ended(world: World) {
+        let topic = pending(&world, &[]).await;
+        let waiting = |number: i64| {
+            let mut row = told(world.platform.id, &format!("many-{number}"), &format!("r{}", number % 7), number);
+            row.fate = Fate::WaitTopic(topic);
+            row
+        };
+        world.store.accept((1..10_000).map(waiting).collect()).await.unwrap();
+        assert!(!world.store.is_full(topic).await.unwrap());
+        world.accept(waiting(10_000)).await;
+        assert!(world.store.is_full(topic).await.unwrap());
+        // A process that died after the decision left all of them: the sweep goes on.
+        world.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
+        world.store.expire_topics(world.store.now().await.unwrap()).await.unwrap();
+        assert_eq!(world.store.open_after(0, 20_000).await.unwrap().len(), 10_000);
+        assert!(!world.store.is_full(topic).await.unwrap());
     }
 }

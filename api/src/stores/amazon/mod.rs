@@ -26,9 +26,10 @@ pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
 use crate::dispatch::Dispatch;
+use crate::error::chain;
 use certificate::SigningKey;
 use domain::{PlatformId, Timestamp, TopicId};
-use envelope::Envelope;
+use envelope::{Envelope, Kind};
 use keyring::Keyring;
 use metrics::counter;
 use recipient::{Recipient, Recipients};
@@ -125,6 +126,15 @@ impl Amazon {
         self.fetch.get(url).await.map(|_| ())
     }
 
+    /// Whether a text names a topic that could be followed.
+    ///
+    /// # Errors
+    /// What is expected instead.
+    pub fn check_topic(&self, name: &str) -> Result<(), String> {
+        let arn = Arn::parse(name, self.settings.allow_china);
+        arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
+    }
+
     async fn take(&self, desk: Desk<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
         let now = (self.settings.clock)();
         let mut recipient = self.recipients.find(desk.store, ingress_key, now).await?;
@@ -134,7 +144,8 @@ impl Amazon {
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
         let mut standing = topic::standing(&recipient.topics, arn.text);
-        if standing != Standing::Pinned {
+        // Only a trusted topic's notifications may be judged by what is remembered: a subscription is visited.
+        if standing != Standing::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
             recipient = self.recipients.read(desk.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }
@@ -198,7 +209,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         tokio::spawn(async move { store.accept(rows).await });
         Ok("accepted")
     });
-    let kept = store.accept(rows).await.map_err(storage_failed)?;
+    let kept = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
     let mut is_news = false;
     for (accepted, opened) in kept.into_iter().zip(opened) {
         match accepted {
@@ -223,6 +234,9 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
 /// The same for a topic that nobody has decided about. The decision may fall between the look at the
 /// topic and the insert, and would then miss these rows: so it is looked at once more.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
+    if received.desk.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
+        return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));
+    }
     let reason = accept(received, Fate::WaitTopic(topic)).await?;
     subscription::catch_up(received, topic).await?;
     Ok(reason)
@@ -239,13 +253,14 @@ fn alarm_detail(rows: &[NewNotification]) -> String {
 /// Raises an alarm about something that is done already; that it could not be kept is only logged.
 async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
     counter!("settle_alarms_total", "kind" => kind).increment(1);
+    tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
     if let Err(error) = store.alarm(Some(platform), kind, detail).await {
-        tracing::error!(%error, alarm.kind = kind, platform.id = %platform, "an alarm could not be kept");
+        tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be kept");
     }
 }
 
 /// Whatever storage's trouble is, it is ours: SNS shall come again.
-fn storage_failed(error: storage::Error) -> Refusal {
-    tracing::error!(%error, "storage failed at the Amazon ingress");
+fn storage_failed(error: &storage::Error) -> Refusal {
+    tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
     Refusal::Unavailable("storage is not available")
 }

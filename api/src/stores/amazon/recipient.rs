@@ -54,9 +54,9 @@ impl Recipients {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(Refusal::UnknownIngress);
         }
-        let found = store.platform_by_ingress_key(ingress_key).await.map_err(super::storage_failed)?;
+        let found = store.platform_by_ingress_key(ingress_key).await.map_err(|error| super::storage_failed(&error))?;
         let platform = found.filter(|platform| platform.store == super::STORE).ok_or(Refusal::UnknownIngress)?;
-        let topics = store.topics(platform.id).await.map_err(super::storage_failed)?;
+        let topics = store.topics(platform.id).await.map_err(|error| super::storage_failed(&error))?;
         let recipient = Arc::new(Recipient { platform, topics, read_at: now });
         self.remember(ingress_key, recipient.clone());
         Ok(recipient)

@@ -8,7 +8,7 @@ use super::topic::Standing;
 use super::{Amazon, Received, raise, storage_failed};
 use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
-use storage::{Kept, TopicState};
+use storage::{Kept, Released};
 
 /// The life of a confirmation token, by the API reference of SNS.
 const TOKEN_LIFE_MS: i64 = 2 * 24 * 3_600_000;
@@ -22,12 +22,13 @@ impl Amazon {
             tracing::warn!(%error, platform.id = %platform, "a subscription could not be confirmed");
             return Err(Refusal::Unavailable("subscription could not be confirmed"));
         }
-        match received.standing {
-            Standing::Pending(topic) => release(received, topic).await?,
-            Standing::Pinned | Standing::Rejected | Standing::Unknown => {
-                received.desk.store.pin_topic(platform, received.arn.text).await.map_err(storage_failed)?;
-            }
-        }
+        let pinned = received.desk.store.pin_topic(platform, received.arn.text).await;
+        let (_, released) = pinned.map_err(|error| match error {
+            // An admin rejected it while its URL was visited.
+            storage::Error::Conflict { .. } => Refusal::Topic("topic was rejected"),
+            other => storage_failed(&other),
+        })?;
+        notify(received, released);
         tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a subscription was confirmed");
         Ok("subscription confirmed")
     }
@@ -39,8 +40,8 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
     let platform = received.recipient.platform.id;
     let url = SecretString::from(link.subscribe_url.as_ref());
     let until = now.plus_millis(TOKEN_LIFE_MS);
-    let kept =
-        received.desk.store.keep_pending(platform, received.arn.text, url, until).await.map_err(storage_failed)?;
+    let kept = received.desk.store.keep_pending(platform, received.arn.text, url, until).await;
+    let kept = kept.map_err(|error| storage_failed(&error))?;
     match kept {
         Kept::New => {
             raise(
@@ -65,7 +66,8 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
     if received.standing == Standing::Pinned {
-        received.desk.store.mark_unsubscribed(platform, received.arn.text).await.map_err(storage_failed)?;
+        let marked = received.desk.store.mark_unsubscribed(platform, received.arn.text).await;
+        marked.map_err(|error| storage_failed(&error))?;
     }
     let detail = format!(
         "the subscription of topic {} was ended; have it confirmed anew in Amazon's console",
@@ -77,18 +79,14 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
 
 /// Repeats a decision about the topic that may have missed rows inserted meanwhile.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
-    match received.desk.store.topic(topic).await.map_err(storage_failed)?.state {
-        TopicState::Configured | TopicState::Confirmed => release(received, topic).await,
-        TopicState::Rejected => received.desk.store.reject_topic(topic).await.map(|_| ()).map_err(storage_failed),
-        // The sweep ends what is left of these.
-        TopicState::Pending | TopicState::Expired | TopicState::Unsubscribed => Ok(()),
-    }
+    let ended = received.desk.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
+    notify(received, ended.released);
+    Ok(())
 }
 
-async fn release(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
+fn notify(received: Received<'_>, released: Released) {
     let platform = &received.recipient.platform;
-    for (key, seq) in received.desk.store.approve_topic(topic).await.map_err(storage_failed)? {
+    for (key, seq) in released {
         received.desk.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
     }
-    Ok(())
 }
