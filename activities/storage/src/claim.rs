@@ -34,6 +34,14 @@ row! {
 }
 
 row! {
+    /// A delivery's attempts: those that sent a request, and whether the last one's row may be used again.
+    struct Told {
+        sent: i64,
+        reusable: i64,
+    }
+}
+
+row! {
     struct Body {
         body: String,
     }
@@ -41,8 +49,12 @@ row! {
 
 /// Leases a lane, if something in it is due and nobody else has it.
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim<'_>) -> Result<Claimed, Error> {
-    let Some(destination) = destinations::find(write.connection, claim.destination)?.filter(|found| found.enabled)
-    else {
+    let destination = destinations::find(write.connection, claim.destination)?;
+    if destination.is_none() {
+        // What was recorded at the moment when the destination was deleted.
+        deliveries::end_deleted(write, claim.destination)?;
+    }
+    let Some(destination) = destination.filter(|found| found.enabled) else {
         return closed(write, claim);
     };
     let lane = lock_lane(write, claim.key, claim.destination)?;
@@ -138,22 +150,16 @@ fn lease(
     claim: &Claim<'_>,
     (next, destination, acked_revision): (DeliveryRow, DestinationRow, Option<i64>),
 ) -> Result<Attempt, Error> {
+    let (number, begun) = begin(write, claim, &next)?;
     let body = match next.body {
         Some(body) => body,
         None => frozen(write, next.event_id, claim.destination, acked_revision)?,
     };
-    let number = next.attempts + 1;
     let lease_until = write.now.plus_millis(claim.lease_ms);
     sql("UPDATE deliveries SET attempts = ?, body = ? WHERE id = ?")
-        .bind(number)
+        .bind(begun)
         .bind(body.as_str())
         .bind(next.id)
-        .run(write.connection)?;
-    sql("INSERT INTO attempts (delivery_id, number, token, started_at) VALUES (?, ?, ?, ?)")
-        .bind(next.id)
-        .bind(number)
-        .bind(claim.token)
-        .bind(write.now)
         .run(write.connection)?;
     sql("UPDATE lanes SET lease_token = ?, lease_delivery_id = ?, lease_until = ? \
          WHERE destination_id = ? AND collapse_key = ?")
@@ -175,6 +181,28 @@ fn lease(
         lease_until,
         traceparent: next.traceparent,
     })
+}
+
+/// Begins an attempt: its number among those that sent a request, and how many were begun with it. The row
+/// of an attempt that ended before a request was made, for want of usable settings, is used again.
+fn begin(write: &mut Write<'_>, claim: &Claim<'_>, next: &DeliveryRow) -> Result<(i64, i64), Error> {
+    let told: Option<Told> = sql("SELECT COUNT(CASE WHEN class <> 'invalid_settings' THEN 1 END) AS sent, \
+         COUNT(CASE WHEN number = ? AND class = 'invalid_settings' THEN 1 END) AS reusable \
+         FROM attempts WHERE delivery_id = ?")
+    .bind(next.attempts)
+    .bind(next.id)
+    .first(write.connection)?;
+    let told = told.unwrap_or(Told { sent: 0, reusable: 0 });
+    let begun = if told.reusable > 0 { next.attempts } else { next.attempts + 1 };
+    sql("INSERT INTO attempts (delivery_id, number, token, started_at) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (delivery_id, number) DO UPDATE SET token = excluded.token, started_at = excluded.started_at, \
+         finished_at = NULL, latency_ms = NULL, status = NULL, class = NULL, error = NULL, response = NULL")
+    .bind(next.id)
+    .bind(begun)
+    .bind(claim.token)
+    .bind(write.now)
+    .run(write.connection)?;
+    Ok((told.sent + 1, begun))
 }
 
 /// The body as this destination gets it in every attempt.

@@ -72,3 +72,13 @@ pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: D
     .first(connection)?;
     Ok(last.map_or(0, |last| last.value))
 }
+
+/// Ends what is still owed to a destination that was deleted.
+pub fn end_deleted(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
+    sql("UPDATE deliveries SET status = 'dead', last_error = 'the destination was deleted', finished_at = ? \
+         WHERE destination_id = ? AND status = 'pending'")
+    .bind(write.now)
+    .bind(destination)
+    .run(write.connection)
+    .map(drop)
+}

@@ -6,7 +6,7 @@ use crate::platforms::require_app;
 use crate::secrets::Secrets;
 use crate::statement::{row, sql};
 use crate::writer::Write;
-use crate::{Error, Page, Paged, Store};
+use crate::{Error, Page, Paged, Store, deliveries};
 use domain::{AppId, DestinationId, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -168,14 +168,14 @@ impl Store {
         .await
     }
 
-    /// Hides a destination: nothing is sent to it any more.
+    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
             let deleted = sql("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
                 .bind(write.now)
                 .bind(id)
                 .run(write.connection)?;
-            if deleted == 0 { Err(Error::Missing { what: "destination" }) } else { Ok(()) }
+            if deleted == 0 { Err(Error::Missing { what: "destination" }) } else { deliveries::end_deleted(write, id) }
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! The inbox: one durable row per notification, duplicates folded for ever.
 
 use crate::accept::clean;
-use crate::statement::{Number, Value, row, sql};
+use crate::statement::{Number, row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use serde::Serialize;
@@ -99,19 +99,6 @@ pub struct NotificationView {
     pub reason: Option<String>,
 }
 
-/// Something that a person should look at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Alarm {
-    /// When it was raised.
-    pub at: Timestamp,
-    /// Which platform it is about.
-    pub platform_id: Option<PlatformId>,
-    /// A stable word.
-    pub kind: String,
-    /// A sentence for people, without secrets.
-    pub detail: String,
-}
-
 row! {
     struct OpenRow {
         seq: i64,
@@ -139,14 +126,13 @@ row! {
 }
 
 row! {
-    struct AlarmRow {
-        seq: i64,
-        at: Timestamp,
-        platform_id: Option<PlatformId>,
-        kind: String,
-        detail: String,
+    struct Named {
+        collapse_key: CollapseKey,
     }
 }
+
+/// A receipt is of one platform, or of a few when apps share it.
+const MAX_NAMED: i64 = 100;
 
 const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.said, n.accepted_at, \
      n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until \
@@ -221,36 +207,16 @@ impl Store {
         .await
     }
 
-    /// Keeps something that a person should look at.
-    pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
-        let (kind, detail) = (kind.to_owned(), detail.to_owned());
-        self.write(move |write| {
-            sql("INSERT INTO alarms (at, platform_id, kind, detail) VALUES (?, ?, ?, ?)")
-                .bind(write.now)
-                .bind(platform)
-                .bind(kind.as_str())
-                .bind(Value::Text(Some(clean(&detail))))
-                .run(write.connection)
-                .map(drop)
-        })
-        .await
-    }
-
-    /// The alarms, the newest first.
-    pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
-        let below = page.number_or(i64::MAX)?;
+    /// The purchases that open notifications of a receipt name, whatever the platform.
+    pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
+        let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| {
-            let rows: Vec<AlarmRow> =
-                sql("SELECT seq, at, platform_id, kind, detail FROM alarms WHERE seq < ? ORDER BY seq DESC LIMIT ?")
-                    .bind(below)
-                    .bind(page.size() + 1)
-                    .all(connection)?;
-            Paged::cut(
-                rows,
-                page.size(),
-                |row| row.seq.to_string(),
-                |row| Ok(Alarm { at: row.at, platform_id: row.platform_id, kind: row.kind, detail: row.detail }),
-            )
+            let rows: Vec<Named> = sql("SELECT DISTINCT collapse_key FROM notifications \
+                 WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL ORDER BY collapse_key LIMIT ?")
+            .bind(receipt_id)
+            .bind(MAX_NAMED)
+            .all(connection)?;
+            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
         })
         .await
     }

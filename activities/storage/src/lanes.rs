@@ -41,7 +41,9 @@ pub struct Attempt {
     pub event_type: String,
     /// The purchase's revision that the event tells.
     pub revision: i64,
-    /// Which attempt of this delivery it is, from 1.
+    /// Which attempt of this delivery it is, from 1: one more than those that finished with a request sent. Not
+    /// counted are unusable settings, a lease that was lost before the request, and a worker that died, even if
+    /// it died after its request: the schedule rather grants an attempt too many than loses one.
     pub number: i64,
     /// The body, the same in every attempt.
     pub body: String,

@@ -95,7 +95,7 @@ pub struct DeliveryView {
     pub revision: i64,
     /// `pending`, `delivered`, `superseded` or `dead`.
     pub status: String,
-    /// How many attempts were begun.
+    /// How many attempts were begun; those whose settings made no request count as one until the next.
     pub attempts: i64,
     /// When the next attempt is due, while pending.
     pub next_due_at: Option<Timestamp>,
@@ -272,11 +272,17 @@ impl Store {
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            let rows: Vec<DeliveryRow> = Filtered::new(format!("{DELIVERY} WHERE seq < ?"))
+            // An index of one status answers only where the statement itself names it.
+            let (named, other) = match filter.status.as_deref() {
+                Some("dead") => (" AND status = 'dead'", None),
+                Some("pending") => (" AND status = 'pending'", None),
+                _ => ("", filter.status.map(storable)),
+            };
+            let rows: Vec<DeliveryRow> = Filtered::new(format!("{DELIVERY} WHERE seq < ?{named}"))
                 .given(below)
                 .and("collapse_key = ?", filter.collapse_key)
                 .and("destination_id = ?", filter.destination_id)
-                .and("status = ?", filter.status.map(storable))
+                .and("status = ?", other)
                 .order(" ORDER BY seq DESC LIMIT ?", &page)
                 .all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view()))

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod alarms;
 mod apps;
 mod checkpoint;
 mod claim;
@@ -29,11 +30,12 @@ mod topics;
 mod waiting;
 mod writer;
 
+pub use alarms::Alarm;
 pub use apps::App;
 pub use config::{Config, Database, Installation, Key};
 pub use destinations::{Destination, DestinationPatch, NewDestination};
 pub use error::{Cause, Error};
-pub use inbox::{Accepted, Alarm, Fate, NewNotification, NotificationView, Open};
+pub use inbox::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use lanes::{Attempt, Claimed, Finish, Finished, Verdict};
 pub use ledger::{AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView};
 pub use load::Loaded;

@@ -44,6 +44,15 @@ impl Page {
         let (number, id) = cursor.split_once('_').ok_or_else(not_a_cursor)?;
         Ok((number.parse().map_err(|_| not_a_cursor())?, id.to_owned()))
     }
+
+    /// The cursor of a list that is ordered by two numbers, or `first` of both.
+    pub(crate) fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
+        let (number, second) = self.pair_or(first)?;
+        if second.is_empty() {
+            return Ok((number, first));
+        }
+        Ok((number, second.parse().map_err(|_| not_a_cursor())?))
+    }
 }
 
 fn not_a_cursor() -> Error {

@@ -6,7 +6,7 @@
 use crate::connection::AnyConnection;
 use crate::statement::{Statement, row, sql};
 use crate::{Error, Store};
-use domain::{CollapseKey, Timestamp};
+use domain::{CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;
 
 /// A workflow may be so late with a window before the sweep looks after it.
@@ -21,6 +21,12 @@ pub struct Due {
     pub collapse_key: CollapseKey,
     /// `unsettled`, `lane` or `wake`.
     pub why: &'static str,
+}
+
+row! {
+    struct Enabled {
+        id: DestinationId,
+    }
 }
 
 row! {
@@ -42,12 +48,14 @@ const PAST_CAP: &str = "SELECT DISTINCT n.collapse_key FROM notifications n \
      WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.cap_at IS NOT NULL AND n.cap_at < ? \
      AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.held_until > ?) LIMIT ?";
 
-/// A pending delivery is past its time and nobody has its lane. `CROSS JOIN` so that SQLite goes from
-/// the few destinations to what each is owed.
-const LATE_LANES: &str = "SELECT DISTINCT d.collapse_key FROM destinations x CROSS JOIN deliveries d \
-     WHERE x.enabled AND x.deleted_at IS NULL AND d.destination_id = x.id AND d.status = 'pending' \
-     AND d.next_due_at < ? AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
-     AND l.collapse_key = d.collapse_key AND l.lease_until > ?) LIMIT ?";
+/// Whom deliveries may be sent to: few, so each is asked about on its own.
+const ENABLED: &str = "SELECT id FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id";
+
+/// A pending delivery is past its time and nobody has its lane; the latest first.
+const LATE_LANES: &str = "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.next_due_at < ? \
+     AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
+     AND l.collapse_key = d.collapse_key AND l.lease_until > ?) AND d.destination_id = ? \
+     ORDER BY d.next_due_at LIMIT ?";
 
 /// A purchase asked to be looked at again.
 const PAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= ? \
@@ -62,10 +70,10 @@ impl Store {
             let found = [
                 find(connection, PAST_WINDOW, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 find(connection, PAST_CAP, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
-                find(connection, LATE_LANES, "lane", (now.plus_millis(-LANE_GRACE_MS), now, limit))?,
+                late_lanes(connection, (now.plus_millis(-LANE_GRACE_MS), now, limit))?,
                 find(connection, PAST_WAKE, "wake", (now, now, limit))?,
             ];
-            Ok(in_turn(found, usize::try_from(limit).unwrap_or(0)))
+            Ok(in_turn(&found, limit))
         })
         .await
     }
@@ -82,14 +90,29 @@ fn find(
     Ok(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why }).collect())
 }
 
+/// The late lanes of each destination in turn.
+fn late_lanes(
+    connection: &mut AnyConnection,
+    (before, now, limit): (Timestamp, Timestamp, i64),
+) -> Result<Vec<Due>, Error> {
+    let enabled: Vec<Enabled> = sql(ENABLED).all(connection)?;
+    let mut late = Vec::with_capacity(enabled.len());
+    for destination in enabled {
+        let question = sql(LATE_LANES).bind(before).bind(now).bind(destination.id).bind(limit);
+        let keys: Vec<Key> = question.all(connection)?;
+        late.push(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why: "lane" }).collect());
+    }
+    Ok(in_turn(&late, limit))
+}
+
 /// Takes from each list in turn, each purchase once, so that no list starves another.
-fn in_turn<const N: usize>(lists: [Vec<Due>; N], limit: usize) -> Vec<Due> {
+fn in_turn(lists: &[Vec<Due>], limit: i64) -> Vec<Due> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     let mut seen = HashSet::new();
     (0..longest)
         .flat_map(|index| lists.iter().filter_map(move |list| list.get(index)))
         .filter(|due| seen.insert(due.collapse_key))
-        .take(limit)
+        .take(usize::try_from(limit).unwrap_or(0))
         .copied()
         .collect()
 }

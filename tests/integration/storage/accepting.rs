@@ -177,6 +177,41 @@ story! {
     }
 }
 
+story! {
+    async fn the_same_alarm_again_is_counted_and_comes_first(world: World) {
+        for _ in 0..3 {
+            for detail in ["a", "b"] {
+                world.store.alarm(Some(world.platform.id), "kind", detail).await.unwrap();
+                world.store.alarm(None, "kind", detail).await.unwrap();
+                world.pass(1);
+            }
+        }
+        world.store.alarm(None, "kind", "a").await.unwrap();
+        let mut seen = Vec::new();
+        let mut page = Page { cursor: None, limit: 3 };
+        loop {
+            let part = world.store.alarms(page).await.unwrap();
+            seen.extend(part.items);
+            let Some(cursor) = part.next_cursor else { break };
+            page = Page { cursor: Some(cursor), limit: 3 };
+        }
+        let counts: Vec<_> = seen.iter().map(|alarm| alarm.count).collect();
+        assert_eq!(counts, [4, 3, 3, 3]);
+        assert_eq!((seen[0].platform_id, seen[0].detail.as_str()), (None, "a"));
+        assert!(seen[0].last_at > seen[0].at);
+    }
+}
+
+story! {
+    async fn a_receipts_purchases_are_found_before_they_are_settled(world: World) {
+        world.tell("m1", "r1", 1).await;
+        world.tell("m2", "r1", 2).await;
+        assert_eq!(world.store.open_of_receipt("r1").await.unwrap(), [world.key("r1")]);
+        world.settle(world.key("r1")).await;
+        assert_eq!(world.store.open_of_receipt("r1").await.unwrap(), []);
+    }
+}
+
 /// The same message for one receipt from everybody, and one fact in messages of everybody's own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![

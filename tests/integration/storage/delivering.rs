@@ -37,7 +37,8 @@ story! {
         world.pass(LEASE_MS + 1);
         assert!(!world.store.holds_lease(first.delivery_id, "a").await.unwrap());
         let second = world.attempt(key, hook.id, "b").await;
-        assert_eq!((second.delivery_id, second.number), (first.delivery_id, 2));
+        assert_eq!((second.delivery_id, second.number), (first.delivery_id, 1), "nothing is known to have been sent");
+        assert_eq!(world.store.delivery(first.delivery_id).await.unwrap().attempts, 2);
         assert_eq!(second.body, first.body, "the same webhook-id has the same bytes");
     }
 }
@@ -80,6 +81,56 @@ story! {
         assert_eq!(last_error.as_deref(), Some("the endpoint answered 500"));
         world.pass(5_001);
         assert_eq!(world.attempt(key, hook.id, "c").await.number, 2);
+    }
+}
+
+story! {
+    async fn only_requests_that_went_out_count_for_the_schedule(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        for round in 0..20 {
+            let token = format!("unusable-{round}");
+            let attempt = world.attempt(key, hook.id, &token).await;
+            assert_eq!(attempt.number, 1);
+            let mut told = finish(&attempt, &token, Verdict::Retry { delay_ms: 1_000 });
+            (told.class, told.status) = ("invalid_settings".to_owned(), None);
+            world.store.finish(told).await.unwrap();
+            world.pass(1_001);
+        }
+        for round in 0..3 {
+            world.attempt(key, hook.id, &format!("lost-{round}")).await;
+            world.pass(LEASE_MS + 1);
+        }
+        let sent = world.attempt(key, hook.id, "sent").await;
+        assert_eq!(sent.number, 1);
+        world.store.finish(finish(&sent, "sent", Verdict::Retry { delay_ms: 1_000 })).await.unwrap();
+        world.pass(1_001);
+        assert_eq!(world.attempt(key, hook.id, "next").await.number, 2);
+        let attempts = world.store.attempts(sent.delivery_id).await.unwrap();
+        let classes: Vec<_> = attempts.iter().map(|attempt| attempt.class.as_str()).collect();
+        assert_eq!(classes, ["unfinished", "unfinished", "unfinished", "server_error", "unfinished"]);
+    }
+}
+
+story! {
+    async fn what_a_deleted_destination_was_owed_is_dead(world: World) {
+        let hook = world.destination("hook").await;
+        let other = world.destination("other").await;
+        world.revise("r1", 1).await;
+        world.store.delete_destination(hook.id).await.unwrap();
+        let of = |id| DeliveryFilter { destination_id: Some(id), ..Default::default() };
+        let dead = world.store.deliveries(of(hook.id), Page::default()).await.unwrap().items.remove(0);
+        assert_eq!((dead.status.as_str(), dead.last_error.as_deref()), ("dead", Some("the destination was deleted")));
+        assert!(dead.finished_at.is_some());
+        let kept = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
+        assert_eq!(kept.status, "pending");
+        // One that was recorded at that moment ends when its lane is claimed.
+        world.raw().run("UPDATE deliveries SET status = 'pending'");
+        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Closed { .. }));
+        let listed = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
+        let dead = world.store.deliveries(listed, Page::default()).await.unwrap().items;
+        assert_eq!((dead.len(), dead[0].destination_id), (1, hook.id));
     }
 }
 

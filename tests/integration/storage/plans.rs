@@ -17,6 +17,29 @@ struct Line {
 
 const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL";
 
+/// The ledger's list of deliveries in one status.
+fn delivery_list(status: &str) -> String {
+    format!(
+        "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, status, attempts, next_due_at,
+         last_error, finished_at, created_at FROM deliveries WHERE seq < 7 AND status = '{status}'
+         ORDER BY seq DESC LIMIT 9"
+    )
+}
+
+/// The same for what people ask.
+fn asked_by_people() -> Vec<(String, &'static str)> {
+    vec![
+        (
+            "SELECT DISTINCT collapse_key FROM notifications WHERE receipt_id = 'r' AND outcome IS NULL
+             AND collapse_key IS NOT NULL ORDER BY collapse_key LIMIT 9"
+                .to_owned(),
+            "notifications_receipt",
+        ),
+        (delivery_list("dead"), "deliveries_dead"),
+        (delivery_list("pending"), "deliveries_owed"),
+    ]
+}
+
 /// Each question as `storage` asks it, and the index that must answer it.
 fn questions() -> Vec<(String, &'static str)> {
     vec![
@@ -50,10 +73,10 @@ fn questions() -> Vec<(String, &'static str)> {
             "deliveries_pending",
         ),
         (
-            "SELECT DISTINCT d.collapse_key FROM destinations x CROSS JOIN deliveries d WHERE x.enabled
-             AND x.deleted_at IS NULL AND d.destination_id = x.id AND d.status = 'pending' AND d.next_due_at < 7
+            "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.next_due_at < 7
              AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
-             AND l.collapse_key = d.collapse_key AND l.lease_until > 7) LIMIT 9"
+             AND l.collapse_key = d.collapse_key AND l.lease_until > 7) AND d.destination_id = 'd'
+             ORDER BY d.next_due_at LIMIT 9"
                 .to_owned(),
             "deliveries_due",
         ),
@@ -79,13 +102,13 @@ fn questions() -> Vec<(String, &'static str)> {
 story! {
     async fn every_frequent_question_is_answered_by_its_index(world: World) {
         let Raw::Sqlite(mut connection) = world.raw() else { return on_postgres_with_scans_forbidden(&world) };
-        for (question, index) in questions() {
+        for (question, index) in questions().into_iter().chain(asked_by_people()) {
             let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {question}")).load(&mut connection).unwrap();
             let plan: Vec<_> = steps.into_iter().map(|step| step.detail).collect();
             assert!(plan.iter().any(|step| step.contains(&format!("INDEX {index}"))), "{question}\n{plan:#?}");
             for step in plan.iter().filter(|step| step.starts_with("SCAN ")) {
-                // Walking an index from its oldest end is no scan of a table; destinations are few.
-                assert!(step.contains("INDEX") || step.starts_with("SCAN x"), "{question}\n{plan:#?}");
+                // Walking an index from its oldest end is no scan of a table.
+                assert!(step.contains("INDEX"), "{question}\n{plan:#?}");
             }
         }
     }
@@ -95,7 +118,7 @@ story! {
 fn on_postgres_with_scans_forbidden(world: &World) {
     let Raw::Postgres(mut connection) = world.raw() else { return };
     diesel::sql_query("SET enable_seqscan = off").execute(&mut connection).unwrap();
-    for (question, _) in questions() {
+    for (question, _) in questions().into_iter().chain(asked_by_people()) {
         let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN {question}")).load(&mut connection).unwrap();
         let plan = lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n");
         for table in ["notifications", "purchases", "deliveries"] {

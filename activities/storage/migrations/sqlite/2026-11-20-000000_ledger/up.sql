@@ -93,6 +93,7 @@ CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND
 CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_cap ON notifications (cap_at)
     WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
+CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 
@@ -159,6 +160,8 @@ CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, destination_id, n)
 CREATE INDEX deliveries_of_key ON deliveries (collapse_key, destination_id, seq);
 CREATE INDEX deliveries_of_destination ON deliveries (destination_id, status, seq);
 CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq) WHERE status = 'pending';
+CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
+CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
 
 CREATE TABLE attempts (
@@ -188,8 +191,13 @@ CREATE TABLE lanes (
 
 CREATE TABLE alarms (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    -- First and last time; so often.
     at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    times BIGINT NOT NULL,
     platform_id TEXT,
     kind TEXT NOT NULL,
     detail TEXT NOT NULL
 );
+CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
+CREATE INDEX alarms_order ON alarms (last_at, seq);
