@@ -13,6 +13,7 @@ pub mod resources;
 pub mod router;
 pub mod stores;
 pub mod telemetry;
+pub mod times;
 pub mod tools;
 
 pub use commands::main;

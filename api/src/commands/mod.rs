@@ -26,7 +26,6 @@ mod stop;
 mod table;
 #[cfg(test)]
 mod tests;
-mod times;
 mod worker;
 
 use clap::{Parser, Subcommand};

@@ -3,7 +3,7 @@
 use super::client::{Page, Remote, segment};
 use super::secret::Source;
 use super::table::{self, Column};
-use super::times;
+use crate::times;
 use clap::{Subcommand, ValueEnum};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
@@ -93,7 +93,7 @@ enum Verb {
         /// The topic's id.
         topic: String,
     },
-    /// Make a new notification URL. The old one stops working at once.
+    /// Make a new notification URL. The old one stops working within a second.
     RotateKey {
         /// The platform's id.
         id: String,

@@ -1,9 +1,10 @@
 //! `settle purchase`: what one collapse key names, and what can be asked of it.
 
 use super::client::{Client, Page, Remote, segment};
+use super::explain;
 use super::table::{self, Column};
-use super::{explain, times};
 use crate::clock;
+use crate::times;
 use anyhow::bail;
 use clap::Subcommand;
 use domain::CollapseKey;

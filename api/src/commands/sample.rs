@@ -2,10 +2,11 @@
 
 use super::client::{self, Client, Remote, segment};
 use super::run::{data, demo};
-use super::{table, times};
+use super::table;
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::signer::{Letter, Sample, Signer};
+use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
 use domain::{CollapseKey, PlatformId, Timestamp};

@@ -9,7 +9,7 @@ use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::Edge;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{router, telemetry};
+use crate::{router, telemetry, times};
 use activities::engine;
 use anyhow::{Context, bail};
 use domain::CollapseKey;
@@ -99,7 +99,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         admin_token,
         public_url: config.http.public_url.clone(),
         allow_http: config.destinations.allow_http,
-        default_window_ms: super::times::millis(config.window),
+        default_window_ms: times::millis(config.window),
         metrics: Metrics::install(),
         clock: clock::now,
         random: clock::random_bytes,

@@ -1,5 +1,6 @@
+use super::Cli;
 use super::secret::Source;
-use super::{Cli, times};
+use crate::times;
 use clap::{CommandFactory, Parser};
 use domain::Timestamp;
 use secrecy::ExposeSecret;

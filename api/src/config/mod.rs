@@ -49,7 +49,7 @@ pub struct Config {
     /// Delivery.
     pub destinations: Destinations,
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
-    /// seconds, from 1 s to 1 h; default 2 minutes.
+    /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
 }
 

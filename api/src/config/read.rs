@@ -1,6 +1,7 @@
 //! From file, environment and flags to a valid `Config`, or to the name of the field that is wrong.
 
 use super::{Amazon, Certificate, Config, Database, Destinations, Http, Invalid, Key};
+use crate::times;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::{File, FileFormat, Value};
@@ -243,12 +244,8 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
 
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(120)) };
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("", 1)];
-    let (number, factor) =
-        units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1));
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    let seconds = seconds.filter(|seconds| (1..=3600).contains(seconds));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| invalid("window", "seconds, or a number with s, m or h, from 1 s to 1 h"))
+    let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h");
+    let window = times::duration(text).map_err(|_| expected())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+    if allowed.contains(&window) { Ok(window) } else { Err(expected()) }
 }

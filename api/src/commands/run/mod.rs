@@ -13,7 +13,7 @@ use super::{serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
 use crate::tools;
-use crate::{config, telemetry};
+use crate::{config, telemetry, times};
 use activities::engine::Engine;
 use anyhow::Context;
 use demo::Demo;
@@ -74,7 +74,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let demo = demo::set_up(&store, super::times::millis(config.window), options.window.is_some()).await?;
+    let demo = demo::set_up(&store, times::millis(config.window), options.window.is_some()).await?;
     let server = match own {
         Some(own) => Some(start_temporal(data.clone(), own).await?),
         None => None,
@@ -211,7 +211,7 @@ fn started_by_cargo() -> bool {
 async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
     let began = clock::now();
     while !engine.connected() && !stop.is_asked() {
-        if clock::now().millis_since(began) > super::times::millis(PATIENCE) {
+        if clock::now().millis_since(began) > times::millis(PATIENCE) {
             tracing::warn!("Temporal does not answer; notifications are accepted and settled once it does");
             break;
         }
