@@ -4,7 +4,8 @@
 
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Letter, Signer};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -217,6 +218,82 @@ fn migrate_makes_the_tables_and_ends() {
     assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
     assert!(said(&output).contains("up to date"), "{}", said(&output));
     assert!(folder.path().join("db/settle.sqlite").is_file());
+}
+
+#[test]
+fn the_inbox_is_open_while_the_temporal_cli_is_looked_for_and_the_end_is_at_once() {
+    let folder = Folder::new("looking");
+    // It answers no question for as long as its folder is there.
+    let mut running = with_temporal(&folder, "while [ -e \"$0\" ]; do sleep 1; done");
+    wait_open(&folder, &mut running);
+    running.signal("INT");
+    let ended = || running.ended().ok_or_else(|| "it still runs".to_owned());
+    let status = wait::until_blocking(Duration::from_secs(5), "the end of settle", ended).expect("an end");
+    assert_eq!(status.code(), Some(0), "{}", log(&folder));
+}
+
+#[test]
+fn a_dev_server_that_does_not_stay_up_keeps_the_inbox_open() {
+    let folder = Folder::new("broken");
+    let mut running = with_temporal(
+        &folder,
+        r#"case "$1" in --version) echo "temporal version 99.0.0";; *) echo "its database is malformed"; exit 1;; esac"#,
+    );
+    let twice = || match log(&folder).matches("its database is malformed").count() {
+        0 | 1 => Err(log(&folder)),
+        _ => Ok(()),
+    };
+    wait::until_blocking(Duration::from_secs(30), "two deaths of the dev server", twice).expect("two deaths");
+    wait_open(&folder, &mut running);
+    assert!(log(&folder).contains("notifications are accepted"), "{}", log(&folder));
+}
+
+#[test]
+fn every_window_is_read_in_the_same_way() {
+    let folder = Folder::new("window");
+    for window in ["2h", "5", "-5s", "soon"] {
+        let output = ran(&folder, &["run", "--listen", "127.0.0.1:0", &format!("--window={window}")]);
+        check_failure(&output, &["`window`", "SETTLE_WINDOW", "2m"]);
+    }
+    let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0", "--window", "1m 30s"]);
+    wait_open(&folder, &mut logged(&folder, &mut command));
+}
+
+/// `settle run` with this script as the Temporal CLI, and with no other server.
+fn with_temporal(folder: &Folder, script: &str) -> Watched {
+    use std::os::unix::fs::PermissionsExt;
+    let cli = folder.path().join("temporal");
+    std::fs::write(&cli, format!("#!/bin/sh\n{script}\n")).expect("a program");
+    std::fs::set_permissions(&cli, std::fs::Permissions::from_mode(0o700)).expect("that it can run");
+    let mut command = settle(folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
+    command.env_remove("TEMPORAL_ADDRESS").env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+    logged(folder, &mut command)
+}
+
+fn logged(folder: &Folder, command: &mut Command) -> Watched {
+    let file = std::fs::File::create(folder.path().join("run.log")).expect("a log file");
+    let same = file.try_clone().expect("a log file");
+    Watched::spawn(command.stdout(same).stderr(file)).expect("settle starts")
+}
+
+fn log(folder: &Folder) -> String {
+    std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default()
+}
+
+/// Waits until the address that `settle run` names answers 200.
+fn wait_open(folder: &Folder, running: &mut Watched) {
+    let look = || {
+        assert!(running.ended().is_none(), "settle ended: {}", log(folder));
+        let log = log(folder);
+        let address = log.split("accepts notifications at http://").nth(1).and_then(|rest| rest.split(';').next());
+        let mut http = TcpStream::connect(address.ok_or("no address yet")?).map_err(|error| error.to_string())?;
+        let mut answer = String::new();
+        http.write_all(b"GET /readyz HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n")
+            .and_then(|()| http.read_to_string(&mut answer))
+            .map_err(|error| error.to_string())?;
+        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
+    };
+    wait::until_blocking(Duration::from_secs(30), "an open inbox", look).expect("an open inbox");
 }
 
 /// `settle run` on `data` in this folder, far enough that it holds its database.

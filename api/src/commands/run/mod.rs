@@ -1,6 +1,7 @@
 //! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to try.
 //!
-//! What is asked of a fresh machine ends here: every failure is one line with the next step.
+//! What is asked of a fresh machine ends here: every failure is one line with the next step. The inbox opens first and
+//! waits for nothing else: while Temporal is fetched, starts or is broken, notifications are accepted.
 
 pub mod data;
 pub mod demo;
@@ -12,7 +13,6 @@ use super::stop::Stop;
 use super::{serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
-use crate::tools;
 use crate::{config, telemetry, times};
 use activities::engine::Engine;
 use anyhow::Context;
@@ -26,7 +26,7 @@ use storage::Store;
 use temporal::Temporal;
 use tokio::net::TcpListener;
 
-/// How long Temporal may take until purchases can be settled; notifications are accepted without it.
+/// After so long without Temporal it is said; notifications are accepted without it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
@@ -75,16 +75,10 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
     let demo = demo::set_up(&store, times::millis(config.window), options.window.is_some()).await?;
-    let server = match own {
-        Some(own) => Some(start_temporal(data.clone(), own).await?),
-        None => None,
-    };
     let all = All { config, store, listener, demo, data, own };
-    let result = all.run(stop).await;
-    if let Some(server) = server {
+    if let Some(server) = all.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
-    result?;
     table::line("settle stopped; starting it again goes on where it ended.");
     Ok(ExitCode::SUCCESS)
 }
@@ -118,12 +112,13 @@ fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start_temporal(data: PathBuf, own: Own) -> anyhow::Result<Temporal> {
-    let started = tokio::task::spawn_blocking(move || {
-        let cli = tools::temporal::find(&tools::home(&data))?;
-        temporal::start(cli, data, own)
-    });
-    started.await.context("the Temporal dev server")?
+/// Our own server, if we have one: found or fetched, and started. `None` as well when we are asked to end before.
+async fn start_temporal(data: PathBuf, own: Option<Own>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
+    let Some(own) = own else { return Ok(None) };
+    tokio::select! {
+        cli = temporal::find(data.clone()) => Ok(Some(temporal::start(cli?, data, own)?)),
+        () = stop.asked() => Ok(None),
+    }
 }
 
 /// Everything that was opened.
@@ -137,7 +132,12 @@ struct All {
 }
 
 impl All {
-    async fn run(self, stop: Stop) -> anyhow::Result<()> {
+    /// Runs until `stop`; the server that still runs then.
+    async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
+        table::line(&format!(
+            "settle accepts notifications at http://{}; Temporal is next.",
+            self.listener.local_addr()?
+        ));
         let identity = serve::identity("run");
         let engine = match &self.own {
             Some(own) => Engine::start_at(&identity, &own.url()),
@@ -154,10 +154,12 @@ impl All {
         });
         let serving = serve::http(self.listener, edge, stop.clone());
         let working = worker::work(&self.config, self.store, engine.clone(), stop.clone());
-        let greeting = greet(&engine, stop, welcome);
-        let result = tokio::try_join!(serving, working, greeting).map(drop);
+        let greeting = greet(&engine, stop.clone(), welcome);
+        let starting = start_temporal(self.data, self.own, stop);
+        let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
         drop(end_receiver);
-        receiving.await.context("the demo's receiver")?.and(result)
+        let received = receiving.await.context("the demo's receiver")?;
+        result.and_then(|server| received.map(|()| server))
     }
 
     fn welcome(&self) -> anyhow::Result<String> {
@@ -210,10 +212,11 @@ fn started_by_cargo() -> bool {
 /// Says where everything is, once everything is there.
 async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
     let began = clock::now();
+    let mut told = false;
     while !engine.connected() && !stop.is_asked() {
-        if clock::now().millis_since(began) > times::millis(PATIENCE) {
-            tracing::warn!("Temporal does not answer; notifications are accepted and settled once it does");
-            break;
+        if !told && clock::now().millis_since(began) > times::millis(PATIENCE) {
+            tracing::warn!("Temporal does not answer yet; notifications are accepted, and settled once it does");
+            told = true;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -3,13 +3,14 @@
 //! A shell stands between us and it and reads our pipe. When we end, however we end, the pipe closes and the shell
 //! kills the server; the word `stop` asks the server to end by itself first. Both are in a process group of their own,
 //! so that Ctrl-C reaches us and not them. The server lets others go first: a store waits for an answer and gives up,
-//! while a window can be settled a little later.
+//! while a window can be settled a little later. For the same reason nobody waits here for the server to come up, and
+//! one that does not stay up keeps nothing else down.
 
 use super::own::Own;
-use anyhow::{Context, bail};
+use crate::tools;
+use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 const KEEPER: &str = r#"
@@ -33,15 +35,16 @@ kill "$keeper" 2>/dev/null
 exit "$code"
 "#;
 
-/// How long a start may take on a slow machine with a cold disk.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the server may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
-/// Between a death and the next start.
+/// Between a death and the next start; doubled up to the longest as long as it dies early.
 const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// Who lives so long did not die early.
+const EARLY: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A running dev server.
+/// A dev server that is kept running.
 pub struct Temporal {
     stop: Option<Sender<()>>,
     keeper: Option<JoinHandle<()>>,
@@ -53,13 +56,23 @@ struct Server {
     own: Own,
 }
 
-/// Starts the server and answers when it takes connections. Blocks.
+/// Finds the program, or fetches it, on a thread that nobody has to wait for: that can take minutes, and who wants to
+/// end meanwhile ends.
+pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
+    let (tell, found) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("settle-tools".to_owned());
+    // Nobody waits any more: then we are ending already.
+    let search = move || drop(tell.send(tools::temporal::find(&tools::home(&data))));
+    thread.spawn(search).context("no thread to find the Temporal CLI")?;
+    Ok(found.await.context("the search for the Temporal CLI broke down")??)
+}
+
+/// Starts the server, and again whenever it ends.
 pub fn start(cli: PathBuf, data: PathBuf, own: Own) -> anyhow::Result<Temporal> {
     let server = Server { cli, data, own };
-    let mut child = server.spawn()?;
-    server.wait_until_it_listens(&mut child)?;
     let (stop, stopped) = channel();
-    let keeper = std::thread::spawn(move || server.keep(child, &stopped));
+    let thread = std::thread::Builder::new().name("settle-temporal".to_owned());
+    let keeper = thread.spawn(move || server.keep(&stopped)).context("no thread for the Temporal dev server")?;
     Ok(Temporal { stop: Some(stop), keeper: Some(keeper) })
 }
 
@@ -112,45 +125,31 @@ impl Server {
         command.spawn().context("the Temporal dev server cannot be started (`sh` is needed)")
     }
 
-    fn wait_until_it_listens(&self, child: &mut Child) -> anyhow::Result<()> {
-        let started = Instant::now();
-        while TcpStream::connect_timeout(&self.own.address, LOOK).is_err() {
-            if let Some(status) = child.try_wait().context("the Temporal dev server is lost")? {
-                bail!("the Temporal dev server ended at once ({status}): {}", self.last_words());
+    /// Starts it again whenever it dies, until we are told to stop.
+    fn keep(&self, stopped: &Receiver<()>) {
+        let mut rest = REST;
+        loop {
+            let began = Instant::now();
+            match self.spawn() {
+                Ok(child) => match watch(child, stopped) {
+                    Watched::Stopped => return,
+                    Watched::Died => self.tell_of_death(rest),
+                },
+                Err(error) => tracing::error!(error = format!("{error:#}"), "no Temporal dev server"),
             }
-            if started.elapsed() > PATIENCE {
-                bail!(
-                    "the Temporal dev server does not answer after {} s: see {}",
-                    PATIENCE.as_secs(),
-                    self.log_file().display()
-                );
+            if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+                return;
             }
-            std::thread::sleep(LOOK);
+            rest = if began.elapsed() > EARLY { REST } else { LONGEST_REST.min(rest * 2) };
         }
-        Ok(())
     }
 
-    /// Starts it again whenever it dies, until we are told to stop.
-    fn keep(&self, mut child: Child, stopped: &Receiver<()>) {
-        loop {
-            match child.try_wait() {
-                Ok(None) => {
-                    if stopped.recv_timeout(LOOK * 4) != Err(RecvTimeoutError::Timeout) {
-                        return end(child);
-                    }
-                }
-                Ok(Some(_)) | Err(_) => {
-                    tracing::warn!(log = %self.log_file().display(), "the Temporal dev server died; it is started again");
-                    if stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                    match self.spawn() {
-                        Ok(again) => child = again,
-                        Err(error) => tracing::error!(error = format!("{error:#}"), "no Temporal dev server"),
-                    }
-                }
-            }
-        }
+    fn tell_of_death(&self, rest: Duration) {
+        tracing::warn!(
+            last_words = self.last_words(),
+            seconds = rest.as_secs(),
+            "the Temporal dev server died and is started again after these seconds; notifications are accepted meanwhile"
+        );
     }
 
     fn last_words(&self) -> String {
@@ -158,6 +157,23 @@ impl Server {
         let said = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
         format!("{said} (more in {})", self.log_file().display())
     }
+}
+
+/// Why a server is watched no more.
+enum Watched {
+    Stopped,
+    Died,
+}
+
+/// Watches it until it dies or we are told to stop, and then ends it.
+fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
+    while matches!(child.try_wait(), Ok(None)) {
+        if stopped.recv_timeout(LOOK * 4) != Err(RecvTimeoutError::Timeout) {
+            end(child);
+            return Watched::Stopped;
+        }
+    }
+    Watched::Died
 }
 
 /// Asks the server to end, and kills it when it does not.
