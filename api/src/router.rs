@@ -3,7 +3,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::resources::{
-    apps, deliveries, destinations, events, notifications, platforms, purchases, schema, stores, topics,
+    alarms, apps, deliveries, destinations, events, notifications, platforms, purchases, schema, stores, topics,
 };
 use crate::{health, metrics, openapi};
 use axum::Router;
@@ -121,6 +121,7 @@ fn ledger_routes() -> Vec<Route> {
         admin("POST", "/v1/purchases/{collapse_key}/discard", post(purchases::discard)),
         admin("POST", "/v1/purchases/{collapse_key}/redeliver", post(purchases::redeliver)),
         admin("GET", "/v1/notifications/{message_id}", get(notifications::show)),
+        admin("GET", "/v1/alarms", get(alarms::list)),
         admin("GET", "/v1/events", get(events::list)),
         admin("GET", "/v1/deliveries", get(deliveries::list)),
         admin("GET", "/v1/deliveries/{delivery_id}", get(deliveries::show)),

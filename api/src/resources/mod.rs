@@ -1,5 +1,6 @@
 //! What an admin reads and changes by HTTP: one file per resource, and how requests are read.
 
+pub mod alarms;
 pub mod apps;
 pub mod deliveries;
 pub mod destinations;

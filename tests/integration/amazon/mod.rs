@@ -169,6 +169,12 @@ impl World {
         alarms.items.into_iter().map(|alarm| alarm.kind).collect()
     }
 
+    /// How often any alarm was raised.
+    async fn raised(&self) -> i64 {
+        let alarms = self.store.alarms(Page::default()).await.expect("storage answers");
+        alarms.items.iter().map(|alarm| alarm.count).sum()
+    }
+
     /// Waits until the engine heard of a purchase.
     async fn heard(&self, receipt_id: &str) {
         let key = CollapseKey::of(self.platform.id, receipt_id);

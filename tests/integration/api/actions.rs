@@ -87,8 +87,11 @@ async fn a_purchase_shows_its_lanes_and_its_open_run() {
     assert_eq!((&shown.body["status"], &shown.body["lanes"]), (&json!({ "pending": 1 }), &json!([])));
     assert_eq!((&shown.body["receipt_id"], &shown.body["state"]), (&json!("receipt"), &json!("unknown")));
     let platform = shown.body["platform_id"].as_str().expect("a platform id");
-    let listed = service.get(&format!("/v1/purchases?platform_id={platform}&receipt_id=receipt")).await;
-    assert_eq!(listed.body["items"][0]["collapse_key"], json!(key), "in its first window: {}", listed.body);
+    for query in [format!("platform_id={platform}&receipt_id=receipt"), "receipt_id=receipt".to_owned()] {
+        let listed = service.get(&format!("/v1/purchases?{query}")).await;
+        assert_eq!(listed.body["items"][0]["collapse_key"], json!(key), "in its first window: {}", listed.body);
+        assert_eq!(listed.body["items"].as_array().map(Vec::len), Some(1));
+    }
     service.engine.set_down(true);
     let shown = service.get(&format!("/v1/purchases/{key}")).await;
     assert_eq!((shown.status, &shown.body["status"]), (200, &Value::Null));

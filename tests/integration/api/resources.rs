@@ -263,3 +263,22 @@ async fn metrics_tell_the_inbox_age_and_the_schemas_are_listed() {
     assert_eq!((schema.media.as_str(), &schema.body["title"]), ("application/schema+json", &json!("purchase.updated")));
     assert_eq!(service.get("/api/v1/events/schema/purchase.eaten").await.status, 404);
 }
+
+#[tokio::test]
+async fn alarms_are_listed_page_by_page_and_counted() {
+    let service = Service::start("alarms").await;
+    let (_, platform) = service.platform().await;
+    for _ in 0..2 {
+        service.store.alarm(Some(platform), "topic_pending", "a topic waits").await.expect("kept");
+    }
+    service.store.alarm(None, "other", "something else").await.expect("kept");
+    let first = service.get("/v1/alarms?limit=1").await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    assert_eq!(first.body["items"][0]["kind"], "other");
+    let cursor = first.body["next_cursor"].as_str().expect("more");
+    let rest = service.get(&format!("/v1/alarms?cursor={cursor}")).await.body;
+    let alarm = &rest["items"][0];
+    assert_eq!((&alarm["count"], &alarm["platform_id"]), (&json!(2), &json!(platform)), "{rest}");
+    assert_eq!(rest["next_cursor"], Value::Null);
+    assert_eq!(service.get("/v1/alarms?cursor=x").await.status, 400);
+}

@@ -10,7 +10,7 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
-use domain::CollapseKey;
+use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{NotificationView, Page, Paged, PurchaseFilter, PurchaseView};
@@ -27,12 +27,15 @@ pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Resul
     };
     let page = fields.page();
     fields.finish()?;
-    let named = filter.platform_id.zip(filter.receipt_id.as_deref());
-    let first = named.map(|(platform, receipt)| CollapseKey::of(platform, receipt)).filter(|_| page.cursor.is_none());
-    let user = filter.app_user_id.clone();
+    let (platform, receipt) = (filter.platform_id, filter.receipt_id.clone());
+    let may_be_unsettled = page.cursor.is_none() && filter.app_user_id.is_none();
     let mut found = edge.store.purchases(filter, page).await?;
-    if let (Some(key), true, None) = (first, found.items.is_empty(), user) {
-        found.items.extend(unsettled(&edge, key).await?);
+    if let (Some(receipt), true, None) = (receipt, may_be_unsettled, &found.next_cursor) {
+        for key in told_of(&edge, platform, &receipt).await? {
+            if !found.items.iter().any(|item| item.collapse_key == key) {
+                found.items.extend(unsettled(&edge, key).await?);
+            }
+        }
     }
     Ok(Json(found))
 }
@@ -91,6 +94,14 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
             unsettled(edge, key).await?.ok_or_else(|| Error::missing("purchase", key))
         }
         other => Ok(other?),
+    }
+}
+
+/// The purchases of a receipt that something open may tell of.
+async fn told_of(edge: &Edge, platform: Option<PlatformId>, receipt: &str) -> Result<Vec<CollapseKey>, Error> {
+    match platform {
+        Some(platform) => Ok(vec![CollapseKey::of(platform, receipt)]),
+        None => Ok(edge.store.open_of_receipt(receipt).await?),
     }
 }
 

@@ -226,6 +226,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         }
     }
     if let (Some(kind), Some(detail), true) = (alarm, detail, is_news) {
+        tracing::info!(message.id = %envelope.message_id, alarm.kind = kind, "a message gave cause for an alarm");
         raise(store, platform.id, kind, &detail).await;
     }
     Ok(if is_news { "accepted" } else { "accepted before" })
@@ -242,10 +243,11 @@ async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'stat
     Ok(reason)
 }
 
+/// Why, in words that are the same for every such message, so that alarms are counted and do not pile up.
 fn alarm_detail(rows: &[NewNotification]) -> String {
     let of = |row: &NewNotification| match &row.fate {
-        Fate::Ended(_, reason) => format!("message {}: {reason}", row.message_id),
-        Fate::Open | Fate::WaitTopic(_) => format!("message {}", row.message_id),
+        Fate::Ended(_, reason) => reason.clone(),
+        Fate::Open | Fate::WaitTopic(_) => "a notification is of another app than the platform's".to_owned(),
     };
     rows.first().map(of).unwrap_or_default()
 }
