@@ -282,8 +282,15 @@ fn put(
 }
 
 /// One topic.
-pub fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
+fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
     sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
+}
+
+/// The same, and nobody else decides about it or ends what waits for it until the end of the transaction.
+pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<TopicRow, Error> {
+    let lock = write.connection.for_update();
+    let found = sql(format!("{SELECT} WHERE id = ?{lock}")).bind(id).first(write.connection)?;
+    found.ok_or(Error::Missing { what: "topic" })
 }
 
 fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<TopicRow>, Error> {

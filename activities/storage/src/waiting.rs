@@ -92,8 +92,10 @@ impl Store {
     }
 }
 
+/// Two processes never end the same rows: the second would take the first's released row for the one that told
+/// it first. So the topic is locked before its rows are read.
 fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
-    match topics::by_id(write.connection, id)?.topic()?.state {
+    match topics::locked(write, id)?.topic()?.state {
         TopicState::Pending => Ok(Ended { rows: 0, released: BTreeMap::new(), refused: 0 }),
         TopicState::Rejected => refuse(write, id, "its topic was rejected"),
         TopicState::Expired => refuse(write, id, "nobody approved its topic in time"),
@@ -149,7 +151,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
 }
 
 fn end(write: &mut Write<'_>, seq: i64, (outcome, reason): (Outcome, &str)) -> Result<(), Error> {
-    sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE seq = ?")
+    sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE seq = ? AND outcome IS NULL")
         .bind(outcome)
         .bind(reason)
         .bind(write.now)

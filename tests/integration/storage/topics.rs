@@ -176,6 +176,28 @@ story! {
 }
 
 story! {
+    async fn what_waited_is_released_once_by_however_many(world: World) {
+        let topic = pending(&world, &[]).await;
+        let waiting = |number: i64| {
+            let mut row = told(world.platform.id, &format!("many-{number}"), &format!("r{number}"), number);
+            row.fate = Fate::WaitTopic(topic);
+            row
+        };
+        world.store.accept((0..2_000).map(waiting).collect()).await.unwrap();
+        world.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
+        let second = world.second_process().await;
+        let ending = [world.store.clone(), second.clone(), world.store.clone(), second]
+            .map(|store| tokio::spawn(async move { store.end_waiting(topic).await.unwrap().released.len() }));
+        let mut released = 0;
+        for ended in ending {
+            released += ended.await.unwrap();
+        }
+        assert_eq!(released, 2_000);
+        assert_eq!(world.store.open_after(0, 5_000).await.unwrap().len(), 2_000, "none is its own duplicate");
+    }
+}
+
+story! {
     async fn a_pending_topic_is_approved_and_not_named(world: World) {
         let topic = pending(&world, &[]).await;
         let named = |arn: &str, name: &str| PlatformPatch {
