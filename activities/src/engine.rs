@@ -32,6 +32,8 @@ use workflows::{attributes, contract};
 const CALL: Duration = Duration::from_secs(5);
 /// Between two attempts to connect, and between two looks at what every run needs.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After so many failed attempts to connect it is worth a word: a server that starts beside us takes a moment.
+const WORTH_A_WORD: u32 = 8;
 /// How often it is made sure that the sweep runs and the search attributes exist.
 const ENSURE: Duration = Duration::from_secs(10);
 
@@ -230,7 +232,7 @@ impl Engine {
 }
 
 async fn connect(connection: ConnectionOptions, options: ClientOptions) -> Client {
-    let mut told = false;
+    let mut failures = 0_u32;
     loop {
         // A server that accepts and stays silent would hang `connect` for ever.
         let attempt = tokio::time::timeout(CALL, Connection::connect(connection.clone())).await;
@@ -242,7 +244,8 @@ async fn connect(connection: ConnectionOptions, options: ClientOptions) -> Clien
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it accepts connections and does not answer".to_owned(),
         };
-        if !std::mem::replace(&mut told, true) {
+        failures = failures.saturating_add(1);
+        if failures == WORTH_A_WORD {
             tracing::warn!(error = why, "Temporal is not reachable yet; trying on");
         }
         tokio::time::sleep(AGAIN).await;
