@@ -6,7 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Direct dependencies that `domain` may have: values, and how they are written.
-const DOMAIN: &[&str] = &["jiff", "serde", "serde_json", "serde_json_canonicalizer", "sha2", "thiserror", "uuid"];
+const DOMAIN: &[&str] = &[
+    "jiff",
+    "rust_decimal",
+    "schemars",
+    "serde",
+    "serde_json",
+    "serde_json_canonicalizer",
+    "sha2",
+    "thiserror",
+    "uuid",
+];
 
 /// Direct dependencies that `workflows` may have: none of them can do I/O.
 const WORKFLOWS: &[&str] = &[

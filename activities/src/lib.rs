@@ -21,7 +21,8 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
 use workflows::asks::{
     Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded, Record,
-    RecordActivity, Recorded, RedeliverActivity, SendAgain, SweepActivity, Swept, ThrowAway,
+    RecordActivity, Recorded, RedeliverActivity, SendAgain, SweepActivity, Swept, ThrowAway, Verified, Verify,
+    VerifyActivity,
 };
 
 /// Everything that an activity may use.
@@ -47,6 +48,12 @@ impl Doing {
     #[activity(definition = LoadActivity)]
     pub async fn load(self: Arc<Self>, _ctx: ActivityContext, input: Load) -> Result<Loaded, ActivityError> {
         load::load(&self.store, input).await.map_err(failure::storage)
+    }
+
+    /// Asks the store what is true, once.
+    #[activity(definition = VerifyActivity)]
+    pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, _input: Verify) -> Result<Verified, ActivityError> {
+        Ok(Verified { reading: Some(domain::Reading::Unverifiable), again_ms: 0, why: None })
     }
 
     /// Keeps a decision.

@@ -8,8 +8,10 @@ use crate::secrets::hex;
 use crate::statement::{Number, sql};
 use crate::writer::{Place, Write};
 use crate::{Error, Installation, Store, deliveries, destinations, lanes};
-use domain::event::{PURCHASE_UPDATED, PurchaseUpdated, chooses};
-use domain::{CollapseKey, Decision, EventId, Lane, Outcome, State};
+use domain::catalogue::{Listing, ProductRef};
+use domain::event::{self, Described, PURCHASE_UPDATED, PurchaseUpdated, chooses};
+use domain::{CollapseKey, Decision, EventId, Lane, Outcome, Purchase, State};
+use serde_json::Value;
 
 /// A decision that is to be recorded.
 #[derive(Debug, Clone)]
@@ -24,6 +26,10 @@ pub struct Record {
     pub seqs: Vec<i64>,
     /// The decision.
     pub decision: Decision,
+    /// Whether the store answered about this receipt.
+    pub is_answer: bool,
+    /// Whether the purchase may be taken for real.
+    pub is_real: bool,
     /// The trace that the event and its deliveries belong to.
     pub traceparent: Option<String>,
 }
@@ -69,19 +75,37 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if !is_next || !are_open(write, record)? {
         return Ok(Recorded::Moved);
     }
-    let revision = row.revision + i64::from(record.decision.changed);
-    update(write, record, revision, &fingerprint)?;
+    let origin = purchase::origin(write.connection, record.collapse_key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let (before, after) = (row.known()?, &record.decision.purchase);
+    let data = says(after, &origin);
+    let changed = before.state() != after.state() || says(&before, &origin) != data;
+    let revision = row.revision + i64::from(changed);
+    update(write, record, (revision, changed), &fingerprint)?;
     for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown] {
-        end(write, record, outcome, revision)?;
+        end(write, (record, changed), outcome, revision)?;
     }
-    if record.decision.changed {
-        tell(write, record, revision, installation)?;
+    if changed {
+        tell(write, record, revision, (installation, &origin, &data))?;
     }
     Ok(Recorded::Done {
         revision,
         state: record.decision.purchase.state(),
         lanes: lanes::open(write.connection, record.collapse_key)?,
-        changed: record.decision.changed,
+        changed,
+    })
+}
+
+/// What we say of a purchase.
+fn says(purchase: &Purchase, origin: &Origin) -> Value {
+    event::data(Described {
+        purchase,
+        platform_type: &origin.store,
+        receipt_id: &origin.receipt_id,
+        environment: origin.environment,
+        external_id: None,
+        product_ref: ProductRef::Term,
+        listing: &Listing::default(),
+        usd_rate: None,
     })
 }
 
@@ -115,7 +139,12 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
 
 /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions
 /// know nothing of customers.
-fn update(write: &mut Write<'_>, record: &Record, revision: i64, fingerprint: &str) -> Result<(), Error> {
+fn update(
+    write: &mut Write<'_>,
+    record: &Record,
+    (revision, changed): (i64, bool),
+    fingerprint: &str,
+) -> Result<(), Error> {
     let purchase = &record.decision.purchase;
     sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, settling = ?, fingerprint = ?, changed = ?, \
          app_user_id = COALESCE((SELECT app_user_id FROM notifications WHERE seq = ?), app_user_id), \
@@ -125,7 +154,7 @@ fn update(write: &mut Write<'_>, record: &Record, revision: i64, fingerprint: &s
     .bind(purchase::json(purchase)?)
     .bind(record.settling)
     .bind(fingerprint)
-    .bind(record.decision.changed)
+    .bind(changed)
     .bind(record.seqs.iter().copied().max().unwrap_or(0))
     .bind(write.now)
     .bind(record.collapse_key)
@@ -133,14 +162,20 @@ fn update(write: &mut Write<'_>, record: &Record, revision: i64, fingerprint: &s
     .map(drop)
 }
 
-/// The notifications that get this outcome. One that the decision is silent about changed nothing.
-fn seqs_with(record: &Record, outcome: Outcome) -> Vec<i64> {
-    let said = |seq: i64| record.decision.outcomes.iter().find(|(of, _)| *of == seq).map(|(_, outcome)| *outcome);
-    record.seqs.iter().copied().filter(|seq| said(*seq).unwrap_or(Outcome::NoChange) == outcome).collect()
+/// The notifications that get this outcome. One that the decision is silent about stays open.
+fn seqs_with((record, changed): (&Record, bool), outcome: Outcome) -> Vec<i64> {
+    let word = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
+    let all = record.decision.outcomes.iter();
+    all.filter(|(_, decided)| word(*decided) == outcome).map(|(seq, _)| *seq).collect()
 }
 
-fn end(write: &mut Write<'_>, record: &Record, outcome: Outcome, revision: i64) -> Result<(), Error> {
-    let seqs = seqs_with(record, outcome);
+fn end(
+    write: &mut Write<'_>,
+    (record, changed): (&Record, bool),
+    outcome: Outcome,
+    revision: i64,
+) -> Result<(), Error> {
+    let seqs = seqs_with((record, changed), outcome);
     if seqs.is_empty() {
         return Ok(());
     }
@@ -153,9 +188,13 @@ fn end(write: &mut Write<'_>, record: &Record, outcome: Outcome, revision: i64) 
 }
 
 /// Writes the event of this revision, and what is owed of it to each destination that chose it.
-fn tell(write: &mut Write<'_>, record: &Record, revision: i64, installation: Installation) -> Result<(), Error> {
+fn tell(
+    write: &mut Write<'_>,
+    record: &Record,
+    revision: i64,
+    (installation, origin, data): (Installation, &Origin, &Value),
+) -> Result<(), Error> {
     let key = record.collapse_key;
-    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let event = deliveries::Event {
         id: EventId::of(key, installation.epoch, revision, PURCHASE_UPDATED, 0),
         event_type: PURCHASE_UPDATED.to_owned(),
@@ -163,7 +202,7 @@ fn tell(write: &mut Write<'_>, record: &Record, revision: i64, installation: Ins
         revision,
         traceparent: record.traceparent.clone(),
     };
-    let body = body(write, record, &event, (&origin, installation));
+    let body = body(write, record, &event, (origin, installation, data));
     sql("INSERT INTO events (id, collapse_key, event_type, revision, body, traceparent, created_at) \
          VALUES (?, ?, ?, ?, ?, ?, ?)")
     .bind(event.id)
@@ -186,21 +225,18 @@ fn body(
     write: &Write<'_>,
     record: &Record,
     event: &deliveries::Event,
-    (origin, installation): (&Origin, Installation),
+    (origin, installation, data): (&Origin, Installation, &Value),
 ) -> String {
     PurchaseUpdated {
         org_id: installation.org_id,
         app_id: origin.app_id,
         platform_id: origin.platform_id,
-        platform_type: &origin.store,
         collapse_key: event.collapse_key,
         event_id: event.id,
         event_time: write.now,
         revision: event.revision,
-        coalesced: i64::try_from(seqs_with(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
-        receipt_id: &origin.receipt_id,
-        environment: origin.environment,
-        purchase: &record.decision.purchase,
+        coalesced: i64::try_from(seqs_with((record, true), Outcome::Settled).len()).unwrap_or(i64::MAX),
+        data,
     }
     .body()
     .to_string()

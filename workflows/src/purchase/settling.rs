@@ -5,7 +5,7 @@
 use super::{Purchase, now_micros};
 use crate::asks::{Asks, Load, Loaded, Record, Recorded};
 use crate::options;
-use domain::CollapseKey;
+use domain::{CollapseKey, Given, Reading};
 use serde::Serialize;
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
@@ -27,7 +27,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
             return;
         }
         let more = loaded.more;
-        match ask(ctx, || Asks::record, decide(key, loaded)).await {
+        match ask(ctx, || Asks::record, decide(key, loaded, &Reading::Unverifiable)).await {
             Ok(Recorded::Moved) => {}
             Ok(Recorded::Done { revision, state, lanes }) => {
                 ctx.state_mut(|purchase| {
@@ -46,15 +46,16 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
     }
 }
 
-fn decide(key: CollapseKey, loaded: Loaded) -> Record {
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, loaded.environment, loaded.now);
+fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
+    let given = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
     Record {
         collapse_key: key,
         settling: loaded.settling.saturating_add(1),
         revision: loaded.revision,
-        purchase: decision.purchase,
-        changed: decision.changed,
-        outcomes: decision.outcomes,
+        seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
+        decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        is_answer: reading.is_answer(),
+        is_real: reading.is_real(),
     }
 }
 

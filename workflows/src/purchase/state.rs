@@ -254,7 +254,7 @@ impl State {
                 return false;
             }
         }
-        !loaded.notifications.is_empty()
+        loaded.due || !loaded.notifications.is_empty()
     }
 
     /// Folds lanes that storage says are open.

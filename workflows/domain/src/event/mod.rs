@@ -10,11 +10,9 @@ mod data;
 mod tests;
 
 pub use choice::{check_choice, chooses};
-pub use data::{data, state_digest};
+pub use data::{Described, data, state_digest};
 
-use crate::environment::Environment;
 use crate::ids::{AppId, CollapseKey, DestinationId, EventId, OrgId, PlatformId};
-use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -30,8 +28,6 @@ pub struct PurchaseUpdated<'a> {
     pub app_id: AppId,
     /// The app on one store.
     pub platform_id: PlatformId,
-    /// The name of that store, such as in `platforms.store`.
-    pub platform_type: &'a str,
     /// The purchase.
     pub collapse_key: CollapseKey,
     /// The event's own id.
@@ -42,19 +38,14 @@ pub struct PurchaseUpdated<'a> {
     pub revision: i64,
     /// How many notifications were settled in it.
     pub coalesced: i64,
-    /// The store's name of the purchase.
-    pub receipt_id: &'a str,
-    /// Which of the store's worlds the platform belongs to.
-    pub environment: Environment,
-    /// What is known.
-    pub purchase: &'a Purchase,
+    /// The record, by [`data`].
+    pub data: &'a Value,
 }
 
 impl PurchaseUpdated<'_> {
     /// The body as it is kept: what differs per destination is null.
     #[must_use]
     pub fn body(&self) -> Value {
-        let data = data(self.purchase, self.platform_type, self.receipt_id, self.environment);
         json!({
             "attributes": {
                 "app_id": self.app_id,
@@ -67,11 +58,11 @@ impl PurchaseUpdated<'_> {
                 "platform_id": self.platform_id,
                 "previous_acked_revision": null,
                 "revision": self.revision,
-                "state_digest": state_digest(&data),
+                "state_digest": state_digest(self.data),
                 "subscription_id": null,
                 "version": "2.0",
             },
-            "data": data,
+            "data": self.data,
         })
     }
 }

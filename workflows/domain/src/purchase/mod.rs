@@ -7,7 +7,9 @@ mod told;
 #[cfg(test)]
 mod tests;
 
+use crate::catalogue::ProductRef;
 use crate::notification::{Kind, Notification};
+use crate::reading::{Reading, Snapshot};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ pub struct Purchase {
     told: BTreeMap<Kind, Told>,
     original_receipt_id: Option<Register>,
     is_test: bool,
+    snapshot: Option<Snapshot>,
 }
 
 /// The state of a purchase.
@@ -32,6 +35,10 @@ pub struct Purchase {
 pub enum State {
     /// Nothing known was told yet.
     Unknown,
+    /// It runs in a trial and will be charged after it.
+    Trial,
+    /// It runs in a trial, and auto-renewal is off.
+    TrialOff,
     /// It runs. A subscription renews as far as we know.
     Active,
     /// It runs, and auto-renewal is off.
@@ -48,14 +55,25 @@ pub enum State {
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 7] =
-        [Self::Unknown, Self::Active, Self::Off, Self::Grace, Self::Expired, Self::Revoked, Self::Replaced];
+    pub const ALL: [Self; 9] = [
+        Self::Unknown,
+        Self::Trial,
+        Self::TrialOff,
+        Self::Active,
+        Self::Off,
+        Self::Grace,
+        Self::Expired,
+        Self::Revoked,
+        Self::Replaced,
+    ];
 
     /// The word used in storage, the API and search attributes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
+            Self::Trial => "trial",
+            Self::TrialOff => "trial_off",
             Self::Active => "active",
             Self::Off => "off",
             Self::Grace => "grace",
@@ -70,7 +88,7 @@ impl State {
     pub const fn is_active(self) -> Option<bool> {
         match self {
             Self::Unknown => None,
-            Self::Active | Self::Off | Self::Grace => Some(true),
+            Self::Trial | Self::TrialOff | Self::Active | Self::Off | Self::Grace => Some(true),
             Self::Expired | Self::Revoked | Self::Replaced => Some(false),
         }
     }
@@ -114,6 +132,69 @@ impl Purchase {
             let old = notification.related_receipt_id.as_ref();
             Register::join(&mut self.original_receipt_id, notification, old);
         }
+    }
+
+    /// Takes in what the store showed.
+    pub(crate) fn read(&mut self, reading: &Reading) {
+        if let Reading::Verified(snapshot) = reading {
+            self.snapshot = Some(Snapshot::clone(snapshot));
+        }
+    }
+
+    /// When the store last showed this receipt.
+    #[must_use]
+    pub fn last_verified(&self) -> Option<Timestamp> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.at)
+    }
+
+    /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
+    #[must_use]
+    pub fn sku(&self, by: ProductRef) -> Option<&str> {
+        let snapshot = self.snapshot.as_ref()?;
+        let term = snapshot.term_sku.as_deref().filter(|_| by == ProductRef::Term);
+        term.or(snapshot.product_id.as_deref())
+    }
+
+    /// The customer's country.
+    #[must_use]
+    pub fn country(&self) -> Option<&str> {
+        self.snapshot.as_ref()?.country.as_deref()
+    }
+
+    /// When it will end or renew; `None` for a one-time purchase, and while it was never verified.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.snapshot.as_ref()?.renews_at
+    }
+
+    /// One term, as ISO 8601.
+    #[must_use]
+    pub fn term_length(&self) -> Option<String> {
+        self.snapshot.as_ref()?.term.map(crate::reading::Term::iso)
+    }
+
+    /// Whether an introductory price holds now.
+    #[must_use]
+    pub fn is_in_intro_offer(&self) -> Option<bool> {
+        Some(self.snapshot.as_ref()?.in_intro_offer)
+    }
+
+    /// Whether a subscription was paid at least once: a trial alone is not paid.
+    #[must_use]
+    pub fn was_paid(&self) -> bool {
+        !self.is_one_time() && self.newest(&PAID).is_some()
+    }
+
+    /// Whether the state stands although the store could not confirm it.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        self.snapshot.is_none()
+    }
+
+    /// Whether the catalogue's products are of another kind: a consumable or an entitlement.
+    #[must_use]
+    pub fn is_one_time_purchase(&self) -> bool {
+        self.is_one_time()
     }
 
     /// The state that follows from everything told so far.
