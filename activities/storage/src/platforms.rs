@@ -217,7 +217,8 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
     let sealed = seal(secrets, id, new.shared_secret.as_ref())?;
     sql("INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-         max_wait_ms, ingress_key, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'term', ?)")
     .bind(id)
     .bind(new.app_id)
     .bind(new.store.as_str())
@@ -229,6 +230,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
     .bind(new.max_wait_ms)
     .bind(new.ingress_key.as_str())
     .bind(write.now)
+    .bind(false)
     .run(write.connection)
     .map(drop)
     .map_err(|error| error.or_taken("platform", &new.name))

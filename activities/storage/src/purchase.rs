@@ -79,7 +79,8 @@ fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Purchas
 fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
     let nothing = Purchase::default();
     sql("INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase, settling, \
-         fingerprint, changed, created_at, updated_at) VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, ?, ?) \
+         fingerprint, changed, digest, verify_attempts, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, '', 0, ?, ?) \
          ON CONFLICT DO NOTHING")
     .bind(key)
     .bind(origin.platform_id)
