@@ -235,6 +235,7 @@ fn body(
         event_id: event.id,
         event_time: write.now,
         revision: event.revision,
+        is_verified: !record.decision.purchase.is_unverified(),
         coalesced: i64::try_from(seqs_with((record, true), Outcome::Settled).len()).unwrap_or(i64::MAX),
         data,
     }
