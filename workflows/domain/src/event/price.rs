@@ -2,24 +2,28 @@
 
 use super::Described;
 use crate::catalogue::Price;
-use crate::purchase::State;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// The price that the owner paid, `None` where the list cannot know it: in a trial nothing was paid, and an
-/// introductory offer has a price of its own.
+/// The price that the owner pays, `None` where the list cannot know it.
 pub fn price(described: Described<'_>) -> Option<&Price> {
     let purchase = described.purchase;
-    let in_trial =
-        purchase.is_in_trial_period() == Some(true) || matches!(purchase.state(), State::Trial | State::TrialOff);
-    if in_trial || purchase.is_in_intro_offer() == Some(true) {
-        return None;
-    }
-    let listed = || described.listing.prices.iter().filter(|price| letters(&price.currency, 3).is_some());
-    let here = |price: &&Price| match (price.country.as_deref(), purchase.country()) {
+    let is_special = has_own_price(purchase.is_in_trial_period(), purchase.is_in_intro_offer());
+    if is_special { None } else { listed(&described.listing.prices, purchase.country()) }
+}
+
+/// In a trial nothing is paid, and an introductory offer has a price of its own.
+pub fn has_own_price(in_trial: Option<bool>, in_intro_offer: Option<bool>) -> bool {
+    in_trial == Some(true) || in_intro_offer == Some(true)
+}
+
+/// The price that names this country, else the one that names none.
+pub fn listed<'a>(prices: &'a [Price], country: Option<&str>) -> Option<&'a Price> {
+    let sendable = || prices.iter().filter(|price| letters(&price.currency, 3).is_some());
+    let names_it = |price: &&Price| match (price.country.as_deref(), country) {
         (Some(listed), Some(country)) => listed.eq_ignore_ascii_case(country),
         _ => false,
     };
-    listed().find(here).or_else(|| listed().find(|price| price.country.is_none()))
+    sendable().find(names_it).or_else(|| sendable().find(|price| price.country.is_none()))
 }
 
 /// The same in USD: as listed, or by the rate of the purchase's day, in cents. `None` without a rate.

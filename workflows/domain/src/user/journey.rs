@@ -63,8 +63,7 @@ impl Subscription {
         Self {
             state: purchase.state(),
             was_paid: purchase.was_paid(),
-            is_in_trial: matches!(purchase.state(), State::Trial | State::TrialOff)
-                || purchase.is_in_trial_period() == Some(true),
+            is_in_trial: purchase.is_in_trial_period() == Some(true),
             is_in_intro_offer: purchase.is_in_intro_offer() == Some(true),
             renews: purchase.is_auto_renewable(),
         }
