@@ -10,7 +10,7 @@ mod price;
 mod schema;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use choice::{check_choice, chooses};
 pub use data::{Described, data, state_digest};

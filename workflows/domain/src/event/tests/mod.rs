@@ -3,7 +3,7 @@
 mod bodies;
 mod choices;
 mod prices;
-mod schemas;
+pub mod schemas;
 
 use super::{Described, PURCHASE_UPDATED, PurchaseUpdated, data, for_destination};
 use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
