@@ -11,11 +11,13 @@ mod connection;
 mod deliveries;
 mod destinations;
 mod error;
+mod events;
 mod fault;
 mod finish;
 mod inbox;
 mod lanes;
 mod ledger;
+mod listing;
 mod load;
 mod open;
 mod page;
@@ -23,10 +25,13 @@ mod platforms;
 mod purchase;
 mod reader;
 mod record;
+mod replacements;
 mod secrets;
 mod statement;
 mod sweep;
 mod topics;
+mod users;
+mod verification;
 mod waiting;
 mod writer;
 
@@ -37,13 +42,16 @@ pub use destinations::{Destination, DestinationPatch, NewDestination};
 pub use error::{Cause, Error};
 pub use inbox::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use lanes::{Attempt, Claimed, Finish, Finished, Verdict};
-pub use ledger::{AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView};
+pub use ledger::{
+    AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView, Standing,
+};
 pub use load::Loaded;
 pub use page::{Page, Paged};
 pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use record::{Record, Recorded};
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
+pub use verification::{Unanswered, Verification};
 pub use waiting::{EndedWaiting, Released};
 
 pub use secrecy::{ExposeSecret, SecretString};
