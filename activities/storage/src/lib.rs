@@ -27,6 +27,7 @@ mod secrets;
 mod statement;
 mod sweep;
 mod topics;
+mod verification;
 mod waiting;
 mod writer;
 
@@ -44,6 +45,7 @@ pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use record::{Record, Recorded};
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
+pub use verification::{Verification, VerifyFailed};
 pub use waiting::{EndedWaiting, Released};
 
 pub use secrecy::{ExposeSecret, SecretString};
