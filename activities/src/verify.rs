@@ -7,9 +7,9 @@ use crate::Doing;
 use crate::http::{Http, Rules};
 use crate::pace::{Pace, Turn};
 use crate::stores::{Again, Answer, Receipt, Settings, Store};
-use domain::{CollapseKey, Parked, PlatformId, Reading};
+use domain::{CollapseKey, Parked, PlatformId, Reading, Timestamp};
 use std::time::Duration;
-use storage::{Error, Verification, VerifyFailed};
+use storage::{Error, Unanswered, Verification};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use workflows::asks::Verified;
@@ -50,11 +50,10 @@ impl Asking {
 
 /// Asks once, and says what came of it or when to ask again.
 pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> {
-    let Some((asked, platform)) = receipt(doing.store.verification(key).await?) else {
-        return Ok(read(Reading::Unverifiable));
-    };
-    let Some(store) = doing.asking.settings.of(&platform.store) else { return Ok(read(Reading::Unverifiable)) };
-    let answer = match attempt(doing, store, (&asked, platform.id)).await? {
+    let Some(known) = doing.store.verification(key).await? else { return Ok(read(Reading::Unverifiable)) };
+    let Some(store) = doing.asking.settings.of(&known.store) else { return Ok(read(Reading::Unverifiable)) };
+    let platform = known.platform_id;
+    let answer = match attempt(doing, store, known).await? {
         Attempt::Answer(answer) => answer,
         Attempt::NoTurn => {
             count("no_turn");
@@ -63,29 +62,12 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
     };
     let word = word(&answer);
     count(word);
-    tracing::info!(collapse_key = %key, platform.id = %platform.id, answer = word, "asked the store about a purchase");
+    tracing::info!(collapse_key = %key, platform.id = %platform, answer = word, "asked the store about a purchase");
     match answer {
         Answer::Read(reading) => Ok(read(reading)),
-        Answer::Refused => refused(doing, platform.id).await,
-        Answer::Again(again) => failed(doing, (key, platform.id, store), &again).await,
+        Answer::Refused => refused(doing, platform).await,
+        Answer::Again(again) => failed(doing, (key, platform, store), &again).await,
     }
-}
-
-struct Platform {
-    id: PlatformId,
-    store: String,
-}
-
-/// What there is to ask about, when anybody can be asked.
-fn receipt(known: Option<Verification>) -> Option<(Receipt, Platform)> {
-    let known = known?;
-    let receipt = Receipt {
-        environment: known.environment,
-        app_user_id: known.app_user_id?,
-        receipt_id: known.receipt_id,
-        secret: known.secret?,
-    };
-    Some((receipt, Platform { id: known.platform_id, store: known.store }))
 }
 
 enum Attempt {
@@ -94,13 +76,15 @@ enum Attempt {
     NoTurn,
 }
 
-async fn attempt(
-    doing: &Doing,
-    store: Store<'_>,
-    (receipt, platform): (&Receipt, PlatformId),
-) -> Result<Attempt, Error> {
-    let asking = &doing.asking;
-    let request = match store.request(receipt) {
+async fn attempt(doing: &Doing, store: Store<'_>, known: Verification) -> Result<Attempt, Error> {
+    let (asking, platform) = (&doing.asking, known.platform_id);
+    let receipt = Receipt {
+        environment: known.environment,
+        app_user_id: known.app_user_id,
+        receipt_id: known.receipt_id,
+        secret: known.secret,
+    };
+    let request = match store.request(&receipt) {
         Ok(request) => request,
         Err(answer) => return Ok(Attempt::Answer(answer)),
     };
@@ -141,8 +125,8 @@ fn paused(until: Instant) -> Again {
 
 async fn refused(doing: &Doing, platform: PlatformId) -> Result<Verified, Error> {
     if doing.store.refuse_secret(platform).await? {
-        let detail = "the store refuses the platform's shared secret: nothing is verified until it is set anew";
-        alarm(doing, platform, "secret_refused", detail).await;
+        metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
+        tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
     }
     Ok(read(Reading::Unverifiable))
 }
@@ -156,20 +140,28 @@ async fn failed(
     if again.is_strange {
         alarm(doing, platform, "verification_strange", &again.why).await;
     }
-    let failures = doing.store.verify_failed(key).await?;
+    let unanswered = doing.store.verify_failed(key).await?;
+    let failures = Failures { unanswered, now: doing.store.now().await? };
     let Some(again_ms) = again_ms(failures, (store.patience(), again.retry_after), (doing.random)()) else {
         let detail = "the store cannot be reached: what could be false without it waits, at most 24 hours";
         alarm(doing, platform, "store_unreachable", detail).await;
-        return Ok(Verified { why: Some(again.why.clone()), ..read(Reading::Unreachable { since: failures.since }) });
+        return Ok(Verified { why: Some(again.why.clone()), ..read(Reading::Unreachable { since: unanswered.since }) });
     };
-    Ok(later(again_ms, &format!("{} (attempt {})", again.why, failures.attempts)))
+    Ok(later(again_ms, &format!("{} (attempt {})", again.why, unanswered.attempts)))
+}
+
+/// For how long and how often the store did not answer.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    unanswered: Unanswered,
+    now: Timestamp,
 }
 
 /// When to ask again; `None` when patience is over. The last attempt is made at its end.
-fn again_ms(failures: VerifyFailed, (patience, asked_for): (Duration, Option<Duration>), jitter: f64) -> Option<i64> {
+fn again_ms(failures: Failures, (patience, asked_for): (Duration, Option<Duration>), jitter: f64) -> Option<i64> {
     let patience_ms = millis(patience);
-    let left = patience_ms.saturating_sub(failures.now.millis_since(failures.since).max(0));
-    let doublings = u32::try_from(failures.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
+    let left = patience_ms.saturating_sub(failures.now.millis_since(failures.unanswered.since).max(0));
+    let doublings = u32::try_from(failures.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
     let wait = spread(FIRST_MS.saturating_mul(1 << doublings).min(LONGEST_MS), jitter);
     // A little later than asked for, so that not all come at once.
     let asked_for = asked_for.map_or(0, |asked| millis(asked).saturating_add(wait / 4));
@@ -223,13 +215,11 @@ fn spread(ms: i64, jitter: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Timestamp;
-
     const PATIENCE: Duration = Duration::from_secs(900);
 
-    fn failures(attempts: i64, elapsed_ms: i64) -> VerifyFailed {
+    fn failures(attempts: i64, elapsed_ms: i64) -> Failures {
         let since = Timestamp::from_millis(1_700_000_000_000);
-        VerifyFailed { since, attempts, now: since.plus_millis(elapsed_ms) }
+        Failures { unanswered: Unanswered { since, attempts }, now: since.plus_millis(elapsed_ms) }
     }
 
     #[test]

@@ -16,8 +16,7 @@ pub struct Settings {
     pub amazon: amazon::Settings,
 }
 
-/// What a store is asked about.
-#[derive(Debug, Clone)]
+/// What a store is asked about. Never shown: it names a customer and holds a secret.
 pub struct Receipt {
     /// Which of the store's two worlds it is from, by the platform's setting and by nothing else.
     pub environment: Environment,

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::inbox::{Accepted, Fate, NewNotification};
+use crate::replacements;
 use crate::statement::{Number, Statement, Value, row, sql};
 use crate::writer::Write;
 use domain::{Outcome, PlatformId, Timestamp};
@@ -90,6 +91,11 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
             None => fold(write, row)?,
         });
     }
+    let news = notifications
+        .iter()
+        .zip(&accepted)
+        .filter(|(told, accepted)| matches!(told.fate, Fate::Open) && matches!(accepted, Accepted::New { .. }));
+    replacements::keep(write, news.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect())?;
     Ok(accepted)
 }
 

@@ -1,122 +1,132 @@
-//! What asking the store needs to know, and what is kept of attempts that failed.
+//! Asking a store for the truth: with what, how often in vain, and what becomes of platforms that may not ask.
+//!
+//! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
-use crate::purchase;
-use crate::statement::{row, sql};
-use crate::{Error, Store};
+use crate::secrets::Secrets;
+use crate::statement::{Number, row, sql};
+use crate::{Error, Store, alarms, purchase};
 use domain::{CollapseKey, Environment, PlatformId, Timestamp};
 use secrecy::SecretString;
+use std::fmt;
 
-/// What the store is asked with.
-#[derive(Debug, Clone)]
+/// What a store is asked with.
 pub struct Verification {
-    /// The purchase's platform.
+    /// The platform, for its budget of requests.
     pub platform_id: PlatformId,
-    /// The store's name of the customer, when it is known.
-    pub app_user_id: Option<String>,
+    /// The store's name, such as `amazon`.
+    pub store: String,
+    /// Which of the store's worlds is asked.
+    pub environment: Environment,
+    /// The store's name of the customer.
+    pub app_user_id: String,
     /// The store's name of the purchase.
     pub receipt_id: String,
-    /// Which of the store's two worlds the platform belongs to.
-    pub environment: Environment,
-    /// The store's name.
-    pub store: String,
-    /// The platform's secret, unless there is none or the store refuses it.
-    pub secret: Option<SecretString>,
+    /// The platform's shared secret.
+    pub secret: SecretString,
 }
 
-/// For how long a store could not be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VerifyFailed {
-    /// The first failed attempt since the store last answered.
-    pub since: Timestamp,
-    /// How many there were.
-    pub attempts: i64,
-    /// Now, by the clock that stamps rows.
-    pub now: Timestamp,
+impl fmt::Debug for Verification {
+    /// Without the secret, the customer and the receipt.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verification")
+            .field("platform_id", &self.platform_id)
+            .field("store", &self.store)
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
 }
 
 row! {
-    struct Asked {
-        store: String,
-        environment: Environment,
+    /// For how long a store has not answered about a purchase.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Unanswered {
+        /// The first failed attempt since its last answer.
+        pub since: Timestamp,
+        /// How many attempts failed since then.
+        pub attempts: i64,
+    }
+}
+
+row! {
+    struct Sealed {
         shared_secret: Option<String>,
-        secret_refused_at: Option<Timestamp>,
-    }
-}
-
-row! {
-    struct Customer {
-        app_user_id: Option<String>,
-    }
-}
-
-row! {
-    struct Failures {
-        unverified_since: Option<Timestamp>,
-        verify_attempts: i64,
     }
 }
 
 impl Store {
-    /// What the store is asked with about a purchase; `None` when nothing is known of it.
+    /// What the store of a purchase is asked with; `None` when nobody can be asked: the platform has no usable
+    /// secret, or nobody named the customer.
     pub async fn verification(&self, key: CollapseKey) -> Result<Option<Verification>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
-            let platform: Option<Asked> =
-                sql("SELECT store, environment, shared_secret, secret_refused_at FROM platforms WHERE id = ?")
-                    .bind(origin.platform_id)
-                    .first(connection)?;
-            let platform = platform.ok_or(Error::Missing { what: "platform" })?;
-            let customer: Option<Customer> = sql("SELECT app_user_id FROM (\
-                 SELECT app_user_id, 0 AS place FROM purchases WHERE collapse_key = ? UNION ALL \
-                 SELECT app_user_id, seq AS place FROM notifications WHERE collapse_key = ? AND waiting_topic_id IS NULL) c \
-                 WHERE app_user_id IS NOT NULL ORDER BY place LIMIT 1")
-            .bind(key)
-            .bind(key)
-            .first(connection)?;
-            let sealed = platform.shared_secret.filter(|_| platform.secret_refused_at.is_none());
-            let id = origin.platform_id.to_string();
+            let Some(origin) = purchase::origin(connection, key)?.filter(|origin| origin.has_secret) else {
+                return Ok(None);
+            };
+            let row = purchase::find(connection, key)?;
+            let Some(app_user_id) = purchase::customer(connection, key, row.as_ref())? else { return Ok(None) };
+            let sealed: Option<Sealed> =
+                sql("SELECT shared_secret FROM platforms WHERE id = ?").bind(origin.platform_id).first(connection)?;
+            let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
             Ok(Some(Verification {
+                secret: open(&secrets, origin.platform_id, &sealed)?,
                 platform_id: origin.platform_id,
-                app_user_id: customer.and_then(|customer| customer.app_user_id),
+                store: origin.store,
+                environment: origin.environment,
+                app_user_id,
                 receipt_id: origin.receipt_id,
-                environment: platform.environment,
-                store: platform.store,
-                secret: sealed.map(|sealed| secrets.open("platforms", &id, &sealed)).transpose()?,
             }))
         })
         .await
     }
 
-    /// Counts an attempt that failed; patience counts from the first.
-    pub async fn verify_failed(&self, key: CollapseKey) -> Result<VerifyFailed, Error> {
+    /// Notes that the store did not answer about a purchase; answers since when it does not, and how often.
+    pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            sql("UPDATE purchases SET unverified_since = COALESCE(unverified_since, ?), \
-                 verify_attempts = verify_attempts + 1 WHERE collapse_key = ?")
+            let unanswered = sql("UPDATE purchases SET unverified_since = COALESCE(unverified_since, ?), \
+                 verify_attempts = verify_attempts + 1 WHERE collapse_key = ? \
+                 RETURNING unverified_since AS since, verify_attempts AS attempts")
             .bind(write.now)
             .bind(key)
-            .run(write.connection)?;
-            let failures: Option<Failures> =
-                sql("SELECT unverified_since, verify_attempts FROM purchases WHERE collapse_key = ?")
-                    .bind(key)
-                    .first(write.connection)?;
-            let failures = failures.ok_or(Error::Missing { what: "purchase" })?;
-            let since = failures.unverified_since.unwrap_or(write.now);
-            Ok(VerifyFailed { since, attempts: failures.verify_attempts, now: write.now })
+            .first(write.connection)?;
+            unanswered.ok_or(Error::Missing { what: "purchase" })
         })
         .await
     }
 
-    /// Keeps that the store refuses the platform's secret; whether that is news.
+    /// Notes that the store refuses a platform's secret, so that it is not used again; whether that was news.
     pub async fn refuse_secret(&self, platform: PlatformId) -> Result<bool, Error> {
         self.write(move |write| {
-            let refused = sql("UPDATE platforms SET secret_refused_at = ? WHERE id = ? AND secret_refused_at IS NULL")
-                .bind(write.now)
-                .bind(platform)
-                .run(write.connection)?;
-            Ok(refused > 0)
+            let refused = sql("UPDATE platforms SET secret_refused_at = ? WHERE id = ? AND secret_refused_at IS NULL \
+                 AND shared_secret IS NOT NULL")
+            .bind(write.now)
+            .bind(platform)
+            .run(write.connection)?;
+            if refused == 0 {
+                return Ok(false);
+            }
+            let detail = "the store refuses the shared secret: set the right one on the platform; until then \
+                          its purchases are told unverified";
+            alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
         })
         .await
     }
+
+    /// Wakes the purchases of a platform whose receipts the store did not accept; answers how many.
+    pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
+        self.write(move |write| {
+            let known: Option<Number> =
+                sql("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL")
+                    .bind(platform)
+                    .first(write.connection)?;
+            known.ok_or(Error::Missing { what: "platform" })?;
+            let woken = purchase::look_again(write, "platform_id = ? AND waits_for = 'parked'", [platform.into()])?;
+            Ok(i64::try_from(woken).unwrap_or(i64::MAX))
+        })
+        .await
+    }
+}
+
+fn open(secrets: &Secrets, platform: PlatformId, sealed: &str) -> Result<SecretString, Error> {
+    secrets.open("platforms", &platform.to_string(), sealed)
 }

@@ -73,8 +73,6 @@ fn what_no_path_can_hold_is_not_sent() {
 fn a_request_shows_no_path() {
     let shown = format!("{:?}", request(&Settings::default(), &receipt(Environment::Production)));
     assert_eq!(shown, r#"Ok(Request { method: Get, host: "appstore-sdk.amazon.com", .. })"#);
-    let shown = format!("{:?}", receipt(Environment::Production));
-    assert!(!shown.contains(SECRET), "{shown}");
 }
 
 #[test]
