@@ -2,12 +2,18 @@
 
 use crate::config::Variables;
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
-use tracing_subscriber::fmt::format::{DefaultFields, Format as Line};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// What is shown when `SETTLE_LOG` says nothing: ours from `info`, others from `warn`.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
+
+/// Who sends requests: below `info` they may show a URL, and a URL of ours can hold a secret. Nothing that is asked
+/// for with `SETTLE_LOG` shows it.
+const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,11 +43,14 @@ impl std::str::FromStr for Format {
 /// Says which of the two cannot be read, and what was expected.
 pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(flag, variables)?;
-    // A second start in one process (tests) keeps the first.
-    let _ = match format {
-        Format::Human => lines(filter).with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => lines(filter).json().flatten_event(true).try_init(),
+    let discreet = filter_fn(is_discreet).and_then(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
+    // A second start in one process (tests) keeps the first.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(discreet)).try_init();
     Ok(())
 }
 
@@ -59,10 +68,9 @@ fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvF
     Ok((format, filter))
 }
 
-type Lines = SubscriberBuilder<DefaultFields, Line, EnvFilter, fn() -> std::io::Stderr>;
-
-fn lines(filter: EnvFilter) -> Lines {
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr as fn() -> std::io::Stderr)
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    let crate_name = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || !SENDERS.contains(&crate_name)
 }
 
 #[cfg(test)]

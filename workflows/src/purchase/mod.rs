@@ -250,7 +250,7 @@ fn set_alarm<'a>(ctx: &'a WorkflowContext<Purchase>, alarm: &mut Option<(i64, Al
         old.cancel();
     }
     let wait = Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
-    let options = TimerOptions::builder(wait).summary("quiet window or hold".to_owned()).build();
+    let options = TimerOptions::builder(wait).summary("quiet window, hold or verification".to_owned()).build();
     *alarm = Some((until, Box::pin(ctx.timer(options))));
 }
 
