@@ -4,6 +4,7 @@
 //! Temporal server; it never calls our own code to see whether it worked. Nothing sleeps here but [`wait`].
 //! What is *not* here: expectations. They stand in the tests.
 
+pub mod clock;
 pub mod folder;
 pub mod history;
 pub mod http;
@@ -15,6 +16,7 @@ pub mod receiver;
 pub mod runs;
 pub mod script;
 pub mod sns;
+pub mod subscription;
 pub mod temporal;
 pub mod wait;
 pub mod world;
