@@ -2,16 +2,13 @@
 //! cancel, a resume, a deferred change, an expiry. Once with every notification, once with a third of them lost: what
 //! the wakes find makes the same list of events, each once and in order.
 
-use domain::Timestamp;
-use serde_json::Value;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use system_tests::calendar::{Calendar, Step};
 use system_tests::clock::Clock;
-use system_tests::rvs::SECRET;
+use system_tests::random::Random;
 use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
-use system_tests::wait;
-use system_tests::world::{SOON, Setting, World};
+use system_tests::world::{Setting, World};
 
 /// What the world is told, by receipt: the year's first and its second.
 const FIRST: [&str; 8] = [
@@ -42,13 +39,6 @@ const SECOND: [&str; 13] = [
 
 /// After the last word: an expiry that nobody told is declared two hours late.
 const END: &str = "2028-01-02T10:00";
-
-/// What Amazon shows of a receipt from now on, and what it says of it.
-struct Step {
-    at: Timestamp,
-    shown: Vec<Subscription>,
-    told: Vec<Rtn>,
-}
 
 /// The year of one customer.
 fn year(name: &str) -> Vec<Step> {
@@ -100,7 +90,7 @@ fn lose(steps: &mut [Step], seed: u64) -> Vec<String> {
         ["SUBSCRIPTION_IN_GRACE_PERIOD", "SUBSCRIPTION_OUT_OF_GRACE_PERIOD"],
         ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"],
     ];
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (mut begun, mut gone, mut lost) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for step in steps {
         let when = step.at;
@@ -118,12 +108,27 @@ fn lose(steps: &mut [Step], seed: u64) -> Vec<String> {
     lost
 }
 
-/// A small generator: the schedule of a run must be had again from its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
+#[tokio::test]
+async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or_not() {
+    let seed = Random::seed();
+    let start = at("2027-01-31T10:00");
+    let clock = Clock::new(start);
+    let setting = Setting {
+        window_seconds: 1,
+        events: vec!["*".to_owned()],
+        variables: vec![("FAILPOINTS".to_owned(), clock.fail_point())],
+        is_verified: true,
+        ..Setting::default()
+    };
+    let mut calendar = Calendar::new(World::start(setting).await, clock, start);
+    let (heard, mut half_heard) = (year("heard"), year("half-heard"));
+    let lost = lose(&mut half_heard, seed);
+    println!("seed {seed}, lost: {}", lost.join(", "));
+    calendar.live(heard.into_iter().chain(half_heard).collect()).await;
+    calendar.pass_until(at(END)).await;
+    for name in ["heard", "half-heard"] {
+        assert_eq!(calendar.world.receiver.told(&format!("{name}-1")), FIRST, "{name}; seed {seed}, lost: {lost:?}");
+        assert_eq!(calendar.world.receiver.told(&format!("{name}-2")), SECOND, "{name}; seed {seed}, lost: {lost:?}");
     }
+    calendar.world.finish().await;
 }

@@ -4,6 +4,7 @@
 //! Temporal server; it never calls our own code to see whether it worked. Nothing sleeps here but [`wait`].
 //! What is *not* here: expectations. They stand in the tests.
 
+pub mod calendar;
 pub mod clock;
 pub mod folder;
 pub mod history;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod random;
 pub mod reaper;
 pub mod receiver;
 pub mod runs;
