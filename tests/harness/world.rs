@@ -43,7 +43,7 @@ impl Default for Setting {
             temporal: Vec::new(),
             window_seconds: 120,
             max_wait_seconds: None,
-            events: vec!["*".to_owned()],
+            events: vec!["purchase.updated".to_owned()],
             variables: Vec::new(),
         }
     }
@@ -97,6 +97,7 @@ impl World {
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
         let destination_id = add_destination(&api, &app_id, &receiver, &setting.events).await;
+        expect_schemas(&api, &receiver).await;
         let (accepted, is_finished) = (Vec::new(), false);
         Self {
             processes,
@@ -370,6 +371,15 @@ async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, events: &
     let made = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
     receiver.trust(&text(&made, "secret"));
     text(&made, "id")
+}
+
+/// Everything that is received is to be of the schema that the service shows for it.
+async fn expect_schemas(api: &Api, receiver: &Receiver) {
+    let index = api.get("/api/v1/events/schema/").await.ok();
+    for event in index["events"].as_array().into_iter().flatten() {
+        let event_type = text(event, "type");
+        receiver.expect_schema(&event_type, &api.get(&format!("/api/v1/events/schema/{event_type}")).await.ok());
+    }
 }
 
 fn text(answer: &Value, field: &str) -> String {

@@ -68,6 +68,7 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
         event_id: event.id,
         event_time: write.now,
         revision: event.revision,
+        is_verified: !told.record.decision.purchase.is_unverified(),
         coalesced: told.coalesced,
         data: told.data,
     }
