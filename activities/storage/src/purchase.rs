@@ -120,7 +120,7 @@ pub fn look_again<'v>(
     which: &str,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<usize, Error> {
-    sql(format!("UPDATE purchases SET next_wake_at = ?, settling = settling + 1 WHERE {which}"))
+    sql(format!("UPDATE purchases SET next_wake_at = ?, settling = settling + 1, fingerprint = '' WHERE {which}"))
         .bind(write.now)
         .bind_all(values)
         .run(write.connection)
