@@ -50,6 +50,8 @@ impl Default for Setting {
             window_seconds: 120,
             max_wait_seconds: None,
             events: vec!["purchase.updated".to_owned()],
+            rvs: false,
+            environment: "sandbox",
             variables: Vec::new(),
         }
     }
