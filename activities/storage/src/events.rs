@@ -69,6 +69,7 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
         event_time: write.now,
         revision: event.revision,
         coalesced: told.coalesced,
+        is_verified: !told.record.decision.purchase.is_unverified(),
         data: told.data,
     }
     .body()
