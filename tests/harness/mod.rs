@@ -16,6 +16,7 @@ pub mod random;
 pub mod reaper;
 pub mod receiver;
 pub mod runs;
+pub mod rvs;
 pub mod script;
 pub mod sns;
 pub mod subscription;

@@ -15,6 +15,9 @@ const READY: Duration = Duration::from_secs(60);
 /// Variables that could reach the program from the shell of whoever runs the tests.
 const FOREIGN: &[&str] = &[
     "SETTLE_ADMIN_TOKEN",
+    "SETTLE_AMAZON_PATIENCE",
+    "SETTLE_AMAZON_RVS_PER_SECOND",
+    "SETTLE_AMAZON_RVS_URL",
     "SETTLE_CONFIG",
     "SETTLE_DATA",
     "SETTLE_DATABASE",

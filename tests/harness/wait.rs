@@ -56,6 +56,12 @@ pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() 
     }
 }
 
+/// Lets so much time pass: for a fake that answers late, never for a test that waits for something.
+pub async fn pass(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
+    tokio::time::sleep(time).await;
+}
+
 async fn pause() {
     #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
     tokio::time::sleep(PAUSE).await;

@@ -6,7 +6,9 @@
 use super::http::{Answer, Api, post_as_sns};
 use super::process::{Backend, Installation, Process, Variable};
 use super::receiver::{Received, Receiver};
+use super::rvs::{self, Receipt, Rvs};
 use super::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
+use super::subscription::Subscription;
 use super::temporal::{Memory, Temporal};
 use super::wait;
 use domain::{CollapseKey, PlatformId};
@@ -31,6 +33,10 @@ pub struct Setting {
     pub max_wait_seconds: Option<u64>,
     /// What the destination chooses.
     pub events: Vec<String>,
+    /// Whether receipts are verified, with a fake of Amazon's service.
+    pub is_verified: bool,
+    /// Which of Amazon's two worlds the platform belongs to: `sandbox` or `production`.
+    pub environment: &'static str,
     /// Variables of every process, such as `FAILPOINTS`; those in [`World::start_with`] come on top.
     pub variables: Vec<(String, String)>,
 }
@@ -44,6 +50,8 @@ impl Default for Setting {
             window_seconds: 120,
             max_wait_seconds: None,
             events: vec!["purchase.updated".to_owned()],
+            is_verified: false,
+            environment: "sandbox",
             variables: Vec::new(),
         }
     }
@@ -59,6 +67,7 @@ pub struct World {
     pub receiver: Receiver,
     /// Amazon.
     pub sns: Sns,
+    rvs: Option<Rvs>,
     /// The settings of the processes.
     pub installation: Installation,
     /// The public API.
@@ -81,7 +90,9 @@ impl World {
     ///
     /// # Panics
     /// When something does not start, with what it printed.
-    pub async fn start(setting: Setting) -> Self {
+    pub async fn start(mut setting: Setting) -> Self {
+        let rvs = if setting.is_verified { Some(Rvs::start().await) } else { None };
+        setting.variables.extend(rvs.iter().map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())));
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
@@ -89,11 +100,7 @@ impl World {
         wait_all(&mut processes).await;
         let api = installation.api();
         let app_id = text(&api.post("/v1/apps", &json!({ "name": "tests" })).await.ok(), "id");
-        let platform = json!({
-            "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "sandbox",
-            "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
-        });
-        let platform = api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok();
+        let platform = add_platform(&api, &app_id, &setting).await;
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
         let destination_id = add_destination(&api, &app_id, &receiver, &setting.events).await;
@@ -104,6 +111,7 @@ impl World {
             temporal,
             receiver,
             sns,
+            rvs,
             installation,
             api,
             app_id,
@@ -119,6 +127,31 @@ impl World {
     /// One more destination of the app; its id.
     pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
         add_destination(&self.api, &self.app_id, receiver, events).await
+    }
+
+    /// The fake of Amazon's verification.
+    ///
+    /// # Panics
+    /// When the setting has none.
+    #[must_use]
+    pub fn rvs(&self) -> &Rvs {
+        self.rvs.as_ref().expect("a setting with `is_verified`")
+    }
+
+    /// Makes Amazon show a subscription as it is now.
+    pub fn show(&self, subscription: &Subscription) {
+        let environment = self.setting.environment.parse().expect("`sandbox` or `production`");
+        let app_user_id = subscription.app_user_id.clone();
+        let receipt = Receipt { environment, app_user_id, fields: subscription.shown.clone() };
+        self.rvs().know(&subscription.receipt_id, receipt);
+    }
+
+    /// The same, to close its port.
+    ///
+    /// # Panics
+    /// When the setting has none.
+    pub fn rvs_mut(&mut self) -> &mut Rvs {
+        self.rvs.as_mut().expect("a setting with `is_verified`")
     }
 
     /// The purchase that a receipt names.
@@ -312,6 +345,7 @@ impl World {
             self.wait_newest(key).await;
         }
         self.receiver.check();
+        self.rvs.iter().for_each(Rvs::check);
         self.is_finished = true;
     }
 
@@ -364,6 +398,15 @@ async fn wait_all(processes: &mut [Process]) {
     if let Some(first) = processes.first_mut() {
         first.wait_connected().await;
     }
+}
+
+async fn add_platform(api: &Api, app_id: &str, setting: &Setting) -> Value {
+    let platform = json!({
+        "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": setting.environment,
+        "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
+        "shared_secret": setting.is_verified.then_some(rvs::SECRET),
+    });
+    api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok()
 }
 
 async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, events: &[String]) -> String {
