@@ -109,8 +109,10 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
     let setting = Setting {
         window_seconds: 1,
         events: vec!["*".to_owned()],
-        variables: vec![("FAILPOINTS".to_owned(), clock.fail_point())],
-        is_verified: true,
+        rvs: true,
+        variables: [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec(),
         ..Setting::default()
     };
     let mut calendar = Calendar::new(World::start(setting).await, clock, at(START));

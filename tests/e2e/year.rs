@@ -116,8 +116,10 @@ async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or
     let setting = Setting {
         window_seconds: 1,
         events: vec!["*".to_owned()],
-        variables: vec![("FAILPOINTS".to_owned(), clock.fail_point())],
-        is_verified: true,
+        rvs: true,
+        variables: [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec(),
         ..Setting::default()
     };
     let mut calendar = Calendar::new(World::start(setting).await, clock, start);

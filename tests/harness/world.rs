@@ -6,12 +6,12 @@
 use super::http::{Answer, Api, post_as_sns};
 use super::process::{Backend, Installation, Process, Variable};
 use super::receiver::{Received, Receiver};
-use super::rvs::{self, Receipt, Rvs};
+use super::rvs::{self, Rvs};
 use super::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
 use super::subscription::Subscription;
 use super::temporal::{Memory, Temporal};
 use super::wait;
-use domain::{CollapseKey, PlatformId};
+use domain::{CollapseKey, Environment, PlatformId};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub struct Setting {
     /// What the destination chooses.
     pub events: Vec<String>,
     /// Whether receipts are verified, with a fake of Amazon's service.
-    pub is_verified: bool,
+    pub rvs: bool,
     /// Which of Amazon's two worlds the platform belongs to: `sandbox` or `production`.
     pub environment: &'static str,
     /// Variables of every process, such as `FAILPOINTS`; those in [`World::start_with`] come on top.
@@ -50,7 +50,7 @@ impl Default for Setting {
             window_seconds: 120,
             max_wait_seconds: None,
             events: vec!["purchase.updated".to_owned()],
-            is_verified: false,
+            rvs: false,
             environment: "sandbox",
             variables: Vec::new(),
         }
@@ -91,7 +91,7 @@ impl World {
     /// # Panics
     /// When something does not start, with what it printed.
     pub async fn start(mut setting: Setting) -> Self {
-        let rvs = if setting.is_verified { Some(Rvs::start().await) } else { None };
+        let rvs = if setting.rvs { Some(Rvs::start().await) } else { None };
         setting.variables.extend(rvs.iter().map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())));
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
@@ -135,15 +135,7 @@ impl World {
     /// When the setting has none.
     #[must_use]
     pub fn rvs(&self) -> &Rvs {
-        self.rvs.as_ref().expect("a setting with `is_verified`")
-    }
-
-    /// Makes Amazon show a subscription as it is now.
-    pub fn show(&self, subscription: &Subscription) {
-        let environment = self.setting.environment.parse().expect("`sandbox` or `production`");
-        let app_user_id = subscription.app_user_id.clone();
-        let receipt = Receipt { environment, app_user_id, fields: subscription.shown.clone() };
-        self.rvs().know(&subscription.receipt_id, receipt);
+        self.rvs.as_ref().expect("a setting with `rvs`")
     }
 
     /// The same, to close its port.
@@ -151,7 +143,28 @@ impl World {
     /// # Panics
     /// When the setting has none.
     pub fn rvs_mut(&mut self) -> &mut Rvs {
-        self.rvs.as_mut().expect("a setting with `is_verified`")
+        self.rvs.as_mut().expect("a setting with `rvs`")
+    }
+
+    /// Makes the fake of Amazon's verification show a subscription as it is now.
+    pub fn show(&self, subscription: &Subscription) {
+        let receipt = rvs::Receipt {
+            environment: Environment::Sandbox,
+            app_user_id: subscription.app_user_id.clone(),
+            fields: subscription.shown.clone(),
+        };
+        self.rvs().know(&subscription.receipt_id, receipt);
+    }
+
+    /// The newest `purchase.updated` of a receipt that was acknowledged.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn newest(&self, receipt_id: &str) -> Value {
+        let received = self.receiver.about(&self.key(receipt_id).to_string());
+        let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
+        acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
     }
 
     /// The purchase that a receipt names.
@@ -404,7 +417,7 @@ async fn add_platform(api: &Api, app_id: &str, setting: &Setting) -> Value {
     let platform = json!({
         "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": setting.environment,
         "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
-        "shared_secret": setting.is_verified.then_some(rvs::SECRET),
+        "shared_secret": setting.rvs.then_some(rvs::SECRET),
     });
     api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok()
 }

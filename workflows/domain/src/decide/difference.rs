@@ -94,12 +94,17 @@ impl Walk<'_> {
                 self.pay(next, None);
             }
         }
-        if let (Some(told), Some(shown)) = (&self.stage.sku, &goal.sku)
-            && told != shown
-        {
+        self.change_plan(goal.sku.as_deref());
+    }
+
+    /// The plan changed, if the store shows another one than was told.
+    pub fn change_plan(&mut self, shown: Option<&str>) {
+        let (Some(told), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
+        if told != shown {
+            self.stage.sku = Some(shown.to_owned());
+            self.stage.pending = None;
             let at = self.term_began();
             self.infer(What::PlanChanged, at);
-            self.stage.pending = None;
         }
     }
 

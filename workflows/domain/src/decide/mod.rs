@@ -10,6 +10,10 @@ mod wake;
 mod walk;
 
 #[cfg(test)]
+mod arrows;
+#[cfg(test)]
+mod lives;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 pub(crate) mod tests;

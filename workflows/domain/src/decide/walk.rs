@@ -76,6 +76,7 @@ impl<'a> Walk<'a> {
         if !self.concerns(kind) {
             return;
         }
+        self.keep_pace(time, kind, ahead);
         match kind {
             Kind::SubscriptionPurchased
             | Kind::PlanChanged
@@ -99,6 +100,28 @@ impl<'a> Walk<'a> {
             Kind::AutoRenewalOff | Kind::ScheduledToEnd => self.off(time, kind),
             Kind::GraceBegan => self.grace(time, ahead),
         }
+    }
+
+    /// Tells the payments before this word that the store shows and no word of this settling tells.
+    fn keep_pace(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
+        let pays = |kind: Kind| matches!(kind, Kind::Renewed | Kind::GraceEnded | Kind::TrialConverted);
+        if !self.stage.runs() || pays(kind) || ahead.iter().any(|(_, kind)| pays(*kind)) {
+            return;
+        }
+        let shown = self.truth.as_ref().and_then(|truth| truth.terms);
+        let (Some(calendar), Some(shown), Some(told)) = (self.calendar, shown, self.stage.terms) else { return };
+        let number = calendar.begun(time).min(shown);
+        if number > told {
+            self.pay(Some(number), None);
+            self.change_plan_in_time();
+        }
+    }
+
+    /// The plan changes with the first payment of the term that the store shows.
+    fn change_plan_in_time(&mut self) {
+        let shown = self.truth.as_ref().filter(|truth| truth.terms == self.stage.terms);
+        let sku = shown.and_then(|truth| truth.sku.clone());
+        self.change_plan(sku.as_deref());
     }
 
     /// Whether the word can be said of this kind of product.
@@ -143,7 +166,8 @@ impl<'a> Walk<'a> {
         self.said.untold.remove(&What::GraceBegan);
         self.stage.pending = None;
         self.stage.in_trial = had_trial || self.truth.as_ref().is_some_and(|truth| truth.in_trial);
-        self.stage.terms = Some(u64::from(!self.stage.in_trial));
+        let shown = self.stage.terms.filter(|_| is_back);
+        self.stage.terms = shown.or(Some(u64::from(!self.stage.in_trial)));
         if is_change {
             return self.say(What::PlanChanged, time);
         }
@@ -249,6 +273,7 @@ impl<'a> Walk<'a> {
         let dated = self.calendar.filter(|_| is_regular).map(|calendar| calendar.containing(time));
         let number = next.map(|next| dated.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
         self.pay(number, Some(time));
+        self.change_plan_in_time();
         if kind != Kind::GraceEnded && self.truth.is_none() {
             self.stage.is_off = false;
             self.said.untold.remove(&What::Cancelled);
