@@ -64,7 +64,12 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
     count(word);
     tracing::info!(collapse_key = %key, platform.id = %platform, answer = word, "asked the store about a purchase");
     match answer {
-        Answer::Read(reading) => Ok(read(reading)),
+        Answer::Read(reading) => {
+            if matches!(reading, Reading::Parked(_)) {
+                doing.store.verify_answered(key).await?;
+            }
+            Ok(read(reading))
+        }
         Answer::Refused => refused(doing, platform).await,
         Answer::Again(again) => failed(doing, (key, platform, store), &again).await,
     }

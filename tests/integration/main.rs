@@ -6,5 +6,6 @@ mod cli;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;
+mod harness_rvs;
 mod harness_temporal;
 mod storage;

@@ -94,6 +94,19 @@ impl Store {
         .await
     }
 
+    /// Notes that the store answered about a purchase, although not that it is real: whatever fails from now on
+    /// counts anew. `record` does the same for an answer that it keeps.
+    pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
+        self.write(move |write| {
+            sql("UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 \
+                 WHERE collapse_key = ? AND unverified_since IS NOT NULL")
+            .bind(key)
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
+    }
+
     /// Notes that the store refuses a platform's secret, so that it is not used again; whether that was news.
     pub async fn refuse_secret(&self, platform: PlatformId) -> Result<bool, Error> {
         self.write(move |write| {
