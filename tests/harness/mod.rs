@@ -7,6 +7,7 @@
 pub mod folder;
 pub mod history;
 pub mod http;
+pub mod invariants;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -7,7 +7,7 @@ use crate::purchase::{self, Origin};
 use crate::secrets::hex;
 use crate::statement::{Number, sql};
 use crate::writer::{Place, Write};
-use crate::{Error, Installation, Store, deliveries, destinations, lanes};
+use crate::{Error, Installation, Store, deliveries, destinations, fault, lanes};
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated, chooses};
 use domain::{CollapseKey, Decision, EventId, Lane, Outcome, State};
 
@@ -61,7 +61,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
         return Ok(Recorded::Done {
             revision: row.revision,
             state: row.known()?.state(),
-            lanes: lanes::open(write.connection, record.collapse_key)?,
+            lanes: open_lanes(write, record.collapse_key)?,
             changed: row.changed,
         });
     }
@@ -80,9 +80,16 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     Ok(Recorded::Done {
         revision,
         state: record.decision.purchase.state(),
-        lanes: lanes::open(write.connection, record.collapse_key)?,
+        lanes: open_lanes(write, record.collapse_key)?,
         changed: record.decision.changed,
     })
+}
+
+fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+    if fault::is_planted("record.forget_lane") {
+        return Ok(Vec::new());
+    }
+    lanes::open(write.connection, key)
 }
 
 /// What was settled, in 64 letters.
@@ -156,8 +163,9 @@ fn end(write: &mut Write<'_>, record: &Record, outcome: Outcome, revision: i64) 
 fn tell(write: &mut Write<'_>, record: &Record, revision: i64, installation: Installation) -> Result<(), Error> {
     let key = record.collapse_key;
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let named = if fault::is_planted("record.reuse_event_id") { 1 } else { revision };
     let event = deliveries::Event {
-        id: EventId::of(key, installation.epoch, revision, PURCHASE_UPDATED, 0),
+        id: EventId::of(key, installation.epoch, named, PURCHASE_UPDATED, 0),
         event_type: PURCHASE_UPDATED.to_owned(),
         collapse_key: key,
         revision,
