@@ -15,5 +15,6 @@ mod road;
 mod search;
 mod secrets;
 mod storm;
+mod verified;
 mod windows;
 mod year;
