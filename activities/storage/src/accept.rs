@@ -91,11 +91,15 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
             None => fold(write, row)?,
         });
     }
-    let news = notifications
-        .iter()
-        .zip(&accepted)
-        .filter(|(told, accepted)| matches!(told.fate, Fate::Open) && matches!(accepted, Accepted::New { .. }));
-    replacements::keep(write, news.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect())?;
+    let is_open = |told: &NewNotification| {
+        told.collapse_key.is_some() && !matches!(told.fate, Fate::WaitTopic(_) | Fate::Ended(..))
+    };
+    let news = notifications.iter().zip(&accepted).filter(|(_, accepted)| matches!(accepted, Accepted::New { .. }));
+    let links = news.filter(|(told, _)| is_open(told));
+    replacements::keep(
+        write,
+        links.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect(),
+    )?;
     Ok(accepted)
 }
 

@@ -5,6 +5,7 @@ use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::statement::{Words, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
+use domain::event::listed;
 use domain::{AppId, Purchase};
 use std::collections::HashMap;
 
@@ -88,20 +89,13 @@ pub fn usd_rate(
     app: AppId,
     (purchase, listing): (&Purchase, &Listing),
 ) -> Result<Option<String>, Error> {
-    let Some(currency) = currency(listing, purchase.country()) else { return Ok(None) };
+    let Some(price) = listed(&listing.prices, purchase.country()) else { return Ok(None) };
     let Some(began) = purchase.not_before() else { return Ok(None) };
     let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
     let rate: Option<Words> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
         .bind(app)
-        .bind(currency)
+        .bind(price.currency.to_ascii_uppercase())
         .bind(day)
         .first(connection)?;
     Ok(rate.map(|rate| rate.value))
-}
-
-/// The currency of the price that holds in a country: the country's own, else the one for everywhere else.
-fn currency<'l>(listing: &'l Listing, country: Option<&str>) -> Option<&'l str> {
-    let own = |price: &&Price| country.is_some() && price.country.as_deref() == country;
-    let other = || listing.prices.iter().find(|price| price.country.is_none());
-    listing.prices.iter().find(own).or_else(other).map(|price| price.currency.as_str())
 }

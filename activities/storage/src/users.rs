@@ -9,6 +9,7 @@ use crate::purchase::{Origin, PurchaseRow};
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
 use domain::{AppId, UserId};
+use std::borrow::Cow;
 
 row! {
     /// A user as it is stored.
@@ -43,39 +44,50 @@ impl Customer<'_> {
     pub fn lock(&self, write: &mut Write<'_>) -> Result<UserRow, Error> {
         let id = self.find_or_make(write)?;
         let user = lock(write, id)?;
-        if let Some(name) = self.app_user_id
-            && write.connection.is_shared()
-            && find(write.connection, (self.origin.app_id, &self.origin.store), name)? != Some(id)
-        {
+        let filed = (self.origin.app_id, self.origin.store.as_str());
+        if write.connection.is_shared() && find(write.connection, filed, &self.name())? != Some(id) {
             return Err(Error::unavailable(Raced));
         }
         Ok(user)
     }
 
     fn find_or_make(&self, write: &mut Write<'_>) -> Result<UserId, Error> {
-        let Origin { app_id, store, receipt_id, .. } = self.origin;
-        let owner = self.row.and_then(|row| row.user_id);
-        let Some(name) = self.app_user_id else {
-            let id = owner.unwrap_or_else(|| UserId::anonymous(*app_id, store, &format!("receipt/{receipt_id}")));
-            return make(write, *app_id, id).map(|()| id);
-        };
-        if let Some(known) = find(write.connection, (*app_id, store), name)? {
+        let (app, store) = (self.origin.app_id, self.origin.store.as_str());
+        let name = self.name();
+        if let Some(known) = find(write.connection, (app, store), &name)? {
             return Ok(known);
         }
-        let id = match owner {
+        let id = match self.named_by_receipt(write)? {
             // Somebody named the owner of this receipt before the store named its customer: they are the same.
-            Some(owner) if self.was_nameless() && is_named(write.connection, owner)? => owner,
-            _ => UserId::anonymous(*app_id, store, name),
+            Some(named) => named,
+            None => UserId::anonymous(app, store, &name),
         };
-        make(write, *app_id, id)?;
-        bind(write, (*app_id, store, name), id)?;
-        find(write.connection, (*app_id, store), name)?.ok_or(Error::Missing { what: "user" })
+        make(write, app, id)?;
+        bind(write, (app, store, &name), id)?;
+        find(write.connection, (app, store), &name)?.ok_or(Error::Missing { what: "user" })
     }
 
-    fn was_nameless(&self) -> bool {
-        self.row.is_some_and(|row| row.app_user_id.is_none())
+    /// What the customer is filed under: the store's name, else the receipt.
+    fn name(&self) -> Cow<'_, str> {
+        self.app_user_id.map_or_else(|| Cow::Owned(self.receipt()), Cow::Borrowed)
+    }
+
+    fn receipt(&self) -> String {
+        format!("{RECEIPT}{}", self.origin.receipt_id)
+    }
+
+    fn named_by_receipt(&self, write: &mut Write<'_>) -> Result<Option<UserId>, Error> {
+        if self.app_user_id.is_none() || self.row.is_some_and(|row| row.app_user_id.is_some()) {
+            return Ok(None);
+        }
+        let owner = find(write.connection, (self.origin.app_id, &self.origin.store), &self.receipt())?;
+        let Some(owner) = owner else { return Ok(None) };
+        Ok(is_named(write.connection, owner)?.then_some(owner))
     }
 }
+
+/// What a receipt is filed under as long as no customer of the store is known for it.
+const RECEIPT: &str = "receipt/";
 
 /// The user that a store's own customer is.
 pub fn find(

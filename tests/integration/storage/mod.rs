@@ -12,6 +12,7 @@ mod plans;
 mod replacing;
 mod saying;
 mod settling;
+mod states;
 mod sweeping;
 mod topics;
 mod tracks;

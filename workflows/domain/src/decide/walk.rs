@@ -65,6 +65,7 @@ impl<'a> Walk<'a> {
         let mut rest = words.as_slice();
         while let Some(((time, kind), ahead)) = rest.split_first() {
             self.clock = *time;
+            self.keep_pace(*time, rest);
             self.word(*time, *kind, ahead);
             rest = ahead;
         }
@@ -76,7 +77,6 @@ impl<'a> Walk<'a> {
         if !self.concerns(kind) {
             return;
         }
-        self.keep_pace(time, kind, ahead);
         match kind {
             Kind::SubscriptionPurchased
             | Kind::PlanChanged
@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
                 self.begin(time, kind);
             }
             Kind::ConsumableCancelled | Kind::EntitlementCancelled => self.take_back(),
-            Kind::SubscriptionCancelled | Kind::Expired => self.end(time, kind),
+            Kind::SubscriptionCancelled | Kind::Expired => self.end(time, kind, ahead),
             Kind::Adopted => self.adopt(),
             Kind::Replaced if self.truth.is_none() => self.stage.life = Life::Replaced,
             Kind::ScheduledToEnd if is_new && self.truth.is_none() => {
@@ -97,23 +97,39 @@ impl<'a> Walk<'a> {
             Kind::TrialConverted | Kind::Renewed | Kind::GraceEnded => self.paid(time, kind, ahead),
             Kind::PlanChangeScheduled => self.scheduled(time),
             Kind::AutoRenewalOn => self.on(time),
-            Kind::AutoRenewalOff | Kind::ScheduledToEnd => self.off(time, kind),
+            Kind::AutoRenewalOff | Kind::ScheduledToEnd => self.off(time, kind, ahead),
             Kind::GraceBegan => self.grace(time, ahead),
         }
     }
 
     /// Tells the payments before this word that the store shows and no word of this settling tells.
-    fn keep_pace(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
-        let pays = |kind: Kind| matches!(kind, Kind::Renewed | Kind::GraceEnded | Kind::TrialConverted);
-        if !self.stage.runs() || pays(kind) || ahead.iter().any(|(_, kind)| pays(*kind)) {
+    fn keep_pace(&mut self, time: Timestamp, words: &[Moment]) {
+        let pays = |(_, kind): &Moment| matches!(kind, Kind::Renewed | Kind::GraceEnded | Kind::TrialConverted);
+        if !self.stage.runs() || words.iter().any(pays) {
             return;
         }
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
         let (Some(calendar), Some(shown), Some(told)) = (self.calendar, shown, self.stage.terms) else { return };
         let number = calendar.begun(time).min(shown);
         if number > told {
+            self.resume_in_time(words);
             self.pay(Some(number), None);
             self.change_plan_in_time();
+        }
+    }
+
+    /// What does not renew is not paid: it was switched on again, unless the store shows that it still is off.
+    fn resume_in_time(&mut self, ahead: &[Moment]) {
+        let switch = |(_, kind): &&Moment| matches!(kind, Kind::AutoRenewalOn | Kind::AutoRenewalOff);
+        let is_on = match ahead.iter().find(switch) {
+            Some((_, kind)) => *kind == Kind::AutoRenewalOff,
+            None => self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.is_off),
+        };
+        if self.truth.is_some() && self.stage.is_off && is_on {
+            self.stage.is_off = false;
+            if !self.said.untold.remove(&What::Cancelled) {
+                self.infer(What::Resumed, None);
+            }
         }
     }
 
@@ -262,6 +278,7 @@ impl<'a> Walk<'a> {
             return;
         }
         self.revive(is_over);
+        self.resume_in_time(ahead);
         let is_repair = kind == Kind::GraceEnded || (kind == Kind::Renewed && is_repaired(time, ahead));
         if is_repair && !self.stage.in_grace && !is_over {
             self.infer(What::GraceBegan, None);
@@ -349,9 +366,9 @@ impl<'a> Walk<'a> {
         self.say(What::Resumed, time);
     }
 
-    fn off(&mut self, time: Timestamp, kind: Kind) {
+    fn off(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
         let is_reminder = kind == Kind::ScheduledToEnd;
-        let is_outdated = is_reminder && self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.is_off);
+        let is_outdated = is_reminder && !self.was_off(ahead);
         if !self.stage.runs() || is_outdated || self.is_covered(What::Cancelled, time) {
             return;
         }
@@ -372,6 +389,12 @@ impl<'a> Walk<'a> {
         self.say(What::Cancelled, time);
     }
 
+    /// Whether the store shows that it will not renew, or a later word says that this was changed.
+    fn was_off(&self, ahead: &[Moment]) -> bool {
+        let is_shown = self.truth.as_ref().is_none_or(|truth| truth.is_over() || truth.is_off);
+        is_shown || ahead.iter().any(|(_, kind)| *kind == Kind::AutoRenewalOn)
+    }
+
     /// Grace began, if the store shows it, or that it went on from there.
     fn grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_untold = self.said.untold.contains(&What::GraceBegan);
@@ -383,6 +406,7 @@ impl<'a> Walk<'a> {
             truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || ahead.iter().any(is_repair)
         });
         if is_shown {
+            self.resume_in_time(ahead);
             self.said.untold.remove(&What::GraceBegan);
             self.stage.in_grace = true;
             self.say(What::GraceBegan, time);
@@ -396,15 +420,15 @@ impl<'a> Walk<'a> {
     }
 
     /// It ended, if the store says so too. A cancellation of what still runs switches auto-renewal off.
-    fn end(&mut self, time: Timestamp, kind: Kind) {
+    fn end(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
         let is_cancelled = kind == Kind::SubscriptionCancelled;
         let Some(truth) = self.truth.clone() else { return self.end_by_words(time, is_cancelled) };
-        if truth.runs() && is_cancelled && truth.is_off {
+        if truth.runs() && is_cancelled && self.was_off(ahead) {
             if self.stage.is_unknown() {
                 self.appear();
                 self.said.untold.insert(What::Cancelled);
             }
-            return self.off(time, kind);
+            return self.off(time, kind, ahead);
         }
         if truth.life != Life::Ended {
             return;

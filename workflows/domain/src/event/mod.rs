@@ -14,6 +14,7 @@ pub(crate) mod tests;
 
 pub use choice::{check_choice, chooses};
 pub use data::{Described, data, state_digest};
+pub use price::listed;
 pub use schema::{USER_VERSION, schemas};
 
 pub(crate) use schema::additions_are_optional;

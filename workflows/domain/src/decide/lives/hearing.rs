@@ -10,7 +10,7 @@ use crate::purchase::{Purchase, State};
 use crate::reading::Reading;
 use crate::time::Timestamp;
 use crate::transition::Transition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const WINDOW: i64 = 2 * MINUTE;
 
@@ -56,10 +56,19 @@ pub fn in_part(life: &Life, seed: u64) -> Heard {
     heard
 }
 
-/// One word only.
+/// One word only: any kind as likely as any other, and rather one after which something else happens at once.
 pub fn once(life: &Life, seed: u64) -> Heard {
+    let mut chance = Chance::new(seed ^ 0x1f);
     let heard = promptly(life);
-    let one = usize::try_from(seed).unwrap() % heard.len();
+    let followed = |at: &usize| {
+        let next = heard.get(at + 1).map(|(time, word)| (time.millis_since(heard[*at].0), word.kind));
+        next.is_some_and(|(after, kind)| (20_000..WINDOW).contains(&after) && kind != heard[*at].1.kind)
+    };
+    let hasty: Vec<_> = (0..heard.len()).filter(followed).collect();
+    let kinds: Vec<_> = heard.iter().map(|(_, word)| word.kind).collect::<BTreeSet<_>>().into_iter().collect();
+    let kind = chance.pick(&kinds);
+    let alike: Vec<_> = (0..heard.len()).filter(|at| heard[*at].1.kind == kind).collect();
+    let one = if hasty.is_empty() || chance.percent(50) { chance.pick(&alike) } else { chance.pick(&hasty) };
     heard.into_iter().skip(one).take(1).collect()
 }
 
@@ -68,8 +77,9 @@ pub fn with_delays(life: &Life, seed: u64) -> Heard {
     let mut chance = Chance::new(seed ^ 0xfff);
     let mut heard = promptly(life);
     for at in 0..heard.len() {
-        let is_first = heard[at].1.store_time.millis_since(life.words[0].store_time) < 1_000;
-        if !is_first && chance.percent(40) {
+        let is_first = heard[at].1.store_time.millis_since(life.words[0].store_time) < 4_000;
+        let is_prompt = life.prompt.contains(&(heard[at].1.store_time, heard[at].1.kind));
+        if !is_first && !is_prompt && chance.percent(40) {
             heard[at].0 = heard[at].0.plus_millis(chance.below(3 * DAY));
         }
         if chance.percent(20) {
@@ -96,7 +106,7 @@ pub fn with_adoption(life: &Life, seed: u64) -> Heard {
 /// Settles what is heard, window by window and wake by wake, until long after the end.
 pub fn hear(life: &Life, heard: &Heard, can_ask: bool) -> Made {
     let mut made = Made::default();
-    let until = heard.iter().map(|(time, _)| *time).max().unwrap_or(life.ends).max(life.ends).plus_millis(40 * DAY);
+    let until = heard.iter().map(|(time, _)| *time).max().unwrap_or(life.ends).max(life.ends).plus_millis(16 * DAY);
     // What links a receipt to the one it replaced wakes it.
     let mut linked = life.replaced_at.map(|at| at.plus_millis(3 * MINUTE));
     let mut wake: Option<Timestamp> = None;

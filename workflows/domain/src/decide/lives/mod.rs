@@ -39,8 +39,16 @@ fn story(life: &Life) -> String {
     lines.join("\n")
 }
 
-const BEGINNINGS: [Beginning; 5] =
-    [Beginning::Bought, Beginning::Bought, Beginning::Bought, Beginning::Changed, Beginning::OneTime];
+const BEGINNINGS: [Beginning; 8] = [
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::Changed,
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::OneTime,
+];
 
 fn lives() -> impl Iterator<Item = (u64, Life)> {
     println!("seeds 0 to {LIVES}");
@@ -82,13 +90,15 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
             let place = left.iter().position(|other| *other == what);
             left.remove(place.unwrap_or_else(|| panic!("{what:?} twice, {:?}, {}", names(&late.tells), case())));
         }
-        for what in left {
-            assert!(!is_seen(&life, &late, what), "{what:?} was seen and not told, {}", case());
+        for what in left.iter().copied() {
+            // Where nobody saw that it was off, nobody saw that it was on again.
+            let is_half = what == What::Resumed && left.contains(&What::Cancelled);
+            assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not told, {}", case());
         }
     }
 }
 
-/// Whether some reading must have shown what `what` tells.
+/// Whether some reading must have shown what `what` tells. The first one only shows how it stands.
 fn is_seen(life: &Life, made: &Made, what: What) -> bool {
     let gone = |what| match what {
         What::Cancelled => What::Resumed,
@@ -101,7 +111,7 @@ fn is_seen(life: &Life, made: &Made, what: What) -> bool {
     !times.clone().any(|(at, (begin, _))| {
         let rest = life.tells.iter().skip(at + 1);
         let end = rest.clone().find(|(_, other)| *other == gone(what)).or_else(|| life.tells.last());
-        !made.reads.iter().any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
+        !made.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
     })
 }
 
@@ -128,6 +138,7 @@ fn steps(seed: u64, beginning: Beginning) -> Vec<Made> {
         hear(&life, &with_delays(&life, seed), true),
         hear(&life, &with_adoption(&life, seed), true),
         hear(&life, &in_part(&life, seed), true),
+        hear(&life, &in_part(&life, seed + 1), true),
         hear(&life, &once(&life, seed), true),
         hear(&life, &once(&life, seed), false),
         hear(&life, &heard, false),
@@ -142,7 +153,7 @@ fn every_arrow_of_the_fixture_is_walked_a_hundred_times() {
         wanted.iter().filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100)).count()
     };
     let mut seed = 0;
-    while seed < 5_000 && is_short(&hits) > 0 {
+    while seed < 8_000 && is_short(&hits) > 0 {
         for (seed, beginning) in (seed..seed + 500).zip(BEGINNINGS.into_iter().cycle()) {
             for (step, times) in steps(seed, beginning).into_iter().flat_map(|made| made.steps) {
                 *hits.entry(step).or_default() += times;

@@ -31,6 +31,8 @@ pub struct Life {
     pub replaced_at: Option<Timestamp>,
     /// Words that may not get lost: nothing else would ever show what they tell.
     pub vital: Vec<(Timestamp, Kind)>,
+    /// Words that are never late: they are about what no reading shows.
+    pub prompt: Vec<(Timestamp, Kind)>,
     pub ends: Timestamp,
 }
 
@@ -73,7 +75,15 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
         auto_renewing: Some(true),
         ..Snapshot::default()
     };
-    let life = Life { words: vec![], tells: vec![], shows: vec![], replaced_at: None, vital: vec![], ends: now };
+    let life = Life {
+        words: vec![],
+        tells: vec![],
+        shows: vec![],
+        replaced_at: None,
+        vital: vec![],
+        prompt: vec![],
+        ends: now,
+    };
     let mut author = Author { chance, life, now, shown, anchor: now, begun: 0, end: now, in_trial: false, plans: 0 };
     match beginning {
         Beginning::OneTime => author.one_time(),
@@ -128,7 +138,7 @@ impl Author {
     }
 
     fn subscription(&mut self, beginning: Beginning) {
-        self.in_trial = beginning == Beginning::Bought && self.chance.percent(50);
+        self.in_trial = beginning == Beginning::Bought && self.chance.percent(65);
         if self.in_trial {
             self.end = self.now.plus_millis(self.chance.pick(&[7, 14, 30]) * DAY);
             self.anchor = self.end;
@@ -142,7 +152,7 @@ impl Author {
             if self.chance.percent(30) {
                 self.word(Kind::SubscriptionPurchased);
             }
-            self.word(Kind::PlanChanged);
+            self.vital(Kind::PlanChanged);
             self.tell(What::PlanChanged);
         } else {
             self.word(Kind::SubscriptionPurchased);
@@ -158,7 +168,7 @@ impl Author {
                 return;
             }
         }
-        let terms = self.chance.between(1, 9);
+        let terms = self.chance.between(1, 7);
         for _ in 0..terms {
             if !self.term() {
                 return;
@@ -186,12 +196,17 @@ impl Author {
     fn term(&mut self) -> bool {
         let left = self.end.millis_since(self.now);
         self.now = self.now.plus_millis(HOUR + self.chance.below(left / 8));
-        match self.chance.below(12) {
+        let choices = if self.in_trial { 8 } else { 13 };
+        match self.chance.below(choices) {
             0..=3 => self.switch_off(false),
             4 | 5 => self.schedule(),
             6 => return self.is_refunded(),
-            7 if self.chance.percent(50) => return self.is_replaced(),
+            7 if self.chance.percent(80) => return self.is_replaced(),
             8 => self.word(Kind::Unknown),
+            9 | 10 if left > 2 * DAY => {
+                self.now = self.end.plus_millis(-DAY);
+                self.switch_off(true);
+            }
             _ => {}
         }
         if self.shown.auto_renewing == Some(false) {
@@ -215,7 +230,11 @@ impl Author {
             _ => Kind::AutoRenewalOff,
         };
         // Shortly before the end only this word tells of it: the next reading shows the end.
-        if is_vital || self.end.millis_since(self.now) < 9 * DAY { self.vital(kind) } else { self.word(kind) }
+        if is_vital || self.end.millis_since(self.now) < 9 * DAY {
+            self.vital(kind)
+        } else {
+            self.word(kind)
+        }
         self.tell(What::Cancelled);
         self.show();
     }
@@ -241,6 +260,8 @@ impl Author {
     fn is_switched_on(&mut self) -> bool {
         let left = self.end.millis_since(self.now);
         if self.chance.percent(5) {
+            let off = self.life.words.last().map(|word| (word.store_time, word.kind));
+            self.life.vital.extend(off);
             self.life.replaced_at = Some(self.now.plus_millis(HOUR));
             return false;
         }
@@ -249,7 +270,7 @@ impl Author {
             if self.chance.percent(30) {
                 self.switch_on_vitally();
                 self.soon();
-                self.switch_off(false);
+                self.switch_off(true);
             } else {
                 self.word(Kind::ScheduledToEnd);
             }
@@ -295,6 +316,9 @@ impl Author {
     }
 
     fn is_refunded(&mut self) -> bool {
+        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
+        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
+        self.life.prompt.extend(recent.map(|word| (word.store_time, word.kind)));
         self.shown.trial_ends_at = None;
         let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
         if self.chance.percent(20) {
@@ -351,8 +375,14 @@ impl Author {
     fn is_paid(&mut self) -> bool {
         self.now = self.end;
         self.shown.trial_ends_at = None;
-        if self.chance.percent(75) {
+        let fails = if self.in_trial { 40 } else { 32 };
+        if !self.chance.percent(fails) {
             self.renew(What::Renewed);
+            if self.chance.percent(12) {
+                self.soon();
+                self.switch_off(true);
+                return self.is_switched_on() && self.is_paid();
+            }
             return true;
         }
         let grace_end = self.now.plus_millis(5 * DAY);
@@ -364,8 +394,8 @@ impl Author {
             self.life.replaced_at = Some(self.now.plus_millis(HOUR));
             return false;
         }
-        if self.chance.percent(75) {
-            let is_soon = self.chance.percent(20) && !self.in_trial;
+        if self.chance.percent(70) {
+            let is_soon = self.chance.percent(60) && !self.in_trial;
             if is_soon {
                 self.soon();
             } else {
@@ -375,8 +405,12 @@ impl Author {
             if is_soon && self.life.words.last().is_some_and(|word| word.kind == Kind::Renewed) {
                 self.word(Kind::GraceEnded);
             }
-            let last = self.life.words.last().unwrap();
-            self.life.vital.extend(is_soon.then_some((last.store_time, last.kind)));
+            if is_soon {
+                let told: Vec<_> =
+                    self.life.words.iter().rev().take(3).map(|word| (word.store_time, word.kind)).collect();
+                self.life.vital.extend(told.first());
+                self.life.prompt.extend(told);
+            }
             return true;
         }
         self.now = grace_end;
@@ -394,9 +428,12 @@ impl Author {
             (true, _) => {
                 self.chance.pick(&[&[Kind::TrialConverted], &[Kind::TrialConverted, Kind::Renewed], &[Kind::Renewed]])
             }
-            (false, What::Recovered) => {
-                self.chance.pick(&[&[Kind::Renewed], &[Kind::GraceEnded], &[Kind::Renewed, Kind::GraceEnded]])
-            }
+            (false, What::Recovered) => self.chance.pick(&[
+                &[Kind::Renewed],
+                &[Kind::GraceEnded],
+                &[Kind::GraceEnded],
+                &[Kind::Renewed, Kind::GraceEnded],
+            ]),
             (false, _) if self.chance.percent(8) => &[Kind::Unknown],
             (false, _) => &[Kind::Renewed],
         };
