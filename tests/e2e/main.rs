@@ -17,5 +17,6 @@ mod road;
 mod search;
 mod secrets;
 mod storm;
+mod verified;
 mod windows;
 mod year;

@@ -27,7 +27,7 @@ const RECEIPT: &str = "secrets";
 type Secret = (&'static str, String);
 
 /// Something that is searched: where it is from, and its bytes.
-type Place = (String, Vec<u8>);
+pub type Place = (String, Vec<u8>);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_leaves_its_place() {
@@ -183,7 +183,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
 }
 
 /// All runs of all workflows, with their payloads decoded.
-async fn histories(world: &World) -> Vec<Place> {
+pub async fn histories(world: &World) -> Vec<Place> {
     let runs = world.temporal.list("WorkflowType = 'purchase' OR WorkflowType = 'sweep'").await;
     assert!(runs.len() >= 2, "{} runs are too few", runs.len());
     let mut histories = Vec::new();
