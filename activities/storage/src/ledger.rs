@@ -12,8 +12,10 @@ pub struct PurchaseFilter {
     pub platform_id: Option<PlatformId>,
     /// With this receipt.
     pub receipt_id: Option<String>,
-    /// Of this customer.
+    /// Of this customer, as the store names them.
     pub app_user_id: Option<String>,
+    /// Of this customer, by their own id.
+    pub external_id: Option<String>,
 }
 
 /// Which events are wanted; all that are given must match.
@@ -228,6 +230,7 @@ impl Store {
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
         let (before, key) = page.pair_or(i64::MAX)?;
         self.read(move |connection| {
+            let external_id = filter.external_id.map(storable);
             let rows: Vec<PurchaseRow> =
                 Filtered::new(format!("{PURCHASE} WHERE (p.updated_at, p.collapse_key) < (?, ?)"))
                     .given(before)
@@ -235,6 +238,7 @@ impl Store {
                     .and("p.platform_id = ?", filter.platform_id)
                     .and("p.receipt_id = ?", filter.receipt_id.map(storable))
                     .and("p.app_user_id = ?", filter.app_user_id.map(storable))
+                    .and("p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)", external_id)
                     .order(" ORDER BY p.updated_at DESC, p.collapse_key DESC LIMIT ?", &page)
                     .all(connection)?;
             let cursor = |row: &PurchaseRow| format!("{}_{}", row.updated_at.micros(), row.collapse_key);
