@@ -116,6 +116,11 @@ impl Client {
         self.ask(Method::POST, self.at(path)?, Some(body)).await
     }
 
+    /// Sets something as a whole. The path may have a query.
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PUT, self.at(path)?, Some(body)).await
+    }
+
     /// Changes the given fields.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::PATCH, self.at(path)?, Some(body)).await
