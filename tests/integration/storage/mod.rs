@@ -5,10 +5,13 @@
 
 mod accepting;
 mod catalogue;
+mod customers;
 mod delivering;
 mod interleaving;
 mod opening;
 mod plans;
+mod seeded;
+mod settings;
 mod settling;
 mod sweeping;
 mod topics;
