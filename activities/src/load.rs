@@ -28,9 +28,9 @@ pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
         quiet_ms: loaded.quiet_ms,
         cap_ms: loaded.cap_ms,
         held_ms: loaded.held_ms,
-        due: false,
-        verify: false,
-        is_replaced: false,
+        due: loaded.due,
+        verify: loaded.verify,
+        is_replaced: loaded.is_replaced,
         lanes: loaded.lanes,
         now: loaded.now,
     })

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::inbox::{Accepted, Fate, NewNotification};
+use crate::replacements;
 use crate::statement::{Number, Statement, Value, row, sql};
 use crate::writer::Write;
 use domain::{Outcome, PlatformId, Timestamp};
@@ -90,6 +91,15 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
             None => fold(write, row)?,
         });
     }
+    let is_open = |told: &NewNotification| {
+        told.collapse_key.is_some() && !matches!(told.fate, Fate::WaitTopic(_) | Fate::Ended(..))
+    };
+    let news = notifications.iter().zip(&accepted).filter(|(_, accepted)| matches!(accepted, Accepted::New { .. }));
+    let links = news.filter(|(told, _)| is_open(told));
+    replacements::keep(
+        write,
+        links.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect(),
+    )?;
     Ok(accepted)
 }
 

@@ -4,7 +4,9 @@
 use crate::accept::clean;
 use crate::connection::AnyConnection;
 use crate::platforms::require_app;
-use crate::statement::{row, sql};
+use crate::purchase;
+use crate::statement::{Words, row, sql};
+use crate::users::{self, RECEIPT, Raced};
 use crate::writer::Write;
 use crate::{Error, Store};
 use domain::{AppId, UserId};
@@ -38,19 +40,9 @@ pub struct Customer {
     pub app_user_ids: Vec<String>,
 }
 
-/// What a receipt without a customer of the store is filed under.
-const RECEIPT: &str = "receipt/";
-
 row! {
-    struct UserRow {
+    struct Id {
         id: UserId,
-        external_id: Option<String>,
-    }
-}
-
-row! {
-    struct OwnedBy {
-        user_id: UserId,
     }
 }
 
@@ -64,12 +56,6 @@ row! {
 row! {
     struct StoreName {
         store: String,
-    }
-}
-
-row! {
-    struct AppUserId {
-        app_user_id: String,
     }
 }
 
@@ -97,7 +83,7 @@ impl Store {
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
         self.read(move |connection| {
             let user = match &by {
-                CustomerKey::ExternalId(id) => named(connection, app, id)?.map(|user| user.id),
+                CustomerKey::ExternalId(id) => named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
                     filed(connection, app, owner)?.map(|filed| known(connection, app, &filed)).transpose()?.flatten()
                 }
@@ -112,25 +98,33 @@ impl Store {
 pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
     let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
     let user = known_or_new(write, app, &filed)?;
-    let lock = write.connection.for_update();
-    let other = named(write.connection, app, external_id)?.map(|other| other.id).filter(|other| *other != user);
-    let rows: Vec<UserRow> = sql(format!("SELECT id, external_id FROM users WHERE id IN (?, ?) ORDER BY id{lock}"))
-        .bind(user)
-        .bind(other.unwrap_or(user))
-        .all(write.connection)?;
+    let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
+    let called = lock_both(write, user, other)?;
     // Whoever moved the owner or took the id meanwhile had these locks, and is done.
-    let again = known(write.connection, app, &filed)?;
-    let taken = named(write.connection, app, external_id)?.map(|taken| taken.id).filter(|taken| *taken != user);
-    if again != Some(user) || taken != other {
+    let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
+    if known(write.connection, app, &filed)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
     }
-    let called = rows.into_iter().find(|row| row.id == user).and_then(|row| row.external_id);
     match (called, other) {
         (Some(called), _) if called == external_id => Ok(user),
         (Some(called), _) => Err(called_otherwise(&called, external_id)),
         (None, None) => first_name(write, user, external_id).map(|()| user),
         (None, Some(other)) => join(write, user, other).map(|()| other),
     }
+}
+
+/// Locks the user and the other in the order of their ids; answers what the user is called.
+fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<Option<String>, Error> {
+    let before = other.filter(|other| *other < user);
+    let after = other.filter(|other| *other > user);
+    if let Some(other) = before {
+        users::lock(write, other)?;
+    }
+    let called = users::lock(write, user)?.external_id;
+    if let Some(other) = after {
+        users::lock(write, other)?;
+    }
+    Ok(called)
 }
 
 fn called_otherwise(called: &str, wanted: &str) -> Error {
@@ -192,13 +186,7 @@ fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Resu
 }
 
 fn known(connection: &mut AnyConnection, app: AppId, filed: &Filed) -> Result<Option<UserId>, Error> {
-    let row: Option<OwnedBy> =
-        sql("SELECT user_id FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?")
-            .bind(app)
-            .bind(filed.store.as_str())
-            .bind(filed.name.as_str())
-            .first(connection)?;
-    Ok(row.map(|row| row.user_id))
+    users::find(connection, (app, &filed.store), &filed.name)
 }
 
 /// The owner's user; made when nobody heard of the owner before.
@@ -207,25 +195,17 @@ fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<User
         return Ok(user);
     }
     let anonymous = UserId::anonymous(app, &filed.store, &filed.name);
-    sql("INSERT INTO users (id, app_id, revision, created_at) VALUES (?, ?, 0, ?) ON CONFLICT DO NOTHING")
-        .bind(anonymous)
-        .bind(app)
-        .bind(write.now)
-        .run(write.connection)?;
-    sql("INSERT INTO store_users (app_id, store, app_user_id, user_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-        .bind(app)
-        .bind(filed.store.as_str())
-        .bind(filed.name.as_str())
-        .bind(anonymous)
-        .run(write.connection)?;
+    users::make(write, app, anonymous)?;
+    users::bind(write, (app, &filed.store, &filed.name), anonymous)?;
     known(write.connection, app, filed)?.ok_or_else(|| Error::unavailable(Raced))
 }
 
-fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserRow>, Error> {
-    sql("SELECT id, external_id FROM users WHERE external_id = ? AND app_id = ?")
+fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
+    let row: Option<Id> = sql("SELECT id FROM users WHERE external_id = ? AND app_id = ?")
         .bind(external_id)
         .bind(app)
-        .first(connection)
+        .first(connection)?;
+    Ok(row.map(|row| row.id))
 }
 
 fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
@@ -246,24 +226,20 @@ fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error>
 
 /// Asks the sweep to settle what the user bought, so that the name is told.
 fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql("UPDATE purchases SET next_wake_at = ? WHERE user_id = ? AND (next_wake_at IS NULL OR next_wake_at > ?)")
-        .bind(write.now)
-        .bind(user)
-        .bind(write.now)
-        .run(write.connection)
-        .map(drop)
+    purchase::look_again(write, "user_id = ?", [user.into()]).map(drop)
 }
 
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let row: Option<UserRow> = sql("SELECT id, external_id FROM users WHERE id = ?").bind(user).first(connection)?;
-    let row = row.ok_or(Error::Missing { what: "customer" })?;
-    let names: Vec<AppUserId> =
-        sql("SELECT app_user_id FROM store_users WHERE user_id = ? ORDER BY app_user_id").bind(user).all(connection)?;
-    let names = names.into_iter().map(|row| row.app_user_id).filter(|name| !name.starts_with(RECEIPT));
-    Ok(Customer { user_id: row.id, external_id: row.external_id, app_user_ids: names.collect() })
+    let external_id = sql("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?").bind(user);
+    let external_id: Option<Words> = external_id.first(connection)?;
+    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?.value;
+    let names: Vec<Words> = sql("SELECT app_user_id AS value FROM store_users WHERE user_id = ? ORDER BY app_user_id")
+        .bind(user)
+        .all(connection)?;
+    let names = names.into_iter().map(|row| row.value).filter(|name| !name.starts_with(RECEIPT));
+    Ok(Customer {
+        user_id: user,
+        external_id: Some(external_id).filter(|id| !id.is_empty()),
+        app_user_ids: names.collect(),
+    })
 }
-
-/// Another process changed the same customer at the same time.
-#[derive(Debug, thiserror::Error)]
-#[error("another process named the same customer at the same time")]
-struct Raced;

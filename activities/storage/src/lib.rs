@@ -14,11 +14,13 @@ mod customers;
 mod deliveries;
 mod destinations;
 mod error;
+mod events;
 mod fault;
 mod finish;
 mod inbox;
 mod lanes;
 mod ledger;
+mod listing;
 mod load;
 mod open;
 mod page;
@@ -27,11 +29,14 @@ mod purchase;
 mod rates;
 mod reader;
 mod record;
+mod replacements;
 mod secrets;
 mod snapshot;
 mod statement;
 mod sweep;
 mod topics;
+mod users;
+mod verification;
 mod waiting;
 mod writer;
 
@@ -45,7 +50,9 @@ pub use destinations::{Destination, DestinationPatch, NewDestination};
 pub use error::{Cause, Error};
 pub use inbox::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use lanes::{Attempt, Claimed, Finish, Finished, Verdict};
-pub use ledger::{AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView};
+pub use ledger::{
+    AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView, Standing,
+};
 pub use load::Loaded;
 pub use page::{Page, Paged};
 pub use platforms::{NewPlatform, Platform, PlatformPatch};
@@ -54,6 +61,7 @@ pub use record::{Record, Recorded};
 pub use snapshot::SnapshotPage;
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};
+pub use verification::{Unanswered, Verification};
 pub use waiting::{EndedWaiting, Released};
 
 pub use secrecy::{ExposeSecret, SecretString};

@@ -2,6 +2,7 @@
 
 use crate::connection::AnyConnection;
 use crate::open::random_uuid;
+use crate::purchase;
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::topics;
@@ -211,19 +212,6 @@ impl Store {
         .await
     }
 
-    /// Has the parked purchases of a platform looked at again; answers how many there are.
-    pub async fn retry_parked(&self, id: PlatformId) -> Result<i64, Error> {
-        self.write(move |write| {
-            read(write.connection, id)?;
-            let woken = sql("UPDATE purchases SET next_wake_at = ? WHERE platform_id = ? AND waits_for = 'parked'")
-                .bind(write.now)
-                .bind(id)
-                .run(write.connection)?;
-            Ok(i64::try_from(woken).unwrap_or(i64::MAX))
-        })
-        .await
-    }
-
     /// The store's shared secret of a platform, for verification.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
@@ -302,29 +290,17 @@ fn wake_by(write: &mut Write<'_>, row: &PlatformRow, patch: &PlatformPatch) -> R
     if let Some(Some(_)) = patch.shared_secret {
         // What the store never answered about, and what was settled since it refused the old secret.
         let refused_at = row.secret_refused_at.map_or(i64::MAX, Timestamp::micros);
-        wake(write, row.id, (UNVERIFIED, Some(refused_at)))?;
+        purchase::look_again(write, UNVERIFIED, [row.id.into(), refused_at.into()])?;
     }
     if patch.product_ref.is_some_and(|chosen| chosen != product_ref(&row.product_ref)) {
-        wake(write, row.id, ("term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id", None))?;
+        purchase::look_again(write, NAMED_TWICE, [row.id.into()])?;
     }
     Ok(())
 }
 
-const UNVERIFIED: &str =
-    "(product_id IS NULL OR unverified_since IS NOT NULL OR waits_for IS NOT NULL OR updated_at >= ?)";
-
-fn wake(write: &mut Write<'_>, id: PlatformId, (which, at): (&str, Option<i64>)) -> Result<(), Error> {
-    sql(format!(
-        "UPDATE purchases SET next_wake_at = ? WHERE platform_id = ? AND (next_wake_at IS NULL OR next_wake_at > ?) \
-         AND {which}"
-    ))
-    .bind(write.now)
-    .bind(id)
-    .bind(write.now)
-    .bind_all(at)
-    .run(write.connection)
-    .map(drop)
-}
+const NAMED_TWICE: &str =
+    "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
+const UNVERIFIED: &str = "platform_id = ? AND (product_id IS NULL OR unverified_since IS NOT NULL OR waits_for IS NOT NULL OR updated_at >= ?)";
 
 const fn product_ref_word(chosen: ProductRef) -> &'static str {
     match chosen {

@@ -282,3 +282,16 @@ row! {
         pub value: i64,
     }
 }
+
+row! {
+    /// A single text.
+    pub struct Words {
+        /// The text.
+        pub value: String,
+    }
+}
+
+/// `?, ?, …`
+pub fn places(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}

@@ -1,7 +1,7 @@
 //! Naming customers, adopting their purchases, and snapshots for those who come later.
 
 use super::seeded::Seed;
-use super::world::{World, is_missing, new_destination, story};
+use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{Outcome, UserId};
 use storage::{Adoption, CustomerKey, DestinationPatch, Error, Owner, Page, Run};
 
@@ -103,7 +103,7 @@ story! {
         let named = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
         let error = world.store.name_customer(other.id, app_user("u1"), "anna").await.unwrap_err();
         assert!(is_conflict(&error, "no platform"), "{error}");
-        world.store.new_platform(super::world::new_platform(&other, "ingress-2")).await.unwrap();
+        world.store.new_platform(new_platform(&other, "ingress-2")).await.unwrap();
         let there = world.store.name_customer(other.id, app_user("u1"), "anna").await.unwrap();
         assert_ne!(there.user_id, named.user_id);
     }
@@ -125,7 +125,7 @@ story! {
         assert!(first.unnamed.len() == 1 && first.unnamed[0].0 == 2 && first.unnamed[0].1.contains("`otto`"));
         let anna = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         assert_eq!(anna.app_user_ids, ["u1"]);
-        let loaded = world.load(world.key("r1")).await;
+        let loaded = world.store.load(world.key("r1"), 0, 500).await.unwrap();
         assert_eq!(loaded.notifications[0].1.kind, domain::Kind::Adopted);
         assert!(loaded.quiet_ms > 0, "it has its window");
         let later = at.plus_millis(60_000);

@@ -21,7 +21,7 @@ pub struct Entitlement {
     pub kind: Auth,
 }
 
-/// How an entitlement gates: the documentation knows one way.
+/// How an entitlement gates access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {

@@ -3,6 +3,7 @@
 use super::{Catalogue, Named, Product};
 use crate::connection::AnyConnection;
 use crate::error::Error;
+use crate::purchase;
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
 use domain::AppId;
@@ -55,15 +56,8 @@ pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>
 pub fn wake(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
     for sku in skus {
         for column in ["term_sku", "product_id"] {
-            sql(format!(
-                "UPDATE purchases SET next_wake_at = ? WHERE app_id = ? AND {column} = ? \
-                 AND (next_wake_at IS NULL OR next_wake_at > ?)"
-            ))
-            .bind(write.now)
-            .bind(app)
-            .bind(sku.as_str())
-            .bind(write.now)
-            .run(write.connection)?;
+            let which = format!("app_id = ? AND {column} = ?");
+            purchase::look_again(write, &which, [app.into(), sku.as_str().into()])?;
         }
     }
     Ok(())

@@ -184,7 +184,8 @@ CREATE TABLE purchases (
     -- The first failed attempt since the store last answered, and how many there were.
     unverified_since BIGINT,
     verify_attempts BIGINT NOT NULL,
-    -- The last settling: its number, what it settled and whether it raised the revision.
+    -- The last settling: its number, what it settled and whether it raised the revision. Who asks for another look
+    -- raises the number too, so that a settling that began before is not recorded.
     settling BIGINT NOT NULL,
     fingerprint TEXT NOT NULL,
     changed BOOLEAN NOT NULL,
@@ -204,7 +205,7 @@ CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_i
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
 CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_key);
 CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_wake_at IS NOT NULL;
-CREATE INDEX purchases_parked ON purchases (platform_id) WHERE waits_for = 'parked';
+CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at) WHERE waits_for IS NOT NULL;
 
 -- A change of plan over two receipts, known as soon as it was told. `real_at`: since when the new one is known to be real.
 CREATE TABLE replacements (
