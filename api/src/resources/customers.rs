@@ -6,6 +6,7 @@ use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
+use domain::user::written_as;
 use serde_json::{Value, json};
 use storage::{Customer, CustomerKey, Owner};
 
@@ -63,17 +64,6 @@ pub fn external_id(fields: &mut Fields, is_required: bool) -> Option<String> {
     id
 }
 
-/// What an external id looks like: a consumer may treat a hash otherwise than a name.
-#[must_use]
-pub fn type_of(external_id: &str) -> &'static str {
-    let is_hex = external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match external_id.len() {
-        36 if uuid::Uuid::try_parse(external_id).is_ok() => "uuid",
-        64 if is_hex => "sha256",
-        _ => "custom",
-    }
-}
-
 fn owner(fields: &mut Fields) -> Vec<Owner> {
     let app_user = fields.short_text("app_user_id", LONGEST).map(Owner::AppUser);
     let receipt = fields.short_text("receipt_id", LONGEST).map(Owner::Receipt);
@@ -97,21 +87,7 @@ fn view(customer: &Customer) -> Value {
     json!({
         "user_id": customer.user_id,
         "external_id": customer.external_id,
-        "type": customer.external_id.as_deref().map(type_of),
+        "type": customer.external_id.as_deref().map(written_as),
         "app_user_ids": customer.app_user_ids,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::type_of;
-
-    #[test]
-    fn an_external_id_is_a_uuid_a_hash_or_anything() {
-        assert_eq!(type_of("6b275a67-0bbb-4f3a-99b9-6600bf711993"), "uuid");
-        assert_eq!(type_of(&"aB".repeat(32)), "sha256");
-        for other in ["6b275a670bbb4f3a99b96600bf711993", "anna", "a@example.com", &"g".repeat(64), &"-".repeat(36)] {
-            assert_eq!(type_of(other), "custom", "{other}");
-        }
-    }
 }
