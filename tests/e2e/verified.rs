@@ -32,11 +32,9 @@ fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
 
 /// Waits until the newest `purchase.updated` of a receipt is as wanted, and gives it.
 async fn wait_update(world: &World, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    wait::until(SOON, &format!("{what} of {receipt_id}"), async || {
-        match updates(world, receipt_id).pop() {
-            Some(newest) if is_wanted(&newest) => Ok(newest),
-            other => Err(format!("{other:?}")),
-        }
+    wait::until(SOON, &format!("{what} of {receipt_id}"), async || match updates(world, receipt_id).pop() {
+        Some(newest) if is_wanted(&newest) => Ok(newest),
+        other => Err(format!("{other:?}")),
     })
     .await
 }

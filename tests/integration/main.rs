@@ -3,6 +3,7 @@
 mod amazon;
 mod api;
 mod cli;
+mod cli_settings;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;

@@ -36,6 +36,8 @@ pub struct NewNotification {
 pub enum Fate {
     /// It waits for its window.
     Open,
+    /// It is settled at once, with what else is open.
+    AtOnce,
     /// It waits until a topic is approved.
     WaitTopic(TopicId),
     /// It has its final word already, and why.

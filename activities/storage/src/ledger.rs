@@ -12,7 +12,7 @@ pub struct PurchaseFilter {
     pub platform_id: Option<PlatformId>,
     /// With this receipt.
     pub receipt_id: Option<String>,
-    /// Of this customer.
+    /// Of this customer, as the store names them.
     pub app_user_id: Option<String>,
     /// Of the user that the customer named so.
     pub external_id: Option<String>,

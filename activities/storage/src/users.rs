@@ -87,7 +87,7 @@ impl Customer<'_> {
 }
 
 /// What a receipt is filed under as long as no customer of the store is known for it.
-const RECEIPT: &str = "receipt/";
+pub const RECEIPT: &str = "receipt/";
 
 /// The user that a store's own customer is.
 pub fn find(

@@ -5,12 +5,15 @@
 
 mod accepting;
 mod catalogue;
+mod customers;
 mod delivering;
 mod interleaving;
 mod opening;
 mod plans;
 mod replacing;
 mod saying;
+mod seeded;
+mod settings;
 mod settling;
 mod states;
 mod sweeping;

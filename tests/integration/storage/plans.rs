@@ -37,6 +37,23 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
                 .to_owned(),
             "notifications_receipt",
         ),
+        (
+            "SELECT outcome, COUNT(*) FROM notifications WHERE said = 'IMPORTED' AND platform_id = 'p'
+             GROUP BY outcome ORDER BY outcome"
+                .to_owned(),
+            "notifications_imported",
+        ),
+        (
+            "SELECT collapse_key FROM purchases WHERE app_id = 'a' AND collapse_key > 'k' ORDER BY collapse_key LIMIT 9"
+                .to_owned(),
+            "purchases_app",
+        ),
+        ("SELECT COUNT(*) FROM purchases WHERE app_id = 'a' AND term_sku = 's'".to_owned(), "purchases_term_sku"),
+        (
+            "SELECT term_sku, COUNT(*) FROM purchases WHERE app_id = 'a' AND product_id = 's' GROUP BY term_sku".to_owned(),
+            "purchases_product",
+        ),
+        ("UPDATE purchases SET next_wake_at = 1 WHERE user_id = 'u'".to_owned(), "purchases_user"),
         (delivery_list("dead"), "deliveries_dead"),
         (delivery_list("pending"), "deliveries_owed"),
     ]

@@ -279,6 +279,8 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         topic_arn: None,
         window_ms: WINDOW_MS,
         max_wait_ms: None,
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
         ingress_key: ingress_key.to_owned(),
     }
 }

@@ -1,6 +1,9 @@
 //! `/v1/destinations`: whom an app's events are told. What a kind needs to know is in that kind's file.
 
+mod snapshot;
 mod webhook;
+
+pub use snapshot::snapshot;
 
 use super::{Body, Fields, Id, Query};
 use crate::edge::{Edge, Shared};

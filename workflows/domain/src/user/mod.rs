@@ -232,7 +232,8 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
 }
 
 /// How an id of the customer's own is written, judged by nothing but its letters.
-fn written_as(external_id: &str) -> &'static str {
+#[must_use]
+pub fn written_as(external_id: &str) -> &'static str {
     let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match external_id.len() {
         36 if Uuid::try_parse(external_id).is_ok() => "uuid",

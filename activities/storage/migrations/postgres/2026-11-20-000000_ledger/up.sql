@@ -100,6 +100,8 @@ CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL A
 CREATE INDEX notifications_cap ON notifications (cap_at)
     WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
 CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
+-- What became of purchases that were adopted.
+CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE said = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 
@@ -111,6 +113,7 @@ CREATE TABLE users (
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
+-- By the id first: people ask for it without naming the app.
 CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
 
 -- Which user a store's own customer is.
@@ -196,6 +199,7 @@ CREATE TABLE purchases (
 CREATE INDEX purchases_receipt ON purchases (receipt_id);
 CREATE INDEX purchases_customer ON purchases (app_user_id) WHERE app_user_id IS NOT NULL;
 CREATE INDEX purchases_user ON purchases (user_id);
+CREATE INDEX purchases_app ON purchases (app_id, collapse_key);
 CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku IS NOT NULL;
 CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
