@@ -268,3 +268,46 @@ fn shortened_terms_of_a_test_are_counted_by_their_words_and_dates() {
     let late = word(Kind::Renewed, day(0).plus_millis(10 * MINUTE));
     assert_eq!(whats(&read(&by_date.purchase, &[late], short(3))), []);
 }
+
+fn off(at: Timestamp) -> Snapshot {
+    Snapshot { auto_renewing: Some(false), ends_at: Some(day(31)), renews_at: None, ..monthly(at) }
+}
+
+#[test]
+fn a_late_word_of_what_readings_showed_tells_nothing() {
+    let known = read(&bought(), &[], off(day(4))).purchase;
+    let known = read(&known, &[], monthly(day(6))).purchase;
+    let late = read(&known, &[word(Kind::AutoRenewalOff, day(3))], monthly(day(7)));
+    assert_eq!(whats(&late), []);
+    let known = read(&late.purchase, &[], off(day(8))).purchase;
+    assert_eq!(whats(&read(&known, &[word(Kind::AutoRenewalOn, day(5))], off(day(9)))), []);
+}
+
+#[test]
+fn two_words_of_one_act_are_one_and_later_ones_tell_of_the_word_between_them() {
+    let minute = day(3).plus_millis(MINUTE);
+    let known = read(&bought(), &[word(Kind::AutoRenewalOff, day(3))], off(day(3))).purchase;
+    assert_eq!(whats(&read(&known, &[word(Kind::AutoRenewalOff, minute)], off(day(4)))), []);
+    let again = read(&known, &[word(Kind::AutoRenewalOff, day(4))], off(day(4)));
+    assert_eq!(whats(&again), [What::Resumed, What::Cancelled]);
+    let known = read(&known, &[word(Kind::AutoRenewalOn, day(5))], monthly(day(5))).purchase;
+    let minute = day(5).plus_millis(MINUTE);
+    assert_eq!(whats(&read(&known, &[word(Kind::AutoRenewalOn, minute)], monthly(day(6)))), []);
+    let again = read(&known, &[word(Kind::AutoRenewalOn, day(6))], monthly(day(6)));
+    assert_eq!(whats(&again), [What::Cancelled, What::Resumed]);
+}
+
+#[test]
+fn a_conversion_in_the_window_of_the_purchase_shows_that_there_was_a_trial() {
+    let words = [word(Kind::SubscriptionPurchased, day(0)), word(Kind::TrialConverted, day(7))];
+    let told = settle_with(&Purchase::default(), &words, &Reading::Unverifiable, day(8));
+    assert_eq!(whats(&told), [What::TrialStarted, What::Purchased, What::TrialConverted, What::Renewed]);
+}
+
+#[test]
+fn words_and_readings_of_one_settling_tell_thirty_six_renewals_at_most() {
+    let end: Timestamp = "2032-01-10T00:00:00Z".parse().unwrap();
+    let words = [word(Kind::Renewed, day(31)), word(Kind::Renewed, day(59)), word(Kind::Renewed, day(1500))];
+    let many = read(&bought(), &words, Snapshot { renews_at: Some(end), ..monthly(end.plus_millis(-DAY)) });
+    assert_eq!((many.transitions.len(), many.purchase.billing_cycles()), (36, Some(72)));
+}

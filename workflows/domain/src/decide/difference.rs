@@ -129,9 +129,12 @@ impl Walk<'_> {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
             return self.renew(told.or_else(|| self.told_late(&[Kind::Renewed, Kind::GraceEnded])), told.is_some());
         };
-        let first = from.saturating_add(1).max(to.saturating_sub(RENEWALS_AT_MOST - 1));
+        let left = RENEWALS_AT_MOST.saturating_sub(self.renewals);
+        let first = from.max(to.saturating_sub(left)).saturating_add(1);
+        self.stage.terms = Some(to.max(from));
         for term in first..=to {
             self.stage.terms = Some(term);
+            self.renewals = self.renewals.saturating_add(1);
             match told.filter(|_| term == to) {
                 Some(time) => self.renew(Some(time), true),
                 None => self.renew(self.term_began(), false),

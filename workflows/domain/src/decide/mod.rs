@@ -5,6 +5,7 @@
 
 mod asked;
 mod difference;
+mod telling;
 mod truth;
 mod wake;
 mod walk;

@@ -10,8 +10,6 @@ use crate::purchase::{Life, Moment, Purchase, Said, Stage, Terms};
 use crate::time::Timestamp;
 use crate::transition::{Transition, What};
 
-/// Two words of one act are not further apart; beyond that, a word in between was lost.
-const ONE_ACT_MS: i64 = 600_000;
 /// The words of one recovery are not further apart.
 const ONE_RECOVERY_MS: i64 = 86_400_000;
 
@@ -31,6 +29,8 @@ pub(super) struct Walk<'a> {
     pub stage: Stage,
     pub said: Said,
     pub transitions: Vec<Transition>,
+    /// How many renewals were counted, since only so many are told.
+    pub renewals: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -47,6 +47,7 @@ impl<'a> Walk<'a> {
             said: known.said.clone(),
             truth,
             transitions: Vec::new(),
+            renewals: 0,
         }
     }
 
@@ -226,9 +227,12 @@ impl<'a> Walk<'a> {
         }
         self.appear();
         match kind {
-            Kind::Renewed => self.say(What::Renewed, time),
+            Kind::Renewed => {
+                self.past_trial();
+                self.say(What::Renewed, time);
+            }
             Kind::TrialConverted => {
-                self.stage.in_trial = false;
+                self.past_trial();
                 self.stage.terms = self.stage.terms.max(Some(1));
                 self.say(What::TrialConverted, time);
                 self.say(What::Renewed, time);
@@ -251,6 +255,7 @@ impl<'a> Walk<'a> {
                 self.say(What::GraceBegan, time);
             }
             Kind::GraceEnded => {
+                self.past_trial();
                 self.stage.in_grace = false;
                 self.say(What::Recovered, time);
             }
@@ -259,6 +264,13 @@ impl<'a> Walk<'a> {
                 self.say(What::PlanChangeScheduled, time);
             }
             _ => {}
+        }
+    }
+
+    /// Something was paid, whatever the store still shows of a trial.
+    fn past_trial(&mut self) {
+        if std::mem::take(&mut self.stage.in_trial) {
+            self.stage.terms = Some(1);
         }
     }
 
@@ -452,39 +464,6 @@ impl<'a> Walk<'a> {
             }
             _ => {}
         }
-    }
-
-    /// Tells what happened at a time.
-    pub fn say(&mut self, what: What, time: Timestamp) {
-        self.tell(what, Some(time));
-        self.said.cover(what, time);
-    }
-
-    /// Tells what must have happened, though no word said so.
-    pub fn infer(&mut self, what: What, at: Option<Timestamp>) {
-        self.tell(what, at);
-        self.said.cover(what, self.clock);
-    }
-
-    fn tell(&mut self, what: What, at: Option<Timestamp>) {
-        match what {
-            What::Expired if self.said.has_ended => return,
-            What::Expired => self.said.has_ended = true,
-            What::Purchased | What::PlanChanged | What::Renewed | What::Recovered | What::TrialConverted => {
-                self.said.has_ended = false;
-            }
-            _ => {}
-        }
-        let cycle = self.stage.terms.map(|terms| terms.max(1));
-        self.transitions.push(Transition { what, at, cycle });
-    }
-
-    fn is_covered(&self, what: What, time: Timestamp) -> bool {
-        self.said.covered(what) >= Some(time)
-    }
-
-    fn is_echo(&self, what: What, time: Timestamp) -> bool {
-        self.said.covered(what).is_some_and(|told| time.millis_since(told) <= ONE_ACT_MS)
     }
 }
 
