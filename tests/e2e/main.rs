@@ -5,6 +5,8 @@ mod admin;
 mod cancelled;
 mod cost;
 mod durable;
+mod faults;
+mod fleet;
 mod heals;
 mod kills;
 mod lanes;

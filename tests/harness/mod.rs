@@ -9,6 +9,7 @@ pub mod clock;
 pub mod folder;
 pub mod history;
 pub mod http;
+pub mod invariants;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -72,6 +72,13 @@ impl Received {
         named.or_else(|| self.body["data"]["purchase_guid"].as_str()).unwrap_or_default()
     }
 
+    /// The event that it tells.
+    #[must_use]
+    pub fn event_id(&self) -> &str {
+        let of_purchase = self.body["attributes"]["event_id"].as_str();
+        of_purchase.or_else(|| self.body["id"].as_str()).unwrap_or_default()
+    }
+
     /// Its revision.
     #[must_use]
     pub fn revision(&self) -> i64 {
@@ -89,6 +96,7 @@ impl Received {
 struct Seen {
     secret: Option<String>,
     next: VecDeque<Reply>,
+    first: Option<Reply>,
     always: Option<Reply>,
     requests: Vec<Received>,
     /// By event type.
@@ -175,6 +183,11 @@ impl Receiver {
         self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
     }
 
+    /// What the first request of each `webhook-id` is answered with from now on, whatever else was asked for.
+    pub fn answer_first(&self, reply: Reply) {
+        self.seen().first = Some(reply);
+    }
+
     /// Lets everything that hangs be answered.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
@@ -247,20 +260,55 @@ impl Receiver {
     /// # Panics
     /// With the rule that was broken.
     pub fn check(&self) {
+        self.verdict().unwrap_or_else(|broken| panic!("{broken}"));
+    }
+
+    /// The same as an answer, for a test that plants a fault.
+    ///
+    /// # Errors
+    /// The invariant that was broken, and by what.
+    pub fn verdict(&self) -> Result<(), String> {
         let requests = self.all();
         let mut bodies = BTreeMap::<&str, &[u8]>::new();
         for request in &requests {
-            assert_eq!(request.verified, Ok(()), "a signature is wrong: {request:?}");
-            let first = bodies.entry(&request.webhook_id).or_insert(&request.raw);
-            assert_eq!(*first, request.raw, "I4: one webhook-id, two bodies: {}", request.webhook_id);
-            check_shape(&self.seen().schemas, request);
+            if let Err(wrong) = &request.verified {
+                return Err(format!("a signature is wrong ({wrong}): {request:?}"));
+            }
+            if *bodies.entry(&request.webhook_id).or_insert(&request.raw) != request.raw {
+                return Err(format!("I4: one webhook-id, two bodies: {}", request.webhook_id));
+            }
+            check_shape(&self.seen().schemas, request)?;
         }
         for (key, revisions) in self.revisions_by_key() {
-            assert!(revisions.is_sorted(), "I3: acknowledged revisions of {key} fell: {revisions:?}");
+            if !revisions.is_sorted() {
+                return Err(format!("I3: acknowledged revisions of {key} fell: {revisions:?}"));
+            }
         }
-        if let Some((first, second)) = overlaps(&requests).first() {
-            panic!("I7: two attempts about {} in flight at once:\n{first:?}\n{second:?}", first.receipt_id());
+        match overlaps(&requests).first() {
+            Some((first, second)) => {
+                let key = first.receipt_id();
+                Err(format!("I7: two attempts about {key} in flight at once:\n{first:?}\n{second:?}"))
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Whether each event came under one `webhook-id` only, as it must where nobody asked for it again.
+    ///
+    /// # Errors
+    /// The event that came under several.
+    pub fn told_once(&self) -> Result<(), String> {
+        let requests = self.all();
+        let mut ids = BTreeMap::<&str, &str>::new();
+        for request in &requests {
+            let event_id = request.event_id();
+            let first = *ids.entry(event_id).or_insert(&request.webhook_id);
+            if event_id.is_empty() || first != request.webhook_id {
+                let other = &request.webhook_id;
+                return Err(format!("told twice: the event {event_id:?} came as {first} and as {other}"));
+            }
+        }
+        Ok(())
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -280,22 +328,18 @@ impl Drop for Receiver {
 /// send always has it.
 const ADDED: [&str; 5] = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
 
-/// An event that is served with a schema is of its shape.
-fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) {
+/// Whether an event is of the shape of its schema, and has what we add to it.
+fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
     let name = request.event_type();
     let Some(schema) = schemas.get(name) else {
-        assert!(schemas.is_empty(), "no schema is served of `{name}`: {request:?}");
-        return;
+        return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
     };
-    if let Err(error) = schema.validate(&request.body) {
-        panic!("{name} is not of its schema: {error}: {request:?}");
-    }
-    let attributes = request.body["attributes"].as_object();
-    let missing: Vec<&str> = match attributes {
+    schema.validate(&request.body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))?;
+    let missing: Vec<&str> = match request.body["attributes"].as_object() {
         Some(attributes) => ADDED.into_iter().filter(|added| !attributes.contains_key(*added)).collect(),
         None => Some("user_revision").filter(|added| request.body[added].is_null()).into_iter().collect(),
     };
-    assert!(missing.is_empty(), "{name} lacks {missing:?}: {request:?}");
+    if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
 }
 
 /// Pairs of answered requests about one purchase of which the second came before the first was answered.
@@ -364,7 +408,9 @@ fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
         }
     };
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
-    let reply = seen.next.pop_front().or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
+    let is_first = || seen.requests.iter().all(|request| request.webhook_id != webhook_id);
+    let first = seen.first.clone().filter(|_| is_first());
+    let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
     let (began, ended, status) = (Instant::now(), None, None);
     seen.requests.push(Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status });
     (seen.requests.len() - 1, reply)

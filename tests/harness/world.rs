@@ -67,7 +67,7 @@ pub struct World {
     pub receiver: Receiver,
     /// Amazon.
     pub sns: Sns,
-    rvs: Option<Rvs>,
+    pub(super) rvs: Option<Rvs>,
     /// The settings of the processes.
     pub installation: Installation,
     /// The public API.
@@ -81,8 +81,8 @@ pub struct World {
     /// The destination's id.
     pub destination_id: String,
     setting: Setting,
-    accepted: Vec<String>,
-    is_finished: bool,
+    pub(super) accepted: Vec<String>,
+    pub(super) is_finished: bool,
 }
 
 impl World {
@@ -161,7 +161,7 @@ impl World {
     /// # Panics
     /// When there is none.
     #[must_use]
-    pub fn newest(&self, receipt_id: &str) -> Value {
+    pub fn newest_told(&self, receipt_id: &str) -> Value {
         let received = self.receiver.about(&self.key(receipt_id).to_string());
         let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
         acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
@@ -195,7 +195,16 @@ impl World {
     /// # Errors
     /// When nothing answers.
     pub async fn post(&mut self, message: &Message) -> Result<Answer, String> {
-        let answer = post_as_sns(&self.notification_url, &message.body).await?;
+        let url = self.notification_url.clone();
+        self.post_at(&url, message).await
+    }
+
+    /// The same at another process's URL.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn post_at(&mut self, notification_url: &str, message: &Message) -> Result<Answer, String> {
+        let answer = post_as_sns(notification_url, &message.body).await?;
         if answer.status == 200 && !self.accepted.contains(&message.id) {
             self.accepted.push(message.id.clone());
         }
@@ -246,7 +255,7 @@ impl World {
         wait::until(SOON, &format!("the outcome of {message_id}"), async || self.outcome(message_id).await).await
     }
 
-    async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
+    pub(super) async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
         let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
         let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
         let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
@@ -304,7 +313,13 @@ impl World {
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
     }
 
-    /// The running processes of ours: `run`, or `serve` and then `worker`.
+    /// One more process of ours beside those that run already; its place in [`Self::processes`].
+    pub fn join(&mut self, process: Process) -> usize {
+        self.processes.push(process);
+        self.processes.len() - 1
+    }
+
+    /// The running processes of ours: `run`, or `serve` and then `worker`, then those that joined.
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
@@ -340,45 +355,6 @@ impl World {
     /// Starts them again as they were at first.
     pub async fn restart(&mut self) {
         self.start_with(&[]).await;
-    }
-
-    /// Waits until everything that was accepted has its outcome and its newest revision is acknowledged, and checks
-    /// what must hold in the end.
-    ///
-    /// # Panics
-    /// With the invariant that does not hold.
-    pub async fn finish(mut self) {
-        let mut keys = std::collections::BTreeSet::new();
-        for message_id in &self.accepted {
-            for notification in self.wait_outcome(message_id).await {
-                keys.extend(notification["collapse_key"].as_str().map(str::to_owned));
-            }
-        }
-        for key in &keys {
-            self.wait_newest(key).await;
-        }
-        self.receiver.check();
-        self.rvs.iter().for_each(Rvs::check);
-        self.is_finished = true;
-    }
-
-    /// I5: what was acknowledged last is the newest revision, or a delivery is listed as dead.
-    async fn wait_newest(&self, key: &str) {
-        wait::until(SOON, &format!("I5: the newest revision of {key} at the receiver"), async || {
-            let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
-            let newest = answer.body["revision"].as_i64().unwrap_or_default();
-            let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
-            if answer.status == 404 || acked == newest || self.is_dead(key, newest).await {
-                return Ok(());
-            }
-            Err(format!("acknowledged {acked}, newest {newest}"))
-        })
-        .await;
-    }
-
-    async fn is_dead(&self, key: &str, revision: i64) -> bool {
-        let deliveries = self.api.all(&format!("/v1/deliveries?collapse_key={key}")).await;
-        deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
     }
 }
 

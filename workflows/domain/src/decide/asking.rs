@@ -260,7 +260,7 @@ fn shortened_terms_of_a_test_are_counted_by_their_words_and_dates() {
     };
     let known = read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], short(1)).purchase;
     let renewed = word(Kind::Renewed, day(0).plus_millis(5 * MINUTE));
-    let by_word = read(&known, &[renewed.clone()], short(2));
+    let by_word = read(&known, &[renewed], short(2));
     assert_eq!(whats(&by_word), [What::Renewed]);
     assert_eq!(whats(&read(&by_word.purchase, &[], short(2))), []);
     let by_date = read(&by_word.purchase, &[], short(3));

@@ -10,6 +10,8 @@ mod terms;
 mod told;
 
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod tests;
 
 pub use state::State;

@@ -27,6 +27,7 @@ pub struct Made {
     pub tells: Vec<Transition>,
     pub steps: BTreeMap<Step, u64>,
     pub reads: Vec<Timestamp>,
+    can_ask: bool,
     /// The store does not know it any more: the time of the reading that said so is in the record.
     pub is_gone: bool,
 }
@@ -105,7 +106,7 @@ pub fn with_adoption(life: &Life, seed: u64) -> Heard {
 
 /// Settles what is heard, window by window and wake by wake, until long after the end.
 pub fn hear(life: &Life, heard: &Heard, can_ask: bool) -> Made {
-    let mut made = Made::default();
+    let mut made = Made { can_ask, ..Made::default() };
     let until = heard.iter().map(|(time, _)| *time).max().unwrap_or(life.ends).max(life.ends).plus_millis(16 * DAY);
     // What links a receipt to the one it replaced wakes it.
     let mut linked = life.replaced_at.map(|at| at.plus_millis(3 * MINUTE));
@@ -122,24 +123,19 @@ pub fn hear(life: &Life, heard: &Heard, can_ask: bool) -> Made {
             }
             (_, Some(settles)) if settles <= until => {
                 linked = linked.filter(|at| *at > settles);
-                wake = made.settle(life, settles, &mut window, can_ask);
+                wake = made.settle(life, settles, &mut window);
             }
             _ => break,
         }
     }
-    made.settle(life, until, &mut window, can_ask);
+    made.settle(life, until, &mut window);
     made.is_gone = can_ask && life.read(until) == Reading::Gone;
     made
 }
 
 impl Made {
-    fn settle(
-        &mut self,
-        life: &Life,
-        now: Timestamp,
-        window: &mut Vec<(Timestamp, Notification)>,
-        can_ask: bool,
-    ) -> Option<Timestamp> {
+    fn settle(&mut self, life: &Life, now: Timestamp, window: &mut Heard) -> Option<Timestamp> {
+        let can_ask = self.can_ask;
         let reading = if can_ask { life.read(now) } else { Reading::Unverifiable };
         let is_replaced = life.replaced_at.is_some_and(|at| at <= now);
         let told: Vec<_> = (1..).zip(window.drain(..).map(|(_, word)| word)).collect();

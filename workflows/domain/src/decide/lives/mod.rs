@@ -145,6 +145,17 @@ fn steps(seed: u64, beginning: Beginning) -> Vec<Made> {
     ]
 }
 
+fn walked(seeds: std::ops::Range<u64>) -> BTreeMap<Step, u64> {
+    let mut hits = BTreeMap::new();
+    for seed in seeds {
+        let beginning = BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()];
+        for (step, times) in steps(seed, beginning).into_iter().flat_map(|made| made.steps) {
+            *hits.entry(step).or_default() += times;
+        }
+    }
+    hits
+}
+
 #[test]
 fn every_arrow_of_the_fixture_is_walked_a_hundred_times() {
     let mut hits: BTreeMap<Step, u64> = BTreeMap::new();
@@ -154,10 +165,13 @@ fn every_arrow_of_the_fixture_is_walked_a_hundred_times() {
     };
     let mut seed = 0;
     while seed < 8_000 && is_short(&hits) > 0 {
-        for (seed, beginning) in (seed..seed + 500).zip(BEGINNINGS.into_iter().cycle()) {
-            for (step, times) in steps(seed, beginning).into_iter().flat_map(|made| made.steps) {
-                *hits.entry(step).or_default() += times;
-            }
+        let halves = std::thread::scope(|scope| {
+            [seed..seed + 250, seed + 250..seed + 500]
+                .map(|seeds| scope.spawn(|| walked(seeds)))
+                .map(|half| half.join().unwrap())
+        });
+        for (step, times) in halves.into_iter().flatten() {
+            *hits.entry(step).or_default() += times;
         }
         seed += 500;
     }
