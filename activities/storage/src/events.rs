@@ -70,7 +70,6 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
         revision: event.revision,
         is_verified: !told.record.decision.purchase.is_unverified(),
         coalesced: told.coalesced,
-        is_verified: !told.record.decision.purchase.is_unverified(),
         data: told.data,
     }
     .body()
