@@ -32,11 +32,9 @@ fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
 
 /// Waits until the newest `purchase.updated` of a receipt is as wanted, and gives it.
 async fn wait_update(world: &World, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    wait::until(SOON, &format!("{what} of {receipt_id}"), async || {
-        match updates(world, receipt_id).pop() {
-            Some(newest) if is_wanted(&newest) => Ok(newest),
-            other => Err(format!("{other:?}")),
-        }
+    wait::until(SOON, &format!("{what} of {receipt_id}"), async || match updates(world, receipt_id).pop() {
+        Some(newest) if is_wanted(&newest) => Ok(newest),
+        other => Err(format!("{other:?}")),
     })
     .await
 }
@@ -135,6 +133,7 @@ async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
     let status = world.wait_status("patient", "a verification", |status| status["verification"].is_object()).await;
     assert!(status["verification"]["why"].as_str().is_some_and(|why| why.contains("503")), "{status}");
     assert!(status["verification"]["asked_again_at"].is_string(), "{status}");
+    wait_waiting(&world, &first, "verification").await;
     check_silence(&world, "patient").await;
 
     world.ask("patient", "hold", &json!({ "reason": "a test" })).await;
@@ -202,7 +201,7 @@ async fn when_patience_is_over_what_is_sure_is_told_unverified_and_the_rest_wait
     wait_told(&world, "renewed", &["user.subscription.renewed"]).await;
     assert_eq!(world.wait_outcome(&renewed).await[0]["outcome"], "settled");
     wait_waiting(&world, &bought, "verification").await;
-    wait_alarm(&world, "store_unreachable").await;
+    wait_alarm(&world, "verification_waits").await;
     check_silence(&world, "bought").await;
 
     world.rvs().answer_truly();
