@@ -57,7 +57,8 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
         Attempt::Answer(answer) => answer,
         Attempt::NoTurn => {
             count("no_turn");
-            return Ok(later(spread(TURN_MS, (doing.random)()), "others of this platform are asked about first"));
+            let again_ms = spread(TURN_MS, (doing.random)());
+            return later(doing, (key, again_ms), "others of this platform are asked about first").await;
         }
     };
     let word = word(&answer);
@@ -148,11 +149,9 @@ async fn failed(
     let unanswered = doing.store.verify_failed(key).await?;
     let failures = Failures { unanswered, now: doing.store.now().await? };
     let Some(again_ms) = again_ms(failures, (store.patience(), again.retry_after), (doing.random)()) else {
-        let detail = "the store cannot be reached: what could be false without it waits, at most 24 hours";
-        alarm(doing, platform, "store_unreachable", detail).await;
         return Ok(Verified { why: Some(again.why.clone()), ..read(Reading::Unreachable { since: unanswered.since }) });
     };
-    Ok(later(again_ms, &format!("{} (attempt {})", again.why, unanswered.attempts)))
+    later(doing, (key, again_ms), &format!("{} (attempt {})", again.why, unanswered.attempts)).await
 }
 
 /// For how long and how often the store did not answer.
@@ -186,8 +185,10 @@ const fn read(reading: Reading) -> Verified {
     Verified { reading: Some(reading), again_ms: 0, why: None }
 }
 
-fn later(again_ms: i64, why: &str) -> Verified {
-    Verified { reading: None, again_ms, why: Some(why.to_owned()) }
+/// It is asked again: by the run that waits for it, or by the sweep should that be lost.
+async fn later(doing: &Doing, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
+    doing.store.ask_again(key, again_ms).await?;
+    Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
 }
 
 fn word(answer: &Answer) -> &'static str {

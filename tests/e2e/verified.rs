@@ -133,6 +133,7 @@ async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
     let status = world.wait_status("patient", "a verification", |status| status["verification"].is_object()).await;
     assert!(status["verification"]["why"].as_str().is_some_and(|why| why.contains("503")), "{status}");
     assert!(status["verification"]["asked_again_at"].is_string(), "{status}");
+    wait_waiting(&world, &first, "verification").await;
     check_silence(&world, "patient").await;
 
     world.ask("patient", "hold", &json!({ "reason": "a test" })).await;
@@ -200,7 +201,7 @@ async fn when_patience_is_over_what_is_sure_is_told_unverified_and_the_rest_wait
     wait_told(&world, "renewed", &["user.subscription.renewed"]).await;
     assert_eq!(world.wait_outcome(&renewed).await[0]["outcome"], "settled");
     wait_waiting(&world, &bought, "verification").await;
-    wait_alarm(&world, "store_unreachable").await;
+    wait_alarm(&world, "verification_waits").await;
     check_silence(&world, "bought").await;
 
     world.rvs().answer_truly();
