@@ -59,6 +59,50 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
     ]
 }
 
+/// What the sweep asks.
+fn asked_by_sweeps() -> Vec<(String, &'static str)> {
+    vec![
+        (
+            "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
+                 AND n.due_at < 7 AND NOT EXISTS (SELECT 1 FROM notifications m
+                 WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
+                 AND m.seq + 0 > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
+                 WHERE p.collapse_key = n.collapse_key AND (p.held_until > 7 OR p.waits_through >= n.seq))
+                 ORDER BY n.due_at LIMIT 9"
+                .to_owned(),
+            "notifications_due",
+        ),
+        (
+            format!(
+                "SELECT DISTINCT n.collapse_key FROM notifications n WHERE {OPEN} AND n.cap_at IS NOT NULL
+                 AND n.cap_at < 7 AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
+                 AND (p.held_until > 7 OR p.waits_through >= n.seq)) LIMIT 9"
+            ),
+            "notifications_cap",
+        ),
+        (
+            "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.next_due_at < 7
+             AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
+             AND l.collapse_key = d.collapse_key AND l.lease_until > 7) AND d.destination_id = 'd'
+             ORDER BY d.next_due_at LIMIT 9"
+                .to_owned(),
+            "deliveries_due",
+        ),
+        (
+            "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= 7
+             AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
+                .to_owned(),
+            "purchases_wake",
+        ),
+        (
+            "SELECT collapse_key FROM purchases WHERE waits_for IS NOT NULL AND next_wake_at <= 7
+             AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
+                .to_owned(),
+            "purchases_waiting",
+        ),
+    ]
+}
+
 /// What a settling asks beside: owners, links and the catalogue.
 fn asked_by_settlings() -> Vec<(String, &'static str)> {
     let asked = [
@@ -85,7 +129,8 @@ fn asked_by_settlings() -> Vec<(String, &'static str)> {
 
 /// All of them.
 fn all() -> impl Iterator<Item = (String, &'static str)> {
-    questions().into_iter().chain(asked_by_people()).chain(asked_by_settlings())
+    let others = asked_by_people().into_iter().chain(asked_by_sweeps()).chain(asked_by_settlings());
+    questions().into_iter().chain(others)
 }
 
 /// Each question as `storage` asks it, and the index that must answer it.
@@ -106,48 +151,10 @@ fn questions() -> Vec<(String, &'static str)> {
             "notifications_open",
         ),
         (
-            "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
-                 AND n.due_at < 7 AND NOT EXISTS (SELECT 1 FROM notifications m
-                 WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
-                 AND m.seq + 0 > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
-                 WHERE p.collapse_key = n.collapse_key AND (p.held_until > 7 OR p.waits_through >= n.seq))
-                 ORDER BY n.due_at LIMIT 9"
-                .to_owned(),
-            "notifications_due",
-        ),
-        (
-            format!(
-                "SELECT DISTINCT n.collapse_key FROM notifications n WHERE {OPEN} AND n.cap_at IS NOT NULL
-                 AND n.cap_at < 7 AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
-                 AND (p.held_until > 7 OR p.waits_through >= n.seq)) LIMIT 9"
-            ),
-            "notifications_cap",
-        ),
-        (
             "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
              AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1"
                 .to_owned(),
             "deliveries_pending",
-        ),
-        (
-            "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.next_due_at < 7
-             AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
-             AND l.collapse_key = d.collapse_key AND l.lease_until > 7) AND d.destination_id = 'd'
-             ORDER BY d.next_due_at LIMIT 9"
-                .to_owned(),
-            "deliveries_due",
-        ),
-        (
-            "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= 7
-             AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
-                .to_owned(),
-            "purchases_wake",
-        ),
-        (
-            "SELECT collapse_key FROM purchases WHERE waits_for IS NOT NULL AND next_wake_at <= 7
-             AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
-                .to_owned(),
-            "purchases_waiting",
         ),
         (
             "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND platform_id = 'p'"

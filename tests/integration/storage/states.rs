@@ -54,7 +54,8 @@ story! {
             }
             let one = tokio::spawn(settle(world.store.clone(), world.key("r1")));
             let two = tokio::spawn(settle(second.clone(), world.key("r2")));
-            (one.await.unwrap(), two.await.unwrap());
+            one.await.unwrap();
+            two.await.unwrap();
         }
         let mut newest = 0;
         for event in told(&world).await {

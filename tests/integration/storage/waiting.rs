@@ -55,6 +55,8 @@ story! {
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
         assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("parked"));
+        let quiet_ms = world.store.load(key, 0, 500).await.unwrap().quiet_ms;
+        assert_eq!(quiet_ms, 0, "it was flushed: its wake does not wait for the rest of a window");
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         assert_eq!(world.store.inbox_age().await.unwrap(), None);
         world.pass(WINDOW_MS + 20_000);
