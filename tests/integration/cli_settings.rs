@@ -63,7 +63,9 @@ fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
     let first = desk.ask(&import);
     assert_eq!(first.status.code(), Some(1), "{}", complained(&first));
     let complaints = complained(&first);
-    let lines: Vec<&str> = complaints.lines().collect();
+    let (warning, lines) = complaints.split_once('\n').expect("more than one line");
+    assert!(warning.starts_with("Verification is off") && warning.contains("--shared-secret"), "{complaints}");
+    let lines: Vec<&str> = lines.lines().collect();
     assert_eq!(lines.len(), 2, "no progress bar without a terminal: {complaints}");
     assert!(lines[0].starts_with("line 3: app_user_id: expected a text"), "{complaints}");
     assert!(lines[1].starts_with("line 4: external_id: ") && lines[1].contains("`anna`"), "{complaints}");

@@ -50,7 +50,11 @@ struct Batch {
 
 /// Imports, and says how far it is.
 pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/platforms/{}/import", segment(&options.platform));
+    let platform = format!("/v1/platforms/{}", segment(&options.platform));
+    let path = format!("{platform}/import");
+    if options.file.is_some() {
+        warn_unverified(&client.get(&platform, &[]).await?);
+    }
     let tally = match &options.file {
         Some(file) => Some(send_all(client, &path, (file, options.rate)).await?),
         None => None,
@@ -73,6 +77,18 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
     Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Without the store's word an adopted purchase says next to nothing.
+fn warn_unverified(platform: &Value) {
+    let state = table::field(platform, "verification.state");
+    if state != "on" {
+        eprintln!(
+            "Verification is {state} on this platform, so the store cannot be asked about these purchases: set the right \
+             secret with `settle platform update {} --shared-secret @FILE`.",
+            table::field(platform, "id")
+        );
+    }
 }
 
 async fn send_all(client: &Client, path: &str, (file, rate): (&PathBuf, u32)) -> anyhow::Result<Tally> {

@@ -15,7 +15,6 @@ impl Shop {
         Self { service, app: format!("/v1/apps/{app}") }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a request")]
     async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
         self.service.ask(method, &format!("{}{path}", self.app), &body).await
     }

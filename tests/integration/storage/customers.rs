@@ -84,6 +84,29 @@ story! {
 }
 
 story! {
+    async fn two_processes_that_name_at_once_leave_one_user(world: World) {
+        let second = world.second_process().await;
+        for number in 0..20 {
+            let id = format!("customer {number}");
+            let owner = |side: &str| app_user(&format!("{side}{number}"));
+            let both = tokio::join!(
+                world.store.name_customer(world.app.id, owner("left"), &id),
+                second.name_customer(world.app.id, owner("right"), &id),
+            );
+            for (result, side) in [(both.0, "left"), (both.1, "right")] {
+                match result {
+                    Ok(_) => {}
+                    Err(Error::Unavailable(_)) => drop(second.name_customer(world.app.id, owner(side), &id).await.unwrap()),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            let found = world.store.customer(world.app.id, CustomerKey::ExternalId(id)).await.unwrap();
+            assert_eq!(found.app_user_ids, [format!("left{number}"), format!("right{number}")]);
+        }
+    }
+}
+
+story! {
     async fn a_receipt_without_a_customer_is_somebody_too(world: World) {
         world.seed(&Seed { receipt: "r1", ..Seed::default() });
         let named = world.store.name_customer(world.app.id, Owner::Receipt("r1".to_owned()), "anna").await.unwrap();
