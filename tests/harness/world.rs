@@ -299,9 +299,9 @@ impl World {
         self.api.all(&format!("/v1/deliveries?collapse_key={}", self.key(receipt_id))).await
     }
 
-    /// All events of a receipt's purchase.
+    /// All `purchase.updated` of a receipt's purchase: one for each revision.
     pub async fn events(&self, receipt_id: &str) -> Vec<Value> {
-        self.api.all(&format!("/v1/events?collapse_key={}", self.key(receipt_id))).await
+        self.api.all(&format!("/v1/events?type=purchase.updated&collapse_key={}", self.key(receipt_id))).await
     }
 
     /// Asks an action of a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
