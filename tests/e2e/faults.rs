@@ -4,7 +4,7 @@
 use std::time::Duration;
 use system_tests::postgres;
 use system_tests::process::Backend;
-use system_tests::receiver::Reply;
+use system_tests::receiver::{Receiver, Reply};
 use system_tests::runs;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -178,4 +178,28 @@ async fn an_event_id_that_is_used_twice_is_refused_by_the_ledger_and_noticed() {
     let without = two_events("").await;
     let with = two_events("record.reuse_event_id=return").await;
     noticed("I1", &without, with);
+}
+
+/// A payment fails, and the user's own events arrive too.
+async fn grace(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, faults).await;
+    let own = Receiver::start().await;
+    world.add_destination(&own, &["user.*".to_owned()]).await;
+    for kind in [BOUGHT, "SUBSCRIPTION_IN_GRACE_PERIOD"] {
+        world.send(kind, ONE).await;
+        let count = own.all().len();
+        wait::until(SOON, "an event of the user", async || {
+            if own.all().len() > count { Ok(()) } else { Err(format!("{count} so far")) }
+        })
+        .await;
+    }
+    let found = own.fresh_users();
+    end(world, found).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_whose_state_is_stale_is_noticed() {
+    let without = grace("").await;
+    let with = grace("record.stale_user=return").await;
+    noticed("stale", &without, with);
 }

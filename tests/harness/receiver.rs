@@ -311,6 +311,23 @@ impl Receiver {
         Ok(())
     }
 
+    /// Whether the user's state in each event is the one after what it tells.
+    ///
+    /// # Errors
+    /// The event whose state is from before.
+    pub fn fresh_users(&self) -> Result<(), String> {
+        let stale = self.all().into_iter().find(|request| {
+            let state = &request.body["customer_journey_state"];
+            match request.event_type() {
+                "user.subscription.in_grace_period" => state["in_grace_period"] != true,
+                "user.subscription.cancelled" => state["is_cancelled"] != true,
+                "user.subscription.renewal_in_grace_period" => state["in_grace_period"] != false,
+                _ => false,
+            }
+        });
+        stale.map_or(Ok(()), |request| Err(format!("stale: the state of the user in {request:?}")))
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         locked(&self.shared.seen)
     }
