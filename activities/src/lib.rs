@@ -9,9 +9,14 @@ mod failure;
 pub mod http;
 mod load;
 pub mod outcome;
+mod pace;
 mod record;
+pub mod stores;
 mod sweep;
+mod verify;
 pub mod worker;
+
+pub use verify::Asking;
 
 use domain::{Lane, Timestamp};
 use std::sync::Arc;
@@ -34,6 +39,8 @@ pub struct Doing {
     pub http: http::Http,
     /// Whether destinations may be reached by plain HTTP.
     pub allow_http: bool,
+    /// How stores are asked for the truth.
+    pub asking: Arc<Asking>,
     /// Temporal, to wake purchases.
     pub engine: engine::Engine,
     /// The wall clock: for the signature's timestamp and the attempt's log.
@@ -52,8 +59,8 @@ impl Doing {
 
     /// Asks the store what is true, once.
     #[activity(definition = VerifyActivity)]
-    pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, _input: Verify) -> Result<Verified, ActivityError> {
-        Ok(Verified { reading: Some(domain::Reading::Unverifiable), again_ms: 0, why: None })
+    pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
+        verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
     }
 
     /// Keeps a decision.

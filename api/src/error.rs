@@ -5,6 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use storage::chain;
 
 /// One field of the request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -152,19 +153,6 @@ impl From<storage::Error> for Error {
             }
         }
     }
-}
-
-/// An error with all its causes, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

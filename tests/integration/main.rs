@@ -7,5 +7,6 @@ mod cli_settings;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;
+mod harness_rvs;
 mod harness_temporal;
 mod storage;

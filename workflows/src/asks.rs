@@ -48,10 +48,13 @@ pub struct Loaded {
     /// For how long the purchase is still held.
     pub held_ms: Option<i64>,
     /// Whether it must be looked at although nothing new was told: its wake is due.
+    #[serde(default)]
     pub due: bool,
     /// Whether the store is to be asked before anything is decided.
+    #[serde(default)]
     pub verify: bool,
     /// Whether another receipt took its place which is known to be real.
+    #[serde(default)]
     pub is_replaced: bool,
     /// Its open lanes.
     pub lanes: Vec<Lane>,
@@ -70,10 +73,13 @@ pub struct Verify {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verified {
     /// What it said; absent when it has to be asked again, since patience lasts.
+    #[serde(default)]
     pub reading: Option<Reading>,
     /// After how many milliseconds to ask again; 0 when there is a reading.
+    #[serde(default)]
     pub again_ms: i64,
     /// Why, for people; never with a secret or a customer's name.
+    #[serde(default)]
     pub why: Option<String>,
 }
 

@@ -5,6 +5,7 @@
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
+use crate::fault;
 use crate::listing::Listings;
 use crate::purchase::{self, Origin};
 use crate::record::Record;
@@ -68,8 +69,8 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
         event_id: event.id,
         event_time: write.now,
         revision: event.revision,
-        coalesced: told.coalesced,
         is_verified: !told.record.decision.purchase.is_unverified(),
+        coalesced: told.coalesced,
         data: told.data,
     }
     .body()
@@ -137,8 +138,9 @@ fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Resul
 impl Told<'_> {
     fn event(&self, event_type: &str, n: u32) -> Event {
         let key = self.record.collapse_key;
+        let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {
-            id: EventId::of(key, self.installation.epoch, self.revision, event_type, n),
+            id: EventId::of(key, self.installation.epoch, named, event_type, n),
             event_type: event_type.to_owned(),
             collapse_key: key,
             revision: self.revision,

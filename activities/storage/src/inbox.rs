@@ -1,6 +1,7 @@
 //! The inbox: one durable row per notification, duplicates folded for ever.
 
 use crate::accept::clean;
+use crate::record::VERIFICATION;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
@@ -253,7 +254,8 @@ impl ViewRow {
             Some(_) => None,
             None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
             None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
-            None => self.waits_for.filter(|_| had_its_window).or_else(|| Some("window".to_owned())),
+            None if had_its_window => Some(self.waits_for.unwrap_or_else(|| VERIFICATION.to_owned())),
+            None => Some("window".to_owned()),
         };
         NotificationView {
             seq: self.seq,

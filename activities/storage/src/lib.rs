@@ -15,7 +15,7 @@ mod deliveries;
 mod destinations;
 mod error;
 mod events;
-mod fault;
+pub mod fault;
 mod finish;
 mod inbox;
 mod lanes;
@@ -47,7 +47,7 @@ pub use catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Run, Unmappe
 pub use config::{Config, Database, Installation, Key};
 pub use customers::{Customer, CustomerKey, Owner};
 pub use destinations::{Destination, DestinationPatch, NewDestination};
-pub use error::{Cause, Error};
+pub use error::{Cause, Error, chain};
 pub use inbox::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use lanes::{Attempt, Claimed, Finish, Finished, Verdict};
 pub use ledger::{
@@ -58,6 +58,7 @@ pub use page::{Page, Paged};
 pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use rates::Rate;
 pub use record::{Record, Recorded};
+pub use secrets::hex;
 pub use snapshot::SnapshotPage;
 pub use sweep::Due;
 pub use topics::{Kept, Topic, TopicState};

@@ -94,6 +94,36 @@ impl Store {
         .await
     }
 
+    /// Notes that the store is asked again about a purchase in so many milliseconds: until then the sweep leaves it
+    /// alone, and from then on it finds it, should the run that waits be lost.
+    pub async fn ask_again(&self, key: CollapseKey, again_ms: i64) -> Result<(), Error> {
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            sql("UPDATE purchases SET next_wake_at = ?, waits_through = COALESCE((SELECT MAX(n.seq) \
+                 FROM notifications n WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL \
+                 AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through) WHERE collapse_key = ?")
+            .bind(write.now.plus_millis(again_ms))
+            .bind(write.now)
+            .bind(key)
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Notes that the store answered about a purchase, although not that it is real: whatever fails from now on
+    /// counts anew. `record` does the same for an answer that it keeps.
+    pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
+        self.write(move |write| {
+            sql("UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 \
+                 WHERE collapse_key = ? AND unverified_since IS NOT NULL")
+            .bind(key)
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
+    }
+
     /// Notes that the store refuses a platform's secret, so that it is not used again; whether that was news.
     pub async fn refuse_secret(&self, platform: PlatformId) -> Result<bool, Error> {
         self.write(move |write| {

@@ -36,6 +36,8 @@ mod table;
 mod tests;
 mod worker;
 
+pub use serve::KINDS;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 

@@ -141,7 +141,7 @@ async fn an_old_message_is_kept_and_one_from_the_future_is_not() {
     };
     assert_eq!(world.post(&dated(1, super::at("2012-05-02T00:54:06.655Z"))).await, (200, "accepted"));
     let future = super::now().plus_millis(15 * 60_000 + 1000);
-    assert_eq!(world.post(&dated(2, future)).await, (400, "Timestamp is in the future"));
+    assert_eq!(world.post(&dated(2, future)).await, (503, "Timestamp is in the future"));
 }
 
 #[tokio::test]

@@ -136,6 +136,7 @@ impl Service {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
+            kinds: api::KINDS,
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             allow_http: false,

@@ -107,3 +107,38 @@ story! {
         assert_eq!(world.done(record(key, &loaded)).await, 1);
     }
 }
+
+story! {
+    async fn what_is_asked_again_is_the_sweeps_only_when_it_is_late(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        world.pass(200_000);
+        assert_eq!(world.store.due(10).await.unwrap().len(), 1);
+        world.store.ask_again(key, 60_000).await.unwrap();
+        assert_eq!(world.store.due(10).await.unwrap(), []);
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!(view.waiting_for.as_deref(), Some("verification"));
+        assert!(!world.load(key).await.due);
+        world.tell("m2", "r1", 2).await;
+        let view = world.store.notifications_of("m2").await.unwrap().remove(0);
+        assert_eq!(view.waiting_for.as_deref(), Some("window"));
+        world.pass(60_000);
+        assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
+        let loaded = world.load(key).await;
+        assert!(loaded.due && loaded.notifications.len() == 2);
+        world.done(record(key, &loaded)).await;
+        assert_eq!(world.store.due(10).await.unwrap(), []);
+    }
+}
+
+story! {
+    async fn an_answer_that_it_is_not_real_ends_the_count_of_failures(world: World) {
+        let key = world.key("r1");
+        world.store.verify_answered(key).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        world.store.verify_failed(key).await.unwrap();
+        world.store.verify_answered(key).await.unwrap();
+        assert_eq!(world.store.purchase(key).await.unwrap().standing.unverified_since, None);
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+    }
+}

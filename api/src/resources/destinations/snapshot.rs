@@ -1,7 +1,7 @@
 //! `POST /v1/destinations/{destination_id}/snapshot`: the newest state of every purchase, to whom it was never sent.
 
 use crate::edge::{Edge, Shared};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::resources::{Body, Id};
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +9,7 @@ use domain::{CollapseKey, DestinationId};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::time::Duration;
-use storage::{Page, Run};
+use storage::{Page, Run, chain};
 use tokio::time::timeout;
 use workflows::signal::Signal;
 

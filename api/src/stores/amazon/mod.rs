@@ -26,7 +26,6 @@ pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
 use crate::dispatch::Dispatch;
-use crate::error::chain;
 use certificate::SigningKey;
 use domain::{PlatformId, Timestamp, TopicId};
 use envelope::{Envelope, Kind};
@@ -35,7 +34,7 @@ use metrics::counter;
 use recipient::{Recipient, Recipients};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
-use storage::{Accepted, Fate, NewNotification, Platform, Store};
+use storage::{Accepted, Fate, NewNotification, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
 
 /// This store's name on a platform.

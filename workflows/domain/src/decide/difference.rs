@@ -94,12 +94,17 @@ impl Walk<'_> {
                 self.pay(next, None);
             }
         }
-        if let (Some(told), Some(shown)) = (&self.stage.sku, &goal.sku)
-            && told != shown
-        {
+        self.change_plan(goal.sku.as_deref());
+    }
+
+    /// The plan changed, if the store shows another one than was told.
+    pub fn change_plan(&mut self, shown: Option<&str>) {
+        let (Some(told), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
+        if told != shown {
+            self.stage.sku = Some(shown.to_owned());
+            self.stage.pending = None;
             let at = self.term_began();
             self.infer(What::PlanChanged, at);
-            self.stage.pending = None;
         }
     }
 
@@ -124,9 +129,12 @@ impl Walk<'_> {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
             return self.renew(told.or_else(|| self.told_late(&[Kind::Renewed, Kind::GraceEnded])), told.is_some());
         };
-        let first = from.saturating_add(1).max(to.saturating_sub(RENEWALS_AT_MOST - 1));
+        let left = RENEWALS_AT_MOST.saturating_sub(self.renewals);
+        let first = from.max(to.saturating_sub(left)).saturating_add(1);
+        self.stage.terms = Some(to.max(from));
         for term in first..=to {
             self.stage.terms = Some(term);
+            self.renewals = self.renewals.saturating_add(1);
             match told.filter(|_| term == to) {
                 Some(time) => self.renew(Some(time), true),
                 None => self.renew(self.term_began(), false),

@@ -5,10 +5,17 @@
 
 mod asked;
 mod difference;
+mod telling;
 mod truth;
 mod wake;
 mod walk;
 
+#[cfg(test)]
+mod arrows;
+#[cfg(test)]
+mod asking;
+#[cfg(test)]
+mod lives;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -136,6 +143,7 @@ fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'
     walk.reach(&goal);
     let Walk { stage, mut said, transitions, .. } = walk;
     let has_heard = !words.fresh.is_empty() || !words.late.is_empty();
+    said.newest = said.newest.max(words.fresh.last().copied());
     said.is_unverified = !is_answer && (said.is_unverified || has_heard);
     after.said = said;
     match after.answered_at().filter(|_| is_answer) {

@@ -52,19 +52,28 @@ fn in_windows(history: &[Notification], cuts: &[bool]) -> Purchase {
     settle(&known, &window).purchase
 }
 
-/// All that the record says.
-pub fn said(purchase: &Purchase) -> (State, String) {
-    let described = Described {
+fn said(purchase: &Purchase) -> (State, String) {
+    let listing = Listing::default();
+    (purchase.state(), state_digest(&data(described(purchase, &listing))))
+}
+
+/// All that the record says, for people.
+pub fn record_of(purchase: &Purchase) -> String {
+    let listing = Listing::default();
+    format!("{:?} {:#}", purchase.state(), data(described(purchase, &listing)))
+}
+
+fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> Described<'a> {
+    Described {
         purchase,
         platform_type: "store",
         receipt_id: "receipt",
         environment: Environment::Production,
         external_id: None,
         product_ref: ProductRef::Term,
-        listing: &Listing::default(),
+        listing,
         usd_rate: None,
-    };
-    (purchase.state(), state_digest(&data(described)))
+    }
 }
 
 proptest! {

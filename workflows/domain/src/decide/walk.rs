@@ -10,8 +10,6 @@ use crate::purchase::{Life, Moment, Purchase, Said, Stage, Terms};
 use crate::time::Timestamp;
 use crate::transition::{Transition, What};
 
-/// Two words of one act are not further apart; beyond that, a word in between was lost.
-const ONE_ACT_MS: i64 = 600_000;
 /// The words of one recovery are not further apart.
 const ONE_RECOVERY_MS: i64 = 86_400_000;
 
@@ -31,6 +29,8 @@ pub(super) struct Walk<'a> {
     pub stage: Stage,
     pub said: Said,
     pub transitions: Vec<Transition>,
+    /// How many renewals were counted, since only so many are told.
+    pub renewals: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -47,6 +47,7 @@ impl<'a> Walk<'a> {
             said: known.said.clone(),
             truth,
             transitions: Vec::new(),
+            renewals: 0,
         }
     }
 
@@ -65,6 +66,7 @@ impl<'a> Walk<'a> {
         let mut rest = words.as_slice();
         while let Some(((time, kind), ahead)) = rest.split_first() {
             self.clock = *time;
+            self.keep_pace(*time, rest);
             self.word(*time, *kind, ahead);
             rest = ahead;
         }
@@ -84,7 +86,7 @@ impl<'a> Walk<'a> {
                 self.begin(time, kind);
             }
             Kind::ConsumableCancelled | Kind::EntitlementCancelled => self.take_back(),
-            Kind::SubscriptionCancelled | Kind::Expired => self.end(time, kind),
+            Kind::SubscriptionCancelled | Kind::Expired => self.end(time, kind, ahead),
             Kind::Adopted => self.adopt(),
             Kind::Replaced if self.truth.is_none() => self.stage.life = Life::Replaced,
             Kind::ScheduledToEnd if is_new && self.truth.is_none() => {
@@ -96,9 +98,47 @@ impl<'a> Walk<'a> {
             Kind::TrialConverted | Kind::Renewed | Kind::GraceEnded => self.paid(time, kind, ahead),
             Kind::PlanChangeScheduled => self.scheduled(time),
             Kind::AutoRenewalOn => self.on(time),
-            Kind::AutoRenewalOff | Kind::ScheduledToEnd => self.off(time, kind),
+            Kind::AutoRenewalOff | Kind::ScheduledToEnd => self.off(time, kind, ahead),
             Kind::GraceBegan => self.grace(time, ahead),
         }
+    }
+
+    /// Tells the payments before this word that the store shows and no word of this settling tells.
+    fn keep_pace(&mut self, time: Timestamp, words: &[Moment]) {
+        let pays = |(_, kind): &Moment| matches!(kind, Kind::Renewed | Kind::GraceEnded | Kind::TrialConverted);
+        if !self.stage.runs() || words.iter().any(pays) {
+            return;
+        }
+        let shown = self.truth.as_ref().and_then(|truth| truth.terms);
+        let (Some(calendar), Some(shown), Some(told)) = (self.calendar, shown, self.stage.terms) else { return };
+        let number = calendar.begun(time).min(shown);
+        if number > told {
+            self.resume_in_time(words);
+            self.pay(Some(number), None);
+            self.change_plan_in_time();
+        }
+    }
+
+    /// What does not renew is not paid: it was switched on again, unless the store shows that it still is off.
+    fn resume_in_time(&mut self, ahead: &[Moment]) {
+        let switch = |(_, kind): &&Moment| matches!(kind, Kind::AutoRenewalOn | Kind::AutoRenewalOff);
+        let is_on = match ahead.iter().find(switch) {
+            Some((_, kind)) => *kind == Kind::AutoRenewalOff,
+            None => self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.is_off),
+        };
+        if self.truth.is_some() && self.stage.is_off && is_on {
+            self.stage.is_off = false;
+            if !self.said.untold.remove(&What::Cancelled) {
+                self.infer(What::Resumed, None);
+            }
+        }
+    }
+
+    /// The plan changes with the first payment of the term that the store shows.
+    fn change_plan_in_time(&mut self) {
+        let shown = self.truth.as_ref().filter(|truth| truth.terms == self.stage.terms);
+        let sku = shown.and_then(|truth| truth.sku.clone());
+        self.change_plan(sku.as_deref());
     }
 
     /// Whether the word can be said of this kind of product.
@@ -143,7 +183,8 @@ impl<'a> Walk<'a> {
         self.said.untold.remove(&What::GraceBegan);
         self.stage.pending = None;
         self.stage.in_trial = had_trial || self.truth.as_ref().is_some_and(|truth| truth.in_trial);
-        self.stage.terms = Some(u64::from(!self.stage.in_trial));
+        let shown = self.stage.terms.filter(|_| is_back);
+        self.stage.terms = shown.or(Some(u64::from(!self.stage.in_trial)));
         if is_change {
             return self.say(What::PlanChanged, time);
         }
@@ -186,9 +227,12 @@ impl<'a> Walk<'a> {
         }
         self.appear();
         match kind {
-            Kind::Renewed => self.say(What::Renewed, time),
+            Kind::Renewed => {
+                self.past_trial();
+                self.say(What::Renewed, time);
+            }
             Kind::TrialConverted => {
-                self.stage.in_trial = false;
+                self.past_trial();
                 self.stage.terms = self.stage.terms.max(Some(1));
                 self.say(What::TrialConverted, time);
                 self.say(What::Renewed, time);
@@ -211,6 +255,7 @@ impl<'a> Walk<'a> {
                 self.say(What::GraceBegan, time);
             }
             Kind::GraceEnded => {
+                self.past_trial();
                 self.stage.in_grace = false;
                 self.say(What::Recovered, time);
             }
@@ -219,6 +264,13 @@ impl<'a> Walk<'a> {
                 self.say(What::PlanChangeScheduled, time);
             }
             _ => {}
+        }
+    }
+
+    /// Something was paid, whatever the store still shows of a trial.
+    fn past_trial(&mut self) {
+        if std::mem::take(&mut self.stage.in_trial) {
+            self.stage.terms = Some(1);
         }
     }
 
@@ -238,6 +290,7 @@ impl<'a> Walk<'a> {
             return;
         }
         self.revive(is_over);
+        self.resume_in_time(ahead);
         let is_repair = kind == Kind::GraceEnded || (kind == Kind::Renewed && is_repaired(time, ahead));
         if is_repair && !self.stage.in_grace && !is_over {
             self.infer(What::GraceBegan, None);
@@ -249,6 +302,7 @@ impl<'a> Walk<'a> {
         let dated = self.calendar.filter(|_| is_regular).map(|calendar| calendar.containing(time));
         let number = next.map(|next| dated.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
         self.pay(number, Some(time));
+        self.change_plan_in_time();
         if kind != Kind::GraceEnded && self.truth.is_none() {
             self.stage.is_off = false;
             self.said.untold.remove(&What::Cancelled);
@@ -324,9 +378,9 @@ impl<'a> Walk<'a> {
         self.say(What::Resumed, time);
     }
 
-    fn off(&mut self, time: Timestamp, kind: Kind) {
+    fn off(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
         let is_reminder = kind == Kind::ScheduledToEnd;
-        let is_outdated = is_reminder && self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.is_off);
+        let is_outdated = is_reminder && !self.was_off(ahead);
         if !self.stage.runs() || is_outdated || self.is_covered(What::Cancelled, time) {
             return;
         }
@@ -347,6 +401,12 @@ impl<'a> Walk<'a> {
         self.say(What::Cancelled, time);
     }
 
+    /// Whether the store shows that it will not renew, or a later word says that this was changed.
+    fn was_off(&self, ahead: &[Moment]) -> bool {
+        let is_shown = self.truth.as_ref().is_none_or(|truth| truth.is_over() || truth.is_off);
+        is_shown || ahead.iter().any(|(_, kind)| *kind == Kind::AutoRenewalOn)
+    }
+
     /// Grace began, if the store shows it, or that it went on from there.
     fn grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_untold = self.said.untold.contains(&What::GraceBegan);
@@ -358,6 +418,7 @@ impl<'a> Walk<'a> {
             truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || ahead.iter().any(is_repair)
         });
         if is_shown {
+            self.resume_in_time(ahead);
             self.said.untold.remove(&What::GraceBegan);
             self.stage.in_grace = true;
             self.say(What::GraceBegan, time);
@@ -371,15 +432,15 @@ impl<'a> Walk<'a> {
     }
 
     /// It ended, if the store says so too. A cancellation of what still runs switches auto-renewal off.
-    fn end(&mut self, time: Timestamp, kind: Kind) {
+    fn end(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
         let is_cancelled = kind == Kind::SubscriptionCancelled;
         let Some(truth) = self.truth.clone() else { return self.end_by_words(time, is_cancelled) };
-        if truth.runs() && is_cancelled && truth.is_off {
+        if truth.runs() && is_cancelled && self.was_off(ahead) {
             if self.stage.is_unknown() {
                 self.appear();
                 self.said.untold.insert(What::Cancelled);
             }
-            return self.off(time, kind);
+            return self.off(time, kind, ahead);
         }
         if truth.life != Life::Ended {
             return;
@@ -403,39 +464,6 @@ impl<'a> Walk<'a> {
             }
             _ => {}
         }
-    }
-
-    /// Tells what happened at a time.
-    pub fn say(&mut self, what: What, time: Timestamp) {
-        self.tell(what, Some(time));
-        self.said.cover(what, time);
-    }
-
-    /// Tells what must have happened, though no word said so.
-    pub fn infer(&mut self, what: What, at: Option<Timestamp>) {
-        self.tell(what, at);
-        self.said.cover(what, self.clock);
-    }
-
-    fn tell(&mut self, what: What, at: Option<Timestamp>) {
-        match what {
-            What::Expired if self.said.has_ended => return,
-            What::Expired => self.said.has_ended = true,
-            What::Purchased | What::PlanChanged | What::Renewed | What::Recovered | What::TrialConverted => {
-                self.said.has_ended = false;
-            }
-            _ => {}
-        }
-        let cycle = self.stage.terms.map(|terms| terms.max(1));
-        self.transitions.push(Transition { what, at, cycle });
-    }
-
-    fn is_covered(&self, what: What, time: Timestamp) -> bool {
-        self.said.covered(what) >= Some(time)
-    }
-
-    fn is_echo(&self, what: What, time: Timestamp) -> bool {
-        self.said.covered(what).is_some_and(|told| time.millis_since(told) <= ONE_ACT_MS)
     }
 }
 

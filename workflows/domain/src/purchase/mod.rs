@@ -10,6 +10,8 @@ mod terms;
 mod told;
 
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod tests;
 
 pub use state::State;
@@ -107,7 +109,7 @@ impl Purchase {
     /// Takes in what the store showed.
     pub(crate) fn read(&mut self, snapshot: &Snapshot) {
         let terms = self.terms();
-        let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term != terms.term));
+        let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term.count > 0 && term != terms.term));
         if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
             let last = self.snapshot.as_ref();
             let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
@@ -189,7 +191,8 @@ impl Purchase {
         let snapshot = self.snapshot.as_ref()?;
         let first = || {
             let anchor = self.trial_end().or(snapshot.purchased_at).or_else(|| self.began_at())?;
-            Some(Terms { anchor, term: snapshot.term?, before: 0 })
+            let term = snapshot.term.filter(|term| term.count > 0)?;
+            Some(Terms { anchor, term, before: 0 })
         };
         self.seen.changed.or_else(first)
     }

@@ -30,13 +30,16 @@ impl Terms {
     }
 
     /// The number of the term in which `time` lies; `before` when it is earlier than all of them.
+    pub fn begun(&self, time: Timestamp) -> u64 {
+        let nearest = self.nearest(time);
+        let has_begun = self.boundary(nearest).is_some_and(|begin| begin <= time);
+        self.before.saturating_add(nearest).saturating_add(u64::from(has_begun))
+    }
+
+    /// The same, for a word that tells the beginning of a term and may be a little early.
     pub fn containing(&self, time: Timestamp) -> u64 {
         let early = EARLY_MICROS.min(self.micros() / 4);
-        let time = Timestamp::from_micros(time.micros().saturating_add(early));
-        let nearest = self.nearest(time);
-        let whole =
-            if self.boundary(nearest).is_some_and(|begin| begin <= time) { nearest.saturating_add(1) } else { nearest };
-        self.before.saturating_add(whole)
+        self.begun(Timestamp::from_micros(time.micros().saturating_add(early)))
     }
 
     /// When the term with this number ends.

@@ -8,9 +8,10 @@ use crate::event::tests::{bought, day, entitlement, key, known, monthly};
 use crate::ids::{EventId, UserId};
 use crate::notification::Kind;
 use crate::purchase::{Purchase, State};
-use crate::reading::{Product, Reading, Snapshot};
+use crate::reading::{EndReason, Product, Reading, Snapshot};
 use crate::time::Timestamp;
 use crate::transition::What;
+use crate::{Given, decide};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -156,6 +157,31 @@ fn the_journey_is_read_from_purchases() {
     assert_eq!(of(&[expired]), Journey { former_subscriber: true, ..Journey::default() });
     assert_eq!(of(&[grace]), Journey { in_grace_period: true, ..Journey::default() });
     assert_eq!(of(&[offer]), Journey { in_intro_offer_period: true, ..Journey::default() });
+}
+
+#[test]
+fn a_trial_is_read_from_purchases_and_makes_no_former_subscriber() {
+    let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
+    let off = Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..trial.clone() };
+    let ended = Snapshot {
+        at: day(32),
+        renews_at: None,
+        ends_at: Some(day(31)),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let read = |known: &Purchase, snapshot: Snapshot| {
+        let now = snapshot.at;
+        let reading = Reading::Verified(Box::new(snapshot));
+        decide(known, &[], Given { reading: &reading, is_replaced: false, now }).purchase
+    };
+    let running = bought(trial);
+    let (cancelled, over) = (read(&running, off), read(&running, ended));
+    let of = |purchase: &Purchase| Journey::of(&[owned("receipt", purchase.clone())]);
+    assert_eq!(of(&running), Journey { in_trial_period: true, ..Journey::default() });
+    assert_eq!(of(&cancelled), Journey { in_trial_period: true, is_cancelled: true, ..Journey::default() });
+    assert_eq!((over.state(), of(&over)), (State::Expired, Journey::default()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a purchase cost, by the owner's list and the rate of the day.
 
-use super::{bought, data, described, known, monthly, price};
+use super::{bought, data, day, described, known, monthly, price};
 use crate::catalogue::{Listing, Price};
 use crate::event::Described;
 use crate::event::price::{has_own_price, listed};
@@ -77,6 +77,12 @@ fn the_country_is_the_purchases_own() {
 fn an_introductory_offer_has_no_listed_price() {
     let offer = Snapshot { in_intro_offer: true, ..monthly() };
     assert_eq!(prices(offer, &[price(None, "USD", "4.99")], None), unknown());
+}
+
+#[test]
+fn a_trial_has_no_listed_price() {
+    let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
+    assert_eq!(prices(trial, &[price(None, "USD", "4.99")], None), unknown());
 }
 
 #[test]
