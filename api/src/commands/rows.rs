@@ -5,6 +5,7 @@ use crate::resources::Fields;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 use std::path::Path;
+use std::sync::Arc;
 
 /// One row: where it is in the file, and its fields or why it cannot be read.
 pub struct Row {
@@ -31,18 +32,19 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
     if text.trim_start().starts_with('{') {
         return Ok(Rows { rows: Box::new(json_lines(&text).into_iter()), count });
     }
+    let bytes: Arc<[u8]> = text.into_bytes().into();
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .trim(csv::Trim::All)
-        .from_reader(std::io::Cursor::new(text));
+        .from_reader(std::io::Cursor::new(bytes.clone()));
     let names = header(reader.records().next(), columns)?;
     let has_header = names.is_some();
     if !has_header {
         reader.seek(csv::Position::new()).context("the file could not be read again from its beginning")?;
     }
     let names = names.unwrap_or_else(|| columns.iter().map(|name| (*name).to_owned()).collect());
-    let rows = reader.into_records().map(move |record| cells(record, &names));
+    let rows = reader.into_records().map(move |record| cells(record, &names, &bytes));
     Ok(Rows { rows: Box::new(rows), count: count - u64::from(has_header && count > 0) })
 }
 
@@ -90,15 +92,15 @@ fn header(
     Ok(Some(names))
 }
 
-fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String]) -> Row {
+fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: &[u8]) -> Row {
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            let line = error.position().map_or(0, csv::Position::line);
+            let line = error.position().map_or(0, |position| line_of(position, file));
             return Row { line, fields: Err(format!("expected CSV ({error})")) };
         }
     };
-    let line = record.position().map_or(0, csv::Position::line);
+    let line = record.position().map_or(0, |position| line_of(position, file));
     if record.len() > names.len() {
         let why = format!("expected at most {} cells ({}), and it has {}", names.len(), names.join(", "), record.len());
         return Row { line, fields: Err(why) };
@@ -106,6 +108,14 @@ fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String]) -> Row
     let given = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
     let fields = given.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
     Row { line, fields: Ok(fields) }
+}
+
+/// A record's position is before the empty lines that precede it.
+fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = file.get(start..).unwrap_or_default();
+    let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+    position.line() + u64::try_from(ends).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -131,6 +141,8 @@ mod tests {
     fn csv_with_and_without_header_and_json_lines_are_the_same() {
         let expected = [(2, Ok("2026-01-31 EUR 1.08".to_owned())), (3, Ok("2026-02-01 EUR 1.1".to_owned()))];
         assert_eq!(read_all("usd,day,currency\n1.08,2026-01-31,EUR\n1.10, 2026-02-01 ,EUR\n"), expected);
+        let apart = read_all("day,currency,usd\n2026-01-31,EUR,1.08\r\n\r\n\r\n2026-02-01,EUR,1.1\n");
+        assert_eq!(apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 5]);
         assert_eq!(read_all("\n2026-01-31,EUR,1.08\r\n2026-02-01,EUR,1.10"), expected);
         let json = "\n{\"day\":\"2026-01-31\",\"currency\":\"EUR\",\"usd\":\"1.08\"}\n\
             {\"day\":\"2026-02-01\",\"currency\":\"EUR\",\"usd\":\"1.10\"}\n";
