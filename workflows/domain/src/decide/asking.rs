@@ -8,21 +8,21 @@ use crate::reading::{EndReason, Parked, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
 
-const MINUTE: i64 = 60_000;
+pub const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-fn day(days: i64) -> Timestamp {
+pub fn day(days: i64) -> Timestamp {
     let first: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
     first.plus_millis(days * DAY)
 }
 
-fn word(kind: Kind, at: Timestamp) -> Notification {
+pub fn word(kind: Kind, at: Timestamp) -> Notification {
     Notification { store_time: at, ..told(kind, 0) }
 }
 
 /// A monthly subscription of day 0, as it is shown on a day.
-fn monthly(at: Timestamp) -> Snapshot {
+pub fn monthly(at: Timestamp) -> Snapshot {
     Snapshot {
         at,
         product: Product::Subscription,
@@ -35,16 +35,16 @@ fn monthly(at: Timestamp) -> Snapshot {
     }
 }
 
-fn read(known: &Purchase, words: &[Notification], snapshot: Snapshot) -> Decision {
+pub fn read(known: &Purchase, words: &[Notification], snapshot: Snapshot) -> Decision {
     let at = snapshot.at;
     settle_with(known, words, &Reading::Verified(Box::new(snapshot)), at)
 }
 
-fn bought() -> Purchase {
+pub fn bought() -> Purchase {
     read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], monthly(day(0))).purchase
 }
 
-fn whats(decision: &Decision) -> Vec<What> {
+pub fn whats(decision: &Decision) -> Vec<What> {
     decision.transitions.iter().map(|transition| transition.what).collect()
 }
 
@@ -269,7 +269,7 @@ fn shortened_terms_of_a_test_are_counted_by_their_words_and_dates() {
     assert_eq!(whats(&read(&by_date.purchase, &[late], short(3))), []);
 }
 
-fn off(at: Timestamp) -> Snapshot {
+pub fn off(at: Timestamp) -> Snapshot {
     Snapshot { auto_renewing: Some(false), ends_at: Some(day(31)), renews_at: None, ..monthly(at) }
 }
 

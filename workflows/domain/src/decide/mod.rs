@@ -15,6 +15,8 @@ mod arrows;
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod lives;
 #[cfg(test)]
 mod properties;
