@@ -334,6 +334,23 @@ async fn a_long_wait_for_the_store_is_continued_in_a_new_run_and_forgets_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_waiting_notifications_than_fit_into_one_settling_do_not_keep_it_busy() {
+    let mut world = world("60s").await;
+    for number in 0..505 {
+        let rtn = Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_ON", "many").later(number);
+        let message = world.sns.notification(&rtn);
+        world.post_until_accepted(&message).await;
+    }
+    world.wait_asleep("many").await;
+    let asked = world.rvs().about("many").len();
+    assert!((1..10).contains(&asked), "{asked} questions");
+    world.rvs().know("many", bought());
+    world.ask("many", "flush", &json!({ "reason": "a test" })).await;
+    wait_update(&world, "many", "an update", is_verified).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn waiting_costs_one_timer_for_each_time_that_it_is_asked_again() {
     let mut world = world("10m").await;
     world.rvs().know("cheap", bought());

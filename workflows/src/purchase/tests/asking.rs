@@ -91,6 +91,7 @@ fn a_hold_stops_asking_until_its_end() {
     let until = Timestamp::from_micros(2 * WINDOW).to_string();
     state.hold(Hold { until: Some(until), ..Hold::default() }, WINDOW);
     state.admin.clear();
+    assert_eq!(Status::of(Some(key()), &state).verification, None);
     assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW));
     assert_eq!(state.next(2 * WINDOW), Next::Settle { flush: false });
 
