@@ -45,7 +45,7 @@ const END: &str = "2028-01-02T10:00";
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], told: Vec<Rtn>| {
-        steps.push(Step { at: at(time), shown: shown.iter().map(|one| Subscription::clone(one)).collect(), told });
+        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), told });
     };
     let (one, two) = (format!("{name}-1"), format!("{name}-2"));
     let (mut old, told) = Subscription::begin(&one, &format!("amzn1.account.{name}"), at("2027-01-31T10:00"), Some(14));

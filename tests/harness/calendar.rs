@@ -104,7 +104,7 @@ impl Calendar {
 
 async fn wakes(world: &World) -> Vec<Timestamp> {
     let purchases = world.api.all(&format!("/v1/purchases?platform_id={}", world.platform_id)).await;
-    purchases.iter().filter_map(|one| wake(one)).collect()
+    purchases.iter().filter_map(wake).collect()
 }
 
 fn wake(purchase: &Value) -> Option<Timestamp> {

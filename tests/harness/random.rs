@@ -8,6 +8,7 @@ impl Random {
     /// A new seed, or the one in `SETTLE_TEST_SEED`.
     #[must_use]
     pub fn seed() -> u64 {
+        #[expect(clippy::disallowed_methods, reason = "a seed of the tests")]
         let given = std::env::var("SETTLE_TEST_SEED").ok().and_then(|text| text.parse().ok());
         given.unwrap_or_else(|| u64::from(u32::from_le_bytes(api::clock::random_bytes())))
     }
