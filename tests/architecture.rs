@@ -6,11 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Direct dependencies that `domain` may have: values, and how they are written.
-const DOMAIN: &[&str] = &["jiff", "serde", "serde_json", "serde_json_canonicalizer", "sha2", "thiserror", "uuid"];
+const DOMAIN: &[&str] = &[
+    "jiff",
+    "rust_decimal",
+    "schemars",
+    "serde",
+    "serde_json",
+    "serde_json_canonicalizer",
+    "sha2",
+    "thiserror",
+    "uuid",
+];
 
-/// Direct dependencies that `workflows` may have: none of them can do I/O.
+/// Direct dependencies that `workflows` may have: none of them can do I/O, and `fail` is empty but in tests.
 const WORKFLOWS: &[&str] = &[
     "domain",
+    "fail",
     "serde",
     "serde_json",
     "temporalio-common-wasm",
@@ -97,14 +108,19 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// Direct dependencies, without those of tests, by the names that crates.io knows.
-fn dependencies(package: &str) -> BTreeSet<String> {
+/// What cargo knows of our packages.
+fn packages() -> Vec<serde_json::Value> {
     let cargo = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
         .current_dir(root())
         .output();
     let metadata: serde_json::Value = serde_json::from_slice(&cargo.expect("cargo metadata").stdout).expect("JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// Direct dependencies, without those of tests, by the names that crates.io knows.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let packages = packages();
     let package = packages.iter().find(|found| found["name"] == package).expect("the package");
     let all = package["dependencies"].as_array().expect("dependencies").iter().filter(|one| one["kind"].is_null());
     all.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect()
@@ -123,6 +139,20 @@ fn domain_depends_on_values_only() {
 #[test]
 fn workflows_depend_on_nothing_that_can_do_io() {
     check_dependencies("workflows", WORKFLOWS);
+}
+
+#[test]
+fn fail_points_are_compiled_into_tests_only() {
+    let names = |features: &serde_json::Value| features.to_string().contains("fail");
+    for package in packages() {
+        let default = &package["features"]["default"];
+        assert!(!names(default), "{} has fail points by default: {default}", package["name"]);
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let is_tests = package["name"] == "system-tests" && dependency["kind"] == "dev";
+            let asked = names(&dependency["features"]);
+            assert!(is_tests || !asked, "{} asks for them: {dependency}", package["name"]);
+        }
+    }
 }
 
 #[test]
@@ -182,7 +212,7 @@ fn only_the_places_for_it_send_over_the_network() {
             || path.ends_with("/fetch.rs")
             || path.starts_with("api/src/commands/")
     };
-    none("only activities/src/http and a store's fetch.rs send", outside(allowed, |line| has_word(line, "reqwest")));
+    none("only activities/src/http and a store's fetch.rs send", outside(allowed, |line| line.contains("reqwest::")));
 }
 
 #[test]

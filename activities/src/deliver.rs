@@ -7,7 +7,7 @@ use crate::failure::Failed;
 use crate::http::Reply;
 use crate::outcome::Verdict;
 use std::time::Duration;
-use storage::{Attempt, Claimed, Finish, Finished};
+use storage::{Attempt, Claimed, Finish, Finished, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::asks::{Deliver, Delivered};
@@ -29,6 +29,15 @@ pub fn token(info: &ActivityInfo) -> String {
 
 /// Attempts what is due, until the lane is closed, something fails or has to wait.
 pub async fn deliver(doing: &Doing, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
+    if fault::is_planted("deliver.start_twice") {
+        // As if a worker that was given up for lost were still at it.
+        let other = format!("{token}/other");
+        return tokio::join!(attempts(doing, token, lane), attempts(doing, &other, lane)).0;
+    }
+    attempts(doing, token, lane).await
+}
+
+async fn attempts(doing: &Doing, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let began = Instant::now();
     loop {
         let claimed_at = Instant::now();
@@ -108,7 +117,8 @@ async fn send(
     claimed_at: Instant,
 ) -> Result<(Option<Reply>, Verdict), Failed> {
     let kind = &attempt.destination.kind;
-    let webhook_id = attempt.delivery_id.to_string();
+    let reused = fault::is_planted("deliver.reuse_webhook_id").then(|| attempt.destination.id.to_string());
+    let webhook_id = reused.unwrap_or_else(|| attempt.delivery_id.to_string());
     let ready = Config::parse(kind, &attempt.destination.settings, doing.allow_http).and_then(|config| {
         let request = config.request(&attempt.secret, &webhook_id, (doing.clock)(), &attempt.body)?;
         Ok((config, request))

@@ -1,6 +1,5 @@
 //! The only place where an activity's failure is made, and where its next attempt gets its time.
 
-use std::error::Error as _;
 use std::time::Duration;
 use temporalio_common::ActivityError;
 use temporalio_common::error::ApplicationFailure;
@@ -46,7 +45,7 @@ pub fn failure(failed: Failed) -> ActivityError {
 /// What Temporal is told of a failure of storage: everything is tried again but what can never be right.
 pub fn storage(error: storage::Error) -> ActivityError {
     let never = matches!(error, storage::Error::Missing { .. } | storage::Error::Conflict { .. });
-    application(chain(&error), "storage", None, never)
+    application(storage::chain(&error), "storage", None, never)
 }
 
 fn application(message: String, kind: &str, delay: Option<Duration>, never: bool) -> ActivityError {
@@ -55,16 +54,4 @@ fn application(message: String, kind: &str, delay: Option<Duration>, never: bool
         Some(delay) => failure.next_retry_delay(delay).build(),
         None => failure.build(),
     })
-}
-
-/// The whole chain of causes, once.
-fn chain(error: &storage::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -9,9 +9,14 @@ mod failure;
 pub mod http;
 mod load;
 pub mod outcome;
+mod pace;
 mod record;
+pub mod stores;
 mod sweep;
+mod verify;
 pub mod worker;
+
+pub use verify::Asking;
 
 use domain::{Lane, Timestamp};
 use std::sync::Arc;
@@ -21,7 +26,8 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
 use workflows::asks::{
     Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded, Record,
-    RecordActivity, Recorded, RedeliverActivity, SendAgain, SweepActivity, Swept, ThrowAway,
+    RecordActivity, Recorded, RedeliverActivity, SendAgain, SweepActivity, Swept, ThrowAway, Verified, Verify,
+    VerifyActivity,
 };
 
 /// Everything that an activity may use.
@@ -33,6 +39,8 @@ pub struct Doing {
     pub http: http::Http,
     /// Whether destinations may be reached by plain HTTP.
     pub allow_http: bool,
+    /// How stores are asked for the truth.
+    pub asking: Arc<Asking>,
     /// Temporal, to wake purchases.
     pub engine: engine::Engine,
     /// The wall clock: for the signature's timestamp and the attempt's log.
@@ -47,6 +55,12 @@ impl Doing {
     #[activity(definition = LoadActivity)]
     pub async fn load(self: Arc<Self>, _ctx: ActivityContext, input: Load) -> Result<Loaded, ActivityError> {
         load::load(&self.store, input).await.map_err(failure::storage)
+    }
+
+    /// Asks the store what is true, once.
+    #[activity(definition = VerifyActivity)]
+    pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
+        verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
     }
 
     /// Keeps a decision.

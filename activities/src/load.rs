@@ -19,7 +19,6 @@ pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
     Ok(Loaded {
         app_id: loaded.app_id,
         platform_id: loaded.platform_id,
-        environment: loaded.environment,
         purchase: loaded.purchase,
         revision: loaded.revision,
         settling: loaded.settling,
@@ -29,6 +28,9 @@ pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
         quiet_ms: loaded.quiet_ms,
         cap_ms: loaded.cap_ms,
         held_ms: loaded.held_ms,
+        due: loaded.due,
+        verify: loaded.verify,
+        is_replaced: loaded.is_replaced,
         lanes: loaded.lanes,
         now: loaded.now,
     })

@@ -1,6 +1,5 @@
 //! `record`: keeps a decision, in one idempotent transaction.
 
-use domain::Decision;
 use storage::{Error, Store};
 use workflows::asks::{Record, Recorded};
 
@@ -10,8 +9,10 @@ pub async fn record(store: &Store, input: Record) -> Result<Recorded, Error> {
         collapse_key: input.collapse_key,
         settling: input.settling,
         revision: input.revision,
-        seqs: input.outcomes.iter().map(|(seq, _)| *seq).collect(),
-        decision: Decision { purchase: input.purchase, changed: input.changed, outcomes: input.outcomes },
+        seqs: input.seqs,
+        decision: input.decision,
+        is_answer: input.is_answer,
+        is_real: input.is_real,
         traceparent: None,
     };
     Ok(match store.record(record).await? {

@@ -1,16 +1,27 @@
 //! What every request handler is given. Made once by the commands that serve HTTP.
 
 use crate::dispatch::Dispatch;
+use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
 use secrecy::SecretString;
+use serde_json::Value;
 use std::sync::Arc;
 use storage::Store;
 use url::Url;
 
 /// The stores that a platform can be of, by the name in their URL. Each has its arm in [`Edge::receive`].
 pub const STORES: &[&str] = &[amazon::STORE];
+
+/// What a kind of destination asks of its settings, and how its secrets are made, as those who send to it know it.
+#[derive(Clone, Copy)]
+pub struct Kinds {
+    /// The first wrong field of the settings of the named kind. The last argument: whether plain HTTP is allowed.
+    pub check: fn(&str, &Value, bool) -> Result<(), Field>,
+    /// A new secret for the named kind, made of random bytes.
+    pub secret: fn(&str, [u8; 32]) -> Result<String, Field>,
+}
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
 pub struct Edge {
@@ -20,6 +31,8 @@ pub struct Edge {
     pub dispatch: Dispatch,
     /// The store that we hear.
     pub amazon: Arc<Amazon>,
+    /// The kinds of destinations.
+    pub kinds: Kinds,
     /// The bearer token of the admin part.
     pub admin_token: SecretString,
     /// What `notification_url` is built from.

@@ -5,6 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use storage::chain;
 
 /// One field of the request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +34,9 @@ pub enum Error {
     /// It cannot be done in the present state.
     #[error("{0}")]
     Conflict(String),
+    /// What is asked makes no sense for this thing as it is set.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The body is too large.
     #[error("the body is larger than 2 MiB")]
     TooLarge,
@@ -77,6 +81,7 @@ impl Error {
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not possible in the present state"),
+            Self::Unsuitable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unsuitable", "Not possible with these settings"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
             Self::Store { status, .. } => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
@@ -133,6 +138,10 @@ impl From<storage::Error> for Error {
             storage::Error::Conflict { what: "page", .. } => {
                 Self::invalid("cursor", "the `next_cursor` of the page before, or nothing for the first page")
             }
+            storage::Error::Conflict { what: "snapshot", detail } => Self::Unsuitable(detail),
+            storage::Error::Conflict { what: what @ ("entitlements" | "products"), detail } => {
+                Self::invalid(what, format!("what the catalogue can hold ({detail})"))
+            }
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
             storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");
@@ -144,19 +153,6 @@ impl From<storage::Error> for Error {
             }
         }
     }
-}
-
-/// An error with all its causes, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -174,6 +170,8 @@ mod tests {
             (storage::Error::Missing { what: "app" }, 404),
             (storage::Error::Conflict { what: "app", detail: "its name is taken".to_owned() }, 409),
             (storage::Error::Conflict { what: "page", detail: "no cursor".to_owned() }, 400),
+            (storage::Error::Conflict { what: "entitlements", detail: "`x` is none".to_owned() }, 400),
+            (storage::Error::Conflict { what: "snapshot", detail: "not chosen".to_owned() }, 422),
             (storage::Error::Corrupt { what: "a row".to_owned(), source: None }, 500),
         ];
         for (error, status) in cases {

@@ -16,4 +16,4 @@ pub mod telemetry;
 pub mod times;
 pub mod tools;
 
-pub use commands::main;
+pub use commands::{KINDS, main};

@@ -17,6 +17,9 @@ const UPKEEP: Duration = Duration::from_secs(10);
 /// Bounds of the settling lag's buckets, in seconds.
 const LAG_BUCKETS_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
+/// Bounds of the buckets of what one request takes, in seconds; it is given up after 15.
+const REQUEST_BUCKETS_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
+
 /// The format that is rendered.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -71,14 +74,17 @@ async fn upkeep(handle: PrometheusHandle) {
 
 fn builder() -> PrometheusBuilder {
     let lag = Matcher::Full("settle_settling_lag_seconds".to_owned());
+    let verification = Matcher::Full("settle_verification_seconds".to_owned());
     // Only an empty list of buckets is refused, and then a summary is shown instead.
-    PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS).unwrap_or_default()
+    let lagging = PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS);
+    lagging.and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS)).unwrap_or_default()
 }
 
 fn describe() {
     describe_counter!("settle_notifications_accepted_total", "Notifications kept in the inbox.");
     describe_counter!("settle_notifications_duplicate_total", "Notifications that the store had told before.");
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
+    describe_counter!("settle_verifications_total", "Attempts to ask a store about a receipt, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");
     describe_counter!("settle_sweep_findings_total", "Purchases that the sweep woke, by why.");
     describe_counter!("settle_alarms_total", "Alarms raised, by kind.");
@@ -90,6 +96,7 @@ fn describe() {
         Unit::Seconds,
         "For how long a window had been over when its purchase was loaded for settling."
     );
+    describe_histogram!("settle_verification_seconds", Unit::Seconds, "For how long a store was waited for.");
 }
 
 /// `GET /metrics`. The inbox's age is read at each scrape; a storage that does not answer leaves it out.

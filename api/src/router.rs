@@ -3,7 +3,8 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::resources::{
-    alarms, apps, deliveries, destinations, events, notifications, platforms, purchases, schema, stores, topics,
+    alarms, apps, catalogue, customers, deliveries, destinations, events, import, notifications, platforms, purchases,
+    rates, schema, stores, topics,
 };
 use crate::{health, metrics, openapi};
 use axum::Router;
@@ -11,7 +12,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use openssl::memcmp;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -64,6 +65,7 @@ pub fn router(edge: Shared) -> Router {
 pub fn routes() -> Vec<Route> {
     let mut all = service_routes();
     all.extend(app_routes());
+    all.extend(catalogue_routes());
     all.extend(platform_routes());
     all.extend(ledger_routes());
     all
@@ -95,6 +97,27 @@ fn app_routes() -> Vec<Route> {
         admin("GET", "/v1/destinations/{destination_id}", get(destinations::show)),
         admin("PATCH", "/v1/destinations/{destination_id}", patch(destinations::update)),
         admin("DELETE", "/v1/destinations/{destination_id}", delete(destinations::delete)),
+        admin("POST", "/v1/destinations/{destination_id}/snapshot", post(destinations::snapshot)),
+    ]
+}
+
+fn catalogue_routes() -> Vec<Route> {
+    vec![
+        admin("GET", "/v1/apps/{app_id}/customers", get(customers::show)),
+        admin("PUT", "/v1/apps/{app_id}/customers", put(customers::name)),
+        admin("GET", "/v1/apps/{app_id}/entitlements", get(catalogue::entitlements)),
+        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", get(catalogue::entitlement)),
+        admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", put(catalogue::set_entitlement)),
+        admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", delete(catalogue::delete_entitlement)),
+        admin("GET", "/v1/apps/{app_id}/products", get(catalogue::products)),
+        admin("GET", "/v1/apps/{app_id}/products/{sku}", get(catalogue::shown_product)),
+        admin("PUT", "/v1/apps/{app_id}/products/{sku}", put(catalogue::set_product)),
+        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", delete(catalogue::delete_product)),
+        admin("GET", "/v1/apps/{app_id}/catalogue", get(catalogue::show)),
+        admin("PUT", "/v1/apps/{app_id}/catalogue", put(catalogue::replace)),
+        admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", get(catalogue::unmapped)),
+        admin("GET", "/v1/apps/{app_id}/rates", get(rates::list)),
+        admin("PUT", "/v1/apps/{app_id}/rates", put(rates::put)),
     ]
 }
 
@@ -104,6 +127,9 @@ fn platform_routes() -> Vec<Route> {
         admin("PATCH", "/v1/platforms/{platform_id}", patch(platforms::update)),
         admin("DELETE", "/v1/platforms/{platform_id}", delete(platforms::delete)),
         admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", post(platforms::rotate)),
+        admin("POST", "/v1/platforms/{platform_id}/retry-parked", post(platforms::retry_parked)),
+        admin("GET", "/v1/platforms/{platform_id}/import", get(import::show)),
+        admin("POST", "/v1/platforms/{platform_id}/import", post(import::start)),
         admin("GET", "/v1/platforms/{platform_id}/topics", get(topics::list)),
         admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", post(topics::approve)),
         admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", post(topics::reject)),

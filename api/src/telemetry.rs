@@ -2,12 +2,19 @@
 
 use crate::config::Variables;
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
-use tracing_subscriber::fmt::format::{DefaultFields, Format as Line};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// What is shown when `SETTLE_LOG` says nothing: ours from `info`, others from `warn`.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
+
+/// Who sends requests: below `info` they may show a URL, and a URL of ours can hold a secret. Nothing that is asked
+/// for with `SETTLE_LOG` shows it.
+const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,10 +45,7 @@ impl std::str::FromStr for Format {
 pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(flag, variables)?;
     // A second start in one process (tests) keeps the first.
-    let _ = match format {
-        Format::Human => lines(filter).with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => lines(filter).json().flatten_event(true).try_init(),
-    };
+    let _ = lines(format, filter, std::io::stderr).try_init();
     Ok(())
 }
 
@@ -59,15 +63,27 @@ fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvF
     Ok((format, filter))
 }
 
-type Lines = SubscriberBuilder<DefaultFields, Line, EnvFilter, fn() -> std::io::Stderr>;
+fn lines<W>(format: Format, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match format {
+        Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet))
+}
 
-fn lines(filter: EnvFilter) -> Lines {
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr as fn() -> std::io::Stderr)
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    let crate_name = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || !SENDERS.contains(&crate_name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn the_flag_wins_over_the_variable_and_wrong_words_are_named() {
@@ -78,5 +94,41 @@ mod tests {
         let wrong = settings(None, &variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
         assert!(wrong.is_err_and(|message| message.contains("SETTLE_LOG_FORMAT") && message.contains("json")));
         assert!(settings(None, &variables("SETTLE_LOG", "api=loudest")).is_err_and(|m| m.contains("SETTLE_LOG")));
+    }
+
+    /// What is logged in a test.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Logged {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("nobody panicked").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_senders_say_below_info_is_never_shown_whatever_is_asked_for() {
+        for filter in ["trace", "info,hyper=trace,hyper_util=trace,reqwest=trace", "info,hyper::proto=trace"] {
+            for format in [Format::Human, Format::Json] {
+                let logged = Logged::default();
+                let writer = logged.clone();
+                let filter = EnvFilter::try_new(filter).expect("a filter");
+                tracing::subscriber::with_default(lines(format, filter, move || writer.clone()), || {
+                    tracing::trace!(target: "hyper::proto::h1", "GET /developer/secret");
+                    tracing::debug!(target: "hyper_util::client", "GET /developer/secret");
+                    tracing::debug!(target: "reqwest", "GET /developer/secret");
+                    tracing::warn!(target: "hyper", "a warning of theirs");
+                    tracing::error!(target: "api", "ours");
+                });
+                let logged = String::from_utf8(logged.0.lock().expect("nobody panicked").clone()).expect("text");
+                assert!(!logged.contains("secret"), "{logged}");
+                assert!(logged.contains("a warning of theirs") && logged.contains("ours"), "{logged}");
+            }
+        }
     }
 }

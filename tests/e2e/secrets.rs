@@ -2,8 +2,9 @@
 //! workflow's history, not in Temporal's file, not in `/metrics`, not in a refusal; and in the database a secret is
 //! never in the clear.
 //!
-//! Two things are in the clear in the database on purpose: `app_user_id`, which is what purchases are looked up by,
-//! and the ingress key, which is looked up with an index on every request (`platform rotate-key` replaces it).
+//! Three things are in the clear in the database on purpose: `app_user_id` and the customer's own id, which purchases
+//! are looked up by, and the ingress key, which is looked up with an index on every request (`platform rotate-key`
+//! replaces it).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use system_tests::http::{Api, post_as_sns};
 use system_tests::receiver::Reply;
+use system_tests::rvs::{self, Receipt};
 use system_tests::sns::{Message, Rtn, TOPIC};
 use system_tests::temporal::Memory;
 use system_tests::wait;
@@ -19,6 +21,7 @@ use system_tests::world::{SOON, Setting, World};
 
 const CUSTOMER: &str = "amzn1.account.CUSTOMER7K2PAXQ9";
 const SHARED_SECRET: &str = "shared-secret-4f6d1c0b9e";
+const EXTERNAL: &str = "customer-51d0c7a98e";
 const TOKEN: &str = "subscribe-token-77b1e0a3c5d2";
 const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:stranger";
 const RECEIPT: &str = "secrets";
@@ -27,16 +30,27 @@ const RECEIPT: &str = "secrets";
 type Secret = (&'static str, String);
 
 /// Something that is searched: where it is from, and its bytes.
-type Place = (String, Vec<u8>);
+pub type Place = (String, Vec<u8>);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_leaves_its_place() {
     let variables = vec![("SETTLE_LOG".to_owned(), "debug".to_owned())];
-    let setting = Setting { memory: Memory::File, window_seconds: 2, variables, ..Setting::default() };
+    let setting = Setting {
+        memory: Memory::File,
+        window_seconds: 2,
+        events: vec!["*".to_owned()],
+        rvs: true,
+        variables,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     let patch = json!({ "shared_secret": SHARED_SECRET });
     let patched = world.api.call(Method::PATCH, &format!("/v1/platforms/{}", world.platform_id), &patch).await;
     assert_eq!(patched.status, 200, "{}", patched.body);
+    world.rvs().trust(SHARED_SECRET);
+    let named = json!({ "external_id": EXTERNAL, "app_user_id": CUSTOMER });
+    let named = world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &named).await;
+    assert_eq!(named.status, 200, "{}", named.body);
     let mut refusals = go_through_failures(&mut world).await;
     refusals.extend(ask_wrongly(&world).await);
     let secrets = secrets(&world);
@@ -57,7 +71,7 @@ async fn no_secret_leaves_its_place() {
     let database: Vec<_> =
         files(world.installation.folder(), "").into_iter().filter(|(name, _)| name.contains("settle.sqlite")).collect();
     present(CUSTOMER, &database);
-    let in_clear = ["the customer", "the ingress key"];
+    let in_clear = ["the customer", "the customer's own id", "the ingress key"];
     let secrets: Vec<_> = secrets.into_iter().filter(|(whose, _)| !in_clear.contains(whose)).collect();
     absent(&secrets, &database);
     world.finish().await;
@@ -70,6 +84,7 @@ fn secrets(world: &World) -> Vec<Secret> {
     assert!(ingress_key.len() >= 16 && signing.len() > 20, "{ingress_key} and {signing} are not what they should be");
     vec![
         ("the customer", CUSTOMER.to_owned()),
+        ("the customer's own id", EXTERNAL.to_owned()),
         ("the platform's shared secret", SHARED_SECRET.to_owned()),
         ("the destination's secret", signing.trim_start_matches("whsec_").to_owned()),
         ("the ingress key", ingress_key),
@@ -85,6 +100,10 @@ fn rtn(kind: &str) -> Rtn {
 
 /// A purchase's life with everything that can go wrong on its way; what was refused.
 async fn go_through_failures(world: &mut World) -> Vec<Place> {
+    let receipt = Receipt { app_user_id: CUSTOMER.to_owned(), ..Receipt::subscription(api::clock::now()) };
+    world.rvs().know(RECEIPT, receipt);
+    world.rvs().answer_next(1, &rvs::Reply::Status(500));
+    world.rvs().answer_next(1, &rvs::Reply::Body(format!("about {CUSTOMER}, and no JSON")));
     world.receiver.answer_next(1, &Reply::Status(500));
     let bought = world.sns.notification(&rtn("SUBSCRIPTION_PURCHASED"));
     world.post_until_accepted(&bought).await;
@@ -183,7 +202,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
 }
 
 /// All runs of all workflows, with their payloads decoded.
-async fn histories(world: &World) -> Vec<Place> {
+pub async fn histories(world: &World) -> Vec<Place> {
     let runs = world.temporal.list("WorkflowType = 'purchase' OR WorkflowType = 'sweep'").await;
     assert!(runs.len() >= 2, "{} runs are too few", runs.len());
     let mut histories = Vec::new();

@@ -4,17 +4,23 @@
 //! Temporal server; it never calls our own code to see whether it worked. Nothing sleeps here but [`wait`].
 //! What is *not* here: expectations. They stand in the tests.
 
+pub mod calendar;
+pub mod clock;
 pub mod folder;
 pub mod history;
 pub mod http;
+pub mod invariants;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod random;
 pub mod reaper;
 pub mod receiver;
 pub mod runs;
+pub mod rvs;
 pub mod script;
 pub mod sns;
+pub mod subscription;
 pub mod temporal;
 pub mod wait;
 pub mod world;

@@ -79,6 +79,51 @@ pub fn database() -> anyhow::Result<String> {
     Ok(server.url(&name))
 }
 
+/// Changes what a database holds, behind settle's back: what only time would make of it otherwise.
+///
+/// # Errors
+/// When the server does not do it.
+pub fn execute(database: &str, statement: &str) -> anyhow::Result<()> {
+    let mut connection = PgConnection::establish(database)?;
+    diesel::sql_query(statement).execute(&mut connection)?;
+    Ok(())
+}
+
+/// Rows that a test holds: whoever changes them waits, whoever reads them does not.
+pub struct Hold(PgConnection);
+
+impl Hold {
+    /// Holds these rows, such as `purchases WHERE revision = 1`.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub fn on(database: &str, rows: &str) -> anyhow::Result<Self> {
+        let mut connection = PgConnection::establish(database)?;
+        diesel::sql_query("BEGIN").execute(&mut connection)?;
+        diesel::sql_query(format!("SELECT 1 FROM {rows} FOR UPDATE")).execute(&mut connection)?;
+        Ok(Self(connection))
+    }
+
+    /// Whether somebody waits for them.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn is_waited_for(&mut self) -> anyhow::Result<bool> {
+        let waiting =
+            "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))";
+        Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(&mut self.0)?)
+    }
+
+    /// Lets them go.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub fn release(mut self) -> anyhow::Result<()> {
+        diesel::sql_query("COMMIT").execute(&mut self.0)?;
+        Ok(())
+    }
+}
+
 impl Server {
     fn url(&self, database: &str) -> String {
         format!("{}/{database}{}", self.base, self.query)

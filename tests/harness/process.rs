@@ -15,6 +15,9 @@ const READY: Duration = Duration::from_secs(60);
 /// Variables that could reach the program from the shell of whoever runs the tests.
 const FOREIGN: &[&str] = &[
     "SETTLE_ADMIN_TOKEN",
+    "SETTLE_AMAZON_PATIENCE",
+    "SETTLE_AMAZON_RVS_PER_SECOND",
+    "SETTLE_AMAZON_RVS_URL",
     "SETTLE_CONFIG",
     "SETTLE_DATA",
     "SETTLE_DATABASE",
@@ -45,6 +48,7 @@ pub enum Backend {
 pub struct Installation {
     folder: Folder,
     backend: Backend,
+    database: String,
     temporal: String,
     port: u16,
     /// The admin token.
@@ -99,7 +103,7 @@ impl Installation {
             url = signer.certificate_url(),
         );
         std::fs::write(folder.path().join("settle.toml"), settings).expect("the settings file");
-        Self { folder, backend, temporal: temporal.to_owned(), port, token }
+        Self { folder, backend, database, temporal: temporal.to_owned(), port, token }
     }
 
     /// Where its files are.
@@ -112,6 +116,12 @@ impl Installation {
     #[must_use]
     pub const fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// The file, or PostgreSQL's URL.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Where the first process that listens does so.

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use jsonschema::Validator;
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use std::collections::{BTreeMap, VecDeque};
@@ -50,10 +51,32 @@ pub struct Received {
 }
 
 impl Received {
-    /// The purchase it is about.
+    /// Its event's type.
+    #[must_use]
+    pub fn event_type(&self) -> &str {
+        let of_purchase = self.body["attributes"]["event_type"].as_str();
+        of_purchase.or_else(|| self.body["event_type"].as_str()).unwrap_or_default()
+    }
+
+    /// The purchase it is about, by the collapse key of `purchase.updated`; empty for an event of another shape.
     #[must_use]
     pub fn collapse_key(&self) -> &str {
         self.body["attributes"]["collapse_key"].as_str().unwrap_or_default()
+    }
+
+    /// The store's name of the purchase it is about.
+    #[must_use]
+    pub fn receipt_id(&self) -> &str {
+        let ids = self.body["external_ids"].as_array().into_iter().flatten();
+        let named = ids.filter(|id| id["key"] == "receipt_id").find_map(|id| id["value"].as_str());
+        named.or_else(|| self.body["data"]["purchase_guid"].as_str()).unwrap_or_default()
+    }
+
+    /// The event that it tells.
+    #[must_use]
+    pub fn event_id(&self) -> &str {
+        let of_purchase = self.body["attributes"]["event_id"].as_str();
+        of_purchase.or_else(|| self.body["id"].as_str()).unwrap_or_default()
     }
 
     /// Its revision.
@@ -73,8 +96,12 @@ impl Received {
 struct Seen {
     secret: Option<String>,
     next: VecDeque<Reply>,
+    first: Option<Reply>,
     always: Option<Reply>,
     requests: Vec<Received>,
+    /// By event type.
+    schemas: BTreeMap<String, Validator>,
+    is_time_ignored: bool,
 }
 
 #[derive(Clone)]
@@ -113,6 +140,30 @@ impl Receiver {
         self.seen().secret = Some(secret.to_owned());
     }
 
+    /// From now on the time of a signature is not compared with ours: the program's clock is moved.
+    pub fn ignore_time(&self) {
+        self.seen().is_time_ignored = true;
+    }
+
+    /// What every event of this type must look like.
+    ///
+    /// # Panics
+    /// When it is not a JSON Schema.
+    pub fn expect_schema(&self, event_type: &str, schema: &Value) {
+        let validator = jsonschema::options().should_validate_formats(true).build(schema);
+        let validator = validator.unwrap_or_else(|error| panic!("the schema of {event_type}: {error}"));
+        self.seen().schemas.insert(event_type.to_owned(), validator);
+    }
+
+    /// The types of the acknowledged events about a receipt but for `purchase.updated`, in the order of arrival.
+    #[must_use]
+    pub fn told(&self, receipt_id: &str) -> Vec<String> {
+        let seen = self.seen();
+        let is_wanted =
+            |one: &&Received| one.is_acked() && one.collapse_key().is_empty() && one.receipt_id() == receipt_id;
+        seen.requests.iter().filter(is_wanted).map(|one| one.event_type().to_owned()).collect()
+    }
+
     /// The secret given to [`Self::trust`].
     ///
     /// # Panics
@@ -130,6 +181,11 @@ impl Receiver {
     /// What the next `times` requests are answered with.
     pub fn answer_next(&self, times: usize, reply: &Reply) {
         self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
+    }
+
+    /// What the first request of each `webhook-id` is answered with from now on, whatever else was asked for.
+    pub fn answer_first(&self, reply: Reply) {
+        self.seen().first = Some(reply);
     }
 
     /// Lets everything that hangs be answered.
@@ -204,19 +260,72 @@ impl Receiver {
     /// # Panics
     /// With the rule that was broken.
     pub fn check(&self) {
+        self.verdict().unwrap_or_else(|broken| panic!("{broken}"));
+    }
+
+    /// The same as an answer, for a test that plants a fault.
+    ///
+    /// # Errors
+    /// The invariant that was broken, and by what.
+    pub fn verdict(&self) -> Result<(), String> {
         let requests = self.all();
         let mut bodies = BTreeMap::<&str, &[u8]>::new();
         for request in &requests {
-            assert_eq!(request.verified, Ok(()), "a signature is wrong: {request:?}");
-            let first = bodies.entry(&request.webhook_id).or_insert(&request.raw);
-            assert_eq!(*first, request.raw, "I4: one webhook-id, two bodies: {}", request.webhook_id);
+            if let Err(wrong) = &request.verified {
+                return Err(format!("a signature is wrong ({wrong}): {request:?}"));
+            }
+            if *bodies.entry(&request.webhook_id).or_insert(&request.raw) != request.raw {
+                return Err(format!("I4: one webhook-id, two bodies: {}", request.webhook_id));
+            }
+            check_shape(&self.seen().schemas, request)?;
         }
         for (key, revisions) in self.revisions_by_key() {
-            assert!(revisions.is_sorted(), "I3: acknowledged revisions of {key} fell: {revisions:?}");
+            if !revisions.is_sorted() {
+                return Err(format!("I3: acknowledged revisions of {key} fell: {revisions:?}"));
+            }
         }
-        if let Some((first, second)) = overlaps(&requests).first() {
-            panic!("I7: two attempts about {} in flight at once:\n{first:?}\n{second:?}", first.collapse_key());
+        match overlaps(&requests).first() {
+            Some((first, second)) => {
+                let key = first.receipt_id();
+                Err(format!("I7: two attempts about {key} in flight at once:\n{first:?}\n{second:?}"))
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Whether each event came under one `webhook-id` only, as it must where nobody asked for it again.
+    ///
+    /// # Errors
+    /// The event that came under several.
+    pub fn told_once(&self) -> Result<(), String> {
+        let requests = self.all();
+        let mut ids = BTreeMap::<&str, &str>::new();
+        for request in &requests {
+            let event_id = request.event_id();
+            let first = *ids.entry(event_id).or_insert(&request.webhook_id);
+            if event_id.is_empty() || first != request.webhook_id {
+                let other = &request.webhook_id;
+                return Err(format!("told twice: the event {event_id:?} came as {first} and as {other}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the user's state in each event is the one after what it tells.
+    ///
+    /// # Errors
+    /// The event whose state is from before.
+    pub fn fresh_users(&self) -> Result<(), String> {
+        let stale = self.all().into_iter().find(|request| {
+            let state = &request.body["customer_journey_state"];
+            match request.event_type() {
+                "user.subscription.in_grace_period" => state["in_grace_period"] != true,
+                "user.subscription.cancelled" => state["is_cancelled"] != true,
+                "user.subscription.renewal_in_grace_period" => state["in_grace_period"] != false,
+                _ => false,
+            }
+        });
+        stale.map_or(Ok(()), |request| Err(format!("stale: the state of the user in {request:?}")))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -232,12 +341,30 @@ impl Drop for Receiver {
     }
 }
 
+/// What we add to the documented shapes is optional in the schemas, since the documentation's examples lack it; what we
+/// send always has it.
+const ADDED: [&str; 5] = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
+
+/// Whether an event is of the shape of its schema, and has what we add to it.
+fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
+    let name = request.event_type();
+    let Some(schema) = schemas.get(name) else {
+        return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
+    };
+    schema.validate(&request.body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))?;
+    let missing: Vec<&str> = match request.body["attributes"].as_object() {
+        Some(attributes) => ADDED.into_iter().filter(|added| !attributes.contains_key(*added)).collect(),
+        None => Some("user_revision").filter(|added| request.body[added].is_null()).into_iter().collect(),
+    };
+    if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
+}
+
 /// Pairs of answered requests about one purchase of which the second came before the first was answered.
 fn overlaps(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();
     for request in requests {
-        if let Some(before) = last.insert(request.collapse_key(), request)
+        if let Some(before) = last.insert(request.receipt_id(), request)
             && before.ended.is_some_and(|ended| ended > request.began)
         {
             found.push((before, request));
@@ -273,17 +400,34 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     response
 }
 
+fn verify(key: &Webhook, raw: &[u8], headers: &HeaderMap) -> Result<(), String> {
+    key.verify(raw, headers).map_err(|error| error.to_string())
+}
+
+/// Whether the signature is the one that the same library makes for the time that was sent.
+fn verify_at_any_time(key: &Webhook, raw: &[u8], headers: &HeaderMap) -> Result<(), String> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let time = header("webhook-timestamp").parse().map_err(|_| "no webhook-timestamp".to_owned())?;
+    let expected = key.sign(header("webhook-id"), time, raw).map_err(|error| error.to_string())?;
+    let is_signed = header("webhook-signature").split(' ').any(|signature| signature == expected);
+    if is_signed { Ok(()) } else { Err("the signature is wrong".to_owned()) }
+}
+
 /// Keeps the request and says what to do with it.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let verified = match &seen.secret {
         None => Err("no secret is known".to_owned()),
         Some(secret) => {
-            Webhook::new(secret).and_then(|key| key.verify(raw, &headers)).map_err(|error| error.to_string())
+            let key = Webhook::new(secret).map_err(|error| error.to_string());
+            let verify = if seen.is_time_ignored { verify_at_any_time } else { verify };
+            key.and_then(|key| verify(&key, raw, &headers))
         }
     };
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
-    let reply = seen.next.pop_front().or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
+    let is_first = || seen.requests.iter().all(|request| request.webhook_id != webhook_id);
+    let first = seen.first.clone().filter(|_| is_first());
+    let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
     let (began, ended, status) = (Instant::now(), None, None);
     seen.requests.push(Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status });
     (seen.requests.len() - 1, reply)

@@ -88,14 +88,14 @@ pub struct Message {
 }
 
 impl Sns {
-    /// A new key and certificate, valid since yesterday.
+    /// A new key and certificate, valid since yesterday and for some years: tests move the clock.
     ///
     /// # Panics
     /// When OpenSSL makes none.
     #[must_use]
     pub fn new() -> Self {
         let at = |days: i64| Timestamp::from_micros(clock::now().micros() + days * DAY_MICROS);
-        Self { signer: Signer::generate(at(-1), at(30)).expect("a key and a certificate") }
+        Self { signer: Signer::generate(at(-1), at(1_500)).expect("a key and a certificate") }
     }
 
     /// The URL that messages name the certificate by.

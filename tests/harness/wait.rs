@@ -10,12 +10,26 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When the deadline passes, with `what` was waited for and what was seen last.
-pub async fn until<T>(deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn until<T>(deadline: Duration, what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    within(deadline, what, look).await.unwrap_or_else(|late| panic!("{late}"))
+}
+
+/// The same for what a test expects not to come.
+///
+/// # Errors
+/// When the deadline passes, with `what` was waited for and what was seen last.
+pub async fn within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let started = Instant::now();
     loop {
         match look().await {
-            Ok(value) => return value,
-            Err(seen) if started.elapsed() >= deadline => panic!("waited {deadline:?} for {what}; last seen: {seen}"),
+            Ok(value) => return Ok(value),
+            Err(seen) if started.elapsed() >= deadline => {
+                return Err(format!("waited {deadline:?} for {what}; last seen: {seen}"));
+            }
             Err(_) => pause().await,
         }
     }
@@ -54,6 +68,12 @@ pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() 
         }
         pause().await;
     }
+}
+
+/// Lets so much time pass: for a fake that answers late, never for a test that waits for something.
+pub async fn pass(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
+    tokio::time::sleep(time).await;
 }
 
 async fn pause() {

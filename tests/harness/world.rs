@@ -6,10 +6,12 @@
 use super::http::{Answer, Api, post_as_sns};
 use super::process::{Backend, Installation, Process, Variable};
 use super::receiver::{Received, Receiver};
+use super::rvs::{self, Rvs};
 use super::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
+use super::subscription::Subscription;
 use super::temporal::{Memory, Temporal};
 use super::wait;
-use domain::{CollapseKey, PlatformId};
+use domain::{CollapseKey, Environment, PlatformId};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -31,6 +33,10 @@ pub struct Setting {
     pub max_wait_seconds: Option<u64>,
     /// What the destination chooses.
     pub events: Vec<String>,
+    /// Whether receipts are verified, with a fake of Amazon's service.
+    pub rvs: bool,
+    /// Which of Amazon's two worlds the platform belongs to: `sandbox` or `production`.
+    pub environment: &'static str,
     /// Variables of every process, such as `FAILPOINTS`; those in [`World::start_with`] come on top.
     pub variables: Vec<(String, String)>,
 }
@@ -43,7 +49,9 @@ impl Default for Setting {
             temporal: Vec::new(),
             window_seconds: 120,
             max_wait_seconds: None,
-            events: vec!["*".to_owned()],
+            events: vec!["purchase.updated".to_owned()],
+            rvs: false,
+            environment: "sandbox",
             variables: Vec::new(),
         }
     }
@@ -59,6 +67,7 @@ pub struct World {
     pub receiver: Receiver,
     /// Amazon.
     pub sns: Sns,
+    pub(super) rvs: Option<Rvs>,
     /// The settings of the processes.
     pub installation: Installation,
     /// The public API.
@@ -72,8 +81,8 @@ pub struct World {
     /// The destination's id.
     pub destination_id: String,
     setting: Setting,
-    accepted: Vec<String>,
-    is_finished: bool,
+    pub(super) accepted: Vec<String>,
+    pub(super) is_finished: bool,
 }
 
 impl World {
@@ -81,7 +90,9 @@ impl World {
     ///
     /// # Panics
     /// When something does not start, with what it printed.
-    pub async fn start(setting: Setting) -> Self {
+    pub async fn start(mut setting: Setting) -> Self {
+        let rvs = if setting.rvs { Some(Rvs::start().await) } else { None };
+        setting.variables.extend(rvs.iter().map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())));
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
@@ -89,20 +100,18 @@ impl World {
         wait_all(&mut processes).await;
         let api = installation.api();
         let app_id = text(&api.post("/v1/apps", &json!({ "name": "tests" })).await.ok(), "id");
-        let platform = json!({
-            "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "sandbox",
-            "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
-        });
-        let platform = api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok();
+        let platform = add_platform(&api, &app_id, &setting).await;
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
         let destination_id = add_destination(&api, &app_id, &receiver, &setting.events).await;
+        expect_schemas(&api, &receiver).await;
         let (accepted, is_finished) = (Vec::new(), false);
         Self {
             processes,
             temporal,
             receiver,
             sns,
+            rvs,
             installation,
             api,
             app_id,
@@ -118,6 +127,44 @@ impl World {
     /// One more destination of the app; its id.
     pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
         add_destination(&self.api, &self.app_id, receiver, events).await
+    }
+
+    /// The fake of Amazon's verification.
+    ///
+    /// # Panics
+    /// When the setting has none.
+    #[must_use]
+    pub fn rvs(&self) -> &Rvs {
+        self.rvs.as_ref().expect("a setting with `rvs`")
+    }
+
+    /// The same, to close its port.
+    ///
+    /// # Panics
+    /// When the setting has none.
+    pub fn rvs_mut(&mut self) -> &mut Rvs {
+        self.rvs.as_mut().expect("a setting with `rvs`")
+    }
+
+    /// Makes the fake of Amazon's verification show a subscription as it is now.
+    pub fn show(&self, subscription: &Subscription) {
+        let receipt = rvs::Receipt {
+            environment: Environment::Sandbox,
+            app_user_id: subscription.app_user_id.clone(),
+            fields: subscription.shown.clone(),
+        };
+        self.rvs().know(&subscription.receipt_id, receipt);
+    }
+
+    /// The newest `purchase.updated` of a receipt that was acknowledged.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn newest_told(&self, receipt_id: &str) -> Value {
+        let received = self.receiver.about(&self.key(receipt_id).to_string());
+        let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
+        acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
     }
 
     /// The purchase that a receipt names.
@@ -148,7 +195,16 @@ impl World {
     /// # Errors
     /// When nothing answers.
     pub async fn post(&mut self, message: &Message) -> Result<Answer, String> {
-        let answer = post_as_sns(&self.notification_url, &message.body).await?;
+        let url = self.notification_url.clone();
+        self.post_at(&url, message).await
+    }
+
+    /// The same at another process's URL.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn post_at(&mut self, notification_url: &str, message: &Message) -> Result<Answer, String> {
+        let answer = post_as_sns(notification_url, &message.body).await?;
         if answer.status == 200 && !self.accepted.contains(&message.id) {
             self.accepted.push(message.id.clone());
         }
@@ -199,7 +255,7 @@ impl World {
         wait::until(SOON, &format!("the outcome of {message_id}"), async || self.outcome(message_id).await).await
     }
 
-    async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
+    pub(super) async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
         let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
         let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
         let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
@@ -243,9 +299,9 @@ impl World {
         self.api.all(&format!("/v1/deliveries?collapse_key={}", self.key(receipt_id))).await
     }
 
-    /// All events of a receipt's purchase.
+    /// All `purchase.updated` of a receipt's purchase: one for each revision.
     pub async fn events(&self, receipt_id: &str) -> Vec<Value> {
-        self.api.all(&format!("/v1/events?collapse_key={}", self.key(receipt_id))).await
+        self.api.all(&format!("/v1/events?type=purchase.updated&collapse_key={}", self.key(receipt_id))).await
     }
 
     /// Asks an action of a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
@@ -257,7 +313,13 @@ impl World {
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
     }
 
-    /// The running processes of ours: `run`, or `serve` and then `worker`.
+    /// One more process of ours beside those that run already; its place in [`Self::processes`].
+    pub fn join(&mut self, process: Process) -> usize {
+        self.processes.push(process);
+        self.processes.len() - 1
+    }
+
+    /// The running processes of ours: `run`, or `serve` and then `worker`, then those that joined.
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
@@ -294,44 +356,6 @@ impl World {
     pub async fn restart(&mut self) {
         self.start_with(&[]).await;
     }
-
-    /// Waits until everything that was accepted has its outcome and its newest revision is acknowledged, and checks
-    /// what must hold in the end.
-    ///
-    /// # Panics
-    /// With the invariant that does not hold.
-    pub async fn finish(mut self) {
-        let mut keys = std::collections::BTreeSet::new();
-        for message_id in &self.accepted {
-            for notification in self.wait_outcome(message_id).await {
-                keys.extend(notification["collapse_key"].as_str().map(str::to_owned));
-            }
-        }
-        for key in &keys {
-            self.wait_newest(key).await;
-        }
-        self.receiver.check();
-        self.is_finished = true;
-    }
-
-    /// I5: what was acknowledged last is the newest revision, or a delivery is listed as dead.
-    async fn wait_newest(&self, key: &str) {
-        wait::until(SOON, &format!("I5: the newest revision of {key} at the receiver"), async || {
-            let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
-            let newest = answer.body["revision"].as_i64().unwrap_or_default();
-            let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
-            if answer.status == 404 || acked == newest || self.is_dead(key, newest).await {
-                return Ok(());
-            }
-            Err(format!("acknowledged {acked}, newest {newest}"))
-        })
-        .await;
-    }
-
-    async fn is_dead(&self, key: &str, revision: i64) -> bool {
-        let deliveries = self.api.all(&format!("/v1/deliveries?collapse_key={key}")).await;
-        deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
-    }
 }
 
 impl Drop for World {
@@ -365,11 +389,29 @@ async fn wait_all(processes: &mut [Process]) {
     }
 }
 
+async fn add_platform(api: &Api, app_id: &str, setting: &Setting) -> Value {
+    let platform = json!({
+        "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": setting.environment,
+        "topic_arn": TOPIC, "window_seconds": setting.window_seconds, "max_wait_seconds": setting.max_wait_seconds,
+        "shared_secret": setting.rvs.then_some(rvs::SECRET),
+    });
+    api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok()
+}
+
 async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, events: &[String]) -> String {
     let body = json!({ "kind": "webhook", "name": receiver.url(), "url": receiver.url(), "events": events });
     let made = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
     receiver.trust(&text(&made, "secret"));
     text(&made, "id")
+}
+
+/// Everything that is received is to be of the schema that the service shows for it.
+async fn expect_schemas(api: &Api, receiver: &Receiver) {
+    let index = api.get("/api/v1/events/schema/").await.ok();
+    for event in index["events"].as_array().into_iter().flatten() {
+        let event_type = text(event, "type");
+        receiver.expect_schema(&event_type, &api.get(&format!("/api/v1/events/schema/{event_type}")).await.ok());
+    }
 }
 
 fn text(answer: &Value, field: &str) -> String {

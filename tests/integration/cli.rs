@@ -32,7 +32,7 @@ const SETTINGS: [&str; 9] = [
 ];
 
 /// `settle` with the settings of nobody else.
-fn settle(folder: &Folder, arguments: &[&str]) -> Command {
+pub fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_settle-under-test"));
     command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
     for name in SETTINGS {
@@ -43,15 +43,15 @@ fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     command
 }
 
-fn ran(folder: &Folder, arguments: &[&str]) -> Output {
+pub fn ran(folder: &Folder, arguments: &[&str]) -> Output {
     settle(folder, arguments).output().expect("settle starts")
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn complained(output: &Output) -> String {
+pub fn complained(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -90,8 +90,21 @@ fn the_help_teaches_each_command() {
     let folder = Folder::new("help");
     let whole = ran(&folder, &["--help"]);
     assert_eq!(whole.status.code(), Some(0));
-    let commands =
-        ["run", "serve", "worker", "migrate", "sample", "listen", "app", "platform", "destination", "purchase"];
+    let commands = [
+        "run",
+        "serve",
+        "worker",
+        "migrate",
+        "sample",
+        "listen",
+        "app",
+        "platform",
+        "destination",
+        "purchase",
+        "customer",
+        "product",
+        "entitlement",
+    ];
     for command in commands {
         assert!(said(&whole).contains(&format!("\n  {command} ")), "{command} is not listed:\n{}", said(&whole));
         let help = said(&ran(&folder, &[command, "--help"]));
@@ -151,8 +164,10 @@ fn a_changed_message_and_another_time_are_refused_with_a_reason() {
 #[test]
 fn an_admin_verb_without_a_service_says_how_to_start_one() {
     let folder = Folder::new("nobody");
-    let output =
-        settle(&folder, &["app", "list", "--url", NOBODY]).env("SETTLE_ADMIN_TOKEN", TOKEN).output().expect("settle");
+    let output = settle(&folder, &["app", "list", "--service", NOBODY])
+        .env("SETTLE_ADMIN_TOKEN", TOKEN)
+        .output()
+        .expect("settle");
     check_failure(&output, &["nobody answers", "127.0.0.1:9", "SETTLE_URL"]);
     check_failure(&ran(&folder, &["app", "list"]), &["no admin token", "SETTLE_ADMIN_TOKEN", "--data"]);
 }
@@ -270,30 +285,31 @@ fn with_temporal(folder: &Folder, script: &str) -> Watched {
     logged(folder, &mut command)
 }
 
-fn logged(folder: &Folder, command: &mut Command) -> Watched {
+pub fn logged(folder: &Folder, command: &mut Command) -> Watched {
     let file = std::fs::File::create(folder.path().join("run.log")).expect("a log file");
     let same = file.try_clone().expect("a log file");
     Watched::spawn(command.stdout(same).stderr(file)).expect("settle starts")
 }
 
-fn log(folder: &Folder) -> String {
+pub fn log(folder: &Folder) -> String {
     std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default()
 }
 
-/// Waits until the address that `settle run` names answers 200.
-fn wait_open(folder: &Folder, running: &mut Watched) {
+/// Waits until the address that `settle run` names answers 200, and gives it.
+pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
     let look = || {
         assert!(running.ended().is_none(), "settle ended: {}", log(folder));
         let log = log(folder);
         let address = log.split("accepts notifications at http://").nth(1).and_then(|rest| rest.split(';').next());
-        let mut http = TcpStream::connect(address.ok_or("no address yet")?).map_err(|error| error.to_string())?;
+        let address = address.ok_or("no address yet")?;
+        let mut http = TcpStream::connect(address).map_err(|error| error.to_string())?;
         let mut answer = String::new();
         http.write_all(b"GET /readyz HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n")
             .and_then(|()| http.read_to_string(&mut answer))
             .map_err(|error| error.to_string())?;
-        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
+        if answer.starts_with("HTTP/1.1 200") { Ok(address.to_owned()) } else { Err(answer) }
     };
-    wait::until_blocking(Duration::from_secs(30), "an open inbox", look).expect("an open inbox");
+    wait::until_blocking(Duration::from_secs(30), "an open inbox", look).expect("an open inbox")
 }
 
 /// `settle run` on `data` in this folder, far enough that it holds its database.

@@ -29,7 +29,7 @@ fn send(receiver: &Receiver, webhook_id: &str, body: &Value) -> tokio::task::Joi
 }
 
 fn update(revision: i64) -> Value {
-    json!({ "attributes": { "collapse_key": KEY, "revision": revision } })
+    json!({ "attributes": { "collapse_key": KEY, "revision": revision, "event_id": format!("event-{revision}") } })
 }
 
 /// A receiver after these requests, one after the other.
@@ -64,6 +64,14 @@ async fn a_falling_revision_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_body_under_the_same_id_is_noticed() {
     assert!(complaint(&after(&[("a", update(1)), ("a", update(2))]).await).contains("I4"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_under_two_ids_is_noticed() {
+    let receiver = after(&[("a", update(1)), ("a", update(1))]).await;
+    assert_eq!(receiver.told_once(), Ok(()));
+    send(&receiver, "b", &update(1)).await.expect("sent");
+    assert!(receiver.told_once().is_err_and(|broken| broken.contains("told twice")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

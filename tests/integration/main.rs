@@ -3,8 +3,10 @@
 mod amazon;
 mod api;
 mod cli;
+mod cli_settings;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;
+mod harness_rvs;
 mod harness_temporal;
 mod storage;

@@ -45,6 +45,8 @@ impl Floors {
             topic_arn: None,
             window_ms: 120_000,
             max_wait_ms: None,
+            product_ref: domain::catalogue::ProductRef::Term,
+            flush_on_revoke: false,
             ingress_key: "floors".to_owned(),
         };
         let platform = store.new_platform(platform).await.expect("a platform");

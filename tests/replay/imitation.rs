@@ -1,6 +1,7 @@
 //! The shortest road of the workflow `purchase`, written once more under its name: as it is, and with one more timer.
 //! Replaying a history with both shows that the replay notices a change.
 
+use domain::{Given, Reading};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
@@ -61,9 +62,16 @@ macro_rules! imitation {
 }
 
 fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
-    let outcomes = Vec::new();
-    let (settling, revision) = (loaded.settling + 1, loaded.revision);
-    Record { collapse_key, settling, revision, purchase: loaded.purchase, changed: true, outcomes }
+    let given = Given { reading: &Reading::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
+    Record {
+        collapse_key,
+        settling: loaded.settling + 1,
+        revision: loaded.revision,
+        seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
+        decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        is_answer: false,
+        is_real: true,
+    }
 }
 
 /// The imitations are in modules of their own: the macros make names.

@@ -27,6 +27,7 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("continued-first", &[EventType::ActivityTaskCanceled, EventType::WorkflowExecutionContinuedAsNew]),
     ("continued-second", &[EventType::WorkflowExecutionStarted, EventType::ActivityTaskCompleted]),
     ("failed-over-load", &[EventType::MarkerRecorded, EventType::ActivityTaskCompleted]),
+    ("asked-twice", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("sweep", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
 ];
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
+use system_tests::rvs::{self, Receipt};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -36,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
     retried_lane(&mut world, &keep).await?;
     continued(&mut world, &keep).await?;
     failed_over_load(&mut world, &keep).await?;
+    asked_twice(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
         let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
         if sweeps > 0 { Ok(()) } else { Err("none".to_owned()) }
@@ -104,6 +106,18 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "open-window").await;
     wait_timer(world, "open-window").await;
     keep.newest(world, &world.workflow("open-window"), "open-window").await
+}
+
+/// The store answers at the second time.
+async fn asked_twice(keep: &Keep) -> anyhow::Result<()> {
+    let mut world = World::start(Setting { window_seconds: 2, rvs: true, ..Setting::default() }).await;
+    world.rvs().know("asked-twice", Receipt::subscription(api::clock::now()));
+    world.rvs().answer_next(1, &rvs::Reply::Status(500));
+    world.send(BOUGHT, "asked-twice").await;
+    world.wait_acked("asked-twice", 1).await;
+    keep.asleep(&world, "asked-twice").await?;
+    world.finish().await;
+    Ok(())
 }
 
 async fn wait_timer(world: &World, receipt_id: &str) {

@@ -4,7 +4,7 @@
 
 use crate::signal::{Admin, Hold};
 use domain::{
-    AppId, CollapseKey, DestinationId, Environment, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp,
+    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, PlatformId, Purchase, Reading, State, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
@@ -29,8 +29,6 @@ pub struct Loaded {
     pub app_id: Option<AppId>,
     /// See `app_id`.
     pub platform_id: Option<PlatformId>,
-    /// Where its platform sells.
-    pub environment: Environment,
     /// What we know of it.
     pub purchase: Purchase,
     /// Its revision; 0 before the first.
@@ -49,10 +47,40 @@ pub struct Loaded {
     pub cap_ms: Option<i64>,
     /// For how long the purchase is still held.
     pub held_ms: Option<i64>,
+    /// Whether it must be looked at although nothing new was told: its wake is due.
+    #[serde(default)]
+    pub due: bool,
+    /// Whether the store is to be asked before anything is decided.
+    #[serde(default)]
+    pub verify: bool,
+    /// Whether another receipt took its place which is known to be real.
+    #[serde(default)]
+    pub is_replaced: bool,
     /// Its open lanes.
     pub lanes: Vec<Lane>,
     /// The time of the load.
     pub now: Timestamp,
+}
+
+/// Ask the store what is true.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verify {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+}
+
+/// What came of asking the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verified {
+    /// What it said; absent when it has to be asked again, since patience lasts.
+    #[serde(default)]
+    pub reading: Option<Reading>,
+    /// After how many milliseconds to ask again; 0 when there is a reading.
+    #[serde(default)]
+    pub again_ms: i64,
+    /// Why, for people; never with a secret or a customer's name.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// Ask to keep a decision.
@@ -64,12 +92,14 @@ pub struct Record {
     pub settling: i64,
     /// The revision that `load` saw.
     pub revision: i64,
-    /// What is known now.
-    pub purchase: Purchase,
-    /// Whether this makes a revision.
-    pub changed: bool,
-    /// The final word on each notification that was loaded.
-    pub outcomes: Vec<(i64, Outcome)>,
+    /// The notifications that were loaded.
+    pub seqs: Vec<i64>,
+    /// What was decided.
+    pub decision: Decision,
+    /// See [`Reading::is_answer`].
+    pub is_answer: bool,
+    /// See [`Reading::is_real`].
+    pub is_real: bool,
 }
 
 /// What became of a decision.
@@ -163,6 +193,11 @@ impl Asks {
     pub fn load(input: Load) -> Result<Loaded, ActivityError> {
         unimplemented!()
     }
+    /// Ask the store what is true, once.
+    #[activity(name = "verify")]
+    pub fn verify(input: Verify) -> Result<Verified, ActivityError> {
+        unimplemented!()
+    }
     /// Keep a decision, in one idempotent transaction.
     #[activity(name = "record")]
     pub fn record(input: Record) -> Result<Recorded, ActivityError> {
@@ -197,5 +232,5 @@ impl Asks {
 
 pub use asks::{
     Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Load as LoadActivity,
-    Record as RecordActivity, Redeliver as RedeliverActivity, Sweep as SweepActivity,
+    Record as RecordActivity, Redeliver as RedeliverActivity, Sweep as SweepActivity, Verify as VerifyActivity,
 };

@@ -8,6 +8,9 @@ use temporalio_workflow::{ActivityCancellationType, ActivityOptions, LocalActivi
 /// One attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
 pub const DELIVER_ATTEMPT: Duration = Duration::from_secs(30);
 
+/// One attempt of `verify`.
+pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
+
 /// One short try inside the workflow task. It costs one event instead of six.
 pub fn short() -> LocalActivityOptions {
     LocalActivityOptions::builder()
@@ -26,6 +29,20 @@ pub fn lasting() -> ActivityOptions {
                 .maximum_interval(Duration::from_secs(20))
                 .build(),
         )
+        .build()
+}
+
+/// Asking the store once: a short wait for its turn, fifteen seconds of HTTP and a margin. Only trouble of storage is
+/// retried by the engine; when to ask the store again is for the workflow, which hears signals meanwhile.
+pub fn verify() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
+        .retry_policy(
+            RetryPolicy::builder()
+                .initial_interval(Duration::from_secs(1))
+                .maximum_interval(Duration::from_secs(20))
+                .build(),
+        )
+        .summary("ask the store".to_owned())
         .build()
 }
 

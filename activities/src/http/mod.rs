@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use rustls::ClientConfig;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use target::Target;
@@ -26,15 +27,34 @@ const TOTAL: Duration = Duration::from_secs(15);
 /// How much of an answer's body is read; the rest is dropped.
 const BODY_CAP: usize = 64 * 1024;
 
-/// One POST.
+/// What is asked of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// To be told something.
+    Get,
+    /// To be given something.
+    Post,
+}
+
+/// One request.
 #[derive(Clone)]
 pub struct Request {
-    /// Where to.
+    /// What is asked.
+    pub method: Method,
+    /// Where to. Its path can hold a secret.
     pub url: Url,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The bytes, as they were signed.
+    /// The bytes, as they were signed; a GET has none.
     pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Request {
+    /// Method and host: path, headers and body can hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = self.url.host_str().unwrap_or_default();
+        f.debug_struct("Request").field("method", &self.method).field("host", &host).finish_non_exhaustive()
+    }
 }
 
 /// What the operator allows beyond public HTTPS servers.
@@ -44,6 +64,16 @@ pub struct Rules {
     pub allowed_networks: Vec<IpNet>,
     /// Whether plain `http` and any port are allowed.
     pub allow_http: bool,
+}
+
+impl Rules {
+    /// For an address that the operator chose: any network, any port, plain `http` too.
+    #[must_use]
+    pub fn open() -> Self {
+        let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let allowed_networks = all.into_iter().filter_map(|ip| IpNet::new(ip, 0).ok()).collect();
+        Self { allowed_networks, allow_http: true }
+    }
 }
 
 /// What came of a request.
@@ -109,9 +139,13 @@ impl Http {
     async fn exchange(&self, request: Request, heard: &mut Option<Heard>) -> Result<(), Failure> {
         let target = Target::find(&request.url, &self.rules).await?;
         let client = self.clients.to(target.addresses)?;
-        let post = client.post(request.url).headers(headers(&request.headers)?).body(request.body);
+        let asked = match request.method {
+            Method::Get => client.get(request.url),
+            Method::Post => client.post(request.url).body(request.body),
+        };
+        let asked = asked.headers(headers(&request.headers)?);
         #[expect(clippy::disallowed_methods, reason = "this is the one place that sends, to addresses judged above")]
-        let mut response = post.send().await.map_err(|error| Failure::of(&error))?;
+        let mut response = asked.send().await.map_err(|error| Failure::of(&error))?;
         let heard = heard.insert(Heard::head(&response));
         while let Ok(Some(chunk)) = response.chunk().await {
             let room = BODY_CAP.saturating_sub(heard.body.len());
@@ -121,6 +155,12 @@ impl Http {
             }
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::inbox::{Accepted, Fate, NewNotification};
+use crate::replacements;
 use crate::statement::{Number, Statement, Value, row, sql};
 use crate::writer::Write;
 use domain::{Outcome, PlatformId, Timestamp};
@@ -90,6 +91,15 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
             None => fold(write, row)?,
         });
     }
+    let is_open = |told: &NewNotification| {
+        told.collapse_key.is_some() && !matches!(told.fate, Fate::WaitTopic(_) | Fate::Ended(..))
+    };
+    let news = notifications.iter().zip(&accepted).filter(|(_, accepted)| matches!(accepted, Accepted::New { .. }));
+    let links = news.filter(|(told, _)| is_open(told));
+    replacements::keep(
+        write,
+        links.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect(),
+    )?;
     Ok(accepted)
 }
 
@@ -129,18 +139,18 @@ impl<'n> Incoming<'n> {
     fn of(told: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
         let ended = match &told.fate {
             Fate::Ended(outcome, reason) => Some((*outcome, clean(reason))),
-            Fate::Open if told.collapse_key.is_none() => {
+            Fate::Open | Fate::AtOnce if told.collapse_key.is_none() => {
                 Some((Outcome::Unknown, Cow::Borrowed("it names no purchase")))
             }
-            Fate::Open | Fate::WaitTopic(_) => None,
+            Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => None,
         };
         // What is refused or not yet trusted must never fold the genuine one away.
-        let may_fold = matches!(told.fate, Fate::Open) && ended.is_none();
+        let may_fold = matches!(told.fate, Fate::Open | Fate::AtOnce) && ended.is_none();
         let fold_key = if may_fold { fold_key(&told.said, told.store_time) } else { None };
         Self {
             told,
             identity: (clean(&told.message_id).into_owned(), clean(&told.receipt_id).into_owned(), told.platform_id),
-            due_at: now.plus_millis(window.window_ms),
+            due_at: if matches!(told.fate, Fate::AtOnce) { now } else { now.plus_millis(window.window_ms) },
             cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
             fold_key,
             ended,
@@ -150,7 +160,7 @@ impl<'n> Incoming<'n> {
     fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
         let topic = match &self.told.fate {
             Fate::WaitTopic(topic) => Some(*topic),
-            Fate::Open | Fate::Ended(..) => None,
+            Fate::Open | Fate::AtOnce | Fate::Ended(..) => None,
         };
         [
             self.told.platform_id.into(),

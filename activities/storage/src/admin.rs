@@ -1,5 +1,6 @@
 //! What an admin may do to one purchase: hold, release, discard, redeliver.
 
+use crate::connection::AnyConnection;
 use crate::statement::{row, sql};
 use crate::writer::Write;
 use crate::{Destination, Error, Store, deliveries, destinations, lanes, purchase};
@@ -7,9 +8,11 @@ use domain::event::{PURCHASE_UPDATED, chooses};
 use domain::{AppId, CollapseKey, DestinationId, EventId, Lane, Outcome, Timestamp};
 
 row! {
-    struct Times {
+    /// How often an event was owed to a destination.
+    pub struct Times {
         pending: i64,
-        next_n: i64,
+        /// Also how often: the first time is 0.
+        pub next_n: i64,
     }
 }
 
@@ -67,7 +70,7 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             let app = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?.app_id;
-            let newest = newest_event(write, key)?;
+            let newest = newest_event(write.connection, key)?;
             for target in to_tell(write, app, destination)? {
                 let chose_it = destination.is_some() || chooses(&target.events, PURCHASE_UPDATED);
                 if let (Some(event), true) = (&newest, chose_it) {
@@ -89,29 +92,31 @@ fn to_tell(write: &mut Write<'_>, app: AppId, named: Option<DestinationId>) -> R
     if all.is_empty() { Err(Error::Missing { what: "destination" }) } else { Ok(all) }
 }
 
-fn newest_event(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<deliveries::Event>, Error> {
+/// The newest `purchase.updated`.
+pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<deliveries::Event>, Error> {
     sql("SELECT id, event_type, collapse_key, revision, traceparent FROM events \
          WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
     .bind(key)
     .bind(PURCHASE_UPDATED)
-    .first(write.connection)
+    .first(connection)
 }
 
 /// Owes the event once more, unless it is owed already.
 fn owe_again(write: &mut Write<'_>, event: &deliveries::Event, destination: DestinationId) -> Result<(), Error> {
-    let times = times(write, event.id, destination)?;
+    let times = times(write.connection, event.id, destination)?;
     if times.pending > 0 {
         return Ok(());
     }
     deliveries::owe(write, event, destination, u32::try_from(times.next_n).unwrap_or(u32::MAX))
 }
 
-fn times(write: &mut Write<'_>, event: EventId, destination: DestinationId) -> Result<Times, Error> {
+/// How often an event was owed to a destination.
+pub fn times(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<Times, Error> {
     let times = sql("SELECT COUNT(CASE WHEN status = 'pending' THEN 1 END) AS pending, \
          COALESCE(MAX(n) + 1, 0) AS next_n FROM deliveries WHERE event_id = ? AND destination_id = ?")
     .bind(event)
     .bind(destination)
-    .first(write.connection)?;
+    .first(connection)?;
     Ok(times.unwrap_or(Times { pending: 0, next_n: 0 }))
 }
 

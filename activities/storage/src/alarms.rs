@@ -2,6 +2,7 @@
 
 use crate::accept::clean;
 use crate::statement::{row, sql};
+use crate::writer::Write;
 use crate::{Error, Page, Paged, Store};
 use domain::{PlatformId, Timestamp};
 use serde::Serialize;
@@ -41,21 +42,8 @@ row! {
 impl Store {
     /// Keeps something that a person should look at. What is raised again with the same words is counted.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
-        let kind = kind.to_owned();
-        let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
-        self.write(move |write| {
-            sql("INSERT INTO alarms (at, last_at, times, platform_id, kind, detail) VALUES (?, ?, 1, ?, ?, ?) \
-                 ON CONFLICT (kind, detail, COALESCE(platform_id, '')) \
-                 DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1")
-            .bind(write.now)
-            .bind(write.now)
-            .bind(platform)
-            .bind(kind.as_str())
-            .bind(detail.as_str())
-            .run(write.connection)
-            .map(drop)
-        })
-        .await
+        let (kind, detail) = (kind.to_owned(), detail.to_owned());
+        self.write(move |write| raise(write, platform, &kind, &detail)).await
     }
 
     /// The alarms, the last raised first.
@@ -73,6 +61,21 @@ impl Store {
         })
         .await
     }
+}
+
+/// The same in a transaction that does more.
+pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
+    let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
+    sql("INSERT INTO alarms (at, last_at, times, platform_id, kind, detail) VALUES (?, ?, 1, ?, ?, ?) \
+         ON CONFLICT (kind, detail, COALESCE(platform_id, '')) \
+         DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1")
+    .bind(write.now)
+    .bind(write.now)
+    .bind(platform)
+    .bind(kind)
+    .bind(detail)
+    .run(write.connection)
+    .map(drop)
 }
 
 impl AlarmRow {

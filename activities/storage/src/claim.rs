@@ -4,6 +4,7 @@ use crate::Error;
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, DeliveryRow};
 use crate::destinations::{self, DestinationRow};
+use crate::fault;
 use crate::lanes::{Attempt, Claimed};
 use crate::secrets::Secrets;
 use crate::statement::{row, sql};
@@ -100,6 +101,9 @@ fn find_locked(write: &mut Write<'_>, key: CollapseKey, destination: Destination
 
 /// When the lease of a lane ends, if somebody has one.
 pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
+    if fault::is_planted("lease.ignored") {
+        return None;
+    }
     lane.lease_token.as_ref().and(lane.lease_until).filter(|until| *until > now)
 }
 

@@ -1,6 +1,7 @@
 //! The inbox: one durable row per notification, duplicates folded for ever.
 
 use crate::accept::clean;
+use crate::record::VERIFICATION;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
@@ -36,6 +37,8 @@ pub struct NewNotification {
 pub enum Fate {
     /// It waits for its window.
     Open,
+    /// It is settled at once, with what else is open.
+    AtOnce,
     /// It waits until a topic is approved.
     WaitTopic(TopicId),
     /// It has its final word already, and why.
@@ -91,7 +94,7 @@ pub struct NotificationView {
     pub accepted_at: Timestamp,
     /// Its final word, once it has one.
     pub outcome: Option<Outcome>,
-    /// What it waits for: `window`, `hold` or `topic approval`.
+    /// What it waits for: `window`, `hold`, `topic approval`, `verification` or `parked`.
     pub waiting_for: Option<String>,
     /// The revision it was settled in.
     pub revision: Option<i64>,
@@ -122,6 +125,8 @@ row! {
         revision: Option<i64>,
         reason: Option<String>,
         held_until: Option<Timestamp>,
+        waits_for: Option<String>,
+        waits_through: Option<i64>,
     }
 }
 
@@ -134,8 +139,12 @@ row! {
 /// A receipt is of one platform, or of a few when apps share it.
 const MAX_NAMED: i64 = 100;
 
+/// That a row `n` had its window and does not wait for something else.
+const WAITS_FOR_NOTHING: &str = "NOT EXISTS (SELECT 1 FROM purchases p \
+     WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
+
 const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.said, n.accepted_at, \
-     n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until \
+     n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through \
      FROM notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
 impl Store {
@@ -147,13 +156,16 @@ impl Store {
         self.writer.accept(notifications).await
     }
 
-    /// Open rows with a sequence number above `seq`, in that order.
+    /// Open rows with a sequence number above `seq`, in that order, without those that had their window and wait
+    /// for something else: a wake looks at them.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<OpenRow> = sql("SELECT seq, collapse_key, due_at, cap_at FROM notifications \
-                 WHERE outcome IS NULL AND waiting_topic_id IS NULL AND seq > ? ORDER BY seq LIMIT ?")
+            let rows: Vec<OpenRow> = sql(format!(
+                "SELECT n.seq, n.collapse_key, n.due_at, n.cap_at FROM notifications n WHERE n.outcome IS NULL \
+                 AND n.waiting_topic_id IS NULL AND n.seq > ? AND {WAITS_FOR_NOTHING} ORDER BY n.seq LIMIT ?"
+            ))
             .bind(seq)
             .bind(limit)
             .all(connection)?;
@@ -162,13 +174,15 @@ impl Store {
         .await
     }
 
-    /// Milliseconds since the oldest open row was accepted; `None` when there is none.
+    /// Milliseconds since the oldest of these rows was accepted; `None` when there is none.
     pub async fn inbox_age(&self) -> Result<Option<i64>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let oldest: Option<Number> = sql("SELECT accepted_at AS value FROM notifications \
-                 WHERE outcome IS NULL AND waiting_topic_id IS NULL ORDER BY seq LIMIT 1")
+            let oldest: Option<Number> = sql(format!(
+                "SELECT n.accepted_at AS value FROM notifications n WHERE n.outcome IS NULL \
+                 AND n.waiting_topic_id IS NULL AND {WAITS_FOR_NOTHING} ORDER BY n.seq LIMIT 1"
+            ))
             .first(connection)?;
             Ok(oldest.map(|oldest| now.millis_since(Timestamp::from_micros(oldest.value)).max(0)))
         })
@@ -235,11 +249,13 @@ impl OpenRow {
 
 impl ViewRow {
     fn view(self, now: Timestamp) -> NotificationView {
+        let had_its_window = self.waits_through.is_some_and(|through| self.seq <= through);
         let waiting_for = match self.outcome {
             Some(_) => None,
-            None if self.waiting_topic_id.is_some() => Some("topic approval"),
-            None if self.held_until.is_some_and(|until| until > now) => Some("hold"),
-            None => Some("window"),
+            None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
+            None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
+            None if had_its_window => Some(self.waits_for.unwrap_or_else(|| VERIFICATION.to_owned())),
+            None => Some("window".to_owned()),
         };
         NotificationView {
             seq: self.seq,
@@ -250,7 +266,7 @@ impl ViewRow {
             said: self.said,
             accepted_at: self.accepted_at,
             outcome: self.outcome,
-            waiting_for: waiting_for.map(str::to_owned),
+            waiting_for,
             revision: self.revision,
             reason: self.reason,
         }

@@ -1,8 +1,8 @@
 //! The ledger as the API shows it: purchases, events, deliveries and their attempts.
 
 use crate::statement::{Statement, Value, row, sql};
-use crate::{Error, Page, Paged, Store};
-use domain::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, PlatformId, Timestamp};
+use crate::{Error, Page, Paged, Store, purchase};
+use domain::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, PlatformId, Timestamp, UserId};
 use serde::Serialize;
 
 /// Which purchases are wanted; all that are given must match.
@@ -12,8 +12,10 @@ pub struct PurchaseFilter {
     pub platform_id: Option<PlatformId>,
     /// With this receipt.
     pub receipt_id: Option<String>,
-    /// Of this customer.
+    /// Of this customer, as the store names them.
     pub app_user_id: Option<String>,
+    /// Of the user that the customer named so.
+    pub external_id: Option<String>,
 }
 
 /// Which events are wanted; all that are given must match.
@@ -57,8 +59,26 @@ pub struct PurchaseView {
     pub held_until: Option<Timestamp>,
     /// When it was settled last.
     pub updated_at: Timestamp,
+    /// Whose it is, and how far the store confirmed it.
+    #[serde(flatten)]
+    pub standing: Standing,
     /// The body of its newest `purchase.updated`; null before the first.
     pub data: serde_json::Value,
+}
+
+/// Whose a purchase is, how far its store confirmed it, and what happens next. The default knows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Its owner.
+    pub user_id: Option<UserId>,
+    /// When the store showed it last.
+    pub verified_at: Option<Timestamp>,
+    /// Since when the store does not answer about it.
+    pub unverified_since: Option<Timestamp>,
+    /// What notifications of it wait for after their window: `verification` or `parked`.
+    pub waiting_for: Option<String>,
+    /// When it is looked at again without being told anything.
+    pub next_wake_at: Option<Timestamp>,
 }
 
 /// An event as the API shows it.
@@ -137,6 +157,11 @@ row! {
         state: String,
         held_until: Option<Timestamp>,
         updated_at: Timestamp,
+        user_id: Option<UserId>,
+        purchase: String,
+        unverified_since: Option<Timestamp>,
+        waits_for: Option<String>,
+        next_wake_at: Option<Timestamp>,
         body: Option<String>,
     }
 }
@@ -184,8 +209,9 @@ row! {
 }
 
 const PURCHASE: &str = "SELECT p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, \
-     p.state, p.held_until, p.updated_at, (SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key \
+     p.state, p.held_until, p.updated_at, p.user_id, p.purchase, p.unverified_since, p.waits_for, p.next_wake_at, (SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key \
      AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1) AS body FROM purchases p";
+const NAMED: &str = "p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)";
 const EVENT: &str = "SELECT seq, id, collapse_key, event_type, revision, created_at, body FROM events";
 const DELIVERY: &str = "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, status, \
      attempts, next_due_at, last_error, finished_at, created_at FROM deliveries";
@@ -235,6 +261,7 @@ impl Store {
                     .and("p.platform_id = ?", filter.platform_id)
                     .and("p.receipt_id = ?", filter.receipt_id.map(storable))
                     .and("p.app_user_id = ?", filter.app_user_id.map(storable))
+                    .and(NAMED, filter.external_id.map(storable))
                     .order(" ORDER BY p.updated_at DESC, p.collapse_key DESC LIMIT ?", &page)
                     .all(connection)?;
             let cursor = |row: &PurchaseRow| format!("{}_{}", row.updated_at.micros(), row.collapse_key);
@@ -334,6 +361,13 @@ impl PurchaseRow {
             state: self.state,
             held_until: self.held_until,
             updated_at: self.updated_at,
+            standing: Standing {
+                user_id: self.user_id,
+                verified_at: purchase::read(&self.purchase)?.last_verified(),
+                unverified_since: self.unverified_since,
+                waiting_for: self.waits_for,
+                next_wake_at: self.next_wake_at,
+            },
             data: self.body.as_deref().map_or(Ok(serde_json::Value::Null), json)?,
         })
     }

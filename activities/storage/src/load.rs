@@ -1,9 +1,10 @@
 //! Loading a purchase for settling: all of it as of one moment, and nothing is changed.
 
 use crate::connection::AnyConnection;
+use crate::purchase::{self, Origin, PurchaseRow};
 use crate::statement::{row, sql};
-use crate::{Error, Store, lanes, purchase};
-use domain::{AppId, CollapseKey, Environment, Lane, Notification, PlatformId, Purchase, Timestamp};
+use crate::{Error, Store, lanes, replacements};
+use domain::{AppId, CollapseKey, Lane, Notification, PlatformId, Purchase, Timestamp};
 
 /// The window of a purchase of which nothing is known.
 const DEFAULT_WINDOW_MS: i64 = 120_000;
@@ -13,8 +14,6 @@ const DEFAULT_WINDOW_MS: i64 = 120_000;
 pub struct Loaded {
     /// Whether anything is known of it: a purchase row, or a notification.
     pub known: bool,
-    /// Whether it is real.
-    pub environment: Environment,
     /// Its platform, when it is known.
     pub platform_id: Option<PlatformId>,
     /// Its app, when it is known.
@@ -37,12 +36,19 @@ pub struct Loaded {
     pub quiet_ms: i64,
     /// Milliseconds until the longest wait of the oldest open row is over, when the platform has one.
     pub cap_ms: Option<i64>,
-    /// For how many milliseconds the window of the youngest open row has been over; negative when it is not.
+    /// For how many milliseconds the window of the youngest row that waits for nothing else has been over;
+    /// negative when it is not.
     pub late_ms: Option<i64>,
     /// The platform's window in milliseconds.
     pub window_ms: i64,
     /// Milliseconds for which a hold still lasts.
     pub held_ms: Option<i64>,
+    /// Whether it must be looked at although nothing new was told: its wake is due.
+    pub due: bool,
+    /// Whether its store can be asked about it: with a secret that was not refused, and a known customer.
+    pub verify: bool,
+    /// Whether another purchase that is known to be real took its place.
+    pub is_replaced: bool,
     /// The lanes that are open.
     pub lanes: Vec<Lane>,
     /// The trace of the oldest open notification.
@@ -93,7 +99,8 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
     let row = purchase::find(connection, key)?;
     let origin = purchase::origin(connection, key)?;
     let open = open_rows(connection, key, wanted.limit.saturating_add(1))?;
-    let extent = extent(connection, key, wanted.through)?;
+    let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
+    let extent = extent(connection, key, (wanted.through, waits_through))?;
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
     let window_ms = origin.as_ref().map_or(DEFAULT_WINDOW_MS, |origin| origin.window_ms);
     let max_wait_ms = origin.as_ref().and_then(|origin| origin.max_wait_ms);
@@ -101,11 +108,11 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
         known: origin.is_some(),
-        environment: origin.as_ref().map_or(Environment::Production, |origin| origin.environment),
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
+        verify: verify(connection, key, (origin.as_ref(), row.as_ref()))?,
         receipt_id: origin.map(|origin| origin.receipt_id),
-        purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), purchase::PurchaseRow::known)?,
+        purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?,
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: open.len() > limit,
@@ -117,9 +124,19 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
         late_ms: extent.due_at.map(|due| now.millis_since(due)),
         window_ms,
         held_ms: held_until.map(|until| until.millis_since(now).max(1)),
+        due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
+        is_replaced: replacements::is_replaced(connection, key)?,
         lanes: lanes::open(connection, key)?,
         now,
     })
+}
+
+fn verify(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    (origin, row): (Option<&Origin>, Option<&PurchaseRow>),
+) -> Result<bool, Error> {
+    Ok(origin.is_some_and(|origin| origin.has_secret) && purchase::customer(connection, key, row)?.is_some())
 }
 
 /// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
@@ -131,12 +148,20 @@ fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Re
     .all(connection)
 }
 
-/// How old and how new the open rows are; the youngest is looked for above `through` only.
-fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64) -> Result<Extent, Error> {
-    let extent = sql("SELECT MIN(accepted_at) AS oldest_at, MAX(seq) AS newest_seq, \
-         MAX(CASE WHEN seq > ? THEN accepted_at END) AS youngest_at, MAX(due_at) AS due_at FROM notifications \
+/// How old and how new the open rows are; the youngest is looked for above `through` only. Rows that had their
+/// window and wait for something else do not count: they must not cut the window of a new one short.
+fn extent(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    (through, waits_through): (i64, i64),
+) -> Result<Extent, Error> {
+    let extent = sql("SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq, \
+         MAX(CASE WHEN seq > ? THEN accepted_at END) AS youngest_at, \
+         MAX(CASE WHEN seq > ? THEN due_at END) AS due_at FROM notifications \
          WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL")
-    .bind(through)
+    .bind(waits_through)
+    .bind(through.max(waits_through))
+    .bind(waits_through)
     .bind(key)
     .first(connection)?;
     Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, youngest_at: None, due_at: None }))

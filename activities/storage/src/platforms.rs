@@ -2,11 +2,13 @@
 
 use crate::connection::AnyConnection;
 use crate::open::random_uuid;
+use crate::purchase;
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::topics;
 use crate::writer::Write;
 use crate::{Error, Page, Paged, Store};
+use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,10 @@ pub struct NewPlatform {
     pub window_ms: i64,
     /// The longest wait in milliseconds, however often the window is restarted.
     pub max_wait_ms: Option<i64>,
+    /// Which SKU of a subscription names its product.
+    pub product_ref: ProductRef,
+    /// Whether a revocation is settled at once, without a window.
+    pub flush_on_revoke: bool,
     /// The unguessable part of the notification URL.
     pub ingress_key: String,
 }
@@ -57,6 +63,12 @@ pub struct Platform {
     pub window_ms: i64,
     /// The longest wait in milliseconds.
     pub max_wait_ms: Option<i64>,
+    /// Which SKU of a subscription names its product.
+    pub product_ref: ProductRef,
+    /// Whether a revocation is settled at once, without a window.
+    pub flush_on_revoke: bool,
+    /// Since when the store refuses the shared secret.
+    pub secret_refused_at: Option<Timestamp>,
     /// The unguessable part of the notification URL.
     pub ingress_key: String,
     /// When it was made.
@@ -78,6 +90,10 @@ pub struct PlatformPatch {
     pub window_ms: Option<i64>,
     /// Another longest wait, in milliseconds; `Some(None)` removes it.
     pub max_wait_ms: Option<Option<i64>>,
+    /// Another SKU that names products; subscriptions whose name that changes are woken.
+    pub product_ref: Option<ProductRef>,
+    /// Settle revocations at once, or not.
+    pub flush_on_revoke: Option<bool>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
     /// A topic that may send as well, and is confirmed when it asks.
@@ -95,13 +111,16 @@ row! {
         shared_secret: Option<String>,
         window_ms: i64,
         max_wait_ms: Option<i64>,
+        product_ref: String,
+        flush_on_revoke: bool,
+        secret_refused_at: Option<Timestamp>,
         ingress_key: String,
         created_at: Timestamp,
     }
 }
 
 const SELECT: &str = "SELECT id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-     max_wait_ms, ingress_key, created_at FROM platforms WHERE deleted_at IS NULL";
+     max_wait_ms, product_ref, flush_on_revoke, secret_refused_at, ingress_key, created_at FROM platforms WHERE deleted_at IS NULL";
 
 impl From<PlatformRow> for Platform {
     fn from(row: PlatformRow) -> Self {
@@ -115,6 +134,9 @@ impl From<PlatformRow> for Platform {
             has_shared_secret: row.shared_secret.is_some(),
             window_ms: row.window_ms,
             max_wait_ms: row.max_wait_ms,
+            product_ref: product_ref(&row.product_ref),
+            flush_on_revoke: row.flush_on_revoke,
+            secret_refused_at: row.secret_refused_at,
             ingress_key: row.ingress_key,
             created_at: row.created_at,
         }
@@ -217,7 +239,8 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
     let sealed = seal(secrets, id, new.shared_secret.as_ref())?;
     sql("INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-         max_wait_ms, ingress_key, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(id)
     .bind(new.app_id)
     .bind(new.store.as_str())
@@ -229,6 +252,8 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
     .bind(new.max_wait_ms)
     .bind(new.ingress_key.as_str())
     .bind(write.now)
+    .bind(product_ref_word(new.product_ref))
+    .bind(new.flush_on_revoke)
     .run(write.connection)
     .map(drop)
     .map_err(|error| error.or_taken("platform", &new.name))
@@ -237,11 +262,13 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
 fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &PlatformPatch) -> Result<(), Error> {
     let sealed = match &patch.shared_secret {
         Some(secret) => seal(secrets, row.id, secret.as_ref())?,
-        None => row.shared_secret,
+        None => row.shared_secret.clone(),
     };
+    wake_by(write, &row, patch)?;
     let name = patch.name.clone().unwrap_or(row.name);
+    let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
     sql("UPDATE platforms SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, \
-         max_wait_ms = ?, ingress_key = ? WHERE id = ?")
+         max_wait_ms = ?, ingress_key = ?, product_ref = ?, flush_on_revoke = ?, secret_refused_at = ? WHERE id = ?")
     .bind(name.as_str())
     .bind(patch.package_name.clone().unwrap_or(row.package_name))
     .bind(patch.environment.unwrap_or(row.environment))
@@ -249,10 +276,41 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
     .bind(patch.window_ms.unwrap_or(row.window_ms))
     .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
     .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
+    .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_word(chosen).to_owned()))
+    .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
+    .bind(refused_at)
     .bind(row.id)
     .run(write.connection)
     .map(drop)
     .map_err(|error| error.or_taken("platform", &name))
+}
+
+/// Wakes the purchases that the change concerns, for the sweep to settle at its own pace.
+fn wake_by(write: &mut Write<'_>, row: &PlatformRow, patch: &PlatformPatch) -> Result<(), Error> {
+    if let Some(Some(_)) = patch.shared_secret {
+        // What the store never answered about, and what was settled since it refused the old secret.
+        let refused_at = row.secret_refused_at.map_or(i64::MAX, Timestamp::micros);
+        purchase::look_again(write, UNVERIFIED, [row.id.into(), refused_at.into()])?;
+    }
+    if patch.product_ref.is_some_and(|chosen| chosen != product_ref(&row.product_ref)) {
+        purchase::look_again(write, NAMED_TWICE, [row.id.into()])?;
+    }
+    Ok(())
+}
+
+const NAMED_TWICE: &str =
+    "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
+const UNVERIFIED: &str = "platform_id = ? AND (product_id IS NULL OR unverified_since IS NOT NULL OR waits_for IS NOT NULL OR updated_at >= ?)";
+
+const fn product_ref_word(chosen: ProductRef) -> &'static str {
+    match chosen {
+        ProductRef::Term => "term",
+        ProductRef::Parent => "parent",
+    }
+}
+
+fn product_ref(word: &str) -> ProductRef {
+    if word == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 fn seal(secrets: &Secrets, id: PlatformId, secret: Option<&SecretString>) -> Result<Option<String>, Error> {

@@ -2,19 +2,27 @@
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
-use crate::statement::{row, sql};
+use crate::statement::{Value, Words, row, sql};
 use crate::writer::Write;
-use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp};
+use domain::catalogue::ProductRef;
+use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UserId};
 
 row! {
     /// A purchase as it is stored.
     pub struct PurchaseRow {
+        pub app_user_id: Option<String>,
+        pub user_id: Option<UserId>,
         pub revision: i64,
+        pub digest: String,
+        pub state: String,
         pub purchase: String,
+        pub waits_for: Option<String>,
+        pub waits_through: Option<i64>,
         pub settling: i64,
         pub fingerprint: String,
         pub changed: bool,
         pub held_until: Option<Timestamp>,
+        pub next_wake_at: Option<Timestamp>,
     }
 }
 
@@ -25,23 +33,44 @@ row! {
         pub app_id: AppId,
         pub store: String,
         pub environment: Environment,
+        product_ref: String,
         pub window_ms: i64,
         pub max_wait_ms: Option<i64>,
+        /// Whether the store would answer: a secret is there, and it was not refused.
+        pub has_secret: bool,
         pub receipt_id: String,
     }
 }
 
-const SELECT: &str =
-    "SELECT revision, purchase, settling, fingerprint, changed, held_until FROM purchases WHERE collapse_key = ?";
+const SELECT: &str = "SELECT app_user_id, user_id, revision, digest, state, purchase, waits_for, waits_through, \
+     settling, fingerprint, changed, held_until, next_wake_at FROM purchases WHERE collapse_key = ?";
 
-const ORIGIN: &str = "SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.window_ms, f.max_wait_ms, \
-     o.receipt_id FROM";
+const ORIGIN: &str = "SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.window_ms, \
+     f.max_wait_ms, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL) \
+     AS has_secret, o.receipt_id FROM";
 
 impl PurchaseRow {
     /// What we know of the purchase.
     pub fn known(&self) -> Result<Purchase, Error> {
-        serde_json::from_str(&self.purchase).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
+        read(&self.purchase)
     }
+
+    /// Its state, as it was told last.
+    pub fn state(&self) -> Result<State, Error> {
+        self.state.parse().map_err(|what: String| Error::corrupt(what))
+    }
+}
+
+impl Origin {
+    /// Which SKU names the product.
+    pub fn product_ref(&self) -> ProductRef {
+        product_ref(&self.product_ref)
+    }
+}
+
+/// The setting behind its word.
+pub fn product_ref(word: &str) -> ProductRef {
+    if word == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 /// The row, when there is one.
@@ -61,6 +90,19 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
     sql(told).bind(key).first(connection)
 }
 
+/// By which of the store's customers the store is asked: the newest open notification knows it best.
+pub fn customer(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    row: Option<&PurchaseRow>,
+) -> Result<Option<String>, Error> {
+    let told: Option<Words> = sql("SELECT app_user_id AS value FROM notifications WHERE collapse_key = ? \
+         AND outcome IS NULL AND waiting_topic_id IS NULL AND app_user_id IS NOT NULL ORDER BY seq + 0 DESC LIMIT 1")
+    .bind(key)
+    .first(connection)?;
+    Ok(told.map(|told| told.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
+}
+
 /// Locks the row until the end of the transaction, and makes it first when something was told.
 pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Error> {
     if let Some(row) = find_locked(write, key)? {
@@ -71,6 +113,19 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
     find_locked(write, key)?.ok_or(Error::Missing { what: "purchase" })
 }
 
+/// Asks for another look at purchases, at once; answers at how many. A settling of theirs that began before and
+/// is not recorded yet finds that the purchase has moved: it may not overwrite the wake, nor miss what caused it.
+pub fn look_again<'v>(
+    write: &mut Write<'_>,
+    which: &str,
+    values: impl IntoIterator<Item = Value<'v>>,
+) -> Result<usize, Error> {
+    sql(format!("UPDATE purchases SET next_wake_at = ?, settling = settling + 1, fingerprint = '' WHERE {which}"))
+        .bind(write.now)
+        .bind_all(values)
+        .run(write.connection)
+}
+
 fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
     let lock = write.connection.for_update();
     sql(format!("{SELECT}{lock}")).bind(key).first(write.connection)
@@ -79,7 +134,8 @@ fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Purchas
 fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
     let nothing = Purchase::default();
     sql("INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase, settling, \
-         fingerprint, changed, created_at, updated_at) VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, ?, ?) \
+         fingerprint, changed, digest, verify_attempts, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, '', 0, ?, ?) \
          ON CONFLICT DO NOTHING")
     .bind(key)
     .bind(origin.platform_id)
@@ -97,4 +153,9 @@ fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<()
 /// A purchase as it is stored.
 pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase).map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
+}
+
+/// What was stored so.
+pub fn read(stored: &str) -> Result<Purchase, Error> {
+    serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }

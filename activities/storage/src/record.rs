@@ -1,15 +1,22 @@
 //! Recording a decision: one transaction, once.
 //!
 //! The purchase's row carries the number of its last settling and a fingerprint of what it settled: the
-//! same again is answered again, anything else has moved.
+//! same again is answered again, anything else has moved. The owner is locked first, then the purchase.
 
-use crate::purchase::{self, Origin};
+use crate::accept::clean;
+use crate::events::{self, Told};
+use crate::listing::{Listings, usd_rate};
+use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
-use crate::statement::{Number, sql};
+use crate::statement::{Number, Words, places, sql};
+use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
-use crate::{Error, Installation, Store, deliveries, destinations, lanes};
-use domain::event::{PURCHASE_UPDATED, PurchaseUpdated, chooses};
-use domain::{CollapseKey, Decision, EventId, Lane, Outcome, State};
+use crate::{Error, Installation, Store, alarms, fault, lanes, replacements};
+use domain::catalogue::{Listing, ProductRef};
+use domain::event::{self, Described};
+use domain::{CollapseKey, Decision, Lane, Outcome, Purchase, State, Waits};
+use serde_json::Value;
+use std::collections::HashSet;
 
 /// A decision that is to be recorded.
 #[derive(Debug, Clone)]
@@ -24,6 +31,10 @@ pub struct Record {
     pub seqs: Vec<i64>,
     /// The decision.
     pub decision: Decision,
+    /// Whether the store answered about this receipt.
+    pub is_answer: bool,
+    /// Whether the purchase may be taken for real.
+    pub is_real: bool,
     /// The trace that the event and its deliveries belong to.
     pub traceparent: Option<String>,
 }
@@ -46,6 +57,13 @@ pub enum Recorded {
     Moved,
 }
 
+/// What the words wait for that a decision leaves open, as it is stored and shown.
+pub const VERIFICATION: &str = "verification";
+const PARKED: &str = "parked";
+
+/// The longest SKU that is indexed.
+const MAX_INDEXED_BYTES: usize = 1000;
+
 impl Store {
     /// Records a decision in one transaction, idempotent by settling number and notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
@@ -55,13 +73,19 @@ impl Store {
 }
 
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
-    let row = purchase::lock(write, record.collapse_key)?;
-    let fingerprint = fingerprint(&record.seqs);
-    if row.settling == record.settling && row.fingerprint == fingerprint {
+    let key = record.collapse_key;
+    let seen = purchase::find(write.connection, key)?;
+    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let app_user_id = app_user_id(write, record, seen.as_ref())?;
+    let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
+    let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
+    let owner = if is_owned { Some(customer.lock(write)?) } else { None };
+    let row = purchase::lock(write, key)?;
+    if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         return Ok(Recorded::Done {
             revision: row.revision,
-            state: row.known()?.state(),
-            lanes: lanes::open(write.connection, record.collapse_key)?,
+            state: row.state()?,
+            lanes: open_lanes(write, key)?,
             changed: row.changed,
         });
     }
@@ -69,20 +93,196 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if !is_next || !are_open(write, record)? {
         return Ok(Recorded::Moved);
     }
-    let revision = row.revision + i64::from(record.decision.changed);
-    update(write, record, revision, &fingerprint)?;
-    for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown] {
-        end(write, record, outcome, revision)?;
+    if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
+        return Err(Error::unavailable(Raced));
     }
-    if record.decision.changed {
-        tell(write, record, revision, installation)?;
+    let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
+    settling.write(write, &row, installation)
+}
+
+impl Record {
+    /// Whether anything is said about the purchase, so that it has an owner.
+    fn settles(&self) -> bool {
+        let Decision { transitions, outcomes, .. } = &self.decision;
+        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::GivenUp)
     }
-    Ok(Recorded::Done {
-        revision,
-        state: record.decision.purchase.state(),
-        lanes: lanes::open(write.connection, record.collapse_key)?,
-        changed: record.decision.changed,
-    })
+
+    /// The newest notification that is left open.
+    fn newest_waiting(&self) -> Option<i64> {
+        let decided: HashSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
+        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
+    }
+}
+
+/// A settling that is recorded, with its locks held.
+struct Settling<'a> {
+    record: &'a Record,
+    origin: &'a Origin,
+    owner: Option<&'a UserRow>,
+    app_user_id: Option<&'a str>,
+}
+
+/// What follows from comparing it with what was told before.
+struct Found<'a> {
+    row: &'a PurchaseRow,
+    data: Value,
+    digest: String,
+    changed: bool,
+    revision: i64,
+}
+
+impl Settling<'_> {
+    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, installation: Installation) -> Result<Recorded, Error> {
+        let record = self.record;
+        if record.is_real {
+            replacements::realize(write, record.collapse_key)?;
+        }
+        let found = self.compare(write, row)?;
+        self.update(write, &found)?;
+        for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::GivenUp] {
+            end(write, record, (outcome, found.changed), found.revision)?;
+        }
+        self.alarm(write, row)?;
+        if found.changed {
+            let told = Told {
+                record,
+                origin: self.origin,
+                owner: self.owner.map(|owner| (owner, self.app_user_id)),
+                installation,
+                revision: found.revision,
+                coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
+                data: &found.data,
+            };
+            events::tell(write, &told)?;
+        }
+        Ok(Recorded::Done {
+            revision: found.revision,
+            state: record.decision.purchase.state(),
+            lanes: open_lanes(write, record.collapse_key)?,
+            changed: found.changed,
+        })
+    }
+
+    /// Whether there is something new to say. Of a purchase of which nothing was said yet, to know nothing is not new.
+    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
+        let after = &self.record.decision.purchase;
+        let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
+        let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
+        let data = self.says(after, (&listing, rate.as_deref()))?;
+        let digest = event::state_digest(&data);
+        let is_new = if row.digest.is_empty() {
+            digest != event::state_digest(&self.says(&Purchase::default(), (&Listing::default(), None))?)
+        } else {
+            digest != row.digest
+        };
+        let changed = is_new || row.state()? != after.state() || !self.record.decision.transitions.is_empty();
+        let digest = if changed { digest } else { row.digest.clone() };
+        Ok(Found { row, data, digest, changed, revision: row.revision + i64::from(changed) })
+    }
+
+    /// What we say of a purchase.
+    fn says(&self, purchase: &Purchase, (listing, rate): (&Listing, Option<&str>)) -> Result<Value, Error> {
+        let usd_rate = rate.map(str::parse).transpose();
+        Ok(event::data(Described {
+            purchase,
+            platform_type: &self.origin.store,
+            receipt_id: &self.origin.receipt_id,
+            environment: self.origin.environment,
+            external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
+            product_ref: self.origin.product_ref(),
+            listing,
+            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
+        }))
+    }
+
+    /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions
+    /// know nothing of customers. Words wait unseen by the sweep only if a wake will look at them.
+    fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
+        let (record, decision) = (self.record, &self.record.decision);
+        let waits_for = decision.waits.map(word);
+        let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
+        let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
+        sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
+             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, waits_for = ?, \
+             waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
+             verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
+             WHERE collapse_key = ?")
+        .bind(found.revision)
+        .bind(decision.purchase.state().as_str())
+        .bind(purchase::json(&decision.purchase)?)
+        .bind(found.digest.as_str())
+        .bind(sku(ProductRef::Term).as_deref())
+        .bind(sku(ProductRef::Parent).as_deref())
+        .bind(record.settling)
+        .bind(fingerprint(&record.seqs))
+        .bind(found.changed)
+        .bind(self.app_user_id)
+        .bind(self.owner.map(|owner| owner.id).or(found.row.user_id))
+        .bind(waits_for)
+        .bind(waits_through)
+        .bind(record.is_answer)
+        .bind(record.is_answer)
+        .bind(decision.wake)
+        .bind(write.now)
+        .bind(record.collapse_key)
+        .run(write.connection)
+        .map(drop)
+    }
+
+    /// A person should know when words begin to wait for a store that does not answer, and when they are lost.
+    fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
+        let decision = &self.record.decision;
+        let begins = decision.waits == Some(Waits::Verification)
+            && before.waits_for.as_deref() != Some(VERIFICATION)
+            && self.record.newest_waiting().is_some();
+        let platform = Some(self.origin.platform_id);
+        if begins {
+            let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
+            alarms::raise(write, platform, "verification_waits", detail)?;
+        }
+        if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::GivenUp) {
+            let detail = format!("notifications were given up: {GIVEN_UP}");
+            alarms::raise(write, platform, "given_up", &detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a notification is given up.
+const GIVEN_UP: &str = "the store did not accept their receipts in the time allowed";
+
+/// The word of what is waited for.
+const fn word(waits: Waits) -> &'static str {
+    match waits {
+        Waits::Verification => VERIFICATION,
+        Waits::Parked(_) => PARKED,
+    }
+}
+
+/// The store's name of the customer: of what is settled the newest that has one, or what was known before. Of what
+/// the store does not accept nothing is believed.
+fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
+    let known = seen.and_then(|row| row.app_user_id.clone());
+    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::GivenUp;
+    let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
+    let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
+    if seqs.is_empty() {
+        return Ok(known);
+    }
+    let text = format!(
+        "SELECT app_user_id AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? \
+         AND app_user_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        places(seqs.len())
+    );
+    let told: Option<Words> = sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
+    Ok(told.map(|told| told.value).or(known))
+}
+
+fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+    if fault::is_planted("record.forget_lane") {
+        return Ok(Vec::new());
+    }
+    lanes::open(write.connection, key)
 }
 
 /// What was settled, in 64 letters.
@@ -91,11 +291,6 @@ fn fingerprint(seqs: &[i64]) -> String {
     seqs.sort_unstable();
     let text: Vec<String> = seqs.iter().map(i64::to_string).collect();
     hex(&openssl::sha::sha256(text.join(",").as_bytes()))
-}
-
-/// `?, ?, …`
-fn places(count: usize) -> String {
-    vec!["?"; count].join(", ")
 }
 
 /// Whether every notification that the decision saw is still open: an admin may have discarded some.
@@ -113,95 +308,35 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
 }
 
-/// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions
-/// know nothing of customers.
-fn update(write: &mut Write<'_>, record: &Record, revision: i64, fingerprint: &str) -> Result<(), Error> {
-    let purchase = &record.decision.purchase;
-    sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, settling = ?, fingerprint = ?, changed = ?, \
-         app_user_id = COALESCE((SELECT app_user_id FROM notifications WHERE seq = ?), app_user_id), \
-         next_wake_at = NULL, updated_at = ? WHERE collapse_key = ?")
-    .bind(revision)
-    .bind(purchase.state().as_str())
-    .bind(purchase::json(purchase)?)
-    .bind(record.settling)
-    .bind(fingerprint)
-    .bind(record.decision.changed)
-    .bind(record.seqs.iter().copied().max().unwrap_or(0))
-    .bind(write.now)
-    .bind(record.collapse_key)
-    .run(write.connection)
-    .map(drop)
+/// The notifications that get this outcome, of those that the decision saw. One that it is silent about stays open.
+fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
+    let word = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
+    let all = record.decision.outcomes.iter();
+    all.filter(|(seq, decided)| word(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
 }
 
-/// The notifications that get this outcome. One that the decision is silent about changed nothing.
-fn seqs_with(record: &Record, outcome: Outcome) -> Vec<i64> {
-    let said = |seq: i64| record.decision.outcomes.iter().find(|(of, _)| *of == seq).map(|(_, outcome)| *outcome);
-    record.seqs.iter().copied().filter(|seq| said(*seq).unwrap_or(Outcome::NoChange) == outcome).collect()
-}
-
-fn end(write: &mut Write<'_>, record: &Record, outcome: Outcome, revision: i64) -> Result<(), Error> {
-    let seqs = seqs_with(record, outcome);
+fn end(
+    write: &mut Write<'_>,
+    record: &Record,
+    (outcome, changed): (Outcome, bool),
+    revision: i64,
+) -> Result<(), Error> {
+    let seqs = seqs_with(record, (outcome, changed));
     if seqs.is_empty() {
         return Ok(());
     }
-    let revision = if outcome == Outcome::Unknown { None } else { Some(revision) };
+    let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
     let text = format!(
-        "UPDATE notifications SET outcome = ?, revision = ?, ended_at = ? WHERE seq IN ({})",
+        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, ended_at = ? WHERE seq IN ({})",
         places(seqs.len())
     );
-    sql(text).once().bind(outcome).bind(revision).bind(write.now).bind_all(seqs).run(write.connection).map(drop)
-}
-
-/// Writes the event of this revision, and what is owed of it to each destination that chose it.
-fn tell(write: &mut Write<'_>, record: &Record, revision: i64, installation: Installation) -> Result<(), Error> {
-    let key = record.collapse_key;
-    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-    let event = deliveries::Event {
-        id: EventId::of(key, installation.epoch, revision, PURCHASE_UPDATED, 0),
-        event_type: PURCHASE_UPDATED.to_owned(),
-        collapse_key: key,
-        revision,
-        traceparent: record.traceparent.clone(),
-    };
-    let body = body(write, record, &event, (&origin, installation));
-    sql("INSERT INTO events (id, collapse_key, event_type, revision, body, traceparent, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)")
-    .bind(event.id)
-    .bind(key)
-    .bind(PURCHASE_UPDATED)
-    .bind(revision)
-    .bind(body)
-    .bind(event.traceparent.as_deref())
-    .bind(write.now)
-    .run(write.connection)?;
-    for destination in destinations::of_app(write.connection, origin.app_id)? {
-        if chooses(&destination.events, PURCHASE_UPDATED) {
-            deliveries::owe(write, &event, destination.id, 0)?;
-        }
-    }
-    Ok(())
-}
-
-fn body(
-    write: &Write<'_>,
-    record: &Record,
-    event: &deliveries::Event,
-    (origin, installation): (&Origin, Installation),
-) -> String {
-    PurchaseUpdated {
-        org_id: installation.org_id,
-        app_id: origin.app_id,
-        platform_id: origin.platform_id,
-        platform_type: &origin.store,
-        collapse_key: event.collapse_key,
-        event_id: event.id,
-        event_time: write.now,
-        revision: event.revision,
-        coalesced: i64::try_from(seqs_with(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
-        receipt_id: &origin.receipt_id,
-        environment: origin.environment,
-        purchase: &record.decision.purchase,
-    }
-    .body()
-    .to_string()
+    sql(text)
+        .once()
+        .bind(outcome)
+        .bind(is_settled.then_some(revision))
+        .bind((outcome == Outcome::GivenUp).then_some(GIVEN_UP))
+        .bind(write.now)
+        .bind_all(seqs)
+        .run(write.connection)
+        .map(drop)
 }

@@ -55,6 +55,7 @@ impl Secrets {
 }
 
 /// Lower-case hex.
+#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

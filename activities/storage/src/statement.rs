@@ -11,7 +11,8 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
 use domain::{
-    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, Timestamp, TopicId,
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, Timestamp,
+    TopicId, UserId,
 };
 use std::borrow::Cow;
 
@@ -221,7 +222,7 @@ macro_rules! text_columns {
     )*};
 }
 
-text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId);
+text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
 
 macro_rules! word_columns {
     ($($name:ident),*) => {$(
@@ -280,4 +281,17 @@ row! {
         /// The number.
         pub value: i64,
     }
+}
+
+row! {
+    /// A single text.
+    pub struct Words {
+        /// The text.
+        pub value: String,
+    }
+}
+
+/// `?, ?, …`
+pub fn places(count: usize) -> String {
+    vec!["?"; count].join(", ")
 }

@@ -5,14 +5,17 @@
 
 use crate::connection::AnyConnection;
 use crate::statement::{Statement, row, sql};
-use crate::{Error, Store};
-use domain::{CollapseKey, DestinationId, Timestamp};
+use crate::{Error, Store, fault};
+use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
 use std::collections::HashSet;
 
 /// A workflow may be so late with a window before the sweep looks after it.
 const UNSETTLED_GRACE_MS: i64 = 15_000;
 /// A lane may be so late with an attempt.
 const LANE_GRACE_MS: i64 = 45_000;
+
+/// So many purchases of one platform are woken by one sweep: who asks its store does not ask in a burst.
+const WAKES_PER_PLATFORM: i64 = 20;
 
 /// A purchase that should be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +33,32 @@ row! {
 }
 
 row! {
+    struct Waking {
+        id: PlatformId,
+        is_deleted: bool,
+    }
+}
+
+row! {
     struct Key {
         collapse_key: CollapseKey,
     }
 }
 
-/// The newest open row of a purchase is past its window: nobody restarts it any more.
+/// The newest open row of a purchase is past its window, so that nobody restarts it any more, and waits for nothing
+/// else: then a wake looks at it.
 const PAST_WINDOW: &str = "SELECT n.collapse_key FROM notifications n \
      WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.due_at < ? \
      AND NOT EXISTS (SELECT 1 FROM notifications m WHERE m.collapse_key = n.collapse_key \
      AND m.outcome IS NULL AND m.waiting_topic_id IS NULL AND m.seq + 0 > n.seq) \
-     AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.held_until > ?) \
-     ORDER BY n.due_at LIMIT ?";
+     AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key \
+     AND (p.held_until > ? OR p.waits_through >= n.seq)) ORDER BY n.due_at LIMIT ?";
 
 /// An open row is past the longest wait of its platform.
 const PAST_CAP: &str = "SELECT DISTINCT n.collapse_key FROM notifications n \
      WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.cap_at IS NOT NULL AND n.cap_at < ? \
-     AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.held_until > ?) LIMIT ?";
+     AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key \
+     AND (p.held_until > ? OR p.waits_through >= n.seq)) LIMIT ?";
 
 /// Whom deliveries may be sent to: few, so each is asked about on its own.
 const ENABLED: &str = "SELECT id FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id";
@@ -57,12 +69,20 @@ const LATE_LANES: &str = "SELECT d.collapse_key FROM deliveries d WHERE d.status
      AND l.collapse_key = d.collapse_key AND l.lease_until > ?) AND d.destination_id = ? \
      ORDER BY d.next_due_at LIMIT ?";
 
-/// A purchase asked to be looked at again.
+/// Whose purchases are woken: few, so each is asked about on its own.
+const WAKING: &str = "SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM platforms ORDER BY id";
+
+/// A purchase of a platform asked to be looked at again.
 const PAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= ? \
-     AND (held_until IS NULL OR held_until <= ?) ORDER BY next_wake_at LIMIT ?";
+     AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
+
+/// The same where the platform is deleted: only what still waits comes to its end.
+const LAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE waits_for IS NOT NULL AND next_wake_at <= ? \
+     AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
 impl Store {
-    /// At most `limit` purchases with overdue rows, overdue deliveries or a past wake.
+    /// At most `limit` purchases with overdue rows, overdue deliveries or a past wake, of these a bounded number for
+    /// each platform.
     pub async fn due(&self, limit: i64) -> Result<Vec<Due>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -71,7 +91,7 @@ impl Store {
                 find(connection, PAST_WINDOW, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 find(connection, PAST_CAP, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 late_lanes(connection, (now.plus_millis(-LANE_GRACE_MS), now, limit))?,
-                find(connection, PAST_WAKE, "wake", (now, now, limit))?,
+                wakes(connection, (now, limit))?,
             ];
             Ok(in_turn(&found, limit))
         })
@@ -95,6 +115,9 @@ fn late_lanes(
     connection: &mut AnyConnection,
     (before, now, limit): (Timestamp, Timestamp, i64),
 ) -> Result<Vec<Due>, Error> {
+    if fault::is_planted("sweep.forget_lanes") {
+        return Ok(Vec::new());
+    }
     let enabled: Vec<Enabled> = sql(ENABLED).all(connection)?;
     let mut late = Vec::with_capacity(enabled.len());
     for destination in enabled {
@@ -103,6 +126,19 @@ fn late_lanes(
         late.push(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why: "lane" }).collect());
     }
     Ok(in_turn(&late, limit))
+}
+
+/// The past wakes of each platform in turn.
+fn wakes(connection: &mut AnyConnection, (now, limit): (Timestamp, i64)) -> Result<Vec<Due>, Error> {
+    let platforms: Vec<Waking> = sql(WAKING).all(connection)?;
+    let mut past = Vec::with_capacity(platforms.len());
+    for platform in platforms {
+        let question = sql(if platform.is_deleted { LAST_WAKE } else { PAST_WAKE });
+        let question = question.bind(now).bind(now).bind(platform.id).bind(limit.min(WAKES_PER_PLATFORM));
+        let keys: Vec<Key> = question.all(connection)?;
+        past.push(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why: "wake" }).collect());
+    }
+    Ok(in_turn(&past, limit))
 }
 
 /// Takes from each list in turn, each purchase once, so that no list starves another.

@@ -7,8 +7,8 @@ use crate::accept::fold_key;
 use crate::statement::{Number, row, sql};
 use crate::topics::{self, TopicRow, TopicState};
 use crate::writer::Write;
-use crate::{Error, Store};
-use domain::{CollapseKey, Outcome, Timestamp, TopicId};
+use crate::{Error, Store, replacements};
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::collections::BTreeMap;
 
 /// The newest row of each purchase that was released.
@@ -34,6 +34,8 @@ row! {
         collapse_key: Option<CollapseKey>,
         said: String,
         store_time: Option<Timestamp>,
+        platform_id: PlatformId,
+        body: String,
     }
 }
 
@@ -120,12 +122,12 @@ fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<Ended, Err
 /// Opens what waited for a topic, unless another message told the same in the meantime.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
     let waiting: Vec<WaitingRow> = sql(format!(
-        "SELECT seq, collapse_key, said, store_time FROM notifications \
+        "SELECT seq, collapse_key, said, store_time, platform_id, body FROM notifications \
          WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE}"
     ))
     .bind(id)
     .all(write.connection)?;
-    let (rows, mut released) = (waiting.len(), BTreeMap::new());
+    let (rows, mut released, mut links) = (waiting.len(), BTreeMap::new(), Vec::new());
     for row in waiting {
         let Some(key) = row.collapse_key else {
             end(write, row.seq, (Outcome::Unknown, "it names no purchase"))?;
@@ -146,7 +148,9 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
             .bind(row.seq)
             .run(write.connection)?;
         released.insert(key, row.seq);
+        links.extend(replacements::told(row.platform_id, &row.body));
     }
+    replacements::keep(write, links)?;
     Ok(Ended { rows, released, refused: 0 })
 }
 

@@ -1,6 +1,8 @@
 //! `settle app`: the apps of the installation.
 
 use super::client::{Page, Remote, segment};
+use super::import::{self, Import};
+use super::rates::{self, Rates};
 use super::table::{self, Column};
 use clap::Subcommand;
 use serde_json::json;
@@ -13,6 +15,8 @@ const COLUMNS: &[Column] = &[("id", "id"), ("name", "name"), ("created", "create
 #[command(after_help = "\
 Example:
   settle app create \"My game\"
+  settle app import purchases.csv --platform ID      purchases that were made before
+  settle app rates rates.csv --app ID                rates of exchange, for prices in USD
 Next: connect its store with `settle platform create --app ID …`, and say whom to tell with
 `settle destination create --app ID …`.")]
 pub struct Options {
@@ -46,6 +50,13 @@ enum Verb {
         /// The new name.
         name: String,
     },
+    /// Adopt purchases that were made before settle listened: each is verified, and told once as purchase.updated.
+    ///
+    /// Running it again goes on where it stopped: what is known is skipped. A line that is wrong is named, and the
+    /// others go on; then the exit code is 1.
+    Import(Import),
+    /// Add rates of exchange, from which price_in_usd is computed in what is settled from then on.
+    Rates(Rates),
     /// Delete an app. What was accepted and told stays in the ledger.
     Delete {
         /// The app's id.
@@ -66,6 +77,8 @@ pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Rename { id, name } => {
             client.patch(&format!("/v1/apps/{}", segment(id)), &json!({ "name": name })).await?
         }
+        Verb::Import(wanted) => return import::import(&client, &options.remote, wanted).await,
+        Verb::Rates(wanted) => return rates::rates(&client, &options.remote, wanted).await,
         Verb::Delete { id } => client.delete(&format!("/v1/apps/{}", segment(id))).await?,
     };
     Ok(table::answer(&options.remote, &answer))

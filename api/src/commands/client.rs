@@ -18,9 +18,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Which service, and how to be let in.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service.
-    #[arg(long, env = "SETTLE_URL", default_value = "http://127.0.0.1:8080", global = true, help_heading = "Service")]
-    url: Url,
+    /// Address of the service. (A destination's own address is its `--url`.)
+    #[arg(
+        long,
+        env = "SETTLE_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        global = true,
+        help_heading = "Service"
+    )]
+    service: Url,
     /// Where the admin token is read: `@FILE`, or `-` for standard input. Without it the variable
     /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data.
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
@@ -72,7 +79,7 @@ pub struct Client {
 impl Remote {
     /// The client of that service. Sends nothing yet.
     pub fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client { http: http()?, url: self.url.clone(), token: self.admin_token()? })
+        Ok(Client { http: http()?, url: self.service.clone(), token: self.admin_token()? })
     }
 
     /// The data directory of `settle run`.
@@ -114,6 +121,11 @@ impl Client {
     /// Makes something, or asks for an action.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::POST, self.at(path)?, Some(body)).await
+    }
+
+    /// Sets something as a whole. The path may have a query.
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PUT, self.at(path)?, Some(body)).await
     }
 
     /// Changes the given fields.
@@ -165,7 +177,7 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => bail!(
-            "nobody answers at {}: start the service with `settle`, or say where it is with --url or SETTLE_URL",
+            "nobody answers at {}: start the service with `settle`, or say where it is with --service or SETTLE_URL",
             service.origin().ascii_serialization()
         ),
         Err(error) => return Err(anyhow::Error::new(error.without_url()).context("the service did not answer")),

@@ -1,6 +1,7 @@
 //! `settle destination`: whom we tell.
 
 use super::client::{Page, Remote, segment};
+use super::snapshot::{self, Snapshot};
 use super::table::{self, Column};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -23,7 +24,7 @@ const COLUMNS: &[Column] = &[
 Example:
   settle destination create --app ID --name backend --url https://example.com/hooks --event purchase.updated
 Next: keep the secret that it prints, it is shown only once; the receiver verifies with it.
-`settle listen --secret @FILE` is a receiver to try with.")]
+`settle listen --secret @FILE` is a receiver to try with. `settle destination snapshot ID` sends it what is known already.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -77,6 +78,10 @@ enum Verb {
         /// The destination's id.
         id: String,
     },
+    /// Send it the newest state of every purchase that was never sent to it, for a destination that came later.
+    ///
+    /// Running it again sends nothing twice.
+    Snapshot(Snapshot),
     /// Delete a destination. Its deliveries stay in the ledger.
     Delete {
         /// The destination's id.
@@ -133,6 +138,7 @@ pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body())).await?,
         Verb::Enable { id } => client.patch(&path(id), &json!({ "enabled": true })).await?,
         Verb::Disable { id } => client.patch(&path(id), &json!({ "enabled": false })).await?,
+        Verb::Snapshot(wanted) => return snapshot::snapshot(&client, &options.remote, wanted).await,
         Verb::Delete { id } => client.delete(&path(id)).await?,
     };
     Ok(table::answer(&options.remote, &answer))

@@ -6,27 +6,37 @@
 mod amazon;
 mod app;
 mod client;
+mod customer;
 mod delivery;
 mod destination;
+mod entitlement;
 mod event;
 mod explain;
 mod history;
+mod import;
 mod listen;
 mod migrate;
 mod notification;
 mod platform;
+mod product;
+mod progress;
 mod purchase;
+mod rates;
 mod receiver;
+mod rows;
 mod run;
 mod sample;
 mod secret;
 mod serve;
 mod settings;
+mod snapshot;
 mod stop;
 mod table;
 #[cfg(test)]
 mod tests;
 mod worker;
+
+pub use serve::KINDS;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -70,6 +80,9 @@ enum Command {
     App(app::Options),
     Platform(platform::Options),
     Destination(destination::Options),
+    Customer(customer::Options),
+    Product(product::Options),
+    Entitlement(entitlement::Options),
     Purchase(purchase::Options),
     Notification(notification::Options),
     Event(event::Options),
@@ -104,6 +117,9 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::App(options) => app::app(options).await,
         Command::Platform(options) => platform::platform(options).await,
         Command::Destination(options) => destination::destination(options).await,
+        Command::Customer(options) => customer::customer(options).await,
+        Command::Product(options) => product::product(options).await,
+        Command::Entitlement(options) => entitlement::entitlement(options).await,
         Command::Purchase(options) => purchase::purchase(options).await,
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,

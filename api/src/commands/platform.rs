@@ -16,6 +16,7 @@ const COLUMNS: &[Column] = &[
     ("package", "package_name"),
     ("environment", "environment"),
     ("window s", "window_seconds"),
+    ("verified", "verification.state"),
     ("topic", "topic.state"),
     ("notification url", "notification_url"),
 ];
@@ -93,6 +94,11 @@ enum Verb {
         /// The topic's id.
         topic: String,
     },
+    /// Look again at purchases that the store did not know, or of another customer.
+    RetryParked {
+        /// The platform's id.
+        id: String,
+    },
     /// Make a new notification URL. The old one stops working within a second.
     RotateKey {
         /// The platform's id.
@@ -115,6 +121,21 @@ impl Environment {
     }
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProductRef {
+    Term,
+    Parent,
+}
+
+impl ProductRef {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Term => "term",
+            Self::Parent => "parent",
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct Fields {
     /// Its name, for people.
@@ -132,6 +153,12 @@ struct Fields {
     /// Which of the store's environments it is; production unless said otherwise.
     #[arg(long)]
     environment: Option<Environment>,
+    /// Which SKU of a subscription names its product: that of the term, or that of the parent. The term's unless said.
+    #[arg(long)]
+    product_ref: Option<ProductRef>,
+    /// Settle a revocation at once, without a window; no unless said.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    flush_on_revoke: Option<bool>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h, 2m unless said otherwise.
     #[arg(long, value_parser = times::duration)]
     window: Option<Duration>,
@@ -152,6 +179,8 @@ impl Fields {
         put("package_name", self.package_name.clone().map(Value::from));
         put("topic_arn", self.topic_arn.clone().map(Value::from));
         put("environment", self.environment.map(|environment| environment.word().into()));
+        put("product_ref", self.product_ref.map(|chosen| chosen.word().into()));
+        put("flush_on_revoke", self.flush_on_revoke.map(Value::from));
         put("window_seconds", self.window.map(seconds));
         put("max_wait_seconds", self.max_wait.map(seconds));
         if let Some(source) = &self.shared_secret {
@@ -194,6 +223,7 @@ pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Delete { id } => client.delete(&path(id)).await?,
         Verb::Approve { id, topic } => client.post(&topic_path(id, topic, "approve"), &json!({})).await?,
         Verb::Reject { id, topic } => client.post(&topic_path(id, topic, "reject"), &json!({})).await?,
+        Verb::RetryParked { id } => client.post(&format!("{}/retry-parked", path(id)), &json!({})).await?,
         Verb::RotateKey { id } => client.post(&format!("{}/rotate-ingress-key", path(id)), &json!({})).await?,
     };
     Ok(table::answer(remote, &answer))

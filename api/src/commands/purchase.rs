@@ -50,6 +50,9 @@ enum Verb {
         /// Only those of the customer that the store names so.
         #[arg(long, value_name = "ID")]
         app_user: Option<String>,
+        /// Only those of the customer that you name so.
+        #[arg(long, value_name = "ID")]
+        external_id: Option<String>,
         #[command(flatten)]
         page: Page,
     },
@@ -109,8 +112,13 @@ struct Asked {
 pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let answer = match &options.verb {
-        Verb::List { platform, receipt, app_user, page } => {
-            let filter = [("platform_id", platform), ("receipt_id", receipt), ("app_user_id", app_user)];
+        Verb::List { platform, receipt, app_user, external_id, page } => {
+            let filter = [
+                ("platform_id", platform),
+                ("receipt_id", receipt),
+                ("app_user_id", app_user),
+                ("external_id", external_id),
+            ];
             let answer = client.get("/v1/purchases", &page.query_with(&filter)).await?;
             return Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No purchases yet: try `settle sample`."));
         }

@@ -6,11 +6,12 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::Edge;
+use crate::edge::{Edge, Kinds};
+use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
 use crate::{router, telemetry, times};
-use activities::engine;
+use activities::{destinations, engine};
 use anyhow::{Context, bail};
 use domain::CollapseKey;
 use futures::FutureExt;
@@ -96,6 +97,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         dispatch: Dispatch::start(Arc::new(Wired(engine)), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
+        kinds: KINDS,
         admin_token,
         public_url: config.http.public_url.clone(),
         allow_http: config.destinations.allow_http,
@@ -121,6 +123,18 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
             Ok(())
         }
     }
+}
+
+/// The destinations of `activities`, as the edge wants them.
+pub const KINDS: Kinds = Kinds {
+    check: |kind, settings, allow_http| {
+        destinations::Config::parse(kind, settings, allow_http).map(drop).map_err(wrong)
+    },
+    secret: |kind, random| destinations::new_secret(kind, random).map_err(wrong),
+};
+
+fn wrong(invalid: destinations::Invalid) -> Field {
+    Field { field: invalid.field, expected: invalid.expected }
 }
 
 /// The engine of `activities`, as the edge wants it.

@@ -38,7 +38,7 @@ fn admin_flags_may_stand_behind_the_verb() {
     for line in [
         ["settle", "app", "list", "--json"].as_slice(),
         &["settle", "app", "--json", "list"],
-        &["settle", "purchase", "hold", "k", "--until", "2h", "--url", "http://127.0.0.1:1"],
+        &["settle", "purchase", "hold", "k", "--until", "2h", "--service", "http://127.0.0.1:1"],
         &["settle", "delivery", "list", "--status", "dead", "--limit", "5"],
     ] {
         assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");

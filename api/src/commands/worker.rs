@@ -6,16 +6,17 @@ use crate::clock;
 use crate::config::{Config, environment};
 use crate::metrics::{self, Metrics};
 use crate::{health, telemetry};
-use activities::Doing;
 use activities::engine::Engine;
 use activities::http::{Http, Rules};
 use activities::worker::{self, Slots};
+use activities::{Asking, Doing, stores};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use storage::Store;
 use tokio::net::TcpListener;
 
@@ -74,6 +75,7 @@ pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> 
         store,
         allow_http: rules.allow_http,
         http: Http::new(rules),
+        asking: Arc::new(Asking::new(stores(config))),
         engine,
         clock: clock::now,
         random: fraction,
@@ -89,6 +91,16 @@ pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> 
     });
     thread.context("no thread for the worker")?;
     ended.await.context("the worker broke down")?.context("the worker cannot go on")
+}
+
+/// How each store is asked.
+fn stores(config: &Config) -> stores::Settings {
+    let amazon = stores::amazon::Settings {
+        base: config.amazon.rvs_url.clone(),
+        patience: config.amazon.patience,
+        per_second: config.amazon.rvs_per_second,
+    };
+    stores::Settings { amazon }
 }
 
 /// A random number from 0 to 1.

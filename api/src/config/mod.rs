@@ -94,13 +94,22 @@ pub struct Http {
 }
 
 /// The store Amazon.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Amazon {
     /// `[[amazon.certificates]]` with `url` and `file` (file only): signing certificates to load at start; none by default.
     pub certificates: Vec<Certificate>,
     /// `amazon.auto_confirm_accounts`, `SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS` (by comma): AWS accounts, twelve
     /// digits, whose topics need no approval; none by default.
     pub auto_confirm_accounts: Vec<String>,
+    /// `amazon.rvs_url`, `SETTLE_AMAZON_RVS_URL`: scheme, host and port that stand for `https://appstore-sdk.amazon.com`,
+    /// such as a proxy's; any address, also by plain `http`. Amazon's own by default.
+    pub rvs_url: Option<Url>,
+    /// `amazon.patience`, `SETTLE_AMAZON_PATIENCE`: for how long a failing RVS is waited for before what needs no
+    /// verification is told without it, from 1 s to 24 h; default 15 minutes.
+    pub patience: Duration,
+    /// `amazon.rvs_per_second`, `SETTLE_AMAZON_RVS_PER_SECOND`: how many receipts each process asks about in a second
+    /// per platform, from 1 to 1000; default 10.
+    pub rvs_per_second: u32,
 }
 
 /// A signing certificate that is known beforehand.

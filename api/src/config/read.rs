@@ -43,6 +43,9 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
     ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
+    ("amazon.rvs_url", "SETTLE_AMAZON_RVS_URL", Form::One),
+    ("amazon.patience", "SETTLE_AMAZON_PATIENCE", Form::One),
+    ("amazon.rvs_per_second", "SETTLE_AMAZON_RVS_PER_SECOND", Form::One),
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
 ];
@@ -72,6 +75,9 @@ struct Raw {
 struct RawAmazon {
     certificates: Vec<RawCertificate>,
     auto_confirm_accounts: Vec<String>,
+    rvs_url: Option<String>,
+    patience: Option<String>,
+    rvs_per_second: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -235,7 +241,40 @@ fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
         Ok(Certificate { url, file: certificate.file })
     });
     let certificates = certificates.collect::<Result<_, Invalid>>()?;
-    Ok(Amazon { certificates, auto_confirm_accounts: raw.auto_confirm_accounts })
+    Ok(Amazon {
+        certificates,
+        auto_confirm_accounts: raw.auto_confirm_accounts,
+        rvs_url: raw.rvs_url.as_deref().map(rvs_url).transpose()?,
+        patience: patience(raw.patience.as_deref())?,
+        rvs_per_second: rvs_per_second(raw.rvs_per_second)?,
+    })
+}
+
+/// Of its text nothing is said back: somebody may have put a secret into it.
+fn rvs_url(text: &str) -> Result<Url, Invalid> {
+    let is_base = |url: &Url| {
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        is_http && is_bare && url.username().is_empty() && url.password().is_none()
+    };
+    let expected = "scheme, host and port alone, such as https://rvs.internal:8443";
+    text.trim().parse().ok().filter(is_base).ok_or_else(|| invalid("amazon.rvs_url", expected))
+}
+
+fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
+    let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(15 * 60)) };
+    let expected = || invalid("amazon.patience", "30s, 15m or 2h, from 1s to 24h");
+    let patience = times::duration(text).map_err(|_| expected())?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+    if allowed.contains(&patience) { Ok(patience) } else { Err(expected()) }
+}
+
+fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
+    let number = number.unwrap_or(10);
+    if (1..=1000).contains(&number) {
+        return Ok(number);
+    }
+    Err(invalid("amazon.rvs_per_second", "a number from 1 to 1000"))
 }
 
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {

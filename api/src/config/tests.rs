@@ -88,11 +88,35 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_DESTINATIONS_ALLOW_HTTP", "perhaps", "`destinations.allow_http`"),
         ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "localhost", "`destinations.allowed_networks`"),
         ("SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", "12", "`amazon.auto_confirm_accounts`"),
+        ("SETTLE_AMAZON_RVS_URL", "rvs.internal", "`amazon.rvs_url` (SETTLE_AMAZON_RVS_URL)"),
+        ("SETTLE_AMAZON_RVS_URL", "ftp://rvs.internal", "`amazon.rvs_url`"),
+        ("SETTLE_AMAZON_RVS_URL", "https://rvs.internal/sandbox", "`amazon.rvs_url`"),
+        ("SETTLE_AMAZON_RVS_URL", "https://rvs.internal/?a=b", "`amazon.rvs_url`"),
+        ("SETTLE_AMAZON_PATIENCE", "25h", "`amazon.patience` (SETTLE_AMAZON_PATIENCE)"),
+        ("SETTLE_AMAZON_PATIENCE", "0s", "`amazon.patience`"),
+        ("SETTLE_AMAZON_RVS_PER_SECOND", "0", "`amazon.rvs_per_second`"),
+        ("SETTLE_AMAZON_RVS_PER_SECOND", "many", "`amazon.rvs_per_second`"),
     ];
     for (variable, value, named) in cases {
         let message = refused(&[(variable, value)]);
         assert!(message.contains(named), "{variable}={value}: {message}");
     }
+}
+
+#[test]
+fn how_receipts_are_verified_can_be_set() {
+    let config = load(&Flags::default(), &Variables::new()).expect("defaults are valid").amazon;
+    assert_eq!((config.rvs_url, config.patience, config.rvs_per_second), (None, Duration::from_secs(900), 10));
+    let pairs = [
+        ("SETTLE_AMAZON_RVS_URL", "http://127.0.0.1:9000"),
+        ("SETTLE_AMAZON_PATIENCE", "3s"),
+        ("SETTLE_AMAZON_RVS_PER_SECOND", "100"),
+    ];
+    let config = load(&Flags::default(), &variables(&pairs)).expect("valid").amazon;
+    assert_eq!(config.rvs_url.map(String::from).as_deref(), Some("http://127.0.0.1:9000/"));
+    assert_eq!((config.patience, config.rvs_per_second), (Duration::from_secs(3), 100));
+    let refused = refused(&[("SETTLE_AMAZON_RVS_URL", "https://me:hunter2@rvs.internal/")]);
+    assert!(refused.contains("`amazon.rvs_url`") && !refused.contains("hunter2"), "{refused}");
 }
 
 #[test]

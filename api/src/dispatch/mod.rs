@@ -77,6 +77,14 @@ impl Dispatch {
         self.shared.notify(News { key, seq, quiet_ms, cap_ms });
     }
 
+    /// There is a new row that is to be settled at once: a flush, which a hold stops.
+    pub fn flush(&self, key: CollapseKey, seq: i64) {
+        let now = self.shared.now_ms();
+        self.shared.plan().flush(now, News { key, seq, quiet_ms: 0, cap_ms: None });
+        self.shared.news.notify_one();
+        self.shared.room.notify_one();
+    }
+
     /// Rows from this sequence number on were released: they are read from the inbox, with what is left of their windows.
     pub fn read_again_from(&self, seq: i64) {
         self.shared.plan().missed(seq);

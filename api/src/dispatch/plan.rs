@@ -36,6 +36,8 @@ pub struct News {
 pub enum Step {
     /// Send this signal and say how it went.
     Signal(CollapseKey, Notified),
+    /// The same, when a row up to this sequence number is to be settled at once.
+    Flush(CollapseKey, i64),
     /// Nothing before this time, unless there is news.
     Sleep(i64),
     /// Nothing at all, unless there is news.
@@ -51,6 +53,8 @@ struct Entry {
     signalled: i64,
     /// Rows that no signal has told of, and how many of them the running call tells of.
     untold: (i64, i64),
+    /// The newest row that is to be settled at once, and the one that the running call tells of.
+    flush: (Option<i64>, Option<i64>),
     place: Place,
     not_before: i64,
     failures: u32,
@@ -109,6 +113,22 @@ impl Plan {
         }
     }
 
+    /// Takes in one row that is to be settled at once: it waits for no spacing. Without room it is settled like others.
+    pub fn flush(&mut self, now: i64, news: News) {
+        self.notify(now, news);
+        let Some(entry) = self.entries.get_mut(&news.key) else { return };
+        entry.flush.0 = entry.flush.0.max(Some(news.seq));
+        if entry.place == Place::InFlight || entry.failures > 0 {
+            return;
+        }
+        entry.not_before = now;
+        if let Place::Due(at) | Place::Resting(at) = entry.place {
+            self.due.remove(&(at, news.key));
+            self.resting.remove(&(at, news.key));
+        }
+        self.queue(news.key, now);
+    }
+
     /// What to do now. A signal handed out is in flight until [`Plan::sent`], [`Plan::failed`] or [`Plan::refused`].
     pub fn next(&mut self, now: i64) -> Step {
         self.forget_rested(now);
@@ -123,7 +143,8 @@ impl Plan {
         let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
         entry.place = Place::InFlight;
         entry.untold.1 = entry.untold.0;
-        Step::Signal(key, entry.signal(now))
+        entry.flush.1 = entry.flush.0;
+        if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
     }
 
     /// The signal arrived.
@@ -135,7 +156,12 @@ impl Plan {
         entry.untold = (entry.untold.0.saturating_sub(entry.untold.1), 0);
         entry.signalled = entry.signalled.max(through);
         entry.not_before = now.saturating_add(entry.spacing);
-        if entry.newest > entry.signalled {
+        if entry.flush.0 == entry.flush.1 {
+            entry.flush = (None, None);
+        } else {
+            entry.not_before = now;
+        }
+        if entry.newest > entry.signalled || entry.flush.0.is_some() {
             self.queue(key, now);
         } else {
             let at = entry.quiet_until.max(entry.not_before);
@@ -229,6 +255,7 @@ impl Entry {
             spacing: SPACING_MS.0,
             signalled: i64::MIN,
             untold: (0, 0),
+            flush: (None, None),
             place: Place::Resting(now),
             not_before: now,
             failures: 0,

@@ -2,10 +2,9 @@
 
 use super::Shared;
 use super::plan::News;
-use crate::error::chain;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::Store;
+use storage::{Store, chain};
 use tokio::time::sleep;
 
 /// Rows read at a time.

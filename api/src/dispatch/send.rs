@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
-use workflows::signal::{Notified, Signal};
+use workflows::signal::{Admin, Signal};
 
 /// Calls to the engine that run at the same time.
 const CONCURRENCY: usize = 4;
@@ -22,7 +22,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let step = if calls.len() < CONCURRENCY { shared.plan().next(shared.now_ms()) } else { Step::Idle };
         match step {
             Step::Signal(key, notified) => {
-                calls.spawn(call(shared.clone(), key, notified));
+                let through = notified.through;
+                calls.spawn(call(shared.clone(), key, Signal::Notified(notified), through));
+            }
+            Step::Flush(key, through) => {
+                calls.spawn(call(shared.clone(), key, Signal::Flush(at_once()), through));
             }
             Step::Sleep(until) => {
                 let until = shared.began + Duration::from_millis(until.unsigned_abs());
@@ -42,10 +46,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn call(shared: Arc<Shared>, key: CollapseKey, notified: Notified) {
+/// Who asks when nobody did: the platform's setting.
+fn at_once() -> Admin {
+    Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()) }
+}
+
+async fn call(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) {
     fail::fail_point!("dispatch.before_signal", |_| std::process::abort());
-    let through = notified.through;
-    let answer = timeout(CALL, shared.engine.signal(key, Signal::Notified(notified))).await;
+    let answer = timeout(CALL, shared.engine.signal(key, signal)).await;
     let answer = answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", CALL.as_secs()))));
     note(&shared, key, through, &answer);
     shared.room.notify_one();

@@ -182,7 +182,7 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
                 plan.failed(now, key);
             }
             Step::Sleep(until) => now = until,
-            Step::Idle => panic!("keys are waiting"),
+            Step::Idle | Step::Flush(..) => panic!("keys are waiting"),
         }
     }
     assert!(calls < 300, "{calls} calls in ten minutes");
@@ -261,4 +261,35 @@ fn nothing_is_lost_in_any_order() {
             assert!(told.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
         }
     }
+}
+
+#[test]
+fn a_row_to_be_settled_at_once_is_a_flush_that_waits_for_no_spacing() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 1));
+    flush(&mut plan, 0);
+    plan.notify(5, news(1, 2));
+    assert_eq!(plan.next(5), Step::Sleep(TWELFTH_MS));
+    plan.flush(6, News { quiet_ms: 0, ..news(1, 3) });
+    assert_eq!(plan.next(6), Step::Flush(key(1), 3));
+    plan.sent(7, key(1), 3);
+    assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "it told of the second row too");
+    plan.notify(20_000, news(1, 4));
+    assert_eq!(flush(&mut plan, 20_000).len(), 1, "what comes later has its window");
+}
+
+#[test]
+fn a_flush_is_not_lost_to_a_call_that_runs_or_fails() {
+    let mut plan = plan(10);
+    plan.notify(0, news(1, 5));
+    let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
+    plan.flush(1, News { quiet_ms: 0, ..news(1, 4) });
+    assert_eq!(plan.next(1), Step::Idle, "one call per key at a time");
+    plan.sent(2, first, notified.through);
+    assert_eq!(plan.next(2), Step::Flush(key(1), 5));
+    plan.failed(3, key(1));
+    let Step::Sleep(again) = plan.next(3) else { panic!("it backs off") };
+    assert_eq!(plan.next(again), Step::Flush(key(1), 5));
+    plan.sent(again, key(1), 5);
+    assert_eq!(plan.waiting(), 0);
 }

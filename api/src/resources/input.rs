@@ -15,6 +15,9 @@ use storage::Page;
 /// Items of a page when the request names no limit, and at most.
 const LIMIT: (i64, i64) = (100, 500);
 
+/// So many wrong fields of lists are named.
+const MOST_WRONG: usize = 100;
+
 /// The fields of a body or a query. Each is taken by name; what nobody took is refused by [`Fields::finish`].
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -121,6 +124,72 @@ impl Fields {
         match texts {
             Some(texts) => Some(texts),
             None => self.none(name, "a list of texts".to_owned()),
+        }
+    }
+
+    /// A list of objects, each read by `read`. What is wrong in one is named with its place: `name[3].field`.
+    pub fn objects<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        mut read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let items = match self.value(name)? {
+            Value::Array(items) if items.len() <= most => items,
+            Value::Array(items) => return self.none(name, format!("at most {most} items, and it has {}", items.len())),
+            other => return self.none(name, format!("a list of objects, and it is {}", name_of(&other))),
+        };
+        let mut all = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            let place = format!("{name}[{at}]");
+            match item {
+                Value::Object(given) => {
+                    let mut inner = Self { given, ..Self::default() };
+                    all.push(read(&mut inner));
+                    self.absorb(&place, inner);
+                }
+                other => self.wrong(&place, format!("an object, and it is {}", name_of(&other))),
+            }
+        }
+        Some(all)
+    }
+
+    /// The same, and it must be there.
+    pub fn required_objects<T>(&mut self, name: &'static str, most: usize, read: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        if self.given.get(name).is_none_or(Value::is_null) {
+            self.wrong(name, "a list of objects; it is required");
+        }
+        self.objects(name, most, read).unwrap_or_default()
+    }
+
+    /// A text within a length in characters that needs no other check.
+    pub fn short_text(&mut self, name: &'static str, most: usize) -> Option<String> {
+        let text = self.text(name)?;
+        let length = text.chars().count();
+        if length > most {
+            return self.none(name, format!("a text of 1 to {most} characters, and it has {length}"));
+        }
+        Some(text)
+    }
+
+    /// `true` or `false` in a query.
+    pub fn switch(&mut self, name: &'static str) -> bool {
+        match self.text(name).as_deref() {
+            Some("true") => true,
+            Some("false") | None => false,
+            Some(other) => {
+                self.wrong(name, format!("true or false, and it is `{other}`"));
+                false
+            }
+        }
+    }
+
+    fn absorb(&mut self, place: &str, inner: Self) {
+        let Err(Error::Invalid(wrong)) = inner.finish() else { return };
+        for Field { field, expected } in wrong {
+            if self.wrong.len() < MOST_WRONG {
+                self.wrong.push(Field { field: format!("{place}.{field}"), expected });
+            }
         }
     }
 

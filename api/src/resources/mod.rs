@@ -2,13 +2,17 @@
 
 pub mod alarms;
 pub mod apps;
+pub mod catalogue;
+pub mod customers;
 pub mod deliveries;
 pub mod destinations;
 pub mod events;
+pub mod import;
 mod input;
 pub mod notifications;
 pub mod platforms;
 pub mod purchases;
+pub mod rates;
 pub mod schema;
 pub mod stores;
 pub mod topics;

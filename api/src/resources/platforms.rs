@@ -7,6 +7,7 @@ use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -39,6 +40,8 @@ pub async fn create(
         topic_arn,
         window_ms,
         max_wait_ms,
+        product_ref: product_ref(&mut fields).unwrap_or_default(),
+        flush_on_revoke: fields.flag("flush_on_revoke").unwrap_or(false),
         ingress_key: ingress_key(&edge),
     };
     fields.finish()?;
@@ -93,6 +96,8 @@ pub async fn update(
         shared_secret: changes_secret.then_some(secret),
         window_ms,
         max_wait_ms: changes_wait.then_some(max_wait_ms),
+        product_ref: product_ref(&mut fields),
+        flush_on_revoke: fields.flag("flush_on_revoke"),
         ingress_key: None,
         topic_arn,
     };
@@ -120,6 +125,19 @@ pub async fn rotate(
     Ok(Json(view(&edge, &platform).await?))
 }
 
+/// `POST /v1/platforms/{platform_id}/retry-parked`: purchases that the store did not know, or of another customer, are
+/// looked at again.
+pub async fn retry_parked(
+    State(edge): State<Shared>,
+    Id(id): Id<PlatformId>,
+    Body(fields): Body,
+) -> Result<(StatusCode, Json<Value>), Error> {
+    edge.store.platform(id).await?;
+    fields.finish()?;
+    let purchases = edge.store.retry_parked(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "purchases": purchases }))))
+}
+
 async fn view(edge: &Edge, platform: &Platform) -> Result<Value, Error> {
     Ok(json!({
         "id": platform.id,
@@ -129,12 +147,35 @@ async fn view(edge: &Edge, platform: &Platform) -> Result<Value, Error> {
         "package_name": platform.package_name,
         "environment": platform.environment,
         "has_shared_secret": platform.has_shared_secret,
+        "verification": verification(platform),
+        "product_ref": platform.product_ref,
+        "flush_on_revoke": platform.flush_on_revoke,
         "window_seconds": platform.window_ms / 1000,
         "max_wait_seconds": platform.max_wait_ms.map(|ms| ms / 1000),
         "notification_url": edge.url(&format!("/v1/stores/{}/{}", platform.store, platform.ingress_key)),
         "topic": topics::summary(&edge.store.topics(platform.id).await?),
         "created_at": platform.created_at,
     }))
+}
+
+/// Whether the store is asked about purchases: not without its secret, and not while it refuses that.
+fn verification(platform: &Platform) -> Value {
+    match platform.secret_refused_at {
+        _ if !platform.has_shared_secret => json!({ "state": "off" }),
+        Some(since) => json!({ "state": "refused", "since": since }),
+        None => json!({ "state": "on" }),
+    }
+}
+
+fn product_ref(fields: &mut Fields) -> Option<ProductRef> {
+    match fields.text("product_ref")?.as_str() {
+        "term" => Some(ProductRef::Term),
+        "parent" => Some(ProductRef::Parent),
+        other => {
+            fields.wrong("product_ref", format!("`term` or `parent`, and it is `{other}`"));
+            None
+        }
+    }
 }
 
 fn window(fields: &mut Fields) -> Option<i64> {

@@ -5,6 +5,7 @@ use super::{
 };
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
+use storage::PlatformPatch;
 
 #[tokio::test]
 async fn a_signed_notification_is_kept_and_told_to_the_engine() {
@@ -140,7 +141,7 @@ async fn an_old_message_is_kept_and_one_from_the_future_is_not() {
     };
     assert_eq!(world.post(&dated(1, super::at("2012-05-02T00:54:06.655Z"))).await, (200, "accepted"));
     let future = super::now().plus_millis(15 * 60_000 + 1000);
-    assert_eq!(world.post(&dated(2, future)).await, (400, "Timestamp is in the future"));
+    assert_eq!(world.post(&dated(2, future)).await, (503, "Timestamp is in the future"));
 }
 
 #[tokio::test]
@@ -156,4 +157,20 @@ async fn a_key_that_nobody_has_is_not_found() {
     let answer = world.amazon.receive(&world.store, &world.dispatch, INGRESS_KEY, body.as_bytes()).await;
     assert_eq!(answer.status, 404);
     assert!(world.sns.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_revocation_is_flushed_where_the_platform_wants_it() {
+    let world = World::following().await;
+    let patch = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
+    world.store.update_platform(world.platform.id, patch).await.expect("changed");
+    let told = async |number, said: &str, receipt: &str| {
+        let body = notification(number, TOPIC, &sample(said, receipt).message());
+        assert_eq!(world.post(&body).await, (200, "accepted"));
+        world.heard(receipt).await
+    };
+    assert_eq!(told(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
+    assert_eq!(told(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
+    let open = world.store.open_after(0, 10).await.expect("storage answers");
+    assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
 }

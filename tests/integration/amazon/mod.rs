@@ -86,11 +86,11 @@ impl Fetch for Sns {
 
 /// An engine that keeps what it is told.
 #[derive(Default)]
-struct Recording(Mutex<Vec<CollapseKey>>);
+struct Recording(Mutex<Vec<(CollapseKey, &'static str)>>);
 
 impl Engine for Recording {
-    fn signal(&self, key: CollapseKey, _: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
-        self.0.lock().expect("no panic").push(key);
+    fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.0.lock().expect("no panic").push((key, signal.name()));
         async { Ok(()) }.boxed()
     }
 
@@ -175,14 +175,15 @@ impl World {
         alarms.items.iter().map(|alarm| alarm.count).sum()
     }
 
-    /// Waits until the engine heard of a purchase.
-    async fn heard(&self, receipt_id: &str) {
+    /// Waits until the engine heard of a purchase, and gives the first signal.
+    async fn heard(&self, receipt_id: &str) -> &'static str {
         let key = CollapseKey::of(self.platform.id, receipt_id);
         wait::until(SOON, "a signal", async || {
             let told = self.engine.0.lock().expect("no panic").clone();
-            if told.contains(&key) { Ok(()) } else { Err(format!("{told:?}")) }
+            let heard = told.iter().find(|(heard, _)| *heard == key);
+            heard.map(|(_, signal)| *signal).ok_or_else(|| format!("{told:?}"))
         })
-        .await;
+        .await
     }
 }
 
@@ -197,6 +198,8 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         topic_arn: topic.map(str::to_owned),
         window_ms: 120_000,
         max_wait_ms: None,
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
         ingress_key: INGRESS_KEY.to_owned(),
     }
 }

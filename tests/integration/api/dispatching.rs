@@ -25,6 +25,8 @@ async fn platform(store: &Store) -> PlatformId {
         topic_arn: None,
         window_ms: 120_000,
         max_wait_ms: None,
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
         ingress_key: "0123456789abcdef0123456789abcdef".to_owned(),
     };
     store.new_platform(new).await.expect("a platform").id

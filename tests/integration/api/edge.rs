@@ -8,6 +8,8 @@ use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::{CollapseKey, Kind, Notification, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -114,7 +116,7 @@ pub struct Service {
     pub store: Store,
     /// The store's servers.
     pub sns: Arc<Scripted>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Service {
@@ -134,6 +136,7 @@ impl Service {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
+            kinds: api::KINDS,
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             allow_http: false,
@@ -142,7 +145,7 @@ impl Service {
             clock: clock::now,
             random: clock::random_bytes,
         };
-        Self { router: router::router(Arc::new(edge)), engine, store, sns, _folder: folder }
+        Self { router: router::router(Arc::new(edge)), engine, store, sns, folder }
     }
 
     /// One request, with the admin token.
@@ -182,6 +185,57 @@ impl Service {
         assert_eq!(platform.status, 201, "{}", platform.body);
         let platform = platform.body["id"].as_str().expect("an id").parse().expect("a platform id");
         (app, platform)
+    }
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    value: i64,
+}
+
+impl Service {
+    fn connection(&self) -> SqliteConnection {
+        let path = self.folder.path().join("settle.sqlite");
+        let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("a connection");
+        connection.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");
+        connection
+    }
+
+    /// Changes what is stored, beside the service: for what only settling brings about.
+    pub fn raw(&self, text: &str) {
+        self.connection().batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
+    /// How many purchases are to be looked at.
+    pub fn woken(&self) -> i64 {
+        let text = "SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL";
+        let rows: Vec<Number> = diesel::sql_query(text).load(&mut self.connection()).expect("a count");
+        rows[0].value
+    }
+
+    /// Purchases of the one platform, in revision 1 and asleep.
+    pub async fn seed(&self, receipts: &[&str]) -> Vec<CollapseKey> {
+        let apps = self.store.apps(storage::Page::default()).await.expect("apps").items;
+        let platform = &self.store.platforms(apps[0].id, storage::Page::default()).await.expect("platforms").items[0];
+        let keys: Vec<_> = receipts.iter().map(|receipt| CollapseKey::of(platform.id, receipt)).collect();
+        for (key, receipt) in keys.iter().zip(receipts) {
+            self.raw(&format!(
+                "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+                     verify_attempts, settling, fingerprint, changed, created_at, updated_at)
+                     VALUES ('{key}', '{}', '{}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', FALSE, 1, 1)",
+                platform.id, platform.app_id
+            ));
+        }
+        keys
+    }
+
+    /// A `purchase.updated` of each purchase.
+    pub fn seed_events(&self) {
+        self.raw(
+            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
+                 SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{}', 1 FROM purchases",
+        );
     }
 }
 

@@ -75,6 +75,15 @@ async fn an_unknown_id_is_not_found_on_every_route() {
 
 /// A body that is right, so that only the id is wrong.
 fn sample_body(path: &str) -> Value {
+    match path.rsplit_once("/v1/").map_or("", |(_, rest)| rest.split('/').nth(2).unwrap_or_default()) {
+        "customers" => return json!({ "external_id": "anna", "app_user_id": "u" }),
+        "entitlements" => return json!({ "name": "Gold" }),
+        "products" => return json!({ "entitlements": [] }),
+        "catalogue" => return json!({ "entitlements": [], "products": [] }),
+        "rates" => return json!({ "rates": [] }),
+        "import" => return json!({ "purchases": [] }),
+        _ => {}
+    }
     if path.ends_with("/platforms") {
         return json!({ "store": "amazon", "name": "fire", "package_name": "com.example" });
     }
@@ -111,6 +120,14 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
         ("POST", format!("/v1/apps/{app}/destinations"), webhook),
         ("PATCH", format!("/v1/destinations/{destination}"), json!({})),
         ("POST", format!("/v1/platforms/{platform}/rotate-ingress-key"), json!({})),
+        ("POST", format!("/v1/platforms/{platform}/retry-parked"), json!({})),
+        ("POST", format!("/v1/platforms/{platform}/import"), json!({ "purchases": [] })),
+        ("POST", format!("/v1/destinations/{destination}/snapshot"), json!({})),
+        ("PUT", format!("/v1/apps/{app}/customers"), json!({ "external_id": "anna", "app_user_id": "u" })),
+        ("PUT", format!("/v1/apps/{app}/entitlements/gold"), json!({ "name": "Gold" })),
+        ("PUT", format!("/v1/apps/{app}/products/month"), json!({ "entitlements": [] })),
+        ("PUT", format!("/v1/apps/{app}/catalogue"), json!({ "entitlements": [], "products": [] })),
+        ("PUT", format!("/v1/apps/{app}/rates"), json!({ "rates": [] })),
     ];
     for action in ["flush", "hold", "release", "discard", "redeliver"] {
         bodies.push(("POST", format!("/v1/purchases/{key}/{action}"), json!({})));

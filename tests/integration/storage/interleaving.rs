@@ -1,10 +1,10 @@
 //! Two workers, one lane, any order of steps: the invariants hold at every step.
 //!
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
-//! webhook-id has the same bytes. I7: at most one live lease.
+//! webhook-id has the same bytes. I7: at most one live lease. And what happened is told in order, all of it.
 
 use super::world::{LEASE_MS, World, finish, story};
-use domain::{CollapseKey, DeliveryId, DestinationId};
+use domain::{CollapseKey, DeliveryId, DestinationId, What};
 use std::collections::HashMap;
 use storage::{Attempt, Claimed, DeliveryFilter, Page, Store, Verdict};
 
@@ -35,6 +35,8 @@ struct Lane {
     ended: HashMap<DeliveryId, String>,
     acked: i64,
     revision: i64,
+    /// How many events of what happened were recorded.
+    told: usize,
 }
 
 story! {
@@ -52,6 +54,7 @@ story! {
             }
             lane.drain(&world).await;
             lane.check(&world, seed).await;
+            assert!(world.store.lanes(lane.key).await.unwrap().is_empty(), "seed {seed}: something is still owed");
             assert_eq!(lane.acked, lane.revision, "seed {seed}: after quiet the newest is acknowledged");
         }
     }
@@ -68,14 +71,20 @@ impl Lane {
             ended: HashMap::new(),
             acked: 0,
             revision: 0,
+            told: 0,
         }
     }
 
     async fn step(&mut self, world: &World, receipt: &str, (dice, step): (&mut Dice, usize)) {
         match dice.roll(8) {
-            0 | 1 => {
+            0 => {
                 self.revision += 1;
                 world.revise(receipt, self.revision).await;
+            }
+            1 => {
+                self.revision += 1;
+                self.told += 2;
+                world.happen(receipt, self.revision, &[What::Cancelled, What::Resumed]).await;
             }
             2..=4 => self.claim(usize::from(dice.roll(2) == 1), format!("step-{step}")).await,
             5 | 6 if !self.held.is_empty() => {
@@ -102,7 +111,7 @@ impl Lane {
             return;
         }
         world.pass(LEASE_MS * 2);
-        for round in 0..3 {
+        for round in 0..self.told + 3 {
             self.claim(round % 2, format!("drain-{round}")).await;
             for (attempt, token) in std::mem::take(&mut self.held) {
                 world.store.finish(finish(&attempt, &token, Verdict::Delivered)).await.unwrap();
@@ -118,7 +127,16 @@ impl Lane {
         assert!(live <= 1, "seed {seed}: {live} live leases");
         let filter = DeliveryFilter { collapse_key: Some(self.key), ..Default::default() };
         let page = Page { cursor: None, limit: 1000 };
-        for delivery in world.store.deliveries(filter, page).await.unwrap().items {
+        let mut is_owed = false;
+        for delivery in world.store.deliveries(filter, page).await.unwrap().items.into_iter().rev() {
+            if delivery.event_type.starts_with("user.") {
+                let is_next = !(is_owed && delivery.status == "delivered");
+                assert!(
+                    is_next && delivery.status != "superseded",
+                    "seed {seed}: {delivery:?} overtook or was skipped"
+                );
+                is_owed |= delivery.status == "pending";
+            }
             if delivery.status != "pending" {
                 let ended = self.ended.entry(delivery.id).or_insert_with(|| delivery.status.clone());
                 assert_eq!(*ended, delivery.status, "seed {seed}: a delivery ended twice");

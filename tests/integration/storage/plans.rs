@@ -16,6 +16,8 @@ struct Line {
 }
 
 const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL";
+const WAITS: &str = "NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
+     AND p.waits_through >= n.seq)";
 
 /// The ledger's list of deliveries in one status.
 fn delivery_list(status: &str) -> String {
@@ -35,42 +37,48 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
                 .to_owned(),
             "notifications_receipt",
         ),
+        (
+            "SELECT outcome, COUNT(*) FROM notifications WHERE said = 'IMPORTED' AND platform_id = 'p'
+             GROUP BY outcome ORDER BY outcome"
+                .to_owned(),
+            "notifications_imported",
+        ),
+        (
+            "SELECT collapse_key FROM purchases WHERE app_id = 'a' AND collapse_key > 'k' ORDER BY collapse_key LIMIT 9"
+                .to_owned(),
+            "purchases_app",
+        ),
+        ("SELECT COUNT(*) FROM purchases WHERE app_id = 'a' AND term_sku = 's'".to_owned(), "purchases_term_sku"),
+        (
+            "SELECT term_sku, COUNT(*) FROM purchases WHERE app_id = 'a' AND product_id = 's' GROUP BY term_sku".to_owned(),
+            "purchases_product",
+        ),
+        ("UPDATE purchases SET next_wake_at = 1 WHERE user_id = 'u'".to_owned(), "purchases_user"),
         (delivery_list("dead"), "deliveries_dead"),
         (delivery_list("pending"), "deliveries_owed"),
     ]
 }
 
-/// Each question as `storage` asks it, and the index that must answer it.
-fn questions() -> Vec<(String, &'static str)> {
+/// What the sweep asks.
+fn asked_by_sweeps() -> Vec<(String, &'static str)> {
     vec![
-        (
-            format!(
-                "SELECT seq, body FROM notifications WHERE collapse_key = 'k' AND {OPEN} ORDER BY seq + 0 LIMIT 500"
-            ),
-            "notifications_of_key",
-        ),
-        (format!("SELECT seq FROM notifications WHERE {OPEN} AND seq > 7 ORDER BY seq LIMIT 9"), "notifications_open"),
-        (format!("SELECT accepted_at FROM notifications WHERE {OPEN} ORDER BY seq LIMIT 1"), "notifications_open"),
         (
             "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
                  AND n.due_at < 7 AND NOT EXISTS (SELECT 1 FROM notifications m
                  WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
                  AND m.seq + 0 > n.seq) AND NOT EXISTS (SELECT 1 FROM purchases p
-                 WHERE p.collapse_key = n.collapse_key AND p.held_until > 7) ORDER BY n.due_at LIMIT 9"
+                 WHERE p.collapse_key = n.collapse_key AND (p.held_until > 7 OR p.waits_through >= n.seq))
+                 ORDER BY n.due_at LIMIT 9"
                 .to_owned(),
             "notifications_due",
         ),
         (
             format!(
-                "SELECT DISTINCT collapse_key FROM notifications WHERE {OPEN} AND cap_at IS NOT NULL AND cap_at < 7"
+                "SELECT DISTINCT n.collapse_key FROM notifications n WHERE {OPEN} AND n.cap_at IS NOT NULL
+                 AND n.cap_at < 7 AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
+                 AND (p.held_until > 7 OR p.waits_through >= n.seq)) LIMIT 9"
             ),
             "notifications_cap",
-        ),
-        (
-            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
-             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1"
-                .to_owned(),
-            "deliveries_pending",
         ),
         (
             "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.next_due_at < 7
@@ -82,9 +90,71 @@ fn questions() -> Vec<(String, &'static str)> {
         ),
         (
             "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= 7
-             AND (held_until IS NULL OR held_until <= 7) ORDER BY next_wake_at LIMIT 9"
+             AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
                 .to_owned(),
             "purchases_wake",
+        ),
+        (
+            "SELECT collapse_key FROM purchases WHERE waits_for IS NOT NULL AND next_wake_at <= 7
+             AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
+                .to_owned(),
+            "purchases_waiting",
+        ),
+    ]
+}
+
+/// What a settling asks beside: owners, links and the catalogue.
+fn asked_by_settlings() -> Vec<(String, &'static str)> {
+    let asked = [
+        (
+            "SELECT app_user_id FROM notifications WHERE collapse_key = 'k' AND outcome IS NULL
+             AND waiting_topic_id IS NULL AND app_user_id IS NOT NULL ORDER BY seq + 0 DESC LIMIT 1",
+            "notifications_of_key",
+        ),
+        (
+            "SELECT p.purchase FROM purchases p JOIN platforms f ON f.id = p.platform_id
+             LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = 'u' ORDER BY p.collapse_key",
+            "purchases_user",
+        ),
+        ("UPDATE replacements SET real_at = 7 WHERE new_key = 'k' AND real_at IS NULL", "replacements_new"),
+        ("UPDATE purchases SET next_wake_at = 7 WHERE platform_id = 'p' AND waits_for = 'parked'", "purchases_waiting"),
+        (
+            "SELECT p.collapse_key FROM purchases p WHERE p.user_id IN
+             (SELECT u.id FROM users u WHERE u.external_id = 'e')",
+            "users_external",
+        ),
+    ];
+    asked.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
+}
+
+/// All of them.
+fn all() -> impl Iterator<Item = (String, &'static str)> {
+    let others = asked_by_people().into_iter().chain(asked_by_sweeps()).chain(asked_by_settlings());
+    questions().into_iter().chain(others)
+}
+
+/// Each question as `storage` asks it, and the index that must answer it.
+fn questions() -> Vec<(String, &'static str)> {
+    vec![
+        (
+            format!(
+                "SELECT seq, body FROM notifications WHERE collapse_key = 'k' AND {OPEN} ORDER BY seq + 0 LIMIT 500"
+            ),
+            "notifications_of_key",
+        ),
+        (
+            format!("SELECT n.seq FROM notifications n WHERE {OPEN} AND n.seq > 7 AND {WAITS} ORDER BY n.seq LIMIT 9"),
+            "notifications_open",
+        ),
+        (
+            format!("SELECT n.accepted_at FROM notifications n WHERE {OPEN} AND {WAITS} ORDER BY n.seq LIMIT 1"),
+            "notifications_open",
+        ),
+        (
+            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
+             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1"
+                .to_owned(),
+            "deliveries_pending",
         ),
         (
             "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND platform_id = 'p'"
@@ -102,7 +172,7 @@ fn questions() -> Vec<(String, &'static str)> {
 story! {
     async fn every_frequent_question_is_answered_by_its_index(world: World) {
         let Raw::Sqlite(mut connection) = world.raw() else { return on_postgres_with_scans_forbidden(&world) };
-        for (question, index) in questions().into_iter().chain(asked_by_people()) {
+        for (question, index) in all() {
             let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {question}")).load(&mut connection).unwrap();
             let plan: Vec<_> = steps.into_iter().map(|step| step.detail).collect();
             assert!(plan.iter().any(|step| step.contains(&format!("INDEX {index}"))), "{question}\n{plan:#?}");
@@ -118,10 +188,10 @@ story! {
 fn on_postgres_with_scans_forbidden(world: &World) {
     let Raw::Postgres(mut connection) = world.raw() else { return };
     diesel::sql_query("SET enable_seqscan = off").execute(&mut connection).unwrap();
-    for (question, _) in questions().into_iter().chain(asked_by_people()) {
+    for (question, _) in all() {
         let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN {question}")).load(&mut connection).unwrap();
         let plan = lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n");
-        for table in ["notifications", "purchases", "deliveries"] {
+        for table in ["notifications", "purchases", "deliveries", "replacements", "users"] {
             assert!(!plan.contains(&format!("Seq Scan on {table}")), "{question}\n{plan}");
         }
     }

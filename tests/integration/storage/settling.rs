@@ -1,7 +1,7 @@
 //! Loading and recording: every notification ends once, every decision is recorded once.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
-use domain::{Decision, EventId, Outcome, Timestamp};
+use domain::{Decision, EventId, Outcome};
 use storage::{EventFilter, Page, PurchaseFilter, Recorded};
 
 story! {
@@ -126,12 +126,16 @@ story! {
         let mut nothing = record(key, &loaded);
         nothing.decision = Decision {
             purchase: loaded.purchase,
-            changed: false,
-            outcomes: vec![(known, Outcome::NoChange), (unknown, Outcome::Unknown)],
+            transitions: Vec::new(),
+            outcomes: vec![(known, Outcome::Settled), (unknown, Outcome::Unknown)],
+            waits: None,
+            wake: None,
         };
         let Recorded::Done { revision, changed, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
         assert_eq!((revision, changed, lanes.len()), (0, false, 0));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.revision), (Some(Outcome::NoChange), Some(0)));
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.revision), (Some(Outcome::Unknown), None));
     }
@@ -190,11 +194,7 @@ story! {
     async fn a_purchase_keeps_its_customer_and_is_found_by_him(world: World) {
         world.tell("m1", "r1", 1).await;
         let key = world.key("r1");
-        let loaded = world.load(key).await;
-        let decision = domain::decide(&loaded.purchase, &loaded.notifications, loaded.environment, Timestamp::from_millis(1));
-        let mut real = record(key, &loaded);
-        real.decision = decision;
-        assert!(matches!(world.store.record(real).await.unwrap(), Recorded::Done { .. }));
+        world.settle(key).await;
         let filter = PurchaseFilter { app_user_id: Some("customer-1".to_owned()), ..Default::default() };
         assert_eq!(world.store.purchases(filter, Page::default()).await.unwrap().items.len(), 1);
         let other = PurchaseFilter { app_user_id: Some("customer-2".to_owned()), ..Default::default() };

@@ -1,6 +1,6 @@
 //! What the sweep finds: exactly what is overdue.
 
-use super::world::{LEASE_MS, WINDOW_MS, World, finish, story};
+use super::world::{LEASE_MS, WINDOW_MS, World, finish, new_platform, story, told};
 use storage::{DestinationPatch, Due, Verdict};
 
 async fn due(world: &World) -> Vec<Due> {
@@ -88,6 +88,27 @@ story! {
         assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "wake" }]);
         world.settle(world.key("r1")).await;
         assert_eq!(due(&world).await, []);
+    }
+}
+
+story! {
+    async fn each_platform_has_a_budget_of_wakes(world: World) {
+        let other = world.store.new_platform(new_platform(&world.app, "other")).await.unwrap();
+        for number in 0..25 {
+            world.revise(&format!("r{number}"), 1).await;
+        }
+        world.accept(told(other.id, "m1", "r1", 1)).await;
+        let key = domain::CollapseKey::of(other.id, "r1");
+        world.settle(key).await;
+        world.raw().run("UPDATE purchases SET next_wake_at = 5");
+        world.raw().run(&format!("UPDATE purchases SET next_wake_at = 7 WHERE collapse_key = '{key}'"));
+        let found = due(&world).await;
+        assert_eq!(found.len(), 21, "twenty of the one, and the other's although it is later");
+        assert!(found.contains(&Due { collapse_key: key, why: "wake" }));
+        for woken in found {
+            world.settle(woken.collapse_key).await;
+        }
+        assert_eq!(due(&world).await.len(), 5);
     }
 }
 

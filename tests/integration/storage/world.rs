@@ -2,8 +2,10 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
+use domain::reading::Product;
 use domain::{
-    CollapseKey, Decision, DestinationId, Environment, Kind, Lane, Notification, Outcome, PlatformId, Timestamp,
+    CollapseKey, DestinationId, Environment, Given, Kind, Lane, Notification, Outcome, PlatformId, Reading, Snapshot,
+    Timestamp, Transition, What,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -62,6 +64,12 @@ pub struct Number {
     pub value: i64,
 }
 
+#[derive(QueryableByName)]
+struct Words {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    value: String,
+}
+
 /// A connection beside the store.
 pub enum Raw {
     Sqlite(SqliteConnection),
@@ -85,6 +93,16 @@ impl Raw {
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"));
         rows[0].value
+    }
+
+    pub fn texts(&mut self, text: &str) -> Vec<String> {
+        let query = diesel::sql_query(text);
+        let rows: Vec<Words> = match self {
+            Self::Sqlite(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(connection),
+        }
+        .unwrap_or_else(|error| panic!("{text}: {error}"));
+        rows.into_iter().map(|row| row.value).collect()
     }
 }
 
@@ -152,6 +170,7 @@ impl World {
             ("notifications", "cap_at"),
             ("purchases", "held_until"),
             ("purchases", "next_wake_at"),
+            ("purchases", "unverified_since"),
             ("deliveries", "next_due_at"),
             ("lanes", "lease_until"),
             ("topics", "expires_at"),
@@ -197,6 +216,22 @@ impl World {
         self.settle(self.key(receipt_id)).await.0
     }
 
+    /// Tells something new about a purchase and settles it as something that happened.
+    pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[What]) -> i64 {
+        self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        let key = self.key(receipt_id);
+        let record = happened(record(key, &self.load(key).await), whats);
+        self.done(record).await
+    }
+
+    /// Records what must not have moved; its revision.
+    pub async fn done(&self, record: Record) -> i64 {
+        match self.store.record(record).await.unwrap() {
+            Recorded::Done { revision, .. } => revision,
+            Recorded::Moved => panic!("the purchase moved"),
+        }
+    }
+
     pub async fn destination(&self, name: &str) -> Destination {
         self.store.new_destination(new_destination(&self.app, name)).await.unwrap()
     }
@@ -213,7 +248,7 @@ impl World {
         }
     }
 
-    /// Adds a `user.*` event and its delivery, as later versions of `record` will.
+    /// Adds a `user.*` event and its delivery, without a `purchase.updated`.
     pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, (event_type, number): (&str, i64)) {
         let event = domain::EventId::of(key, 1, number, event_type, 0);
         let delivery = domain::DeliveryId::of(to, event, 0);
@@ -244,6 +279,8 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         topic_arn: None,
         window_ms: WINDOW_MS,
         max_wait_ms: None,
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
         ingress_key: ingress_key.to_owned(),
     }
 }
@@ -262,17 +299,36 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
 
 /// A notification that says RENEWED at `at_ms`.
 pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
+    let said = Said { kind: Kind::Renewed, customer: Some("customer-1"), related: None };
+    said_so(platform_id, (message_id, receipt_id), at_ms, said)
+}
+
+/// What a notification says beside its purchase and its time.
+pub struct Said<'a> {
+    pub kind: Kind,
+    pub customer: Option<&'a str>,
+    pub related: Option<&'a str>,
+}
+
+/// A notification that says something else.
+pub fn said_so(
+    platform_id: PlatformId,
+    (message_id, receipt_id): (&str, &str),
+    at_ms: i64,
+    said: Said<'_>,
+) -> NewNotification {
     let collapse_key = CollapseKey::of(platform_id, receipt_id);
     let store_time = Timestamp::from_millis(at_ms);
+    let word = format!("{:?}", said.kind).to_uppercase();
     let notification = Notification {
         message_id: message_id.to_owned(),
         collapse_key,
         receipt_id: receipt_id.to_owned(),
-        kind: Kind::Renewed,
-        said: "RENEWED".to_owned(),
+        kind: said.kind,
+        said: word.clone(),
         store_time,
-        app_user_id: Some("customer-1".to_owned()),
-        related_receipt_id: None,
+        app_user_id: said.customer.map(str::to_owned),
+        related_receipt_id: said.related.map(str::to_owned),
         is_test: false,
     };
     NewNotification {
@@ -280,7 +336,7 @@ pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: 
         message_id: message_id.to_owned(),
         receipt_id: receipt_id.to_owned(),
         collapse_key: Some(collapse_key),
-        said: "RENEWED".to_owned(),
+        said: word,
         store_time: Some(store_time),
         app_user_id: notification.app_user_id.clone(),
         body: serde_json::to_string(&notification).unwrap(),
@@ -289,18 +345,43 @@ pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: 
     }
 }
 
-/// A record of what was loaded, as a new revision in which all of it is settled.
+/// A record of what was loaded, in which all of it is settled: the store shows a subscription that renews a month
+/// later with every revision, so that there is always something new to say, and nothing happened that has a name.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
-    let outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
+    let month_ms = 30 * 24 * 3600 * 1000;
+    let snapshot = Snapshot {
+        at: loaded.now,
+        product: Product::Subscription,
+        product_id: Some("parent".to_owned()),
+        term_sku: Some("term".to_owned()),
+        renews_at: Some(Timestamp::from_micros(BEGINNING).plus_millis((loaded.revision + 1) * month_ms)),
+        auto_renewing: Some(true),
+        ..Snapshot::default()
+    };
+    let reading = Reading::Verified(Box::new(snapshot));
+    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    decision.transitions = Vec::new();
+    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
+    (decision.waits, decision.wake) = (None, None);
     Record {
         collapse_key,
         settling: loaded.settling + 1,
         revision: loaded.revision,
         seqs,
-        decision: Decision { purchase: loaded.purchase.clone(), changed: true, outcomes },
+        decision,
+        is_answer: true,
+        is_real: true,
         traceparent: loaded.traceparent.clone(),
     }
+}
+
+/// The same, as something that happened.
+pub fn happened(mut record: Record, whats: &[What]) -> Record {
+    let transition = |what: &What| Transition { what: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
+    record.decision.transitions = whats.iter().map(transition).collect();
+    record
 }
 
 pub fn finish(attempt: &Attempt, token: &str, verdict: Verdict) -> Finish {

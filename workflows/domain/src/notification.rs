@@ -31,6 +31,8 @@ pub struct Notification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// An admin told us of a purchase that was made before we listened.
+    Adopted,
     /// A subscription began, paid or in a trial.
     SubscriptionPurchased,
     /// A consumable was bought.

@@ -1,11 +1,12 @@
-//! Settling: load, decide, record. Commands after `load` depend on its answer, commands after
-//! `record` on its answer, never on what was decided in between, so that rules can change while
-//! runs are open.
+//! Settling: load, verify if `load` said so, decide, record. Commands after `load` and `verify` depend
+//! on their answers, commands after `record` on its answer, never on what was decided in between, so that
+//! rules can change while runs are open.
 
+use super::state::Begun;
 use super::{Purchase, now_micros};
-use crate::asks::{Asks, Load, Loaded, Record, Recorded};
+use crate::asks::{Asks, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
-use domain::CollapseKey;
+use domain::{CollapseKey, Given, Reading};
 use serde::Serialize;
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
@@ -15,6 +16,7 @@ use temporalio_workflow::WorkflowContext;
 /// Settles what has been quiet, in rounds; everything when `flush`.
 pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bool) {
     let mut ignore_windows = flush;
+    let mut last_round = Vec::new();
     loop {
         let now = now_micros(ctx);
         let begun = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
@@ -26,8 +28,14 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
         if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, begun, now)) {
             return;
         }
+        // What the last round left open waits for something; more of it will not help.
+        let round: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
+        if !round.is_empty() && round == last_round {
+            return;
+        }
+        let Some(reading) = verify(ctx, key, (loaded.verify, begun)).await else { return };
         let more = loaded.more;
-        match ask(ctx, || Asks::record, decide(key, loaded)).await {
+        match ask(ctx, || Asks::record, decide(key, loaded, &reading)).await {
             Ok(Recorded::Moved) => {}
             Ok(Recorded::Done { revision, state, lanes }) => {
                 ctx.state_mut(|purchase| {
@@ -40,21 +48,41 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
                 }
                 // What did not fit into one settling has had its window.
                 ignore_windows = true;
+                last_round = round;
             }
             Err(error) => return note(ctx, &error),
         }
     }
 }
 
-fn decide(key: CollapseKey, loaded: Loaded) -> Record {
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, loaded.environment, loaded.now);
+/// What the store says, when it is to be asked; `None` when nothing may be decided now: it is asked again later, or
+/// a hold came meanwhile.
+async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun): (bool, Begun)) -> Option<Reading> {
+    if !ask {
+        return Some(Reading::Unverifiable);
+    }
+    let input = Verify { collapse_key: key };
+    let verified = match ctx.execute_activity(Asks::verify, input, options::verify()).await {
+        Ok(verified) => verified,
+        Err(error) => {
+            note(ctx, &error);
+            return None;
+        }
+    };
+    let now = now_micros(ctx);
+    ctx.state_mut(|purchase| purchase.state.verified(verified, begun, now))
+}
+
+fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
+    let given = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
     Record {
         collapse_key: key,
         settling: loaded.settling.saturating_add(1),
         revision: loaded.revision,
-        purchase: decision.purchase,
-        changed: decision.changed,
-        outcomes: decision.outcomes,
+        seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
+        decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        is_answer: reading.is_answer(),
+        is_real: reading.is_real(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a purchase's run knows, and what it wants next. Pure: signals and answers are folded in,
 //! [`State::next`] says what to do. All times are microseconds of workflow time.
 
-use crate::asks::{Delivered, Loaded};
+use crate::asks::{Delivered, Loaded, Verified};
 use crate::attributes::Shown;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
-use domain::{DestinationId, Lane, Timestamp};
+use domain::{DestinationId, Lane, Reading, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +32,8 @@ pub struct State {
     pub flush: bool,
     /// When the hold ends.
     pub hold: Option<i64>,
+    /// That the store could not be asked, and when it is asked again.
+    pub asking: Option<Asking>,
     /// What admins asked for and was not carried out yet.
     pub admin: VecDeque<AdminAsk>,
     /// Open lanes.
@@ -47,6 +49,18 @@ pub struct State {
     /// Counts what was folded, so that `run` knows that something happened.
     #[serde(skip)]
     pub changes: u64,
+}
+
+/// The store could not be asked yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asking {
+    /// When it is asked again.
+    pub until: i64,
+    /// Why it could not be, for people.
+    pub why: String,
+    /// Whether windows were ignored, and are again when it answers.
+    pub is_flush: bool,
 }
 
 /// What an admin asked for.
@@ -139,7 +153,9 @@ impl State {
             return Next::Settle { flush: self.flush };
         }
         match self.due() {
-            Some(due) if due <= now => Next::Settle { flush: false },
+            Some(due) if due <= now => {
+                Next::Settle { flush: self.asking.as_ref().is_some_and(|asking| asking.is_flush) }
+            }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::Close,
             None => Next::Lanes,
@@ -148,8 +164,14 @@ impl State {
 
     /// When the window ends, the cap considered.
     #[must_use]
-    pub fn due(&self) -> Option<i64> {
+    pub fn window_ends(&self) -> Option<i64> {
         self.window.map(|window| self.cap.map_or(window, |cap| cap.min(window)))
+    }
+
+    /// When to settle next: a window's end is of no use before the store can be asked, and a new notification's
+    /// window is waited for although the store could be.
+    fn due(&self) -> Option<i64> {
+        self.window_ends().max(self.asking.as_ref().map(|asking| asking.until))
     }
 
     /// Folds a `notified` signal.
@@ -197,6 +219,7 @@ impl State {
             None => HOLD_MS,
         };
         self.hold = Some(later(now, for_ms));
+        self.asking = None;
         self.admin.push_back(AdminAsk::Hold { for_ms, asked: hold.into() });
     }
 
@@ -239,6 +262,7 @@ impl State {
             self.hold = loaded.held_ms.map(|left| later(now, left));
         }
         if self.hold.is_some() {
+            self.asking = None;
             return false;
         }
         let is_capped = loaded.cap_ms == Some(0);
@@ -254,7 +278,27 @@ impl State {
                 return false;
             }
         }
-        !loaded.notifications.is_empty()
+        let is_wanted = loaded.due || !loaded.notifications.is_empty();
+        // A look does not ask a store before its time; a flush does.
+        let is_too_early = self.asking.as_ref().is_some_and(|asking| asking.until > now) && !begun.is_flush;
+        if is_wanted && loaded.verify && is_too_early {
+            return false;
+        }
+        self.asking = None;
+        is_wanted
+    }
+
+    /// Folds what came of asking the store. Says what it read, unless nothing may be decided now.
+    pub fn verified(&mut self, verified: Verified, begun: Begun, now: i64) -> Option<Reading> {
+        // A hold that came meanwhile stops it; the look at its end asks anew.
+        if self.hold.is_some() {
+            return None;
+        }
+        if verified.reading.is_none() {
+            let why = verified.why.unwrap_or_else(|| "the store could not be asked".to_owned());
+            self.asking = Some(Asking { until: later(now, verified.again_ms), why, is_flush: begun.is_flush });
+        }
+        verified.reading
     }
 
     /// Folds lanes that storage says are open.

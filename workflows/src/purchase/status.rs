@@ -15,6 +15,9 @@ pub struct Status {
     pub pending: i64,
     /// When the hold ends; absent when it is not held.
     pub held_until: Option<Timestamp>,
+    /// That the store could not be asked yet; absent when nothing waits for it.
+    #[serde(default)]
+    pub verification: Option<Verification>,
     /// The purchase's state.
     pub state: String,
     /// The purchase's revision.
@@ -25,6 +28,15 @@ pub struct Status {
     pub noted: Option<String>,
     /// How many runs this one was continued through.
     pub continued: u32,
+}
+
+/// That the store could not be asked yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Why.
+    pub why: String,
+    /// When it is asked again.
+    pub asked_again_at: Timestamp,
 }
 
 /// A lane that has something pending.
@@ -42,9 +54,13 @@ impl Status {
     pub fn of(collapse_key: Option<CollapseKey>, state: &State) -> Self {
         Self {
             collapse_key,
-            window_ends_at: state.due().map(Timestamp::from_micros),
+            window_ends_at: state.window_ends().map(Timestamp::from_micros),
             pending: state.pending,
             held_until: state.hold.map(Timestamp::from_micros),
+            verification: state.asking.as_ref().map(|asking| Verification {
+                why: asking.why.clone(),
+                asked_again_at: Timestamp::from_micros(asking.until),
+            }),
             state: state.now_is.state_word().to_owned(),
             revision: state.now_is.revision,
             lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),
@@ -61,6 +77,9 @@ impl Status {
             lines.push(format!("held until {until}"));
         } else if let Some(end) = self.window_ends_at {
             lines.push(format!("{} waiting; quiet window ends {end}", self.pending));
+        }
+        if let Some(waits) = &self.verification {
+            lines.push(format!("verification: {}; asked again at {}", waits.why, waits.asked_again_at));
         }
         for lane in &self.lanes {
             let how = if lane.failing { "failing, retried" } else { "delivering" };

@@ -10,6 +10,8 @@ use url::Url;
 
 /// What a symmetric secret begins with.
 const PREFIX: &str = "whsec_";
+/// What a URL should have been, when it is none.
+const EXPECTED: &str = "a URL such as https://example.com/hook";
 /// How many random bytes a secret may have.
 const BYTES: RangeInclusive<usize> = 24..=64;
 
@@ -32,16 +34,26 @@ pub fn parse(settings: &Value, allow_http: bool) -> Result<Config, Invalid> {
     if let Some(other) = fields.keys().find(|name| name.as_str() != "url") {
         return Err(Invalid::new(other, "no such setting: a webhook has only `url`"));
     }
-    let wrong = || Invalid::new("url", expected(allow_http));
-    let url: Url = fields.get("url").and_then(Value::as_str).ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
-    let scheme = url.scheme() == "https" || (allow_http && url.scheme() == "http");
-    let anonymous = url.username().is_empty() && url.password().is_none();
-    if scheme && anonymous && url.has_host() && url.fragment().is_none() { Ok(Config { url }) } else { Err(wrong()) }
+    let text = fields.get("url").and_then(Value::as_str).ok_or_else(|| Invalid::new("url", EXPECTED))?;
+    let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
+    check(&url, allow_http).map_err(|expected| Invalid::new("url", expected))?;
+    Ok(Config { url })
 }
 
-fn expected(allow_http: bool) -> String {
-    let schemes = if allow_http { "https or http" } else { "https" };
-    format!("an {schemes} URL without user name, password or fragment, such as https://example.com/hook")
+fn check(url: &Url, allow_http: bool) -> Result<(), String> {
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http => {}
+        "http" => return Err("an https:// URL (http:// needs `destinations.allow_http`, for development)".to_owned()),
+        other => return Err(format!("an https:// URL, and it is {other}://")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL without user name and password: requests are signed instead".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("a URL without fragment".to_owned());
+    }
+    if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
 }
 
 /// A new secret made of random bytes, in the form in which it is shown once.

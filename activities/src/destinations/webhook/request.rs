@@ -2,7 +2,7 @@
 
 use super::config::{self, Config};
 use crate::destinations::Invalid;
-use crate::http::Request;
+use crate::http::{Method, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Timestamp;
@@ -41,7 +41,7 @@ pub fn request(
         ("webhook-timestamp", timestamp),
     ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
-    Ok(Request { url: config.url.clone(), headers, body: body.as_bytes().to_vec() })
+    Ok(Request { method: Method::Post, url: config.url.clone(), headers, body: body.as_bytes().to_vec() })
 }
 
 fn sign(key: &[u8], text: &str) -> Result<Vec<u8>, ErrorStack> {

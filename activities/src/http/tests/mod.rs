@@ -4,12 +4,13 @@ mod server;
 
 use super::clients::Clients;
 use super::target::judge;
-use super::{BODY_CAP, Failure, Http, Reply, Request, Rules};
+use super::{BODY_CAP, Failure, Http, Method, Reply, Request, Rules};
 use openssl::x509::X509;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use server::{Server, certificate};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The sender of a development machine.
@@ -28,7 +29,11 @@ fn http(rules: Rules, trusted: &[X509]) -> Http {
 
 fn post(url: &str) -> Request {
     let headers = vec![("webhook-id".to_owned(), "some-id".to_owned())];
-    Request { url: url.parse().unwrap(), headers, body: b"{\"a\":1}".to_vec() }
+    Request { method: Method::Post, url: url.parse().unwrap(), headers, body: b"{\"a\":1}".to_vec() }
+}
+
+fn get(url: &str) -> Request {
+    Request { method: Method::Get, url: url.parse().unwrap(), headers: Vec::new(), body: Vec::new() }
 }
 
 fn class(reply: &Reply) -> &str {
@@ -204,4 +209,68 @@ async fn a_server_that_speaks_no_tls_is_a_tls_failure() {
     let server = Server::speaking_first("220 mail.example.com ESMTP\r\n");
     let url = server.url("/").replace("http:", "https:");
     assert_eq!(class(&permissive().send(post(&url)).await), "tls");
+}
+
+#[tokio::test]
+async fn a_get_has_no_body_and_keeps_its_path_as_it_was_encoded() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+    let reply = permissive().send(get(&server.url("/a/b%2Fc%2B%3D/d"))).await;
+    assert_eq!(reply, Reply::Answer { status: 200, retry_after: None, body: "{}".to_owned() });
+    let heard = server.requests().concat();
+    assert!(heard.starts_with("GET /a/b%2Fc%2B%3D/d HTTP/1.1\r\n"), "{heard}");
+    assert!(!heard.contains("content-length"), "{heard}");
+}
+
+#[tokio::test]
+async fn an_address_that_the_operator_chose_may_be_any() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(class(&http(Rules::open(), &[]).send(get(&server.url("/"))).await), "answer");
+    assert_eq!(class(&http(Rules::default(), &[]).send(get(&server.url("/"))).await), "invalid_url");
+    let judged = |ip: &str| judge(&[SocketAddr::new(ip.parse().unwrap(), 1)], 1, &Rules::open());
+    for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {
+        assert_eq!(judged(ip), Ok(()), "{ip}");
+    }
+}
+
+/// Everything that is traced on this thread.
+#[derive(Clone, Default)]
+struct Traced(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Traced {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_traced_or_answered_shows_the_path_of_a_url() {
+    let traced = Traced::default();
+    let writer = traced.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let (secret, path) = ("a-secret-in-the-path", "/developer/a-secret-in-the-path/user/customer-7");
+    let servers = [Server::answering("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"), Server::closing()];
+    let urls = servers.iter().map(|server| server.url(path)).chain([
+        format!("http://127.0.0.1:1{path}"),
+        format!("https://nobody.invalid{path}"),
+        format!("ftp://127.0.0.1{path}"),
+        servers[0].url(path).replace("http:", "https:"),
+    ]);
+    for url in urls {
+        let request = get(&url);
+        tracing::info!(?request, "sending");
+        let reply = permissive().send(request).await;
+        tracing::info!(?reply, "answered");
+    }
+    let traced = String::from_utf8(traced.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(traced.matches("answered").count(), 6, "{traced}");
+    for hidden in [secret, "customer-7", "/developer"] {
+        assert!(!traced.contains(hidden), "{traced}");
+    }
 }

@@ -111,7 +111,7 @@ fn hear(stream: &mut impl Read) -> Option<String> {
         }
     }
     let head = String::from_utf8(bytes).ok()?;
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").parse().ok()?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some(head + &String::from_utf8(body).ok()?)

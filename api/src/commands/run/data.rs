@@ -3,7 +3,6 @@
 use crate::clock;
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -55,12 +54,12 @@ pub fn kept(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyho
 
 /// The admin token of this directory.
 pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
-    kept(&token_file(data), || Ok(format!("{}\n", hex(&clock::random_bytes::<24>())))).map(SecretString::from)
+    kept(&token_file(data), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>())))).map(SecretString::from)
 }
 
 /// The key that encrypts secrets at rest, as `SETTLE_KEY` writes it.
 pub fn key(data: &Path) -> anyhow::Result<SecretString> {
-    kept(&data.join("key"), || Ok(format!("{}\n", hex(&clock::random_bytes::<32>())))).map(SecretString::from)
+    kept(&data.join("key"), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<32>())))).map(SecretString::from)
 }
 
 /// Written whole or not at all, and durable: a key that is lost later cannot be made again.
@@ -73,12 +72,4 @@ pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     std::fs::rename(&partial, path).with_context(failed)?;
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -103,7 +103,9 @@ async fn platform(store: &Store, app: AppId, window_ms: i64, given: bool) -> Res
         topic_arn: Some(TOPIC_ARN.to_owned()),
         window_ms,
         max_wait_ms: None,
-        ingress_key: data::hex(&clock::random_bytes::<16>()),
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
+        ingress_key: storage::hex(&clock::random_bytes::<16>()),
     };
     store.new_platform(new).await
 }

@@ -196,7 +196,7 @@ impl All {
         let mut command =
             if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
         if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
-            command.push_str(&format!(" --url http://{api}"));
+            command.push_str(&format!(" --service http://{api}"));
         }
         if std::path::Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
             command.push_str(&format!(" --data {}", self.data.display()));

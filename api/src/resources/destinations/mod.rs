@@ -1,6 +1,9 @@
 //! `/v1/destinations`: whom an app's events are told. What a kind needs to know is in that kind's file.
 
+mod snapshot;
 mod webhook;
+
+pub use snapshot::snapshot;
 
 use super::{Body, Fields, Id, Query};
 use crate::edge::{Edge, Shared};
@@ -64,7 +67,7 @@ pub async fn update(
     let name = fields.text("name");
     let events = events(&mut fields);
     let enabled = fields.flag("enabled");
-    let settings = webhook::change(&before.settings, &mut fields, edge.allow_http);
+    let settings = webhook::change(&edge, &before.settings, &mut fields);
     fields.finish()?;
     let switched = enabled.filter(|enabled| *enabled != before.enabled);
     let state = switched.map(|on| if on { "healthy" } else { "disabled" }.to_owned());
@@ -81,10 +84,15 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Re
 
 fn of_kind(edge: &Edge, kind: &str, fields: &mut Fields) -> (Value, SecretString) {
     match kind {
-        "webhook" | "" => {}
+        webhook::KIND | "" => {}
         other => fields.wrong("kind", format!("`webhook`, and it is `{other}`")),
     }
-    (webhook::settings(fields, edge.allow_http), webhook::secret((edge.random)()))
+    let settings = webhook::settings(edge, fields);
+    let secret = (edge.kinds.secret)(webhook::KIND, (edge.random)()).unwrap_or_else(|wrong| {
+        fields.wrong(&wrong.field, wrong.expected);
+        String::new()
+    });
+    (settings, SecretString::from(secret))
 }
 
 fn events(fields: &mut Fields) -> Option<Vec<String>> {

@@ -24,11 +24,13 @@ pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Resul
         platform_id: fields.parsed("platform_id", "a platform id (a UUID)"),
         receipt_id: fields.text("receipt_id"),
         app_user_id: fields.text("app_user_id"),
+        external_id: fields.text("external_id"),
     };
     let page = fields.page();
     fields.finish()?;
     let (platform, receipt) = (filter.platform_id, filter.receipt_id.clone());
-    let may_be_unsettled = page.cursor.is_none() && filter.app_user_id.is_none();
+    let is_named = filter.app_user_id.is_some() || filter.external_id.is_some();
+    let may_be_unsettled = page.cursor.is_none() && !is_named;
     let mut found = edge.store.purchases(filter, page).await?;
     if let (Some(receipt), true, None) = (receipt, may_be_unsettled, &found.next_cursor) {
         for key in told_of(&edge, platform, &receipt).await? {
@@ -120,6 +122,7 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
         state: domain::purchase::State::Unknown.as_str().to_owned(),
         held_until: None,
         updated_at: newest.accepted_at,
+        standing: storage::Standing::default(),
         data: Value::Null,
     }))
 }

@@ -17,7 +17,8 @@ use openssl::x509::X509;
 /// The largest certificate that is read.
 pub const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
 const KEY_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
-const NOT_A_CERTIFICATE: Refusal = Refusal::Malformed("certificate is not exactly one PEM block");
+/// The URL is right, so this is what the host answers in some trouble of its own.
+const NOT_A_CERTIFICATE: Refusal = Refusal::Unavailable("certificate is not exactly one PEM block");
 
 /// Refuses a certificate URL unless it is `https://{host of the topic}/SimpleNotificationService-{32
 /// hex}.pem`, letter for letter. The text is compared, not parsed, so that no parser can be led astray.
@@ -73,16 +74,17 @@ impl SigningKey {
         Ok(Self { key, not_before, not_after })
     }
 
-    /// Refuses a key outside the life of its certificate.
+    /// Refuses a key outside the life of its certificate, for now: SNS signs with none that has ended, so it is our
+    /// clock that is more likely to be wrong.
     ///
     /// # Errors
     /// `now` is before the first or after the last instant of it.
     pub fn check_dates(&self, now: Timestamp) -> Result<(), Refusal> {
         if now < self.not_before {
-            return Err(Refusal::Malformed("certificate is not valid yet"));
+            return Err(Refusal::Unavailable("certificate is not valid yet"));
         }
         if self.is_over(now) {
-            return Err(Refusal::Malformed("certificate has expired"));
+            return Err(Refusal::Unavailable("certificate has expired"));
         }
         Ok(())
     }

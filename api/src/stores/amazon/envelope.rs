@@ -92,14 +92,14 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
 }
 
 impl Envelope<'_> {
-    /// Refuses what claims to come from the future. What is old is accepted: SNS repeats for an hour,
-    /// and a repetition changes nothing.
+    /// Refuses what claims to come from the future, for now: our clock may be slow. What is old is accepted: SNS
+    /// repeats for an hour, and a repetition changes nothing.
     ///
     /// # Errors
     /// More than fifteen minutes ahead of `now`.
     pub fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.at > now.plus_millis(MAX_AHEAD_MS) {
-            return Err(Refusal::Malformed("Timestamp is in the future"));
+            return Err(Refusal::Unavailable("Timestamp is in the future"));
         }
         Ok(())
     }

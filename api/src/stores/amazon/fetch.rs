@@ -79,12 +79,5 @@ impl Fetch for Https {
 }
 
 fn unavailable(error: reqwest::Error) -> FetchError {
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    FetchError::Unavailable(message)
+    FetchError::Unavailable(storage::chain(&error.without_url()))
 }

@@ -44,7 +44,8 @@ impl Keyring {
     /// The key behind a URL that `certificate::check_url` has passed.
     ///
     /// # Errors
-    /// 503 while the host does not answer; otherwise why the certificate is none, or not now.
+    /// 503 while the host does not answer, or answers no certificate, or one whose life our clock is outside of;
+    /// otherwise why the certificate never signs for the region.
     pub async fn key(&self, url: &str, region: &str, now: Timestamp) -> Fetched {
         let key = match self.at_hand(url, now) {
             Some(key) => key,
@@ -91,8 +92,10 @@ impl Inner {
     async fn fly(self: Arc<Self>, url: String, region: String) -> Fetched {
         let landing = Landing { inner: &self, url: &url };
         let fetched = match self.fetch.get(&url).await {
-            Ok(pem) => SigningKey::read(&pem, &region).map(Arc::new),
-            Err(FetchError::TooLong) => Err(Refusal::Malformed("certificate is longer than 64 KiB")),
+            Ok(pem) => SigningKey::read(&pem, &region).map(Arc::new).inspect_err(|refusal| {
+                tracing::warn!(reason = refusal.reason(), url, "what was fetched is no signing certificate");
+            }),
+            Err(FetchError::TooLong) => Err(Refusal::Unavailable("certificate is longer than 64 KiB")),
             Err(error) => {
                 tracing::warn!(%error, url, "a signing certificate could not be fetched");
                 Err(UNREACHABLE)

@@ -37,12 +37,18 @@ pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate
     if rtn.package_name != platform.package_name {
         return vec![foreign(platform, envelope, rtn)];
     }
-    let told = Told { platform, envelope, rtn, fate };
     let kind = kind(&rtn.said);
+    let at_once = platform.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
+    let told = Told { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
     let old = rtn.cancelled_receipt_id.as_deref().filter(|old| kind == Kind::PlanChanged && *old != rtn.receipt_id);
     let mut rows = vec![told.row(kind, &rtn.receipt_id, old)];
     rows.extend(old.map(|old| told.row(Kind::Replaced, old, Some(&rtn.receipt_id))));
     rows
+}
+
+/// What ends access, so that a platform may want it told without a window.
+const fn is_revocation(kind: Kind) -> bool {
+    matches!(kind, Kind::SubscriptionCancelled | Kind::ConsumableCancelled | Kind::EntitlementCancelled)
 }
 
 struct Told<'a> {

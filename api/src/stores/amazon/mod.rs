@@ -26,7 +26,6 @@ pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
 use crate::dispatch::Dispatch;
-use crate::error::chain;
 use certificate::SigningKey;
 use domain::{PlatformId, Timestamp, TopicId};
 use envelope::{Envelope, Kind};
@@ -35,7 +34,7 @@ use metrics::counter;
 use recipient::{Recipient, Recipients};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
-use storage::{Accepted, Fate, NewNotification, Platform, Store};
+use storage::{Accepted, Fate, NewNotification, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
 
 /// This store's name on a platform.
@@ -203,7 +202,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         Err(why) => (vec![mapping::unreadable(platform, envelope, why)], Some("unreadable_notification")),
     };
     let detail = alarm.map(|_| alarm_detail(&rows));
-    let opened: Vec<_> = rows.iter().map(|row| row.collapse_key.filter(|_| row.fate == Fate::Open)).collect();
+    let opened: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
     fail::fail_point!("accept.acknowledge_early", |_| {
         let (store, rows) = (store.clone(), rows.clone());
         tokio::spawn(async move { store.accept(rows).await });
@@ -216,8 +215,10 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
             Accepted::New { seq } => {
                 is_news = true;
                 counter!("settle_notifications_accepted_total").increment(1);
-                if let Some(key) = opened {
-                    dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
+                match opened {
+                    (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
+                    (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
+                    _ => {}
                 }
             }
             Accepted::Repeated | Accepted::Duplicate { .. } => {
@@ -247,7 +248,9 @@ async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'stat
 fn alarm_detail(rows: &[NewNotification]) -> String {
     let of = |row: &NewNotification| match &row.fate {
         Fate::Ended(_, reason) => reason.clone(),
-        Fate::Open | Fate::WaitTopic(_) => "a notification is of another app than the platform's".to_owned(),
+        Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => {
+            "a notification is of another app than the platform's".to_owned()
+        }
     };
     rows.first().map(of).unwrap_or_default()
 }

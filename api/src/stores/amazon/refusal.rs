@@ -16,7 +16,7 @@ pub enum Refusal {
     /// It is larger than any message can be.
     #[error("body larger than 2 MiB")]
     TooLarge,
-    /// It is our fault: SNS shall come again.
+    /// It is our fault, or passing trouble of theirs: SNS shall come again.
     #[error("{0}")]
     Unavailable(&'static str),
 }

@@ -1,56 +1,156 @@
-//! The decision of one settling: what we know afterwards and what becomes of each notification.
+//! The decision of one settling: what we know afterwards, what happened, and what becomes of each notification.
 //!
+//! The state comes from the store when it answered; words name the transitions and fill what it cannot say.
 //! Ids, revisions and bodies are not here: they belong to the transaction that records the decision.
 
+mod asked;
+mod difference;
+mod telling;
+mod truth;
+mod wake;
+mod walk;
+
+#[cfg(test)]
+mod arrows;
+#[cfg(test)]
+mod asking;
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod lives;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use crate::environment::Environment;
-use crate::event;
 use crate::notification::{Kind, Notification, Outcome};
-use crate::purchase::Purchase;
+use crate::purchase::{Moment, Purchase};
+use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
+use crate::transition::Transition;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use walk::Walk;
+
+/// What a settling was given beside the notifications.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// What the store said.
+    pub reading: &'a Reading,
+    /// Whether a change of plan put another receipt in its place which is known to be real.
+    pub is_replaced: bool,
+    /// Now, by the clock that stamps rows.
+    pub now: Timestamp,
+}
 
 /// What one settling found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// What we know now.
     pub purchase: Purchase,
-    /// Whether what we say changed, or a transition happened. It raises the revision.
-    pub changed: bool,
-    /// The final word on each notification, by its sequence number.
+    /// What happened, in the order in which it is told.
+    pub transitions: Vec<Transition>,
+    /// The final word on each notification, by its sequence number; those that are not listed stay open and
+    /// wait. `Settled` becomes `NoChange` where the record finds nothing to say.
     pub outcomes: Vec<(i64, Outcome)>,
+    /// What the others wait for.
+    pub waits: Option<Waits>,
+    /// When to look at it again, without being told anything.
+    pub wake: Option<Timestamp>,
+}
+
+/// What notifications wait for after their window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waits {
+    /// The store cannot be reached.
+    Verification,
+    /// The store does not accept the receipt.
+    Parked(Parked),
 }
 
 /// Decides what `notifications` mean for a purchase of which `purchase` is known.
 ///
-/// Total and pure. The order of the notifications does not matter, nor how they are spread over several
-/// decisions: the record is the same in the end. `_now` changes nothing as long as only notifications
-/// speak; dates of a verified receipt will be compared with it.
+/// Total and pure. The order of the notifications does not matter, nor whether one of them comes twice.
 #[must_use]
-pub fn decide(
-    purchase: &Purchase,
-    notifications: &[(i64, Notification)],
-    environment: Environment,
-    _now: Timestamp,
-) -> Decision {
+pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given: Given<'_>) -> Decision {
+    if let Reading::Parked(why) = given.reading {
+        return asked::park(purchase, notifications, *why, given.now);
+    }
+    let spoken = asked::spoken(purchase, notifications, given);
     let mut after = purchase.clone();
-    for (_, notification) in notifications {
+    after.parked_since = None;
+    let words = Words::of(purchase, &spoken);
+    for (_, notification) in &spoken {
         after.learn(notification);
     }
-    let changed = purchase.state() != after.state() || says(purchase, environment) != says(&after, environment);
-    let known = if changed { Outcome::Settled } else { Outcome::NoChange };
-    let outcomes = notifications.iter().map(|(seq, notification)| match notification.kind {
-        Kind::Unknown => (*seq, Outcome::Unknown),
-        _ => (*seq, known),
-    });
-    Decision { outcomes: outcomes.collect(), purchase: after, changed }
+    if given.is_replaced {
+        after.replace();
+    }
+    let transitions = settle(purchase, &mut after, &words, given);
+    let is_waiting = spoken.len() < notifications.len();
+    let wake = wake::after(&after, given);
+    Decision {
+        transitions,
+        outcomes: spoken.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
+        waits: is_waiting.then_some(Waits::Verification),
+        wake,
+        purchase: after,
+    }
 }
 
-/// What we say of it. The names of the platform and the receipt never change, so they are left empty.
-fn says(purchase: &Purchase, environment: Environment) -> serde_json::Value {
-    event::data(purchase, "", "", environment)
+const fn outcome(notification: &Notification) -> Outcome {
+    match notification.kind {
+        Kind::Unknown => Outcome::Unknown,
+        _ => Outcome::Settled,
+    }
+}
+
+/// The known words of one settling, each once.
+#[derive(Debug, Default)]
+struct Words {
+    /// Those newer than all that were settled before, in the order of the store's clock.
+    fresh: Vec<Moment>,
+    /// The others that were not heard before.
+    late: Vec<Moment>,
+}
+
+impl Words {
+    fn of(purchase: &Purchase, spoken: &[&(i64, Notification)]) -> Self {
+        let told = spoken.iter().map(|(_, told)| (told.store_time, told.kind));
+        let words: BTreeSet<Moment> = told.filter(|(_, kind)| *kind != Kind::Unknown).collect();
+        let words = words.into_iter().filter(|word| !purchase.remembers(*word));
+        let (fresh, late) = words.partition(|word| Some(*word) > purchase.said.newest);
+        Self { fresh, late }
+    }
+}
+
+/// Brings words and reading together: the stage afterwards, and the transitions on the way to it.
+fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'_>) -> Vec<Transition> {
+    let truth = match given.reading {
+        Reading::Verified(snapshot) => {
+            after.read(snapshot);
+            Some(truth::shown(before, after, snapshot))
+        }
+        Reading::Gone => {
+            after.gone_at = after.gone_at.or(Some(given.now));
+            Some(truth::gone(after))
+        }
+        Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => None,
+    };
+    let is_answer = truth.is_some();
+    let goal = truth.clone().unwrap_or_else(|| truth::told(after));
+    let mut walk = Walk::new(after, words, truth);
+    walk.follow();
+    walk.reach(&goal);
+    let Walk { stage, mut said, transitions, .. } = walk;
+    let has_heard = !words.fresh.is_empty() || !words.late.is_empty();
+    said.newest = said.newest.max(words.fresh.last().copied());
+    said.is_unverified = !is_answer && (said.is_unverified || has_heard);
+    after.said = said;
+    match after.answered_at().filter(|_| is_answer) {
+        Some(at) => after.stand(stage, at),
+        None => after.stage = stage,
+    }
+    transitions
 }

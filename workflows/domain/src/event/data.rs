@@ -1,44 +1,154 @@
 //! The record of a purchase as we tell it: the 26 fields of the documented `data`, all of them, always.
 
+use super::price::{in_usd, letters, price};
+use crate::catalogue::{Entitlement, Listing, Price, ProductRef};
 use crate::environment::Environment;
 use crate::purchase::Purchase;
-use serde_json::{Value, json};
+use crate::time::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Everything that the record of a purchase is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Described<'a> {
+    /// What is known.
+    pub purchase: &'a Purchase,
+    /// The name of the store, such as in `platforms.store`.
+    pub platform_type: &'a str,
+    /// The store's name of the purchase.
+    pub receipt_id: &'a str,
+    /// Which of the store's worlds the platform belongs to.
+    pub environment: Environment,
+    /// The customer's own id of its owner, when somebody named it.
+    pub external_id: Option<&'a str>,
+    /// Which SKU is the `product_ref_id`.
+    pub product_ref: ProductRef,
+    /// What the catalogue says of its product.
+    pub listing: &'a Listing,
+    /// How many USD one unit of the price's currency was worth on the day of the purchase.
+    pub usd_rate: Option<Decimal>,
+}
+
+/// Everything known about the purchase. What nobody told is null.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(super) struct Data<'a> {
+    /// Billing cycles so far; the original purchase is the first.
+    #[schemars(range(min = 1))]
+    billing_cycles: Option<u64>,
+    /// When the present cancellation began.
+    canceled_at: Option<Timestamp>,
+    /// How long one term lasts, as ISO 8601.
+    #[schemars(extend("format" = "duration"))]
+    current_term_length: Option<String>,
+    /// The devices that have access, those that claimed it first in front.
+    devices_with_access: Vec<DeviceWithAccess>,
+    /// What it entitles to.
+    entitlements: &'a [Entitlement],
+    /// When it ends or renews.
+    expires_at: Option<Timestamp>,
+    /// Whether it gives access now.
+    is_active: Option<bool>,
+    /// Whether it will renew.
+    is_auto_renewable: Option<bool>,
+    /// Whether a trial became paid; null when the beginning was not seen.
+    is_free_trial_conversion: Option<bool>,
+    /// Whether an introductory price holds.
+    is_in_intro_offer_period: Option<bool>,
+    /// Whether a trial runs; null when the beginning was not seen.
+    is_in_trial_period: Option<bool>,
+    /// Whether it was made for money, outside of all test programmes.
+    is_production: bool,
+    /// The device with access that was seen last.
+    last_seen_device_id: Option<Uuid>,
+    /// The owner's id in the customer's own system.
+    last_seen_external_id: Option<&'a str>,
+    /// When it began.
+    not_before: Option<Timestamp>,
+    /// The purchase that it took the place of in a change of plan.
+    original_purchase_guid: Option<&'a str>,
+    /// When the payment failed that was not repaired since.
+    payment_issues_began_at: Option<Timestamp>,
+    /// The store.
+    platform_type: &'a str,
+    /// The price in USD, by the rate of the purchase's day.
+    price_in_usd: Option<Decimal>,
+    /// The SKU; null until the store told the product.
+    product_ref_id: Option<&'a str>,
+    /// The customer's country.
+    #[schemars(regex(pattern = r"^[A-Z]{2}$"))]
+    purchase_country: Option<String>,
+    /// The currency of the price.
+    #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
+    purchase_currency: Option<String>,
+    /// The store's name of the purchase.
+    purchase_guid: &'a str,
+    /// The price of one term, in the currency of the purchase.
+    purchase_price: Option<Decimal>,
+    /// When it was taken back.
+    revoked_at: Option<Timestamp>,
+    /// The store's name of the newest payment.
+    transaction_id: String,
+}
+
+/// A device that has access to a purchase.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct DeviceWithAccess {
+    /// How it came to have access.
+    claim_type: String,
+    /// When it was seen first.
+    first_launch: Timestamp,
+    /// Its id.
+    id: Uuid,
+    /// The end of its last session.
+    last_active: Timestamp,
+    /// The kind of store that it uses.
+    platform_type: String,
+}
 
 /// What we say of a purchase. A field of which nobody told us anything is null.
-///
-/// Notifications never tell the product, the country, the price, the term or the expiry, nor any device:
-/// those wait for receipt verification and for the app's own devices.
 #[must_use]
-pub fn data(purchase: &Purchase, platform_type: &str, receipt_id: &str, environment: Environment) -> Value {
-    json!({
-        "billing_cycles": purchase.billing_cycles(),
-        "canceled_at": purchase.canceled_at(),
-        "current_term_length": null,
-        "devices_with_access": [],
-        "entitlements": [],
-        "expires_at": null,
-        "is_active": purchase.state().is_active(),
-        "is_auto_renewable": purchase.is_auto_renewable(),
-        "is_free_trial_conversion": purchase.is_free_trial_conversion(),
-        "is_in_intro_offer_period": null,
-        "is_in_trial_period": purchase.is_in_trial_period(),
-        "is_production": environment == Environment::Production && !purchase.is_test(),
-        "last_seen_device_id": null,
-        "last_seen_external_id": null,
-        "not_before": purchase.not_before(),
-        "original_purchase_guid": purchase.original_receipt_id(),
-        "payment_issues_began_at": purchase.payment_issues_began_at(),
-        "platform_type": platform_type,
-        "price_in_usd": null,
-        "product_ref_id": null,
-        "purchase_country": null,
-        "purchase_currency": null,
-        "purchase_guid": receipt_id,
-        "purchase_price": null,
-        "revoked_at": purchase.revoked_at(),
-        "transaction_id": transaction_id(purchase, receipt_id),
-    })
+pub fn data(described: Described<'_>) -> Value {
+    // Only a map with other keys than texts could fail here, and there is none.
+    serde_json::to_value(Data::of(described)).unwrap_or_default()
+}
+
+impl<'a> Data<'a> {
+    fn of(described: Described<'a>) -> Self {
+        let Described { purchase, platform_type, receipt_id, environment, external_id, .. } = described;
+        let price: Option<&Price> = price(described);
+        Self {
+            billing_cycles: purchase.billing_cycles(),
+            canceled_at: purchase.canceled_at(),
+            current_term_length: purchase.term_length(),
+            devices_with_access: Vec::new(),
+            entitlements: &described.listing.entitlements,
+            expires_at: purchase.expires_at(),
+            is_active: purchase.state().is_active(),
+            is_auto_renewable: purchase.is_auto_renewable(),
+            is_free_trial_conversion: purchase.is_free_trial_conversion(),
+            is_in_intro_offer_period: purchase.is_in_intro_offer(),
+            is_in_trial_period: purchase.is_in_trial_period(),
+            is_production: environment == Environment::Production && !purchase.is_test(),
+            last_seen_device_id: None,
+            last_seen_external_id: external_id,
+            not_before: purchase.not_before(),
+            original_purchase_guid: purchase.original_receipt_id(),
+            payment_issues_began_at: purchase.payment_issues_began_at(),
+            platform_type,
+            price_in_usd: price.and_then(|price| in_usd(price, described.usd_rate)),
+            product_ref_id: purchase.sku(described.product_ref),
+            purchase_country: purchase.country().and_then(|country| letters(country, 2)),
+            purchase_currency: price.and_then(|price| letters(&price.currency, 3)),
+            purchase_guid: receipt_id,
+            purchase_price: price.map(|price| price.price),
+            revoked_at: purchase.revoked_at(),
+            transaction_id: transaction_id(purchase, receipt_id),
+        }
+    }
 }
 
 /// The store gives renewals no id of their own: from the second term on, the receipt id and the number of

@@ -1,25 +1,36 @@
-//! What we tell the world: the bodies of events, and which of them a destination chose.
+//! What we tell the world: the bodies of events, their schemas, and which of them a destination chose.
 //!
 //! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add to
-//! its attributes. Signing, headers and other destinations' shapes are not here.
+//! its attributes. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations'
+//! shapes are not here.
 
 mod choice;
 mod data;
+mod price;
+mod schema;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use choice::{check_choice, chooses};
-pub use data::{data, state_digest};
+pub use data::{Described, data, state_digest};
+pub use price::listed;
+pub use schema::{USER_VERSION, schemas};
 
-use crate::environment::Environment;
+pub(crate) use schema::additions_are_optional;
+
 use crate::ids::{AppId, CollapseKey, DestinationId, EventId, OrgId, PlatformId};
-use crate::purchase::Purchase;
 use crate::time::Timestamp;
+use data::Data;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// The type of the event that carries the whole record of a purchase.
 pub const PURCHASE_UPDATED: &str = "purchase.updated";
+/// The version of its shape.
+pub const PURCHASE_VERSION: &str = "2.0";
 
 /// Everything that goes into the body of one `purchase.updated`.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +41,6 @@ pub struct PurchaseUpdated<'a> {
     pub app_id: AppId,
     /// The app on one store.
     pub platform_id: PlatformId,
-    /// The name of that store, such as in `platforms.store`.
-    pub platform_type: &'a str,
     /// The purchase.
     pub collapse_key: CollapseKey,
     /// The event's own id.
@@ -42,37 +51,83 @@ pub struct PurchaseUpdated<'a> {
     pub revision: i64,
     /// How many notifications were settled in it.
     pub coalesced: i64,
-    /// The store's name of the purchase.
-    pub receipt_id: &'a str,
-    /// Which of the store's worlds the platform belongs to.
-    pub environment: Environment,
-    /// What is known.
-    pub purchase: &'a Purchase,
+    /// Whether the last answer of the store is in it: the opposite of `Purchase::is_unverified`.
+    pub is_verified: bool,
+    /// The record, by [`data`].
+    pub data: &'a Value,
+}
+
+/// The whole record of one purchase after a change.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PurchaseBody<'a> {
+    /// About the event itself.
+    attributes: Attributes,
+    /// The record.
+    #[schemars(with = "Data<'_>")]
+    data: &'a Value,
+}
+
+/// What is useful to handle the event.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = additions_are_optional)]
+struct Attributes {
+    /// The app.
+    app_id: Option<Uuid>,
+    /// How many notifications were settled in this revision.
+    #[schemars(range(min = 0))]
+    coalesced: i64,
+    /// Names the purchase; keep the newest event of each.
+    collapse_key: String,
+    /// Names the event, the same for every destination.
+    event_id: Uuid,
+    /// When the change was recorded.
+    event_time: Timestamp,
+    /// The type of the event.
+    #[schemars(extend("const" = PURCHASE_UPDATED))]
+    event_type: &'static str,
+    /// The installation's customer.
+    org_id: Option<Uuid>,
+    /// The app on one store.
+    platform_id: Option<Uuid>,
+    /// The newest revision that this destination had acknowledged before.
+    #[schemars(range(min = 1))]
+    previous_acked_revision: Option<i64>,
+    /// Grows by one with each change of this purchase.
+    #[schemars(range(min = 1))]
+    revision: i64,
+    /// SHA-256 of the RFC 8785 form of `data`.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    state_digest: String,
+    /// The destination that this delivery is for.
+    subscription_id: Option<Uuid>,
+    /// Whether the store's last answer about the purchase is in it; false while only notifications are.
+    verified: bool,
+    /// The version of this shape.
+    #[schemars(extend("const" = PURCHASE_VERSION))]
+    version: &'static str,
 }
 
 impl PurchaseUpdated<'_> {
     /// The body as it is kept: what differs per destination is null.
     #[must_use]
     pub fn body(&self) -> Value {
-        let data = data(self.purchase, self.platform_type, self.receipt_id, self.environment);
-        json!({
-            "attributes": {
-                "app_id": self.app_id,
-                "coalesced": self.coalesced,
-                "collapse_key": self.collapse_key,
-                "event_id": self.event_id,
-                "event_time": self.event_time,
-                "event_type": PURCHASE_UPDATED,
-                "org_id": self.org_id,
-                "platform_id": self.platform_id,
-                "previous_acked_revision": null,
-                "revision": self.revision,
-                "state_digest": state_digest(&data),
-                "subscription_id": null,
-                "version": "2.0",
-            },
-            "data": data,
-        })
+        let attributes = Attributes {
+            app_id: Some(self.app_id.uuid()),
+            coalesced: self.coalesced,
+            collapse_key: self.collapse_key.to_string(),
+            event_id: self.event_id.uuid(),
+            event_time: self.event_time,
+            event_type: PURCHASE_UPDATED,
+            org_id: Some(self.org_id.uuid()),
+            platform_id: Some(self.platform_id.uuid()),
+            previous_acked_revision: None,
+            revision: self.revision,
+            state_digest: state_digest(self.data),
+            subscription_id: None,
+            verified: self.is_verified,
+            version: PURCHASE_VERSION,
+        };
+        serde_json::to_value(PurchaseBody { attributes, data: self.data }).unwrap_or_default()
     }
 }
 

@@ -1,88 +1,86 @@
-//! What we know of one purchase from what the store told, and the state that follows from it.
+//! What we know of one purchase: the words that were told, what the store showed last, and what of it was
+//! told to the world.
 //!
-//! Nothing is guessed: what no notification says is `None`. Receipt verification is not here yet.
+//! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
+mod fields;
+mod said;
+mod state;
+mod terms;
 mod told;
 
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod tests;
 
+pub use state::State;
+
+pub(crate) use said::Said;
+pub(crate) use state::{Life, Stage};
+pub(crate) use terms::Terms;
+pub(crate) use told::Moment;
+
 use crate::notification::{Kind, Notification};
+use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use told::{Moment, Register, Told};
+use told::{Register, Told};
 
 /// What we know of one purchase. The default value knows nothing.
 ///
-/// It is a record of words, not of states: the same set of notifications gives the same record in any
-/// order and over any number of settlings, and the state is read from it. Its size is bounded, and it
-/// knows nothing of customers: it is written into histories.
+/// The words are a record that grows by joining: the same set gives the same record in any order and over any
+/// number of settlings. Its size is bounded, and it knows nothing of customers: it is written into histories.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Purchase {
     told: BTreeMap<Kind, Told>,
     original_receipt_id: Option<Register>,
     is_test: bool,
+    /// Another receipt took its place. Never taken back.
+    is_replaced: bool,
+    /// The last receipt that the store showed.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// When the store said that the receipt is no longer valid.
+    pub(crate) gone_at: Option<Timestamp>,
+    seen: Seen,
+    /// Where it stands.
+    pub(crate) stage: Stage,
+    /// Where it stood, and what was told, when the store answered last; later words go on from there.
+    pub(crate) verified: Option<Verified>,
+    /// What the world was told.
+    pub(crate) said: Said,
+    /// The first of the readings in a row in which the store did not accept the receipt.
+    pub(crate) parked_since: Option<Timestamp>,
 }
 
-/// The state of a purchase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing known was told yet.
-    Unknown,
-    /// It runs. A subscription renews as far as we know.
-    Active,
-    /// It runs, and auto-renewal is off.
-    Off,
-    /// A payment failed and the store grants grace.
-    Grace,
-    /// A subscription ended.
-    Expired,
-    /// A one-time purchase was taken back.
-    Revoked,
-    /// A change of plan put another receipt in its place. Final.
-    Replaced,
+/// What was known when the store answered last.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verified {
+    /// Where it stood.
+    pub stage: Stage,
+    /// What was told.
+    pub said: Said,
 }
 
-impl State {
-    /// All states.
-    pub const ALL: [Self; 7] =
-        [Self::Unknown, Self::Active, Self::Off, Self::Grace, Self::Expired, Self::Revoked, Self::Replaced];
-
-    /// The word used in storage, the API and search attributes.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Active => "active",
-            Self::Off => "off",
-            Self::Grace => "grace",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Replaced => "replaced",
-        }
-    }
-
-    /// Whether the customer has access: by state, never by the clock. `None` while nothing is known.
-    #[must_use]
-    pub const fn is_active(self) -> Option<bool> {
-        match self {
-            Self::Unknown => None,
-            Self::Active | Self::Off | Self::Grace => Some(true),
-            Self::Expired | Self::Revoked | Self::Replaced => Some(false),
-        }
-    }
-}
-
-impl std::str::FromStr for State {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == word);
-        found.ok_or_else(|| format!("`{word}` is not a state of a purchase"))
-    }
+/// What readings showed that the last one does not show any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Seen {
+    /// The end of its trial.
+    trial_ends_at: Option<Timestamp>,
+    /// The row of terms that a change of their length began.
+    changed: Option<Terms>,
+    /// The last reading in which it was going to renew.
+    renewing_at: Option<Timestamp>,
+    /// The first reading since then in which it was not.
+    off_at: Option<Timestamp>,
+    /// The last reading in which its payment was in order.
+    paid_at: Option<Timestamp>,
+    /// The first reading since then in which it was in grace.
+    grace_at: Option<Timestamp>,
 }
 
 /// A one-time purchase was made.
@@ -91,16 +89,8 @@ const BOUGHT: [Kind; 2] = [Kind::ConsumablePurchased, Kind::EntitlementPurchased
 const TAKEN_BACK: [Kind; 2] = [Kind::ConsumableCancelled, Kind::EntitlementCancelled];
 /// This receipt began.
 const BEGAN: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
-/// A subscription runs and its payment is in order.
-const PAID: [Kind; 5] =
-    [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::PlanChanged, Kind::GraceEnded];
-/// What went before about auto-renewal no longer holds.
-const RENEWS: [Kind; 5] =
-    [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::PlanChanged, Kind::AutoRenewalOn];
-/// Auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
-const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::ScheduledToEnd];
-/// A cancellation, as the customer or the store says it.
-const CANCELLED: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
+/// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
+const SAME_MOMENT_MS: i64 = 60_000;
 
 impl Purchase {
     /// Takes in what one notification says. A word that we do not know says nothing.
@@ -116,118 +106,137 @@ impl Purchase {
         }
     }
 
-    /// The state that follows from everything told so far.
-    #[must_use]
-    pub fn state(&self) -> State {
-        if self.told.is_empty() {
-            State::Unknown
-        } else if self.told.contains_key(&Kind::Replaced) {
-            State::Replaced
-        } else if self.is_one_time() {
-            if self.newest(&TAKEN_BACK) > self.newest(&BOUGHT) { State::Revoked } else { State::Active }
-        } else if self.has_ended() {
-            State::Expired
-        } else if self.newest(&[Kind::GraceBegan]) > self.newest(&PAID) {
-            State::Grace
-        } else if self.auto_renewal() == Some(false) {
-            State::Off
+    /// Takes in what the store showed.
+    pub(crate) fn read(&mut self, snapshot: &Snapshot) {
+        let terms = self.terms();
+        let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term.count > 0 && term != terms.term));
+        if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
+            let last = self.snapshot.as_ref();
+            let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
+            let before = self.stage.terms.unwrap_or(0);
+            let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
+            self.seen.changed = Some(Terms { anchor, term, before });
+        }
+        self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
+        self.snapshot = Some(snapshot.clone());
+        self.gone_at = None;
+    }
+
+    /// Takes in that another receipt took its place.
+    pub(crate) const fn replace(&mut self) {
+        self.is_replaced = true;
+    }
+
+    /// Another receipt took its place, whatever the store still says of this one.
+    pub(crate) const fn is_replaced(&self) -> bool {
+        self.is_replaced
+    }
+
+    /// Takes in where it stands by an answer of the store.
+    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp) {
+        if stage.runs() && !stage.is_off {
+            self.seen.renewing_at = Some(at);
+            self.seen.off_at = None;
         } else {
-            State::Active
+            self.seen.off_at = self.seen.off_at.or(Some(at));
         }
-    }
-
-    /// The receipt that this one replaced in a change of plan.
-    #[must_use]
-    pub fn original_receipt_id(&self) -> Option<&str> {
-        self.original_receipt_id.as_ref().map(Register::value)
-    }
-
-    /// Whether a notification said that it was bought in the store's test programme.
-    #[must_use]
-    pub const fn is_test(&self) -> bool {
-        self.is_test
-    }
-
-    /// When it began; `None` when we did not see that.
-    #[must_use]
-    pub fn not_before(&self) -> Option<Timestamp> {
-        let beginning: &[Kind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
-        beginning.iter().filter_map(|kind| self.told.get(kind)?.first()).min()
-    }
-
-    /// How many terms were paid or given, the first one included. `None` for a one-time purchase, and
-    /// when we did not see the beginning.
-    #[must_use]
-    pub fn billing_cycles(&self) -> Option<u64> {
-        if self.is_one_time() {
-            return None;
+        if stage.runs() && !stage.in_grace {
+            self.seen.paid_at = Some(at);
+            self.seen.grace_at = None;
+        } else if stage.in_grace {
+            self.seen.grace_at = self.seen.grace_at.or(Some(at));
         }
-        self.not_before()?;
-        Some(self.told.get(&Kind::Renewed).map_or(0, Told::count).saturating_add(1))
+        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone() });
+        self.stage = stage;
     }
 
-    /// Whether it will renew, as far as anybody said so.
-    #[must_use]
-    pub fn is_auto_renewable(&self) -> Option<bool> {
-        if self.is_one_time() || self.state().is_active() == Some(false) { Some(false) } else { self.auto_renewal() }
+    /// When the store answered last.
+    pub(crate) fn answered_at(&self) -> Option<Timestamp> {
+        self.gone_at.max(self.snapshot.as_ref().map(|snapshot| snapshot.at))
     }
 
-    /// Whether a trial became paid. Only a conversion says so; a purchase does not say that it had no trial.
-    #[must_use]
-    pub fn is_free_trial_conversion(&self) -> Option<bool> {
-        if self.is_one_time() {
-            return Some(false);
-        }
-        self.told.contains_key(&Kind::TrialConverted).then_some(true)
+    /// Whether this word was ever told.
+    pub(crate) fn was_told(&self, kind: Kind) -> bool {
+        self.told.contains_key(&kind)
     }
 
-    /// Whether it is in a trial. A conversion and a renewal say that it is not; nothing says that it is.
-    #[must_use]
-    pub fn is_in_trial_period(&self) -> Option<bool> {
-        let past = [Kind::TrialConverted, Kind::Renewed].iter().any(|kind| self.told.contains_key(kind));
-        (self.is_one_time() || past).then_some(false)
+    /// Whether this word of this time is remembered.
+    pub(crate) fn remembers(&self, (time, kind): Moment) -> bool {
+        self.told.get(&kind).is_some_and(|told| told.times().any(|known| known == time))
     }
 
-    /// When the present cancellation began; for a one-time purchase, when it was taken back.
-    #[must_use]
-    pub fn canceled_at(&self) -> Option<Timestamp> {
-        if self.is_one_time() {
-            return self.revoked_at();
-        }
-        let since = self.newest(&RENEWS);
-        self.first_after(since, &CANCELLED).or_else(|| self.first_after(since, &[Kind::ScheduledToEnd]))
+    /// All remembered words later than `since`, in the order of the store's clock.
+    pub(crate) fn words_after(&self, since: Option<Moment>) -> Vec<Moment> {
+        let told = self.told.iter();
+        let all = told.flat_map(|(kind, told)| told.first().into_iter().chain(told.times()).map(|time| (time, *kind)));
+        let mut words: Vec<_> = all.filter(|word| Some(*word) > since).collect();
+        words.sort_unstable();
+        words.dedup();
+        words
     }
 
-    /// When the payment failed that was not repaired since. Kept when the grace ended in expiry.
-    #[must_use]
-    pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
-        self.first_after(self.newest(&PAID), &[Kind::GraceBegan])
+    /// The end of its trial, as far as a trial was seen.
+    pub(crate) fn trial_end(&self) -> Option<Timestamp> {
+        let converted = || self.told.get(&Kind::TrialConverted)?.first();
+        self.seen.trial_ends_at.or_else(converted)
     }
 
-    /// When a one-time purchase was taken back. Notifications do not say this of subscriptions.
-    #[must_use]
-    pub fn revoked_at(&self) -> Option<Timestamp> {
-        if self.is_one_time() { self.first_after(self.newest(&BOUGHT), &TAKEN_BACK) } else { None }
+    /// Whether a reading ever showed a trial.
+    pub(crate) const fn has_shown_trial(&self) -> bool {
+        self.seen.trial_ends_at.is_some()
+    }
+
+    /// Its terms, as the calendar counts them.
+    pub(crate) fn terms(&self) -> Option<Terms> {
+        let snapshot = self.snapshot.as_ref()?;
+        let first = || {
+            let anchor = self.trial_end().or(snapshot.purchased_at).or_else(|| self.began_at())?;
+            let term = snapshot.term.filter(|term| term.count > 0)?;
+            Some(Terms { anchor, term, before: 0 })
+        };
+        self.seen.changed.or_else(first)
+    }
+
+    /// Its terms, unless the dates of the store do not follow the calendar, as in an accelerated test.
+    pub(crate) fn calendar(&self) -> Option<Terms> {
+        let terms = self.terms()?;
+        let ends = self.period_end().filter(|end| end.millis_since(terms.anchor) > SAME_MOMENT_MS);
+        ends.is_none_or(|end| terms.ending(end).is_some()).then_some(terms)
+    }
+
+    /// When the present period ends, by the store.
+    pub(crate) fn period_end(&self) -> Option<Timestamp> {
+        let snapshot = self.snapshot.as_ref()?;
+        snapshot.ends_at.or(snapshot.renews_at)
+    }
+
+    /// When the grace ends that the store grants. A date that is not later than the renewal or than the end of
+    /// the trial is no grace: the store's sandbox shows all three as one date.
+    pub(crate) fn grace_end(&self) -> Option<Timestamp> {
+        let snapshot = self.snapshot.as_ref()?;
+        snapshot.grace_ends_at.filter(|grace| {
+            [snapshot.renews_at, snapshot.trial_ends_at].into_iter().flatten().all(|date| *grace > date)
+        })
     }
 
     /// A consumable or an entitlement. A receipt never changes from one to a subscription.
-    fn is_one_time(&self) -> bool {
-        BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.told.contains_key(kind))
-    }
-
-    /// A cancelled subscription can be switched on again while its term lasts; an expired one cannot.
-    fn has_ended(&self) -> bool {
-        let paid = self.newest(&PAID);
-        self.newest(&[Kind::Expired]) > paid
-            || self.newest(&[Kind::SubscriptionCancelled]) > paid.max(self.newest(&[Kind::AutoRenewalOn]))
-    }
-
-    fn auto_renewal(&self) -> Option<bool> {
-        let on = self.newest(&RENEWS);
-        if self.newest(&SWITCHED_OFF) > on {
-            return Some(false);
+    pub(crate) fn is_one_time(&self) -> bool {
+        match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
+            Some(Product::Subscription) => false,
+            Some(Product::Consumable | Product::Entitlement) => true,
+            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_told(*kind)),
         }
-        matches!(on, Some((_, Kind::AutoRenewalOn | Kind::Renewed | Kind::TrialConverted))).then_some(true)
+    }
+
+    /// Whether the words say that a one-time purchase was taken back.
+    pub(crate) fn is_taken_back(&self) -> bool {
+        self.newest(&TAKEN_BACK) > self.newest(&BOUGHT)
+    }
+
+    /// When the words say that it began.
+    fn began_at(&self) -> Option<Timestamp> {
+        let beginning: &[Kind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
+        beginning.iter().filter_map(|kind| self.told.get(kind)?.first()).min()
     }
 
     /// The newest moment at which one of these words was told.

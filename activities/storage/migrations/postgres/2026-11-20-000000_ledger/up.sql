@@ -26,6 +26,12 @@ CREATE TABLE platforms (
     shared_secret TEXT,
     window_ms BIGINT NOT NULL,
     max_wait_ms BIGINT,
+    -- Which SKU of a subscription is its product_ref_id: `term` or `parent`.
+    product_ref TEXT NOT NULL,
+    -- Whether a revocation is settled at once, without a window.
+    flush_on_revoke BOOLEAN NOT NULL,
+    -- Since when the store refuses the shared secret; NULL while it does not.
+    secret_refused_at BIGINT,
     ingress_key TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
@@ -94,8 +100,68 @@ CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL A
 CREATE INDEX notifications_cap ON notifications (cap_at)
     WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
 CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
+-- What became of purchases that were adopted.
+CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE said = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
+
+-- The owners of purchases. Anonymous until the customer's own id is named.
+CREATE TABLE users (
+    id TEXT NOT NULL PRIMARY KEY,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    external_id TEXT,
+    revision BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+-- By the id first: people ask for it without naming the app.
+CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
+
+-- Which user a store's own customer is.
+CREATE TABLE store_users (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    store TEXT NOT NULL,
+    app_user_id TEXT NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users (id),
+    PRIMARY KEY (app_id, store, app_user_id)
+);
+CREATE INDEX store_users_user ON store_users (user_id);
+
+CREATE TABLE entitlements (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    ref_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    PRIMARY KEY (app_id, ref_id)
+);
+
+CREATE TABLE products (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    sku TEXT NOT NULL,
+    name TEXT,
+    -- JSON: a list of prices.
+    prices TEXT NOT NULL,
+    PRIMARY KEY (app_id, sku)
+);
+
+CREATE TABLE product_entitlements (
+    app_id TEXT NOT NULL,
+    sku TEXT NOT NULL,
+    position BIGINT NOT NULL,
+    ref_id TEXT NOT NULL,
+    PRIMARY KEY (app_id, sku, position),
+    FOREIGN KEY (app_id, sku) REFERENCES products (app_id, sku),
+    FOREIGN KEY (app_id, ref_id) REFERENCES entitlements (app_id, ref_id)
+);
+
+-- What one unit of a currency was worth in USD on a day (`2026-01-31`).
+CREATE TABLE rates (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    currency TEXT NOT NULL,
+    day TEXT NOT NULL,
+    usd TEXT NOT NULL,
+    PRIMARY KEY (app_id, currency, day)
+);
 
 CREATE TABLE purchases (
     collapse_key TEXT NOT NULL PRIMARY KEY,
@@ -103,10 +169,23 @@ CREATE TABLE purchases (
     app_id TEXT NOT NULL REFERENCES apps (id),
     receipt_id TEXT NOT NULL,
     app_user_id TEXT,
+    user_id TEXT REFERENCES users (id),
     revision BIGINT NOT NULL,
+    -- Of `data` as it was told last; empty before.
+    digest TEXT NOT NULL,
     state TEXT NOT NULL,
     purchase TEXT NOT NULL,
-    -- The last settling: its number, what it settled and whether it raised the revision.
+    -- The SKUs of its product as the store showed them: the term's and the parent's.
+    term_sku TEXT,
+    product_id TEXT,
+    -- What open notifications up to `waits_through` wait for after their window: `verification` or `parked`.
+    waits_for TEXT,
+    waits_through BIGINT,
+    -- The first failed attempt since the store last answered, and how many there were.
+    unverified_since BIGINT,
+    verify_attempts BIGINT NOT NULL,
+    -- The last settling: its number, what it settled and whether it raised the revision. Who asks for another look
+    -- raises the number too, so that a settling that began before is not recorded.
     settling BIGINT NOT NULL,
     fingerprint TEXT NOT NULL,
     changed BOOLEAN NOT NULL,
@@ -119,9 +198,23 @@ CREATE TABLE purchases (
 );
 CREATE INDEX purchases_receipt ON purchases (receipt_id);
 CREATE INDEX purchases_customer ON purchases (app_user_id) WHERE app_user_id IS NOT NULL;
+CREATE INDEX purchases_user ON purchases (user_id);
+CREATE INDEX purchases_app ON purchases (app_id, collapse_key);
+CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku IS NOT NULL;
+CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
 CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_key);
-CREATE INDEX purchases_wake ON purchases (next_wake_at) WHERE next_wake_at IS NOT NULL;
+CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_wake_at IS NOT NULL;
+CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at) WHERE waits_for IS NOT NULL;
+
+-- A change of plan over two receipts, known as soon as it was told. `real_at`: since when the new one is known to be real.
+CREATE TABLE replacements (
+    old_key TEXT NOT NULL PRIMARY KEY,
+    new_key TEXT NOT NULL,
+    real_at BIGINT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX replacements_new ON replacements (new_key);
 
 CREATE TABLE events (
     seq BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -129,6 +222,11 @@ CREATE TABLE events (
     collapse_key TEXT NOT NULL REFERENCES purchases (collapse_key),
     event_type TEXT NOT NULL,
     revision BIGINT NOT NULL,
+    -- Whose event it is and which of the user's revisions it tells; NULL for `purchase.updated`.
+    user_id TEXT,
+    user_revision BIGINT,
+    -- When it happened by the store, where that is known.
+    occurred_at BIGINT,
     body TEXT NOT NULL,
     traceparent TEXT,
     created_at BIGINT NOT NULL

@@ -174,23 +174,52 @@ async fn a_failure_is_never_kept() {
     assert_eq!(landed(&keyring, DURING).await, unreachable);
     assert_eq!(landed(&keyring, DURING).await, unreachable);
     *pages.answer.lock().expect("no panic") = Ok(b"<html>".to_vec());
-    assert_eq!(landed(&keyring, DURING).await, Err((400, "certificate is not exactly one PEM block")));
+    assert_eq!(landed(&keyring, DURING).await, Err((503, "certificate is not exactly one PEM block")));
     *pages.answer.lock().expect("no panic") = Err(FetchError::TooLong);
-    assert_eq!(landed(&keyring, DURING).await, Err((400, "certificate is longer than 64 KiB")));
+    assert_eq!(landed(&keyring, DURING).await, Err((503, "certificate is longer than 64 KiB")));
     *pages.answer.lock().expect("no panic") = Ok(certificate());
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
     assert_eq!(pages.asked(), 5);
 }
 
 #[tokio::test]
+async fn what_the_pinned_host_may_mend_is_asked_again_and_a_certificate_of_another_is_refused_for_ever() {
+    let of = |bits, name: &str| {
+        let signer = Signer::with_names(bits, &[name], at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+        signer.and_then(|signer| signer.certificate_pem()).expect("a certificate")
+    };
+    let cut = certificate()[..200].to_vec();
+    for (answer, status) in [
+        (b"<html>503 Service Unavailable</html>".to_vec(), 503),
+        (Vec::new(), 503),
+        (cut, 503),
+        (of(2048, "sns.amazonaws.com.evil.com"), 400),
+        (of(1024, "sns.amazonaws.com"), 400),
+    ] {
+        let keyring = keyring(&Arc::new(Pages::new(Ok(answer))));
+        let refused = landed(&keyring, DURING).await.expect_err("no key");
+        assert_eq!(refused.0, status, "{}", refused.1);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_costs_no_message() {
+    let keyring = keyring(&Arc::new(Pages::new(Ok(certificate()))));
+    for when in ["1970-01-01T00:01:00Z", "2025-12-31T23:59:59Z", "2027-01-01T00:00:01Z", "2099-01-01T00:00:00Z"] {
+        assert_eq!(landed(&keyring, when).await.expect_err("no key").0, 503, "{when}");
+    }
+    assert_eq!(landed(&keyring, DURING).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_certificate_is_kept_until_its_life_is_over() {
     let pages = Arc::new(Pages::new(Ok(certificate())));
     let keyring = keyring(&pages);
-    assert_eq!(landed(&keyring, "2025-12-31T23:59:59Z").await, Err((400, "certificate is not valid yet")));
+    assert_eq!(landed(&keyring, "2025-12-31T23:59:59Z").await, Err((503, "certificate is not valid yet")));
     assert_eq!(landed(&keyring, "2026-01-01T00:00:00Z").await, Ok(()));
     assert_eq!(landed(&keyring, "2027-01-01T00:00:00Z").await, Ok(()));
     assert_eq!(pages.asked(), 1);
-    assert_eq!(landed(&keyring, "2027-01-01T00:00:01Z").await, Err((400, "certificate has expired")));
+    assert_eq!(landed(&keyring, "2027-01-01T00:00:01Z").await, Err((503, "certificate has expired")));
     assert_eq!(pages.asked(), 2);
 }
 
@@ -239,7 +268,7 @@ async fn a_certificate_named_by_the_settings_is_never_fetched() {
     let settings = settings(URL, &certificate());
     let keyring = Keyring::new(settings.keys().expect("keys"), pages.clone());
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
-    assert_eq!(landed(&keyring, "2030-01-01T00:00:00Z").await, Err((400, "certificate has expired")));
+    assert_eq!(landed(&keyring, "2030-01-01T00:00:00Z").await, Err((503, "certificate has expired")));
     assert_eq!(pages.asked(), 0);
     std::fs::remove_file(&settings.certificates[0].1).expect("removed");
 }

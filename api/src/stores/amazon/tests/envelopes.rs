@@ -120,7 +120,7 @@ fn only_the_future_is_too_far_away() {
         verdict(&SIGNER.sign_notification(&moved, None, "Hello").expect("signed"))
     };
     assert_eq!(at_distance(15), "valid");
-    assert_eq!(at_distance(16), "400 Timestamp is in the future");
+    assert_eq!(at_distance(16), "503 Timestamp is in the future");
     assert_eq!(at_distance(-60 * 24 * 365 * 14), "valid");
 }
 

@@ -4,6 +4,7 @@ use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
 use super::super::notification::read;
 use super::{SIGNER, at, letter, now};
+use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, Kind, Notification, Outcome, PlatformId, TopicId};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
@@ -22,6 +23,9 @@ fn platform(package_name: &str) -> Platform {
         has_shared_secret: false,
         window_ms: 120_000,
         max_wait_ms: None,
+        product_ref: ProductRef::Term,
+        flush_on_revoke: false,
+        secret_refused_at: None,
         ingress_key: "key".to_owned(),
         created_at: now(),
     }
@@ -29,13 +33,17 @@ fn platform(package_name: &str) -> Platform {
 
 /// The rows of a message, signed and read like one that arrives.
 fn told(package_name: &str, message: &str, fate: &Fate) -> Vec<NewNotification> {
+    told_to(&platform(package_name), message, fate)
+}
+
+fn told_to(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotification> {
     let document = SIGNER.sign_notification(&letter(Version::One), None, message).expect("signed");
     assert_eq!(super::verdict(&document), "valid");
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(envelope.message, message);
     match read(&envelope.message) {
-        Ok(rtn) => rows(&platform(package_name), &envelope, &rtn, fate),
-        Err(why) => vec![unreadable(&platform(package_name), &envelope, why)],
+        Ok(rtn) => rows(platform, &envelope, &rtn, fate),
+        Err(why) => vec![unreadable(platform, &envelope, why)],
     }
 }
 
@@ -247,4 +255,21 @@ fn another_apps_notification_is_kept_as_refused() {
 #[test]
 fn a_message_id_is_the_trace() {
     assert_eq!(with("").traceparent.as_deref(), Some("00-b1c4d9bb0fd954b28f748e59c91e396a-8f748e59c91e396a-01"));
+}
+
+#[test]
+fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
+    let message = |said: &str| {
+        format!(r#"{{"appPackageName":"com.example.app","receiptId":"r","notificationType":"{said}","timestamp":1}}"#)
+    };
+    let eager = Platform { flush_on_revoke: true, ..platform("com.example.app") };
+    for said in ["SUBSCRIPTION_CANCELLED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_CANCELLED"] {
+        assert_eq!(told_to(&eager, &message(said), &Fate::Open)[0].fate, Fate::AtOnce, "{said}");
+        assert_eq!(told("com.example.app", &message(said), &Fate::Open)[0].fate, Fate::Open, "off by default");
+        let waiting = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
+        assert_eq!(told_to(&eager, &message(said), &waiting)[0].fate, waiting, "nobody trusts the topic yet");
+    }
+    for said in ["SUBSCRIPTION_EXPIRED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_RENEWED"] {
+        assert_eq!(told_to(&eager, &message(said), &Fate::Open)[0].fate, Fate::Open, "{said}");
+    }
 }

@@ -1,11 +1,13 @@
 //! The pure half of the workflow: what a state wants next.
 
+mod asking;
+
 use super::state::{AdminAsk, Begun, Next, State};
 use super::status::Status;
-use crate::asks::{Delivered, Loaded};
+use crate::asks::{Delivered, Loaded, Verified};
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
-use domain::{CollapseKey, DestinationId, Environment, Kind, Lane, Notification, PlatformId, Purchase, Timestamp};
+use domain::{CollapseKey, DestinationId, Kind, Lane, Notification, PlatformId, Purchase, Reading, Timestamp};
 
 const SECOND: i64 = 1_000_000;
 const WINDOW: i64 = 120 * SECOND;
@@ -30,7 +32,6 @@ fn nothing_waits() -> Loaded {
     Loaded {
         app_id: None,
         platform_id: None,
-        environment: Environment::Production,
         purchase: Purchase::default(),
         revision: 0,
         settling: 0,
@@ -40,6 +41,9 @@ fn nothing_waits() -> Loaded {
         quiet_ms: 0,
         cap_ms: None,
         held_ms: None,
+        due: false,
+        verify: false,
+        is_replaced: false,
         lanes: Vec::new(),
         now: Timestamp::default(),
     }

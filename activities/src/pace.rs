@@ -1,0 +1,130 @@
+//! How fast a store is asked: a steady pace per platform, a pause where the store asked for one, and a bound on what
+//! is in flight. Of this process only; several workers add up.
+
+use domain::PlatformId;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// For how long a turn is waited for here; whoever would wait longer comes again.
+const WAIT: Duration = Duration::from_secs(2);
+/// A pause that a store asks for is at least and at most so long.
+const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+
+/// Whether and when a platform's store may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// At this moment, which is near.
+    At(Instant),
+    /// Not soon: others are before.
+    Later,
+    /// Not before this moment: the store asked us to slow down.
+    Paused(Instant),
+}
+
+/// The pace of one process.
+#[derive(Debug)]
+pub struct Pace {
+    between: Duration,
+    platforms: Mutex<HashMap<PlatformId, Platform>>,
+}
+
+#[derive(Debug, Default)]
+struct Platform {
+    /// When the next one may ask.
+    next: Option<Instant>,
+    paused_until: Option<Instant>,
+    /// How often in a row the store asked for a pause without saying how long.
+    unsaid: u32,
+}
+
+impl Pace {
+    /// So many a second.
+    pub fn new(per_second: u32) -> Self {
+        Self { between: Duration::from_secs(1) / per_second.max(1), platforms: Mutex::default() }
+    }
+
+    /// The next turn; whoever is given one is expected to use it.
+    pub fn turn(&self, platform: PlatformId, now: Instant) -> Turn {
+        let mut platforms = self.platforms();
+        let platform = platforms.entry(platform).or_default();
+        if let Some(until) = platform.paused_until.filter(|until| *until > now) {
+            return Turn::Paused(until);
+        }
+        let at = platform.next.map_or(now, |next| next.max(now));
+        if at.duration_since(now) > WAIT {
+            return Turn::Later;
+        }
+        platform.next = Some(at + self.between);
+        Turn::At(at)
+    }
+
+    /// Nobody asks for a while: as long as the store said, else longer each time, spread by `jitter` from 0 to 1.
+    pub fn pause(&self, platform: PlatformId, (now, said): (Instant, Option<Duration>), jitter: f64) -> Instant {
+        let mut platforms = self.platforms();
+        let platform = platforms.entry(platform).or_default();
+        let pause = said.unwrap_or_else(|| {
+            let doubled = Duration::from_secs(2_u64 << platform.unsaid.min(7));
+            platform.unsaid = platform.unsaid.saturating_add(1);
+            doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
+        });
+        let until = now + pause.clamp(*PAUSE.start(), *PAUSE.end());
+        platform.paused_until = Some(until);
+        until
+    }
+
+    /// The store answered as it should.
+    pub fn answered(&self, platform: PlatformId) {
+        if let Some(platform) = self.platforms().get_mut(&platform) {
+            platform.unsaid = 0;
+        }
+    }
+
+    fn platforms(&self) -> MutexGuard<'_, HashMap<PlatformId, Platform>> {
+        self.platforms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(number: u8) -> PlatformId {
+        PlatformId::new(uuid::Uuid::from_bytes([number; 16]))
+    }
+
+    #[tokio::test]
+    async fn turns_are_spread_evenly_and_nobody_waits_longer_than_two_seconds() {
+        let (pace, now) = (Pace::new(10), Instant::now());
+        for turn in 0..=20 {
+            assert_eq!(pace.turn(platform(1), now), Turn::At(now + Duration::from_millis(100 * turn)));
+        }
+        assert_eq!(pace.turn(platform(1), now), Turn::Later);
+        assert_eq!(pace.turn(platform(2), now), Turn::At(now), "another platform has its own pace");
+        let later = now + Duration::from_secs(60);
+        assert_eq!(pace.turn(platform(1), later), Turn::At(later), "turns that nobody took are not saved up");
+        assert_eq!(pace.turn(platform(1), later), Turn::At(later + Duration::from_millis(100)));
+    }
+
+    #[tokio::test]
+    async fn a_pause_holds_for_all_receipts_of_the_platform_and_for_no_other() {
+        let (pace, now) = (Pace::new(10), Instant::now());
+        let until = pace.pause(platform(1), (now, Some(Duration::from_secs(7))), 0.5);
+        assert_eq!(until, now + Duration::from_secs(7));
+        assert_eq!(pace.turn(platform(1), now + Duration::from_secs(6)), Turn::Paused(until));
+        assert_eq!(pace.turn(platform(1), until), Turn::At(until));
+        assert_eq!(pace.turn(platform(2), now), Turn::At(now));
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_never_absurd_and_grows_while_the_store_does_not_say_how_long() {
+        let (pace, now) = (Pace::new(10), Instant::now());
+        let pause = |said| pace.pause(platform(1), (now, said), 0.5).duration_since(now).as_secs();
+        assert_eq!(pause(Some(Duration::ZERO)), 1);
+        assert_eq!(pause(Some(Duration::MAX / 4)), 300);
+        assert_eq!([(); 9].map(|()| pause(None)), [2, 4, 8, 16, 32, 64, 128, 256, 256]);
+        pace.answered(platform(1));
+        assert_eq!(pause(None), 2);
+    }
+}

@@ -1,0 +1,169 @@
+//! What Amazon's answer means. Nothing in a body can make this fail: each field is read on its own, and what cannot
+//! be read counts as not said.
+
+use super::term::term;
+use crate::http::Reply;
+use crate::stores::{Again, Answer};
+use domain::reading::{EndReason, Product};
+use domain::{Parked, Reading, Snapshot, Timestamp};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// What a reply about `receipt_id` means. `at` is when it was asked.
+#[must_use]
+pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
+    let (status, retry_after, body) = match reply {
+        Reply::Answer { status, retry_after, body } => (*status, retry_after.as_deref(), body),
+        Reply::Failure { class, message } => return Answer::Again(Again::new(class, message.clone())),
+    };
+    match status {
+        200 => valid(body, receipt_id, at),
+        400 => Answer::Read(Reading::Parked(Parked::UnknownReceipt)),
+        410 => Answer::Read(Reading::Gone),
+        496 => Answer::Refused,
+        497 => Answer::Read(Reading::Parked(Parked::WrongCustomer)),
+        429 => Answer::Again(Again {
+            is_throttled: true,
+            retry_after: retry_after.and_then(seconds),
+            ..Again::new("throttled", "the store asked us to slow down (429)")
+        }),
+        500..=599 => Answer::Again(Again::new("server_error", format!("the store answered {status}"))),
+        // 404, 498 and 499 stand in old tables only; no other status is documented at all.
+        _ => Answer::Again(Again {
+            is_strange: true,
+            ..Again::new("unexpected_status", format!("the store answered {status}, which is not documented"))
+        }),
+    }
+}
+
+/// `Retry-After` in seconds; a date is not read, and then we choose.
+fn seconds(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
+    let unreadable = |why: &str| Answer::Again(Again::new("unreadable", format!("the store answered 200, but {why}")));
+    let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
+        return unreadable("its answer is not a JSON object");
+    };
+    let fields = Fields(&fields);
+    match fields.text("receiptId") {
+        Some(other) if other != receipt_id.trim() => return unreadable("of another receipt"),
+        None if !fields.says_something() => return unreadable("nothing about a receipt"),
+        _ => {}
+    }
+    Answer::Read(Reading::Verified(Box::new(snapshot(&fields, at))))
+}
+
+fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
+    Snapshot {
+        at,
+        product: product(fields.text("productType").as_deref()),
+        product_id: fields.text("productId"),
+        term_sku: fields.text("termSku"),
+        term: fields.text("term").as_deref().and_then(term),
+        purchased_at: fields.date("purchaseDate"),
+        renews_at: fields.date("renewalDate"),
+        ends_at: fields.date("cancelDate"),
+        end_reason: fields.number("cancelReason").map(end_reason),
+        auto_renewing: fields.flag("autoRenewing"),
+        trial_ends_at: fields.date("freeTrialEndDate"),
+        grace_ends_at: fields.date("gracePeriodEndDate"),
+        deferred_at: fields.date("deferredDate"),
+        deferred_sku: fields.text("deferredSku"),
+        in_intro_offer: fields.0.get("promotions").is_some_and(has_intro_offer),
+        country: fields.text("countryCode").and_then(|text| country(&text)),
+        is_test: ["betaProduct", "testTransaction"].iter().any(|name| fields.flag(name) == Some(true)),
+    }
+}
+
+fn product(word: Option<&str>) -> Product {
+    match word.map(plain).as_deref() {
+        Some("subscription") => Product::Subscription,
+        Some("consumable") => Product::Consumable,
+        Some("entitled" | "entitlement") => Product::Entitlement,
+        _ => Product::Unknown,
+    }
+}
+
+const fn end_reason(number: i64) -> EndReason {
+    match number {
+        0 => EndReason::Pending,
+        1 => EndReason::Customer,
+        2 => EndReason::Store,
+        3 => EndReason::Internal,
+        4 => EndReason::Replaced,
+        other => EndReason::Other(other),
+    }
+}
+
+fn country(text: &str) -> Option<String> {
+    let is_code = text.len() == 2 && text.bytes().all(|letter| letter.is_ascii_alphabetic());
+    is_code.then(|| text.to_ascii_uppercase())
+}
+
+/// `Introductory Price - All Customers` in progress; Amazon's page and an implementation differ in capitals.
+fn has_intro_offer(promotions: &Value) -> bool {
+    let is_running = |promotion: &Value| {
+        let word = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
+        word("promotionType").contains("introductory") && word("promotionStatus") == "inprogress"
+    };
+    match promotions {
+        Value::Array(list) => list.iter().any(is_running),
+        one => is_running(one),
+    }
+}
+
+/// Letters and digits in lower case: `In Progress` and `InProgress` are one word.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The fields of an answer, each of which may be missing, null, a string or something else altogether.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    /// Whether it is about a receipt at all: a proxy's own words are not.
+    fn says_something(&self) -> bool {
+        ["productId", "productType", "purchaseDate"].iter().any(|name| self.text(name).is_some())
+    }
+
+    /// A text; a number counts as one.
+    fn text(&self, name: &str) -> Option<String> {
+        let text = match self.0.get(name)? {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        let is_said = !text.is_empty() && !text.eq_ignore_ascii_case("null");
+        is_said.then_some(text)
+    }
+
+    /// A whole number, also in quotes or with a fraction.
+    fn number(&self, name: &str) -> Option<i64> {
+        let text = self.text(name)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a float cast saturates, and what is not finite is left out"
+        )]
+        let rounded = || text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number as i64);
+        text.parse().ok().or_else(rounded)
+    }
+
+    /// A date in milliseconds. None of Amazon's lies before 1970, so 0 and less say nothing.
+    fn date(&self, name: &str) -> Option<Timestamp> {
+        self.number(name).filter(|millis| *millis > 0).map(Timestamp::from_millis)
+    }
+
+    /// Yes or no, also in quotes or as 1 and 0.
+    fn flag(&self, name: &str) -> Option<bool> {
+        if let Some(Value::Bool(flag)) = self.0.get(name) {
+            return Some(*flag);
+        }
+        match self.text(name)?.to_ascii_lowercase().as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The request, every status, and bodies as they come: as documented, strange and broken.
+
+use super::Settings;
+use super::request::request;
+use super::response::answer;
+use super::term::term;
+use crate::http::{Method, Reply};
+use crate::stores::{self, Again, Answer, Receipt};
+use domain::reading::{EndReason, Product, Term};
+use domain::{Environment, Parked, Reading, Snapshot, Timestamp};
+use percent_encoding::percent_decode_str;
+use proptest::prelude::*;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const SECRET: &str = "2:made/up+secret=of!ours:with-odd_signs~==";
+const USER: &str = "customer/with+odd!signs=";
+const RECEIPT: &str = "receipt/7=:1:11+Sheet2!A1+";
+
+fn receipt(environment: Environment) -> Receipt {
+    let secret = SecretString::from(SECRET);
+    Receipt { environment, app_user_id: USER.to_owned(), receipt_id: RECEIPT.to_owned(), secret }
+}
+
+fn at() -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000)
+}
+
+fn replied(status: u16, body: &str) -> Answer {
+    answer(&Reply::Answer { status, retry_after: None, body: body.to_owned() }, RECEIPT, at())
+}
+
+/// What is read of a body that is about the receipt.
+fn read(fields: Value) -> Snapshot {
+    let mut body = json!({ "receiptId": RECEIPT });
+    if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
+        body.extend(fields);
+    }
+    match replied(200, &body.to_string()) {
+        Answer::Read(Reading::Verified(snapshot)) => *snapshot,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_environment_is_the_platforms_and_ids_are_segments() {
+    let production = request(&Settings::default(), &receipt(Environment::Production)).unwrap();
+    assert_eq!((production.method, production.body.len()), (Method::Get, 0));
+    insta::assert_snapshot!(production.url, @"https://appstore-sdk.amazon.com/version/1.0/verifyReceiptId/developer/2%3Amade%2Fup%2Bsecret%3Dof%21ours%3Awith-odd_signs~%3D%3D/user/customer%2Fwith%2Bodd%21signs%3D/receiptId/receipt%2F7%3D%3A1%3A11%2BSheet2%21A1%2B");
+    let settings = Settings { base: Some("http://127.0.0.1:9000/".parse().unwrap()), ..Settings::default() };
+    let sandbox = request(&settings, &receipt(Environment::Sandbox)).unwrap();
+    let path = production.url.path();
+    assert_eq!(sandbox.url.as_str(), format!("http://127.0.0.1:9000/sandbox{path}"));
+}
+
+#[test]
+fn what_no_path_can_hold_is_not_sent() {
+    let change = |change: fn(&mut Receipt)| {
+        let mut receipt = receipt(Environment::Production);
+        change(&mut receipt);
+        request(&Settings::default(), &receipt).err()
+    };
+    let wrong_customer = Some(Answer::Read(Reading::Parked(Parked::WrongCustomer)));
+    let unknown = Some(Answer::Read(Reading::Parked(Parked::UnknownReceipt)));
+    assert_eq!(change(|receipt| receipt.app_user_id = "..".to_owned()), wrong_customer);
+    assert_eq!(change(|receipt| receipt.app_user_id = String::new()), wrong_customer);
+    assert_eq!(change(|receipt| receipt.receipt_id = ".".to_owned()), unknown);
+    assert_eq!(change(|receipt| receipt.secret = SecretString::from("")), Some(Answer::Refused));
+}
+
+#[test]
+fn a_request_shows_no_path() {
+    let shown = format!("{:?}", request(&Settings::default(), &receipt(Environment::Production)));
+    assert_eq!(shown, r#"Ok(Request { method: Get, host: "appstore-sdk.amazon.com", .. })"#);
+}
+
+#[test]
+fn every_status_has_its_meaning() {
+    let body = json!({ "receiptId": RECEIPT, "message": SECRET }).to_string();
+    let parked = |parked| Answer::Read(Reading::Parked(parked));
+    assert!(matches!(replied(200, &body), Answer::Read(Reading::Verified(_))));
+    assert_eq!(replied(400, ""), parked(Parked::UnknownReceipt));
+    assert_eq!(replied(410, "<html>"), Answer::Read(Reading::Gone));
+    assert_eq!(replied(496, &body), Answer::Refused);
+    assert_eq!(replied(497, &body), parked(Parked::WrongCustomer));
+    for status in [500, 502, 503, 599] {
+        assert_eq!(
+            replied(status, &body),
+            Answer::Again(Again::new("server_error", format!("the store answered {status}")))
+        );
+    }
+    for status in [100, 201, 204, 301, 401, 403, 404, 408, 498, 499, 600, 999] {
+        let Answer::Again(again) = replied(status, &body) else { panic!("{status}") };
+        assert_eq!((again.class, again.is_strange, again.is_throttled), ("unexpected_status", true, false));
+        assert!(again.why.contains(&status.to_string()) && !again.why.contains(SECRET), "{}", again.why);
+    }
+    let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
+    let expected = Answer::Again(Again::new("timeout", "no answer came in time"));
+    assert_eq!(answer(&failure, RECEIPT, at()), expected);
+}
+
+#[test]
+fn a_throttle_says_for_how_long_if_the_store_did() {
+    let asked = |retry_after: Option<&str>| {
+        let retry_after = retry_after.map(str::to_owned);
+        match answer(&Reply::Answer { status: 429, retry_after, body: String::new() }, RECEIPT, at()) {
+            Answer::Again(again) if again.is_throttled && !again.is_strange => again.retry_after,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(asked(Some(" 7 ")), Some(Duration::from_secs(7)));
+    assert_eq!(asked(None), None);
+    for odd in ["", "-1", "soon", "Fri, 20 Nov 2026 12:00:00 GMT", "99999999999999999999999"] {
+        assert_eq!(asked(Some(odd)), None, "{odd}");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_answer_about_the_receipt_is_asked_for_again() {
+    let other = json!({ "receiptId": "id-of-another", "productId": "a" }).to_string();
+    let error = json!({ "message": SECRET, "status": false }).to_string();
+    let cut = json!({ "receiptId": RECEIPT, "productId": "a" }).to_string();
+    let bodies = ["", "null", "[]", "\"ok\"", "200", "<html></html>", "{}", &other, &error, &cut[..cut.len() - 1]];
+    for body in bodies {
+        let Answer::Again(again) = replied(200, body) else { panic!("{body}") };
+        assert_eq!((again.class, again.is_strange), ("unreadable", false), "{body}");
+        assert!(!again.why.contains(SECRET) && !again.why.contains("id-of-another"), "{}", again.why);
+    }
+    let unnamed = json!({ "productId": "a" }).to_string();
+    assert!(matches!(replied(200, &unnamed), Answer::Read(Reading::Verified(_))));
+}
+
+/// The shapes of Amazon's documented answers, with values of ours.
+#[test]
+fn documented_answers_are_read() {
+    let subscription = read(json!({
+        "autoRenewing": false, "betaProduct": false, "cancelDate": null, "cancelReason": null, "countryCode": "US",
+        "deferredDate": null, "deferredSku": null, "freeTrialEndDate": 1_606_953_600_000_i64,
+        "fulfillmentDate": null, "fulfillmentResult": null, "gracePeriodEndDate": 1_606_953_600_000_i64,
+        "parentProductId": null, "productId": "com.example.gold", "productType": "SUBSCRIPTION",
+        "promotions": null, "purchaseDate": 1_604_361_600_000_i64, "purchaseMetadataMap": null, "quantity": null,
+        "renewalDate": 1_606_953_600_000_i64, "term": "1 Month", "termSku": "com.example.gold_term",
+        "testTransaction": true,
+    }));
+    let paid = read(json!({
+        "autoRenewing": true, "baseReceipts": [], "betaProduct": false, "cancelDate": null, "cancelReason": null,
+        "countryCode": "de", "deferredDate": 1_619_568_000_000_i64, "deferredSku": "com.example.silver.month",
+        "productId": "com.example.gold", "productType": "SUBSCRIPTION",
+        "promotions": [{ "promotionType": "Introductory Price - All customers", "promotionStatus": "InProgress" }],
+        "purchaseDate": 1_611_792_000_000_i64, "purchaseMetadataMap": { "QuickSubscribe": "true" },
+        "quantity": 1, "renewalDate": 1_619_568_000_000_i64, "term": "3 Months",
+        "termSku": "com.example.gold.quarter", "testTransaction": false,
+    }));
+    let consumable = read(json!({
+        "betaProduct": false, "cancelDate": null, "parentProductId": null, "productId": "com.example.coins",
+        "productType": "CONSUMABLE", "purchaseDate": 1_398_000_123_456_i64, "quantity": 1, "renewalDate": null,
+        "term": null, "termSku": null, "testTransaction": true,
+    }));
+    let cancelled = read(json!({
+        "betaProduct": true, "cancelDate": 1_401_000_654_000_i64, "cancelReason": 2, "productId": "com.example.map",
+        "productType": "ENTITLED", "purchaseDate": 1_398_000_123_456_i64,
+    }));
+    insta::assert_json_snapshot!(json!({
+        "sandbox trap": subscription, "paid": paid, "consumable": consumable, "cancelled": cancelled,
+    }));
+}
+
+#[test]
+fn numbers_and_yes_and_no_may_stand_in_quotes() {
+    let plain = json!({
+        "purchaseDate": 1_611_792_000_000_i64, "renewalDate": 1_619_568_000_000_i64, "cancelReason": 4,
+        "autoRenewing": true, "testTransaction": true, "term": "1 Week",
+    });
+    let quoted = json!({
+        "purchaseDate": "1611792000000", "renewalDate": " 1619568000000.0 ", "cancelReason": "4",
+        "autoRenewing": "True", "testTransaction": "1", "term": " 1 week ",
+    });
+    assert_eq!(read(plain.clone()), read(quoted));
+    assert_eq!(read(plain).end_reason, Some(EndReason::Replaced));
+    assert_eq!(read(json!({ "purchaseDate": 1.5e12 })).purchased_at, Some(Timestamp::from_millis(1_500_000_000_000)));
+    assert_eq!(read(json!({ "productId": 7 })).product_id.as_deref(), Some("7"));
+}
+
+#[test]
+fn a_field_that_cannot_be_read_takes_no_other_with_it() {
+    let good = json!({ "productId": "a", "purchaseDate": 1_611_792_000_000_i64, "autoRenewing": true });
+    let names = [
+        "productType",
+        "termSku",
+        "term",
+        "renewalDate",
+        "cancelDate",
+        "cancelReason",
+        "freeTrialEndDate",
+        "gracePeriodEndDate",
+        "deferredDate",
+        "deferredSku",
+        "promotions",
+        "countryCode",
+        "betaProduct",
+        "testTransaction",
+        "somethingNew",
+    ];
+    for name in names {
+        for odd in [json!(null), json!([]), json!({}), json!([{ "a": [null] }]), json!(""), json!("null"), json!("??")]
+        {
+            let mut fields = good.clone();
+            fields[name] = odd.clone();
+            let mut found = read(fields);
+            if name.ends_with("Sku") && odd == "??" {
+                (found.term_sku, found.deferred_sku) = (None, None);
+            }
+            assert_eq!(found, read(good.clone()), "{name}: {odd}");
+        }
+    }
+    let zero = json!({ "cancelDate": 0, "renewalDate": -1, "gracePeriodEndDate": "0", "cancelReason": 0 });
+    let zero = read(zero);
+    assert_eq!((zero.ends_at, zero.renews_at, zero.grace_ends_at), (None, None, None));
+    assert_eq!(zero.end_reason, Some(EndReason::Pending));
+}
+
+#[test]
+fn reasons_and_products_that_are_new_are_kept_as_unknown() {
+    let reason = |number: i64| read(json!({ "cancelReason": number })).end_reason;
+    let expected =
+        [EndReason::Pending, EndReason::Customer, EndReason::Store, EndReason::Internal, EndReason::Replaced];
+    assert_eq!([0, 1, 2, 3, 4].map(reason), expected.map(Some));
+    assert_eq!(reason(9), Some(EndReason::Other(9)));
+    let product = |word: &str| read(json!({ "productType": word })).product;
+    assert_eq!(product("subscription"), Product::Subscription);
+    assert_eq!(product("RENTAL"), Product::Unknown);
+}
+
+#[test]
+fn an_introductory_price_counts_while_it_runs() {
+    let runs = |kind: &str, status: &str| {
+        read(json!({ "promotions": [{ "promotionType": kind, "promotionStatus": status }] })).in_intro_offer
+    };
+    assert!(runs("Introductory Price - All Customers", "InProgress"));
+    assert!(runs("INTRODUCTORY PRICE - all customers", "in progress"));
+    assert!(!runs("Introductory Price - All Customers", "Queued"));
+    assert!(!runs("Introductory Price - All Customers", "Completed"));
+    assert!(!runs("Promotional Price - Lapsed Customers", "InProgress"));
+    assert!(!runs("Retention Offer", "InProgress"));
+}
+
+#[test]
+fn terms_are_read_in_every_way_in_which_they_are_written() {
+    let iso = |text: &str| term(text).map(Term::iso);
+    let cases = [
+        ("1 Week", "P1W"),
+        ("2 Months", "P2M"),
+        ("7 Days", "P7D"),
+        ("12 Months", "P12M"),
+        ("1 Year", "P1Y"),
+        ("3months", "P3M"),
+        ("Weekly", "P1W"),
+        ("BiWeekly", "P2W"),
+        ("Monthly", "P1M"),
+        ("Bi-Monthly", "P2M"),
+        ("Quarterly", "P3M"),
+        ("SemiAnnually", "P6M"),
+        ("ANNUALLY", "P1Y"),
+        ("P1M", "P1M"),
+        ("p14d", "P14D"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(iso(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in ["", "0 Months", "70000 Days", "Month", "1", "P", "PT1H", "P1M2W", "1 Fortnight", "-1 Week", "½ Year"]
+    {
+        assert_eq!(iso(text), None, "{text}");
+    }
+}
+
+#[test]
+fn the_list_of_stores_knows_this_one_and_asks_no_other() {
+    let settings = stores::Settings::default();
+    assert!(settings.of("amazon").is_some_and(|store| !store.is_at_chosen_address()));
+    assert!(settings.of("elsewhere").is_none());
+    assert_eq!((settings.per_second(), settings.has_chosen_address()), (10, false));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        Just(json!("1 Month")),
+        Just(json!(RECEIPT)),
+    ];
+    leaf.prop_recursive(3, 24, 6, |inner| {
+        let name = prop_oneof![
+            Just("receiptId"),
+            Just("productId"),
+            Just("productType"),
+            Just("purchaseDate"),
+            Just("term"),
+            Just("renewalDate"),
+            Just("cancelDate"),
+            Just("cancelReason"),
+            Just("autoRenewing"),
+            Just("promotions"),
+            Just("promotionType"),
+            Just("promotionStatus"),
+            Just("countryCode"),
+            Just("betaProduct"),
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((name, inner), 0..8)
+                .prop_map(|pairs| Value::from_iter(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_an_answer_and_never_a_panic(body in any_json(), status in 100_u16..1000) {
+        let answered = replied(status, &body.to_string());
+        let is_read = matches!(answered, Answer::Read(Reading::Verified(_)));
+        prop_assert!(!is_read || status == 200 && body.is_object());
+        if status == 200 {
+            prop_assert!(matches!(answered, Answer::Read(Reading::Verified(_)) | Answer::Again(_)));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_an_answer_and_never_a_panic(bytes in any::<Vec<u8>>(), status in any::<u16>()) {
+        let _ = replied(status, &String::from_utf8_lossy(&bytes));
+        let _ = term(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_ids_are_one_segment_each_and_come_back_as_they_were(user in ".{1,40}", id in ".{1,40}", secret in ".{1,40}") {
+        let receipt = Receipt {
+            environment: Environment::Sandbox,
+            app_user_id: user.clone(),
+            receipt_id: id.clone(),
+            secret: SecretString::from(secret.clone()),
+        };
+        let is_usable = [&user, &id, &secret].iter().all(|text| !matches!(text.as_str(), "." | ".."));
+        match request(&Settings::default(), &receipt) {
+            Ok(request) => {
+                let segments: Vec<_> = request.url.path_segments().unwrap().map(str::to_owned).collect();
+                let decoded = |at: usize| percent_decode_str(&segments[at]).decode_utf8().unwrap().into_owned();
+                prop_assert_eq!(segments.len(), 10);
+                prop_assert_eq!((decoded(5), decoded(7), decoded(9)), (secret, user, id));
+                prop_assert_eq!(&segments[0], "sandbox");
+                prop_assert_eq!((request.url.query(), request.url.fragment()), (None, None));
+            }
+            Err(_) => prop_assert!(!is_usable),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Whom we ask for the truth. One folder per store, and the list of them in this file.
+//!
+//! All is pure: receipts, requests and replies are values. Sending is `crate::http`'s, patience is `crate::verify`'s.
+
+pub mod amazon;
+
+use crate::http::{Reply, Request};
+use domain::{Environment, Reading, Timestamp};
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// How each store is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Amazon's receipt verification service.
+    pub amazon: amazon::Settings,
+}
+
+/// What a store is asked about. Never shown: it names a customer and holds a secret.
+pub struct Receipt {
+    /// Which of the store's two worlds it is from, by the platform's setting and by nothing else.
+    pub environment: Environment,
+    /// The store's name of the customer.
+    pub app_user_id: String,
+    /// The store's name of the purchase.
+    pub receipt_id: String,
+    /// The platform's secret.
+    pub secret: SecretString,
+}
+
+/// What came of asking once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The store said it.
+    Read(Reading),
+    /// The store does not accept the platform's secret.
+    Refused,
+    /// Ask again.
+    Again(Again),
+}
+
+/// Why there is no answer yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// A stable word for the kind of failure.
+    pub class: &'static str,
+    /// A sentence for people. Never of the store's own text, which can hold the URL and so the secret.
+    pub why: String,
+    /// Whether the store asked us to slow down, for all receipts of the platform.
+    pub is_throttled: bool,
+    /// For how long, when it said so.
+    pub retry_after: Option<Duration>,
+    /// Whether a person should look at it, since asking again may never help.
+    pub is_strange: bool,
+}
+
+impl Again {
+    /// A failure that passes by itself.
+    pub fn new(class: &'static str, why: impl Into<String>) -> Self {
+        Self { class, why: why.into(), is_throttled: false, retry_after: None, is_strange: false }
+    }
+}
+
+/// One store and how it is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Store<'a> {
+    /// Amazon.
+    Amazon(&'a amazon::Settings),
+}
+
+impl Settings {
+    /// The store of this name, when it can be asked at all.
+    #[must_use]
+    pub fn of(&self, store: &str) -> Option<Store<'_>> {
+        match store {
+            "amazon" => Some(Store::Amazon(&self.amazon)),
+            _ => None,
+        }
+    }
+
+    /// Whether any store is asked at an address that the operator chose.
+    #[must_use]
+    pub const fn has_chosen_address(&self) -> bool {
+        self.amazon.base.is_some()
+    }
+
+    /// How often each platform's store may be asked in a second.
+    #[must_use]
+    pub const fn per_second(&self) -> u32 {
+        self.amazon.per_second
+    }
+}
+
+impl Store<'_> {
+    /// Whether it is asked at an address that the operator chose, which may be any.
+    #[must_use]
+    pub const fn is_at_chosen_address(self) -> bool {
+        match self {
+            Self::Amazon(settings) => settings.base.is_some(),
+        }
+    }
+
+    /// For how long failures are no reason to go on without it, counted from the first one.
+    #[must_use]
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::Amazon(settings) => settings.patience,
+        }
+    }
+
+    /// The request that asks about a receipt.
+    ///
+    /// # Errors
+    /// What the answer would be, when the receipt or the secret cannot be asked about.
+    pub fn request(self, receipt: &Receipt) -> Result<Request, Answer> {
+        match self {
+            Self::Amazon(settings) => amazon::request::request(settings, receipt),
+        }
+    }
+
+    /// What a reply about a receipt means. `at` is when it was asked.
+    #[must_use]
+    pub fn answer(self, reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
+        match self {
+            Self::Amazon(_) => amazon::response::answer(reply, receipt_id, at),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Which purchases a change of the catalogue concerns: those whose product it lists otherwise than before.
+
+use super::{Catalogue, Named, Product};
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::purchase;
+use crate::statement::{Number, row, sql};
+use crate::writer::Write;
+use domain::AppId;
+use domain::catalogue::Price;
+use std::collections::BTreeSet;
+
+row! {
+    struct OfProduct {
+        term_sku: Option<String>,
+        purchases: i64,
+    }
+}
+
+/// The SKUs of which events would say something else.
+pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
+    let all = before.products.keys().chain(after.products.keys());
+    all.filter(|sku| listing(before, sku) != listing(after, sku)).cloned().collect()
+}
+
+type Listing<'c> = (Vec<(&'c str, Option<&'c Named>)>, &'c [Price]);
+
+/// What events say of a product; `None` when it is not listed.
+fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
+    let Product { entitlements, prices, .. } = catalogue.products.get(sku)?;
+    let named = entitlements.iter().map(|ref_id| (ref_id.as_str(), catalogue.entitlements.get(ref_id)));
+    Some((named.collect(), prices))
+}
+
+/// How many purchases have one of these SKUs, each counted once.
+pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>) -> Result<i64, Error> {
+    let mut count = 0;
+    for sku in skus {
+        let of_term: Option<Number> = sql("SELECT COUNT(*) AS value FROM purchases WHERE app_id = ? AND term_sku = ?")
+            .bind(app)
+            .bind(sku.as_str())
+            .first(connection)?;
+        let of_product: Vec<OfProduct> = sql("SELECT term_sku, COUNT(*) AS purchases FROM purchases \
+             WHERE app_id = ? AND product_id = ? GROUP BY term_sku")
+        .bind(app)
+        .bind(sku.as_str())
+        .all(connection)?;
+        count += of_term.map_or(0, |count| count.value);
+        let is_counted = |row: &&OfProduct| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
+        count += of_product.iter().filter(|row| !is_counted(row)).map(|row| row.purchases).sum::<i64>();
+    }
+    Ok(count)
+}
+
+/// Asks the sweep to settle them. All in one transaction, so that a change never concerns some and not others.
+pub fn wake(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
+    for sku in skus {
+        for column in ["term_sku", "product_id"] {
+            let which = format!("app_id = ? AND {column} = ?");
+            purchase::look_again(write, &which, [app.into(), sku.as_str().into()])?;
+        }
+    }
+    Ok(())
+}

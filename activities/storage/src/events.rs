@@ -1,0 +1,175 @@
+//! The events of one record: the owner's `user.*` events in their order, then the purchase's `purchase.updated`.
+//!
+//! Bodies are completed here, from the owner's purchases as they are in this transaction. What a body says, and which
+//! events there are, is `domain`'s.
+
+use crate::connection::AnyConnection;
+use crate::deliveries::{self, Event};
+use crate::fault;
+use crate::listing::Listings;
+use crate::purchase::{self, Origin};
+use crate::record::Record;
+use crate::statement::{row, sql};
+use crate::users::{self, UserRow};
+use crate::writer::Write;
+use crate::{Destination, Error, Installation, destinations};
+use domain::event::{PURCHASE_UPDATED, PurchaseUpdated, chooses};
+use domain::user::{Customer, Owned, UserEvent};
+use domain::{CollapseKey, EventId, Timestamp, UserId};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// What is told, and of what.
+pub struct Told<'a> {
+    /// The decision.
+    pub record: &'a Record,
+    /// What the purchase belongs to.
+    pub origin: &'a Origin,
+    /// Its owner, locked, and the store's name of them.
+    pub owner: Option<(&'a UserRow, Option<&'a str>)>,
+    /// Whose database it is.
+    pub installation: Installation,
+    /// The purchase's revision that is told.
+    pub revision: i64,
+    /// How many notifications were settled in it.
+    pub coalesced: i64,
+    /// The purchase's record.
+    pub data: &'a Value,
+}
+
+/// What is kept of an event beside what a delivery needs to know.
+struct Kept {
+    user: Option<(UserId, i64)>,
+    occurred_at: Option<Timestamp>,
+    body: String,
+}
+
+row! {
+    struct OwnedRow {
+        collapse_key: CollapseKey,
+        platform_type: String,
+        product_ref: String,
+        purchase: String,
+        real_at: Option<Timestamp>,
+    }
+}
+
+/// Writes the events of a revision, and what is owed of each to every destination that chose its type.
+pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
+    let destinations = destinations::of_app(write.connection, told.origin.app_id)?;
+    if !told.record.decision.transitions.is_empty() {
+        tell_user(write, told, &destinations)?;
+    }
+    let event = told.event(PURCHASE_UPDATED, 0);
+    let body = PurchaseUpdated {
+        org_id: told.installation.org_id,
+        app_id: told.origin.app_id,
+        platform_id: told.origin.platform_id,
+        collapse_key: event.collapse_key,
+        event_id: event.id,
+        event_time: write.now,
+        revision: event.revision,
+        is_verified: !told.record.decision.purchase.is_unverified(),
+        coalesced: told.coalesced,
+        data: told.data,
+    }
+    .body()
+    .to_string();
+    keep(write, &event, Kept { user: None, occurred_at: None, body }, &destinations)
+}
+
+/// All events of one settling tell the same state of the user, which is one revision of it.
+fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<(), Error> {
+    let (user, app_user_id) = told.owner.ok_or(Error::Missing { what: "user" })?;
+    let user_revision = users::raise_revision(write, user)?;
+    let mut owned = owned(write.connection, told, user.id)?;
+    if fault::is_planted("record.stale_user") {
+        owned.retain(|one| one.collapse_key != told.record.collapse_key);
+    }
+    let customer = Customer {
+        user_id: user.id,
+        external_id: user.external_id.clone(),
+        app_user_id: app_user_id.map(str::to_owned),
+    };
+    let mut times: HashMap<&str, u32> = HashMap::new();
+    for transition in &told.record.decision.transitions {
+        let event_type = transition.what.event_type();
+        let n = times.entry(event_type).or_insert(0);
+        let event = told.event(event_type, *n);
+        *n += 1;
+        let body = UserEvent {
+            id: event.id,
+            event_type,
+            event_platform: &told.origin.store,
+            receipt_id: &told.origin.receipt_id,
+            created_at: write.now,
+            customer: &customer,
+            user_revision,
+            owned: &owned,
+        }
+        .body()
+        .to_string();
+        let kept = Kept { user: Some((user.id, user_revision)), occurred_at: transition.at, body };
+        keep(write, &event, kept, destinations)?;
+    }
+    Ok(())
+}
+
+/// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
+fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Result<Vec<Owned>, Error> {
+    let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.product_ref, p.purchase, \
+         r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
+         LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
+    .bind(user)
+    .all(connection)?;
+    let mut listings = Listings::of(told.origin.app_id);
+    rows.into_iter()
+        .map(|row| {
+            let purchase = purchase::read(&row.purchase)?;
+            Ok(Owned {
+                collapse_key: row.collapse_key,
+                platform_type: row.platform_type,
+                is_replaced: row.real_at.is_some(),
+                product_ref: purchase::product_ref(&row.product_ref),
+                listing: listings.find(connection, &purchase)?,
+                purchase,
+            })
+        })
+        .collect()
+}
+
+impl Told<'_> {
+    fn event(&self, event_type: &str, n: u32) -> Event {
+        let key = self.record.collapse_key;
+        let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
+        Event {
+            id: EventId::of(key, self.installation.epoch, named, event_type, n),
+            event_type: event_type.to_owned(),
+            collapse_key: key,
+            revision: self.revision,
+            traceparent: self.record.traceparent.clone(),
+        }
+    }
+}
+
+fn keep(write: &mut Write<'_>, event: &Event, kept: Kept, destinations: &[Destination]) -> Result<(), Error> {
+    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, body, \
+         traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind(event.id)
+    .bind(event.collapse_key)
+    .bind(event.event_type.as_str())
+    .bind(event.revision)
+    .bind(kept.user.map(|(id, _)| id))
+    .bind(kept.user.map(|(_, revision)| revision))
+    .bind(kept.occurred_at)
+    .bind(kept.body)
+    .bind(event.traceparent.as_deref())
+    .bind(write.now)
+    .run(write.connection)?;
+    for destination in destinations {
+        if chooses(&destination.events, &event.event_type) {
+            deliveries::owe(write, event, destination.id, 0)?;
+        }
+    }
+    Ok(())
+}

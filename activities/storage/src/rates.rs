@@ -1,0 +1,73 @@
+//! Rates of exchange: what one unit of a currency was worth in USD on a day. They hold for settlings from then on.
+
+use crate::platforms::require_app;
+use crate::statement::{row, sql};
+use crate::{Error, Page, Paged, Store};
+use domain::AppId;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Rows of one statement.
+const ROWS: usize = 500;
+
+/// One rate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    /// The day, such as `2026-01-31`.
+    pub day: String,
+    /// ISO 4217, three capital letters.
+    pub currency: String,
+    /// A decimal, as text.
+    pub usd: String,
+}
+
+row! {
+    struct RateRow {
+        day: String,
+        currency: String,
+        usd: String,
+    }
+}
+
+impl Store {
+    /// Keeps rates, in the place of those of the same day and currency. Of two for the same the later one holds.
+    pub async fn put_rates(&self, app: AppId, rates: Vec<Rate>) -> Result<(), Error> {
+        let latest: BTreeMap<(String, String), String> =
+            rates.into_iter().map(|rate| ((rate.currency, rate.day), rate.usd)).collect();
+        let rows: Vec<((String, String), String)> = latest.into_iter().collect();
+        self.write(move |write| {
+            require_app(write, app)?;
+            for rows in rows.chunks(ROWS) {
+                let places = vec!["(?, ?, ?, ?)"; rows.len()].join(", ");
+                let mut statement = sql(format!(
+                    "INSERT INTO rates (app_id, currency, day, usd) VALUES {places} \
+                     ON CONFLICT (app_id, currency, day) DO UPDATE SET usd = excluded.usd"
+                ))
+                .once();
+                for ((currency, day), usd) in rows {
+                    statement = statement.bind(app).bind(currency.as_str()).bind(day.as_str()).bind(usd.as_str());
+                }
+                statement.run(write.connection)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The rates of a currency, the oldest day first.
+    pub async fn rates(&self, app: AppId, currency: &str, page: Page) -> Result<Paged<Rate>, Error> {
+        let currency = currency.to_owned();
+        self.read(move |connection| {
+            let rows: Vec<RateRow> = sql("SELECT day, currency, usd FROM rates \
+                 WHERE app_id = ? AND currency = ? AND day > ? ORDER BY day LIMIT ?")
+            .bind(app)
+            .bind(currency)
+            .bind(page.cursor.clone().unwrap_or_default())
+            .bind(page.size() + 1)
+            .all(connection)?;
+            let rate = |row: RateRow| Ok(Rate { day: row.day, currency: row.currency, usd: row.usd });
+            Paged::cut(rows, page.size(), |row| row.day.clone(), rate)
+        })
+        .await
+    }
+}

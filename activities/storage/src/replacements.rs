@@ -1,0 +1,75 @@
+//! Changes of plan over two receipts: which purchase took the place of which.
+//!
+//! The link is kept with the notification that tells it, before either purchase settles. It counts from the moment
+//! when the new purchase is known to be real. What a replaced purchase is, is not decided here.
+
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::purchase;
+use crate::statement::{Number, row, sql};
+use crate::writer::Write;
+use domain::{CollapseKey, Kind, Notification, PlatformId};
+
+/// The purchase that was replaced, and the one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    old: CollapseKey,
+    new: CollapseKey,
+}
+
+row! {
+    struct Old {
+        old_key: CollapseKey,
+    }
+}
+
+/// How a plan change stands in the body of a notification: few have it, so few are parsed.
+const MARK: &str = "\"plan_changed\"";
+
+/// The link that a notification tells, when it tells one.
+pub fn told(platform: PlatformId, body: &str) -> Option<Link> {
+    let notification: Notification = body.contains(MARK).then(|| serde_json::from_str(body).ok()).flatten()?;
+    let old = CollapseKey::of(platform, notification.related_receipt_id.as_deref()?);
+    let new = notification.collapse_key;
+    (notification.kind == Kind::PlanChanged && old != new).then_some(Link { old, new })
+}
+
+/// Keeps links. The first one of a purchase stands, and two purchases never replace each other.
+pub fn keep(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
+    // In one order, so that two processes never wait for each other in a circle.
+    links.sort_unstable();
+    for link in links {
+        sql("INSERT INTO replacements (old_key, new_key, created_at) SELECT ?, ?, ? WHERE NOT EXISTS \
+             (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?) ON CONFLICT DO NOTHING")
+        .bind(link.old)
+        .bind(link.new)
+        .bind(write.now)
+        .bind(link.new)
+        .bind(link.old)
+        .run(write.connection)?;
+    }
+    Ok(())
+}
+
+/// Notes that a purchase is known to be real: what it replaced is replaced from now on, and looked at again.
+pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
+    let mut replaced: Vec<Old> = sql("UPDATE replacements SET real_at = ? WHERE new_key = ? AND real_at IS NULL \
+         RETURNING old_key")
+    .bind(write.now)
+    .bind(new)
+    .all(write.connection)?;
+    replaced.sort_unstable_by_key(|row| row.old_key);
+    for row in replaced {
+        purchase::look_again(write, "collapse_key = ?", [row.old_key.into()])?;
+    }
+    Ok(())
+}
+
+/// Whether another purchase that is known to be real took its place.
+pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
+    let real: Option<Number> =
+        sql("SELECT real_at AS value FROM replacements WHERE old_key = ? AND real_at IS NOT NULL")
+            .bind(old)
+            .first(connection)?;
+    Ok(real.is_some())
+}

@@ -1,0 +1,76 @@
+//! `settle entitlement`: what purchases entitle to.
+
+use super::client::{Page, Remote, segment};
+use super::product::{Of, concerned, dry};
+use super::table::{self, Column};
+use clap::Subcommand;
+use serde_json::json;
+use std::process::ExitCode;
+
+const COLUMNS: &[Column] = &[("ref", "ref"), ("name", "name"), ("description", "description"), ("id", "id")];
+
+/// Entitlements: what purchases entitle their owners to.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle entitlement set premium --app ID --name \"Premium\"
+Next: say which products entitle to it with `settle product set SKU --app ID --entitlement premium`.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Add an entitlement, or name it anew.
+    Set {
+        /// Its reference id, in your own system.
+        reference: String,
+        /// Its name, for people.
+        #[arg(long)]
+        name: String,
+        /// More about it, for people.
+        #[arg(long)]
+        description: Option<String>,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// List the entitlements of an app.
+    List {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Delete an entitlement. Products that list it list it no more.
+    Delete {
+        /// Its reference id.
+        reference: String,
+        #[command(flatten)]
+        of: Of,
+    },
+}
+
+/// Does one verb.
+pub async fn entitlement(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let path = |of: &Of, reference: &str| {
+        format!("/v1/apps/{}/entitlements/{}{}", segment(&of.app), segment(reference), dry(of.dry_run))
+    };
+    let (answer, of) = match &options.verb {
+        Verb::Set { reference, name, description, of } => {
+            let body = json!({ "name": name, "description": description });
+            (client.put(&path(of, reference), &body).await?, of)
+        }
+        Verb::List { app, page } => {
+            let answer = client.get(&format!("/v1/apps/{}/entitlements", segment(app)), &page.query()).await?;
+            let nothing = "No entitlements yet: `settle entitlement set --help`.";
+            return Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing));
+        }
+        Verb::Delete { reference, of } => (client.delete(&path(of, reference)).await?, of),
+    };
+    Ok(concerned(&options.remote, &answer, of.dry_run))
+}

@@ -1,0 +1,175 @@
+//! `settle app import`: adopts purchases that were made before we listened, at a bounded rate.
+
+use super::FAILED;
+use super::client::{Client, Remote, segment};
+use super::progress::{Pace, bar, complain};
+use super::rows::{self, Row};
+use super::table;
+use crate::resources::import::{MOST, purchase};
+use anyhow::Context;
+use indicatif::ProgressBar;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
+
+/// What to import, and how fast.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// CSV with the columns receipt_id, app_user_id and maybe external_id, or one JSON object per line. Without it
+    /// only says how far the imports of this platform are.
+    file: Option<PathBuf>,
+    /// The platform on which they were bought.
+    #[arg(long, value_name = "ID")]
+    platform: String,
+    /// So many new purchases per second; each is verified with the store.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=500))]
+    rate: u32,
+    /// Wait until none of them waits any more.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// What became of the lines so far.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    known: u64,
+    waiting: u64,
+    wrong: u64,
+}
+
+/// The lines of one request.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u64>,
+    purchases: Vec<Map<String, Value>>,
+}
+
+/// Imports, and says how far it is.
+pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyhow::Result<ExitCode> {
+    let platform = format!("/v1/platforms/{}", segment(&options.platform));
+    let path = format!("{platform}/import");
+    if options.file.is_some() {
+        warn_unverified(&client.get(&platform, &[]).await?);
+    }
+    let tally = match &options.file {
+        Some(file) => Some(send_all(client, &path, (file, options.rate)).await?),
+        None => None,
+    };
+    let mut state = client.get(&path, &[]).await?;
+    if options.wait {
+        state = wait(client, &path).await?;
+    }
+    let mut answer = json!({ "purchases": state });
+    if let Some(tally) = &tally {
+        answer["accepted"] = json!(tally.accepted);
+        answer["known"] = json!(tally.known + tally.waiting);
+        answer["wrong"] = json!(tally.wrong);
+    }
+    table::answer(remote, &answer);
+    if !remote.json && !options.wait && state["waiting"] != json!(0) {
+        table::line(
+            "They are settled after the platform's window; the same command without a file says how far it is.",
+        );
+    }
+    let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
+    Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Without the store's word an adopted purchase says next to nothing.
+fn warn_unverified(platform: &Value) {
+    let state = table::field(platform, "verification.state");
+    if state != "on" {
+        eprintln!(
+            "Verification is {state} on this platform, so the store cannot be asked about these purchases: set the right \
+             secret with `settle platform update {} --shared-secret @FILE`.",
+            table::field(platform, "id")
+        );
+    }
+}
+
+async fn send_all(client: &Client, path: &str, (file, rate): (&PathBuf, u32)) -> anyhow::Result<Tally> {
+    let rows = rows::read(file, COLUMNS)?;
+    let bar = bar("importing", Some(rows.count));
+    let size = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
+    let (mut tally, mut pace, mut batch) = (Tally::default(), Pace::new(rate), Batch::default());
+    for row in rows.rows {
+        take(row, &mut batch, (&mut tally, &bar));
+        if batch.lines.len() == size {
+            let accepted = send(client, path, (&mut batch, &mut tally, &bar)).await?;
+            pace.did(accepted).await;
+        }
+    }
+    send(client, path, (&mut batch, &mut tally, &bar)).await?;
+    bar.finish_and_clear();
+    Ok(tally)
+}
+
+fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
+    let checked = row.fields.and_then(|fields| rows::check(&fields, purchase).map(|_| fields));
+    match checked {
+        Ok(fields) => {
+            batch.lines.push(row.line);
+            batch.purchases.push(fields);
+        }
+        Err(why) => {
+            tally.wrong += 1;
+            bar.inc(1);
+            complain(bar, &format!("line {}: {why}", row.line));
+        }
+    }
+}
+
+/// Sends a batch and empties it; answers how many purchases of it were new.
+async fn send(
+    client: &Client,
+    path: &str,
+    (batch, tally, bar): (&mut Batch, &mut Tally, &ProgressBar),
+) -> anyhow::Result<u64> {
+    if batch.lines.is_empty() {
+        return Ok(0);
+    }
+    let Batch { lines, purchases } = std::mem::take(batch);
+    let sent = client.post(path, &json!({ "purchases": purchases })).await;
+    let answer = sent.with_context(|| {
+        let first = lines.first().copied().unwrap_or_default();
+        format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
+    })?;
+    let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+    tally.accepted += count("accepted");
+    tally.known += count("known");
+    tally.waiting += count("waiting");
+    for unnamed in answer["unnamed"].as_array().into_iter().flatten() {
+        let place = unnamed["field"].as_str().and_then(|field| field.strip_prefix("purchases[")?.split(']').next());
+        let line = place.and_then(|place| place.parse::<usize>().ok()).and_then(|at| lines.get(at));
+        tally.wrong += 1;
+        let (line, why) = (line.copied().unwrap_or_default(), table::text(&unnamed["detail"]));
+        complain(
+            bar,
+            &format!("line {line}: external_id: the purchase is imported, and its customer not named: {why}"),
+        );
+    }
+    bar.inc(u64::try_from(lines.len()).unwrap_or_default());
+    Ok(count("accepted"))
+}
+
+/// Follows until no imported purchase waits any more.
+async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
+    let mut shown = None;
+    loop {
+        let state = client.get(path, &[]).await?;
+        let waiting = state["waiting"].as_u64().unwrap_or_default();
+        let all = state.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+        let bar = shown.get_or_insert_with(|| bar("verified", Some(all)));
+        bar.set_length(all);
+        bar.set_position(all - waiting);
+        if waiting == 0 {
+            bar.finish_and_clear();
+            return Ok(state);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

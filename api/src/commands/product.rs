@@ -1,0 +1,191 @@
+//! `settle product`: what can be bought, what it entitles to and what it costs.
+
+use super::client::{Client, Page, Remote, segment};
+use super::table::{self, Column};
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+const COLUMNS: &[Column] = &[("sku", "sku"), ("name", "name"), ("entitlements", "entitlements"), ("prices", "prices")];
+const UNMAPPED_COLUMNS: &[Column] = &[("sku", "sku"), ("purchases", "purchases")];
+
+/// Products: what can be bought, what it entitles to and what it costs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --price DE:EUR:8.99
+  settle product unmapped --app ID
+  settle product export --app ID catalogue.json      then edit it, and
+  settle product import --app ID catalogue.json --dry-run
+Next: purchases of a changed product are settled anew, a few at a time; `settle purchase list` shows them.
+A subscription is looked up by the SKU of its term, then by that of its parent.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Which app's catalogue is changed.
+#[derive(Debug, clap::Args)]
+pub struct Of {
+    /// The app's id.
+    #[arg(long)]
+    pub app: String,
+    /// Change nothing, only say how many known purchases it would concern.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Add a product, or replace it.
+    Set {
+        /// Its SKU at the store.
+        sku: String,
+        /// Its name, for people.
+        #[arg(long)]
+        name: Option<String>,
+        /// The reference id of what it entitles to. Can be given more than once.
+        #[arg(long = "entitlement", value_name = "REF", value_delimiter = ',')]
+        entitlements: Vec<String>,
+        /// What one term of it costs: `USD:9.99`, or in one country only `DE:EUR:8.99`. Can be given more than once.
+        #[arg(long = "price", value_name = "[COUNTRY:]CURRENCY:PRICE")]
+        prices: Vec<PriceTag>,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// List the products of an app.
+    List {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Delete a product.
+    Delete {
+        /// Its SKU.
+        sku: String,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// List what was bought and is not in the catalogue.
+    Unmapped {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+    },
+    /// Write all products and entitlements of an app to a file, as JSON.
+    Export {
+        /// The file; standard output without it.
+        file: Option<PathBuf>,
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+    },
+    /// Replace all products and entitlements of an app by those of a file.
+    Import {
+        /// A file as `export` writes it.
+        file: PathBuf,
+        #[command(flatten)]
+        of: Of,
+    },
+}
+
+/// A price as it is typed.
+#[derive(Debug, Clone)]
+struct PriceTag(Value);
+
+impl FromStr for PriceTag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split(':').collect::<Vec<_>>()[..] {
+            [currency, price] => Ok(Self(json!({ "currency": currency, "price": price }))),
+            [country, currency, price] => Ok(Self(json!({ "country": country, "currency": currency, "price": price }))),
+            _ => {
+                Err("expected CURRENCY:PRICE such as USD:9.99, or COUNTRY:CURRENCY:PRICE such as DE:EUR:8.99"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+/// Does one verb.
+pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
+    let (client, remote) = (options.remote.client()?, &options.remote);
+    match &options.verb {
+        Verb::Set { sku, name, entitlements, prices, of } => {
+            let prices: Vec<&Value> = prices.iter().map(|tag| &tag.0).collect();
+            let mut body = Map::from_iter([("entitlements".to_owned(), json!(entitlements))]);
+            body.insert("prices".to_owned(), json!(prices));
+            body.extend(name.as_ref().map(|name| ("name".to_owned(), json!(name))));
+            let answer = client.put(&path(of, sku), &Value::Object(body)).await?;
+            Ok(concerned(remote, &answer, of.dry_run))
+        }
+        Verb::Delete { sku, of } => Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run)),
+        Verb::List { app, page } => {
+            let answer = client.get(&format!("/v1/apps/{}/products", segment(app)), &page.query()).await?;
+            let nothing = "No products yet: `settle product set --help`.";
+            Ok(table::answer_list(remote, &answer, COLUMNS, nothing))
+        }
+        Verb::Unmapped { app } => {
+            let answer = client.get(&format!("{}/unmapped", catalogue(app)), &[]).await?;
+            Ok(table::answer_list(remote, &answer, UNMAPPED_COLUMNS, "Every SKU that was bought is in the catalogue."))
+        }
+        Verb::Export { file, app } => export(&client, app, file.as_deref()).await,
+        Verb::Import { file, of } => {
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("{} could not be read", file.display()))?;
+            let document: Value = serde_json::from_str(&text)
+                .with_context(|| format!("{} is not JSON as `settle product export` writes it", file.display()))?;
+            let answer = client.put(&format!("{}{}", catalogue(&of.app), dry(of.dry_run)), &document).await?;
+            Ok(concerned(remote, &answer, of.dry_run))
+        }
+    }
+}
+
+/// Says how many purchases a change concerns.
+pub fn concerned(remote: &Remote, answer: &Value, is_dry: bool) -> ExitCode {
+    if remote.json {
+        return table::answer(remote, answer);
+    }
+    let count = table::field(answer, "purchases");
+    if is_dry {
+        table::line(&format!("Nothing is changed yet. It would concern {count} known purchases."));
+    } else {
+        table::line(&format!("Done. It concerns {count} known purchases; they are settled anew, a few at a time."));
+    }
+    ExitCode::SUCCESS
+}
+
+/// The query of a change that is only counted.
+pub const fn dry(is_dry: bool) -> &'static str {
+    if is_dry { "?dry_run=true" } else { "" }
+}
+
+fn path(of: &Of, sku: &str) -> String {
+    format!("/v1/apps/{}/products/{}{}", segment(&of.app), segment(sku), dry(of.dry_run))
+}
+
+fn catalogue(app: &str) -> String {
+    format!("/v1/apps/{}/catalogue", segment(app))
+}
+
+async fn export(client: &Client, app: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let document = client.get(&catalogue(app), &[]).await?;
+    match file {
+        None => table::json(&document),
+        Some(file) => {
+            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+            std::fs::write(file, format!("{text}\n"))
+                .with_context(|| format!("{} could not be written", file.display()))?;
+            table::line(&format!("Written to {}: `settle product import` reads it.", file.display()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

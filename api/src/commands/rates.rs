@@ -1,0 +1,64 @@
+//! `settle app rates`: rates of exchange from a file.
+
+use super::FAILED;
+use super::client::{Client, Remote, segment};
+use super::progress::{bar, complain};
+use super::{rows, table};
+use crate::resources::rates::rate;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const COLUMNS: &[&str] = &["day", "currency", "usd"];
+/// Rates of one request.
+const BATCH: usize = 1000;
+
+/// Whose rates, and where they are.
+#[derive(Debug, clap::Args)]
+pub struct Rates {
+    /// CSV with the columns day, currency and usd, or one JSON object per line.
+    file: PathBuf,
+    /// The app's id.
+    #[arg(long, value_name = "ID")]
+    app: String,
+}
+
+/// Sends them; a line that is wrong is named and left out.
+pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow::Result<ExitCode> {
+    let path = format!("/v1/apps/{}/rates", segment(&options.app));
+    let rows = rows::read(&options.file, COLUMNS)?;
+    let bar = bar("rates", Some(rows.count));
+    let (mut batch, mut kept, mut wrong) = (Vec::new(), 0_usize, 0_u64);
+    for row in rows.rows {
+        let checked = row.fields.and_then(|fields| rows::check(&fields, rate).map(|_| fields));
+        match checked {
+            Ok(fields) => batch.push(Value::Object(fields)),
+            Err(why) => {
+                wrong += 1;
+                complain(&bar, &format!("line {}: {why}", row.line));
+            }
+        }
+        bar.inc(1);
+        if batch.len() == BATCH {
+            kept += put(client, &path, &mut batch).await?;
+        }
+    }
+    kept += put(client, &path, &mut batch).await?;
+    bar.finish_and_clear();
+    table::answer(remote, &json!({ "rates": kept, "wrong": wrong }));
+    Ok(if wrong > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+async fn put(client: &Client, path: &str, batch: &mut Vec<Value>) -> anyhow::Result<usize> {
+    if batch.is_empty() {
+        return Ok(0);
+    }
+    let rates = std::mem::take(batch);
+    let count = rates.len();
+    client
+        .put(path, &json!({ "rates": rates }))
+        .await
+        .context("run the same command again: the same rates do no harm")?;
+    Ok(count)
+}

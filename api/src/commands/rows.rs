@@ -1,0 +1,165 @@
+//! Rows of a file that a person gives: CSV, or one JSON object per line.
+
+use crate::error::Error;
+use crate::resources::Fields;
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One row: where it is in the file, and its fields or why it cannot be read.
+pub struct Row {
+    /// Its line, from 1.
+    pub line: u64,
+    /// Its fields.
+    pub fields: Result<Map<String, Value>, String>,
+}
+
+/// A file's rows, and how many lines it has.
+pub struct Rows {
+    /// The rows in order; empty lines are left out.
+    pub rows: Box<dyn Iterator<Item = Row>>,
+    /// Lines that are not empty.
+    pub count: u64,
+}
+
+/// Reads a file: CSV with these columns, whose first line may name them in any order, or JSON lines.
+pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Rows> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
+    let text = text.trim_start_matches('\u{feff}').to_owned();
+    let count = text.lines().filter(|line| !line.trim().is_empty()).count();
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    if text.trim_start().starts_with('{') {
+        return Ok(Rows { rows: Box::new(json_lines(&text).into_iter()), count });
+    }
+    let bytes: Arc<[u8]> = text.into_bytes().into();
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(std::io::Cursor::new(bytes.clone()));
+    let names = header(reader.records().next(), columns)?;
+    let has_header = names.is_some();
+    if !has_header {
+        reader.seek(csv::Position::new()).context("the file could not be read again from its beginning")?;
+    }
+    let names = names.unwrap_or_else(|| columns.iter().map(|name| (*name).to_owned()).collect());
+    let rows = reader.into_records().map(move |record| cells(record, &names, &bytes));
+    Ok(Rows { rows: Box::new(rows), count: count - u64::from(has_header && count > 0) })
+}
+
+/// What a row is by the rule of the API, or each wrong field and what was expected there.
+pub fn check<T>(row: &Map<String, Value>, read: impl FnOnce(&mut Fields) -> T) -> Result<T, String> {
+    let bytes = serde_json::to_vec(row).unwrap_or_default();
+    let mut fields = Fields::of_body(&bytes).map_err(|error| error.to_string())?;
+    let value = read(&mut fields);
+    fields.finish().map(|()| value).map_err(|error| match error {
+        Error::Invalid(wrong) => {
+            let parts = wrong.iter().map(|field| format!("{}: expected {}", field.field, field.expected));
+            parts.collect::<Vec<_>>().join("; ")
+        }
+        other => other.to_string(),
+    })
+}
+
+fn json_lines(text: &str) -> Vec<Row> {
+    let lines = (1_u64..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let row = |(line, text): (u64, &str)| {
+        let fields = match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(_) => Err("expected a JSON object, such as {\"receipt_id\":\"…\"}".to_owned()),
+            Err(error) => Err(format!("expected a JSON object ({error})")),
+        };
+        Row { line, fields }
+    };
+    lines.map(row).collect()
+}
+
+/// The columns that the first line names; `None` when it is a row already.
+fn header(
+    first: Option<Result<csv::StringRecord, csv::Error>>,
+    columns: &[&str],
+) -> anyhow::Result<Option<Vec<String>>> {
+    let Some(first) = first else { return Ok(None) };
+    let first = first.context("the first line is no CSV")?;
+    let names: Vec<String> = first.iter().map(str::to_ascii_lowercase).collect();
+    if !names.iter().any(|name| columns.contains(&name.as_str())) {
+        return Ok(None);
+    }
+    if let Some(wrong) = names.iter().find(|name| !columns.contains(&name.as_str())) {
+        bail!("the first line names a column `{wrong}`; the columns are {}", columns.join(", "));
+    }
+    Ok(Some(names))
+}
+
+fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: &[u8]) -> Row {
+    let record = match record {
+        Ok(record) => record,
+        Err(error) => {
+            let line = error.position().map_or(0, |position| line_of(position, file));
+            return Row { line, fields: Err(format!("expected CSV ({error})")) };
+        }
+    };
+    let line = record.position().map_or(0, |position| line_of(position, file));
+    if record.len() > names.len() {
+        let why = format!("expected at most {} cells ({}), and it has {}", names.len(), names.join(", "), record.len());
+        return Row { line, fields: Err(why) };
+    }
+    let given = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
+    let fields = given.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
+    Row { line, fields: Ok(fields) }
+}
+
+/// A record's position is before the empty lines that precede it.
+fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = file.get(start..).unwrap_or_default();
+    let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count();
+    position.line() + u64::try_from(ends).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rows, check, read};
+    use crate::resources::rates::rate;
+
+    fn rows(text: &str) -> Rows {
+        let name = format!("settle-rows-{}-{}", std::process::id(), crate::clock::random_uuid());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        let rows = read(&path, &["day", "currency", "usd"]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        rows
+    }
+
+    fn read_all(text: &str) -> Vec<(u64, Result<String, String>)> {
+        let usd = |fields| check(&fields, rate).map(|rate| format!("{} {} {}", rate.day, rate.currency, rate.usd));
+        rows(text).rows.map(|row| (row.line, row.fields.and_then(usd))).collect()
+    }
+
+    #[test]
+    fn csv_with_and_without_header_and_json_lines_are_the_same() {
+        let expected = [(2, Ok("2026-01-31 EUR 1.08".to_owned())), (3, Ok("2026-02-01 EUR 1.1".to_owned()))];
+        assert_eq!(read_all("usd,day,currency\n1.08,2026-01-31,EUR\n1.10, 2026-02-01 ,EUR\n"), expected);
+        let apart = read_all("day,currency,usd\n2026-01-31,EUR,1.08\r\n\r\n\r\n2026-02-01,EUR,1.1\n");
+        assert_eq!(apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 5]);
+        assert_eq!(read_all("\n2026-01-31,EUR,1.08\r\n2026-02-01,EUR,1.10"), expected);
+        let json = "\n{\"day\":\"2026-01-31\",\"currency\":\"EUR\",\"usd\":\"1.08\"}\n\
+            {\"day\":\"2026-02-01\",\"currency\":\"EUR\",\"usd\":\"1.10\"}\n";
+        assert_eq!(read_all(json), expected);
+        assert_eq!(rows("day,currency,usd\n2026-01-31,EUR,1\n\n2026-02-01,EUR,1\n").count, 2);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_the_others_are_read() {
+        let all = read_all(
+            "day,currency,usd\n2026-02-30,EUR,1\n2026-02-01,euro,0\n2026-02-01,EUR\n1,2,3,4\n2026-02-01,EUR,2",
+        );
+        let wrong = |at: usize| all[at].1.clone().unwrap_err();
+        assert!(wrong(0).starts_with("day: expected a day such as 2026-01-31"), "{}", wrong(0));
+        assert!(wrong(1).contains("currency: expected") && wrong(1).contains("usd: expected"), "{}", wrong(1));
+        assert!(wrong(2).contains("usd: expected a decimal"), "{}", wrong(2));
+        assert!(wrong(3).contains("at most 3 cells"), "{}", wrong(3));
+        assert_eq!((all[4].0, all[4].1.as_deref()), (6, Ok("2026-02-01 EUR 2")));
+    }
+}

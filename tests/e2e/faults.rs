@@ -1,0 +1,205 @@
+//! Each guard is shown to fail: a fault is planted in the real program, and the check that has to notice it does, by the
+//! name of its invariant. Beside it the same scenario passes without the fault.
+
+use std::time::Duration;
+use system_tests::postgres;
+use system_tests::process::Backend;
+use system_tests::receiver::{Receiver, Reply};
+use system_tests::runs;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use workflows::contract;
+
+const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
+const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
+/// The one purchase.
+const ONE: &str = "one";
+
+/// What is not there after this long will not come: the sweep looks at nothing before it is a quarter of a minute late.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A second attempt would come at once.
+const AT_ONCE: Duration = Duration::from_secs(3);
+/// More than a pause of the sweep.
+const A_SWEEP_SECONDS: i64 = 31;
+
+async fn world(backend: Backend, faults: &str) -> World {
+    let variables = vec![("FAILPOINTS".to_owned(), faults.to_owned())];
+    World::start(Setting { backend, window_seconds: 1, variables, ..Setting::default() }).await
+}
+
+/// Ends a scenario with what was found on the way, or with what must hold in the end.
+async fn end(mut world: World, found: Result<(), String>) -> Result<(), String> {
+    let patience = if found.is_ok() { SOON } else { Duration::ZERO };
+    let verdict = world.verdict(patience).await;
+    found.and(verdict)
+}
+
+/// The scenario passes without faults, and with them the invariant is named.
+fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), String>) {
+    assert_eq!(*without, Ok(()), "without the fault");
+    let reported = with.expect_err("the planted fault went unseen");
+    println!("noticed: {}", reported.lines().next().unwrap_or_default());
+    assert!(reported.starts_with(invariant), "{invariant} is broken, and this was reported: {reported}");
+}
+
+/// A notification comes while the revision before it is on its way. The run was told of it, so it may not end before
+/// its outcome.
+async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, faults).await;
+    world.receiver.answer_next(1, &Reply::Hang);
+    let first = world.send(BOUGHT, ONE).await;
+    world.wait_received(ONE, 1).await;
+    let second = world.send(STOPPED, ONE).await;
+    world.wait_told(ONE, 2).await;
+    world.receiver.release();
+    let found = world.left_behind(ONE, &[first, second]).await;
+    end(world, found).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_without_a_last_look_is_noticed() {
+    let without = news_during_a_delivery("").await;
+    let with = news_during_a_delivery("run.skip_drain=return").await;
+    noticed("I1", &without, with);
+}
+
+/// Two attempts are started for one delivery, as if a worker that was given up for lost were still at it.
+async fn two_attempts(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, &format!("deliver.start_twice=return;{faults}")).await;
+    world.receiver.answer_next(2, &Reply::Hang);
+    world.send(BOUGHT, ONE).await;
+    let key = world.key(ONE).to_string();
+    world.wait_received(ONE, 1).await;
+    // Both are let through to their end; without the fault there is only one to wait for.
+    drop(
+        wait::within(AT_ONCE, "a second attempt", async || {
+            if world.receiver.about(&key).len() > 1 { Ok(()) } else { Err("one".to_owned()) }
+        })
+        .await,
+    );
+    world.receiver.release();
+    end(world, Ok(())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_ignored_is_noticed() {
+    let without = two_attempts("").await;
+    let with = two_attempts("lease.ignored=return").await;
+    noticed("I7", &without, with);
+}
+
+async fn one_delivery(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, faults).await;
+    let only = world.send(BOUGHT, ONE).await;
+    let found = world.left_behind(ONE, &[only]).await;
+    end(world, found).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_a_record_forgets_is_noticed_before_the_sweep_heals_it() {
+    let without = one_delivery("").await;
+    let with = one_delivery("record.forget_lane=return").await;
+    noticed("I5", &without, with);
+}
+
+/// A lane was forgotten, a minute has passed, and the sweep has looked once more: what it finds is told.
+async fn swept(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Postgres, &format!("record.forget_lane=return;{faults}")).await;
+    let only = world.send(BOUGHT, ONE).await;
+    let forgotten = world.left_behind(ONE, &[only]).await;
+    assert!(forgotten.is_err(), "the lane was not forgotten");
+    let a_minute_ago = "UPDATE deliveries SET next_due_at = next_due_at - 60000000";
+    postgres::execute(world.installation.database(), a_minute_ago).expect("the delivery is late");
+    let before = sweeps(&world).await;
+    world.temporal.fast_forward(contract::SWEEP, A_SWEEP_SECONDS).await;
+    wait::until(SOON, "a sweep", async || {
+        let seen = sweeps(&world).await;
+        if seen > before { Ok(()) } else { Err(format!("{seen} of them")) }
+    })
+    .await;
+    let verdict = world.verdict(PATIENCE).await;
+    verdict.and(world.left_behind(ONE, &[]).await)
+}
+
+async fn sweeps(world: &World) -> usize {
+    runs::times(&world.temporal.history(contract::SWEEP).await, EventType::ActivityTaskCompleted).len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_does_not_look_at_lanes_is_noticed() {
+    let without = swept("").await;
+    let with = swept("sweep.forget_lanes=return").await;
+    noticed("I5", &without, with);
+}
+
+/// Two revisions, each acknowledged before the next.
+async fn two_revisions(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, faults).await;
+    for (kind, revision) in [(BOUGHT, 1), (STOPPED, 2)] {
+        world.send(kind, ONE).await;
+        world.wait_acked(ONE, revision).await;
+    }
+    end(world, Ok(())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_id_that_is_used_for_two_bodies_is_noticed() {
+    let without = two_revisions("").await;
+    let with = two_revisions("deliver.reuse_webhook_id=return").await;
+    noticed("I4", &without, with);
+}
+
+/// The same, but the second revision may never come.
+async fn two_events(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, faults).await;
+    world.send(BOUGHT, ONE).await;
+    world.wait_acked(ONE, 1).await;
+    let told = world.events(ONE).await;
+    world.send(STOPPED, ONE).await;
+    let verdict = world.verdict(PATIENCE).await;
+    let after = world.events(ONE).await;
+    assert_eq!(after.last(), told.last(), "an event that was told has changed");
+    match verdict {
+        Ok(()) => world.ledger(ONE, 2).await,
+        Err(broken) => {
+            assert_eq!(after.len(), 1, "the ledger took two events with one id: {after:?}");
+            let pending = world.temporal.pending_activities(&world.workflow(ONE)).await;
+            let refused = pending.iter().filter_map(|one| one.last_failure.as_ref()).map(|why| why.message.as_str());
+            let refused: Vec<_> = refused.collect();
+            assert!(refused.iter().any(|why| why.contains("events.id")), "what the ledger said: {refused:?}");
+            Err(broken)
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_id_that_is_used_twice_is_refused_by_the_ledger_and_noticed() {
+    let without = two_events("").await;
+    let with = two_events("record.reuse_event_id=return").await;
+    noticed("I1", &without, with);
+}
+
+/// A payment fails, and the user's own events arrive too.
+async fn grace(faults: &str) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, faults).await;
+    let own = Receiver::start().await;
+    world.add_destination(&own, &["user.*".to_owned()]).await;
+    for kind in [BOUGHT, "SUBSCRIPTION_IN_GRACE_PERIOD"] {
+        world.send(kind, ONE).await;
+        let count = own.all().len();
+        wait::until(SOON, "an event of the user", async || {
+            if own.all().len() > count { Ok(()) } else { Err(format!("{count} so far")) }
+        })
+        .await;
+    }
+    let found = own.fresh_users();
+    end(world, found).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_whose_state_is_stale_is_noticed() {
+    let without = grace("").await;
+    let with = grace("record.stale_user=return").await;
+    noticed("stale", &without, with);
+}

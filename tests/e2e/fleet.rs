@@ -1,0 +1,149 @@
+//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, and nothing of ours that coordinates them:
+//! notifications come in at both doors, and `kill -9` of each process in turn loses nothing and tells nothing twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::receiver::Reply;
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// Where `World::processes` has them.
+const SERVE: usize = 0;
+const WORKER: usize = 1;
+const OTHER_SERVE: usize = 2;
+const OTHER_WORKER: usize = 3;
+/// Those that hear.
+const DOORS: [usize; 2] = [SERVE, OTHER_SERVE];
+
+/// An attempt or a workflow task that died with its worker is repeated when its time is up, within half a minute; on a
+/// busy machine the sweep may have to help.
+const REPEATED: Duration = Duration::from_secs(150);
+
+/// What one purchase hears of, in this order.
+const KINDS: [&str; 4] = [
+    "SUBSCRIPTION_PURCHASED",
+    "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+    "SUBSCRIPTION_AUTO_RENEWAL_ON",
+    "SUBSCRIPTION_CANCELLED",
+];
+
+struct Fleet {
+    world: World,
+    /// The messages of each receipt.
+    sent: BTreeMap<String, Vec<String>>,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let setting = Setting { backend: Backend::Postgres, window_seconds: 3, ..Setting::default() };
+        let mut world = World::start(setting).await;
+        for place in [OTHER_SERVE, OTHER_WORKER] {
+            let process = Self::process(&world, place);
+            assert_eq!(world.join(process), place);
+        }
+        world.processes()[OTHER_SERVE].wait_connected().await;
+        // So that everything is in back-off once, and for some seconds only.
+        world.receiver.answer_first(Reply::Status(503));
+        Self { world, sent: BTreeMap::new() }
+    }
+
+    fn process(world: &World, place: usize) -> system_tests::process::Process {
+        match place {
+            SERVE => world.installation.start(&["serve"], &[]),
+            OTHER_SERVE => world.installation.serve_beside(&[]),
+            _ => world.installation.start(&["worker"], &[]),
+        }
+    }
+
+    /// Sends a receipt's next notification to one of the two doors, and the same message to both when it is told so.
+    async fn send(&mut self, receipt_id: &str, doors: &[usize]) {
+        let sent = self.sent.entry(receipt_id.to_owned()).or_default();
+        let number = i64::try_from(sent.len()).unwrap_or(0);
+        let rtn = Rtn::new(KINDS[sent.len() % KINDS.len()], receipt_id).later(number);
+        let message = self.world.sns.notification(&rtn);
+        sent.push(message.id.clone());
+        for door in doors {
+            let (first, own) = (self.world.installation.url(), self.world.processes()[*door].url().to_owned());
+            let url = self.world.notification_url.replace(&first, &own);
+            let answer = self.world.post_at(&url, &message).await;
+            assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{receipt_id} at {own}: {answer:?}");
+        }
+    }
+
+    /// A delivery in back-off, windows that are open, and notifications that were answered a moment ago, the last one
+    /// by the process that is killed next if it has a door.
+    async fn make_busy(&mut self, round: &str, victim: usize) {
+        let [owed, one, other, fresh] = ["owed", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
+        self.send(&owed, &[SERVE]).await;
+        self.send(&owed, &[OTHER_SERVE]).await;
+        wait::until(SOON, "a delivery in back-off", async || {
+            let pending = self.world.api.all("/v1/deliveries?status=pending").await;
+            let is_waiting = pending.iter().any(|delivery| delivery["last_error"].is_string());
+            if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
+        })
+        .await;
+        for (receipt_id, doors) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
+            self.send(receipt_id, &doors[..1]).await;
+            self.world.wait_told(receipt_id, 1).await;
+            self.send(receipt_id, &doors[1..]).await;
+        }
+        self.send(&fresh, &[SERVE, OTHER_SERVE]).await;
+        let last = if DOORS.contains(&victim) { victim } else { SERVE };
+        self.send(&fresh, &[last]).await;
+    }
+
+    async fn kill9_and_restart(&mut self, place: usize) {
+        self.world.processes()[place].kill9();
+        let process = Self::process(&self.world, place);
+        self.world.processes()[place] = process;
+        if DOORS.contains(&place) {
+            self.world.processes()[place].wait_connected().await;
+        }
+    }
+
+    /// Everything has ended once, arrived once, and in the newest revision.
+    async fn check(mut self) {
+        let verdict = self.world.verdict(REPEATED).await;
+        verdict.unwrap_or_else(|broken| panic!("{broken}"));
+        self.world.receiver.told_once().unwrap_or_else(|broken| panic!("{broken}"));
+        for (receipt_id, sent) in &self.sent {
+            let mut told = 0;
+            for message_id in sent {
+                let outcomes = self.world.wait_outcome(message_id).await;
+                assert_eq!(outcomes.len(), 1, "{message_id} of {receipt_id}: {outcomes:?}");
+                told += usize::from(outcomes[0]["outcome"] == "settled");
+            }
+            self.world.ledger(receipt_id, told).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.check_arrived(receipt_id).await;
+        }
+    }
+
+    /// What arrived last is the newest event, and nothing is owed.
+    async fn check_arrived(&self, receipt_id: &str) {
+        let deliveries = wait::until(REPEATED, &format!("the end of all deliveries of {receipt_id}"), async || {
+            let deliveries = self.world.deliveries(receipt_id).await;
+            let has_ended = |one: &serde_json::Value| one["status"] == "delivered" || one["status"] == "superseded";
+            if deliveries.iter().all(has_ended) { Ok(deliveries) } else { Err(format!("{deliveries:?}")) }
+        })
+        .await;
+        let events = self.world.events(receipt_id).await;
+        assert_eq!(deliveries.len(), events.len(), "one delivery for each event: {deliveries:?}");
+        let received = self.world.receiver.about(&self.world.key(receipt_id).to_string());
+        let last = received.iter().rfind(|request| request.is_acked()).map(|request| request.event_id());
+        let newest =
+            events.iter().max_by_key(|event| event["revision"].as_i64()).and_then(|event| event["id"].as_str());
+        assert_eq!(last, newest, "what {receipt_id} told last, and its newest event");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_each_of_two_serves_and_two_workers_in_turn_loses_nothing() {
+    let mut fleet = Fleet::start().await;
+    for (round, place) in [("a", SERVE), ("b", WORKER), ("c", OTHER_SERVE), ("d", OTHER_WORKER)] {
+        fleet.make_busy(round, place).await;
+        fleet.kill9_and_restart(place).await;
+    }
+    fleet.check().await;
+}

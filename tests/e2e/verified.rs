@@ -1,0 +1,394 @@
+//! Asking Amazon: what it says is what is told, and what happens while it says nothing, or no.
+
+use domain::Environment;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::rvs::{self, Receipt, Reply};
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+
+const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
+const RENEWED: &str = "SUBSCRIPTION_RENEWED";
+
+/// A world that verifies and loses patience after so long.
+async fn world(patience: &str) -> World {
+    let variables = vec![("SETTLE_AMAZON_PATIENCE".to_owned(), patience.to_owned())];
+    let events = vec!["*".to_owned()];
+    World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await
+}
+
+/// A subscription that the fake knows.
+fn bought() -> Receipt {
+    Receipt::subscription(api::clock::now().plus_millis(-3_600_000))
+}
+
+/// The updates of a receipt, in the order of arrival.
+fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
+    world.receiver.about(&world.key(receipt_id).to_string()).into_iter().map(|one| one.body).collect()
+}
+
+/// Waits until the newest `purchase.updated` of a receipt is as wanted, and gives it.
+async fn wait_update(world: &World, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    wait::until(SOON, &format!("{what} of {receipt_id}"), async || match updates(world, receipt_id).pop() {
+        Some(newest) if is_wanted(&newest) => Ok(newest),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+}
+
+/// Waits until exactly these `user.*` events of a receipt were received, and no other.
+async fn wait_told(world: &World, receipt_id: &str, wanted: &[&str]) {
+    wait::until(SOON, &format!("the events {wanted:?} of {receipt_id}"), async || {
+        let told = world.receiver.told(receipt_id);
+        if told == wanted { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+}
+
+fn is_verified(update: &Value) -> bool {
+    update["attributes"]["verified"] == true
+}
+
+/// Waits until a message's one notification waits for something, and says for what.
+async fn wait_waiting(world: &World, message_id: &str, wanted: &str) {
+    wait::until(SOON, &format!("{message_id} to wait for {wanted}"), async || {
+        let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+        let one = &answer.body["notifications"][0];
+        if one["outcome"].is_null() && one["waiting_for"] == wanted { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+}
+
+async fn wait_alarm(world: &World, kind: &str) -> Value {
+    wait::until(SOON, &format!("an alarm `{kind}`"), async || {
+        let alarms = world.api.all("/v1/alarms").await;
+        let found = alarms.iter().find(|alarm| alarm["kind"] == kind).cloned();
+        found.ok_or_else(|| format!("{alarms:?}"))
+    })
+    .await
+}
+
+/// That nothing is received about a receipt for a while.
+async fn check_silence(world: &World, receipt_id: &str) {
+    wait::throughout(Duration::from_secs(2), "silence", async || {
+        let (told, updates) = (world.receiver.told(receipt_id), updates(world, receipt_id));
+        if told.is_empty() && updates.is_empty() { Ok(()) } else { Err(format!("{told:?}, {updates:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_amazon_says_is_told_once_and_ids_arrive_as_they_are() {
+    let mut world = world("60s").await;
+    let receipt_id = "odd/receipt+1=:1:11+Sheet2!A1+";
+    world.rvs().know(receipt_id, bought());
+    let message_id = world.send(PURCHASED, receipt_id).await;
+    let update = wait_update(&world, receipt_id, "an update", is_verified).await;
+    let data = &update["data"];
+    assert_eq!((&data["is_active"], &data["is_auto_renewable"]), (&json!(true), &json!(true)), "{update}");
+    assert_eq!(
+        (&data["product_ref_id"], &data["current_term_length"]),
+        (&json!("com.example.gold.month"), &json!("P1M"))
+    );
+    assert_eq!((&data["purchase_country"], &data["is_production"]), (&json!("US"), &json!(false)));
+    wait_told(&world, receipt_id, &["user.subscription.purchased"]).await;
+    let asked = world.rvs().about(receipt_id);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let first = asked.first().expect("a question");
+    assert_eq!((first.environment, first.status), (Environment::Sandbox, Some(200)));
+    assert_eq!((first.secret.as_str(), first.app_user_id.as_str()), (rvs::SECRET, rvs::CUSTOMER));
+    assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_strange_fields_is_an_answer_and_a_broken_one_is_asked_for_again() {
+    let mut world = world("60s").await;
+    let mut strange = bought();
+    for (name, value) in [("cancelReason", json!([])), ("promotions", json!("none")), ("term", json!(7))] {
+        strange.fields[name] = value;
+    }
+    strange.fields["purchaseDate"] = json!(strange.fields["purchaseDate"].to_string());
+    strange.fields["autoRenewing"] = json!("true");
+    world.rvs().know("strange", strange);
+    world.rvs().answer_next(1, &Reply::Body("{\"receiptId\":".to_owned()));
+    world.rvs().answer_next(1, &Reply::Body("{\"receiptId\":\"another\",\"productId\":\"x\"}".to_owned()));
+    world.send(PURCHASED, "strange").await;
+    let update = wait_update(&world, "strange", "an update", is_verified).await;
+    assert_eq!(update["data"]["is_auto_renewable"], true, "{update}");
+    assert_eq!(world.rvs().about("strange").len(), 3);
+    assert_eq!(updates(&world, "strange").len(), 1, "nothing was told before");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
+    let mut world = world("10m").await;
+    world.rvs().know("patient", bought());
+    world.rvs().answer(Reply::Status(503));
+    let first = world.send(PURCHASED, "patient").await;
+    let status = world.wait_status("patient", "a verification", |status| status["verification"].is_object()).await;
+    assert!(status["verification"]["why"].as_str().is_some_and(|why| why.contains("503")), "{status}");
+    assert!(status["verification"]["asked_again_at"].is_string(), "{status}");
+    wait_waiting(&world, &first, "verification").await;
+    check_silence(&world, "patient").await;
+
+    world.ask("patient", "hold", &json!({ "reason": "a test" })).await;
+    world
+        .wait_status("patient", "a hold", |status| status["held_until"].is_string() && status["verification"].is_null())
+        .await;
+    let asked = world.rvs().about("patient").len();
+    wait::throughout(Duration::from_secs(4), "a hold stops asking", async || {
+        let now = world.rvs().about("patient").len();
+        if now == asked { Ok(()) } else { Err(format!("{now} questions, {asked} before")) }
+    })
+    .await;
+    world.ask("patient", "release", &json!({ "reason": "a test" })).await;
+    world.rvs().wait_asked("patient", asked + 1, SOON).await;
+
+    let second = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "patient").await;
+    world.rvs().change("patient", &json!({ "autoRenewing": false }));
+    world.rvs().answer_truly();
+    world.ask("patient", "flush", &json!({ "reason": "a test" })).await;
+    let update = wait_update(&world, "patient", "the end of waiting", is_verified).await;
+    assert_eq!(
+        (&update["attributes"]["revision"], &update["attributes"]["coalesced"]),
+        (&json!(1), &json!(2)),
+        "{update}"
+    );
+    for message_id in [first, second] {
+        assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_hangs_or_refuses_connections_is_waited_for_too() {
+    let mut world = world("10m").await;
+    world.rvs().know("hung", bought());
+    world.rvs().answer_next(1, &Reply::Hang);
+    world.send(PURCHASED, "hung").await;
+    world.rvs().wait_asked("hung", 1, SOON).await;
+    world
+        .wait_status("hung", "a time-out", |status| {
+            status["verification"]["why"].as_str().is_some_and(|why| why.contains("in time"))
+        })
+        .await;
+    world.rvs_mut().refuse().await;
+    world
+        .wait_status("hung", "no connection", |status| {
+            status["verification"]["why"].as_str().is_some_and(|why| why.contains("no connection"))
+        })
+        .await;
+    check_silence(&world, "hung").await;
+    world.rvs_mut().accept().await;
+    wait_update(&world, "hung", "an update", is_verified).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_patience_is_over_what_is_sure_is_told_unverified_and_the_rest_waits() {
+    let mut world = world("2s").await;
+    world.rvs().know("bought", bought());
+    world.rvs().know("renewed", bought());
+    world.rvs().answer(Reply::Status(500));
+    let bought = world.send(PURCHASED, "bought").await;
+    let renewed = world.send(RENEWED, "renewed").await;
+    wait_update(&world, "renewed", "an unverified update", |update| update["attributes"]["verified"] == false).await;
+    wait_told(&world, "renewed", &["user.subscription.renewed"]).await;
+    assert_eq!(world.wait_outcome(&renewed).await[0]["outcome"], "settled");
+    wait_waiting(&world, &bought, "verification").await;
+    wait_alarm(&world, "verification_waits").await;
+    check_silence(&world, "bought").await;
+
+    world.rvs().answer_truly();
+    for receipt_id in ["bought", "renewed"] {
+        world.ask(receipt_id, "flush", &json!({ "reason": "a test" })).await;
+    }
+    wait_update(&world, "bought", "an update", is_verified).await;
+    wait_told(&world, "bought", &["user.subscription.purchased"]).await;
+    wait_told(&world, "renewed", &["user.subscription.renewed"]).await;
+    assert_eq!(world.wait_outcome(&bought).await[0]["outcome"], "settled");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_amazon_does_not_know_waits_visibly_and_is_read_again_when_asked() {
+    let mut world = world("60s").await;
+    let message_id = world.send(PURCHASED, "unknown").await;
+    wait_waiting(&world, &message_id, "parked").await;
+    world.wait_asleep("unknown").await;
+    let asked = world.rvs().about("unknown");
+    assert_eq!(asked.iter().map(|asked| asked.status).collect::<Vec<_>>(), [Some(400)]);
+    check_silence(&world, "unknown").await;
+    world.rvs().know("unknown", bought());
+    world.ask("unknown", "flush", &json!({ "reason": "a test" })).await;
+    wait_update(&world, "unknown", "an update", is_verified).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_another_customer_waits_visibly() {
+    let mut world = world("60s").await;
+    world.rvs().know("foreign", Receipt { app_user_id: "amzn1.account.ANOTHER".to_owned(), ..bought() });
+    let message_id = world.send(PURCHASED, "foreign").await;
+    wait_waiting(&world, &message_id, "parked").await;
+    assert_eq!(world.rvs().about("foreign").last().and_then(|asked| asked.status), Some(497));
+    check_silence(&world, "foreign").await;
+    world.rvs().know("foreign", bought());
+    world.ask("foreign", "flush", &json!({ "reason": "a test" })).await;
+    wait_update(&world, "foreign", "an update", is_verified).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_secret_is_used_once_and_the_right_one_verifies_what_was_told_without() {
+    let mut world = world("60s").await;
+    world.rvs().know("refused", bought());
+    world.rvs().trust("another secret");
+    world.send(PURCHASED, "refused").await;
+    wait_update(&world, "refused", "an unverified update", |update| update["attributes"]["verified"] == false).await;
+    let alarm = wait_alarm(&world, "secret_refused").await;
+    assert_eq!(alarm["platform_id"], world.platform_id.to_string(), "{alarm}");
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "refused").await;
+    world.send(PURCHASED, "another").await;
+    wait_update(&world, "refused", "the next update", |update| update["attributes"]["revision"] == 2).await;
+    wait_update(&world, "another", "an update", |_| true).await;
+    assert_eq!(world.rvs().all().len(), 1, "it was asked again with a secret that was refused");
+
+    world.rvs().know("another", bought());
+    world.rvs().change("refused", &json!({ "autoRenewing": false }));
+    world.rvs().trust(rvs::SECRET);
+    let patch = json!({ "shared_secret": rvs::SECRET });
+    let patched = world.api.call(Method::PATCH, &format!("/v1/platforms/{}", world.platform_id), &patch).await;
+    assert_eq!(patched.status, 200, "{}", patched.body);
+    wait_update(&world, "refused", "a verified update", is_verified).await;
+    wait_update(&world, "another", "a verified update", is_verified).await;
+    wait_told(&world, "refused", &["user.subscription.purchased", "user.subscription.cancelled"]).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_world_is_asked_for_the_other_one() {
+    for (environment, right, wrong) in [
+        ("sandbox", Environment::Sandbox, Environment::Production),
+        ("production", Environment::Production, Environment::Sandbox),
+    ] {
+        let mut world = World::start(Setting { window_seconds: 1, rvs: true, environment, ..Setting::default() }).await;
+        world.rvs().know("elsewhere", Receipt { environment: wrong, ..bought() });
+        let message_id = world.send(PURCHASED, "elsewhere").await;
+        wait_waiting(&world, &message_id, "parked").await;
+        let asked = world.rvs().all();
+        assert!(asked.iter().all(|asked| asked.environment == right), "{asked:?}");
+        world.rvs().know("elsewhere", Receipt { environment: right, ..bought() });
+        world.ask("elsewhere", "flush", &json!({ "reason": "a test" })).await;
+        wait_update(&world, "elsewhere", "an update", is_verified).await;
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_platform_is_left_alone_for_as_long_as_amazon_says() {
+    let mut world = world("10m").await;
+    for receipt_id in ["one", "two"] {
+        world.rvs().know(receipt_id, bought());
+    }
+    world.rvs().answer_next(1, &Reply::RetryAfter(5));
+    world.send(PURCHASED, "one").await;
+    world.rvs().wait_asked("one", 1, SOON).await;
+    let throttled = tokio::time::Instant::now();
+    world.send(PURCHASED, "two").await;
+    world.rvs().wait_asked("two", 1, SOON).await;
+    assert!(throttled.elapsed() > Duration::from_secs(4), "asked again after {:?}", throttled.elapsed());
+    for receipt_id in ["one", "two"] {
+        wait_update(&world, receipt_id, "an update", is_verified).await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_wait_for_the_store_is_continued_in_a_new_run_and_forgets_nothing() {
+    let temporal = vec!["limit.historyCount.suggestContinueAsNew=30".to_owned()];
+    let mut world = World::start(Setting { window_seconds: 1, rvs: true, temporal, ..Setting::default() }).await;
+    world.rvs().know("long", bought());
+    world.rvs().answer(Reply::Status(500));
+    world.send(PURCHASED, "long").await;
+    let workflow = world.workflow("long");
+    wait::until(SOON, "a continued run", async || {
+        if world.temporal.runs(&workflow).await.len() > 1 {
+            return Ok(());
+        }
+        // Each flush asks once more.
+        world.ask("long", "flush", &json!({ "reason": "a test" })).await;
+        Err("one run".to_owned())
+    })
+    .await;
+    let status = world.wait_status("long", "a verification", |status| status["verification"].is_object()).await;
+    assert!(status["continued"].as_i64() > Some(0), "{status}");
+    world.rvs().answer_truly();
+    wait_update(&world, "long", "an update", is_verified).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_waiting_notifications_than_fit_into_one_settling_do_not_keep_it_busy() {
+    let mut world = world("60s").await;
+    for number in 0..505 {
+        let rtn = Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_ON", "many").later(number);
+        let message = world.sns.notification(&rtn);
+        world.post_until_accepted(&message).await;
+    }
+    world.wait_asleep("many").await;
+    let asked = world.rvs().about("many").len();
+    assert!((1..10).contains(&asked), "{asked} questions");
+    world.rvs().know("many", bought());
+    world.ask("many", "flush", &json!({ "reason": "a test" })).await;
+    wait_update(&world, "many", "an update", is_verified).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_costs_one_timer_for_each_time_that_it_is_asked_again() {
+    let mut world = world("10m").await;
+    world.rvs().know("cheap", bought());
+    world.rvs().answer_next(2, &Reply::Status(500));
+    world.send(PURCHASED, "cheap").await;
+    wait_update(&world, "cheap", "an update", is_verified).await;
+    world.wait_asleep("cheap").await;
+    let timers = world.temporal.count(&world.workflow("cheap"), EventType::TimerStarted).await;
+    assert_eq!(timers, 3, "one for the window, two for the store");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_secret_nor_a_customer_is_in_the_log_or_the_history_even_of_failures() {
+    let variables = vec![("SETTLE_LOG".to_owned(), "trace,sqlx=warn".to_owned())];
+    let mut world = World::start(Setting { window_seconds: 1, rvs: true, variables, ..Setting::default() }).await;
+    world.rvs().know("hidden", bought());
+    for reply in [Reply::Status(500), Reply::Status(404), Reply::Body("{".to_owned())] {
+        world.rvs().answer_next(1, &reply);
+    }
+    let customer = "amzn1.account.HIDDEN7Q";
+    world.rvs().know("hidden", Receipt { app_user_id: customer.to_owned(), ..bought() });
+    let message = world.sns.notification(&Rtn { app_user_id: customer.to_owned(), ..Rtn::new(PURCHASED, "hidden") });
+    world.post_until_accepted(&message).await;
+    wait_update(&world, "hidden", "an update", is_verified).await;
+    let alarm = wait_alarm(&world, "verification_strange").await.to_string();
+    let log = world.worker().log();
+    assert!(log.contains("asked the store about a purchase"), "the log is not what it should be");
+    let histories = super::secrets::histories(&world).await;
+    let history: String = histories.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
+    assert!(history.contains("com.example.gold.month"), "the history is not what it should be");
+    let metrics = world.api.get("/metrics").await.body.to_string();
+    assert!(metrics.contains("settle_verifications_total{answer=\\\"verified\\\"} 1"), "{metrics}");
+    for (place, text) in [("log", &log), ("history", &history), ("alarm", &alarm), ("metrics", &metrics)] {
+        for hidden in ["rvs/secret", "rvs%2Fsecret", customer, "verifyReceiptId"] {
+            let found = text.lines().find(|line| line.contains(hidden));
+            assert!(found.is_none(), "{hidden} is in the {place}: {found:?}");
+        }
+    }
+    world.finish().await;
+}

@@ -1,0 +1,150 @@
+//! A year of a monthly subscription, by a clock that is moved by hand: a trial, a grace recovery, a plan change, a
+//! cancel, a resume, a deferred change, an expiry. Once with every notification, once with a third of them lost: what
+//! the wakes find makes the same list of events, each once and in order.
+
+use std::collections::BTreeSet;
+use system_tests::calendar::{Calendar, Step};
+use system_tests::clock::Clock;
+use system_tests::random::Random;
+use system_tests::sns::Rtn;
+use system_tests::subscription::{Subscription, at};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// What the world is told, by receipt: the year's first and its second.
+const FIRST: [&str; 8] = [
+    "user.journey.trial.started",
+    "user.subscription.purchased",
+    "user.journey.trial.converted",
+    "user.subscription.renewed",
+    "user.subscription.renewed",
+    "user.subscription.in_grace_period",
+    "user.subscription.renewal_in_grace_period",
+    "user.subscription.renewed",
+];
+const SECOND: [&str; 13] = [
+    "user.subscription.sku_change",
+    "user.subscription.renewed",
+    "user.subscription.cancelled",
+    "user.subscription.resumed",
+    "user.subscription.renewed",
+    "user.subscription.pending_sku_change",
+    "user.subscription.renewed",
+    "user.subscription.sku_change",
+    "user.subscription.renewed",
+    "user.subscription.renewed",
+    "user.subscription.renewed",
+    "user.subscription.cancelled",
+    "user.subscription.expired",
+];
+
+/// After the last word: an expiry that nobody told is declared two hours late.
+const END: &str = "2028-01-02T10:00";
+
+/// The year of one customer.
+fn year(name: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut step = |time: &str, shown: &[&Subscription], told: Vec<Rtn>| {
+        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), told });
+    };
+    let (one, two) = (format!("{name}-1"), format!("{name}-2"));
+    let (mut old, told) = Subscription::begin(&one, &format!("amzn1.account.{name}"), at("2027-01-31T10:00"), Some(14));
+    step("2027-01-31T10:00", &[&old], told);
+    for time in ["2027-02-14T10:00", "2027-03-14T10:00"] {
+        let told = old.renew(at(time));
+        step(time, &[&old], told);
+    }
+    let told = old.fail_payment(at("2027-04-14T10:00"));
+    step("2027-04-14T10:00", &[&old], told);
+    for time in ["2027-04-17T08:00", "2027-05-14T10:00"] {
+        let told = old.renew(at(time));
+        step(time, &[&old], told);
+    }
+    let (mut new, told) = old.change(&two, "platinum.monthly", at("2027-05-31T10:00"));
+    step("2027-05-31T10:00", &[&old, &new], told);
+    let told = new.renew(at("2027-06-30T10:00"));
+    step("2027-06-30T10:00", &[&new], told);
+    let told = new.switch_off(at("2027-07-05T09:00"));
+    step("2027-07-05T09:00", &[&new], told);
+    let told = new.switch_on(at("2027-07-08T09:00"));
+    step("2027-07-08T09:00", &[&new], told);
+    let told = new.renew(at("2027-07-31T10:00"));
+    step("2027-07-31T10:00", &[&new], told);
+    let told = new.defer("silver.monthly", at("2027-08-10T12:00"));
+    step("2027-08-10T12:00", &[&new], told);
+    for time in ["2027-08-31T10:00", "2027-09-30T10:00", "2027-10-31T10:00", "2027-11-30T10:00"] {
+        let told = new.renew(at(time));
+        step(time, &[&new], told);
+    }
+    let told = new.switch_off(at("2027-12-01T09:00"));
+    step("2027-12-01T09:00", &[&new], told);
+    step("2027-12-21T09:00", &[&new], new.remind(at("2027-12-21T09:00")));
+    let told = new.expire(at("2027-12-31T10:00"));
+    step("2027-12-31T10:00", &[&new], told);
+    steps
+}
+
+/// Leaves a third of the notifications unsent: never the first word of a receipt, nor both halves of a pair that ends
+/// where it began. Gives the names of the lost ones.
+fn lose(steps: &mut [Step], seed: u64) -> Vec<String> {
+    const PAIRS: [[&str; 2]; 2] = [
+        ["SUBSCRIPTION_IN_GRACE_PERIOD", "SUBSCRIPTION_OUT_OF_GRACE_PERIOD"],
+        ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"],
+    ];
+    let mut random = Random::new(seed);
+    let (mut begun, mut gone, mut lost) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for step in steps {
+        let when = step.at;
+        step.told.retain(|rtn| {
+            let is_first = begun.insert(rtn.receipt_id.clone());
+            let is_second_half = PAIRS.iter().any(|[begin, end]| rtn.kind == *end && gone.contains(begin));
+            if is_first || is_second_half || random.below(3) > 0 {
+                return true;
+            }
+            gone.extend(PAIRS.iter().map(|[begin, _]| *begin).filter(|begin| rtn.kind == *begin));
+            lost.push(format!("{} of {when}", rtn.kind));
+            false
+        });
+    }
+    lost
+}
+
+#[tokio::test]
+async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or_not() {
+    let seed = Random::seed();
+    let start = at("2027-01-31T10:00");
+    let clock = Clock::new(start);
+    let setting = Setting {
+        window_seconds: 1,
+        events: vec!["*".to_owned()],
+        rvs: true,
+        variables: [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec(),
+        ..Setting::default()
+    };
+    let mut calendar = Calendar::new(World::start(setting).await, clock, start);
+    let (heard, mut half_heard) = (year("heard"), year("half-heard"));
+    let lost = lose(&mut half_heard, seed);
+    println!("seed {seed}, lost: {}", lost.join(", "));
+    calendar.live(heard.into_iter().chain(half_heard).collect()).await;
+    calendar.pass_until(at(END)).await;
+    for receipt in ["heard-1", "half-heard-1"] {
+        check(&calendar.world, receipt, &FIRST, &format!("seed {seed}, lost: {lost:?}")).await;
+    }
+    for receipt in ["heard-2", "half-heard-2"] {
+        check(&calendar.world, receipt, &SECOND, &format!("seed {seed}, lost: {lost:?}")).await;
+    }
+    calendar.world.finish().await;
+}
+
+/// Waits until the last of the expected events came: then these have come, in this order, and no other.
+async fn check(world: &World, receipt_id: &str, expected: &[&str], of: &str) {
+    let what = format!("the {} events of {receipt_id}; {of}", expected.len());
+    let told = wait::until(SOON, &what, async || {
+        let told = world.receiver.told(receipt_id);
+        if told.len() >= expected.len() { Ok(told) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    assert_eq!(told, expected, "{receipt_id}; {of}");
+}

@@ -1,0 +1,112 @@
+//! Time that passes for a whole world: steps of subscriptions in the order of their times, and between them the wakes
+//! that are due, each by the program's own sweep.
+
+use super::clock::Clock;
+use super::sns::Rtn;
+use super::subscription::Subscription;
+use super::wait;
+use super::world::{SOON, World};
+use domain::Timestamp;
+use serde_json::Value;
+use workflows::contract;
+
+/// Something that happens to subscriptions at one time.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// When.
+    pub at: Timestamp,
+    /// What Amazon shows from now on.
+    pub shown: Vec<Subscription>,
+    /// What it says of it, as far as that arrives.
+    pub told: Vec<Rtn>,
+}
+
+/// A world whose clock is moved.
+pub struct Calendar {
+    /// The world.
+    pub world: World,
+    clock: Clock,
+    now: Timestamp,
+}
+
+impl Calendar {
+    /// From this clock's first time on.
+    #[must_use]
+    pub fn new(world: World, clock: Clock, now: Timestamp) -> Self {
+        world.receiver.ignore_time();
+        Self { world, clock, now }
+    }
+
+    /// Lets time pass until `steps` have happened, in their order, and everything that was told is settled.
+    pub async fn live(&mut self, mut steps: Vec<Step>) {
+        steps.sort_by_key(|step| step.at);
+        let mut steps = steps.into_iter().peekable();
+        while let Some(first) = steps.next() {
+            let mut together = vec![first];
+            while let Some(next) = steps.next_if(|next| next.at == together[0].at) {
+                together.push(next);
+            }
+            self.pass_until(together[0].at).await;
+            self.happen(together).await;
+        }
+    }
+
+    /// Lets time pass, with the wakes that fall due.
+    pub async fn pass_until(&mut self, until: Timestamp) {
+        while let Some(due) = self.next_wake().await.filter(|due| *due < until) {
+            self.move_to(due.max(self.now));
+            self.wake_all().await;
+        }
+        self.move_to(until);
+    }
+
+    async fn happen(&mut self, steps: Vec<Step>) {
+        let mut messages = Vec::new();
+        for step in steps {
+            for subscription in &step.shown {
+                self.world.show(subscription);
+            }
+            messages.extend(step.told.iter().map(|rtn| self.world.sns.notification(rtn)));
+        }
+        for message in &messages {
+            self.world.post_until_accepted(message).await;
+        }
+        for message in &messages {
+            self.world.wait_outcome(&message.id).await;
+        }
+    }
+
+    fn move_to(&mut self, now: Timestamp) {
+        self.now = now;
+        self.clock.set(now);
+    }
+
+    /// Makes the sweep sweep until no wake is due any more.
+    async fn wake_all(&mut self) {
+        let (world, now) = (&self.world, self.now);
+        wait::until(SOON, &format!("no wake due at {now}"), async || {
+            let late: Vec<Timestamp> = wakes(world).await.into_iter().filter(|wake| *wake <= now).collect();
+            if late.is_empty() {
+                return Ok(());
+            }
+            if world.temporal.has_timer(contract::SWEEP).await {
+                world.temporal.fast_forward(contract::SWEEP, 31).await;
+            }
+            Err(format!("{late:?}"))
+        })
+        .await;
+    }
+
+    async fn next_wake(&self) -> Option<Timestamp> {
+        wakes(&self.world).await.into_iter().min()
+    }
+}
+
+async fn wakes(world: &World) -> Vec<Timestamp> {
+    let purchases = world.api.all(&format!("/v1/purchases?platform_id={}", world.platform_id)).await;
+    purchases.iter().filter_map(wake).collect()
+}
+
+fn wake(purchase: &Value) -> Option<Timestamp> {
+    purchase["next_wake_at"].as_str().map(|text| text.parse().expect("a time"))
+}

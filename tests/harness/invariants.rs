@@ -1,0 +1,110 @@
+//! What must hold in a [`World`], as the public API, the webhook receiver and the Temporal Server tell it.
+//!
+//! Each answers with the invariant that is broken, so that a test can plant a fault and see that it is noticed.
+
+use super::rvs::Rvs;
+use super::wait;
+use super::world::{SOON, World};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+impl World {
+    /// Waits until everything that was accepted has its outcome and its newest revision is acknowledged, and checks
+    /// what must hold in the end.
+    ///
+    /// # Panics
+    /// With the invariant that does not hold.
+    pub async fn finish(mut self) {
+        if let Err(broken) = self.verdict(SOON).await {
+            panic!("{broken}");
+        }
+    }
+
+    /// The same as an answer, for a test that plants a fault: what is not there after `patience` is lost.
+    ///
+    /// # Errors
+    /// The invariant that does not hold.
+    pub async fn verdict(&mut self, patience: Duration) -> Result<(), String> {
+        // Whatever comes out of it, it was looked at.
+        self.is_finished = true;
+        let mut keys = BTreeSet::new();
+        for message_id in &self.accepted {
+            let what = format!("the outcome of {message_id}");
+            let all = wait::within(patience, &what, async || self.outcome(message_id).await).await;
+            let all = all.map_err(|late| format!("I1: {late}"))?;
+            keys.extend(all.iter().filter_map(|one| one["collapse_key"].as_str().map(str::to_owned)));
+        }
+        for key in &keys {
+            self.newest(key, patience).await.map_err(|late| format!("I5: {late}"))?;
+        }
+        self.rvs.iter().for_each(Rvs::check);
+        self.receiver.verdict()
+    }
+
+    /// I5: what was acknowledged last is the newest revision, or a delivery is listed as dead.
+    async fn newest(&self, key: &str, patience: Duration) -> Result<(), String> {
+        wait::within(patience, &format!("the newest revision of {key} at the receiver"), async || {
+            let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
+            let newest = answer.body["revision"].as_i64().unwrap_or_default();
+            let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
+            if answer.status == 404 || acked == newest || self.is_dead(key, newest).await {
+                return Ok(());
+            }
+            Err(format!("acknowledged {acked}, newest {newest}"))
+        })
+        .await
+    }
+
+    async fn is_dead(&self, key: &str, revision: i64) -> bool {
+        let deliveries = self.api.all(&format!("/v1/deliveries?collapse_key={key}")).await;
+        deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
+    }
+
+    /// Waits until no run of a receipt's purchase is open, and says what was left behind then. Nothing may be: what a
+    /// run forgets is found by the sweep later, which would hide that it was forgotten.
+    ///
+    /// # Errors
+    /// I1 for a notification of these messages without outcome, I5 for a delivery that is owed.
+    pub async fn left_behind(&self, receipt_id: &str, message_ids: &[String]) -> Result<(), String> {
+        self.wait_asleep(receipt_id).await;
+        for message_id in message_ids {
+            if let Err(seen) = self.outcome(message_id).await {
+                return Err(format!("I1: the run of {receipt_id} ended before the outcome of {message_id}: {seen}"));
+            }
+        }
+        let deliveries = self.deliveries(receipt_id).await;
+        match deliveries.iter().find(|one| one["status"] == "pending") {
+            Some(owed) => Err(format!("I5: the run of {receipt_id} ended while this was owed: {owed}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The ledger of a receipt's purchase: its revisions have no gap, each told by one event under an id of its own,
+    /// and the events tell of so many notifications, each once.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub async fn ledger(&self, receipt_id: &str, notifications: usize) -> Result<(), String> {
+        let events = self.events(receipt_id).await;
+        let mut revisions: Vec<_> = events.iter().filter_map(|event| event["revision"].as_i64()).collect();
+        revisions.sort_unstable();
+        let newest = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        if revisions != (1..=newest).collect::<Vec<_>>() {
+            return Err(format!("the revisions of {receipt_id} are {revisions:?}"));
+        }
+        let ids: BTreeSet<_> = events.iter().filter_map(|event| event["id"].as_str()).collect();
+        if ids.len() != events.len() {
+            return Err(format!("{} events of {receipt_id} have {} ids", events.len(), ids.len()));
+        }
+        let coalesced = |event: &Value| event["body"]["attributes"]["coalesced"].as_i64();
+        let told: i64 = events.iter().filter_map(coalesced).sum();
+        if usize::try_from(told) == Ok(notifications) {
+            Ok(())
+        } else {
+            Err(format!(
+                "the events of {receipt_id} tell of {told} notifications and not of {notifications}: {events:?}"
+            ))
+        }
+    }
+}

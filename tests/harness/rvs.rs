@@ -1,0 +1,341 @@
+//! Amazon's receipt verification as our service sees it, over real HTTP: it knows only the receipts that a scenario
+//! created, judges secret, customer and world of every request, keeps what it was asked, and fails as it is told.
+//!
+//! It is stricter than Amazon's own sandbox, which accepts any secret.
+
+use super::{ports, wait};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use domain::{Environment, Timestamp};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The secret that is right from the start: every character that a path would stumble over.
+pub const SECRET: &str = "2:rvs/secret+of=the:tests!==";
+/// The customer of [`super::sns::Rtn::new`].
+pub const CUSTOMER: &str = "amzn1.account.TESTS";
+
+/// What is done with a request instead of answering it truly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Answers with this status and Amazon's error body.
+    Status(u16),
+    /// Answers 429 with `Retry-After` in seconds.
+    RetryAfter(u64),
+    /// Answers 200 with this body.
+    Body(String),
+    /// Answers truly after a while.
+    Late(Duration),
+    /// Answers nothing until [`Rvs::release`] or until the sender goes away, then truly.
+    Hang,
+}
+
+/// One request, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The path, as it was encoded.
+    pub path: String,
+    /// Which of the two worlds was asked.
+    pub environment: Environment,
+    /// The secret, decoded.
+    pub secret: String,
+    /// The customer, decoded.
+    pub app_user_id: String,
+    /// The receipt, decoded.
+    pub receipt_id: String,
+    /// The status that it was answered with; `None` while it hangs or when the sender gave up.
+    pub status: Option<u16>,
+}
+
+/// A receipt that it knows.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// In which world.
+    pub environment: Environment,
+    /// Whose it is.
+    pub app_user_id: String,
+    /// The fields of its answer; `receiptId` is put there by itself.
+    pub fields: Value,
+}
+
+impl Receipt {
+    /// A monthly subscription of [`CUSTOMER`] in the sandbox, bought then, which renews 30 days later.
+    #[must_use]
+    pub fn subscription(bought_at: Timestamp) -> Self {
+        let fields = json!({
+            "autoRenewing": true, "betaProduct": false, "cancelDate": null, "cancelReason": null,
+            "countryCode": "US", "productId": "com.example.gold", "productType": "SUBSCRIPTION",
+            "purchaseDate": millis(bought_at), "renewalDate": millis(bought_at.plus_millis(30 * 86_400_000)),
+            "term": "1 Month", "termSku": "com.example.gold.month", "testTransaction": true,
+        });
+        Self { environment: Environment::Sandbox, app_user_id: CUSTOMER.to_owned(), fields }
+    }
+}
+
+/// A time as the store writes it.
+#[must_use]
+pub fn millis(at: Timestamp) -> i64 {
+    at.micros().div_euclid(1000)
+}
+
+#[derive(Default)]
+struct Seen {
+    secret: String,
+    receipts: BTreeMap<String, Receipt>,
+    next: VecDeque<Reply>,
+    always: Option<Reply>,
+    of_receipt: BTreeMap<String, Reply>,
+    asked: Vec<Asked>,
+    /// Requests that are none of Amazon's: whatever asks so is wrong.
+    strange: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    seen: Arc<Mutex<Seen>>,
+    released: watch::Sender<u64>,
+}
+
+/// The service; gone when dropped.
+pub struct Rvs {
+    port: u16,
+    shared: Shared,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Rvs {
+    /// Listens on a port of its own, knows no receipt and accepts [`SECRET`].
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn start() -> Self {
+        let seen = Seen { secret: SECRET.to_owned(), ..Seen::default() };
+        let shared = Shared { seen: Arc::new(Mutex::new(seen)), released: watch::Sender::new(0) };
+        let mut rvs = Self { port: ports::free(), shared, server: None };
+        rvs.accept().await;
+        rvs
+    }
+
+    /// What `[amazon] rvs_url` is set to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Which secret it accepts from now on.
+    pub fn trust(&self, secret: &str) {
+        secret.clone_into(&mut self.seen().secret);
+    }
+
+    /// Knows a receipt from now on, as it is given here.
+    pub fn know(&self, receipt_id: &str, receipt: Receipt) {
+        self.seen().receipts.insert(receipt_id.to_owned(), receipt);
+    }
+
+    /// Changes fields of a receipt that it knows; null says nothing any more.
+    ///
+    /// # Panics
+    /// When it does not know the receipt.
+    pub fn change(&self, receipt_id: &str, fields: &Value) {
+        let mut seen = self.seen();
+        let receipt = seen.receipts.get_mut(receipt_id).unwrap_or_else(|| panic!("{receipt_id} is not known"));
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            receipt.fields[name] = value.clone();
+        }
+    }
+
+    /// What is answered from now on, after what [`Self::answer_next`] asked for.
+    pub fn answer(&self, reply: Reply) {
+        self.seen().always = Some(reply);
+    }
+
+    /// What is answered about one receipt from now on.
+    pub fn answer_about(&self, receipt_id: &str, reply: Reply) {
+        self.seen().of_receipt.insert(receipt_id.to_owned(), reply);
+    }
+
+    /// Answers truly again, as at first.
+    pub fn answer_truly(&self) {
+        let mut seen = self.seen();
+        seen.next.clear();
+        seen.always = None;
+        seen.of_receipt.clear();
+    }
+
+    /// What the next `times` requests are answered with.
+    pub fn answer_next(&self, times: usize, reply: &Reply) {
+        self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
+    }
+
+    /// Lets everything that hangs be answered.
+    pub fn release(&self) {
+        self.shared.released.send_modify(|times| *times += 1);
+    }
+
+    /// Closes the port: connections are refused until [`Self::accept`].
+    pub async fn refuse(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // It ends with being cancelled.
+            drop(server.await);
+        }
+    }
+
+    /// Opens the port again.
+    ///
+    /// # Panics
+    /// When somebody else took it.
+    pub async fn accept(&mut self) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the fake's port");
+        let router = Router::new().fallback(receive).with_state(self.shared.clone());
+        self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
+    }
+
+    /// Everything that it was asked so far, in order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Asked> {
+        self.seen().asked.clone()
+    }
+
+    /// What it was asked about one receipt.
+    #[must_use]
+    pub fn about(&self, receipt_id: &str) -> Vec<Asked> {
+        self.all().into_iter().filter(|asked| asked.receipt_id == receipt_id).collect()
+    }
+
+    /// Waits until it was asked about a receipt so many times.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub async fn wait_asked(&self, receipt_id: &str, count: usize, deadline: Duration) -> Vec<Asked> {
+        wait::until(deadline, &format!("{count} questions about {receipt_id}"), async || {
+            let asked = self.about(receipt_id);
+            if asked.len() >= count { Ok(asked) } else { Err(format!("{} of them", asked.len())) }
+        })
+        .await
+    }
+
+    /// Checks what must hold whatever a scenario does.
+    ///
+    /// # Panics
+    /// With the request that Amazon would not understand.
+    pub fn check(&self) {
+        let strange = &self.seen().strange;
+        assert!(strange.is_empty(), "requests that Amazon would not understand: {strange:#?}");
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        locked(&self.shared.seen)
+    }
+}
+
+impl Drop for Rvs {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+    }
+}
+
+fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Response {
+    let Some(asked) = read(uri.path()).filter(|_| method == Method::GET && uri.query().is_none()) else {
+        locked(&shared.seen).strange.push(format!("{method} {uri}"));
+        return answer(404, &json!({ "message": "no such operation", "status": false }).to_string(), None);
+    };
+    let (place, reply) = keep(&mut locked(&shared.seen), &asked);
+    match &reply {
+        Some(Reply::Late(time)) => wait::pass(*time).await,
+        Some(Reply::Hang) => {
+            let mut released = shared.released.subscribe();
+            drop(released.changed().await);
+        }
+        _ => {}
+    }
+    let mut seen = locked(&shared.seen);
+    let (status, body) = match &reply {
+        Some(Reply::Status(status)) => (*status, error("scripted")),
+        Some(Reply::RetryAfter(_)) => (429, error("throttled")),
+        Some(Reply::Body(body)) => (200, body.clone()),
+        Some(Reply::Late(_) | Reply::Hang) | None => seen.judge(&asked),
+    };
+    if let Some(kept) = seen.asked.get_mut(place) {
+        kept.status = Some(status);
+    }
+    let retry_after = if let Some(Reply::RetryAfter(seconds)) = reply { Some(seconds) } else { None };
+    answer(status, &body, retry_after)
+}
+
+/// Keeps the request and says what to do with it.
+fn keep(seen: &mut Seen, asked: &Asked) -> (usize, Option<Reply>) {
+    let scripted = seen.next.pop_front().or_else(|| seen.of_receipt.get(&asked.receipt_id).cloned());
+    let reply = scripted.or_else(|| seen.always.clone());
+    seen.asked.push(asked.clone());
+    (seen.asked.len() - 1, reply)
+}
+
+impl Seen {
+    /// The true answer: the secret is judged first, then the receipt in its world, then whose it is.
+    fn judge(&self, asked: &Asked) -> (u16, String) {
+        if asked.secret != self.secret {
+            return (496, error("Invalid developer secret"));
+        }
+        let known = self.receipts.get(&asked.receipt_id).filter(|known| known.environment == asked.environment);
+        let Some(receipt) = known else { return (400, error("Failed to parse receipt Id")) };
+        if receipt.app_user_id != asked.app_user_id {
+            return (497, error("Purchase token/app user mismatch"));
+        }
+        let mut body = receipt.fields.clone();
+        body["receiptId"] = json!(asked.receipt_id);
+        (200, body.to_string())
+    }
+}
+
+/// The parts of `[/sandbox]/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}`.
+fn read(path: &str) -> Option<Asked> {
+    let (environment, rest) = match path.strip_prefix("/sandbox/") {
+        Some(rest) => (Environment::Sandbox, rest),
+        None => (Environment::Production, path.strip_prefix('/')?),
+    };
+    let segments: Vec<&str> = rest.split('/').collect();
+    let ["version", "1.0", "verifyReceiptId", "developer", secret, "user", user, "receiptId", receipt] = segments[..]
+    else {
+        return None;
+    };
+    let decoded = |segment: &str| Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned());
+    Some(Asked {
+        path: path.to_owned(),
+        environment,
+        secret: decoded(secret)?,
+        app_user_id: decoded(user)?,
+        receipt_id: decoded(receipt)?,
+        status: None,
+    })
+}
+
+fn error(message: &str) -> String {
+    json!({ "message": message, "status": false }).to_string()
+}
+
+fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Response {
+    // Without keep-alive, so that a closed port is closed for everybody at once.
+    let headers = [("connection", "close"), ("content-type", "application/json")];
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    let mut response = (status, headers, body.to_owned()).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
+}

@@ -1,0 +1,200 @@
+//! A subscription as Amazon keeps it: each method is something that happens to it, changes what Amazon shows of the
+//! receipt from then on, and gives the notifications that Amazon sends of it.
+//!
+//! Only what the documentation of RTN and RVS says is imitated. Losses, delays and repetitions are the tests'.
+
+use super::sns::Rtn;
+use domain::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Span, ToSpan};
+use serde_json::{Value, json};
+
+/// One receipt.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// `receiptId`
+    pub receipt_id: String,
+    /// `appUserId`
+    pub app_user_id: String,
+    /// What Amazon shows of it.
+    pub shown: Value,
+    /// From where terms are counted.
+    anchor: DateTime,
+    /// How many terms were paid.
+    paid: i64,
+}
+
+/// `2027-01-31T10:00` as an instant.
+///
+/// # Panics
+/// When it is no such text.
+#[must_use]
+pub fn at(text: &str) -> Timestamp {
+    instant(text.parse().expect("a civil time"))
+}
+
+fn instant(time: DateTime) -> Timestamp {
+    let zoned = time.to_zoned(TimeZone::UTC).expect("an instant");
+    Timestamp::from_micros(zoned.timestamp().as_microsecond())
+}
+
+fn civil(time: Timestamp) -> DateTime {
+    let instant = jiff::Timestamp::from_microsecond(time.micros()).expect("an instant");
+    instant.to_zoned(TimeZone::UTC).datetime()
+}
+
+fn millis(time: DateTime) -> Value {
+    json!(instant(time).micros() / 1000)
+}
+
+fn months(count: i64) -> Span {
+    count.months()
+}
+
+impl Subscription {
+    /// A monthly subscription, bought now, perhaps with a trial of so many days.
+    #[must_use]
+    pub fn begin(receipt_id: &str, app_user_id: &str, now: Timestamp, trial_days: Option<i64>) -> (Self, Vec<Rtn>) {
+        let bought = civil(now);
+        let anchor = trial_days.map_or(bought, |days| bought + days.days());
+        let paid = i64::from(trial_days.is_none());
+        let mut new = Self {
+            receipt_id: receipt_id.to_owned(),
+            app_user_id: app_user_id.to_owned(),
+            shown: json!({
+                "receiptId": receipt_id, "productId": "gold", "productType": "SUBSCRIPTION", "termSku": "gold.monthly",
+                "term": "1 Month", "purchaseDate": millis(bought), "renewalDate": null, "cancelDate": null,
+                "cancelReason": null, "autoRenewing": true, "freeTrialEndDate": null, "gracePeriodEndDate": null,
+                "deferredDate": null, "deferredSku": null, "promotions": null, "countryCode": "US", "quantity": null,
+                "betaProduct": false, "testTransaction": false, "parentProductId": null, "purchaseMetadataMap": null,
+            }),
+            anchor,
+            paid,
+        };
+        new.shown["renewalDate"] = millis(new.term_end());
+        if trial_days.is_some() {
+            new.shown["freeTrialEndDate"] = millis(anchor);
+        }
+        let told = vec![new.rtn("SUBSCRIPTION_PURCHASED", now)];
+        (new, told)
+    }
+
+    /// When the running term ends: in a trial, the trial.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        instant(self.term_end())
+    }
+
+    fn term_end(&self) -> DateTime {
+        self.anchor + months(self.paid)
+    }
+
+    /// Whether it will be charged at the end of its term.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.shown["autoRenewing"] == true
+    }
+
+    /// Whether it is in a trial.
+    #[must_use]
+    pub fn is_in_trial(&self) -> bool {
+        !self.shown["freeTrialEndDate"].is_null()
+    }
+
+    /// The term, or the trial, ended and the next one is paid.
+    pub fn renew(&mut self, now: Timestamp) -> Vec<Rtn> {
+        let was_trial = self.is_in_trial();
+        let was_grace = !self.shown["gracePeriodEndDate"].is_null();
+        self.paid += 1;
+        self.shown["freeTrialEndDate"] = Value::Null;
+        self.shown["gracePeriodEndDate"] = Value::Null;
+        self.shown["renewalDate"] = millis(self.term_end());
+        if !self.shown["deferredSku"].is_null() {
+            self.shown["termSku"] = self.shown["deferredSku"].take();
+            self.shown["deferredDate"] = Value::Null;
+        }
+        match (was_trial, was_grace) {
+            (true, _) => vec![self.rtn("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", now)],
+            (false, false) => vec![self.rtn("SUBSCRIPTION_RENEWED", now)],
+            (false, true) => {
+                vec![self.rtn("SUBSCRIPTION_RENEWED", now), self.rtn("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", now)]
+            }
+        }
+    }
+
+    /// The payment at the end of the term fails, and Amazon grants six days.
+    pub fn fail_payment(&mut self, now: Timestamp) -> Vec<Rtn> {
+        self.shown["gracePeriodEndDate"] = millis(self.term_end() + 6.days());
+        vec![self.rtn("SUBSCRIPTION_IN_GRACE_PERIOD", now)]
+    }
+
+    /// The customer switches auto-renewal off.
+    pub fn switch_off(&mut self, now: Timestamp) -> Vec<Rtn> {
+        self.shown["autoRenewing"] = json!(false);
+        self.shown["renewalDate"] = Value::Null;
+        self.shown["cancelDate"] = millis(self.term_end());
+        self.shown["cancelReason"] = json!(1);
+        vec![self.rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF", now)]
+    }
+
+    /// The customer switches it on again.
+    pub fn switch_on(&mut self, now: Timestamp) -> Vec<Rtn> {
+        self.shown["autoRenewing"] = json!(true);
+        self.shown["renewalDate"] = millis(self.term_end());
+        self.shown["cancelDate"] = Value::Null;
+        self.shown["cancelReason"] = Value::Null;
+        vec![self.rtn("SUBSCRIPTION_AUTO_RENEWAL_ON", now)]
+    }
+
+    /// Amazon reminds the customer that it will end.
+    #[must_use]
+    pub fn remind(&self, now: Timestamp) -> Vec<Rtn> {
+        vec![self.rtn("SUBSCRIPTION_SCHEDULED_TO_END", now)]
+    }
+
+    /// The customer chooses another term or tier from the next renewal on.
+    pub fn defer(&mut self, term_sku: &str, now: Timestamp) -> Vec<Rtn> {
+        self.shown["deferredSku"] = json!(term_sku);
+        self.shown["deferredDate"] = millis(self.term_end());
+        vec![self.rtn("SUBSCRIPTION_MODIFIED_DEFERRED", now)]
+    }
+
+    /// The customer changes at once: this receipt ends, a new one begins.
+    pub fn change(&mut self, receipt_id: &str, term_sku: &str, now: Timestamp) -> (Self, Vec<Rtn>) {
+        let (mut new, _) = Self::begin(receipt_id, &self.app_user_id, now, None);
+        new.shown["termSku"] = json!(term_sku);
+        self.end(now, 4);
+        let changed = Rtn {
+            cancelled_receipt_id: Some(self.receipt_id.clone()),
+            ..new.rtn("SUBSCRIPTION_MODIFIED_IMMEDIATE", now)
+        };
+        (new, vec![changed, self.rtn("SUBSCRIPTION_CANCELLED", now)])
+    }
+
+    /// It ends: unpaid after grace, or at the end of its term.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Rtn> {
+        let reason = if self.renews() { 2 } else { 1 };
+        self.end(now, reason);
+        vec![self.rtn("SUBSCRIPTION_EXPIRED", now)]
+    }
+
+    /// Customer service ends it at once.
+    pub fn revoke(&mut self, now: Timestamp) -> Vec<Rtn> {
+        self.end(now, 2);
+        vec![self.rtn("SUBSCRIPTION_CANCELLED", now)]
+    }
+
+    fn end(&mut self, now: Timestamp, reason: i64) {
+        self.shown["autoRenewing"] = json!(false);
+        for field in ["renewalDate", "gracePeriodEndDate", "freeTrialEndDate", "deferredDate", "deferredSku"] {
+            self.shown[field] = Value::Null;
+        }
+        self.shown["cancelDate"] = millis(civil(now));
+        self.shown["cancelReason"] = json!(reason);
+    }
+
+    fn rtn(&self, kind: &str, now: Timestamp) -> Rtn {
+        Rtn { app_user_id: self.app_user_id.clone(), at: now, ..Rtn::new(kind, &self.receipt_id) }
+    }
+}

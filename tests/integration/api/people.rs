@@ -1,0 +1,246 @@
+//! What people set by HTTP: customers, the catalogue, rates; each route right, each field wrong, and twice.
+
+use super::edge::{Answer, Service};
+use serde_json::{Value, json};
+
+struct Shop {
+    service: Service,
+    app: String,
+}
+
+impl Shop {
+    async fn open(name: &str) -> Self {
+        let service = Service::start(name).await;
+        let (app, _) = service.platform().await;
+        Self { service, app: format!("/v1/apps/{app}") }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.service.ask(method, &format!("{}{path}", self.app), &body).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, Value::Null).await
+    }
+
+    /// Wants 400, complaining of these fields.
+    async fn refuses(&self, (method, path): (&str, &str), body: Value, fields: &[&str]) {
+        let answer = self.ask(method, path, body.clone()).await;
+        assert_eq!(
+            (answer.status, &answer.wrong_fields()[..]),
+            (400, fields),
+            "{method} {path} {body}: {}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_customer_is_named_found_and_not_renamed() {
+    let shop = Shop::open("customers").await;
+    let name = json!({ "external_id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "app_user_id": "u/1+=" });
+    let named = shop.ask("PUT", "/customers", name.clone()).await;
+    assert_eq!(named.status, 200, "{}", named.body);
+    assert_eq!((&named.body["type"], &named.body["app_user_ids"]), (&json!("uuid"), &json!(["u/1+="])));
+    assert_eq!(shop.ask("PUT", "/customers", name).await.body, named.body, "the same again is the same answer");
+    for query in ["external_id=6b275a67-0bbb-4f3a-99b9-6600bf711993", "app_user_id=u%2F1%2B%3D"] {
+        assert_eq!(shop.get(&format!("/customers?{query}")).await.body, named.body, "{query}");
+    }
+    let other = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u/1+=" })).await;
+    assert_eq!(other.status, 409, "{}", other.body);
+    let why = other.body["detail"].as_str().expect("a sentence");
+    assert!(why.contains("6b275a67") && why.contains("does not move purchases"), "{why}");
+    let second = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u2" })).await;
+    assert_eq!(second.body["type"], "custom");
+    let joined = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u3" })).await;
+    assert_eq!(
+        (&joined.body["user_id"], &joined.body["app_user_ids"]),
+        (&second.body["user_id"], &json!(["u2", "u3"]))
+    );
+}
+
+#[tokio::test]
+async fn each_wrong_field_of_a_customer_is_named() {
+    let shop = Shop::open("customer-fields").await;
+    let put = ("PUT", "/customers");
+    shop.refuses(put, json!({ "app_user_id": "u" }), &["external_id"]).await;
+    shop.refuses(put, json!({ "external_id": "anna" }), &["app_user_id"]).await;
+    shop.refuses(put, json!({ "external_id": "anna", "app_user_id": "u", "receipt_id": "r" }), &["receipt_id"]).await;
+    for bad in [json!(""), json!(7), json!("a\u{7}b"), json!("x".repeat(513))] {
+        shop.refuses(put, json!({ "external_id": bad, "app_user_id": "u" }), &["external_id"]).await;
+    }
+    let longest = json!({ "external_id": "\u{fc}".repeat(512), "app_user_id": "u" });
+    assert_eq!(shop.ask("PUT", "/customers", longest).await.status, 200);
+    for query in ["", "?external_id=a&app_user_id=b"] {
+        shop.refuses(("GET", &format!("/customers{query}")), Value::Null, &["external_id"]).await;
+    }
+    assert_eq!(shop.get("/customers?external_id=nobody").await.status, 404);
+    let unknown = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "receipt_id": "r" })).await;
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body["detail"].to_string().contains("import the purchase first"), "{}", unknown.body);
+}
+
+#[tokio::test]
+async fn purchases_are_found_by_the_customers_own_id() {
+    let shop = Shop::open("external").await;
+    let user = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "user" })).await.body;
+    let keys = shop.service.seed(&["r1", "r2"]).await;
+    let user = user["user_id"].as_str().expect("a user id");
+    shop.service.raw(&format!("UPDATE purchases SET user_id = '{user}' WHERE receipt_id = 'r1'"));
+    let found = shop.service.get("/v1/purchases?external_id=anna").await.body;
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1), "{found}");
+    assert_eq!(found["items"][0]["collapse_key"], json!(keys[0]));
+    let none = shop.service.get("/v1/purchases?external_id=otto&receipt_id=r1").await.body;
+    assert_eq!(none["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_catalogue_is_built_piece_by_piece_and_read_as_one_document() {
+    let shop = Shop::open("catalogue").await;
+    assert_eq!(shop.get("/catalogue").await.body, json!({ "entitlements": [], "products": [] }));
+    let tv = shop.ask("PUT", "/entitlements/tv", json!({ "name": "TV", "description": "all of it" })).await;
+    assert_eq!((tv.status, &tv.body), (200, &json!({ "purchases": 0 })));
+    shop.ask("PUT", "/entitlements/gold", json!({ "name": "Gold" })).await;
+    let price = json!({ "country": "DE", "currency": "EUR", "price": "8.90" });
+    let product = json!({ "name": "Monthly", "entitlements": ["tv", "gold"], "prices": [price] });
+    let made = shop.ask("PUT", "/products/com.example%2Fmonth", product).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    shop.ask("PUT", "/products/year", json!({ "entitlements": [] })).await;
+    let document = shop.get("/catalogue").await.body;
+    let month =
+        json!({ "sku": "com.example/month", "name": "Monthly", "entitlements": ["tv", "gold"], "prices": [price] });
+    let year = json!({ "sku": "year", "entitlements": [], "prices": [] });
+    let gold = json!({ "ref": "gold", "name": "Gold" });
+    let tv = json!({ "ref": "tv", "name": "TV", "description": "all of it" });
+    assert_eq!(document, json!({ "entitlements": [gold, tv], "products": [month, year] }));
+    assert_eq!(shop.get("/products/com.example%2Fmonth").await.body, month);
+    let listed = shop.get("/products?limit=1").await.body;
+    assert_eq!(listed, json!({ "items": [month], "next_cursor": "com.example/month" }));
+    let rest = shop.get("/products?limit=1&cursor=com.example%2Fmonth").await.body;
+    assert_eq!(rest, json!({ "items": [year], "next_cursor": null }));
+    let before = shop.get("/entitlements/tv").await.body;
+    assert_eq!(shop.get("/entitlements").await.body["items"][1], before);
+    assert_eq!(shop.ask("PUT", "/catalogue", json!({ "entitlements": [], "products": [] })).await.status, 200);
+    assert_eq!(shop.get("/entitlements/tv").await.status, 404);
+    assert_eq!(shop.ask("PUT", "/catalogue", document.clone()).await.status, 200, "what was read is taken back");
+    assert_eq!(shop.get("/catalogue").await.body, document);
+    assert_eq!(shop.get("/entitlements/tv").await.body, before, "with the same id");
+    assert_eq!(shop.ask("DELETE", "/entitlements/tv", Value::Null).await.status, 200);
+    assert_eq!(shop.get("/products/com.example%2Fmonth").await.body["entitlements"], json!(["gold"]));
+    assert_eq!(shop.ask("DELETE", "/products/year", Value::Null).await.status, 200);
+    for gone in ["/products/year", "/entitlements/tv"] {
+        assert_eq!(shop.get(gone).await.status, 404);
+        assert_eq!(shop.ask("DELETE", gone, Value::Null).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_and_changes_nothing() {
+    let shop = Shop::open("dry").await;
+    shop.service.seed(&["r1", "r2", "r3"]).await;
+    shop.service.raw("UPDATE purchases SET term_sku = 'month' WHERE receipt_id <> 'r3'");
+    let unmapped = shop.get("/catalogue/unmapped").await.body;
+    assert_eq!(unmapped["items"], json!([{ "sku": "month", "purchases": 2 }]));
+    let document = json!({ "entitlements": [{ "ref": "tv", "name": "TV" }], "products": [{ "sku": "month", "entitlements": ["tv"] }] });
+    let changes = [
+        ("PUT", "/catalogue", document, 2),
+        ("PUT", "/entitlements/tv", json!({ "name": "Television" }), 2),
+        ("PUT", "/products/month", json!({ "entitlements": [] }), 2),
+        ("PUT", "/products/year", json!({ "entitlements": [] }), 0),
+        ("DELETE", "/entitlements/tv", Value::Null, 0),
+        ("DELETE", "/products/month", Value::Null, 2),
+    ];
+    for (method, path, body, purchases) in changes {
+        shop.service.raw("UPDATE purchases SET next_wake_at = NULL");
+        let before = shop.get("/catalogue").await.body;
+        let dry = shop.ask(method, &format!("{path}?dry_run=true"), body.clone()).await;
+        assert_eq!((dry.status, &dry.body), (200, &json!({ "purchases": purchases })), "{method} {path}");
+        assert_eq!((shop.get("/catalogue").await.body, shop.service.woken()), (before.clone(), 0), "{method} {path}");
+        let real = shop.ask(method, path, body).await;
+        assert_eq!(
+            (&real.body, shop.service.woken()),
+            (&json!({ "purchases": purchases }), purchases),
+            "{method} {path}"
+        );
+        assert_ne!(shop.get("/catalogue").await.body, before, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn each_wrong_field_of_the_catalogue_is_named_with_its_place() {
+    let shop = Shop::open("catalogue-fields").await;
+    shop.ask("PUT", "/entitlements/tv", json!({ "name": "TV" })).await;
+    let entitlement = ("PUT", "/entitlements/gold");
+    for (body, field) in [
+        (json!({}), "name"),
+        (json!({ "name": 1 }), "name"),
+        (json!({ "name": "x".repeat(201) }), "name"),
+        (json!({ "name": "n", "description": [] }), "description"),
+        (json!({ "name": "n", "type": "x" }), "type"),
+    ] {
+        shop.refuses(entitlement, body, &[field]).await;
+    }
+    let price = |country: &str, currency: &str, price: &str| json!({ "entitlements": [], "prices": [{ "country": country, "currency": currency, "price": price }] });
+    for (body, field) in [
+        (json!({}), "entitlements"),
+        (json!({ "entitlements": "tv" }), "entitlements"),
+        (json!({ "entitlements": ["silver"] }), "entitlements"),
+        (json!({ "entitlements": ["tv", "tv"] }), "entitlements"),
+        (json!({ "entitlements": [], "prices": {} }), "prices"),
+        (json!({ "entitlements": [], "prices": [1] }), "prices[0]"),
+        (price("de", "EUR", "1"), "prices[0].country"),
+        (price("DE", "euro", "1"), "prices[0].currency"),
+        (price("DE", "EUR", "1,50"), "prices[0].price"),
+        (price("DE", "EUR", "-1"), "prices[0].price"),
+        (json!({ "entitlements": [], "prices": [{ "currency": "EUR", "price": 1.5 }] }), "prices[0].price"),
+        (json!({ "entitlements": [], "prices": [{ "currency": "EUR" }] }), "prices[0].price"),
+        (
+            json!({ "entitlements": [], "prices": [{ "currency": "EUR", "price": "1" }, { "currency": "USD", "price": "1" }] }),
+            "prices",
+        ),
+        (json!({ "entitlements": [], "price": [] }), "price"),
+    ] {
+        shop.refuses(("PUT", "/products/month"), body, &[field]).await;
+    }
+    shop.refuses(("PUT", "/catalogue"), json!({}), &["entitlements", "products"]).await;
+    let twice = json!([{ "sku": "a", "entitlements": [] }, { "sku": "a", "entitlements": [] }]);
+    shop.refuses(("PUT", "/catalogue"), json!({ "entitlements": [], "products": twice }), &["products[1].sku"]).await;
+    let nameless = json!([{ "ref": "a", "name": "A" }, { "name": "B" }]);
+    shop.refuses(("PUT", "/catalogue"), json!({ "entitlements": nameless, "products": [] }), &["entitlements[1].ref"])
+        .await;
+    let dry = "/products/month?dry_run=maybe";
+    shop.refuses(("PUT", dry), json!({ "entitlements": [] }), &["dry_run"]).await;
+}
+
+#[tokio::test]
+async fn rates_are_kept_and_each_wrong_one_is_named() {
+    let shop = Shop::open("rates").await;
+    let rate = |day: &str, currency: &str, usd: Value| json!({ "day": day, "currency": currency, "usd": usd });
+    let rates =
+        json!({ "rates": [rate("2026-01-31", "EUR", json!("1.0800")), rate("2026-02-01", "EUR", json!("1.1"))] });
+    for _ in 0..2 {
+        let kept = shop.ask("PUT", "/rates", rates.clone()).await;
+        assert_eq!((kept.status, &kept.body), (200, &json!({ "rates": 2 })));
+    }
+    let listed = shop.get("/rates?currency=EUR").await.body;
+    assert_eq!(
+        listed["items"],
+        json!([rate("2026-01-31", "EUR", json!("1.08")), rate("2026-02-01", "EUR", json!("1.1"))])
+    );
+    assert_eq!(shop.get("/rates?currency=GBP").await.body["items"], json!([]));
+    for (wrong, field) in [
+        (rate("2026-02-30", "EUR", json!("1")), "rates[1].day"),
+        (rate("2026-2-3", "EUR", json!("1")), "rates[1].day"),
+        (rate("2026-02-03", "eur", json!("1")), "rates[1].currency"),
+        (rate("2026-02-03", "EUR", json!(1.1)), "rates[1].usd"),
+        (rate("2026-02-03", "EUR", json!("0")), "rates[1].usd"),
+        (rate("2026-02-03", "EUR", json!("-1")), "rates[1].usd"),
+    ] {
+        let all = json!({ "rates": [rate("2026-02-02", "EUR", json!("1")), wrong] });
+        shop.refuses(("PUT", "/rates"), all, &[field]).await;
+    }
+    let many: Vec<Value> = (0..5001).map(|_| rate("2026-02-02", "EUR", json!("1"))).collect();
+    shop.refuses(("PUT", "/rates"), json!({ "rates": many }), &["rates"]).await;
+    shop.refuses(("GET", "/rates"), Value::Null, &["currency"]).await;
+    assert_eq!(shop.get("/rates?currency=EUR").await.body, listed, "what was refused changed nothing");
+}

@@ -1,0 +1,198 @@
+//! What people set and ask by the command line, of a service that runs; its engine is never reached.
+
+use super::cli::{complained, logged, said, settle, wait_open};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use serde_json::Value;
+use std::process::Output;
+use system_tests::folder::Folder;
+use system_tests::reaper::Watched;
+
+struct Desk {
+    folder: Folder,
+    url: String,
+    app: String,
+    platform: String,
+    _running: Watched,
+}
+
+impl Desk {
+    /// A service with an app and a platform.
+    fn open(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
+        let mut running = logged(&folder, &mut command);
+        let url = format!("http://{}", wait_open(&folder, &mut running));
+        let mut desk = Self { folder, url, app: String::new(), platform: String::new(), _running: running };
+        desk.app = desk.id(&["app", "create", "mine"]);
+        let app = desk.app.clone();
+        desk.platform =
+            desk.id(&["platform", "create", "--app", &app, "--name", "fire", "--package-name", "com.example"]);
+        desk
+    }
+
+    fn ask(&self, line: &[&str]) -> Output {
+        let mut arguments = line.to_vec();
+        arguments.extend(["--service", &self.url, "--data", "data"]);
+        settle(&self.folder, &arguments).output().expect("settle starts")
+    }
+
+    /// The answer of a command that must end well.
+    fn answer(&self, line: &[&str]) -> Value {
+        let mut arguments = line.to_vec();
+        arguments.push("--json");
+        let output = self.ask(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
+        serde_json::from_str(&said(&output)).unwrap_or_else(|error| panic!("{line:?}: {error}: {}", said(&output)))
+    }
+
+    fn id(&self, line: &[&str]) -> String {
+        self.answer(line)["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+}
+
+#[test]
+fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
+    let desk = Desk::open("cli-import");
+    desk.write("all.csv", "receipt_id,app_user_id,external_id\nr1,u1,anna\nr2,,\n\"r,3\",u1,otto\nr4,u4\n");
+    let import = ["app", "import", "all.csv", "--platform", &desk.platform, "--rate", "100"];
+    let first = desk.ask(&import);
+    assert_eq!(first.status.code(), Some(1), "{}", complained(&first));
+    let complaints = complained(&first);
+    let (warning, lines) = complaints.split_once('\n').expect("more than one line");
+    assert!(warning.starts_with("Verification is off") && warning.contains("--shared-secret"), "{complaints}");
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 2, "no progress bar without a terminal: {complaints}");
+    assert!(lines[0].starts_with("line 3: app_user_id: expected a text"), "{complaints}");
+    assert!(lines[1].starts_with("line 4: external_id: ") && lines[1].contains("`anna`"), "{complaints}");
+    let count = |output: &Output, name: &str| {
+        let text = said(output);
+        let line = text.lines().find(|line| line.starts_with(name)).map(|line| line[name.len()..].trim().to_owned());
+        line.unwrap_or_else(|| panic!("no `{name}` in {text}"))
+    };
+    assert_eq!(
+        (count(&first, "accepted"), count(&first, "known"), count(&first, "wrong")),
+        ("3".into(), "0".into(), "2".into())
+    );
+    let again = desk.ask(&import);
+    assert_eq!(
+        (count(&again, "accepted"), count(&again, "known")),
+        ("0".into(), "3".into()),
+        "it goes on where it stopped"
+    );
+    desk.write(
+        "more.jsonl",
+        "{\"receipt_id\":\"r4\",\"app_user_id\":\"u4\"}\n\n{\"receipt_id\":\"r5\",\"app_user_id\":\"u5\"}\n",
+    );
+    let more = desk.answer(&["app", "import", "more.jsonl", "--platform", &desk.platform]);
+    assert_eq!((&more["accepted"], &more["known"], &more["purchases"]["waiting"]), (&1.into(), &1.into(), &4.into()));
+    let state = desk.answer(&["app", "import", "--platform", &desk.platform]);
+    assert_eq!((&state["purchases"]["waiting"], &state["purchases"]["settled"]), (&4.into(), &0.into()));
+    desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
+    let strange = desk.ask(&["app", "import", "strange.csv", "--platform", &desk.platform]);
+    assert!(
+        complained(&strange).contains("a column `customer`; the columns are receipt_id"),
+        "{}",
+        complained(&strange)
+    );
+}
+
+#[test]
+fn a_catalogue_goes_out_and_comes_in_as_one_file() {
+    let desk = Desk::open("cli-catalogue");
+    let app = desk.app.as_str();
+    desk.answer(&["entitlement", "set", "gold", "--app", app, "--name", "Gold"]);
+    let set = [
+        "product",
+        "set",
+        "month",
+        "--app",
+        app,
+        "--entitlement",
+        "gold",
+        "--price",
+        "USD:9.99",
+        "--price",
+        "DE:EUR:8.90",
+    ];
+    let dry = desk.ask(&[&set[..], &["--dry-run"]].concat());
+    assert!(said(&dry).contains("Nothing is changed yet. It would concern 0"), "{}", said(&dry));
+    assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
+    desk.answer(&set);
+    let exported = desk.ask(&["product", "export", "--app", app, "catalogue.json"]);
+    assert_eq!(exported.status.code(), Some(0), "{}", complained(&exported));
+    let document = desk.answer(&["product", "export", "--app", app]);
+    assert_eq!(document["products"][0]["prices"][1]["country"], "DE");
+    desk.answer(&["product", "delete", "month", "--app", app]);
+    desk.answer(&["entitlement", "delete", "gold", "--app", app]);
+    assert_eq!(desk.answer(&["entitlement", "list", "--app", app])["items"], serde_json::json!([]));
+    desk.answer(&["product", "import", "catalogue.json", "--app", app, "--dry-run"]);
+    assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
+    desk.answer(&["product", "import", "catalogue.json", "--app", app]);
+    assert_eq!(desk.answer(&["product", "export", "--app", app]), document);
+    let unmapped = desk.ask(&["product", "unmapped", "--app", app]);
+    assert!(said(&unmapped).contains("Every SKU that was bought is in the catalogue"), "{}", said(&unmapped));
+    let silver = desk.ask(&["product", "set", "month", "--app", app, "--entitlement", "silver"]);
+    assert_eq!(silver.status.code(), Some(1));
+    assert!(
+        complained(&silver).contains("`silver`") && complained(&silver).contains("set it first"),
+        "{}",
+        complained(&silver)
+    );
+}
+
+#[test]
+fn a_snapshot_sends_each_purchase_once() {
+    let desk = Desk::open("cli-snapshot");
+    let line = ["destination", "create", "--app", &desk.app, "--name", "late", "--url", "http://127.0.0.1:9/"];
+    let destination = desk.id(&line);
+    let database = desk.folder.path().join("data/settle.sqlite");
+    let mut beside = SqliteConnection::establish(&database.to_string_lossy()).expect("the database");
+    let mut rows = "PRAGMA busy_timeout = 5000;".to_owned();
+    for number in 0..3 {
+        rows += &format!(
+            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+                 verify_attempts, settling, fingerprint, changed, created_at, updated_at)
+                 VALUES ('6b275a67-0bbb-4f3a-99b9-00000000000{number}', '{}', '{}', 'r{number}', 1, '', 'active', '{{}}',
+                 0, 1, '', FALSE, 1, 1);",
+            desk.platform, desk.app
+        );
+    }
+    rows += "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
+        SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{}', 1 FROM purchases;";
+    beside.batch_execute(&rows).expect("three purchases");
+    let count = |line: &[&str]| {
+        let answer = desk.answer(line);
+        (answer["purchases"].clone(), answer["owed"].clone())
+    };
+    let snapshot = ["destination", "snapshot", &destination, "--rate", "2"];
+    assert_eq!(count(&["destination", "snapshot", &destination, "--dry-run"]), (3.into(), 3.into()));
+    assert_eq!(count(&snapshot), (3.into(), 3.into()), "page by page");
+    assert_eq!(count(&snapshot), (3.into(), 0.into()));
+    let owed = desk.answer(&["delivery", "list", "--destination", &destination]);
+    assert_eq!(owed["items"].as_array().map(Vec::len), Some(3), "{owed}");
+}
+
+#[test]
+fn customers_rates_and_platform_settings_are_asked_for_in_words() {
+    let desk = Desk::open("cli-people");
+    let app = desk.app.as_str();
+    let named = desk.answer(&["customer", "name", "--app", app, "--external-id", "anna", "--app-user-id", "u/1="]);
+    assert_eq!(desk.answer(&["customer", "show", "--app", app, "--external-id", "anna"]), named);
+    let both = ["customer", "name", "--app", app, "--external-id", "a", "--app-user-id", "b", "--receipt", "c"];
+    assert_eq!(desk.ask(&both).status.code(), Some(2));
+    desk.write("rates.csv", "day,currency,usd\n2026-01-31,EUR,1.08\n31.1.2026,EUR,1.08\n");
+    let rates = desk.ask(&["app", "rates", "rates.csv", "--app", app]);
+    assert_eq!(rates.status.code(), Some(1));
+    assert!(complained(&rates).starts_with("line 3: day: expected a day such as 2026-01-31"), "{}", complained(&rates));
+    let flags = ["platform", "update", &desk.platform, "--product-ref", "parent", "--flush-on-revoke"];
+    let platform = desk.answer(&flags);
+    assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));
+    let off = desk.answer(&["platform", "update", &desk.platform, "--flush-on-revoke", "false"]);
+    assert_eq!((&off["product_ref"], &off["flush_on_revoke"]), (&"parent".into(), &false.into()));
+    assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
+}

@@ -1,0 +1,87 @@
+//! The fake of Amazon's verification judges what it is asked, and its check fails when it is asked wrongly.
+
+use api::clock;
+use axum::http::Method;
+use domain::Environment;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::http::{Answer, send_raw};
+use system_tests::rvs::{CUSTOMER, Receipt, Reply, Rvs};
+use system_tests::wait;
+
+const SECRET: &str = "2%3Arvs%2Fsecret%2Bof%3Dthe%3Atests%21%3D%3D";
+
+async fn ask(rvs: &Rvs, path: &str) -> Answer {
+    send_raw(Method::GET, &format!("{}{path}", rvs.url()), &[], Vec::new()).await.expect("an answer")
+}
+
+fn path(world: &str, (secret, user, receipt): (&str, &str, &str)) -> String {
+    format!("{world}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}")
+}
+
+/// A fake that knows the receipt `a/b` in the sandbox.
+async fn knowing() -> Rvs {
+    let rvs = Rvs::start().await;
+    rvs.know("a/b", Receipt::subscription(clock::now()));
+    rvs
+}
+
+#[tokio::test]
+async fn it_judges_secret_world_receipt_and_customer_in_this_order() {
+    let rvs = knowing().await;
+    let cases = [
+        ("/sandbox", (SECRET, CUSTOMER, "a%2Fb"), 200),
+        ("/sandbox", ("wrong", "nobody", "unknown"), 496),
+        ("", (SECRET, CUSTOMER, "a%2Fb"), 400),
+        ("/sandbox", (SECRET, CUSTOMER, "c"), 400),
+        ("/sandbox", (SECRET, "nobody", "a%2Fb"), 497),
+    ];
+    for (world, parts, status) in cases {
+        assert_eq!(ask(&rvs, &path(world, parts)).await.status, status, "{world} {parts:?}");
+    }
+    let asked = rvs.about("a/b");
+    assert_eq!(asked.iter().map(|asked| asked.status).collect::<Vec<_>>(), [Some(200), Some(400), Some(497)]);
+    assert_eq!(asked.first().map(|asked| asked.environment), Some(Environment::Sandbox));
+    rvs.check();
+}
+
+#[tokio::test]
+async fn it_answers_as_it_is_told_and_then_truly_again() {
+    let rvs = knowing().await;
+    let path = path("/sandbox", (SECRET, CUSTOMER, "a%2Fb"));
+    rvs.change("a/b", &json!({ "autoRenewing": "false", "cancelDate": null }));
+    rvs.answer_next(1, &Reply::Status(500));
+    rvs.answer_next(1, &Reply::RetryAfter(7));
+    rvs.answer_next(1, &Reply::Body("{".to_owned()));
+    rvs.answer_next(1, &Reply::Late(Duration::from_millis(1)));
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(ask(&rvs, &path).await.status);
+    }
+    assert_eq!(statuses, [500, 429, 200, 200]);
+    let body = ask(&rvs, &path).await.body;
+    assert_eq!((&body["receiptId"], &body["autoRenewing"]), (&json!("a/b"), &json!("false")));
+    assert_eq!(body["cancelDate"], Value::Null);
+
+    rvs.answer_about("a/b", Reply::Hang);
+    let url = format!("{}{path}", rvs.url());
+    let hanging = tokio::spawn(async move { send_raw(Method::GET, &url, &[], Vec::new()).await });
+    rvs.wait_asked("a/b", 6, Duration::from_secs(10)).await;
+    wait::throughout(Duration::from_millis(200), "no answer", async || {
+        let status = rvs.about("a/b").last().and_then(|asked| asked.status);
+        status.map_or(Ok(()), |status| Err(status.to_string()))
+    })
+    .await;
+    rvs.release();
+    assert_eq!(hanging.await.expect("it ends").map(|answer| answer.status), Ok(200));
+}
+
+#[tokio::test]
+async fn its_check_fails_when_it_is_asked_wrongly() {
+    for wrong in ["/", "/sandbox/version/1.0/verifyReceiptId/developer/s/user/a/b/receiptId/c", "/version/2.0/x?y=z"] {
+        let rvs = knowing().await;
+        assert_eq!(ask(&rvs, wrong).await.status, 404, "{wrong}");
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rvs.check()));
+        assert!(checked.is_err(), "{wrong} goes unseen");
+    }
+}

@@ -1,0 +1,122 @@
+//! Changes of plan over two receipts: linked when told, counted when real.
+
+use super::world::{Raw, Said, World, happened, record, said_so, story, told};
+use domain::{CollapseKey, Kind, TopicId, What};
+use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString};
+
+/// That `new` took the place of `old`.
+fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
+    let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
+    said_so(world.platform.id, (message, new), 50_000, said)
+}
+
+fn links(raw: &mut Raw) -> Vec<String> {
+    raw.texts("SELECT old_key || ' ' || new_key AS value FROM replacements ORDER BY created_at, old_key")
+}
+
+fn link(old: CollapseKey, new: CollapseKey) -> String {
+    format!("{old} {new}")
+}
+
+story! {
+    async fn a_plan_change_links_two_receipts_when_it_is_accepted(world: World) {
+        let row = changed(&world, "m1", ("old", "new"));
+        world.store.accept(vec![told(world.platform.id, "m0", "other", 1), row.clone()]).await.unwrap();
+        let expected = [link(world.key("old"), world.key("new"))];
+        assert_eq!(links(&mut world.raw()), expected);
+        assert_eq!(world.accept(row).await, Accepted::Repeated);
+        assert!(matches!(world.accept(changed(&world, "m2", ("old", "new"))).await, Accepted::Duplicate { .. }));
+        world.accept(changed(&world, "m3", ("old", "newer"))).await;
+        assert_eq!(links(&mut world.raw()), expected, "the first link stands");
+        world.accept(changed(&world, "m4", ("new", "old"))).await;
+        world.accept(changed(&world, "m5", ("same", "same"))).await;
+        assert_eq!(links(&mut world.raw()), expected, "two never replace each other, and none replaces itself");
+        world.accept(changed(&world, "m6", ("new", "newest"))).await;
+        assert_eq!(links(&mut world.raw()).len(), 2, "a change of plan may follow another");
+    }
+}
+
+story! {
+    async fn what_is_not_accepted_open_links_nothing(world: World) {
+        let mut refused = changed(&world, "m1", ("old", "new"));
+        refused.fate = Fate::Ended(domain::Outcome::Refused, "another app's".to_owned());
+        world.accept(refused).await;
+        let mut other = said_so(
+            world.platform.id,
+            ("m2", "new"),
+            1,
+            Said { kind: Kind::PlanChangeScheduled, customer: None, related: Some("old") },
+        );
+        world.accept(other.clone()).await;
+        other.message_id = "m3".to_owned();
+        other.body = "not JSON, \"plan_changed\"".to_owned();
+        other.store_time = None;
+        world.accept(other).await;
+        assert_eq!(links(&mut world.raw()), Vec::<String>::new());
+    }
+}
+
+story! {
+    async fn a_plan_change_that_waits_for_a_topic_links_when_it_is_released(world: World) {
+        let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
+        let url = SecretString::from("https://arn");
+        world.store.keep_pending(world.platform.id, "arn:1", url, expires_at).await.unwrap();
+        let topic: TopicId = world.store.topics(world.platform.id).await.unwrap().remove(0).id;
+        let mut waiting = changed(&world, "m1", ("old", "new"));
+        waiting.fate = Fate::WaitTopic(topic);
+        world.accept(waiting).await;
+        assert_eq!(links(&mut world.raw()), Vec::<String>::new());
+        world.store.approve_topic(topic).await.unwrap();
+        assert_eq!(links(&mut world.raw()), [link(world.key("old"), world.key("new"))]);
+    }
+}
+
+story! {
+    async fn the_old_receipt_is_replaced_as_soon_as_the_new_one_is_real(world: World) {
+        world.happen("old", 1, &[What::Purchased]).await;
+        let (old, new) = (world.key("old"), world.key("new"));
+        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        assert!(!world.load(old).await.is_replaced, "nobody knows yet that the new one is real");
+        let mut unsure = record(new, &world.load(new).await);
+        unsure.decision.outcomes = Vec::new();
+        (unsure.is_answer, unsure.is_real) = (false, false);
+        world.done(unsure).await;
+        let loaded = world.load(old).await;
+        assert!(!loaded.is_replaced && !loaded.due);
+        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        let loaded = world.load(old).await;
+        assert!(loaded.is_replaced && loaded.due, "it is looked at again, at once");
+        assert_eq!(world.store.due(9).await.unwrap(), [Due { collapse_key: old, why: "wake" }]);
+        assert!(!world.load(new).await.is_replaced);
+        world.settle(old).await;
+        assert!(!world.load(old).await.due);
+        world.revise("new", 60).await;
+        assert!(!world.load(old).await.due, "it became real once");
+    }
+}
+
+story! {
+    async fn the_link_may_come_after_the_new_receipt_is_real(world: World) {
+        world.happen("new", 1, &[What::Purchased]).await;
+        world.happen("old", 1, &[What::Purchased]).await;
+        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        assert!(!world.load(world.key("old")).await.is_replaced);
+        world.settle(world.key("new")).await;
+        assert!(world.load(world.key("old")).await.is_replaced);
+    }
+}
+
+story! {
+    async fn a_settling_of_the_old_receipt_that_did_not_know_has_moved(world: World) {
+        world.happen("old", 1, &[What::Purchased]).await;
+        let (old, new) = (world.key("old"), world.key("new"));
+        world.tell("m-old", "old", 60_000).await;
+        let unknowing = happened(record(old, &world.load(old).await), &[What::Expired]);
+        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.settle(new).await;
+        assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
+        let loaded = world.load(old).await;
+        assert!(loaded.is_replaced && loaded.due);
+        world.settle(old).await;
+    }
+}

@@ -1,0 +1,80 @@
+//! What is said of a purchase: its digest, the catalogue, and what makes a revision.
+
+use super::world::{World, happened, record, story};
+use domain::What;
+use serde_json::Value;
+
+async fn data(world: &World, receipt: &str) -> Value {
+    world.store.purchase(world.key(receipt)).await.unwrap().data["data"].clone()
+}
+
+/// The decision that was recorded last, once more and about nothing new.
+async fn again(world: &World, receipt: &str) -> storage::Record {
+    let key = world.key(receipt);
+    let loaded = world.load(key).await;
+    let mut same = record(key, &loaded);
+    same.decision.purchase = loaded.purchase;
+    same
+}
+
+story! {
+    async fn the_same_record_of_a_purchase_is_said_once(world: World) {
+        world.revise("r1", 1).await;
+        assert_eq!(world.done(again(&world, "r1").await).await, 1);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
+        let what_happened = happened(again(&world, "r1").await, &[What::Renewed]);
+        assert_eq!(world.done(what_happened).await, 2, "what happened has a name, though the record is the same");
+        let digests = "SELECT COUNT(*) AS value FROM purchases WHERE LENGTH(digest) = 64";
+        assert_eq!(world.raw().number(digests), 1);
+    }
+}
+
+story! {
+    async fn the_catalogue_is_read_when_a_purchase_is_said(world: World) {
+        world.revise("r1", 1).await;
+        assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()), "a product that nobody listed");
+        let (app, id) = (world.app.id, world.platform.id);
+        world.raw().run(&format!(
+            "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', 'gold', '{id}', 'Gold'),
+                 ('{app}', 'blue', '{id}', 'Blue');
+             INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'parent', '[]');
+             INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'parent', 1, 'gold'),
+                 ('{app}', 'parent', 2, 'blue')"
+        ));
+        assert_eq!(world.done(again(&world, "r1").await).await, 2, "it says something else now");
+        let names = |data: &Value| -> Vec<String> {
+            let listed = data["entitlements"].as_array().unwrap().iter();
+            listed.map(|one| one["entitlement_ref_id"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(&data(&world, "r1").await), ["gold", "blue"], "in the order of the catalogue");
+        world.raw().run(&format!(
+            "INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'term', '[]');
+             INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 1, 'blue')"
+        ));
+        assert_eq!(world.done(again(&world, "r1").await).await, 3);
+        assert_eq!(names(&data(&world, "r1").await), ["blue"], "the term's own listing is nearer than its parent's");
+        assert_eq!(world.done(again(&world, "r1").await).await, 3);
+    }
+}
+
+story! {
+    async fn the_products_sku_is_the_terms_or_the_parents_by_the_platforms_setting(world: World) {
+        world.revise("r1", 1).await;
+        assert_eq!(data(&world, "r1").await["product_ref_id"], "term");
+        let skus = world.raw().texts("SELECT term_sku || ' ' || product_id AS value FROM purchases");
+        assert_eq!(skus, ["term parent"]);
+        world.raw().run("UPDATE platforms SET product_ref = 'parent'");
+        assert_eq!(world.done(again(&world, "r1").await).await, 2);
+        assert_eq!(data(&world, "r1").await["product_ref_id"], "parent");
+    }
+}
+
+story! {
+    async fn a_name_that_was_given_is_said_with_the_next_settling(world: World) {
+        world.revise("r1", 1).await;
+        assert_eq!(data(&world, "r1").await["last_seen_external_id"], Value::Null);
+        world.raw().run("UPDATE users SET external_id = 'ext-1'");
+        assert_eq!(world.done(again(&world, "r1").await).await, 2);
+        assert_eq!(data(&world, "r1").await["last_seen_external_id"], "ext-1");
+    }
+}

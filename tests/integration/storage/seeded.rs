@@ -1,0 +1,56 @@
+//! Purchases that are there without having been settled, for what only looks at them.
+
+use super::world::World;
+use domain::CollapseKey;
+
+/// One purchase, as its row shall be.
+#[derive(Default)]
+pub struct Seed<'a> {
+    pub receipt: &'a str,
+    pub app_user: Option<&'a str>,
+    pub user: Option<String>,
+    pub term_sku: Option<&'a str>,
+    pub product: Option<&'a str>,
+    pub waits_for: Option<&'a str>,
+}
+
+fn text(value: Option<&str>) -> String {
+    value.map_or_else(|| "NULL".to_owned(), |text| format!("'{text}'"))
+}
+
+impl World {
+    /// Puts a purchase there, in revision 1 and asleep.
+    pub fn seed(&self, seed: &Seed<'_>) -> CollapseKey {
+        let key = self.key(seed.receipt);
+        let (platform, app, receipt) = (self.platform.id, self.app.id, seed.receipt);
+        let values = [seed.app_user, seed.user.as_deref(), seed.term_sku, seed.product, seed.waits_for].map(text);
+        self.raw().run(&format!(
+            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+                 verify_attempts, settling, fingerprint, changed, created_at, updated_at, app_user_id, user_id,
+                 term_sku, product_id, waits_for)
+                 VALUES ('{key}', '{platform}', '{app}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', FALSE, 1, 1,
+                 {})",
+            values.join(", ")
+        ));
+        key
+    }
+
+    /// Puts a `purchase.updated` of a purchase there.
+    pub fn seed_event(&self, key: CollapseKey, revision: i64) {
+        let id = domain::EventId::of(key, 1, revision, "purchase.updated", 0);
+        self.raw().run(&format!(
+            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
+                 VALUES ('{id}', '{key}', 'purchase.updated', {revision}, '{{}}', 1)"
+        ));
+    }
+
+    /// How many purchases of these are to be looked at now.
+    pub fn woken(&self) -> i64 {
+        self.raw().number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
+    }
+
+    /// Has them all asleep again.
+    pub fn sleep(&self) {
+        self.raw().run("UPDATE purchases SET next_wake_at = NULL");
+    }
+}

@@ -1,0 +1,178 @@
+//! What people set of an app and a platform: the catalogue, rates, and which purchases a change wakes.
+
+use super::seeded::Seed;
+use super::world::{World, is_missing, story};
+use domain::catalogue::{Price, ProductRef};
+use std::collections::BTreeMap;
+use storage::{Catalogue, Change, Error, Named, Page, PlatformPatch, Product, Rate, Run, SecretString, entitlement_id};
+
+fn named(name: &str) -> Named {
+    Named { name: name.to_owned(), description: Some(format!("about {name}")) }
+}
+
+fn lists(refs: &[&str]) -> Product {
+    let price = Price { country: Some("DE".to_owned()), currency: "EUR".to_owned(), price: "9.90".parse().unwrap() };
+    Product {
+        name: Some("a product".to_owned()),
+        entitlements: refs.iter().map(|text| (*text).to_owned()).collect(),
+        prices: vec![price],
+    }
+}
+
+fn catalogue() -> Catalogue {
+    Catalogue {
+        entitlements: ["tv", "gold"].map(|id| (id.to_owned(), named(id))).into(),
+        products: [("month", lists(&["tv", "gold"])), ("parent", lists(&[]))]
+            .map(|(sku, p)| (sku.to_owned(), p))
+            .into(),
+    }
+}
+
+/// Five purchases: two of `month`, of which one of the parent; one of the parent alone; one of neither, one unread.
+fn seed(world: &World) {
+    let of = |receipt, term_sku, product| world.seed(&Seed { receipt, term_sku, product, ..Seed::default() });
+    of("r1", Some("month"), Some("parent"));
+    of("r2", Some("month"), Some("else"));
+    of("r3", None, Some("parent"));
+    of("r4", Some("year"), Some("else"));
+    of("r5", None, None);
+}
+
+story! {
+    async fn a_catalogue_is_read_as_it_was_written(world: World) {
+        let app = world.app.id;
+        assert_eq!(world.store.catalogue(app).await.unwrap(), Catalogue::default());
+        world.store.change_catalogue(app, Change::Replace(catalogue()), Run::Real).await.unwrap();
+        assert_eq!(world.store.catalogue(app).await.unwrap(), catalogue(), "in the order of the product");
+        let ids = "SELECT COUNT(*) AS value FROM entitlements WHERE id = ";
+        let expected = format!("{ids}'{}'", entitlement_id(app, "gold"));
+        assert_eq!(world.raw().number(&expected), 1);
+        let other = world.store.new_app("Other").await.unwrap().id;
+        world.store.change_catalogue(other, Change::Replace(catalogue()), Run::Real).await.unwrap();
+        world.store.change_catalogue(app, Change::Replace(Catalogue::default()), Run::Real).await.unwrap();
+        assert_eq!(world.store.catalogue(app).await.unwrap(), Catalogue::default());
+        assert_eq!(world.store.catalogue(other).await.unwrap(), catalogue());
+        world.store.change_catalogue(app, Change::Replace(catalogue()), Run::Real).await.unwrap();
+        assert_eq!(world.raw().number(&expected), 1, "the same reference id has the same id again");
+        let nowhere = domain::AppId::new(uuid::Uuid::from_u128(1));
+        let error = world.store.change_catalogue(nowhere, Change::DeleteProduct("month".to_owned()), Run::Real).await;
+        assert!(is_missing(&error.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_change_wakes_exactly_what_it_says_it_concerns(world: World) {
+        let app = world.app.id;
+        seed(&world);
+        let change = async |change: Change| {
+            world.sleep();
+            let before = world.store.catalogue(app).await.unwrap();
+            let dry = world.store.change_catalogue(app, change.clone(), Run::Dry).await.unwrap();
+            assert_eq!((world.woken(), world.store.catalogue(app).await.unwrap()), (0, before), "a dry run changes nothing");
+            let real = world.store.change_catalogue(app, change, Run::Real).await.unwrap();
+            assert_eq!((dry, world.woken()), (real, real));
+            real
+        };
+        assert_eq!(change(Change::Replace(catalogue())).await, 3);
+        assert_eq!(change(Change::Replace(catalogue())).await, 0);
+        assert_eq!(change(Change::SetEntitlement("tv".to_owned(), named("Television"))).await, 2);
+        assert_eq!(change(Change::SetProduct("parent".to_owned(), lists(&["tv"]))).await, 2);
+        assert_eq!(change(Change::SetProduct("else".to_owned(), lists(&["tv"]))).await, 2);
+        assert_eq!(change(Change::DeleteEntitlement("tv".to_owned())).await, 4);
+        assert_eq!(world.store.catalogue(app).await.unwrap().products["month"].entitlements, ["gold"]);
+        assert_eq!(change(Change::DeleteProduct("month".to_owned())).await, 2);
+        let error = world.store.change_catalogue(app, Change::DeleteProduct("month".to_owned()), Run::Dry).await;
+        assert!(is_missing(&error.unwrap_err()));
+        let unknown = Change::SetProduct("month".to_owned(), lists(&["silver"]));
+        for run in [Run::Dry, Run::Real] {
+            let error = world.store.change_catalogue(app, unknown.clone(), run).await.unwrap_err();
+            assert!(matches!(&error, Error::Conflict { what: "entitlements", detail } if detail.contains("`silver`")), "{error}");
+        }
+    }
+}
+
+story! {
+    async fn what_was_bought_and_is_not_listed_is_shown(world: World) {
+        seed(&world);
+        let unmapped = async || {
+            let found = world.store.unmapped(world.app.id).await.unwrap();
+            found.into_iter().map(|one| (one.sku, one.purchases)).collect::<Vec<_>>()
+        };
+        let expected = [("month", 2), ("parent", 1), ("year", 1)].map(|(sku, count)| (sku.to_owned(), count));
+        assert_eq!(unmapped().await, expected);
+        let products = BTreeMap::from([("else".to_owned(), lists(&[]))]);
+        let change = Change::Replace(Catalogue { products, ..Catalogue::default() });
+        world.store.change_catalogue(world.app.id, change, Run::Real).await.unwrap();
+        let expected = [("month", 1), ("parent", 1)].map(|(sku, count)| (sku.to_owned(), count));
+        assert_eq!(unmapped().await, expected, "a listed parent is enough");
+    }
+}
+
+story! {
+    async fn the_later_rate_of_a_day_holds(world: World) {
+        let rate = |day: &str, currency: &str, usd: &str| Rate {
+            day: day.to_owned(),
+            currency: currency.to_owned(),
+            usd: usd.to_owned(),
+        };
+        let (first, second) = (rate("2026-01-31", "EUR", "1.08"), rate("2026-01-30", "EUR", "1.07"));
+        let rates = vec![rate("2026-01-31", "EUR", "1"), first.clone(), second.clone(), rate("2026-01-31", "GBP", "1.3")];
+        world.store.put_rates(world.app.id, rates).await.unwrap();
+        let page = |cursor| Page { cursor, limit: 1 };
+        let one = world.store.rates(world.app.id, "EUR", page(None)).await.unwrap();
+        assert_eq!((one.items, one.next_cursor.as_deref()), (vec![second], Some("2026-01-30")));
+        let two = world.store.rates(world.app.id, "EUR", page(one.next_cursor)).await.unwrap();
+        assert_eq!((two.items, two.next_cursor), (vec![first], None));
+        world.store.put_rates(world.app.id, vec![rate("2026-01-31", "EUR", "1.09")]).await.unwrap();
+        let all = world.store.rates(world.app.id, "EUR", Page::default()).await.unwrap();
+        assert_eq!(all.items[1].usd, "1.09");
+        assert!(is_missing(&world.store.put_rates(domain::AppId::new(uuid::Uuid::from_u128(1)), Vec::new()).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_new_secret_is_tried_on_what_the_store_never_answered_about(world: World) {
+        world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
+        world.seed(&Seed { receipt: "r2", ..Seed::default() });
+        world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("verification"), ..Seed::default() });
+        world.raw().run("UPDATE platforms SET secret_refused_at = 5");
+        let refused = world.store.platform(world.platform.id).await.unwrap().secret_refused_at;
+        assert_eq!(refused.map(domain::Timestamp::micros), Some(5));
+        let patch = |secret: Option<&str>| PlatformPatch {
+            shared_secret: Some(secret.map(SecretString::from)),
+            ..PlatformPatch::default()
+        };
+        let changed = world.store.update_platform(world.platform.id, patch(Some("another"))).await.unwrap();
+        assert_eq!((changed.secret_refused_at, world.woken()), (None, 2));
+        world.sleep();
+        world.raw().run("UPDATE platforms SET secret_refused_at = 1");
+        world.store.update_platform(world.platform.id, patch(Some("another"))).await.unwrap();
+        assert_eq!(world.woken(), 3, "what was settled since the store refused is settled again");
+        world.sleep();
+        world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
+        let other = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
+        assert!(world.store.update_platform(world.platform.id, other).await.unwrap().flush_on_revoke);
+        assert_eq!(world.woken(), 0);
+    }
+}
+
+story! {
+    async fn another_name_of_products_wakes_what_it_renames(world: World) {
+        seed(&world);
+        let patch = |product_ref| PlatformPatch { product_ref: Some(product_ref), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, patch(ProductRef::Term)).await.unwrap();
+        assert_eq!(world.woken(), 0, "it is so already");
+        let changed = world.store.update_platform(world.platform.id, patch(ProductRef::Parent)).await.unwrap();
+        assert_eq!((changed.product_ref, world.woken()), (ProductRef::Parent, 3));
+    }
+}
+
+story! {
+    async fn parked_purchases_are_looked_at_again_when_asked(world: World) {
+        world.seed(&Seed { receipt: "r1", waits_for: Some("parked"), ..Seed::default() });
+        world.seed(&Seed { receipt: "r2", waits_for: Some("verification"), ..Seed::default() });
+        assert_eq!((world.store.retry_parked(world.platform.id).await.unwrap(), world.woken()), (1, 1));
+        let nowhere = domain::PlatformId::new(uuid::Uuid::from_u128(1));
+        assert!(is_missing(&world.store.retry_parked(nowhere).await.unwrap_err()));
+    }
+}

@@ -1,0 +1,101 @@
+//! The state of a user in an event: all their purchases as they were in the transaction that told it.
+
+use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
+use domain::{Kind, Timestamp, What};
+use storage::{EventFilter, EventView, Page, Recorded, Store};
+
+/// Has the catalogue list the product of all purchases.
+fn list(world: &World) {
+    let (app, id) = (world.app.id, world.platform.id);
+    world.raw().run(&format!(
+        "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', 'gold', '{id}', 'Gold');
+         INSERT INTO products (app_id, sku, prices)
+             VALUES ('{app}', 'term', '[{{\"currency\": \"eur\", \"price\": \"4.99\"}}]');
+         INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 1, 'gold')"
+    ));
+}
+
+/// When the user loses the entitlement, as an event tells it.
+fn until(event: &EventView) -> String {
+    event.body["active_entitlements"][0]["expiration"].as_str().unwrap_or("never had").to_owned()
+}
+
+/// When a purchase of this revision renews.
+fn renewal(revision: i64) -> String {
+    Timestamp::from_micros(BEGINNING).plus_millis(revision * 30 * 24 * 3_600_000).to_string()
+}
+
+/// What was told of users, by their revisions.
+async fn told(world: &World) -> Vec<EventView> {
+    let page = Page { cursor: None, limit: 1000 };
+    let mut events = world.store.events(EventFilter::default(), page).await.unwrap().items;
+    events.retain(|event| event.event_type.starts_with("user."));
+    events.sort_by_key(|event| event.body["user_revision"].as_i64());
+    events
+}
+
+async fn settle(store: Store, key: domain::CollapseKey) {
+    loop {
+        let loaded = store.load(key, i64::MAX, 500).await.unwrap();
+        let told = store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap();
+        if told != Recorded::Moved {
+            return;
+        }
+    }
+}
+
+story! {
+    async fn no_event_tells_a_state_that_was_over_when_it_was_told(world: World) {
+        list(&world);
+        let second = world.second_process().await;
+        for round in 1..=8 {
+            for receipt in ["r1", "r2"] {
+                world.tell(&format!("{receipt}-{round}"), receipt, round).await;
+            }
+            let one = tokio::spawn(settle(world.store.clone(), world.key("r1")));
+            let two = tokio::spawn(settle(second.clone(), world.key("r2")));
+            one.await.unwrap();
+            two.await.unwrap();
+        }
+        let mut newest = 0;
+        for event in told(&world).await {
+            newest = newest.max(event.revision);
+            assert_eq!(until(&event), renewal(newest), "{}", event.body);
+        }
+        assert_eq!(newest, 8);
+    }
+}
+
+story! {
+    async fn a_replaced_purchase_does_not_count_though_it_is_not_settled_yet(world: World) {
+        list(&world);
+        for number in 1..=3 {
+            world.happen("old", number, &[What::Renewed]).await;
+        }
+        let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
+        world.accept(said_so(world.platform.id, ("m1", "new"), 50_000, said)).await;
+        let new = world.key("new");
+        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        let events = told(&world).await;
+        assert_eq!(until(&events[2]), renewal(3));
+        assert_eq!(until(&events[3]), renewal(1), "the old one gave it for longer, and is over");
+    }
+}
+
+story! {
+    async fn the_price_in_dollars_is_by_the_rate_of_the_purchases_day(world: World) {
+        list(&world);
+        let (key, app) = (world.key("r1"), world.app.id);
+        let began = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        world.accept(said_so(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
+        let nothing = serde_json::Value::Null;
+        for (day, expected) in [("2026-12-31", nothing.clone()), ("2027-01-16", nothing), ("2027-01-15", "5.49".into())] {
+            let rate = format!("VALUES ('{app}', 'EUR', '{day}', '1.10')");
+            world.raw().run(&format!("INSERT INTO rates (app_id, currency, day, usd) {rate}"));
+            world.settle(key).await;
+            let data = world.store.purchase(key).await.unwrap().data["data"].clone();
+            assert_eq!((&data["purchase_price"], &data["purchase_currency"]), (&"4.99".into(), &"EUR".into()));
+            assert_eq!(data["price_in_usd"], expected, "with the rate of {day}: {data}");
+        }
+    }
+}

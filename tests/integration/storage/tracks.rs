@@ -1,0 +1,120 @@
+//! The two tracks of a lane: the newest state supersedes older ones, and what happened is told in order, all of it.
+
+use super::world::{LEASE_MS, World, finish, story};
+use domain::What;
+use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Page, Verdict};
+
+/// Delivers until nothing is owed; what was sent, with its revision.
+async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
+    let (key, mut sent) = (world.key(receipt), Vec::new());
+    while let Claimed::Send(attempt) = world.claim(key, to, "drain").await {
+        sent.push((attempt.event_type.clone(), attempt.revision));
+        world.store.finish(finish(&attempt, "drain", Verdict::Delivered)).await.unwrap();
+    }
+    sent
+}
+
+fn names(sent: &[(String, i64)]) -> Vec<(&str, i64)> {
+    sent.iter().map(|(event_type, revision)| (event_type.as_str(), *revision)).collect()
+}
+
+story! {
+    async fn events_of_two_revisions_arrive_in_order_and_only_the_newest_state(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
+        world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
+        let sent = drain(&world, "r1", hook.id).await;
+        assert_eq!(
+            names(&sent),
+            [
+                ("user.journey.trial.started", 1),
+                ("user.subscription.purchased", 1),
+                ("user.journey.trial.converted", 2),
+                ("user.subscription.renewed", 2),
+                ("purchase.updated", 2),
+            ]
+        );
+        let filter = DeliveryFilter { status: Some("superseded".to_owned()), ..Default::default() };
+        let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
+        assert_eq!((superseded.len(), superseded[0].event_type.as_str()), (1, "purchase.updated"));
+    }
+}
+
+story! {
+    async fn an_event_that_fails_holds_back_later_ones_and_not_the_state(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Cancelled, What::Resumed]).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        assert_eq!(first.event_type, "user.subscription.cancelled");
+        assert_eq!(world.store.finish(finish(&first, "a", Verdict::Retry { delay_ms: 60_000 })).await.unwrap(), Finished::More);
+        world.happen("r1", 2, &[What::Renewed]).await;
+        assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
+        assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
+        world.pass(60_001);
+        let sent = drain(&world, "r1", hook.id).await;
+        let rest =
+            [("user.subscription.cancelled", 1), ("user.subscription.resumed", 1), ("user.subscription.renewed", 2)];
+        assert_eq!(names(&sent), rest);
+        assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
+    }
+}
+
+story! {
+    async fn an_acknowledged_event_says_nothing_of_the_state(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        let key = world.key("r1");
+        let event = world.attempt(key, hook.id, "a").await;
+        world.store.finish(finish(&event, "a", Verdict::Delivered)).await.unwrap();
+        assert_eq!(world.raw().number("SELECT COUNT(acked_revision) AS value FROM lanes"), 0);
+        let state = world.attempt(key, hook.id, "b").await;
+        assert!(state.body.contains("\"previous_acked_revision\":null"), "{}", state.body);
+        world.store.finish(finish(&state, "b", Verdict::Delivered)).await.unwrap();
+        world.happen("r1", 2, &[What::Renewed]).await;
+        let event = world.attempt(key, hook.id, "c").await;
+        assert!(!event.body.contains("previous_acked_revision"), "{}", event.body);
+        world.store.finish(finish(&event, "c", Verdict::Delivered)).await.unwrap();
+        let state = world.attempt(key, hook.id, "d").await;
+        assert!(state.body.contains("\"previous_acked_revision\":1"), "{}", state.body);
+    }
+}
+
+story! {
+    async fn a_newer_state_never_ends_what_happened(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        let key = world.key("r1");
+        // It is in flight, and its worker dies.
+        world.attempt(key, hook.id, "a").await;
+        world.revise("r1", 2).await;
+        world.revise("r1", 3).await;
+        world.pass(LEASE_MS + 1);
+        let sent = drain(&world, "r1", hook.id).await;
+        assert_eq!(names(&sent), [("user.subscription.purchased", 1), ("purchase.updated", 3)]);
+    }
+}
+
+story! {
+    async fn each_destination_is_owed_what_it_chose(world: World) {
+        let chose = |events: &[&str]| DestinationPatch {
+            events: Some(events.iter().map(|&name| name.to_owned()).collect()),
+            ..Default::default()
+        };
+        let mut hooks = Vec::new();
+        for (name, events) in [("state", &["purchase.updated"][..]), ("users", &["user.*"]), ("one", &[RENEWED])] {
+            let hook = world.destination(name).await;
+            world.store.update_destination(hook.id, chose(events)).await.unwrap();
+            hooks.push(hook.id);
+        }
+        world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
+        let (state, users, one) = ((STATE, 1), (CONVERTED, 1), (RENEWED, 1));
+        for (hook, expected) in hooks.into_iter().zip([vec![state], vec![users, one], vec![one]]) {
+            assert_eq!(names(&drain(&world, "r1", hook).await), expected);
+        }
+    }
+}
+
+const STATE: &str = "purchase.updated";
+const CONVERTED: &str = "user.journey.trial.converted";
+const RENEWED: &str = "user.subscription.renewed";

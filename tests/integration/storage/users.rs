@@ -1,0 +1,219 @@
+//! Users: who owns a purchase, and how their state is told.
+
+use super::world::{Said, World, happened, record, said_so, story, told};
+use domain::{CollapseKey, EventId, Kind, UserId, What};
+use storage::{Error, EventFilter, Page, PurchaseFilter, Recorded, Store};
+
+/// A world's words about one receipt, by a customer of the store.
+async fn say(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
+    let said = Said { kind: Kind::Renewed, customer, related: None };
+    world.accept(said_so(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, said)).await;
+    world.key(receipt)
+}
+
+fn of_customer(world: &World, customer: &str) -> UserId {
+    UserId::anonymous(world.app.id, "amazon", customer)
+}
+
+async fn owner(world: &World, key: CollapseKey) -> Option<UserId> {
+    world.store.purchase(key).await.unwrap().standing.user_id
+}
+
+story! {
+    async fn a_settling_tells_one_revision_of_its_user_in_order(world: World) {
+        let key = world.key("r1");
+        assert_eq!(world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await, 1);
+        let filter = EventFilter { collapse_key: Some(key), ..Default::default() };
+        let mut events = world.store.events(filter, Page::default()).await.unwrap().items;
+        events.reverse();
+        let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+        assert_eq!(types, ["user.journey.trial.started", "user.subscription.purchased", "purchase.updated"]);
+        for event in &events {
+            assert_eq!((event.id, event.revision), (EventId::of(key, 1, 1, &event.event_type, 0), 1));
+        }
+        assert_eq!(events[1].body["id"], events[1].id.to_string());
+        assert_eq!((&events[0].body["user_revision"], &events[1].body["user_revision"]), (&1.into(), &1.into()));
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1);
+        assert_eq!(world.raw().number("SELECT COUNT(user_revision) AS value FROM events"), 2);
+        assert_eq!(world.raw().number("SELECT MAX(occurred_at) AS value FROM events"), 5_000);
+
+        world.revise("r1", 2).await;
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1, "nothing that has a name happened");
+        world.happen("r1", 3, &[What::Renewed]).await;
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
+    }
+}
+
+story! {
+    async fn the_same_type_twice_in_one_revision_has_two_ids(world: World) {
+        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Cancelled]).await;
+        let key = world.key("r1");
+        let filter = EventFilter { event_type: Some("user.subscription.cancelled".to_owned()), ..Default::default() };
+        let cancelled = world.store.events(filter, Page::default()).await.unwrap().items;
+        let id = |n| EventId::of(key, 1, 1, "user.subscription.cancelled", n);
+        assert_eq!(cancelled.iter().map(|event| event.id).collect::<Vec<_>>(), [id(1), id(0)]);
+    }
+}
+
+story! {
+    async fn purchases_of_one_customer_have_one_owner(world: World) {
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r2", 1, &[What::Purchased]).await;
+        let user = of_customer(&world, "customer-1");
+        assert_eq!(owner(&world, world.key("r1")).await, Some(user));
+        assert_eq!(owner(&world, world.key("r2")).await, Some(user));
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
+        let other = say(&world, "r3", (Some("customer-2"), 1)).await;
+        world.settle(other).await;
+        world.destination("hook").await;
+        assert_eq!(owner(&world, other).await, Some(of_customer(&world, "customer-2")));
+    }
+}
+
+story! {
+    async fn a_receipt_without_a_customer_has_an_owner_of_its_own_until_one_is_named(world: World) {
+        let key = say(&world, "r1", (None, 1)).await;
+        world.settle(key).await;
+        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "receipt/r1")));
+        say(&world, "r1", (Some("customer-1"), 2)).await;
+        world.settle(key).await;
+        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")));
+        say(&world, "r1", (None, 3)).await;
+        world.settle(key).await;
+        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "known once, known for ever");
+    }
+}
+
+story! {
+    async fn who_was_named_by_a_receipt_stays_the_same_user(world: World) {
+        let key = say(&world, "r1", (None, 1)).await;
+        world.settle(key).await;
+        let user = of_customer(&world, "receipt/r1");
+        world.raw().run("UPDATE users SET external_id = 'ext-1'");
+        say(&world, "r1", (Some("customer-1"), 2)).await;
+        world.settle(key).await;
+        assert_eq!(owner(&world, key).await, Some(user));
+        let view = world.store.purchase(key).await.unwrap();
+        assert_eq!(view.data["data"]["last_seen_external_id"], "ext-1");
+        let second = say(&world, "r2", (Some("customer-1"), 1)).await;
+        world.settle(second).await;
+        assert_eq!(owner(&world, second).await, Some(user), "the store's customer is that user from now on");
+        let named = PurchaseFilter { external_id: Some("ext-1".to_owned()), ..Default::default() };
+        assert_eq!(world.store.purchases(named, Page::default()).await.unwrap().items.len(), 2);
+        let nobody = PurchaseFilter { external_id: Some("ext-2".to_owned()), ..Default::default() };
+        assert_eq!(world.store.purchases(nobody, Page::default()).await.unwrap().items.len(), 0);
+    }
+}
+
+story! {
+    async fn what_the_store_does_not_accept_names_nobody(world: World) {
+        let key = world.key("r1");
+        let seq = world.tell("m1", "r1", 1).await;
+        let mut refused = record(key, &world.load(key).await);
+        refused.decision.purchase = domain::Purchase::default();
+        refused.decision.outcomes = vec![(seq, domain::Outcome::GivenUp)];
+        (refused.is_answer, refused.is_real) = (false, false);
+        assert_eq!(world.done(refused).await, 0);
+        let view = world.store.purchase(key).await.unwrap();
+        assert_eq!((view.app_user_id, view.standing.user_id), (None, None));
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM users"), 0);
+    }
+}
+
+/// Settles a purchase as something that happened, until it has not moved.
+async fn settle(store: Store, key: CollapseKey) -> i64 {
+    loop {
+        let loaded = store.load(key, i64::MAX, 500).await.unwrap();
+        match store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap() {
+            Recorded::Done { revision, .. } => return revision,
+            Recorded::Moved => {}
+        }
+    }
+}
+
+story! {
+    async fn purchases_of_one_user_settle_at_the_same_time_in_two_processes(world: World) {
+        const ROUNDS: i64 = 12;
+        let second = world.second_process().await;
+        let (one, two) = (world.key("r1"), world.key("r2"));
+        for round in 1..=ROUNDS {
+            for receipt in ["r1", "r2"] {
+                world.tell(&format!("{receipt}-{round}"), receipt, round).await;
+            }
+            let both = tokio::join!(
+                tokio::spawn(settle(world.store.clone(), one)),
+                tokio::spawn(settle(second.clone(), two)),
+            );
+            assert_eq!((both.0.unwrap(), both.1.unwrap()), (round, round));
+        }
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), ROUNDS * 2);
+        let told = "SELECT COUNT(DISTINCT user_revision) AS value FROM events WHERE event_type <> 'purchase.updated'";
+        assert_eq!(world.raw().number(told), ROUNDS * 2, "each revision of the user is told once");
+    }
+}
+
+story! {
+    async fn many_purchases_of_two_users_settle_in_any_order(world: World) {
+        let second = world.second_process().await;
+        let receipts: Vec<String> = (0..16).map(|number| format!("r{number}")).collect();
+        for (number, receipt) in receipts.iter().enumerate() {
+            say(&world, receipt, (Some(["customer-1", "customer-2"][number % 2]), 1)).await;
+        }
+        let mut settlings = Vec::new();
+        for (number, receipt) in receipts.iter().enumerate() {
+            // Each process gets both users, in opposite order.
+            let store = if number % 4 < 2 { world.store.clone() } else { second.clone() };
+            settlings.push(tokio::spawn(settle(store, world.key(receipt))));
+        }
+        for settling in settlings {
+            assert_eq!(settling.await.unwrap(), 1);
+        }
+        let revisions = "SELECT COUNT(*) AS value FROM users WHERE revision = 8";
+        assert_eq!(world.raw().number(revisions), 2);
+    }
+}
+
+story! {
+    async fn the_same_record_with_events_again_gives_the_same_answer(world: World) {
+        world.destination("hook").await;
+        world.accept(told(world.platform.id, "m1", "r1", 1)).await;
+        let key = world.key("r1");
+        let first = happened(record(key, &world.load(key).await), &[What::TrialStarted, What::Purchased]);
+        let answer = world.store.record(first.clone()).await.unwrap();
+        assert_eq!(world.second_process().await.record(first.clone()).await.unwrap(), answer);
+        // The answer was lost with the process.
+        let World { store, config, folder: _folder, .. } = world;
+        drop(store);
+        let store = Store::open(config).await.unwrap();
+        assert_eq!(store.record(first).await.unwrap(), answer);
+        let events = store.events(EventFilter::default(), Page::default()).await.unwrap().items;
+        assert_eq!(events.len(), 3);
+        assert_eq!(store.deliveries(storage::DeliveryFilter::default(), Page::default()).await.unwrap().items.len(), 3);
+        assert!(events.iter().all(|event| event.body["user_revision"].as_i64().unwrap_or(1) == 1));
+        let third = happened(record(key, &store.load(key, i64::MAX, 500).await.unwrap()), &[What::Renewed]);
+        store.record(third).await.unwrap();
+        let newest = store.events(EventFilter::default(), Page::default()).await.unwrap().items;
+        assert_eq!(newest[1].body["user_revision"], 2, "the user's revision was raised once before");
+    }
+}
+
+story! {
+    async fn a_record_that_fails_leaves_nothing_behind(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        let whole = happened(record(key, &world.load(key).await), &[What::Purchased]);
+        // The last of its events cannot be written.
+        let taken = EventId::of(key, 1, 1, "purchase.updated", 0);
+        let other = world.key("r2");
+        world.tell("m2", "r2", 1).await;
+        world.settle(other).await;
+        world.raw().run(&format!("UPDATE events SET id = '{taken}'"));
+        assert!(matches!(world.store.record(whole.clone()).await.unwrap_err(), Error::Unavailable(_)));
+        assert_eq!(world.load(key).await.revision, 0);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
+        assert_eq!(world.raw().number("SELECT MAX(revision) AS value FROM users"), 0);
+        world.raw().run(&format!("UPDATE events SET id = '{}'", EventId::of(other, 1, 1, "purchase.updated", 0)));
+        assert_eq!(world.done(whole).await, 1);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 3);
+    }
+}

@@ -1,0 +1,144 @@
+//! Asking the store: who can be, with what, and what is remembered of failures.
+
+use super::world::{Said, World, is_missing, new_platform, record, said_so, story, told};
+use domain::{Kind, Reading};
+use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
+
+story! {
+    async fn a_store_is_asked_with_what_is_known_of_the_purchase(world: World) {
+        let key = world.key("r1");
+        assert!(world.store.verification(key).await.unwrap().is_none(), "nothing is known of it");
+        world.tell("m1", "r1", 1).await;
+        let asked = world.store.verification(key).await.unwrap().unwrap();
+        assert_eq!((asked.platform_id, asked.store.as_str()), (world.platform.id, "amazon"));
+        assert_eq!((asked.app_user_id.as_str(), asked.receipt_id.as_str()), ("customer-1", "r1"));
+        assert_eq!(asked.environment, domain::Environment::Production);
+        assert_eq!(asked.secret.expose_secret(), "shared-secret-of-the-platform");
+        let shown = format!("{asked:?}");
+        assert!(!["secret-of", "customer-1", "r1"].iter().any(|secret| shown.contains(secret)), "{shown}");
+        assert!(world.load(key).await.verify);
+        world.settle(key).await;
+        assert!(world.load(key).await.verify, "the customer is kept with the purchase");
+        let said = Said { kind: Kind::Renewed, customer: Some("customer-2"), related: None };
+        world.accept(said_so(world.platform.id, ("m2", "r1"), 2, said)).await;
+        let asked = world.store.verification(key).await.unwrap().unwrap();
+        assert_eq!(asked.app_user_id, "customer-2", "the newest word knows it best");
+    }
+}
+
+story! {
+    async fn without_a_customer_or_a_secret_nobody_is_asked(world: World) {
+        let said = Said { kind: Kind::Renewed, customer: None, related: None };
+        world.accept(said_so(world.platform.id, ("m1", "r1"), 1, said)).await;
+        let mut bare = new_platform(&world.app, "bare");
+        bare.shared_secret = None;
+        let bare = world.store.new_platform(bare).await.unwrap();
+        world.accept(told(bare.id, "m2", "r2", 1)).await;
+        for key in [world.key("r1"), domain::CollapseKey::of(bare.id, "r2")] {
+            assert!(!world.load(key).await.verify);
+            assert!(world.store.verification(key).await.unwrap().is_none());
+        }
+    }
+}
+
+story! {
+    async fn a_refused_secret_is_told_once_and_not_used_again(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        assert!(world.store.refuse_secret(world.platform.id).await.unwrap());
+        assert!(!world.store.refuse_secret(world.platform.id).await.unwrap());
+        assert!(!world.load(key).await.verify);
+        assert!(world.store.verification(key).await.unwrap().is_none());
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        assert_eq!((alarms.len(), alarms[0].kind.as_str(), alarms[0].count), (1, "secret_refused", 1));
+        assert_eq!(alarms[0].platform_id, Some(world.platform.id));
+        assert!(!alarms[0].detail.contains("secret-of"));
+    }
+}
+
+story! {
+    async fn a_secret_that_is_gone_is_not_refused(world: World) {
+        let removed = PlatformPatch { shared_secret: Some(None), ..Default::default() };
+        world.store.update_platform(world.platform.id, removed).await.unwrap();
+        assert!(!world.store.refuse_secret(world.platform.id).await.unwrap());
+        let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
+        world.store.update_platform(world.platform.id, set).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        assert!(world.load(world.key("r1")).await.verify);
+    }
+}
+
+story! {
+    async fn failures_are_counted_from_the_first_until_the_store_answers(world: World) {
+        let key = world.key("r1");
+        assert!(is_missing(&world.store.verify_failed(key).await.unwrap_err()));
+        world.tell("m1", "r1", 1).await;
+        let first = world.store.verify_failed(key).await.unwrap();
+        assert_eq!(first.attempts, 1);
+        let seq = world.load(key).await.notifications[0].0;
+        world.pass(10_000);
+        let second = world.store.verify_failed(key).await.unwrap();
+        let now = world.store.now().await.unwrap();
+        assert_eq!(second.attempts, 2);
+        assert!((10_000..15_000).contains(&now.millis_since(second.since)), "{second:?} at {now}");
+
+        let mut unreachable = record(key, &world.load(key).await);
+        unreachable.is_answer = Reading::Unreachable { since: second.since }.is_answer();
+        world.done(unreachable).await;
+        let standing = world.store.purchase(key).await.unwrap().standing;
+        assert_eq!(standing.unverified_since, Some(second.since), "it did not answer");
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 3);
+        assert!(seq > 0);
+
+        world.revise("r1", 2).await;
+        let standing = world.store.purchase(key).await.unwrap().standing;
+        assert_eq!(standing.unverified_since, None);
+        assert!(standing.verified_at.is_some());
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+    }
+}
+
+story! {
+    async fn a_failure_does_not_make_a_settling_move(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        let loaded = world.load(key).await;
+        world.store.verify_failed(key).await.unwrap();
+        assert_eq!(world.done(record(key, &loaded)).await, 1);
+    }
+}
+
+story! {
+    async fn what_is_asked_again_is_the_sweeps_only_when_it_is_late(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        world.pass(200_000);
+        assert_eq!(world.store.due(10).await.unwrap().len(), 1);
+        world.store.ask_again(key, 60_000).await.unwrap();
+        assert_eq!(world.store.due(10).await.unwrap(), []);
+        let view = world.store.notifications_of("m1").await.unwrap().remove(0);
+        assert_eq!(view.waiting_for.as_deref(), Some("verification"));
+        assert!(!world.load(key).await.due);
+        world.tell("m2", "r1", 2).await;
+        let view = world.store.notifications_of("m2").await.unwrap().remove(0);
+        assert_eq!(view.waiting_for.as_deref(), Some("window"));
+        world.pass(60_000);
+        assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
+        let loaded = world.load(key).await;
+        assert!(loaded.due && loaded.notifications.len() == 2);
+        world.done(record(key, &loaded)).await;
+        assert_eq!(world.store.due(10).await.unwrap(), []);
+    }
+}
+
+story! {
+    async fn an_answer_that_it_is_not_real_ends_the_count_of_failures(world: World) {
+        let key = world.key("r1");
+        world.store.verify_answered(key).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        world.store.verify_failed(key).await.unwrap();
+        world.store.verify_answered(key).await.unwrap();
+        assert_eq!(world.store.purchase(key).await.unwrap().standing.unverified_since, None);
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+    }
+}

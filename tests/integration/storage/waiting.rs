@@ -1,0 +1,173 @@
+//! Words that wait for their store after their window: seen by people, left alone by the dispatcher and the sweep.
+
+use super::world::{WINDOW_MS, World, is_missing, record, story};
+use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
+use storage::{Due, Page, Record};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A record of what is open in which only `decided` is decided, and the rest waits an hour.
+async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], waits: Waits) -> Record {
+    let loaded = world.load(key).await;
+    let mut record = record(key, &loaded);
+    record.decision.outcomes = decided.to_vec();
+    record.decision.waits = Some(waits);
+    record.decision.wake = Some(loaded.now.plus_millis(HOUR_MS));
+    (record.is_answer, record.is_real) = (false, false);
+    record
+}
+
+async fn waiting_for(world: &World, message: &str) -> Option<String> {
+    world.store.notifications_of(message).await.unwrap().remove(0).waiting_for
+}
+
+async fn alarms(world: &World) -> Vec<(String, i64)> {
+    let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+    assert!(alarms.iter().all(|alarm| alarm.platform_id == Some(world.platform.id)));
+    alarms.into_iter().map(|alarm| (alarm.kind, alarm.count)).collect()
+}
+
+story! {
+    async fn only_what_was_decided_ends(world: World) {
+        let said = world.tell("said", "r1", 1).await;
+        let kept = world.tell("kept", "r1", 2).await;
+        let key = world.key("r1");
+        world.done(partly(&world, key, &[(said, Outcome::Settled)], Waits::Verification).await).await;
+        let view = world.store.notifications_of("said").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Settled), None));
+        assert_eq!(waiting_for(&world, "kept").await.as_deref(), Some("verification"));
+        let loaded = world.load(key).await;
+        assert_eq!(loaded.notifications.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [kept]);
+        let standing = world.store.purchase(key).await.unwrap().standing;
+        assert_eq!(standing.waiting_for.as_deref(), Some("verification"));
+        assert!(standing.next_wake_at.is_some());
+        world.settle(key).await;
+        let view = world.store.notifications_of("kept").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.revision), (Some(Outcome::Settled), Some(2)));
+        let standing = world.store.purchase(key).await.unwrap().standing;
+        assert_eq!((standing.waiting_for, standing.next_wake_at), (None, None));
+    }
+}
+
+story! {
+    async fn what_waits_is_neither_signalled_nor_swept_until_its_wake(world: World) {
+        let first = world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
+        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("parked"));
+        let quiet_ms = world.store.load(key, 0, 500).await.unwrap().quiet_ms;
+        assert_eq!(quiet_ms, 0, "it was flushed: its wake does not wait for the rest of a window");
+        assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
+        assert_eq!(world.store.inbox_age().await.unwrap(), None);
+        world.pass(WINDOW_MS + 20_000);
+        assert_eq!(world.store.due(10).await.unwrap(), []);
+        assert!(!world.load(key).await.due);
+        world.pass(HOUR_MS);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
+        let loaded = world.load(key).await;
+        assert!(loaded.due);
+        assert_eq!((loaded.newest_seq, loaded.late_ms), (first, None), "it is not late, it waits");
+    }
+}
+
+story! {
+    async fn a_new_word_has_its_window_whatever_else_waits(world: World) {
+        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        world.done(partly(&world, key, &[], Waits::Verification).await).await;
+        world.pass(WINDOW_MS * 2);
+        assert_eq!(world.store.due(10).await.unwrap(), [], "its longest wait is not the platform's");
+        let second = world.tell("m2", "r1", 2).await;
+        let loaded = world.store.load(key, 0, 500).await.unwrap();
+        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
+        assert!(loaded.cap_ms.is_some_and(|cap_ms| cap_ms > 140_000), "{:?}", loaded.cap_ms);
+        assert_eq!(loaded.notifications.len(), 2);
+        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("verification"));
+        assert_eq!(waiting_for(&world, "m2").await.as_deref(), Some("window"));
+        let open = world.store.open_after(0, 10).await.unwrap();
+        assert_eq!(open.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
+        world.pass(WINDOW_MS + 20_000);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "unsettled" }]);
+    }
+}
+
+story! {
+    async fn what_would_wait_without_a_wake_is_still_found(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let mut forgotten = partly(&world, key, &[], Waits::Verification).await;
+        forgotten.decision.wake = None;
+        world.done(forgotten).await;
+        world.pass(WINDOW_MS + 20_000);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "unsettled" }]);
+    }
+}
+
+story! {
+    async fn people_are_told_when_words_begin_to_wait_and_when_they_are_lost(world: World) {
+        let key = world.key("r1");
+        let first = world.tell("m1", "r1", 1).await;
+        world.done(partly(&world, key, &[(first, Outcome::Settled)], Waits::Verification).await).await;
+        assert_eq!(alarms(&world).await, [], "no word waits");
+        let second = world.tell("m2", "r1", 2).await;
+        world.raw().run("UPDATE purchases SET waits_for = NULL");
+        world.done(partly(&world, key, &[], Waits::Verification).await).await;
+        world.done(partly(&world, key, &[], Waits::Verification).await).await;
+        assert_eq!(alarms(&world).await, [("verification_waits".to_owned(), 1)], "once, not at every try");
+        world.pass(1_000);
+        world.done(partly(&world, key, &[(second, Outcome::GivenUp)], Waits::Parked(Parked::WrongCustomer)).await).await;
+        assert_eq!(alarms(&world).await[0], ("given_up".to_owned(), 1));
+        let view = world.store.notifications_of("m2").await.unwrap().remove(0);
+        assert_eq!((view.outcome, view.revision), (Some(Outcome::GivenUp), None));
+        assert!(view.reason.is_some_and(|reason| reason.contains("did not accept")));
+    }
+}
+
+story! {
+    async fn an_outcome_of_what_the_decision_did_not_see_is_not_written(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        let mut record = record(key, &world.load(key).await);
+        let unseen = world.tell("m2", "r1", 2).await;
+        let elsewhere = world.tell("m3", "r2", 3).await;
+        record.decision.outcomes.extend([(unseen, Outcome::Settled), (elsewhere, Outcome::GivenUp)]);
+        world.done(record).await;
+        for message in ["m2", "m3"] {
+            assert_eq!(world.store.notifications_of(message).await.unwrap()[0].outcome, None);
+        }
+    }
+}
+
+story! {
+    async fn retrying_wakes_what_is_parked_and_nothing_else(world: World) {
+        for (receipt, waits) in [("r1", Waits::Parked(Parked::UnknownReceipt)), ("r2", Waits::Verification)] {
+            world.tell(&format!("m-{receipt}"), receipt, 1).await;
+            let record = partly(&world, world.key(receipt), &[], waits).await;
+            world.done(record).await;
+        }
+        world.revise("r3", 1).await;
+        let parked = world.key("r1");
+        let in_flight = partly(&world, parked, &[], Waits::Parked(Parked::UnknownReceipt)).await;
+        assert_eq!(world.store.retry_parked(world.platform.id).await.unwrap(), 1);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: parked, why: "wake" }]);
+        assert_eq!(world.store.record(in_flight).await.unwrap(), storage::Recorded::Moved, "the retry is not lost");
+        let nobody = domain::PlatformId::new(world.app.id.uuid());
+        assert!(is_missing(&world.store.retry_parked(nobody).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_deleted_platform_wakes_nothing_but_what_still_waits(world: World) {
+        world.revise("sleeps", 1).await;
+        world.tell("m1", "waits", 1).await;
+        let key = world.key("waits");
+        world.done(partly(&world, key, &[], Waits::Verification).await).await;
+        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {}", Timestamp::from_millis(1).micros()));
+        assert_eq!(world.store.due(10).await.unwrap().len(), 2);
+        world.store.delete_platform(world.platform.id).await.unwrap();
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
+        assert!(!world.load(key).await.verify, "its store is not asked any more, so that the wait ends");
+    }
+}

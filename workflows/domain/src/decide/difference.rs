@@ -1,0 +1,174 @@
+//! What the difference between two stages tells, when no word did.
+
+use super::walk::Walk;
+use crate::notification::Kind;
+use crate::purchase::{Life, Stage};
+use crate::time::Timestamp;
+use crate::transition::What;
+
+/// So many renewals are told at most in one settling, the newest ones.
+const RENEWALS_AT_MOST: u64 = 36;
+
+impl Walk<'_> {
+    /// Goes from where the words led to where it stands, and tells what lies between.
+    pub fn reach(&mut self, goal: &Stage) {
+        let mut goal = goal.clone();
+        if self.has_paid() && goal.in_trial && !self.stage.in_trial {
+            goal.in_trial = false;
+        }
+        match (self.stage.life, goal.life) {
+            (Life::Unknown, _) => self.sight(&goal),
+            (Life::Running, Life::Running) => self.run(&goal),
+            (Life::Running, Life::Cut | Life::Ended) => self.expire(&goal, None),
+            // What was taken back or replaced is told by nothing else, and what came back is only shown.
+            _ => {}
+        }
+        if self.stage.life == Life::Replaced {
+            goal.life = Life::Replaced;
+        }
+        if self.stage.is_over() && goal.runs() {
+            self.said.untold.clear();
+        }
+        if !goal.in_trial {
+            goal.terms = goal.terms.max(self.stage.terms);
+        }
+        goal.sku = goal.sku.or_else(|| self.stage.sku.take());
+        self.stage = goal;
+    }
+
+    /// The first sight of a purchase, without a word that names anything: nothing is told.
+    fn sight(&mut self, goal: &Stage) {
+        let untold = [
+            (goal.runs() && goal.is_off, What::Cancelled),
+            (goal.in_grace, What::GraceBegan),
+            (goal.life == Life::Ended, What::Expired),
+        ];
+        self.said.untold = untold.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();
+        self.stage = goal.clone();
+    }
+
+    fn run(&mut self, goal: &Stage) {
+        if self.stage.is_off && !goal.is_off {
+            let is_untold = self.said.untold.remove(&What::Cancelled);
+            self.stage.is_off = false;
+            if !is_untold {
+                self.infer(What::Resumed, self.told_late(&[Kind::AutoRenewalOn]));
+            }
+        }
+        self.catch_up(goal);
+        if !self.stage.in_grace && goal.in_grace {
+            self.infer(What::GraceBegan, self.told_late(&[Kind::GraceBegan]));
+        } else if !goal.in_grace {
+            self.said.untold.remove(&What::GraceBegan);
+        }
+        if !self.stage.is_off && goal.is_off {
+            self.infer(What::Cancelled, self.told_late(&[Kind::AutoRenewalOff, Kind::ScheduledToEnd]));
+        }
+        let is_scheduled = goal.pending.is_some() && goal.pending != self.stage.pending;
+        if is_scheduled && self.stage.pending.as_deref() != Some("") {
+            self.infer(What::PlanChangeScheduled, self.told_late(&[Kind::PlanChangeScheduled]));
+        }
+    }
+
+    /// The payments that lie between, and the plan that changed with them.
+    fn catch_up(&mut self, goal: &Stage) {
+        if goal.in_trial {
+            if !self.stage.in_trial && self.said.covered(What::Purchased).is_some() {
+                self.stage.in_trial = true;
+                self.stage.terms = goal.terms;
+                self.infer(What::TrialStarted, None);
+            }
+            return;
+        }
+        let is_due = match (self.stage.terms, goal.terms) {
+            (Some(told), Some(shown)) => shown > told,
+            _ => self.stage.in_trial,
+        };
+        if is_due {
+            let number = goal.terms.or(Some(1));
+            self.pay(number, None);
+        } else if self.stage.in_grace && !goal.in_grace && goal.runs() {
+            let is_untold = self.said.untold.remove(&What::GraceBegan);
+            let next = self.stage.terms.map(|terms| terms.saturating_add(1));
+            if !is_untold {
+                self.pay(next, None);
+            }
+        }
+        self.change_plan(goal.sku.as_deref());
+    }
+
+    /// The plan changed, if the store shows another one than was told.
+    pub fn change_plan(&mut self, shown: Option<&str>) {
+        let (Some(told), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
+        if told != shown {
+            self.stage.sku = Some(shown.to_owned());
+            self.stage.pending = None;
+            let at = self.term_began();
+            self.infer(What::PlanChanged, at);
+        }
+    }
+
+    /// It ended.
+    pub fn expire(&mut self, goal: &Stage, told: Option<Timestamp>) {
+        let told = told.or_else(|| self.told_late(&[Kind::Expired, Kind::SubscriptionCancelled]));
+        let at = told.or_else(|| self.known.expires_at().filter(|_| self.truth.is_some()));
+        if self.stage.runs() && !self.stage.in_grace {
+            self.catch_up(goal);
+        }
+        if self.stage.in_trial {
+            self.infer(What::TrialDidNotConvert, at);
+        }
+        self.infer(What::Expired, at);
+        self.said.untold.clear();
+        let terms = self.stage.terms;
+        self.stage = Stage { terms: terms.max(goal.terms), ..goal.clone() };
+    }
+
+    /// Payments up to this term, the last of them told by a word if there was one.
+    pub fn pay(&mut self, number: Option<u64>, told: Option<Timestamp>) {
+        let (Some(from), Some(to)) = (self.stage.terms, number) else {
+            return self.renew(told.or_else(|| self.told_late(&[Kind::Renewed, Kind::GraceEnded])), told.is_some());
+        };
+        let left = RENEWALS_AT_MOST.saturating_sub(self.renewals);
+        let first = from.max(to.saturating_sub(left)).saturating_add(1);
+        self.stage.terms = Some(to.max(from));
+        for term in first..=to {
+            self.stage.terms = Some(term);
+            self.renewals = self.renewals.saturating_add(1);
+            match told.filter(|_| term == to) {
+                Some(time) => self.renew(Some(time), true),
+                None => self.renew(self.term_began(), false),
+            }
+        }
+    }
+
+    /// One payment.
+    fn renew(&mut self, at: Option<Timestamp>, is_told: bool) {
+        let what = if self.stage.in_grace { What::Recovered } else { What::Renewed };
+        let conversion = self.stage.in_trial.then_some(What::TrialConverted);
+        self.stage.in_trial = false;
+        self.stage.in_grace = false;
+        for what in conversion.into_iter().chain([what]) {
+            match at.filter(|_| is_told) {
+                Some(time) => self.say(what, time),
+                None => self.infer(what, at),
+            }
+        }
+    }
+
+    /// When the present term began, by the calendar. A recovery came later, nobody knows when.
+    fn term_began(&self) -> Option<Timestamp> {
+        let number = self.stage.terms?.checked_sub(1)?;
+        self.calendar?.end(number).filter(|_| !self.stage.in_grace)
+    }
+
+    /// When one of these words was told that came too late to be walked.
+    fn told_late(&self, kinds: &[Kind]) -> Option<Timestamp> {
+        let words = self.late.iter().rev();
+        words.filter(|(_, kind)| kinds.contains(kind)).map(|(time, _)| *time).next()
+    }
+
+    fn has_paid(&self) -> bool {
+        super::truth::PAYMENTS.iter().any(|what| self.said.covered(*what).is_some())
+    }
+}

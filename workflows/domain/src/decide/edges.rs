@@ -1,0 +1,181 @@
+//! Rules of which a random life seldom needs one: each test names the rule that it guards.
+
+use super::asking::{MINUTE, bought, day, monthly, off, read, whats, word};
+use super::tests::settle_with;
+use super::{Given, decide};
+use crate::notification::Kind;
+use crate::purchase::{Purchase, State};
+use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::time::Timestamp;
+use crate::transition::What;
+
+fn march(day: &str) -> Timestamp {
+    format!("2026-03-{day}T00:00:00Z").parse().unwrap()
+}
+
+fn ended(ends_at: Timestamp, at: Timestamp) -> Snapshot {
+    Snapshot { ends_at: Some(ends_at), end_reason: Some(EndReason::Customer), ..off(at) }
+}
+
+fn in_trial() -> Purchase {
+    let trial = Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..monthly(day(0)) };
+    read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], trial).purchase
+}
+
+#[test]
+fn grace_that_ended_before_it_was_read_is_told_before_the_end() {
+    let unpaid = Snapshot { end_reason: Some(EndReason::Store), ..ended(day(36), day(37)) };
+    let words = [word(Kind::GraceBegan, day(31)), word(Kind::Expired, day(36))];
+    let over = read(&bought(), &words, unpaid);
+    assert_eq!(whats(&over), [What::GraceBegan, What::Expired]);
+    assert_eq!(over.purchase.revoked_at(), None);
+}
+
+#[test]
+fn one_renewal_that_the_store_does_not_show_is_one_term() {
+    let late = read(&bought(), &[word(Kind::Renewed, day(62))], monthly(day(62)));
+    assert_eq!((whats(&late), late.purchase.billing_cycles()), (vec![What::Renewed], Some(2)));
+}
+
+#[test]
+fn what_is_over_does_not_begin_again_by_a_word_alone() {
+    let over = read(&bought(), &[], ended(day(20), day(20))).purchase;
+    let again = read(&over, &[word(Kind::SubscriptionPurchased, day(21))], ended(day(20), day(21)));
+    assert_eq!((whats(&again), again.purchase.state()), (vec![], State::Expired));
+    let back = read(&over, &[word(Kind::SubscriptionPurchased, day(21))], monthly(day(21)));
+    assert_eq!((whats(&back), back.purchase.state()), (vec![What::Purchased], State::Active));
+}
+
+#[test]
+fn a_last_renewal_does_not_switch_auto_renewal_on() {
+    let known = read(&bought(), &[], off(day(5))).purchase;
+    let last = Snapshot { ends_at: Some(march("10")), ..off(day(31)) };
+    let renewed = read(&known, &[word(Kind::Renewed, day(31))], last);
+    assert_eq!((whats(&renewed), renewed.purchase.state()), (vec![What::Renewed], State::Off));
+}
+
+#[test]
+fn a_conversion_that_the_store_does_not_show_yet_holds() {
+    let behind = |at| Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..monthly(at) };
+    let paid = read(&in_trial(), &[word(Kind::Renewed, day(7))], behind(day(7)));
+    assert_eq!((whats(&paid), paid.purchase.state()), (vec![What::TrialConverted, What::Renewed], State::Active));
+    let again = read(&paid.purchase, &[], behind(day(7).plus_millis(MINUTE)));
+    assert_eq!((whats(&again), again.purchase.state()), (vec![], State::Active));
+}
+
+#[test]
+fn an_end_at_a_boundary_shows_the_terms_before_it_and_another_end_does_not() {
+    let natural = read(&bought(), &[], ended(march("10"), march("11")));
+    assert_eq!(whats(&natural), [What::Renewed, What::Expired]);
+    assert_eq!((natural.purchase.billing_cycles(), natural.purchase.revoked_at()), (Some(2), None));
+    let early = read(&bought(), &[], ended(day(45), day(46)));
+    assert_eq!((whats(&early), early.purchase.billing_cycles()), (vec![What::Expired], Some(1)));
+}
+
+#[test]
+fn what_words_replaced_stays_replaced_whatever_is_read() {
+    let told = settle_with(&bought(), &[word(Kind::Replaced, day(2))], &Reading::Unverifiable, day(2)).purchase;
+    assert_eq!(read(&told, &[], monthly(day(3))).purchase.state(), State::Replaced);
+}
+
+#[test]
+fn an_end_after_a_word_of_the_new_receipt_is_a_replacement() {
+    let told = read(&bought(), &[word(Kind::Replaced, day(2))], monthly(day(2))).purchase;
+    assert_eq!(told.state(), State::Active);
+    let over = read(&told, &[], Snapshot { end_reason: None, ..ended(day(3), day(3)) });
+    assert_eq!((whats(&over), over.purchase.state()), (vec![], State::Replaced));
+}
+
+#[test]
+fn a_scheduled_change_that_a_word_told_is_not_told_again_by_a_reading() {
+    let word = word(Kind::PlanChangeScheduled, day(2));
+    let told = settle_with(&bought(), &[word], &Reading::Unverifiable, day(2));
+    assert_eq!(whats(&told), [What::PlanChangeScheduled]);
+    let deferred = Snapshot { deferred_sku: Some("silver".to_owned()), ..monthly(day(3)) };
+    assert_eq!(whats(&read(&told.purchase, &[], deferred)), []);
+}
+
+#[test]
+fn nobody_knows_when_a_payment_was_repaired_that_only_a_reading_shows() {
+    let grace = Snapshot { grace_ends_at: Some(day(36)), ..monthly(day(32)) };
+    let known = read(&bought(), &[], grace).purchase;
+    let repaired = read(&known, &[], Snapshot { renews_at: Some(march("10")), ..monthly(day(34)) });
+    assert_eq!((repaired.transitions[0].what, repaired.transitions[0].at), (What::Recovered, None));
+}
+
+#[test]
+fn what_was_off_at_first_sight_and_is_on_again_was_never_told() {
+    let bought = [word(Kind::SubscriptionPurchased, day(0))];
+    let known = read(&Purchase::default(), &bought, off(day(0))).purchase;
+    assert_eq!(whats(&read(&known, &[], monthly(day(1)))), []);
+    let told = read(&known, &[word(Kind::AutoRenewalOff, day(0).plus_millis(MINUTE))], off(day(1)));
+    assert_eq!(whats(&told), [What::Cancelled]);
+}
+
+#[test]
+fn a_shortened_term_that_a_word_told_before_the_store_moved_is_one() {
+    let short = |n: i64, at: i64| Snapshot {
+        renews_at: Some(day(0).plus_millis(n * 5 * MINUTE)),
+        ..monthly(day(0).plus_millis(at * MINUTE))
+    };
+    let known = read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], short(1, 2)).purchase;
+    let told = read(&known, &[word(Kind::Renewed, day(0).plus_millis(5 * MINUTE))], short(1, 7));
+    assert_eq!(whats(&told), [What::Renewed]);
+    assert_eq!(whats(&read(&told.purchase, &[], short(2, 8))), []);
+}
+
+#[test]
+fn a_one_time_purchase_is_taken_back_by_its_word() {
+    let coins = |at| Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly(at) };
+    let known = read(&Purchase::default(), &[word(Kind::ConsumablePurchased, day(0))], coins(day(0))).purchase;
+    let taken = read(&known, &[word(Kind::ConsumableCancelled, day(1))], coins(day(1)));
+    assert_eq!((taken.purchase.state(), taken.purchase.revoked_at()), (State::Revoked, Some(day(1))));
+}
+
+#[test]
+fn dates_of_the_next_attempt_are_no_payment() {
+    let grace = |at| Snapshot { renews_at: Some(day(10)), grace_ends_at: Some(day(13)), ..monthly(at) };
+    let failed = read(&in_trial(), &[], grace(day(8)));
+    assert_eq!(whats(&failed), [What::GraceBegan]);
+    assert_eq!(failed.purchase.is_free_trial_conversion(), Some(false));
+    let grace = Snapshot { renews_at: Some(march("08")), grace_ends_at: Some(march("12")), ..monthly(day(32)) };
+    assert_eq!(whats(&read(&bought(), &[], grace)), [What::GraceBegan]);
+}
+
+#[test]
+fn a_grace_that_is_the_end_of_the_trial_is_none() {
+    let trap =
+        Snapshot { trial_ends_at: Some(day(7)), grace_ends_at: Some(day(7)), renews_at: None, ..monthly(day(1)) };
+    assert_eq!(read(&in_trial(), &[], trap).purchase.state(), State::Trial);
+}
+
+#[test]
+fn a_beginning_that_comes_again_holds_nobody_up() {
+    let words = [word(Kind::SubscriptionPurchased, day(0)), word(Kind::Renewed, day(31))];
+    let told = settle_with(&bought(), &words, &Reading::Unreachable { since: day(31) }, day(31));
+    assert_eq!((whats(&told), told.outcomes.len()), (vec![What::Renewed], 1));
+}
+
+#[test]
+fn a_repetition_does_not_make_a_verified_purchase_unverified() {
+    let again = [word(Kind::SubscriptionPurchased, day(0))];
+    let known = settle_with(&bought(), &again, &Reading::Unverifiable, day(1)).purchase;
+    assert_eq!(known, bought());
+}
+
+#[test]
+fn the_reason_of_a_replaced_purchase_is_not_waited_for() {
+    let pending = Snapshot { end_reason: Some(EndReason::Pending), ..ended(day(3), day(3)) };
+    let reading = Reading::Verified(Box::new(pending));
+    let linked = decide(&bought(), &[], Given { reading: &reading, is_replaced: true, now: day(3) });
+    assert_eq!((linked.purchase.state(), linked.wake), (State::Replaced, None));
+}
+
+#[test]
+fn a_cancellation_that_a_reading_undid_does_not_begin_the_next_one() {
+    let known = read(&bought(), &[word(Kind::AutoRenewalOff, day(3))], off(day(3))).purchase;
+    let known = read(&known, &[], monthly(day(8))).purchase;
+    let known = read(&known, &[], off(day(12))).purchase;
+    assert_eq!(known.canceled_at(), Some(day(12)));
+    assert_eq!(known.expires_at(), Some(day(31)));
+}

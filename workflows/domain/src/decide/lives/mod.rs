@@ -1,0 +1,194 @@
+//! Random lives of purchases: a simulated store, what we hear of it, and what we make of that.
+//!
+//! Every life has a seed, which is part of each message, and the same seed gives the same life.
+
+mod chance;
+mod hearing;
+mod store;
+
+use super::arrows::{Arrow, arrows};
+use super::properties::record_of;
+use crate::purchase::State;
+use crate::transition::{Transition, What};
+use hearing::{Made, Step, hear, in_part, once, promptly, with_adoption, with_delays, with_losses};
+use std::collections::BTreeMap;
+use store::{Beginning, Life, life};
+
+const LIVES: u64 = 1_000;
+
+fn names(tells: &[Transition]) -> Vec<What> {
+    tells.iter().map(|tell| tell.what).collect()
+}
+
+fn truth(life: &Life) -> Vec<What> {
+    life.tells.iter().map(|(_, what)| *what).collect()
+}
+
+/// What the record says. When it was first seen to be cancelled depends on the readings; a word's time does not.
+fn record(made: &Made, life: &Life) -> String {
+    let canceled_at = made.known.canceled_at().filter(|at| life.words.iter().all(|word| word.store_time != *at));
+    let record = record_of(&made.known);
+    canceled_at.map_or(record.clone(), |at| record.replace(&at.to_string(), "first sight"))
+}
+
+fn story(life: &Life) -> String {
+    let words = life.words.iter().map(|word| format!("{} {:?}", word.store_time, word.kind));
+    let tells = life.tells.iter().map(|(time, what)| format!("{time} -> {what:?}"));
+    let mut lines: Vec<_> = words.chain(tells).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+const BEGINNINGS: [Beginning; 8] = [
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::Changed,
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::Bought,
+    Beginning::OneTime,
+];
+
+fn lives() -> impl Iterator<Item = (u64, Life)> {
+    println!("seeds 0 to {LIVES}");
+    (0..LIVES).zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
+}
+
+#[test]
+fn what_is_heard_promptly_is_told_exactly() {
+    for (seed, life) in lives() {
+        let made = hear(&life, &promptly(&life), true);
+        assert_eq!(names(&made.tells), truth(&life), "seed {seed}\n{}", story(&life));
+    }
+}
+
+#[test]
+fn a_third_of_the_words_lost_is_made_good_by_wakes() {
+    for (seed, life) in lives() {
+        let heard = with_losses(&life, seed);
+        let made = hear(&life, &heard, true);
+        let lost = promptly(&life).into_iter().filter(|word| !heard.contains(word));
+        let lost: Vec<_> = lost.map(|(time, word)| format!("{time} {:?}", word.kind)).collect();
+        assert_eq!(names(&made.tells), truth(&life), "seed {seed}, lost {lost:?}\n{}", story(&life));
+    }
+}
+
+#[test]
+fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
+    for (seed, life) in lives() {
+        let prompt = hear(&life, &promptly(&life), true);
+        let heard = with_delays(&life, seed);
+        let late = hear(&life, &heard, true);
+        let order = || heard.iter().map(|(time, word)| format!("{time} {:?} of {}", word.kind, word.store_time));
+        let case = || format!("seed {seed}\n{}\nheard\n{}", story(&life), order().collect::<Vec<_>>().join("\n"));
+        if !late.is_gone {
+            assert_eq!(record(&late, &life), record(&prompt, &life), "{}", case());
+        }
+        let mut left = truth(&life);
+        for what in names(&late.tells) {
+            let place = left.iter().position(|other| *other == what);
+            left.remove(place.unwrap_or_else(|| panic!("{what:?} twice, {:?}, {}", names(&late.tells), case())));
+        }
+        for what in left.iter().copied() {
+            // Where nobody saw that it was off, nobody saw that it was on again.
+            let is_half = what == What::Resumed && left.contains(&What::Cancelled);
+            assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not told, {}", case());
+        }
+    }
+}
+
+/// Whether some reading must have shown what `what` tells. The first one only shows how it stands.
+fn is_seen(life: &Life, made: &Made, what: What) -> bool {
+    let gone = |what| match what {
+        What::Cancelled => What::Resumed,
+        What::Resumed => What::Cancelled,
+        What::GraceBegan => What::Recovered,
+        What::PlanChangeScheduled => What::PlanChanged,
+        other => other,
+    };
+    let times = life.tells.iter().enumerate().filter(|(_, (_, other))| *other == what);
+    !times.clone().any(|(at, (begin, _))| {
+        let rest = life.tells.iter().skip(at + 1);
+        let end = rest.clone().find(|(_, other)| *other == gone(what)).or_else(|| life.tells.last());
+        !made.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
+    })
+}
+
+#[test]
+fn replaying_a_whole_life_tells_nothing_new() {
+    for (seed, life) in lives() {
+        let mut heard = promptly(&life);
+        let again: Vec<_> = heard.iter().map(|(_, word)| (life.ends.plus_millis(store::DAY), word.clone())).collect();
+        let once = hear(&life, &heard, true);
+        heard.extend(again);
+        let twice = hear(&life, &heard, true);
+        assert_eq!(names(&twice.tells), names(&once.tells), "seed {seed}\n{}", story(&life));
+        assert_eq!(record(&twice, &life), record(&once, &life), "seed {seed}\n{}", story(&life));
+    }
+}
+
+/// Everything that happens in lives that are heard in every way there is.
+fn steps(seed: u64, beginning: Beginning) -> Vec<Made> {
+    let life = life(seed, beginning);
+    let heard = promptly(&life);
+    vec![
+        hear(&life, &heard, true),
+        hear(&life, &with_losses(&life, seed), true),
+        hear(&life, &with_delays(&life, seed), true),
+        hear(&life, &with_adoption(&life, seed), true),
+        hear(&life, &in_part(&life, seed), true),
+        hear(&life, &in_part(&life, seed + 1), true),
+        hear(&life, &once(&life, seed), true),
+        hear(&life, &once(&life, seed), false),
+        hear(&life, &heard, false),
+    ]
+}
+
+fn walked(seeds: std::ops::Range<u64>) -> BTreeMap<Step, u64> {
+    let mut hits = BTreeMap::new();
+    for seed in seeds {
+        let beginning = BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()];
+        for (step, times) in steps(seed, beginning).into_iter().flat_map(|made| made.steps) {
+            *hits.entry(step).or_default() += times;
+        }
+    }
+    hits
+}
+
+#[test]
+fn every_arrow_of_the_fixture_is_walked_a_hundred_times() {
+    let mut hits: BTreeMap<Step, u64> = BTreeMap::new();
+    let wanted: Vec<(String, Step)> = arrows().iter().map(|arrow| (arrow.to_string(), step(arrow))).collect();
+    let is_short = |hits: &BTreeMap<Step, u64>| {
+        wanted.iter().filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100)).count()
+    };
+    let mut seed = 0;
+    while seed < 8_000 && is_short(&hits) > 0 {
+        let halves = std::thread::scope(|scope| {
+            [seed..seed + 250, seed + 250..seed + 500]
+                .map(|seeds| scope.spawn(|| walked(seeds)))
+                .map(|half| half.join().unwrap())
+        });
+        for (step, times) in halves.into_iter().flatten() {
+            *hits.entry(step).or_default() += times;
+        }
+        seed += 500;
+    }
+    println!("seeds 0 to {seed}");
+    for (arrow, step) in &wanted {
+        println!("{:>8}  {arrow}", hits.get(step).copied().unwrap_or(0));
+    }
+    let short = wanted.iter().filter(|(_, step)| hits.get(step).is_none_or(|hits| *hits < 100));
+    let short: Vec<_> = short.map(|(arrow, step)| format!("{} {arrow}", hits.get(step).unwrap_or(&0))).collect();
+    assert!(short.is_empty(), "{} arrows have less than 100 hits:\n{}", short.len(), short.join("\n"));
+}
+
+fn step(arrow: &Arrow) -> Step {
+    let state = |name: &str| match name {
+        "bought" | "scheduled" => State::Active,
+        "trial_grace" => State::Grace,
+        name => name.parse().unwrap(),
+    };
+    (arrow.shows != "nobody", state(&arrow.old), arrow.words.clone(), state(&arrow.new), arrow.events.clone())
+}

@@ -1,0 +1,459 @@
+//! A simulated store: what is true of one receipt over time, the words it sends, and what they ought to tell.
+
+use super::chance::Chance;
+use crate::decide::tests::told;
+use crate::notification::{Kind, Notification};
+use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
+use crate::time::Timestamp;
+use crate::transition::What;
+
+pub const MINUTE: i64 = 60_000;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
+
+/// How a receipt comes to our ears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    Bought,
+    Changed,
+    OneTime,
+}
+
+/// One life, as the store knows it.
+#[derive(Debug)]
+pub struct Life {
+    pub words: Vec<Notification>,
+    /// What is told, in order, and since when it is true.
+    pub tells: Vec<(Timestamp, What)>,
+    /// What a reading shows from then on.
+    shows: Vec<(Timestamp, Option<Snapshot>)>,
+    /// When another receipt that is real took its place.
+    pub replaced_at: Option<Timestamp>,
+    /// Words that may not get lost: nothing else would ever show what they tell.
+    pub vital: Vec<(Timestamp, Kind)>,
+    /// Words that are never late: they are about what no reading shows.
+    pub prompt: Vec<(Timestamp, Kind)>,
+    pub ends: Timestamp,
+}
+
+impl Life {
+    pub fn read(&self, at: Timestamp) -> Reading {
+        let shown = self.shows.iter().rev().find(|(since, _)| *since <= at);
+        match shown.or_else(|| self.shows.first()).and_then(|(_, snapshot)| snapshot.clone()) {
+            Some(snapshot) => Reading::Verified(Box::new(Snapshot { at, ..snapshot })),
+            None => Reading::Gone,
+        }
+    }
+}
+
+/// Writes a life.
+struct Author {
+    chance: Chance,
+    life: Life,
+    now: Timestamp,
+    shown: Snapshot,
+    anchor: Timestamp,
+    /// The terms since the anchor.
+    begun: i64,
+    end: Timestamp,
+    in_trial: bool,
+    plans: i64,
+}
+
+/// The life that this seed gives.
+pub fn life(seed: u64, beginning: Beginning) -> Life {
+    let mut chance = Chance::new(seed);
+    let first: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
+    let now = first.plus_millis(chance.below(365 * DAY / 1000) * 1000);
+    let term = chance.pick(&[(1, Unit::Week), (2, Unit::Week), (1, Unit::Month), (1, Unit::Month), (3, Unit::Month)]);
+    let shown = Snapshot {
+        product: Product::Subscription,
+        product_id: Some("gold".to_owned()),
+        term_sku: Some("gold_0".to_owned()),
+        term: Some(Term { count: term.0, unit: term.1 }),
+        purchased_at: Some(now),
+        auto_renewing: Some(true),
+        ..Snapshot::default()
+    };
+    let life = Life {
+        words: vec![],
+        tells: vec![],
+        shows: vec![],
+        replaced_at: None,
+        vital: vec![],
+        prompt: vec![],
+        ends: now,
+    };
+    let mut author = Author { chance, life, now, shown, anchor: now, begun: 0, end: now, in_trial: false, plans: 0 };
+    match beginning {
+        Beginning::OneTime => author.one_time(),
+        _ => author.subscription(beginning),
+    }
+    author.life
+}
+
+impl Author {
+    /// A word, some seconds after what it speaks of.
+    fn word(&mut self, kind: Kind) {
+        let at = self.now.plus_millis(self.chance.below(20) * 100);
+        let late = self.life.words.last().map_or(at, |last| last.store_time.plus_millis(100).max(at));
+        self.life.words.push(Notification { store_time: late, ..told(kind, 0) });
+    }
+
+    fn vital(&mut self, kind: Kind) {
+        self.word(kind);
+        let word = self.life.words.last().unwrap();
+        self.life.vital.push((word.store_time, kind));
+    }
+
+    fn tell(&mut self, what: What) {
+        self.life.tells.push((self.now, what));
+    }
+
+    fn show(&mut self) {
+        self.life.shows.push((self.now, Some(self.shown.clone())));
+        self.life.ends = self.now;
+    }
+
+    fn one_time(&mut self) {
+        let (bought, cancelled, product) = self.chance.pick(&[
+            (Kind::ConsumablePurchased, Kind::ConsumableCancelled, Product::Consumable),
+            (Kind::EntitlementPurchased, Kind::EntitlementCancelled, Product::Entitlement),
+        ]);
+        self.shown = Snapshot { product, term: None, term_sku: None, auto_renewing: None, ..self.shown.clone() };
+        self.show();
+        self.word(bought);
+        self.tell(What::Purchased);
+        if self.chance.percent(60) {
+            self.now = self.now.plus_millis(self.chance.between(DAY, 20 * DAY));
+            if self.chance.percent(70) {
+                self.shown.ends_at = Some(self.now);
+                self.show();
+            } else {
+                self.life.shows.push((self.now, None));
+            }
+            // Nothing looks at a one-time purchase again.
+            self.vital(cancelled);
+        }
+    }
+
+    fn subscription(&mut self, beginning: Beginning) {
+        self.in_trial = beginning == Beginning::Bought && self.chance.percent(65);
+        if self.in_trial {
+            self.end = self.now.plus_millis(self.chance.pick(&[7, 14, 30]) * DAY);
+            self.anchor = self.end;
+            self.shown.trial_ends_at = Some(self.end);
+        } else {
+            self.next_end();
+        }
+        self.shown.renews_at = Some(self.end);
+        self.show();
+        if beginning == Beginning::Changed {
+            if self.chance.percent(30) {
+                self.word(Kind::SubscriptionPurchased);
+            }
+            self.vital(Kind::PlanChanged);
+            self.tell(What::PlanChanged);
+        } else {
+            self.word(Kind::SubscriptionPurchased);
+            if self.in_trial {
+                self.tell(What::TrialStarted);
+            }
+            self.tell(What::Purchased);
+        }
+        if self.chance.percent(10) {
+            self.soon();
+            self.switch_off(true);
+            if !(self.is_switched_on() && self.is_paid()) {
+                return;
+            }
+        }
+        let terms = self.chance.between(1, 7);
+        for _ in 0..terms {
+            if !self.term() {
+                return;
+            }
+        }
+    }
+
+    /// The next boundary, by the calendar and from the anchor.
+    fn next_end(&mut self) {
+        self.begun += 1;
+        let term = self.shown.term.unwrap();
+        let count = i64::from(term.count) * self.begun;
+        let span = match term.unit {
+            Unit::Week => jiff::Span::new().weeks(count),
+            Unit::Month => jiff::Span::new().months(count),
+            Unit::Day | Unit::Year => panic!("no such term is sold here"),
+        };
+        let anchor = jiff::Timestamp::from_microsecond(self.anchor.micros()).unwrap();
+        let date = jiff::tz::TimeZone::UTC.to_datetime(anchor).checked_add(span).unwrap();
+        let end = jiff::tz::TimeZone::UTC.to_timestamp(date).unwrap();
+        self.end = Timestamp::from_micros(end.as_microsecond());
+    }
+
+    /// One term, and what happens at its end; whether it goes on.
+    fn term(&mut self) -> bool {
+        let left = self.end.millis_since(self.now);
+        self.now = self.now.plus_millis(HOUR + self.chance.below(left / 8));
+        let choices = if self.in_trial { 8 } else { 13 };
+        match self.chance.below(choices) {
+            0..=3 => self.switch_off(false),
+            4 | 5 => self.schedule(),
+            6 => return self.is_refunded(),
+            7 if self.chance.percent(80) => return self.is_replaced(),
+            8 => self.word(Kind::Unknown),
+            9 | 10 if left > 2 * DAY => {
+                self.now = self.end.plus_millis(-DAY);
+                self.switch_off(true);
+            }
+            _ => {}
+        }
+        if self.shown.auto_renewing == Some(false) {
+            return self.is_switched_on() && self.is_paid();
+        }
+        self.is_paid()
+    }
+
+    /// Some seconds later: in the same window.
+    fn soon(&mut self) {
+        self.now = self.now.plus_millis(30_000 + self.chance.below(MINUTE / 2));
+    }
+
+    fn switch_off(&mut self, is_vital: bool) {
+        self.shown.auto_renewing = Some(false);
+        self.shown.ends_at = Some(self.end);
+        self.shown.renews_at = None;
+        let kind = match self.chance.below(10) {
+            0 if !is_vital => Kind::SubscriptionCancelled,
+            1 | 2 if !is_vital => Kind::ScheduledToEnd,
+            _ => Kind::AutoRenewalOff,
+        };
+        // Shortly before the end only this word tells of it: the next reading shows the end.
+        if is_vital || self.end.millis_since(self.now) < 9 * DAY {
+            self.vital(kind)
+        } else {
+            self.word(kind)
+        }
+        self.tell(What::Cancelled);
+        self.show();
+    }
+
+    fn switch_on(&mut self) {
+        self.shown.auto_renewing = Some(true);
+        self.shown.ends_at = None;
+        self.shown.renews_at = Some(self.end);
+        // One of the two words has to come: nothing else may show that it was off.
+        let off = self.life.words.last().filter(|word| word.kind == Kind::AutoRenewalOff);
+        match off.map(|word| (word.store_time, word.kind)) {
+            Some(off) if self.chance.percent(50) => {
+                self.life.vital.push(off);
+                self.word(Kind::AutoRenewalOn);
+            }
+            _ => self.vital(Kind::AutoRenewalOn),
+        }
+        self.tell(What::Resumed);
+        self.show();
+    }
+
+    /// Whether it is switched on again before its end.
+    fn is_switched_on(&mut self) -> bool {
+        let left = self.end.millis_since(self.now);
+        if self.chance.percent(5) {
+            let off = self.life.words.last().map(|word| (word.store_time, word.kind));
+            self.life.vital.extend(off);
+            self.life.replaced_at = Some(self.now.plus_millis(HOUR));
+            return false;
+        }
+        if self.chance.percent(30) && left > 3 * DAY {
+            self.now = self.now.plus_millis(left / 3);
+            if self.chance.percent(30) {
+                self.switch_on_vitally();
+                self.soon();
+                self.switch_off(true);
+            } else {
+                self.word(Kind::ScheduledToEnd);
+            }
+        }
+        if self.chance.percent(65) {
+            let left = self.end.millis_since(self.now);
+            if self.chance.percent(40) {
+                self.soon();
+            } else {
+                self.now = self.now.plus_millis(HOUR + self.chance.below(left / 2));
+            }
+            if self.end.millis_since(self.now) > HOUR {
+                self.switch_on();
+                return true;
+            }
+        }
+        self.now = self.end;
+        self.shown.trial_ends_at = None;
+        let kind = if self.chance.percent(20) { Kind::SubscriptionCancelled } else { Kind::Expired };
+        self.over(self.end, EndReason::Customer, kind);
+        if self.chance.percent(8) {
+            self.life.replaced_at = Some(self.now.plus_millis(HOUR));
+        }
+        false
+    }
+
+    fn switch_on_vitally(&mut self) {
+        self.switch_on();
+        let on = self.life.words.last().unwrap();
+        self.life.vital.push((on.store_time, on.kind));
+    }
+
+    fn schedule(&mut self) {
+        if self.in_trial || self.shown.auto_renewing == Some(false) || self.end.millis_since(self.now) < 9 * DAY {
+            return;
+        }
+        self.plans += 1;
+        self.shown.deferred_at = Some(self.end);
+        self.shown.deferred_sku = Some(format!("gold_{}", self.plans));
+        self.word(Kind::PlanChangeScheduled);
+        self.tell(What::PlanChangeScheduled);
+        self.show();
+    }
+
+    fn is_refunded(&mut self) -> bool {
+        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
+        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
+        self.life.prompt.extend(recent.map(|word| (word.store_time, word.kind)));
+        self.shown.trial_ends_at = None;
+        let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
+        if self.chance.percent(20) {
+            self.word(Kind::SubscriptionCancelled);
+            self.tell_end();
+            self.life.shows.push((self.now, None));
+            self.life.ends = self.now;
+        } else {
+            self.over(self.now, reason, Kind::SubscriptionCancelled);
+        }
+        false
+    }
+
+    fn is_replaced(&mut self) -> bool {
+        if self.chance.percent(50) {
+            self.shown.trial_ends_at = None;
+            self.shown.ends_at = Some(self.now);
+            self.shown.end_reason = Some(EndReason::Replaced);
+            self.shown.renews_at = None;
+            self.show();
+            if self.chance.percent(50) {
+                self.word(Kind::SubscriptionCancelled);
+            }
+            if self.chance.percent(50) {
+                self.now = self.now.plus_millis(DAY);
+                self.word(Kind::Expired);
+            }
+        } else {
+            self.life.replaced_at = Some(self.now);
+            if self.chance.percent(60) {
+                self.word(Kind::Replaced);
+            }
+        }
+        self.life.ends = self.now;
+        false
+    }
+
+    fn tell_end(&mut self) {
+        if self.in_trial {
+            self.tell(What::TrialDidNotConvert);
+        }
+        self.tell(What::Expired);
+    }
+
+    fn over(&mut self, at: Timestamp, reason: EndReason, kind: Kind) {
+        let over = Snapshot { renews_at: None, grace_ends_at: None, auto_renewing: Some(false), ..self.shown.clone() };
+        self.shown = Snapshot { ends_at: Some(at), end_reason: Some(reason), deferred_sku: None, ..over };
+        self.word(kind);
+        self.tell_end();
+        self.show();
+    }
+
+    /// Whether the next term is paid, at once or in grace.
+    fn is_paid(&mut self) -> bool {
+        self.now = self.end;
+        self.shown.trial_ends_at = None;
+        let fails = if self.in_trial { 40 } else { 32 };
+        if !self.chance.percent(fails) {
+            self.renew(What::Renewed);
+            if self.chance.percent(12) {
+                self.soon();
+                self.switch_off(true);
+                return self.is_switched_on() && self.is_paid();
+            }
+            return true;
+        }
+        let grace_end = self.now.plus_millis(5 * DAY);
+        self.shown.grace_ends_at = Some(grace_end);
+        self.word(Kind::GraceBegan);
+        self.tell(What::GraceBegan);
+        self.show();
+        if self.chance.percent(5) {
+            self.life.replaced_at = Some(self.now.plus_millis(HOUR));
+            return false;
+        }
+        if self.chance.percent(70) {
+            let is_soon = self.chance.percent(60) && !self.in_trial;
+            if is_soon {
+                self.soon();
+            } else {
+                self.now = self.now.plus_millis(HOUR + self.chance.below(4 * DAY));
+            }
+            self.renew(What::Recovered);
+            if is_soon && self.life.words.last().is_some_and(|word| word.kind == Kind::Renewed) {
+                self.word(Kind::GraceEnded);
+            }
+            if is_soon {
+                let told: Vec<_> =
+                    self.life.words.iter().rev().take(3).map(|word| (word.store_time, word.kind)).collect();
+                self.life.vital.extend(told.first());
+                self.life.prompt.extend(told);
+            }
+            return true;
+        }
+        self.now = grace_end;
+        let kind = self.chance.pick(&[Kind::SubscriptionCancelled, Kind::Expired, Kind::GraceEnded]);
+        self.over(grace_end, EndReason::Store, kind);
+        false
+    }
+
+    fn renew(&mut self, what: What) {
+        if self.in_trial {
+            self.tell(What::TrialConverted);
+        }
+        self.tell(what);
+        let words: &[Kind] = match (self.in_trial, what) {
+            (true, _) => {
+                self.chance.pick(&[&[Kind::TrialConverted], &[Kind::TrialConverted, Kind::Renewed], &[Kind::Renewed]])
+            }
+            (false, What::Recovered) => self.chance.pick(&[
+                &[Kind::Renewed],
+                &[Kind::GraceEnded],
+                &[Kind::GraceEnded],
+                &[Kind::Renewed, Kind::GraceEnded],
+            ]),
+            (false, _) if self.chance.percent(8) => &[Kind::Unknown],
+            (false, _) => &[Kind::Renewed],
+        };
+        for kind in words {
+            self.word(*kind);
+        }
+        if let Some(sku) = self.shown.deferred_sku.take() {
+            self.tell(What::PlanChanged);
+            self.anchor = self.end;
+            self.begun = 0;
+            let units = [(1, Unit::Week), (1, Unit::Month), (2, Unit::Month), (3, Unit::Month)];
+            let (count, unit) = self.chance.pick(&units);
+            self.shown.term_sku = Some(sku);
+            self.shown.term = Some(Term { count, unit });
+            self.shown.deferred_at = None;
+        }
+        self.in_trial = false;
+        self.next_end();
+        self.shown.renews_at = Some(self.end);
+        self.shown.grace_ends_at = None;
+        self.show();
+    }
+}

@@ -1,0 +1,158 @@
+//! Where a purchase stands: by what the store showed, or by the words since it answered last.
+
+use super::walk::Walk;
+use crate::notification::Kind;
+use crate::purchase::{Life, Purchase, Stage};
+use crate::reading::{EndReason, Snapshot};
+use crate::time::Timestamp;
+use crate::transition::What;
+
+/// The store's own data may be so late: an end that it does not confirm is believed after that.
+const LAG_MS: i64 = 2 * 3_600_000;
+/// Dates closer than this are one date.
+const SAME_MS: i64 = 60_000;
+/// Words closer than this can speak of one act.
+pub(super) const ECHO_MS: i64 = 120_000;
+/// What tells that something was paid after a trial or after the first term.
+pub(super) const PAYMENTS: [What; 3] = [What::Renewed, What::Recovered, What::TrialConverted];
+
+/// By what the store showed. `after` knows the words of this settling and this snapshot.
+pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
+    let sku = snapshot.term_sku.clone().or_else(|| before.stage.sku.clone());
+    let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
+    let looked = Looked { before, after, snapshot };
+    if after.is_one_time() {
+        let is_over = snapshot.ends_at.is_some() || after.is_taken_back();
+        let life = match (is_replaced, is_over) {
+            (true, _) => Life::Replaced,
+            (false, true) => Life::Revoked,
+            (false, false) => Life::Running,
+        };
+        return Stage { life, sku, ..Stage::default() };
+    }
+    let in_trial = looked.in_trial();
+    let is_over = looked.is_over(in_trial);
+    let life = match (is_over, is_replaced || (is_over && after.was_told(Kind::Replaced))) {
+        (_, true) => Life::Replaced,
+        (true, false) => Life::Ended,
+        (false, false) => Life::Running,
+    };
+    let runs = life == Life::Running;
+    Stage {
+        life,
+        in_trial,
+        in_grace: runs && after.grace_end().is_some(),
+        is_off: !runs || looked.is_off(),
+        terms: if in_trial { Some(0) } else { looked.terms(is_over) },
+        pending: snapshot.deferred_sku.clone().filter(|pending| runs && Some(pending) != sku.as_ref()),
+        sku,
+    }
+}
+
+/// The store says that the receipt is no longer valid.
+pub(super) fn gone(after: &Purchase) -> Stage {
+    let life = if after.is_replaced() || after.was_told(Kind::Replaced) || after.stage.life == Life::Replaced {
+        Life::Replaced
+    } else if after.is_one_time() {
+        Life::Revoked
+    } else {
+        Life::Ended
+    };
+    Stage { life, in_grace: false, is_off: !after.is_one_time(), pending: None, ..after.stage.clone() }
+}
+
+/// By the words since the store answered last, or by all of them.
+pub(super) fn told(after: &Purchase) -> Stage {
+    let mut walk = Walk::again(after);
+    walk.follow();
+    if after.is_replaced() { Stage { life: Life::Replaced, ..walk.stage } } else { walk.stage }
+}
+
+struct Looked<'a> {
+    before: &'a Purchase,
+    after: &'a Purchase,
+    snapshot: &'a Snapshot,
+}
+
+impl Looked<'_> {
+    /// Whether an end date is set, or it says that it will not renew. A receipt that says nothing of both
+    /// changes nothing.
+    fn is_off(&self) -> bool {
+        let says = self.snapshot.auto_renewing.map(|renews| !renews);
+        let shows = || if self.snapshot.renews_at.is_some() { Some(false) } else { None };
+        self.snapshot.ends_at.is_some() || says.or_else(shows).unwrap_or(self.before.stage.is_off)
+    }
+
+    /// Whether a trial is all it had: none of its dates lies beyond the trial, and no word says that it was paid.
+    fn in_trial(&self) -> bool {
+        let Some(trial_end) = self.after.trial_end() else { return false };
+        if self.after.was_told(Kind::TrialConverted) || self.was_paid() {
+            return false;
+        }
+        if self.snapshot.trial_ends_at.is_some_and(|end| end > self.snapshot.at) {
+            return true;
+        }
+        let is_beyond = |date: Timestamp| date.millis_since(trial_end) > SAME_MS;
+        match self.after.period_end() {
+            Some(end) if end <= self.snapshot.at && self.snapshot.ends_at.is_some() => {
+                let is_paid = |terms: crate::purchase::Terms| terms.ending(end).is_some() && terms.is_end(end);
+                !(is_beyond(end) && self.after.terms().is_some_and(is_paid))
+            }
+            Some(end) if self.after.grace_end().is_none() => !is_beyond(end),
+            Some(end) => self.before.stage.in_trial || !is_beyond(end),
+            None => self.before.stage.in_trial || self.before.stage.is_unknown(),
+        }
+    }
+
+    /// Whether something was paid before this reading, as far as that was seen.
+    fn was_paid(&self) -> bool {
+        let stood = self.before.verified.as_ref().map(|verified| &verified.stage).filter(|stage| !stage.in_trial);
+        let is_past = |stage: &Stage| {
+            !stage.is_unknown() && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
+        };
+        PAYMENTS.iter().any(|what| self.before.said.covered(*what).is_some()) || stood.is_some_and(is_past)
+    }
+
+    fn is_over(&self, in_trial: bool) -> bool {
+        let at = self.snapshot.at;
+        let is_long_past = |end: Timestamp| at.millis_since(end) >= LAG_MS;
+        if let Some(end) = self.snapshot.ends_at {
+            return end <= at;
+        }
+        if let Some(grace) = self.after.grace_end() {
+            return is_long_past(grace);
+        }
+        let trial = || self.after.trial_end().filter(|_| in_trial);
+        let counted = || self.after.calendar()?.end(self.before.stage.terms?);
+        let end = self.snapshot.renews_at.or_else(trial).or_else(counted);
+        self.is_off() && end.is_some_and(is_long_past)
+    }
+
+    /// How many paid terms began.
+    fn terms(&self, is_over: bool) -> Option<u64> {
+        let known = self.before.stage.terms;
+        let Some(end) = self.after.period_end() else { return known };
+        let Some(calendar) = self.after.calendar() else { return self.counted(end) };
+        if is_over && !calendar.is_end(end) {
+            return known.or_else(|| Some(calendar.containing(end)));
+        }
+        let is_due = end <= self.snapshot.at;
+        if self.after.grace_end().is_some() && !is_due && known.is_some() {
+            return known;
+        }
+        calendar.ending(end).or(known)
+    }
+
+    /// Without a calendar, a term more when the date moved on and no word told of that renewal.
+    fn counted(&self, end: Timestamp) -> Option<u64> {
+        let known = self.before.stage.terms?;
+        let last = self.before.period_end();
+        let Some(last) = last.filter(|last| end.millis_since(*last) > SAME_MS && self.snapshot.ends_at.is_none())
+        else {
+            return Some(known);
+        };
+        let told = PAYMENTS.iter().filter_map(|what| self.before.said.covered(*what)).max();
+        let is_told = told.is_some_and(|told| last.millis_since(told) <= ECHO_MS);
+        Some(if is_told { known } else { known.saturating_add(1) })
+    }
+}

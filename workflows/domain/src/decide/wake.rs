@@ -1,0 +1,81 @@
+//! When a purchase is looked at again without being told anything, so that a lost notification repairs itself.
+
+use super::{Given, asked};
+use crate::purchase::Purchase;
+use crate::reading::{EndReason, Reading};
+use crate::time::Timestamp;
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const WEEK_MS: i64 = 7 * DAY_MS;
+
+/// How long after a date of the store it is asked whether it moved on.
+const FIRST_MS: [i64; 3] = [10 * MINUTE_MS, HOUR_MS, 2 * HOUR_MS + 5 * MINUTE_MS];
+/// And then so often, for two days.
+const THEN_MS: i64 = 6 * HOUR_MS;
+const FOR_MS: i64 = 2 * DAY_MS;
+
+/// The next look at a purchase after this settling.
+pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> {
+    match given.reading {
+        Reading::Unverifiable => None,
+        Reading::Unreachable { since } => Some(given.now.plus_millis(retry_ms(given.now.millis_since(*since)))),
+        Reading::Verified(_) | Reading::Gone | Reading::Parked(_) if purchase.stage.is_over() => {
+            reason(purchase, given.now)
+        }
+        Reading::Verified(_) | Reading::Gone | Reading::Parked(_) => {
+            dates(purchase, given.now).chain(weekly(purchase, given.now)).min()
+        }
+    }
+}
+
+/// A week from now, for a subscription that runs.
+pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let is_live = purchase.stage.runs() && !purchase.is_one_time();
+    is_live.then(|| now.plus_millis(WEEK_MS))
+}
+
+/// Every five minutes in the first hour, then ever more rarely.
+const fn retry_ms(passed: i64) -> i64 {
+    match passed {
+        ..HOUR_MS => 5 * MINUTE_MS,
+        HOUR_MS..21_600_000 => 15 * MINUTE_MS,
+        21_600_000..asked::BELIEVED_AFTER_MS => {
+            let left = asked::BELIEVED_AFTER_MS - passed;
+            if left < 30 * MINUTE_MS { left } else { 30 * MINUTE_MS }
+        }
+        _ => 30 * MINUTE_MS,
+    }
+}
+
+/// Why it ended may come later: it is asked daily, for a week.
+fn reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let snapshot = purchase.snapshot.as_ref().filter(|_| purchase.gone_at.is_none() && !purchase.is_one_time())?;
+    let ended = snapshot.ends_at.filter(|_| snapshot.end_reason == Some(EndReason::Pending))?;
+    let next = now.plus_millis(DAY_MS);
+    (!purchase.is_replaced() && next <= ended.plus_millis(WEEK_MS + DAY_MS)).then_some(next)
+}
+
+/// The next look for each date of the store at which something is due.
+fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let is_live = purchase.stage.runs() && !purchase.is_one_time();
+    let snapshot = purchase.snapshot.as_ref().filter(|_| is_live);
+    let dates = snapshot.map(|shown| {
+        let trial = shown.trial_ends_at.filter(|_| purchase.stage.in_trial);
+        [shown.renews_at, shown.ends_at, shown.deferred_at, purchase.grace_end(), trial]
+    });
+    dates.into_iter().flatten().flatten().filter_map(move |date| look(date, now))
+}
+
+/// The first look at a date that is still to come; none when it passed long ago.
+fn look(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let passed = now.millis_since(date);
+    let first = FIRST_MS.into_iter().find(|wait| *wait > passed);
+    let later = || {
+        let last = FIRST_MS.last()?;
+        let times = passed.saturating_sub(*last) / THEN_MS;
+        Some(last.saturating_add(times.saturating_add(1).saturating_mul(THEN_MS))).filter(|wait| *wait <= FOR_MS)
+    };
+    first.or_else(later).map(|wait| date.plus_millis(wait))
+}

@@ -1,0 +1,72 @@
+//! JSON Schemas (draft 2020-12) of all events that we send, made from the types that write them.
+//!
+//! Every documented field is required, our additions are described and optional, and fields that are not
+//! named here are allowed: a receiver that checks strictly keeps working when we add one.
+
+use super::{PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
+use crate::time::Timestamp;
+use crate::transition::What;
+use crate::user::UserBody;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// The version of the flat shape of `user.*`. Their bodies carry none, as documented.
+pub const USER_VERSION: &str = "1.0";
+
+/// What we add to the documented shapes.
+pub(crate) const ADDITIONS: [&str; 6] =
+    ["coalesced", "previous_acked_revision", "revision", "state_digest", "user_revision", "verified"];
+
+/// Type, version and schema of each event that we can send.
+#[must_use]
+pub fn schemas() -> Vec<(&'static str, &'static str, Value)> {
+    let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
+    let users = What::ALL.iter().map(|what| {
+        let mut schema = named::<UserBody>(what.event_type());
+        if let Some(Value::Object(field)) = schema.pointer_mut("/properties/event_type") {
+            field.insert("const".to_owned(), json!(what.event_type()));
+        }
+        (what.event_type(), USER_VERSION, schema)
+    });
+    std::iter::once(purchase).chain(users).collect()
+}
+
+/// The schema of a body, under the name of its event's type.
+fn named<Body: JsonSchema>(event_type: &str) -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let widths = RecursiveTransform(drop_width as fn(&mut Schema));
+    let mut schema = settings.with_transform(widths).into_generator().into_root_schema_for::<Body>();
+    schema.insert("title".to_owned(), json!(event_type));
+    schema.to_value()
+}
+
+/// How wide our own numbers are is nobody's business: only formats that draft 2020-12 defines are left.
+fn drop_width(schema: &mut Schema) {
+    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.contains("int")) {
+        schema.remove("format");
+    }
+}
+
+/// Takes our additions out of the required fields of an object.
+pub(crate) fn additions_are_optional(schema: &mut Schema) {
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|field| field.as_str().is_none_or(|field| !ADDITIONS.contains(&field)));
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}

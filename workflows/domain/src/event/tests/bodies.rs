@@ -1,0 +1,169 @@
+//! What is in the bodies, and what never changes about them.
+
+use super::{body, bought, day, described, destination, entitlement, known, monthly, price, sent, told};
+use crate::catalogue::{Listing, ProductRef};
+use crate::event::schema::ADDITIONS;
+use crate::event::{Described, PURCHASE_UPDATED, data, for_destination, state_digest};
+use crate::notification::{Kind, Notification};
+use crate::purchase::Purchase;
+use crate::reading::{Reading, Snapshot};
+use crate::{CollapseKey, Environment, EventId, Given, decide};
+use serde_json::{Value, json};
+
+/// The fields of `data` in the vendor's documentation of `purchase.updated` 2.0.
+const FIELDS: [&str; 26] = [
+    "billing_cycles",
+    "canceled_at",
+    "current_term_length",
+    "devices_with_access",
+    "entitlements",
+    "expires_at",
+    "is_active",
+    "is_auto_renewable",
+    "is_free_trial_conversion",
+    "is_in_intro_offer_period",
+    "is_in_trial_period",
+    "is_production",
+    "last_seen_device_id",
+    "last_seen_external_id",
+    "not_before",
+    "original_purchase_guid",
+    "payment_issues_began_at",
+    "platform_type",
+    "price_in_usd",
+    "product_ref_id",
+    "purchase_country",
+    "purchase_currency",
+    "purchase_guid",
+    "purchase_price",
+    "revoked_at",
+    "transaction_id",
+];
+
+#[test]
+fn the_body_of_a_verified_subscription() {
+    let listing = Listing {
+        entitlements: vec![entitlement("premium"), entitlement("archive")],
+        prices: vec![price(Some("US"), "USD", "4.99")],
+    };
+    let purchase = bought(monthly());
+    let named = Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) };
+    insta::assert_json_snapshot!(sent(named));
+}
+
+#[test]
+fn the_body_of_a_purchase_that_nobody_could_verify() {
+    let words = [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::AutoRenewalOff];
+    insta::assert_json_snapshot!(sent(described(&known(&words, &Reading::Unverifiable))));
+}
+
+#[test]
+fn a_body_is_written_the_same_every_time() {
+    let purchase = bought(monthly());
+    assert_eq!(body(described(&purchase)).to_string(), body(described(&purchase)).to_string());
+}
+
+#[test]
+fn what_differs_per_destination_is_null_until_it_is_sent() {
+    let kept = body(described(&Purchase::default()));
+    assert_eq!(kept["attributes"]["subscription_id"], Value::Null);
+    assert_eq!(kept["attributes"]["previous_acked_revision"], Value::Null);
+    let sent = for_destination(kept.clone(), destination(), None);
+    assert_eq!(sent["attributes"]["subscription_id"], json!(destination()));
+    assert_eq!(sent["attributes"]["previous_acked_revision"], Value::Null);
+    assert_eq!(sent["data"], kept["data"]);
+    assert_eq!(for_destination(json!("no body"), destination(), None), json!("no body"));
+}
+
+#[test]
+fn what_we_add_is_always_there() {
+    let attributes = &sent(described(&Purchase::default()))["attributes"];
+    for ours in ADDITIONS.iter().filter(|ours| **ours != "user_revision") {
+        assert!(attributes.get(ours).is_some(), "{ours}");
+    }
+}
+
+#[test]
+fn the_body_says_whether_the_store_confirmed_it() {
+    let verified = |purchase: &Purchase| body(described(purchase))["attributes"]["verified"].clone();
+    assert_eq!(verified(&bought(monthly())), json!(true));
+    assert_eq!(verified(&known(&[Kind::Renewed], &Reading::Unreachable { since: day(0) })), json!(false));
+}
+
+#[test]
+fn all_documented_fields_are_there_whatever_is_known() {
+    let histories: [&[Kind]; 4] =
+        [&[], &[Kind::SubscriptionPurchased, Kind::Expired], &[Kind::Replaced], &[Kind::ConsumableCancelled]];
+    for history in histories {
+        let data = data(described(&known(history, &Reading::Unverifiable)));
+        let fields: Vec<_> = data.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, FIELDS);
+    }
+}
+
+#[test]
+fn the_customers_own_id_and_the_entitlements_are_passed_on_in_their_order() {
+    let listing = Listing { entitlements: vec![entitlement("zoo"), entitlement("arena")], prices: Vec::new() };
+    let purchase = bought(monthly());
+    let data = data(Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) });
+    assert_eq!(data["last_seen_external_id"], json!("anna@shop"));
+    assert_eq!(data["entitlements"], json!([entitlement("zoo"), entitlement("arena")]));
+}
+
+#[test]
+fn the_setting_chooses_between_the_terms_and_the_parents_sku() {
+    let purchase = bought(monthly());
+    let sku = |product_ref| data(Described { product_ref, ..described(&purchase) })["product_ref_id"].clone();
+    assert_eq!(sku(ProductRef::Term), json!("gold_monthly"));
+    assert_eq!(sku(ProductRef::Parent), json!("gold"));
+    assert_eq!(data(described(&Purchase::default()))["product_ref_id"], Value::Null);
+}
+
+#[test]
+fn a_country_is_sent_in_two_capitals_or_not_at_all() {
+    let country = |country: &str| {
+        let purchase = bought(Snapshot { country: Some(country.to_owned()), ..monthly() });
+        data(described(&purchase))["purchase_country"].clone()
+    };
+    assert_eq!(country("DE"), json!("DE"));
+    assert_eq!(country("de"), json!("DE"));
+    for wrong in ["DEU", "D", "", "D3", "Ö"] {
+        assert_eq!(country(wrong), Value::Null, "{wrong}");
+    }
+}
+
+#[test]
+fn renewals_are_numbered_in_the_transaction_id_once_they_can_be_counted() {
+    let id = |words: &[Kind]| data(described(&known(words, &Reading::Unverifiable)))["transaction_id"].clone();
+    assert_eq!(id(&[Kind::SubscriptionPurchased]), json!("receipt"));
+    assert_eq!(id(&[Kind::SubscriptionPurchased, Kind::Renewed, Kind::Renewed]), json!("receipt..2"));
+    assert_eq!(id(&[Kind::Renewed, Kind::Renewed]), json!("receipt"));
+}
+
+#[test]
+fn only_money_in_the_production_environment_is_production() {
+    let active = bought(monthly());
+    let is_production =
+        |purchase, environment| data(Described { environment, ..described(purchase) })["is_production"].clone();
+    assert_eq!(is_production(&active, Environment::Production), json!(true));
+    assert_eq!(is_production(&active, Environment::Sandbox), json!(false));
+    let test = Notification { is_test: true, ..told(Kind::Renewed, day(1)) };
+    let given = Given { reading: &Reading::Unverifiable, is_replaced: false, now: day(1) };
+    let tested = decide(&active, &[(9, test)], given).purchase;
+    assert_eq!(is_production(&tested, Environment::Production), json!(false));
+}
+
+#[test]
+fn the_digest_is_the_hash_of_the_canonical_form() {
+    // printf '{"a":"é","b":1}' | sha256sum
+    let expected = "aa58fba8483623bed37c1b02edfccbdd9a53123837c20bfa4cb4049993a2872e";
+    assert_eq!(state_digest(&json!({"b": 1, "a": "é"})), expected);
+    assert_eq!(state_digest(&json!({"a": "é", "b": 1.0})), expected);
+}
+
+#[test]
+fn event_ids_never_change() {
+    let key = CollapseKey::new(uuid::uuid!("6b275a67-0bbb-4f3a-99b9-6600bf711993"));
+    // python3 -c 'import uuid; print(uuid.uuid5(uuid.UUID("6b275a67-…"), "1/2/purchase.updated/0"))'
+    assert_eq!(EventId::of(key, 1, 2, PURCHASE_UPDATED, 0).to_string(), "43a9c0c8-6675-5d36-8eb9-a638f5833482");
+}

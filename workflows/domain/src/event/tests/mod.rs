@@ -1,0 +1,123 @@
+//! The bytes that receivers see.
+
+mod bodies;
+mod choices;
+mod prices;
+pub mod schemas;
+
+use super::{Described, PURCHASE_UPDATED, PurchaseUpdated, data, for_destination};
+use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
+use crate::notification::{Kind, Notification};
+use crate::purchase::Purchase;
+use crate::reading::{Product, Reading, Snapshot, Term, Unit};
+use crate::time::Timestamp;
+use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, Given, OrgId, PlatformId, decide};
+use serde_json::Value;
+
+pub const NOTHING_LISTED: &Listing = &Listing { entitlements: Vec::new(), prices: Vec::new() };
+
+/// So many days after the day on which everything here begins.
+pub fn day(days: i64) -> Timestamp {
+    let first: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+    first.plus_millis(days * 86_400_000)
+}
+
+pub fn key(receipt_id: &str) -> CollapseKey {
+    CollapseKey::of(PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")), receipt_id)
+}
+
+pub fn told(kind: Kind, time: Timestamp) -> Notification {
+    Notification {
+        message_id: format!("{kind:?}"),
+        collapse_key: key("receipt"),
+        receipt_id: "receipt".to_owned(),
+        kind,
+        said: format!("{kind:?}"),
+        store_time: time,
+        app_user_id: Some("customer".to_owned()),
+        related_receipt_id: None,
+        is_test: false,
+    }
+}
+
+/// What the store shows of a monthly subscription that began on day 0 and renews on day 31.
+pub fn monthly() -> Snapshot {
+    Snapshot {
+        at: day(1),
+        product: Product::Subscription,
+        product_id: Some("gold".to_owned()),
+        term_sku: Some("gold_monthly".to_owned()),
+        term: Some(Term { count: 1, unit: Unit::Month }),
+        purchased_at: Some(day(0)),
+        renews_at: Some(day(31)),
+        auto_renewing: Some(true),
+        country: Some("US".to_owned()),
+        ..Snapshot::default()
+    }
+}
+
+/// What is known after these words of day 0, 1, 2 … and this reading.
+pub fn known(words: &[Kind], reading: &Reading) -> Purchase {
+    let told = (1_i64..).zip(words).map(|(n, word)| (n, told(*word, day(n - 1))));
+    let given = Given { reading, is_replaced: false, now: day(1) };
+    decide(&Purchase::default(), &told.collect::<Vec<_>>(), given).purchase
+}
+
+pub fn bought(snapshot: Snapshot) -> Purchase {
+    known(&[Kind::SubscriptionPurchased], &Reading::Verified(Box::new(snapshot)))
+}
+
+pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
+    Price { country: country.map(str::to_owned), currency: currency.to_owned(), price: price.parse().unwrap() }
+}
+
+pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {
+    Entitlement {
+        description: Some(format!("All of {entitlement_ref_id}")),
+        entitlement_ref_id: entitlement_ref_id.to_owned(),
+        id: uuid::Uuid::new_v5(&uuid::Uuid::nil(), entitlement_ref_id.as_bytes()),
+        name: entitlement_ref_id.to_uppercase(),
+        kind: Auth::BinaryAuth,
+    }
+}
+
+/// A purchase in production, of which nothing is listed.
+pub fn described(purchase: &Purchase) -> Described<'_> {
+    Described {
+        purchase,
+        platform_type: "store",
+        receipt_id: "receipt",
+        environment: Environment::Production,
+        external_id: None,
+        product_ref: ProductRef::Term,
+        listing: NOTHING_LISTED,
+        usd_rate: None,
+    }
+}
+
+/// The body of revision 2, as it is kept.
+pub fn body(described: Described<'_>) -> Value {
+    let collapse_key = key("receipt");
+    let event = PurchaseUpdated {
+        org_id: OrgId::new(uuid::uuid!("a8d39aa3-e393-46ee-8cb4-e8b8c0bd50e7")),
+        app_id: AppId::new(uuid::uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
+        platform_id: PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")),
+        collapse_key,
+        event_id: EventId::of(collapse_key, 1, 2, PURCHASE_UPDATED, 0),
+        event_time: day(2),
+        revision: 2,
+        coalesced: 3,
+        is_verified: !described.purchase.is_unverified(),
+        data: &data(described),
+    };
+    event.body()
+}
+
+pub fn destination() -> DestinationId {
+    DestinationId::new(uuid::uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161"))
+}
+
+/// The body of revision 2, as a destination is sent it.
+pub fn sent(described: Described<'_>) -> Value {
+    for_destination(body(described), destination(), Some(1))
+}

@@ -1,0 +1,259 @@
+//! The fields of the record, read from what is known.
+
+use super::{BEGAN, BOUGHT, Life, Purchase, Register, State, TAKEN_BACK, Told};
+use crate::catalogue::ProductRef;
+use crate::notification::Kind;
+use crate::reading::{EndReason, Term};
+use crate::time::Timestamp;
+
+/// A subscription runs and its payment is in order.
+const PAID: [Kind; 5] =
+    [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::PlanChanged, Kind::GraceEnded];
+/// What went before about auto-renewal no longer holds, as long as the store does not say otherwise.
+const RENEWS: [Kind; 5] =
+    [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::PlanChanged, Kind::AutoRenewalOn];
+/// The same, when the store was asked: a term that was paid does not say that the next one will be.
+const SWITCHED_ON: [Kind; 3] = [Kind::SubscriptionPurchased, Kind::PlanChanged, Kind::AutoRenewalOn];
+/// Auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
+const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::ScheduledToEnd];
+/// A cancellation, as the customer or the store says it.
+const CANCELLED: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
+/// An end that is so much later than the recovery belongs to another failed payment.
+const AT_THE_END_MS: i64 = 2 * 3_600_000;
+
+impl Purchase {
+    /// The state: what the store showed last, and the words since then that nobody could verify.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.stage.state()
+    }
+
+    /// When the store last showed this receipt, or said that it is no longer valid.
+    #[must_use]
+    pub fn last_verified(&self) -> Option<Timestamp> {
+        self.answered_at()
+    }
+
+    /// Whether the state stands although the store could not confirm it.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        self.said.is_unverified || self.answered_at().is_none()
+    }
+
+    /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
+    #[must_use]
+    pub fn sku(&self, by: ProductRef) -> Option<&str> {
+        let snapshot = self.snapshot.as_ref()?;
+        let term = snapshot.term_sku.as_deref().filter(|_| by == ProductRef::Term);
+        term.or(snapshot.product_id.as_deref())
+    }
+
+    /// The customer's country.
+    #[must_use]
+    pub fn country(&self) -> Option<&str> {
+        self.snapshot.as_ref()?.country.as_deref()
+    }
+
+    /// When it ended, will end or renew; `None` for a one-time purchase, and while it was never verified.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        if self.is_one_time() {
+            return None;
+        }
+        let shown = self.snapshot.as_ref().and_then(|snapshot| {
+            let renewed = || self.unverified_end();
+            let trial = || self.trial_end().filter(|_| self.stage.in_trial);
+            let counted = || self.terms()?.end(self.stage.terms?);
+            let end = snapshot.ends_at.or_else(|| self.grace_end().filter(|_| !self.is_paid_since()));
+            end.or_else(renewed).or(snapshot.renews_at).or_else(trial).or_else(counted)
+        });
+        match (self.gone_at, shown) {
+            (Some(gone), Some(end)) => Some(gone.min(end)),
+            (gone, end) => gone.or(end),
+        }
+    }
+
+    /// One term, as ISO 8601; `None` for a one-time purchase.
+    #[must_use]
+    pub fn term_length(&self) -> Option<String> {
+        let term = self.snapshot.as_ref()?.term.filter(|_| !self.is_one_time())?;
+        Some(Term::iso(term))
+    }
+
+    /// Whether an introductory price holds now.
+    #[must_use]
+    pub fn is_in_intro_offer(&self) -> Option<bool> {
+        Some(self.snapshot.as_ref()?.in_intro_offer)
+    }
+
+    /// Whether a subscription was paid at least once: a trial alone is not paid.
+    #[must_use]
+    pub fn was_paid(&self) -> bool {
+        if self.is_one_time() {
+            return false;
+        }
+        match self.answered_at() {
+            None => self.newest(&PAID).is_some() && !self.stage.in_trial,
+            Some(_) => self.stage.life != Life::Unknown && !self.stage.in_trial,
+        }
+    }
+
+    /// Whether the catalogue's products are of another kind: a consumable or an entitlement.
+    #[must_use]
+    pub fn is_one_time_purchase(&self) -> bool {
+        self.is_one_time()
+    }
+
+    /// The receipt that this one replaced in a change of plan.
+    #[must_use]
+    pub fn original_receipt_id(&self) -> Option<&str> {
+        self.original_receipt_id.as_ref().map(Register::value)
+    }
+
+    /// Whether a notification or the store said that it was bought in the store's test programme.
+    #[must_use]
+    pub fn is_test(&self) -> bool {
+        self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
+    }
+
+    /// When it began; `None` when nobody said that.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Timestamp> {
+        let shown = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at);
+        shown.or_else(|| self.began_at())
+    }
+
+    /// How many terms were paid or given, the first one included; a trial is part of the first. `None` for a
+    /// one-time purchase, when the length of a term is not known, and by words alone without the beginning.
+    #[must_use]
+    pub fn billing_cycles(&self) -> Option<u64> {
+        if self.is_one_time() {
+            return None;
+        }
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.term?;
+            return Some(self.stage.terms?.max(1));
+        }
+        self.began_at()?;
+        Some(self.told.get(&Kind::Renewed).map_or(0, Told::count).saturating_add(1))
+    }
+
+    /// Whether it will renew, as far as anybody said so.
+    #[must_use]
+    pub fn is_auto_renewable(&self) -> Option<bool> {
+        if self.is_one_time() || self.stage.is_over() {
+            Some(false)
+        } else if self.snapshot.is_some() {
+            Some(!self.stage.is_off)
+        } else {
+            self.auto_renewal()
+        }
+    }
+
+    /// Whether a trial became paid; `None` when it is not known whether there was a trial.
+    #[must_use]
+    pub fn is_free_trial_conversion(&self) -> Option<bool> {
+        if self.is_one_time() {
+            Some(false)
+        } else if self.was_told(Kind::TrialConverted) {
+            Some(true)
+        } else if self.has_shown_trial() {
+            Some(!self.stage.in_trial)
+        } else {
+            self.is_beginning_known().then_some(false)
+        }
+    }
+
+    /// Whether it is in a trial; `None` when it shows none and the beginning was not seen.
+    #[must_use]
+    pub fn is_in_trial_period(&self) -> Option<bool> {
+        let is_past = [Kind::TrialConverted, Kind::Renewed].iter().any(|kind| self.was_told(*kind));
+        if self.is_one_time() {
+            Some(false)
+        } else if self.stage.in_trial {
+            Some(self.stage.runs())
+        } else {
+            (is_past || self.has_shown_trial() || self.is_beginning_known()).then_some(false)
+        }
+    }
+
+    /// When the present cancellation began; for a one-time purchase, when it was taken back.
+    #[must_use]
+    pub fn canceled_at(&self) -> Option<Timestamp> {
+        if self.is_one_time() {
+            return self.revoked_at();
+        }
+        if self.answered_at().is_none() {
+            let since = self.newest(&RENEWS);
+            return self.first_after(since, &CANCELLED).or_else(|| self.first_after(since, &[Kind::ScheduledToEnd]));
+        }
+        if self.stage.runs() && !self.stage.is_off {
+            return None;
+        }
+        let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, Kind::Unknown)));
+        let reminded = || self.first_after(since, &[Kind::ScheduledToEnd]).into_iter().chain(self.seen.off_at).min();
+        self.first_after(since, &CANCELLED).or_else(reminded)
+    }
+
+    /// When the payment failed that was not repaired since. Kept when the grace ended in expiry.
+    #[must_use]
+    pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
+        if self.answered_at().is_none() {
+            return self.first_after(self.newest(&PAID), &[Kind::GraceBegan]);
+        }
+        if self.stage.runs() && !self.stage.in_grace {
+            return None;
+        }
+        let end = self.period_end().filter(|_| self.stage.is_over());
+        let is_recovery = |(time, kind): &(Timestamp, Kind)| {
+            *kind != Kind::GraceEnded || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
+        };
+        let told = PAID.iter().filter_map(|kind| Some((*kind, self.told.get(kind)?)));
+        let paid = told.flat_map(|(kind, told)| told.times().map(move |time| (time, kind))).filter(is_recovery).max();
+        let since = paid.max(self.seen.paid_at.map(|at| (at, Kind::Unknown)));
+        self.first_after(since, &[Kind::GraceBegan]).or(self.seen.grace_at)
+    }
+
+    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid.
+    #[must_use]
+    pub fn revoked_at(&self) -> Option<Timestamp> {
+        let snapshot = self.snapshot.as_ref();
+        if self.is_one_time() {
+            let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
+            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
+        }
+        if self.gone_at.is_some() {
+            return self.gone_at;
+        }
+        let snapshot = snapshot?;
+        let taken = matches!(snapshot.end_reason, Some(EndReason::Customer | EndReason::Store | EndReason::Replaced));
+        let end = snapshot.ends_at.filter(|end| taken && *end <= snapshot.at)?;
+        let is_natural = self.terms()?.is_end(end) || self.payment_issues_began_at().is_some();
+        (!is_natural).then_some(end)
+    }
+
+    /// Whether we saw how it began, and the store showed it since.
+    fn is_beginning_known(&self) -> bool {
+        self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_told(*kind))
+    }
+
+    /// Words since the last reading say that the payment was repaired.
+    fn is_paid_since(&self) -> bool {
+        self.stage.runs() && !self.stage.in_grace
+    }
+
+    /// The end of the term that words since the last reading began.
+    fn unverified_end(&self) -> Option<Timestamp> {
+        let number = self.stage.terms.filter(|_| self.said.is_unverified && self.stage.runs())?;
+        let shown = self.verified.as_ref()?.stage.terms?;
+        self.calendar()?.end(number).filter(|_| number > shown)
+    }
+
+    fn auto_renewal(&self) -> Option<bool> {
+        let on = self.newest(&RENEWS);
+        if self.newest(&SWITCHED_OFF) > on {
+            return Some(false);
+        }
+        matches!(on, Some((_, Kind::AutoRenewalOn | Kind::Renewed | Kind::TrialConverted))).then_some(true)
+    }
+}

@@ -1,0 +1,150 @@
+//! The states of a purchase, and what of them is kept: a stage.
+
+use serde::{Deserialize, Serialize};
+
+/// The state of a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing known was told yet.
+    Unknown,
+    /// It runs in a trial and will be charged after it.
+    Trial,
+    /// It runs in a trial, and auto-renewal is off.
+    TrialOff,
+    /// It runs. A subscription renews as far as we know.
+    Active,
+    /// It runs, and auto-renewal is off.
+    Off,
+    /// A payment failed and the store grants grace.
+    Grace,
+    /// A subscription ended.
+    Expired,
+    /// A one-time purchase was taken back.
+    Revoked,
+    /// A change of plan put another receipt in its place. Final.
+    Replaced,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [Self; 9] = [
+        Self::Unknown,
+        Self::Trial,
+        Self::TrialOff,
+        Self::Active,
+        Self::Off,
+        Self::Grace,
+        Self::Expired,
+        Self::Revoked,
+        Self::Replaced,
+    ];
+
+    /// The word used in storage, the API and search attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Trial => "trial",
+            Self::TrialOff => "trial_off",
+            Self::Active => "active",
+            Self::Off => "off",
+            Self::Grace => "grace",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    /// Whether the customer has access: by state, never by the clock. `None` while nothing is known.
+    #[must_use]
+    pub const fn is_active(self) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Trial | Self::TrialOff | Self::Active | Self::Off | Self::Grace => Some(true),
+            Self::Expired | Self::Revoked | Self::Replaced => Some(false),
+        }
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == word);
+        found.ok_or_else(|| format!("`{word}` is not a state of a purchase"))
+    }
+}
+
+/// Whether it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Life {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// It runs.
+    Running,
+    /// A cancellation that nobody could verify ended it; auto-renewal switched on shows that it runs after all.
+    Cut,
+    /// It ended.
+    Ended,
+    /// It was taken back.
+    Revoked,
+    /// Another receipt took its place.
+    Replaced,
+}
+
+/// Where a purchase stands: its state, and what of its course the state does not show.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stage {
+    /// Whether it runs.
+    pub life: Life,
+    /// A trial is all that it ever had: nothing was paid.
+    pub in_trial: bool,
+    /// A payment failed and the store grants grace.
+    pub in_grace: bool,
+    /// Auto-renewal is off.
+    pub is_off: bool,
+    /// How many paid terms began, 0 in a trial; `None` when that cannot be counted.
+    pub terms: Option<u64>,
+    /// The SKU of the term.
+    pub sku: Option<String>,
+    /// The SKU that a scheduled change leads to; empty when only a word told of the change.
+    pub pending: Option<String>,
+}
+
+impl Stage {
+    /// The state.
+    pub const fn state(&self) -> State {
+        match self.life {
+            Life::Unknown => State::Unknown,
+            Life::Cut | Life::Ended => State::Expired,
+            Life::Revoked => State::Revoked,
+            Life::Replaced => State::Replaced,
+            Life::Running if self.in_grace => State::Grace,
+            Life::Running => match (self.in_trial, self.is_off) {
+                (true, false) => State::Trial,
+                (true, true) => State::TrialOff,
+                (false, false) => State::Active,
+                (false, true) => State::Off,
+            },
+        }
+    }
+
+    /// Whether nothing is known.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self.life, Life::Unknown)
+    }
+
+    /// Whether it runs.
+    pub const fn runs(&self) -> bool {
+        matches!(self.life, Life::Running)
+    }
+
+    /// Whether it ended, for whatever reason.
+    pub const fn is_over(&self) -> bool {
+        !matches!(self.life, Life::Unknown | Life::Running)
+    }
+}

@@ -1,0 +1,159 @@
+//! What the store said when it was asked for the truth about a receipt, in our words.
+//!
+//! A store's spelling of it stays in that store's folder; what it means for a purchase is `decide`'s.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a settling knows from the store itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// The store knows the receipt and says this of it.
+    Verified(Box<Snapshot>),
+    /// The store says that the receipt is no longer valid.
+    Gone,
+    /// The store does not accept the receipt: it is asked again later, a bounded number of times.
+    Parked(Parked),
+    /// Nobody can be asked: the platform has no secret, or the store refused the one it has.
+    Unverifiable,
+    /// The store could not be reached since then, and patience is over.
+    Unreachable {
+        /// The first failed attempt.
+        since: Timestamp,
+    },
+}
+
+impl Reading {
+    /// Whether the store answered about this receipt.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(self, Self::Verified(_) | Self::Gone)
+    }
+
+    /// Whether the purchase may be taken for real: the store says so, or nobody can be asked.
+    #[must_use]
+    pub const fn is_real(&self) -> bool {
+        matches!(self, Self::Verified(_) | Self::Unverifiable)
+    }
+}
+
+/// Why the store does not accept a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parked {
+    /// It does not know the receipt, or not yet.
+    UnknownReceipt,
+    /// The receipt is another customer's.
+    WrongCustomer,
+}
+
+/// A receipt as the store showed it at one moment. What it did not say is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// When the store was asked, by our clock.
+    pub at: Timestamp,
+    /// What kind of thing was bought.
+    pub product: Product,
+    /// The SKU; for subscriptions the parent's.
+    pub product_id: Option<String>,
+    /// The SKU of the term that was bought.
+    pub term_sku: Option<String>,
+    /// How long one term lasts.
+    pub term: Option<Term>,
+    /// The first purchase; renewals do not move it.
+    pub purchased_at: Option<Timestamp>,
+    /// When it renews next.
+    pub renews_at: Option<Timestamp>,
+    /// When it ended or will end.
+    pub ends_at: Option<Timestamp>,
+    /// Why it ends.
+    pub end_reason: Option<EndReason>,
+    /// Whether it will renew.
+    pub auto_renewing: Option<bool>,
+    /// The end of the trial, only while it runs.
+    pub trial_ends_at: Option<Timestamp>,
+    /// The end of the grace that the store grants, only while it runs.
+    pub grace_ends_at: Option<Timestamp>,
+    /// When a scheduled change of plan takes effect.
+    pub deferred_at: Option<Timestamp>,
+    /// The SKU that it changes to.
+    pub deferred_sku: Option<String>,
+    /// Whether an introductory price holds now.
+    pub in_intro_offer: bool,
+    /// The customer's country, two letters.
+    pub country: Option<String>,
+    /// Whether it was bought in a test programme of the store.
+    pub is_test: bool,
+}
+
+/// What kind of thing a receipt is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// Something that the store did not say, or said in a word that we do not know.
+    #[default]
+    Unknown,
+    /// It renews.
+    Subscription,
+    /// It is used up.
+    Consumable,
+    /// It is owned for ever.
+    Entitlement,
+}
+
+/// Why a purchase ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Not known yet; it comes later.
+    Pending,
+    /// The customer cancelled the order.
+    Customer,
+    /// The store ended it: unpaid after grace, or customer service.
+    Store,
+    /// The store did, for a reason of its own.
+    Internal,
+    /// A change of plan put another receipt in its place.
+    Replaced,
+    /// A reason that we do not know.
+    Other(i64),
+}
+
+/// How long one term lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Term {
+    /// How many units, at least 1.
+    pub count: u16,
+    /// Of what.
+    pub unit: Unit,
+}
+
+/// What a term is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Days.
+    Day,
+    /// Weeks.
+    Week,
+    /// Calendar months.
+    Month,
+    /// Calendar years.
+    Year,
+}
+
+impl Term {
+    /// ISO 8601, such as `P1M`.
+    #[must_use]
+    pub fn iso(self) -> String {
+        let letter = match self.unit {
+            Unit::Day => 'D',
+            Unit::Week => 'W',
+            Unit::Month => 'M',
+            Unit::Year => 'Y',
+        };
+        format!("P{}{letter}", self.count)
+    }
+}

@@ -1,0 +1,61 @@
+//! A change of a purchase's state that has a name, and the event that tells it.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Something that happened to a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// What happened.
+    pub what: What,
+    /// When, by the store: the time of the notification that told it, or the store's date that caused it.
+    /// `None` when neither is known: then it is the time of `record`.
+    pub at: Option<Timestamp>,
+    /// In which term of the subscription, from 1, as far as terms can be counted.
+    pub cycle: Option<u64>,
+}
+
+macro_rules! whats {
+    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+        /// What can happen to a purchase. The order of the variants is the order of events of one transition.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum What { $($(#[$doc])* $name,)* }
+
+        impl What {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The type of the event that tells it.
+            #[must_use]
+            pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $word),* } }
+        }
+    };
+}
+
+whats! {
+    /// A trial began.
+    TrialStarted = "user.journey.trial.started";
+    /// A trial became paid.
+    TrialConverted = "user.journey.trial.converted";
+    /// A trial ended without a payment.
+    TrialDidNotConvert = "user.journey.trial.did_not_convert";
+    /// A subscription or a one-time purchase was bought.
+    Purchased = "user.subscription.purchased";
+    /// A subscription renewed.
+    Renewed = "user.subscription.renewed";
+    /// A subscription renewed after its payment had failed.
+    Recovered = "user.subscription.renewal_in_grace_period";
+    /// A payment failed and grace began.
+    GraceBegan = "user.subscription.in_grace_period";
+    /// Auto-renewal was switched off.
+    Cancelled = "user.subscription.cancelled";
+    /// Auto-renewal was switched on again.
+    Resumed = "user.subscription.resumed";
+    /// A change of plan was scheduled.
+    PlanChangeScheduled = "user.subscription.pending_sku_change";
+    /// The plan changed.
+    PlanChanged = "user.subscription.sku_change";
+    /// A subscription ended.
+    Expired = "user.subscription.expired";
+}

@@ -1,0 +1,76 @@
+//! Where a user stands, from all their purchases that count. One-time purchases are no journey.
+
+use super::Owned;
+use crate::purchase::{Purchase, State};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Where the user stands with their subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct Journey {
+    /// Paid for a subscription before, and has none now.
+    pub former_subscriber: bool,
+    /// Always false: no store connected today has account holds.
+    pub in_account_hold: bool,
+    /// The payment of a running subscription failed, and the store grants grace.
+    pub in_grace_period: bool,
+    /// A trial runs.
+    pub in_trial_period: bool,
+    /// A running subscription has its introductory price.
+    pub in_intro_offer_period: bool,
+    /// Always false: no store connected today pauses subscriptions.
+    pub in_pause: bool,
+    /// Has a running subscription, and none of the running ones will renew.
+    pub is_cancelled: bool,
+}
+
+/// What a journey needs to know of one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub state: State,
+    pub was_paid: bool,
+    pub is_in_trial: bool,
+    pub is_in_intro_offer: bool,
+    /// `None` while nobody said it.
+    pub renews: Option<bool>,
+}
+
+impl Journey {
+    /// Where the owner of these purchases stands.
+    pub fn of(owned: &[Owned]) -> Self {
+        let subscriptions = owned.iter().filter(|owned| owned.counts() && !owned.purchase.is_one_time_purchase());
+        let subscriptions: Vec<_> = subscriptions.map(|owned| Subscription::of(&owned.purchase)).collect();
+        Self::with(&subscriptions)
+    }
+
+    pub(super) fn with(subscriptions: &[Subscription]) -> Self {
+        let running = || subscriptions.iter().filter(|one| one.state.is_active() == Some(true));
+        let runs = running().next().is_some();
+        Self {
+            former_subscriber: !runs && subscriptions.iter().any(|one| one.was_paid),
+            in_account_hold: false,
+            in_grace_period: running().any(|one| one.state == State::Grace),
+            in_trial_period: running().any(|one| one.is_in_trial),
+            in_intro_offer_period: running().any(|one| one.is_in_intro_offer),
+            in_pause: false,
+            is_cancelled: runs && running().all(Subscription::will_end),
+        }
+    }
+}
+
+impl Subscription {
+    fn of(purchase: &Purchase) -> Self {
+        Self {
+            state: purchase.state(),
+            was_paid: purchase.was_paid(),
+            is_in_trial: purchase.is_in_trial_period() == Some(true),
+            is_in_intro_offer: purchase.is_in_intro_offer() == Some(true),
+            renews: purchase.is_auto_renewable(),
+        }
+    }
+
+    /// Whether it is known that it will not renew.
+    fn will_end(&self) -> bool {
+        matches!(self.state, State::Off | State::TrialOff) || self.renews == Some(false)
+    }
+}

@@ -1,0 +1,248 @@
+//! The owner of purchases: the state across all of them, and the body of a `user.*` event.
+//!
+//! Which purchases somebody owns is found by the transaction that records; everything here is handed to it.
+//! The shape is the vendor documentation's example of user events; we only add `user_revision`.
+
+mod journey;
+
+#[cfg(test)]
+mod tests;
+
+use crate::catalogue::{Entitlement, Listing, ProductRef};
+use crate::event::additions_are_optional;
+use crate::ids::{CollapseKey, EventId, UserId};
+use crate::purchase::{Purchase, State};
+use crate::time::Timestamp;
+use journey::Journey;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// One purchase of a user, with what is said of its product.
+#[derive(Debug, Clone)]
+pub struct Owned {
+    /// Which one.
+    pub collapse_key: CollapseKey,
+    /// The store it was made in, such as in `platforms.store`.
+    pub platform_type: String,
+    /// What is known of it.
+    pub purchase: Purchase,
+    /// Whether another receipt took its place: then it never counts.
+    pub is_replaced: bool,
+    /// Which SKU names its product.
+    pub product_ref: ProductRef,
+    /// What the catalogue says of its product.
+    pub listing: Listing,
+}
+
+/// Who owns them.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    /// Our own id, the same for ever.
+    pub user_id: UserId,
+    /// The customer's own id, when somebody named it.
+    pub external_id: Option<String>,
+    /// The store's name of the customer, for the purchase that an event is about.
+    pub app_user_id: Option<String>,
+}
+
+/// Everything that goes into the body of one `user.*` event.
+#[derive(Debug, Clone, Copy)]
+pub struct UserEvent<'a> {
+    /// The event's own id.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: &'a str,
+    /// The store of the purchase that it is about.
+    pub event_platform: &'a str,
+    /// The store's name of that purchase.
+    pub receipt_id: &'a str,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// Who.
+    pub customer: &'a Customer,
+    /// Counts, per user, how often their state was told.
+    pub user_revision: i64,
+    /// All purchases of the user, after this settling, in the order of their keys.
+    pub owned: &'a [Owned],
+}
+
+/// Something that happened to a user, and the user's state after it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = additions_are_optional)]
+pub(crate) struct UserBody {
+    /// What the user has access to, each once.
+    active_entitlements: Vec<ActiveEntitlement>,
+    /// Where the user stands.
+    customer_journey_state: Journey,
+    /// The user's devices.
+    devices: Vec<Device>,
+    /// The type of the event.
+    event_type: String,
+    /// The store of the purchase that the event is about.
+    event_platform: String,
+    /// The user's and the purchase's names in other systems.
+    external_ids: Vec<ExternalId>,
+    /// The user, the same for ever.
+    user_id: Uuid,
+    /// Names the event, the same for every destination.
+    id: Uuid,
+    /// When it was recorded.
+    #[schemars(extend("format" = "date-time"))]
+    created_date: String,
+    /// Grows each time that the user's state is told.
+    #[schemars(range(min = 1))]
+    user_revision: i64,
+}
+
+/// Something that a user has access to, by the purchase that gives it longest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+struct ActiveEntitlement {
+    /// More about it, for people.
+    description: Option<String>,
+    /// Its name in the owner's own system.
+    entitlement_ref_id: String,
+    /// When the purchase ends or renews; null when it does neither, and before the store told it.
+    expiration: Option<Timestamp>,
+    /// When the store last confirmed the purchase; null when it never did.
+    last_verified: Option<Timestamp>,
+    /// A name for people.
+    name: String,
+    /// The store of the purchase.
+    purchase_platform: String,
+    /// The SKU of the purchase.
+    sku_ref_id: Option<String>,
+}
+
+/// A device of a user.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Device {
+    /// Its id.
+    id: Uuid,
+    /// The app on its store.
+    platform: DevicePlatform,
+}
+
+/// The app on the store of a device.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DevicePlatform {
+    /// Its id.
+    id: Uuid,
+    /// A name for people.
+    name: String,
+    /// The store.
+    platform_type: String,
+    /// The store's name of the app.
+    marketplace_app_id: String,
+}
+
+/// A name in another system.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+struct ExternalId {
+    /// Which name it is.
+    key: String,
+    /// How it is written.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The name.
+    value: String,
+}
+
+impl UserEvent<'_> {
+    /// The body; it is the same for every destination.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let body = UserBody {
+            active_entitlements: active_entitlements(self.owned),
+            customer_journey_state: Journey::of(self.owned),
+            devices: Vec::new(),
+            event_type: self.event_type.to_owned(),
+            event_platform: self.event_platform.to_owned(),
+            external_ids: external_ids(self.customer, self.receipt_id),
+            user_id: self.customer.user_id.uuid(),
+            id: self.id.uuid(),
+            created_date: created_date(self.created_at),
+            user_revision: self.user_revision,
+        };
+        // Only a map with other keys than texts could fail here, and there is none.
+        serde_json::to_value(body).unwrap_or_default()
+    }
+}
+
+impl Owned {
+    /// Whether it is part of its owner's state: another receipt speaks for one that was replaced.
+    fn counts(&self) -> bool {
+        !self.is_replaced && self.purchase.state() != State::Replaced
+    }
+
+    /// Whether it gives access now.
+    fn is_active(&self) -> bool {
+        self.counts() && self.purchase.state().is_active() == Some(true)
+    }
+
+    /// When access by it ends or renews. What was bought once has no end, whatever a store may show.
+    fn expiration(&self) -> Option<Timestamp> {
+        if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
+    }
+
+    /// The greater, the longer it gives access. An end that is not known counts as the nearest one. The rest
+    /// only makes the choice between equal ends the same every time.
+    fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
+        let purchase = &self.purchase;
+        (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)
+    }
+}
+
+/// Each entitlement once, in the order of their names in the owner's system.
+fn active_entitlements(owned: &[Owned]) -> Vec<ActiveEntitlement> {
+    let mut longest: BTreeMap<&str, (&Owned, &Entitlement)> = BTreeMap::new();
+    for purchase in owned.iter().filter(|owned| owned.is_active()) {
+        for entitlement in &purchase.listing.entitlements {
+            let known = longest.entry(&entitlement.entitlement_ref_id).or_insert((purchase, entitlement));
+            if known.0.endurance() < purchase.endurance() {
+                *known = (purchase, entitlement);
+            }
+        }
+    }
+    let described = longest.into_values().map(|(owned, entitlement)| ActiveEntitlement {
+        description: entitlement.description.clone(),
+        entitlement_ref_id: entitlement.entitlement_ref_id.clone(),
+        expiration: owned.expiration(),
+        last_verified: owned.purchase.last_verified(),
+        name: entitlement.name.clone(),
+        purchase_platform: owned.platform_type.clone(),
+        sku_ref_id: owned.purchase.sku(owned.product_ref).map(str::to_owned),
+    });
+    described.collect()
+}
+
+/// The customer's own id when it is known, the store's name of the customer, and the purchase's receipt.
+fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
+    let id = |key: &str, kind: &str, value: &str| ExternalId {
+        key: key.to_owned(),
+        kind: kind.to_owned(),
+        value: value.to_owned(),
+    };
+    let named = customer.external_id.as_deref().map(|value| id("external_id", written_as(value), value));
+    let store = customer.app_user_id.as_deref().map(|value| id("app_user_id", "app_user_id", value));
+    let receipt = id("receipt_id", "receipt_id", receipt_id);
+    named.into_iter().chain(store).chain([receipt]).collect()
+}
+
+/// How an id of the customer's own is written, judged by nothing but its letters.
+#[must_use]
+pub fn written_as(external_id: &str) -> &'static str {
+    let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match external_id.len() {
+        36 if Uuid::try_parse(external_id).is_ok() => "uuid",
+        64 if is_hex() => "sha256",
+        _ => "custom",
+    }
+}
+
+/// The documented form of this one field: the offset in digits.
+fn created_date(time: Timestamp) -> String {
+    format!("{}+00:00", time.to_string().trim_end_matches('Z'))
+}
