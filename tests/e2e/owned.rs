@@ -99,7 +99,7 @@ async fn later_destination(world: &World) {
     }
     wait::until(SOON, "the newest state of every purchase", async || {
         let count = later.all().len();
-        if count >= BEFORE.len() + 1 { Ok(()) } else { Err(format!("{count} so far")) }
+        if count > BEFORE.len() { Ok(()) } else { Err(format!("{count} so far")) }
     })
     .await;
     let mut receipts: Vec<String> = later.all().iter().map(|one| one.receipt_id().to_owned()).collect();
