@@ -24,6 +24,11 @@ fn day(number: i64) -> Timestamp {
     at(START).plus_millis(number * DAY_MS)
 }
 
+/// The end, some hours after everything that ends on its day.
+fn end() -> Timestamp {
+    day(END).plus_millis(5 * 3_600_000)
+}
+
 /// One life: its steps, its receipts as Amazon shows them in the end, and what each of these has to be told.
 #[derive(Default)]
 struct Life {
@@ -90,7 +95,7 @@ fn live(name: &str, random: &mut Random) -> Life {
         renew(&mut life, &mut current, (day(DAYS), true));
     }
     // Its end is on the way, and nobody tells it.
-    if !current.renews() && current.ends_at() < day(END) {
+    if !current.renews() && current.ends_at() < end() {
         let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
         life.told.entry(current.receipt_id.clone()).or_default().extend(events);
     }
@@ -168,7 +173,7 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
         lives.push((life, is_heard));
     }
     calendar.live(steps).await;
-    calendar.pass_until(day(END)).await;
+    calendar.pass_until(end()).await;
     let world = calendar.world;
     let mut count = 0;
     for (life, is_heard) in &lives {
@@ -185,7 +190,7 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
 /// arrived, and nothing else where some were lost. Gives how many events there were.
 async fn check(world: &World, receipt: &Subscription, (expected, is_heard): (&[&str], bool), seed: u64) -> usize {
     let id = &receipt.receipt_id;
-    let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|end| end > day(END).micros() / 1000);
+    let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|end| end > end().micros() / 1000);
     wait::until(SOON, &format!("seed {seed}: is_active {runs} of {}", receipt.shown), async || {
         let newest = world.newest_told(id);
         if newest["data"]["is_active"] == runs { Ok(()) } else { Err(newest.to_string()) }
