@@ -190,7 +190,7 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
 /// arrived, and nothing else where some were lost. Gives how many events there were.
 async fn check(world: &World, receipt: &Subscription, (expected, is_heard): (&[&str], bool), seed: u64) -> usize {
     let id = &receipt.receipt_id;
-    let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|end| end > end().micros() / 1000);
+    let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
     wait::until(SOON, &format!("seed {seed}: is_active {runs} of {}", receipt.shown), async || {
         let newest = world.newest_told(id);
         if newest["data"]["is_active"] == runs { Ok(()) } else { Err(newest.to_string()) }
