@@ -2,8 +2,8 @@
 
 use super::asking::{MINUTE, bought, day, monthly, off, read, whats, word};
 use super::tests::settle_with;
-use super::{Given, decide};
-use crate::notification::Kind;
+use super::{Decision, Given, decide};
+use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Product, Reading, Snapshot};
 use crate::time::Timestamp;
@@ -76,6 +76,42 @@ fn an_end_at_a_boundary_shows_the_terms_before_it_and_another_end_does_not() {
 fn what_words_replaced_stays_replaced_whatever_is_read() {
     let told = settle_with(&bought(), &[word(Kind::Replaced, day(2))], &Reading::Unverifiable, day(2)).purchase;
     assert_eq!(read(&told, &[], monthly(day(3))).purchase.state(), State::Replaced);
+}
+
+/// Settles a cancellation of day 2 that nobody can verify, with another word and a link.
+fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision {
+    let since = Reading::Unreachable { since: day(1) };
+    let words: Vec<_> = (1..).zip([&[word(Kind::SubscriptionCancelled, day(2))], other].concat()).collect();
+    let backwards: Vec<_> = words.iter().cloned().rev().collect();
+    let decide = |words, reading| decide(known, words, Given { reading, is_replaced, now: day(3) });
+    let cut = decide(&words, &Reading::Unverifiable);
+    for other in [decide(&backwards, &Reading::Unverifiable), decide(&words, &since), decide(&backwards, &since)] {
+        assert_eq!((&other.purchase, &other.transitions), (&cut.purchase, &cut.transitions));
+    }
+    cut
+}
+
+#[test]
+fn an_end_that_nobody_can_verify_is_a_replacement_when_a_link_or_a_word_says_so() {
+    let silent = (vec![], State::Replaced);
+    let said = |cut: Decision| (whats(&cut), cut.purchase.state());
+    for known in [bought(), in_trial()] {
+        assert_eq!(said(cut(&known, &[], true)), silent);
+        for at in [day(1), day(2), day(2).plus_millis(MINUTE)] {
+            assert_eq!(said(cut(&known, &[word(Kind::Replaced, at)], false)), silent);
+            assert_eq!(said(cut(&known, &[word(Kind::Replaced, at)], true)), silent);
+            let told = settle_with(&known, &[word(Kind::Replaced, at)], &Reading::Unverifiable, day(2)).purchase;
+            assert_eq!(said(cut(&told, &[], false)), silent);
+        }
+    }
+    // The word came first, and the store showed that it still ran.
+    let told = read(&bought(), &[word(Kind::Replaced, day(1))], monthly(day(1))).purchase;
+    assert_eq!((told.state(), said(cut(&told, &[], false))), (State::Active, silent.clone()));
+    assert_eq!(said(cut(&bought(), &[], false)), (vec![What::Expired], State::Expired));
+    let trial = said(cut(&in_trial(), &[], false));
+    assert_eq!(trial, (vec![What::TrialDidNotConvert, What::Expired], State::Expired));
+    let linked = cut(&cut(&bought(), &[], false).purchase, &[word(Kind::Replaced, day(2))], false);
+    assert_eq!(said(linked), silent);
 }
 
 #[test]

@@ -348,8 +348,10 @@ impl Author {
             }
         } else {
             self.life.replaced_at = Some(self.now);
-            if self.chance.percent(60) {
-                self.word(Kind::Replaced);
+            let words: [&[Kind]; 3] =
+                [&[Kind::SubscriptionCancelled], &[Kind::Replaced], &[Kind::SubscriptionCancelled, Kind::Replaced]];
+            for kind in self.chance.pick(&words) {
+                self.word(*kind);
             }
         }
         self.life.ends = self.now;
