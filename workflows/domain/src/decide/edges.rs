@@ -1,6 +1,7 @@
 //! Rules of which a random life seldom needs one: each test names the rule that it guards.
 
 use super::asking::{MINUTE, bought, day, monthly, off, read, whats, word};
+use super::properties::record_of;
 use super::tests::settle_with;
 use super::{Decision, Given, decide};
 use crate::notification::{Kind, Notification};
@@ -214,4 +215,62 @@ fn a_cancellation_that_a_reading_undid_does_not_begin_the_next_one() {
     let known = read(&known, &[], off(day(12))).purchase;
     assert_eq!(known.canceled_at(), Some(day(12)));
     assert_eq!(known.expires_at(), Some(day(31)));
+}
+
+fn book(at: Timestamp) -> Snapshot {
+    Snapshot { product: Product::Entitlement, term: None, renews_at: None, auto_renewing: None, ..monthly(at) }
+}
+
+#[test]
+fn a_one_time_purchase_is_revoked_when_the_reason_is_known_and_is_asked_for_it_daily() {
+    let known = read(&Purchase::default(), &[word(Kind::EntitlementPurchased, day(0))], book(day(0))).purchase;
+    let over = |at, reason| Snapshot { ends_at: Some(day(3)), end_reason: Some(reason), ..book(at) };
+    let pending = read(&known, &[word(Kind::EntitlementCancelled, day(3))], over(day(3), EndReason::Pending));
+    let dates = |purchase: &Purchase| (purchase.revoked_at(), purchase.canceled_at());
+    assert_eq!((pending.purchase.state(), dates(&pending.purchase)), (State::Revoked, (None, None)));
+    assert_eq!(pending.wake, Some(day(4)));
+    let last = read(&pending.purchase, &[], over(day(11), EndReason::Pending));
+    assert_eq!((dates(&last.purchase), last.wake), ((None, None), None));
+    let found = read(&pending.purchase, &[], over(day(4), EndReason::Customer));
+    assert_eq!((dates(&found.purchase), found.wake), ((Some(day(3)), Some(day(3))), None));
+    let gone = settle_with(&pending.purchase, &[], &Reading::Gone, day(4));
+    assert_eq!((dates(&gone.purchase), gone.wake), ((Some(day(3)), Some(day(3))), None));
+}
+
+#[test]
+fn an_entitlement_is_looked_at_weekly_and_a_consumable_never() {
+    let bought = [word(Kind::EntitlementPurchased, day(0))];
+    let known = read(&Purchase::default(), &bought, book(day(0)));
+    assert_eq!(known.wake, Some(day(7)));
+    let taken = read(&known.purchase, &[], Snapshot { ends_at: Some(day(5)), ..book(day(7)) });
+    assert_eq!((taken.purchase.state(), taken.wake), (State::Revoked, None));
+    assert_eq!(settle_with(&Purchase::default(), &bought, &Reading::Unverifiable, day(0)).wake, None);
+    let coins = Snapshot { product: Product::Consumable, ..book(day(0)) };
+    assert_eq!(read(&Purchase::default(), &[word(Kind::ConsumablePurchased, day(0))], coins).wake, None);
+}
+
+#[test]
+fn a_receipt_that_is_no_longer_valid_does_not_date_its_end_again() {
+    let over = read(&bought(), &[word(Kind::Expired, day(31))], ended(day(31), day(31))).purchase;
+    let dates = |purchase: &Purchase| (purchase.revoked_at(), purchase.expires_at(), purchase.canceled_at());
+    let gone = settle_with(&over, &[], &Reading::Gone, day(40)).purchase;
+    assert_eq!((gone.state(), dates(&gone)), (State::Expired, dates(&over)));
+    assert_eq!(dates(&over), (None, Some(day(31)), Some(day(31))));
+    let refunded = read(&bought(), &[], ended(day(20), day(20))).purchase;
+    let gone = settle_with(&refunded, &[], &Reading::Gone, day(40)).purchase;
+    assert_eq!((gone.revoked_at(), gone.expires_at()), (Some(day(20)), Some(day(20))));
+    let told = settle_with(&Purchase::default(), &[word(Kind::Expired, day(31))], &Reading::Unverifiable, day(31));
+    let gone = settle_with(&told.purchase, &[], &Reading::Gone, day(40)).purchase;
+    assert_eq!((gone.revoked_at(), gone.expires_at()), (None, None));
+}
+
+#[test]
+fn each_answer_that_a_receipt_is_no_longer_valid_verifies_it() {
+    let gone = settle_with(&bought(), &[], &Reading::Gone, day(2)).purchase;
+    let again = settle_with(&gone, &[], &Reading::Gone, day(9)).purchase;
+    assert_eq!((gone.last_verified(), again.last_verified()), (Some(day(2)), Some(day(9))));
+    assert_eq!((again.revoked_at(), again.expires_at()), (Some(day(2)), Some(day(2))));
+    assert_eq!(record_of(&again), record_of(&gone));
+    let back = read(&again, &[], monthly(day(10))).purchase;
+    assert_eq!((back.state(), back.revoked_at(), back.last_verified()), (State::Active, None, Some(day(10))));
 }

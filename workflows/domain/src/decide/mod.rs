@@ -133,7 +133,7 @@ fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'
             Some(truth::shown(before, after, snapshot))
         }
         Reading::Gone => {
-            after.gone_at = after.gone_at.or(Some(given.now));
+            after.vanish(given.now);
             Some(truth::gone(after))
         }
         Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => None,

@@ -132,8 +132,12 @@ impl Author {
             } else {
                 self.life.shows.push((self.now, None));
             }
-            // Nothing looks at a one-time purchase again.
-            self.vital(cancelled);
+            // Nothing looks at a consumable again.
+            if product == Product::Consumable {
+                self.vital(cancelled);
+            } else {
+                self.word(cancelled);
+            }
         }
     }
 
