@@ -190,5 +190,5 @@ fn step(arrow: &Arrow) -> Step {
         "trial_grace" => State::Grace,
         name => name.parse().unwrap(),
     };
-    (arrow.shows != "nobody", state(&arrow.old), arrow.words.clone(), state(&arrow.new), arrow.events.clone())
+    (arrow.can_ask(), state(&arrow.old), arrow.words.clone(), state(&arrow.new), arrow.events.clone())
 }
