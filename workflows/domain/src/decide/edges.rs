@@ -274,3 +274,45 @@ fn each_answer_that_a_receipt_is_no_longer_valid_verifies_it() {
     let back = read(&again, &[], monthly(day(10))).purchase;
     assert_eq!((back.state(), back.revoked_at(), back.last_verified()), (State::Active, None, Some(day(10))));
 }
+
+#[test]
+fn a_reading_a_few_seconds_behind_the_switch_is_asked_again_before_it_contradicts_it() {
+    let (at, then) = (day(3).plus_millis(2 * MINUTE), day(3).plus_millis(12 * MINUTE));
+    let is_off = read(&bought(), &[word(Kind::AutoRenewalOff, day(2))], off(day(2))).purchase;
+    for (known, kind) in [(&bought(), Kind::AutoRenewalOff), (&is_off, Kind::AutoRenewalOn)] {
+        let shows = |is_off, at| if is_off { off(at) } else { monthly(at) };
+        let switches_off = kind == Kind::AutoRenewalOff;
+        let (behind, caught_up) = (|at| shows(!switches_off, at), |at| shows(switches_off, at));
+        let (what, undone) =
+            if switches_off { (What::Cancelled, What::Resumed) } else { (What::Resumed, What::Cancelled) };
+        let held = read(known, &[word(kind, day(3))], behind(at));
+        assert_eq!((whats(&held), held.wake), (vec![what], Some(then)));
+        assert_eq!(held.purchase.is_auto_renewable(), Some(!switches_off));
+        assert_eq!(whats(&read(&held.purchase, &[], caught_up(then))), []);
+        assert_eq!(whats(&read(&held.purchase, &[], behind(then))), [undone]);
+        let late = read(known, &[word(kind, day(3))], behind(then));
+        assert_eq!(whats(&late), [what, undone]);
+        let opposite = if switches_off { Kind::AutoRenewalOn } else { Kind::AutoRenewalOff };
+        let both = [word(kind, day(3)), word(opposite, day(3).plus_millis(MINUTE))];
+        let both = read(known, &both, behind(at));
+        assert_eq!((whats(&both), both.wake > Some(then)), (vec![what, undone], true));
+    }
+}
+
+#[test]
+fn a_cancellation_that_was_shown_before_its_word_came_keeps_the_time_of_the_word() {
+    let at = |minutes| day(3).plus_millis(minutes * MINUTE);
+    let known = read(&bought(), &[word(Kind::AutoRenewalOff, day(2))], off(day(2))).purchase;
+    let held = read(&known, &[word(Kind::AutoRenewalOn, at(0))], off(at(2))).purchase;
+    let over = read(&held, &[word(Kind::AutoRenewalOff, at(1))], off(at(20)));
+    assert_eq!((held.canceled_at(), whats(&over)), (None, vec![What::Cancelled]));
+    assert_eq!(over.purchase.canceled_at(), Some(at(1)));
+}
+
+#[test]
+fn a_switch_that_readings_showed_and_undid_holds_nothing_back() {
+    let at = |minutes| day(3).plus_millis(minutes * MINUTE);
+    let known = read(&read(&bought(), &[], off(at(2))).purchase, &[], monthly(at(4))).purchase;
+    let late = read(&known, &[word(Kind::AutoRenewalOff, at(1))], monthly(at(6)));
+    assert_eq!((whats(&late), late.purchase.state()), (vec![], State::Active));
+}

@@ -142,10 +142,10 @@ impl Purchase {
         self.is_replaced
     }
 
-    /// Takes in where it stands by an answer of the store.
-    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp) {
+    /// Takes in where it stands by an answer of the store, which can be behind a word about auto-renewal.
+    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp, is_behind: bool) {
         if stage.runs() && !stage.is_off {
-            self.seen.renewing_at = Some(at);
+            self.seen.renewing_at = if is_behind { self.seen.renewing_at } else { Some(at) };
             self.seen.off_at = None;
         } else {
             self.seen.off_at = self.seen.off_at.or(Some(at));

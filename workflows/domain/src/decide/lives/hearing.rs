@@ -49,11 +49,15 @@ pub fn with_losses(life: &Life, seed: u64) -> Heard {
     heard
 }
 
-/// Any word can be lost, and most are.
+/// Any word can be lost, and most are. An OFF can be so late that a reading shows what undid it.
 pub fn in_part(life: &Life, seed: u64) -> Heard {
     let mut chance = Chance::new(seed ^ 0xf);
     let mut heard = promptly(life);
     heard.retain(|_| chance.percent(45));
+    for (time, _) in heard.iter_mut().filter(|(_, word)| word.kind == Kind::AutoRenewalOff) {
+        *time = time.plus_millis(if chance.percent(50) { 15 * MINUTE } else { 0 });
+    }
+    heard.sort_by_key(|(time, word)| (*time, word.store_time));
     heard
 }
 
