@@ -6,7 +6,7 @@ use super::tests::settle_with;
 use super::{Decision, Given, decide};
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
 
@@ -315,4 +315,21 @@ fn a_switch_that_readings_showed_and_undid_holds_nothing_back() {
     let known = read(&read(&bought(), &[], off(at(2))).purchase, &[], monthly(at(4))).purchase;
     let late = read(&known, &[word(Kind::AutoRenewalOff, at(1))], monthly(at(6)));
     assert_eq!((whats(&late), late.purchase.state()), (vec![], State::Active));
+}
+
+#[test]
+fn a_renewal_told_unverified_at_a_change_of_the_term_is_counted_once() {
+    let deferred =
+        Snapshot { deferred_at: Some(day(31)), deferred_sku: Some("gold_yearly".to_owned()), ..monthly(day(2)) };
+    let known = read(&bought(), &[word(Kind::PlanChangeScheduled, day(2))], deferred).purchase;
+    let told = settle_with(&known, &[word(Kind::Renewed, day(31))], &Reading::Unreachable { since: day(31) }, day(31));
+    assert_eq!(whats(&told), [What::Renewed]);
+    let yearly = Snapshot {
+        term_sku: Some("gold_yearly".to_owned()),
+        term: Some(Term { count: 1, unit: Unit::Year }),
+        renews_at: Some("2027-02-10T00:00:00Z".parse().unwrap()),
+        ..monthly(day(32))
+    };
+    let shown = read(&told.purchase, &[], yearly);
+    assert_eq!((whats(&shown), shown.purchase.billing_cycles()), (vec![What::PlanChanged], Some(2)));
 }
