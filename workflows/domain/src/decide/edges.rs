@@ -6,7 +6,7 @@ use super::tests::settle_with;
 use super::{Decision, Given, decide};
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
 
@@ -279,19 +279,20 @@ fn each_answer_that_a_receipt_is_no_longer_valid_verifies_it() {
 fn a_reading_a_few_seconds_behind_the_switch_is_asked_again_before_it_contradicts_it() {
     let (at, then) = (day(3).plus_millis(2 * MINUTE), day(3).plus_millis(12 * MINUTE));
     let is_off = read(&bought(), &[word(Kind::AutoRenewalOff, day(2))], off(day(2))).purchase;
-    let cases: [(&Purchase, Kind, What, fn(Timestamp) -> Snapshot, fn(Timestamp) -> Snapshot, What); 2] = [
-        (&bought(), Kind::AutoRenewalOff, What::Cancelled, monthly, off, What::Resumed),
-        (&is_off, Kind::AutoRenewalOn, What::Resumed, off, monthly, What::Cancelled),
-    ];
-    for (known, kind, what, behind, caught_up, undone) in cases {
+    for (known, kind) in [(&bought(), Kind::AutoRenewalOff), (&is_off, Kind::AutoRenewalOn)] {
+        let shows = |is_off, at| if is_off { off(at) } else { monthly(at) };
+        let switches_off = kind == Kind::AutoRenewalOff;
+        let (behind, caught_up) = (|at| shows(!switches_off, at), |at| shows(switches_off, at));
+        let (what, undone) =
+            if switches_off { (What::Cancelled, What::Resumed) } else { (What::Resumed, What::Cancelled) };
         let held = read(known, &[word(kind, day(3))], behind(at));
         assert_eq!((whats(&held), held.wake), (vec![what], Some(then)));
-        assert_eq!(held.purchase.is_auto_renewable(), Some(what == What::Resumed));
+        assert_eq!(held.purchase.is_auto_renewable(), Some(!switches_off));
         assert_eq!(whats(&read(&held.purchase, &[], caught_up(then))), []);
         assert_eq!(whats(&read(&held.purchase, &[], behind(then))), [undone]);
         let late = read(known, &[word(kind, day(3))], behind(then));
         assert_eq!(whats(&late), [what, undone]);
-        let opposite = if kind == Kind::AutoRenewalOff { Kind::AutoRenewalOn } else { Kind::AutoRenewalOff };
+        let opposite = if switches_off { Kind::AutoRenewalOn } else { Kind::AutoRenewalOff };
         let both = [word(kind, day(3)), word(opposite, day(3).plus_millis(MINUTE))];
         let both = read(known, &both, behind(at));
         assert_eq!((whats(&both), both.wake > Some(then)), (vec![what, undone], true));
@@ -314,4 +315,21 @@ fn a_switch_that_readings_showed_and_undid_holds_nothing_back() {
     let known = read(&read(&bought(), &[], off(at(2))).purchase, &[], monthly(at(4))).purchase;
     let late = read(&known, &[word(Kind::AutoRenewalOff, at(1))], monthly(at(6)));
     assert_eq!((whats(&late), late.purchase.state()), (vec![], State::Active));
+}
+
+#[test]
+fn a_renewal_told_unverified_at_a_change_of_the_term_is_counted_once() {
+    let deferred =
+        Snapshot { deferred_at: Some(day(31)), deferred_sku: Some("gold_yearly".to_owned()), ..monthly(day(2)) };
+    let known = read(&bought(), &[word(Kind::PlanChangeScheduled, day(2))], deferred).purchase;
+    let told = settle_with(&known, &[word(Kind::Renewed, day(31))], &Reading::Unreachable { since: day(31) }, day(31));
+    assert_eq!(whats(&told), [What::Renewed]);
+    let yearly = Snapshot {
+        term_sku: Some("gold_yearly".to_owned()),
+        term: Some(Term { count: 1, unit: Unit::Year }),
+        renews_at: Some("2027-02-10T00:00:00Z".parse().unwrap()),
+        ..monthly(day(32))
+    };
+    let shown = read(&told.purchase, &[], yearly);
+    assert_eq!((whats(&shown), shown.purchase.billing_cycles()), (vec![What::PlanChanged], Some(2)));
 }

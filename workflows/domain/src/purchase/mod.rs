@@ -115,7 +115,9 @@ impl Purchase {
         if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
             let last = self.snapshot.as_ref();
             let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
-            let before = self.stage.terms.unwrap_or(0);
+            // Counted when that date was shown: a word that nobody verified can have told of the new row already.
+            let stood = self.verified.as_ref().map_or(&self.stage, |verified| &verified.stage);
+            let before = stood.terms.unwrap_or(0);
             let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
             self.seen.changed = Some(Terms { anchor, term, before });
         }
