@@ -118,11 +118,7 @@ impl Store {
     /// counts anew. `record` does the same for an answer that it keeps.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
-            sql("UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 \
-                 WHERE collapse_key = ? AND unverified_since IS NOT NULL")
-            .bind(key)
-            .run(write.connection)
-            .map(drop)
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])
         })
         .await
     }
@@ -141,6 +137,7 @@ impl Store {
             if refused == 0 {
                 return Ok(false);
             }
+            purchase::forget_failures(write, "platform_id = ?", [platform.into()])?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are told unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)

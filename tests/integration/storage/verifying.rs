@@ -87,7 +87,8 @@ story! {
         assert!((10_000..15_000).contains(&now.millis_since(second.since)), "{second:?} at {now}");
 
         let mut unreachable = record(key, &world.load(key).await);
-        unreachable.is_answer = Reading::Unreachable { since: second.since }.is_answer();
+        let reading = Reading::Unreachable { since: second.since };
+        (unreachable.is_answer, unreachable.is_real) = (reading.is_answer(), reading.is_real());
         world.done(unreachable).await;
         let standing = world.store.purchase(key).await.unwrap().standing;
         assert_eq!(standing.unverified_since, Some(second.since), "it did not answer");
