@@ -117,10 +117,7 @@ impl Store {
     /// Notes that the store answered about a purchase, although not that it is real: whatever fails from now on
     /// counts anew. `record` does the same for an answer that it keeps.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| {
-            purchase::forget_failures(write, "collapse_key = ?", [key.into()])
-        })
-        .await
+        self.write(move |write| purchase::forget_failures(write, "collapse_key = ?", [key.into()])).await
     }
 
     /// Notes that the store refuses the secret that it was asked with, so that it is not used again; whether that
