@@ -371,6 +371,8 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         revision: loaded.revision,
         seqs,
         decision,
+        is_replaced: loaded.is_replaced,
+        asked: loaded.verify,
         is_answer: true,
         is_real: true,
         traceparent: loaded.traceparent.clone(),
