@@ -147,3 +147,42 @@ story! {
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
     }
 }
+
+story! {
+    async fn what_was_decided_unasked_moves_once_somebody_can_be_asked(world: World) {
+        let patch = |secret: Option<&str>| PlatformPatch {
+            shared_secret: Some(secret.map(SecretString::from)),
+            ..PlatformPatch::default()
+        };
+        world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        let unasked = record(world.key("r1"), &world.load(world.key("r1")).await);
+        assert!(!unasked.asked);
+        world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
+        assert_eq!(world.store.record(unasked).await.unwrap(), storage::Recorded::Moved);
+        world.settle(world.key("r1")).await;
+    }
+}
+
+story! {
+    async fn failures_count_anew_when_nobody_can_be_asked_and_after_a_hold(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        let until = world.store.now().await.unwrap().plus_millis(1_000_000);
+        world.store.verify_failed(key).await.unwrap();
+        world.store.hold(key, until, "ann", "looking").await.unwrap();
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        world.store.release(key).await.unwrap();
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        let mut unverifiable = record(key, &world.load(key).await);
+        (unverifiable.is_answer, unverifiable.is_real) = (Reading::Unverifiable.is_answer(), Reading::Unverifiable.is_real());
+        world.done(unverifiable).await;
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        let asked = world.store.verification(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&asked).await.unwrap());
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
+        world.store.update_platform(world.platform.id, set).await.unwrap();
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+    }
+}

@@ -170,6 +170,7 @@ impl World {
             ("notifications", "cap_at"),
             ("purchases", "held_until"),
             ("purchases", "next_wake_at"),
+            ("purchases", "wake_tried_at"),
             ("purchases", "unverified_since"),
             ("deliveries", "next_due_at"),
             ("lanes", "lease_until"),
