@@ -53,7 +53,7 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
     let Some(known) = doing.store.verification(key).await? else { return Ok(read(Reading::Unverifiable)) };
     let Some(store) = doing.asking.settings.of(&known.store) else { return Ok(read(Reading::Unverifiable)) };
     let platform = known.platform_id;
-    let answer = match attempt(doing, store, known).await? {
+    let answer = match attempt(doing, store, &known).await? {
         Attempt::Answer(answer) => answer,
         Attempt::NoTurn => {
             count("no_turn");
@@ -71,7 +71,7 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
             }
             Ok(read(reading))
         }
-        Answer::Refused => refused(doing, platform).await,
+        Answer::Refused => refused(doing, (key, &known)).await,
         Answer::Again(again) => failed(doing, (key, platform, store), &again).await,
     }
 }
@@ -82,13 +82,13 @@ enum Attempt {
     NoTurn,
 }
 
-async fn attempt(doing: &Doing, store: Store<'_>, known: Verification) -> Result<Attempt, Error> {
+async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Result<Attempt, Error> {
     let (asking, platform) = (&doing.asking, known.platform_id);
     let receipt = Receipt {
         environment: known.environment,
-        app_user_id: known.app_user_id,
-        receipt_id: known.receipt_id,
-        secret: known.secret,
+        app_user_id: known.app_user_id.clone(),
+        receipt_id: known.receipt_id.clone(),
+        secret: known.secret.clone(),
     };
     let request = match store.request(&receipt) {
         Ok(request) => request,
@@ -129,10 +129,14 @@ fn paused(until: Instant) -> Again {
     Again { retry_after, ..Again::new("paused", "the store asked us to slow down a moment ago") }
 }
 
-async fn refused(doing: &Doing, platform: PlatformId) -> Result<Verified, Error> {
-    if doing.store.refuse_secret(platform).await? {
+async fn refused(doing: &Doing, (key, asked): (CollapseKey, &Verification)) -> Result<Verified, Error> {
+    let platform = asked.platform_id;
+    if doing.store.refuse_secret(asked).await? {
         metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
         tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
+    } else if doing.store.verification(key).await?.is_some() {
+        let again_ms = spread(FIRST_MS, (doing.random)());
+        return later(doing, (key, again_ms), "another shared secret was set meanwhile").await;
     }
     Ok(read(Reading::Unverifiable))
 }

@@ -12,6 +12,7 @@ mod kills;
 mod lanes;
 mod lives;
 mod metrics;
+mod owned;
 mod restless;
 mod road;
 mod search;

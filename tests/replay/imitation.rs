@@ -69,6 +69,8 @@ fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
         revision: loaded.revision,
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
         decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        is_replaced: loaded.is_replaced,
+        asked: loaded.verify,
         is_answer: false,
         is_real: true,
     }

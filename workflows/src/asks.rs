@@ -96,6 +96,12 @@ pub struct Record {
     pub seqs: Vec<i64>,
     /// What was decided.
     pub decision: Decision,
+    /// Whether the decision saw that it was replaced: [`Loaded::is_replaced`].
+    #[serde(default)]
+    pub is_replaced: bool,
+    /// Whether the store was asked before it was decided: [`Loaded::verify`].
+    #[serde(default)]
+    pub asked: bool,
     /// See [`Reading::is_answer`].
     pub is_answer: bool,
     /// See [`Reading::is_real`].

@@ -23,6 +23,7 @@ impl Store {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.write(move |write| {
             purchase::lock(write, key)?;
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
             sql("UPDATE purchases SET held_until = ?, held_by = ?, held_reason = ? WHERE collapse_key = ?")
                 .bind(until)
                 .bind(by.as_str())
@@ -37,6 +38,7 @@ impl Store {
     /// Ends a hold. Where there is none, nothing happens.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
             sql("UPDATE purchases SET held_until = NULL, held_by = NULL, held_reason = NULL WHERE collapse_key = ?")
                 .bind(key)
                 .run(write.connection)

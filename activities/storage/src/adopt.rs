@@ -8,7 +8,7 @@ use crate::platforms::Platform;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Store};
 use domain::{CollapseKey, Kind, Notification, Outcome, PlatformId, Timestamp};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The word under which an adopted purchase is in the inbox. The index of migration `ledger` names it too.
 const SAID: &str = "IMPORTED";
@@ -55,16 +55,21 @@ impl Store {
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
         let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
         let known = self.known_of(platform.id, &purchases).await?;
-        let mut rows = Vec::with_capacity(purchases.len());
+        let mut rows: Vec<(CollapseKey, &Adoption)> = Vec::with_capacity(purchases.len());
         for purchase in &purchases {
             let key = CollapseKey::of(platform.id, &purchase.receipt_id);
             if known.contains(&key) {
                 adopted.known += 1;
             } else {
-                rows.push(row(platform.id, key, purchase, at));
+                rows.push((key, purchase));
             }
         }
-        let keys: Vec<CollapseKey> = rows.iter().filter_map(|row| row.collapse_key).collect();
+        let keys: Vec<CollapseKey> = rows.iter().map(|(key, _)| *key).collect();
+        let lost = self.given_up(keys.clone()).await?;
+        let rows = rows
+            .into_iter()
+            .map(|(key, purchase)| row((platform.id, key), purchase, at, lost.get(&key).copied().unwrap_or(0)));
+        let rows = rows.collect();
         let mut before = Vec::new();
         for (key, accepted) in keys.into_iter().zip(self.accept(rows).await?) {
             match accepted {
@@ -123,6 +128,23 @@ impl Store {
         .await
     }
 
+    /// How often each was adopted and given up. What was given up may be adopted again, with a word of its own.
+    async fn given_up(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
+        self.read(move |connection| {
+            let text = format!(
+                "SELECT collapse_key FROM notifications WHERE said = '{SAID}' AND outcome = 'given_up' \
+                 AND collapse_key IN"
+            );
+            let rows: Vec<Key> = within(&text, &keys, connection)?;
+            let mut times = HashMap::new();
+            for row in rows {
+                *times.entry(row.collapse_key).or_insert(0) += 1;
+            }
+            Ok(times)
+        })
+        .await
+    }
+
     async fn still_open(&self, keys: Vec<CollapseKey>) -> Result<i64, Error> {
         self.read(move |connection| {
             let text = format!(
@@ -147,9 +169,19 @@ where
     sql(format!("{text} ({places})")).once().bind_all(keys.iter().copied()).all(connection)
 }
 
-fn row(platform_id: PlatformId, key: CollapseKey, purchase: &Adoption, at: Timestamp) -> NewNotification {
+/// The word of an adoption that was given up so many times before.
+fn row(
+    (platform_id, key): (PlatformId, CollapseKey),
+    purchase: &Adoption,
+    at: Timestamp,
+    given_up: i64,
+) -> NewNotification {
+    let message_id = match given_up {
+        0 => format!("import/{}", purchase.receipt_id),
+        times => format!("import/{}/{}", purchase.receipt_id, times + 1),
+    };
     let notification = Notification {
-        message_id: format!("import/{}", purchase.receipt_id),
+        message_id,
         collapse_key: key,
         receipt_id: purchase.receipt_id.clone(),
         kind: Kind::Adopted,

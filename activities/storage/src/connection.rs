@@ -71,6 +71,11 @@ impl AnyConnection {
         if self.is_shared() { " FOR UPDATE" } else { "" }
     }
 
+    /// What follows a SELECT whose rows nobody may change until the end of the transaction.
+    pub const fn for_share(&self) -> &'static str {
+        if self.is_shared() { " FOR SHARE" } else { "" }
+    }
+
     /// Now, by the clock that stamps rows: the database's own where several processes share it.
     pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
         if !self.is_shared() {

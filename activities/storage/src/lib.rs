@@ -60,7 +60,7 @@ pub use rates::Rate;
 pub use record::{Record, Recorded};
 pub use secrets::hex;
 pub use snapshot::SnapshotPage;
-pub use sweep::Due;
+pub use sweep::{Due, Overdue};
 pub use topics::{Kept, Topic, TopicState};
 pub use verification::{Unanswered, Verification};
 pub use waiting::{EndedWaiting, Released};

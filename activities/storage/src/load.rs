@@ -69,7 +69,7 @@ row! {
     struct Extent {
         oldest_at: Option<Timestamp>,
         newest_seq: Option<i64>,
-        youngest_at: Option<Timestamp>,
+        quiet_at: Option<Timestamp>,
         due_at: Option<Timestamp>,
     }
 }
@@ -119,7 +119,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
         traceparent: open.first().and_then(|row| row.traceparent.clone()),
         notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
-        quiet_ms: extent.youngest_at.map_or(0, |at| left(at, window_ms)),
+        quiet_ms: extent.quiet_at.map_or(0, |at| left(at, 0)),
         cap_ms: max_wait_ms.and_then(|ms| Some(left(extent.oldest_at?, ms))),
         late_ms: extent.due_at.map(|due| now.millis_since(due)),
         window_ms,
@@ -149,22 +149,25 @@ fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Re
 }
 
 /// How old and how new the open rows are; the youngest is looked for above `through` only. Rows that had their
-/// window and wait for something else do not count: they must not cut the window of a new one short.
+/// window and wait for something else do not count: they must not cut the window of a new one short. One that is to be
+/// settled at once takes the others with it.
 fn extent(
     connection: &mut AnyConnection,
     key: CollapseKey,
     (through, waits_through): (i64, i64),
 ) -> Result<Extent, Error> {
     let extent = sql("SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq, \
-         MAX(CASE WHEN seq > ? THEN accepted_at END) AS youngest_at, \
+         CASE WHEN MIN(CASE WHEN seq > ? THEN due_at - accepted_at END) <= 0 THEN MIN(due_at) \
+         ELSE MAX(CASE WHEN seq > ? THEN due_at END) END AS quiet_at, \
          MAX(CASE WHEN seq > ? THEN due_at END) AS due_at FROM notifications \
          WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL")
     .bind(waits_through)
     .bind(through.max(waits_through))
+    .bind(through.max(waits_through))
     .bind(waits_through)
     .bind(key)
     .first(connection)?;
-    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, youngest_at: None, due_at: None }))
+    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, quiet_at: None, due_at: None }))
 }
 
 impl OpenRow {

@@ -264,7 +264,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
         Some(secret) => seal(secrets, row.id, secret.as_ref())?,
         None => row.shared_secret.clone(),
     };
-    wake_by(write, &row, patch)?;
+    let before = (row.id, row.secret_refused_at, row.environment, product_ref(&row.product_ref));
     let name = patch.name.clone().unwrap_or(row.name);
     let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
     sql("UPDATE platforms SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, \
@@ -281,26 +281,41 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
     .bind(refused_at)
     .bind(row.id)
     .run(write.connection)
-    .map(drop)
-    .map_err(|error| error.or_taken("platform", &name))
+    .map_err(|error| error.or_taken("platform", &name))?;
+    wake_by(write, before, patch)
 }
 
-/// Wakes the purchases that the change concerns, for the sweep to settle at its own pace.
-fn wake_by(write: &mut Write<'_>, row: &PlatformRow, patch: &PlatformPatch) -> Result<(), Error> {
-    if let Some(Some(_)) = patch.shared_secret {
-        // What the store never answered about, and what was settled since it refused the old secret.
-        let refused_at = row.secret_refused_at.map_or(i64::MAX, Timestamp::micros);
-        purchase::look_again(write, UNVERIFIED, [row.id.into(), refused_at.into()])?;
+/// Wakes the purchases that the change concerns, for the sweep to settle at its own pace. The platform is changed
+/// first: a first record that did not see the change is waited for, and found.
+fn wake_by(
+    write: &mut Write<'_>,
+    (id, refused_at, environment, named_by): (PlatformId, Option<Timestamp>, Environment, ProductRef),
+    patch: &PlatformPatch,
+) -> Result<(), Error> {
+    if patch.shared_secret.is_some() {
+        purchase::forget_failures(write, "platform_id = ?", [id.into()])?;
     }
-    if patch.product_ref.is_some_and(|chosen| chosen != product_ref(&row.product_ref)) {
-        purchase::look_again(write, NAMED_TWICE, [row.id.into()])?;
+    if let Some(Some(_)) = patch.shared_secret {
+        let refused_at = refused_at.map_or(i64::MAX, Timestamp::micros);
+        purchase::look_again(write, UNVERIFIED, [id.into(), refused_at.into()])?;
+    }
+    if patch.environment.is_some_and(|chosen| chosen != environment) {
+        purchase::look_again(write, NEVER_ACCEPTED, [id.into()])?;
+    }
+    if patch.product_ref.is_some_and(|chosen| chosen != named_by) {
+        purchase::look_again(write, NAMED_TWICE, [id.into()])?;
     }
     Ok(())
 }
 
 const NAMED_TWICE: &str =
     "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
-const UNVERIFIED: &str = "platform_id = ? AND (product_id IS NULL OR unverified_since IS NOT NULL OR waits_for IS NOT NULL OR updated_at >= ?)";
+/// What runs and may have been told unverified, or missed an answer while nobody could be asked; what the store never
+/// answered about; what waits; and what ended since the store refused the old secret.
+const UNVERIFIED: &str = "platform_id = ? AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') \
+     OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)";
+/// What another world of the store may know.
+const NEVER_ACCEPTED: &str = "platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')";
 
 const fn product_ref_word(chosen: ProductRef) -> &'static str {
     match chosen {

@@ -2,7 +2,7 @@
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
-use crate::statement::{Value, Words, row, sql};
+use crate::statement::{Number, Value, Words, row, sql};
 use crate::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UserId};
@@ -90,6 +90,21 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
     sql(told).bind(key).first(connection)
 }
 
+/// The same, with the platform and the app kept as they are until the end of the transaction: whoever changes a
+/// setting or the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
+pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
+    let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
+    let lock = write.connection.for_share();
+    if lock.is_empty() {
+        return Ok(Some(origin));
+    }
+    for (table, id) in [("apps", Value::from(origin.app_id)), ("platforms", origin.platform_id.into())] {
+        let kept = sql(format!("SELECT created_at AS value FROM {table} WHERE id = ?{lock}")).bind(id);
+        let _: Option<Number> = kept.first(write.connection)?;
+    }
+    self::origin(write.connection, key)
+}
+
 /// By which of the store's customers the store is asked: the newest open notification knows it best.
 pub fn customer(
     connection: &mut AnyConnection,
@@ -124,6 +139,20 @@ pub fn look_again<'v>(
         .bind(write.now)
         .bind_all(values)
         .run(write.connection)
+}
+
+/// Forgets for how long the store did not answer about purchases: what fails from now on counts anew.
+pub fn forget_failures<'v>(
+    write: &mut Write<'_>,
+    which: &str,
+    values: impl IntoIterator<Item = Value<'v>>,
+) -> Result<(), Error> {
+    sql(format!(
+        "UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 WHERE unverified_since IS NOT NULL AND {which}"
+    ))
+    .bind_all(values)
+    .run(write.connection)
+    .map(drop)
 }
 
 fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {

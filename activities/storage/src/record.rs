@@ -31,6 +31,10 @@ pub struct Record {
     pub seqs: Vec<i64>,
     /// The decision.
     pub decision: Decision,
+    /// Whether the decision saw that it was replaced: [`crate::Loaded::is_replaced`].
+    pub is_replaced: bool,
+    /// Whether the store was asked before it was decided: [`crate::Loaded::verify`].
+    pub asked: bool,
     /// Whether the store answered about this receipt.
     pub is_answer: bool,
     /// Whether the purchase may be taken for real.
@@ -75,11 +79,12 @@ impl Store {
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
     let key = record.collapse_key;
     let seen = purchase::find(write.connection, key)?;
-    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let origin = purchase::settled_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let app_user_id = app_user_id(write, record, seen.as_ref())?;
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
     let owner = if is_owned { Some(customer.lock(write)?) } else { None };
+    let is_replaced = replacements::is_replaced_now(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         return Ok(Recorded::Done {
@@ -90,11 +95,15 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
         });
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
-    if !is_next || !are_open(write, record)? {
+    if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
         return Ok(Recorded::Moved);
     }
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
         return Err(Error::unavailable(Raced));
+    }
+    // Nobody could be asked when it was decided, and now somebody can.
+    if !record.asked && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
+        return Ok(Recorded::Moved);
     }
     let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
     settling.write(write, &row, installation)
@@ -105,6 +114,12 @@ impl Record {
     fn settles(&self) -> bool {
         let Decision { transitions, outcomes, .. } = &self.decision;
         self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::GivenUp)
+    }
+
+    /// Whether failures of the store count anew: it answered, or it cannot be asked. So `is_real` says here that the
+    /// store was not merely out of reach.
+    const fn ends_failures(&self) -> bool {
+        self.is_answer || self.is_real
     }
 
     /// The newest notification that is left open.
@@ -220,8 +235,8 @@ impl Settling<'_> {
         .bind(self.owner.map(|owner| owner.id).or(found.row.user_id))
         .bind(waits_for)
         .bind(waits_through)
-        .bind(record.is_answer)
-        .bind(record.is_answer)
+        .bind(record.ends_failures())
+        .bind(record.ends_failures())
         .bind(decision.wake)
         .bind(write.now)
         .bind(record.collapse_key)

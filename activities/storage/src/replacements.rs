@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::purchase;
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
-use domain::{CollapseKey, Kind, Notification, PlatformId};
+use domain::{CollapseKey, Kind, Notification, PlatformId, Timestamp};
 
 /// The purchase that was replaced, and the one in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,12 @@ pub struct Link {
 row! {
     struct Old {
         old_key: CollapseKey,
+    }
+}
+
+row! {
+    struct Real {
+        real_at: Option<Timestamp>,
     }
 }
 
@@ -63,6 +69,15 @@ pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
         purchase::look_again(write, "collapse_key = ?", [row.old_key.into()])?;
     }
     Ok(())
+}
+
+/// The same for a record of it, before which or after which the other becomes real: after it, `realize` finds its row.
+/// Asked with the owner locked and before the purchase is, which is the order of `realize`.
+pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
+    let lock = write.connection.for_share();
+    let link: Option<Real> =
+        sql(format!("SELECT real_at FROM replacements WHERE old_key = ?{lock}")).bind(old).first(write.connection)?;
+    Ok(link.is_some_and(|link| link.real_at.is_some()))
 }
 
 /// Whether another purchase that is known to be real took its place.

@@ -17,6 +17,21 @@ const LANE_GRACE_MS: i64 = 45_000;
 /// So many purchases of one platform are woken by one sweep: who asks its store does not ask in a burst.
 const WAKES_PER_PLATFORM: i64 = 20;
 
+/// A purchase that was woken for a past wake and did not follow it is woken again after so long: it never keeps others
+/// from being woken.
+const TRIED_MS: i64 = 300_000;
+
+/// What is overdue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// The purchases.
+    pub found: Vec<Due>,
+    /// Whether a platform may have more than was taken of it.
+    pub more: bool,
+    /// As of when.
+    pub at: Timestamp,
+}
+
 /// A purchase that should be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
@@ -72,28 +87,52 @@ const LATE_LANES: &str = "SELECT d.collapse_key FROM deliveries d WHERE d.status
 /// Whose purchases are woken: few, so each is asked about on its own.
 const WAKING: &str = "SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM platforms ORDER BY id";
 
-/// A purchase of a platform asked to be looked at again.
+/// A purchase of a platform asked to be looked at again, and was not woken for it a moment ago.
 const PAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= ? \
-     AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
+     AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
 /// The same where the platform is deleted: only what still waits comes to its end.
-const LAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE waits_for IS NOT NULL AND next_wake_at <= ? \
-     AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
+const LAST_WAKE: &str = "SELECT collapse_key FROM purchases \
+     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL) AND next_wake_at <= ? \
+     AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
 impl Store {
     /// At most `limit` purchases with overdue rows, overdue deliveries or a past wake, of these a bounded number for
     /// each platform.
     pub async fn due(&self, limit: i64) -> Result<Vec<Due>, Error> {
+        Ok(self.overdue(limit).await?.found)
+    }
+
+    /// The same, with the time of the look and whether there is more.
+    pub async fn overdue(&self, limit: i64) -> Result<Overdue, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
+            let (wakes, more) = wakes(connection, (now, limit))?;
             let found = [
                 find(connection, PAST_WINDOW, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 find(connection, PAST_CAP, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 late_lanes(connection, (now.plus_millis(-LANE_GRACE_MS), now, limit))?,
-                wakes(connection, (now, limit))?,
+                wakes,
             ];
-            Ok(in_turn(&found, limit))
+            Ok(Overdue { found: in_turn(&found, limit), more, at: now })
+        })
+        .await
+    }
+
+    /// Notes that purchases were woken for wakes that were past at a time; a wake that was set since is not concerned.
+    pub async fn wakes_tried(&self, mut woken: Vec<CollapseKey>, at: Timestamp) -> Result<(), Error> {
+        // In one order, so that two processes never wait for each other in a circle.
+        woken.sort_unstable();
+        self.write(move |write| {
+            for key in &woken {
+                sql("UPDATE purchases SET wake_tried_at = ? WHERE collapse_key = ? AND next_wake_at <= ?")
+                    .bind(at)
+                    .bind(*key)
+                    .bind(at)
+                    .run(write.connection)?;
+            }
+            Ok(())
         })
         .await
     }
@@ -128,17 +167,19 @@ fn late_lanes(
     Ok(in_turn(&late, limit))
 }
 
-/// The past wakes of each platform in turn.
-fn wakes(connection: &mut AnyConnection, (now, limit): (Timestamp, i64)) -> Result<Vec<Due>, Error> {
+/// The past wakes of each platform in turn, and whether a platform may have more than its budget.
+fn wakes(connection: &mut AnyConnection, (now, limit): (Timestamp, i64)) -> Result<(Vec<Due>, bool), Error> {
     let platforms: Vec<Waking> = sql(WAKING).all(connection)?;
     let mut past = Vec::with_capacity(platforms.len());
+    let (budget, mut more) = (limit.min(WAKES_PER_PLATFORM), false);
     for platform in platforms {
         let question = sql(if platform.is_deleted { LAST_WAKE } else { PAST_WAKE });
-        let question = question.bind(now).bind(now).bind(platform.id).bind(limit.min(WAKES_PER_PLATFORM));
+        let question = question.bind(now).bind(now.plus_millis(-TRIED_MS)).bind(now).bind(platform.id).bind(budget);
         let keys: Vec<Key> = question.all(connection)?;
+        more |= i64::try_from(keys.len()).unwrap_or(i64::MAX) >= budget;
         past.push(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why: "wake" }).collect());
     }
-    Ok(in_turn(&past, limit))
+    Ok((in_turn(&past, limit), more))
 }
 
 /// Takes from each list in turn, each purchase once, so that no list starves another.

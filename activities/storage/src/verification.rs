@@ -23,6 +23,8 @@ pub struct Verification {
     pub receipt_id: String,
     /// The platform's shared secret.
     pub secret: SecretString,
+    /// The secret as it is stored, which says whether it still is the platform's.
+    sealed: String,
 }
 
 impl fmt::Debug for Verification {
@@ -69,6 +71,7 @@ impl Store {
             let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
             Ok(Some(Verification {
                 secret: open(&secrets, origin.platform_id, &sealed)?,
+                sealed,
                 platform_id: origin.platform_id,
                 store: origin.store,
                 environment: origin.environment,
@@ -114,27 +117,24 @@ impl Store {
     /// Notes that the store answered about a purchase, although not that it is real: whatever fails from now on
     /// counts anew. `record` does the same for an answer that it keeps.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| {
-            sql("UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 \
-                 WHERE collapse_key = ? AND unverified_since IS NOT NULL")
-            .bind(key)
-            .run(write.connection)
-            .map(drop)
-        })
-        .await
+        self.write(move |write| purchase::forget_failures(write, "collapse_key = ?", [key.into()])).await
     }
 
-    /// Notes that the store refuses a platform's secret, so that it is not used again; whether that was news.
-    pub async fn refuse_secret(&self, platform: PlatformId) -> Result<bool, Error> {
+    /// Notes that the store refuses the secret that it was asked with, so that it is not used again; whether that
+    /// was news. A secret that was set meanwhile is not refused.
+    pub async fn refuse_secret(&self, asked: &Verification) -> Result<bool, Error> {
+        let (platform, sealed) = (asked.platform_id, asked.sealed.clone());
         self.write(move |write| {
             let refused = sql("UPDATE platforms SET secret_refused_at = ? WHERE id = ? AND secret_refused_at IS NULL \
-                 AND shared_secret IS NOT NULL")
+                 AND shared_secret = ?")
             .bind(write.now)
             .bind(platform)
+            .bind(sealed.as_str())
             .run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }
+            purchase::forget_failures(write, "platform_id = ?", [platform.into()])?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are told unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)

@@ -227,3 +227,17 @@ fn word(accepted: &Accepted) -> &'static str {
         Accepted::Duplicate { .. } => "duplicate",
     }
 }
+
+story! {
+    async fn what_is_settled_at_once_needs_no_quiet_even_when_it_is_loaded_anew(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        assert!(world.store.load(key, 0, 500).await.unwrap().quiet_ms > 0);
+        let mut row = told(world.platform.id, "m2", "r1", 2);
+        row.fate = Fate::AtOnce;
+        world.accept(row).await;
+        assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0);
+        world.tell("m3", "r1", 3).await;
+        assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0, "and takes the others with it");
+    }
+}

@@ -1,7 +1,7 @@
 //! Naming customers, adopting their purchases, and snapshots for those who come later.
 
 use super::seeded::Seed;
-use super::world::{World, is_missing, new_destination, new_platform, story};
+use super::world::{World, is_missing, new_destination, new_platform, record, story};
 use domain::{Outcome, UserId};
 use storage::{Adoption, CustomerKey, DestinationPatch, Error, Owner, Page, Run};
 
@@ -160,6 +160,25 @@ story! {
         assert!(counts.contains(&(None, 1)) && counts.contains(&(Some(Outcome::Discarded), 1)), "{counts:?}");
         let third = world.store.adopt(&world.platform, all, later).await.unwrap();
         assert_eq!((third.accepted.len(), third.known, third.waiting), (0, 2, 1));
+    }
+}
+
+story! {
+    async fn what_was_given_up_is_adopted_again(world: World) {
+        let (key, all) = (world.key("r1"), vec![adoption("r1", "u1", None)]);
+        let at = domain::Timestamp::from_millis(1);
+        for times in 1..=3 {
+            let adopted = world.store.adopt(&world.platform, all.clone(), at.plus_millis(times)).await.unwrap();
+            assert_eq!((adopted.accepted.len(), adopted.known, adopted.waiting), (1, 0, 0));
+            let again = world.store.adopt(&world.platform, all.clone(), at.plus_millis(times + 10)).await.unwrap();
+            assert_eq!((again.accepted.len(), again.known, again.waiting), (0, 0, 1));
+            let mut lost = record(key, &world.load(key).await);
+            (lost.is_answer, lost.is_real) = (false, false);
+            lost.decision.purchase = domain::Purchase::default();
+            lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::GivenUp)).collect();
+            assert_eq!(world.done(lost).await, 0);
+            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::GivenUp), times)]);
+        }
     }
 }
 

@@ -90,12 +90,14 @@ fn asked_by_sweeps() -> Vec<(String, &'static str)> {
         ),
         (
             "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= 7
+             AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= 7)
              AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
                 .to_owned(),
             "purchases_wake",
         ),
         (
-            "SELECT collapse_key FROM purchases WHERE waits_for IS NOT NULL AND next_wake_at <= 7
+            "SELECT collapse_key FROM purchases WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL)
+             AND next_wake_at <= 7 AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= 7)
              AND (held_until IS NULL OR held_until <= 7) AND platform_id = 'p' ORDER BY next_wake_at LIMIT 9"
                 .to_owned(),
             "purchases_waiting",

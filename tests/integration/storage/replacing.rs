@@ -120,3 +120,16 @@ story! {
         world.settle(old).await;
     }
 }
+
+story! {
+    async fn a_first_settling_of_the_old_receipt_that_did_not_know_has_moved(world: World) {
+        let (old, new) = (world.key("old"), world.key("new"));
+        world.tell("m-old", "old", 60_000).await;
+        let unknowing = record(old, &world.load(old).await);
+        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.settle(new).await;
+        assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
+        assert!(world.load(old).await.is_replaced);
+        world.settle(old).await;
+    }
+}

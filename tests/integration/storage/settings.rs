@@ -135,6 +135,8 @@ story! {
         world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", ..Seed::default() });
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("verification"), ..Seed::default() });
+        world.seed(&Seed { receipt: "r4", product: Some("p"), ..Seed::default() });
+        world.raw().run(&format!("UPDATE purchases SET state = 'expired' WHERE collapse_key = '{}'", world.key("r1")));
         world.raw().run("UPDATE platforms SET secret_refused_at = 5");
         let refused = world.store.platform(world.platform.id).await.unwrap().secret_refused_at;
         assert_eq!(refused.map(domain::Timestamp::micros), Some(5));
@@ -143,11 +145,11 @@ story! {
             ..PlatformPatch::default()
         };
         let changed = world.store.update_platform(world.platform.id, patch(Some("another"))).await.unwrap();
-        assert_eq!((changed.secret_refused_at, world.woken()), (None, 2));
+        assert_eq!((changed.secret_refused_at, world.woken()), (None, 3), "what ended before is left alone");
         world.sleep();
         world.raw().run("UPDATE platforms SET secret_refused_at = 1");
         world.store.update_platform(world.platform.id, patch(Some("another"))).await.unwrap();
-        assert_eq!(world.woken(), 3, "what was settled since the store refused is settled again");
+        assert_eq!(world.woken(), 4, "what was settled since the store refused is settled again");
         world.sleep();
         world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
         let other = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
@@ -174,5 +176,36 @@ story! {
         assert_eq!((world.store.retry_parked(world.platform.id).await.unwrap(), world.woken()), (1, 1));
         let nowhere = domain::PlatformId::new(uuid::Uuid::from_u128(1));
         assert!(is_missing(&world.store.retry_parked(nowhere).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_secret_that_comes_after_none_is_tried_on_all_that_runs(world: World) {
+        let key = world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
+        let patch = |secret: Option<&str>| PlatformPatch {
+            shared_secret: Some(secret.map(SecretString::from)),
+            ..PlatformPatch::default()
+        };
+        for state in ["trial", "trial_off", "active", "off", "grace"] {
+            world.raw().run(&format!("UPDATE purchases SET state = '{state}' WHERE collapse_key = '{key}'"));
+            world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
+            assert_eq!(world.woken(), 0);
+            world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
+            assert_eq!(world.woken(), 1, "{state}");
+            world.sleep();
+        }
+    }
+}
+
+story! {
+    async fn another_environment_is_tried_on_what_was_never_accepted(world: World) {
+        world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
+        world.seed(&Seed { receipt: "r2", ..Seed::default() });
+        world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("parked"), ..Seed::default() });
+        let patch = |environment| PlatformPatch { environment: Some(environment), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, patch(domain::Environment::Production)).await.unwrap();
+        assert_eq!(world.woken(), 0, "it is so already");
+        world.store.update_platform(world.platform.id, patch(domain::Environment::Sandbox)).await.unwrap();
+        assert_eq!(world.woken(), 2);
     }
 }

@@ -125,3 +125,27 @@ story! {
         assert!(found.iter().any(|due| due.why == "lane"), "{found:?}");
     }
 }
+
+story! {
+    async fn a_wake_that_is_not_followed_lets_others_go_first(world: World) {
+        for number in 0..25 {
+            world.revise(&format!("r{number}"), 1).await;
+        }
+        world.raw().run("UPDATE purchases SET next_wake_at = 5");
+        let first = world.store.overdue(100).await.unwrap();
+        assert!(first.found.len() == 20 && first.more);
+        let keys: Vec<_> = first.found.iter().map(|due| due.collapse_key).collect();
+        world.store.wakes_tried(keys.clone(), first.at).await.unwrap();
+        let second = world.store.overdue(100).await.unwrap();
+        assert!(second.found.len() == 5 && !second.more);
+        assert!(second.found.iter().all(|due| !keys.contains(&due.collapse_key)));
+        assert!(world.load(keys[0]).await.due, "the run that was woken still finds its wake");
+        world.pass(1_000);
+        let now = world.store.now().await.unwrap().micros();
+        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {now} WHERE collapse_key = '{}'", keys[0]));
+        world.pass(1);
+        assert_eq!(due(&world).await.len(), 6, "a wake that was set since counts at once");
+        world.pass(301_000);
+        assert_eq!(due(&world).await.len(), 20, "they are tried again later");
+    }
+}

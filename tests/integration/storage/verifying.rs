@@ -45,8 +45,9 @@ story! {
     async fn a_refused_secret_is_told_once_and_not_used_again(world: World) {
         let key = world.key("r1");
         world.tell("m1", "r1", 1).await;
-        assert!(world.store.refuse_secret(world.platform.id).await.unwrap());
-        assert!(!world.store.refuse_secret(world.platform.id).await.unwrap());
+        let asked = world.store.verification(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&asked).await.unwrap());
+        assert!(!world.store.refuse_secret(&asked).await.unwrap());
         assert!(!world.load(key).await.verify);
         assert!(world.store.verification(key).await.unwrap().is_none());
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
@@ -58,12 +59,15 @@ story! {
 
 story! {
     async fn a_secret_that_is_gone_is_not_refused(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let asked = world.store.verification(world.key("r1")).await.unwrap().unwrap();
         let removed = PlatformPatch { shared_secret: Some(None), ..Default::default() };
         world.store.update_platform(world.platform.id, removed).await.unwrap();
-        assert!(!world.store.refuse_secret(world.platform.id).await.unwrap());
+        assert!(!world.store.refuse_secret(&asked).await.unwrap());
         let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
         world.store.update_platform(world.platform.id, set).await.unwrap();
-        world.tell("m1", "r1", 1).await;
+        assert!(world.load(world.key("r1")).await.verify);
+        assert!(!world.store.refuse_secret(&asked).await.unwrap(), "it is not the one that the store was asked with");
         assert!(world.load(world.key("r1")).await.verify);
     }
 }
@@ -83,7 +87,8 @@ story! {
         assert!((10_000..15_000).contains(&now.millis_since(second.since)), "{second:?} at {now}");
 
         let mut unreachable = record(key, &world.load(key).await);
-        unreachable.is_answer = Reading::Unreachable { since: second.since }.is_answer();
+        let reading = Reading::Unreachable { since: second.since };
+        (unreachable.is_answer, unreachable.is_real) = (reading.is_answer(), reading.is_real());
         world.done(unreachable).await;
         let standing = world.store.purchase(key).await.unwrap().standing;
         assert_eq!(standing.unverified_since, Some(second.since), "it did not answer");
@@ -139,6 +144,45 @@ story! {
         world.store.verify_failed(key).await.unwrap();
         world.store.verify_answered(key).await.unwrap();
         assert_eq!(world.store.purchase(key).await.unwrap().standing.unverified_since, None);
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+    }
+}
+
+story! {
+    async fn what_was_decided_unasked_moves_once_somebody_can_be_asked(world: World) {
+        let patch = |secret: Option<&str>| PlatformPatch {
+            shared_secret: Some(secret.map(SecretString::from)),
+            ..PlatformPatch::default()
+        };
+        world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
+        world.tell("m1", "r1", 1).await;
+        let unasked = record(world.key("r1"), &world.load(world.key("r1")).await);
+        assert!(!unasked.asked);
+        world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
+        assert_eq!(world.store.record(unasked).await.unwrap(), storage::Recorded::Moved);
+        world.settle(world.key("r1")).await;
+    }
+}
+
+story! {
+    async fn failures_count_anew_when_nobody_can_be_asked_and_after_a_hold(world: World) {
+        let key = world.key("r1");
+        world.tell("m1", "r1", 1).await;
+        let until = world.store.now().await.unwrap().plus_millis(1_000_000);
+        world.store.verify_failed(key).await.unwrap();
+        world.store.hold(key, until, "ann", "looking").await.unwrap();
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        world.store.release(key).await.unwrap();
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        let mut unverifiable = record(key, &world.load(key).await);
+        (unverifiable.is_answer, unverifiable.is_real) = (Reading::Unverifiable.is_answer(), Reading::Unverifiable.is_real());
+        world.done(unverifiable).await;
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        let asked = world.store.verification(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&asked).await.unwrap());
+        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
+        world.store.update_platform(world.platform.id, set).await.unwrap();
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
     }
 }

@@ -169,5 +169,12 @@ story! {
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
         assert!(!world.load(key).await.verify, "its store is not asked any more, so that the wait ends");
+        let asked = world.key("asked");
+        world.tell("m2", "asked", 1).await;
+        world.pass(200_000);
+        world.store.ask_again(asked, 1_000).await.unwrap();
+        world.pass(2_000);
+        let found = world.store.due(10).await.unwrap();
+        assert!(found.contains(&Due { collapse_key: asked, why: "wake" }), "{found:?}");
     }
 }

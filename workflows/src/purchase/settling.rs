@@ -81,6 +81,8 @@ fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
         revision: loaded.revision,
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
         decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        is_replaced: loaded.is_replaced,
+        asked: loaded.verify,
         is_answer: reading.is_answer(),
         is_real: reading.is_real(),
     }

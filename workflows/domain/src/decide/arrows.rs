@@ -27,6 +27,13 @@ impl std::fmt::Display for Arrow {
     }
 }
 
+impl Arrow {
+    /// Whether there is a store that can be asked.
+    pub fn can_ask(&self) -> bool {
+        !self.shows.ends_with("nobody")
+    }
+}
+
 pub fn arrows() -> Vec<Arrow> {
     let lines = include_str!("arrows.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let arrow = |line: &str| {
@@ -137,7 +144,7 @@ fn history(old: &str) -> &'static [(&'static str, Kind, &'static str)] {
 
 fn reading(shows: &str, has_trial: bool) -> Reading {
     match shows {
-        "nobody" => Reading::Unverifiable,
+        "nobody" | "linked nobody" => Reading::Unverifiable,
         "gone" => Reading::Gone,
         _ => Reading::Verified(Box::new(shown(shows, has_trial))),
     }
@@ -148,7 +155,7 @@ fn settled(arrow: &Arrow) -> Decision {
     let has_trial = [&arrow.old, &arrow.shows].iter().any(|cell| cell.starts_with("trial") || *cell == "converted");
     let mut known = Purchase::default();
     for (told_at, kind, shows) in history(&arrow.old) {
-        let shows = if arrow.shows == "nobody" { "nobody" } else { shows };
+        let shows = if arrow.can_ask() { shows } else { "nobody" };
         let told = word(*kind, time(told_at));
         known = settle_with(&known, &[told], &reading(shows, has_trial), time(told_at)).purchase;
     }
@@ -158,7 +165,7 @@ fn settled(arrow: &Arrow) -> Decision {
         _ => time("02-20T00:00"),
     };
     let told = (1_i64..).zip(&arrow.words).map(|(n, kind)| (n, word(*kind, now.plus_millis(n * 1_000 - 1_800_000))));
-    let given = Given { reading: &reading, is_replaced: arrow.shows == "linked", now };
+    let given = Given { reading: &reading, is_replaced: arrow.shows.starts_with("linked"), now };
     decide(&known, &told.collect::<Vec<_>>(), given)
 }
 

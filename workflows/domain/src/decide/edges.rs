@@ -1,11 +1,12 @@
 //! Rules of which a random life seldom needs one: each test names the rule that it guards.
 
 use super::asking::{MINUTE, bought, day, monthly, off, read, whats, word};
+use super::properties::record_of;
 use super::tests::settle_with;
-use super::{Given, decide};
-use crate::notification::Kind;
+use super::{Decision, Given, decide};
+use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
 
@@ -76,6 +77,42 @@ fn an_end_at_a_boundary_shows_the_terms_before_it_and_another_end_does_not() {
 fn what_words_replaced_stays_replaced_whatever_is_read() {
     let told = settle_with(&bought(), &[word(Kind::Replaced, day(2))], &Reading::Unverifiable, day(2)).purchase;
     assert_eq!(read(&told, &[], monthly(day(3))).purchase.state(), State::Replaced);
+}
+
+/// Settles a cancellation of day 2 that nobody can verify, with another word and a link.
+fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision {
+    let since = Reading::Unreachable { since: day(1) };
+    let words: Vec<_> = (1..).zip([&[word(Kind::SubscriptionCancelled, day(2))], other].concat()).collect();
+    let backwards: Vec<_> = words.iter().cloned().rev().collect();
+    let decide = |words, reading| decide(known, words, Given { reading, is_replaced, now: day(3) });
+    let cut = decide(&words, &Reading::Unverifiable);
+    for other in [decide(&backwards, &Reading::Unverifiable), decide(&words, &since), decide(&backwards, &since)] {
+        assert_eq!((&other.purchase, &other.transitions), (&cut.purchase, &cut.transitions));
+    }
+    cut
+}
+
+#[test]
+fn an_end_that_nobody_can_verify_is_a_replacement_when_a_link_or_a_word_says_so() {
+    let silent = (vec![], State::Replaced);
+    let said = |cut: Decision| (whats(&cut), cut.purchase.state());
+    for known in [bought(), in_trial()] {
+        assert_eq!(said(cut(&known, &[], true)), silent);
+        for at in [day(1), day(2), day(2).plus_millis(MINUTE)] {
+            assert_eq!(said(cut(&known, &[word(Kind::Replaced, at)], false)), silent);
+            assert_eq!(said(cut(&known, &[word(Kind::Replaced, at)], true)), silent);
+            let told = settle_with(&known, &[word(Kind::Replaced, at)], &Reading::Unverifiable, day(2)).purchase;
+            assert_eq!(said(cut(&told, &[], false)), silent);
+        }
+    }
+    // The word came first, and the store showed that it still ran.
+    let told = read(&bought(), &[word(Kind::Replaced, day(1))], monthly(day(1))).purchase;
+    assert_eq!((told.state(), said(cut(&told, &[], false))), (State::Active, silent.clone()));
+    assert_eq!(said(cut(&bought(), &[], false)), (vec![What::Expired], State::Expired));
+    let trial = said(cut(&in_trial(), &[], false));
+    assert_eq!(trial, (vec![What::TrialDidNotConvert, What::Expired], State::Expired));
+    let linked = cut(&cut(&bought(), &[], false).purchase, &[word(Kind::Replaced, day(2))], false);
+    assert_eq!(said(linked), silent);
 }
 
 #[test]
@@ -178,4 +215,121 @@ fn a_cancellation_that_a_reading_undid_does_not_begin_the_next_one() {
     let known = read(&known, &[], off(day(12))).purchase;
     assert_eq!(known.canceled_at(), Some(day(12)));
     assert_eq!(known.expires_at(), Some(day(31)));
+}
+
+fn book(at: Timestamp) -> Snapshot {
+    Snapshot { product: Product::Entitlement, term: None, renews_at: None, auto_renewing: None, ..monthly(at) }
+}
+
+#[test]
+fn a_one_time_purchase_is_revoked_when_the_reason_is_known_and_is_asked_for_it_daily() {
+    let known = read(&Purchase::default(), &[word(Kind::EntitlementPurchased, day(0))], book(day(0))).purchase;
+    let over = |at, reason| Snapshot { ends_at: Some(day(3)), end_reason: Some(reason), ..book(at) };
+    let pending = read(&known, &[word(Kind::EntitlementCancelled, day(3))], over(day(3), EndReason::Pending));
+    let dates = |purchase: &Purchase| (purchase.revoked_at(), purchase.canceled_at());
+    assert_eq!((pending.purchase.state(), dates(&pending.purchase)), (State::Revoked, (None, None)));
+    assert_eq!(pending.wake, Some(day(4)));
+    let last = read(&pending.purchase, &[], over(day(11), EndReason::Pending));
+    assert_eq!((dates(&last.purchase), last.wake), ((None, None), None));
+    let found = read(&pending.purchase, &[], over(day(4), EndReason::Customer));
+    assert_eq!((dates(&found.purchase), found.wake), ((Some(day(3)), Some(day(3))), None));
+    let gone = settle_with(&pending.purchase, &[], &Reading::Gone, day(4));
+    assert_eq!((dates(&gone.purchase), gone.wake), ((Some(day(3)), Some(day(3))), None));
+}
+
+#[test]
+fn an_entitlement_is_looked_at_weekly_and_a_consumable_never() {
+    let bought = [word(Kind::EntitlementPurchased, day(0))];
+    let known = read(&Purchase::default(), &bought, book(day(0)));
+    assert_eq!(known.wake, Some(day(7)));
+    let taken = read(&known.purchase, &[], Snapshot { ends_at: Some(day(5)), ..book(day(7)) });
+    assert_eq!((taken.purchase.state(), taken.wake), (State::Revoked, None));
+    assert_eq!(settle_with(&Purchase::default(), &bought, &Reading::Unverifiable, day(0)).wake, None);
+    let coins = Snapshot { product: Product::Consumable, ..book(day(0)) };
+    assert_eq!(read(&Purchase::default(), &[word(Kind::ConsumablePurchased, day(0))], coins).wake, None);
+}
+
+#[test]
+fn a_receipt_that_is_no_longer_valid_does_not_date_its_end_again() {
+    let over = read(&bought(), &[word(Kind::Expired, day(31))], ended(day(31), day(31))).purchase;
+    let dates = |purchase: &Purchase| (purchase.revoked_at(), purchase.expires_at(), purchase.canceled_at());
+    let gone = settle_with(&over, &[], &Reading::Gone, day(40)).purchase;
+    assert_eq!((gone.state(), dates(&gone)), (State::Expired, dates(&over)));
+    assert_eq!(dates(&over), (None, Some(day(31)), Some(day(31))));
+    let refunded = read(&bought(), &[], ended(day(20), day(20))).purchase;
+    let gone = settle_with(&refunded, &[], &Reading::Gone, day(40)).purchase;
+    assert_eq!((gone.revoked_at(), gone.expires_at()), (Some(day(20)), Some(day(20))));
+    let told = settle_with(&Purchase::default(), &[word(Kind::Expired, day(31))], &Reading::Unverifiable, day(31));
+    let gone = settle_with(&told.purchase, &[], &Reading::Gone, day(40)).purchase;
+    assert_eq!((gone.revoked_at(), gone.expires_at()), (None, None));
+}
+
+#[test]
+fn each_answer_that_a_receipt_is_no_longer_valid_verifies_it() {
+    let gone = settle_with(&bought(), &[], &Reading::Gone, day(2)).purchase;
+    let again = settle_with(&gone, &[], &Reading::Gone, day(9)).purchase;
+    assert_eq!((gone.last_verified(), again.last_verified()), (Some(day(2)), Some(day(9))));
+    assert_eq!((again.revoked_at(), again.expires_at()), (Some(day(2)), Some(day(2))));
+    assert_eq!(record_of(&again), record_of(&gone));
+    let back = read(&again, &[], monthly(day(10))).purchase;
+    assert_eq!((back.state(), back.revoked_at(), back.last_verified()), (State::Active, None, Some(day(10))));
+}
+
+#[test]
+fn a_reading_a_few_seconds_behind_the_switch_is_asked_again_before_it_contradicts_it() {
+    let (at, then) = (day(3).plus_millis(2 * MINUTE), day(3).plus_millis(12 * MINUTE));
+    let is_off = read(&bought(), &[word(Kind::AutoRenewalOff, day(2))], off(day(2))).purchase;
+    for (known, kind) in [(&bought(), Kind::AutoRenewalOff), (&is_off, Kind::AutoRenewalOn)] {
+        let shows = |is_off, at| if is_off { off(at) } else { monthly(at) };
+        let switches_off = kind == Kind::AutoRenewalOff;
+        let (behind, caught_up) = (|at| shows(!switches_off, at), |at| shows(switches_off, at));
+        let (what, undone) =
+            if switches_off { (What::Cancelled, What::Resumed) } else { (What::Resumed, What::Cancelled) };
+        let held = read(known, &[word(kind, day(3))], behind(at));
+        assert_eq!((whats(&held), held.wake), (vec![what], Some(then)));
+        assert_eq!(held.purchase.is_auto_renewable(), Some(!switches_off));
+        assert_eq!(whats(&read(&held.purchase, &[], caught_up(then))), []);
+        assert_eq!(whats(&read(&held.purchase, &[], behind(then))), [undone]);
+        let late = read(known, &[word(kind, day(3))], behind(then));
+        assert_eq!(whats(&late), [what, undone]);
+        let opposite = if switches_off { Kind::AutoRenewalOn } else { Kind::AutoRenewalOff };
+        let both = [word(kind, day(3)), word(opposite, day(3).plus_millis(MINUTE))];
+        let both = read(known, &both, behind(at));
+        assert_eq!((whats(&both), both.wake > Some(then)), (vec![what, undone], true));
+    }
+}
+
+#[test]
+fn a_cancellation_that_was_shown_before_its_word_came_keeps_the_time_of_the_word() {
+    let at = |minutes| day(3).plus_millis(minutes * MINUTE);
+    let known = read(&bought(), &[word(Kind::AutoRenewalOff, day(2))], off(day(2))).purchase;
+    let held = read(&known, &[word(Kind::AutoRenewalOn, at(0))], off(at(2))).purchase;
+    let over = read(&held, &[word(Kind::AutoRenewalOff, at(1))], off(at(20)));
+    assert_eq!((held.canceled_at(), whats(&over)), (None, vec![What::Cancelled]));
+    assert_eq!(over.purchase.canceled_at(), Some(at(1)));
+}
+
+#[test]
+fn a_switch_that_readings_showed_and_undid_holds_nothing_back() {
+    let at = |minutes| day(3).plus_millis(minutes * MINUTE);
+    let known = read(&read(&bought(), &[], off(at(2))).purchase, &[], monthly(at(4))).purchase;
+    let late = read(&known, &[word(Kind::AutoRenewalOff, at(1))], monthly(at(6)));
+    assert_eq!((whats(&late), late.purchase.state()), (vec![], State::Active));
+}
+
+#[test]
+fn a_renewal_told_unverified_at_a_change_of_the_term_is_counted_once() {
+    let deferred =
+        Snapshot { deferred_at: Some(day(31)), deferred_sku: Some("gold_yearly".to_owned()), ..monthly(day(2)) };
+    let known = read(&bought(), &[word(Kind::PlanChangeScheduled, day(2))], deferred).purchase;
+    let told = settle_with(&known, &[word(Kind::Renewed, day(31))], &Reading::Unreachable { since: day(31) }, day(31));
+    assert_eq!(whats(&told), [What::Renewed]);
+    let yearly = Snapshot {
+        term_sku: Some("gold_yearly".to_owned()),
+        term: Some(Term { count: 1, unit: Unit::Year }),
+        renews_at: Some("2027-02-10T00:00:00Z".parse().unwrap()),
+        ..monthly(day(32))
+    };
+    let shown = read(&told.purchase, &[], yearly);
+    assert_eq!((whats(&shown), shown.purchase.billing_cycles()), (vec![What::PlanChanged], Some(2)));
 }

@@ -24,13 +24,16 @@ mod properties;
 pub(crate) mod tests;
 
 use crate::notification::{Kind, Notification, Outcome};
-use crate::purchase::{Moment, Purchase};
+use crate::purchase::{Moment, Purchase, Said, Stage};
 use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
-use crate::transition::Transition;
+use crate::transition::{Transition, What};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use walk::Walk;
+
+/// So long a reading may not show yet what the store said of auto-renewal.
+const BEHIND_MS: i64 = 600_000;
 
 /// What a settling was given beside the notifications.
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +90,10 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given:
     if given.is_replaced {
         after.replace();
     }
-    let transitions = settle(purchase, &mut after, &words, given);
+    let (transitions, is_behind) = settle(purchase, &mut after, &words, given);
     let is_waiting = spoken.len() < notifications.len();
-    let wake = wake::after(&after, given);
+    let soon = is_behind.then(|| given.now.plus_millis(BEHIND_MS));
+    let wake = soon.into_iter().chain(wake::after(&after, given)).min();
     Decision {
         transitions,
         outcomes: spoken.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
@@ -123,17 +127,32 @@ impl Words {
         let (fresh, late) = words.partition(|word| Some(*word) > purchase.said.newest);
         Self { fresh, late }
     }
+
+    /// Whether auto-renewal is off by the last word about it, if that is so new that a reading may not show it yet.
+    /// The next reading decides.
+    fn switched(&self, said: &Said, read_at: Timestamp) -> Option<bool> {
+        let switch = |(_, kind): &&Moment| matches!(kind, Kind::AutoRenewalOn | Kind::AutoRenewalOff);
+        let (time, kind) = *self.fresh.iter().rev().find(switch)?;
+        let is_told = [What::Cancelled, What::Resumed].iter().any(|what| said.covered(*what) >= Some(time));
+        (!is_told && read_at.millis_since(time) <= BEHIND_MS).then_some(kind == Kind::AutoRenewalOff)
+    }
 }
 
-/// Brings words and reading together: the stage afterwards, and the transitions on the way to it.
-fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'_>) -> Vec<Transition> {
+/// Brings words and reading together: the stage afterwards, the transitions on the way to it, and whether the store
+/// seems to be behind its own words.
+fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'_>) -> (Vec<Transition>, bool) {
+    let mut is_behind = false;
     let truth = match given.reading {
         Reading::Verified(snapshot) => {
             after.read(snapshot);
-            Some(truth::shown(before, after, snapshot))
+            let shown = truth::shown(before, after, snapshot);
+            let switched =
+                words.switched(&before.said, snapshot.at).filter(|is_off| shown.runs() && shown.is_off != *is_off);
+            is_behind = switched.is_some();
+            Some(Stage { is_off: switched.unwrap_or(shown.is_off), ..shown })
         }
         Reading::Gone => {
-            after.gone_at = after.gone_at.or(Some(given.now));
+            after.vanish(given.now);
             Some(truth::gone(after))
         }
         Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => None,
@@ -149,8 +168,8 @@ fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'
     said.is_unverified = !is_answer && (said.is_unverified || has_heard);
     after.said = said;
     match after.answered_at().filter(|_| is_answer) {
-        Some(at) => after.stand(stage, at),
+        Some(at) => after.stand(stage, at, is_behind),
         None => after.stage = stage,
     }
-    transitions
+    (transitions, is_behind)
 }

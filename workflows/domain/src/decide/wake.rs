@@ -2,7 +2,7 @@
 
 use super::{Given, asked};
 use crate::purchase::Purchase;
-use crate::reading::{EndReason, Reading};
+use crate::reading::{Product, Reading};
 use crate::time::Timestamp;
 
 const MINUTE_MS: i64 = 60_000;
@@ -30,9 +30,11 @@ pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> 
     }
 }
 
-/// A week from now, for a subscription that runs.
+/// A week from now, for a subscription that runs and an entitlement that is owned: what took it back can be lost.
 pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let is_live = purchase.stage.runs() && !purchase.is_one_time();
+    let product = purchase.snapshot.as_ref().map(|snapshot| snapshot.product);
+    let can_end = !purchase.is_one_time() || product == Some(Product::Entitlement);
+    let is_live = purchase.stage.runs() && can_end;
     is_live.then(|| now.plus_millis(WEEK_MS))
 }
 
@@ -51,8 +53,7 @@ const fn retry_ms(passed: i64) -> i64 {
 
 /// Why it ended may come later: it is asked daily, for a week.
 fn reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let snapshot = purchase.snapshot.as_ref().filter(|_| purchase.gone_at.is_none() && !purchase.is_one_time())?;
-    let ended = snapshot.ends_at.filter(|_| snapshot.end_reason == Some(EndReason::Pending))?;
+    let ended = purchase.awaits_reason()?;
     let next = now.plus_millis(DAY_MS);
     (!purchase.is_replaced() && next <= ended.plus_millis(WEEK_MS + DAY_MS)).then_some(next)
 }

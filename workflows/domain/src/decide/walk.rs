@@ -454,8 +454,10 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// It ended, and nobody can be asked: that is the replacement if another receipt is known to have taken its place.
     fn end_by_words(&mut self, time: Timestamp, is_cancelled: bool) {
         match self.stage.life {
+            _ if self.known.is_replaced() || self.known.was_told(Kind::Replaced) => self.stage.life = Life::Replaced,
             Life::Cut if !is_cancelled => self.stage.life = Life::Ended,
             Life::Unknown | Life::Running => {
                 let life = if is_cancelled { Life::Cut } else { Life::Ended };

@@ -42,8 +42,10 @@ pub struct Purchase {
     is_replaced: bool,
     /// The last receipt that the store showed.
     pub(crate) snapshot: Option<Snapshot>,
-    /// When the store said that the receipt is no longer valid.
-    pub(crate) gone_at: Option<Timestamp>,
+    /// When the store first said that the receipt is no longer valid, unless it was over before.
+    gone_at: Option<Timestamp>,
+    /// When it said so last.
+    gone_again_at: Option<Timestamp>,
     seen: Seen,
     /// Where it stands.
     pub(crate) stage: Stage,
@@ -113,13 +115,23 @@ impl Purchase {
         if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
             let last = self.snapshot.as_ref();
             let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
-            let before = self.stage.terms.unwrap_or(0);
+            // Counted when that date was shown: a word that nobody verified can have told of the new row already.
+            let stood = self.verified.as_ref().map_or(&self.stage, |verified| &verified.stage);
+            let before = stood.terms.unwrap_or(0);
             let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
             self.seen.changed = Some(Terms { anchor, term, before });
         }
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
         self.snapshot = Some(snapshot.clone());
         self.gone_at = None;
+        self.gone_again_at = None;
+    }
+
+    /// Takes in that the store says that the receipt is no longer valid. What was over stays over since then.
+    pub(crate) fn vanish(&mut self, now: Timestamp) {
+        let was_over = matches!(self.stage.life, Life::Ended | Life::Replaced);
+        self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
+        self.gone_again_at = Some(now);
     }
 
     /// Takes in that another receipt took its place.
@@ -132,10 +144,10 @@ impl Purchase {
         self.is_replaced
     }
 
-    /// Takes in where it stands by an answer of the store.
-    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp) {
+    /// Takes in where it stands by an answer of the store, which can be behind a word about auto-renewal.
+    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp, is_behind: bool) {
         if stage.runs() && !stage.is_off {
-            self.seen.renewing_at = Some(at);
+            self.seen.renewing_at = if is_behind { self.seen.renewing_at } else { Some(at) };
             self.seen.off_at = None;
         } else {
             self.seen.off_at = self.seen.off_at.or(Some(at));
@@ -152,7 +164,8 @@ impl Purchase {
 
     /// When the store answered last.
     pub(crate) fn answered_at(&self) -> Option<Timestamp> {
-        self.gone_at.max(self.snapshot.as_ref().map(|snapshot| snapshot.at))
+        let shown_at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
+        self.gone_at.max(self.gone_again_at).max(shown_at)
     }
 
     /// Whether this word was ever told.

@@ -193,6 +193,8 @@ CREATE TABLE purchases (
     held_by TEXT,
     held_reason TEXT,
     next_wake_at BIGINT,
+    -- When the sweep last woke it for a past wake: until it is followed, others are woken first for a while.
+    wake_tried_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
@@ -205,7 +207,8 @@ CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_i
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
 CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_key);
 CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_wake_at IS NOT NULL;
-CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at) WHERE waits_for IS NOT NULL;
+CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
+    WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 
 -- A change of plan over two receipts, known as soon as it was told. `real_at`: since when the new one is known to be real.
 CREATE TABLE replacements (

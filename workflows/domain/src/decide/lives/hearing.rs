@@ -7,7 +7,7 @@ use crate::decide::tests::told;
 use crate::decide::{Given, decide};
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
-use crate::reading::Reading;
+use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
 use crate::transition::Transition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,15 @@ pub struct Made {
     pub tells: Vec<Transition>,
     pub steps: BTreeMap<Step, u64>,
     pub reads: Vec<Timestamp>,
+    /// Each notification, by its number, and how many outcomes it got.
+    pub outcomes: BTreeMap<i64, usize>,
     can_ask: bool,
+    /// Whether the store sometimes fails.
+    faults: Option<Chance>,
+    /// The first failure in a row.
+    unreachable_since: Option<Timestamp>,
+    /// What has no outcome yet.
+    waiting: Vec<(i64, Notification)>,
     /// The store does not know it any more: the time of the reading that said so is in the record.
     pub is_gone: bool,
 }
@@ -49,11 +57,15 @@ pub fn with_losses(life: &Life, seed: u64) -> Heard {
     heard
 }
 
-/// Any word can be lost, and most are.
+/// Any word can be lost, and most are. An OFF can be so late that a reading shows what undid it.
 pub fn in_part(life: &Life, seed: u64) -> Heard {
     let mut chance = Chance::new(seed ^ 0xf);
     let mut heard = promptly(life);
     heard.retain(|_| chance.percent(45));
+    for (time, _) in heard.iter_mut().filter(|(_, word)| word.kind == Kind::AutoRenewalOff) {
+        *time = time.plus_millis(if chance.percent(50) { 15 * MINUTE } else { 0 });
+    }
+    heard.sort_by_key(|(time, word)| (*time, word.store_time));
     heard
 }
 
@@ -106,7 +118,16 @@ pub fn with_adoption(life: &Life, seed: u64) -> Heard {
 
 /// Settles what is heard, window by window and wake by wake, until long after the end.
 pub fn hear(life: &Life, heard: &Heard, can_ask: bool) -> Made {
-    let mut made = Made { can_ask, ..Made::default() };
+    hear_as(life, heard, Made { can_ask, ..Made::default() })
+}
+
+/// The same, while the store cannot be reached or does not accept the receipt now and then.
+pub fn hear_with_faults(life: &Life, heard: &Heard, seed: u64) -> Made {
+    hear_as(life, heard, Made { can_ask: true, faults: Some(Chance::new(seed ^ 0xf_ffff)), ..Made::default() })
+}
+
+fn hear_as(life: &Life, heard: &Heard, mut made: Made) -> Made {
+    let can_ask = made.can_ask;
     let until = heard.iter().map(|(time, _)| *time).max().unwrap_or(life.ends).max(life.ends).plus_millis(16 * DAY);
     // What links a receipt to the one it replaced wakes it.
     let mut linked = life.replaced_at.map(|at| at.plus_millis(3 * MINUTE));
@@ -128,23 +149,48 @@ pub fn hear(life: &Life, heard: &Heard, can_ask: bool) -> Made {
             _ => break,
         }
     }
+    made.faults = None;
     made.settle(life, until, &mut window);
     made.is_gone = can_ask && life.read(until) == Reading::Gone;
     made
 }
 
 impl Made {
+    fn ask(&mut self, life: &Life, now: Timestamp) -> Reading {
+        let since = self.unreachable_since.take();
+        let Some(chance) = &mut self.faults else { return life.read(now) };
+        let is_reachable = since.is_some_and(|since| now.millis_since(since) >= DAY) || chance.percent(70);
+        if is_reachable {
+            return life.read(now);
+        }
+        if chance.percent(30) {
+            return Reading::Parked(chance.pick(&[Parked::UnknownReceipt, Parked::WrongCustomer]));
+        }
+        self.unreachable_since = since.or(Some(now));
+        Reading::Unreachable { since: since.unwrap_or(now) }
+    }
+
     fn settle(&mut self, life: &Life, now: Timestamp, window: &mut Heard) -> Option<Timestamp> {
         let can_ask = self.can_ask;
-        let reading = if can_ask { life.read(now) } else { Reading::Unverifiable };
+        let reading = if can_ask { self.ask(life, now) } else { Reading::Unverifiable };
         let is_replaced = life.replaced_at.is_some_and(|at| at <= now);
-        let told: Vec<_> = (1..).zip(window.drain(..).map(|(_, word)| word)).collect();
+        for (_, word) in window.drain(..) {
+            let number = i64::try_from(self.outcomes.len()).unwrap();
+            self.outcomes.insert(number, 0);
+            self.waiting.push((number, word));
+        }
+        let told = std::mem::take(&mut self.waiting);
         let decision = decide(&self.known, &told, Given { reading: &reading, is_replaced, now });
         let mut words: Vec<_> = told.iter().map(|(_, word)| (word.store_time, word.kind)).collect();
         words.sort_unstable();
         let words = words.into_iter().map(|(_, kind)| kind).collect();
         let step = (can_ask, self.known.state(), words, decision.purchase.state(), events(&decision));
         *self.steps.entry(step).or_default() += 1;
+        for (number, _) in &decision.outcomes {
+            *self.outcomes.get_mut(number).unwrap() += 1;
+        }
+        let is_open = |number: &i64| decision.outcomes.iter().all(|(decided, _)| decided != number);
+        self.waiting = told.into_iter().filter(|(number, _)| is_open(number)).collect();
         self.tells.extend(decision.transitions);
         self.known = decision.purchase;
         self.reads.push(now);

@@ -10,7 +10,7 @@ use super::arrows::{Arrow, arrows};
 use super::properties::record_of;
 use crate::purchase::State;
 use crate::transition::{Transition, What};
-use hearing::{Made, Step, hear, in_part, once, promptly, with_adoption, with_delays, with_losses};
+use hearing::{Made, Step, hear, hear_with_faults, in_part, once, promptly, with_adoption, with_delays, with_losses};
 use std::collections::BTreeMap;
 use store::{Beginning, Life, life};
 
@@ -94,6 +94,22 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
             // Where nobody saw that it was off, nobody saw that it was on again.
             let is_half = what == What::Resumed && left.contains(&What::Cancelled);
             assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not told, {}", case());
+        }
+    }
+}
+
+#[test]
+fn a_store_that_fails_now_and_then_leaves_one_outcome_each_and_nothing_twice() {
+    for (seed, life) in lives() {
+        let made = hear_with_faults(&life, &promptly(&life), seed);
+        assert!(made.outcomes.values().all(|outcomes| *outcomes == 1), "seed {seed}, {:?}", made.outcomes);
+        assert_eq!(made.outcomes.len(), life.words.len(), "seed {seed}");
+        let mut left = truth(&life);
+        for what in names(&made.tells) {
+            let place = left.iter().position(|other| *other == what);
+            left.remove(
+                place.unwrap_or_else(|| panic!("{what:?} twice, seed {seed}, {:?}\n{}", made.tells, story(&life))),
+            );
         }
     }
 }
@@ -190,5 +206,5 @@ fn step(arrow: &Arrow) -> Step {
         "trial_grace" => State::Grace,
         name => name.parse().unwrap(),
     };
-    (arrow.shows != "nobody", state(&arrow.old), arrow.words.clone(), state(&arrow.new), arrow.events.clone())
+    (arrow.can_ask(), state(&arrow.old), arrow.words.clone(), state(&arrow.new), arrow.events.clone())
 }

@@ -132,8 +132,12 @@ impl Author {
             } else {
                 self.life.shows.push((self.now, None));
             }
-            // Nothing looks at a one-time purchase again.
-            self.vital(cancelled);
+            // Nothing looks at a consumable again.
+            if product == Product::Consumable {
+                self.vital(cancelled);
+            } else {
+                self.word(cancelled);
+            }
         }
     }
 
@@ -348,8 +352,10 @@ impl Author {
             }
         } else {
             self.life.replaced_at = Some(self.now);
-            if self.chance.percent(60) {
-                self.word(Kind::Replaced);
+            let words: [&[Kind]; 3] =
+                [&[Kind::SubscriptionCancelled], &[Kind::Replaced], &[Kind::SubscriptionCancelled, Kind::Replaced]];
+            for kind in self.chance.pick(&words) {
+                self.word(*kind);
             }
         }
         self.life.ends = self.now;
