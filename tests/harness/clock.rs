@@ -3,10 +3,12 @@
 use super::folder::Folder;
 use domain::Timestamp;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The clock of the processes that are started with [`Clock::fail_point`].
 pub struct Clock {
     folder: Folder,
+    ahead_ms: AtomicI64,
 }
 
 impl Clock {
@@ -16,7 +18,7 @@ impl Clock {
     /// When its file cannot be written.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        let clock = Self { folder: Folder::new("clock") };
+        let clock = Self { folder: Folder::new("clock"), ahead_ms: AtomicI64::new(0) };
         clock.set(now);
         clock
     }
@@ -27,12 +29,14 @@ impl Clock {
         format!("clock.moved=return({})", self.file().display())
     }
 
-    /// Moves it.
+    /// Moves it forward; it goes on by itself meanwhile, and is never moved back.
     ///
     /// # Panics
     /// When its file cannot be written.
     pub fn set(&self, now: Timestamp) {
-        let ahead = now.millis_since(api::clock::now());
+        // A millisecond more, so that what is due then is due by the microsecond.
+        let ahead = now.millis_since(api::clock::now()).saturating_add(1);
+        let ahead = self.ahead_ms.fetch_max(ahead, Ordering::Relaxed).max(ahead);
         let new = self.folder.path().join("new");
         std::fs::write(&new, ahead.to_string()).expect("the clock's file");
         // In one step, so that nobody reads half a number.
