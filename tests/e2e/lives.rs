@@ -4,12 +4,11 @@
 use domain::Timestamp;
 use std::collections::BTreeMap;
 use system_tests::calendar::{Calendar, Step};
-use system_tests::clock::Clock;
 use system_tests::random::Random;
 use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
-use system_tests::world::{SOON, Setting, World};
+use system_tests::world::{SOON, World};
 
 const LIVES: usize = 50;
 const START: &str = "2027-03-01T10:00";
@@ -150,17 +149,7 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
     let seed = Random::seed();
     println!("seed {seed}");
     let mut random = Random::new(seed);
-    let clock = Clock::new(at(START));
-    let setting = Setting {
-        window_seconds: 1,
-        events: vec!["*".to_owned()],
-        rvs: true,
-        variables: [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())]
-            .map(|(name, value)| (name.to_owned(), value))
-            .to_vec(),
-        ..Setting::default()
-    };
-    let mut calendar = Calendar::new(World::start(setting).await, clock, at(START));
+    let mut calendar = Calendar::start(at(START)).await;
     let (mut steps, mut lives) = (Vec::new(), Vec::new());
     for number in 0..LIVES {
         let mut life = live(&format!("life-{number}"), &mut random);

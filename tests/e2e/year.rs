@@ -4,12 +4,11 @@
 
 use std::collections::BTreeSet;
 use system_tests::calendar::{Calendar, Step};
-use system_tests::clock::Clock;
 use system_tests::random::Random;
 use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
-use system_tests::world::{SOON, Setting, World};
+use system_tests::world::{SOON, World};
 
 /// What the world is told, by receipt: the year's first and its second.
 const FIRST: [&str; 8] = [
@@ -123,18 +122,7 @@ fn lose_some(steps: &mut [Step], random: &mut Random) -> Vec<String> {
 #[tokio::test]
 async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or_not() {
     let seed = Random::seed();
-    let start = at("2027-01-31T10:00");
-    let clock = Clock::new(start);
-    let setting = Setting {
-        window_seconds: 1,
-        events: vec!["*".to_owned()],
-        rvs: true,
-        variables: [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())]
-            .map(|(name, value)| (name.to_owned(), value))
-            .to_vec(),
-        ..Setting::default()
-    };
-    let mut calendar = Calendar::new(World::start(setting).await, clock, start);
+    let mut calendar = Calendar::start(at("2027-01-31T10:00")).await;
     let (heard, mut half_heard) = (year("heard"), year("half-heard"));
     let lost = lose(&mut half_heard, seed);
     println!("seed {seed}, lost: {}", lost.join(", "));

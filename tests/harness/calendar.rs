@@ -5,7 +5,7 @@ use super::clock::Clock;
 use super::sns::Rtn;
 use super::subscription::Subscription;
 use super::wait;
-use super::world::{SOON, World};
+use super::world::{SOON, Setting, World};
 use domain::Timestamp;
 use serde_json::Value;
 use workflows::contract;
@@ -30,9 +30,18 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// From this clock's first time on.
-    #[must_use]
-    pub fn new(world: World, clock: Clock, now: Timestamp) -> Self {
+    /// A world with verification, a short window and all events, whose clock shows `now`.
+    pub async fn start(now: Timestamp) -> Self {
+        let clock = Clock::new(now);
+        let variables = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
+        let world = World::start(Setting {
+            window_seconds: 1,
+            events: vec!["*".to_owned()],
+            rvs: true,
+            variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            ..Setting::default()
+        })
+        .await;
         world.receiver.ignore_time();
         Self { world, clock, now }
     }

@@ -89,12 +89,14 @@ const WAKING: &str = "SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM pla
 
 /// A purchase of a platform asked to be looked at again, and was not woken for it a moment ago.
 const PAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= ? \
-     AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
+     AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) \
+     AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
 /// The same where the platform is deleted: only what still waits comes to its end.
 const LAST_WAKE: &str = "SELECT collapse_key FROM purchases \
      WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL) AND next_wake_at <= ? \
-     AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
+     AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) \
+     AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
 impl Store {
     /// At most `limit` purchases with overdue rows, overdue deliveries or a past wake, of these a bounded number for
