@@ -197,10 +197,12 @@ fn a_destination_is_named_in_its_own_folder_only() {
         let path = source.path.as_str();
         source.is_test()
             || path.starts_with("activities/src/destinations/")
-            || path.starts_with("api/src/resources/destinations/")
+            || path.starts_with("api/src/config/")
             || path.starts_with("api/src/commands/")
     };
-    none("this kind is named outside its folder", outside(allowed, |line| line.contains("\"webhook\"")));
+    // `webhook` alone is also a word of people and the beginning of standard headers.
+    let is_named = |line: &str| line.contains("\"webhook\"") || line.to_lowercase().contains("amplitude");
+    none("this kind is named outside its folder", outside(allowed, is_named));
 }
 
 #[test]

@@ -1,8 +1,15 @@
-//! What admins ask of one purchase.
+//! What admins ask of one purchase, and of one destination.
 
-use domain::Lane;
-use storage::{Error, Store};
-use workflows::asks::{KeepHold, SendAgain, ThrowAway};
+use crate::Doing;
+use crate::destinations::Config;
+use domain::{DestinationId, Lane};
+use std::time::Duration;
+use storage::{DestinationPatch, Error, How, Page, Replay, Store};
+use tokio::time::Instant;
+use workflows::asks::{Again, KeepHold, OwedAgain, RedeliverAll, SendAgain, SetEnabled, ThrowAway};
+
+/// After this long the rest is left to the next run, before the activity's time is over.
+const ENOUGH: Duration = Duration::from_secs(5);
 
 /// Keeps a hold, or its end.
 pub async fn hold(store: &Store, input: KeepHold) -> Result<(), Error> {
@@ -23,4 +30,86 @@ pub async fn discard(store: &Store, input: ThrowAway) -> Result<i64, Error> {
 /// Sends the newest state again; answers the lanes that this opened.
 pub async fn redeliver(store: &Store, input: SendAgain) -> Result<Vec<Lane>, Error> {
     store.redeliver(input.collapse_key, input.destination_id).await
+}
+
+/// Switches a destination on or off. What is owed to it stays owed; with the newest states only, the `user.*` events of a
+/// disabled one end as skipped before.
+pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<(), Error> {
+    let (by, why) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
+    let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
+    if input.is_enabled && input.newest_only {
+        store.forget_user_events(input.destination_id).await?;
+    }
+    let patch =
+        DestinationPatch { enabled: Some(input.is_enabled), reason: Some(reason), ..DestinationPatch::default() };
+    store.update_destination(input.destination_id, patch).await.map(drop)
+}
+
+/// Owes a destination something once more, page by page until [`ENOUGH`] or the end. At the end of what it did not take
+/// its pause and all back-offs end too. Begun anew after a failure, it goes through the same pages: those that were owed
+/// before, by the `bulk` of the same name, are not owed again, whether they arrived meanwhile or not.
+pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<OwedAgain, Error> {
+    let (id, mut owed, mut cursor) = (input.destination_id, 0, input.cursor);
+    let began = Instant::now();
+    loop {
+        let page = Page { cursor, ..Page::default() };
+        let page_owed;
+        (page_owed, cursor) = owe(store, id, (&input.what, page, How::Once(bulk.to_owned()))).await?;
+        fail::fail_point!("bulk.after_page", |_| std::process::abort());
+        owed += page_owed;
+        if cursor.is_none() && input.what == Again::Failed {
+            store.hasten(id).await?;
+        }
+        if cursor.is_none() || began.elapsed() >= ENOUGH {
+            return Ok(OwedAgain { owed, next_cursor: cursor });
+        }
+    }
+}
+
+/// Owes one page; how many deliveries that is, and where the next page begins.
+async fn owe(
+    store: &Store,
+    id: DestinationId,
+    (what, page, how): (&Again, Page, How),
+) -> Result<(i64, Option<String>), Error> {
+    let states = match what {
+        Again::Failed => return send_again(store, id, (storage::Again::Failed, page, how)).await,
+        Again::Event(event) => return send_again(store, id, (storage::Again::Event(*event), page, how)).await,
+        Again::Range { from, until } => {
+            let range = storage::Again::Range { from: *from, until: *until };
+            return send_again(store, id, (range, page, how)).await;
+        }
+        Again::Behind => Replay::Behind,
+        Again::All => Replay::All,
+        Again::These(keys) => Replay::These(keys.clone()),
+    };
+    let replayed = store.replay(id, states, (page, how)).await?;
+    Ok((replayed.owing.owed, replayed.next_cursor))
+}
+
+async fn send_again(
+    store: &Store,
+    id: DestinationId,
+    (what, page, how): (storage::Again, Page, How),
+) -> Result<(i64, Option<String>), Error> {
+    let redelivered = store.redeliver_all(what, Some(id), (page, how)).await?;
+    Ok((redelivered.owing.owed, redelivered.next_cursor))
+}
+
+/// Tries the connection to a destination with one request that tells no event; what that showed, for people. `token` names
+/// the request.
+pub async fn test(doing: &Doing, id: DestinationId, token: &str) -> Result<String, Error> {
+    let destination = doing.store.destination(id).await?;
+    let secret = doing.store.destination_secret(id).await?;
+    let config = match Config::ready(&destination, &secret, &doing.allowed) {
+        Ok(config) => config,
+        Err(invalid) => return Ok(format!("nothing was sent; {invalid}")),
+    };
+    Ok(match config.test((doing.clock)(), token) {
+        Ok(request) => {
+            let tested = config.tested(&doing.http.send(request).await);
+            config.redact(&tested.unwrap_or_else(|why| why))
+        }
+        Err(invalid) => format!("nothing was sent; {invalid}"),
+    })
 }

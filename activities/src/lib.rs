@@ -2,8 +2,11 @@
 
 mod address;
 mod admin;
+mod attempt;
+mod bodies;
 mod deliver;
 pub mod destinations;
+mod drain;
 pub mod engine;
 mod failure;
 pub mod http;
@@ -11,23 +14,30 @@ mod load;
 pub mod outcome;
 mod pace;
 mod record;
+mod retention;
+mod share;
 pub mod stores;
 mod sweep;
+mod tend;
 mod verify;
 pub mod worker;
 
+pub use share::Shares;
 pub use verify::Asking;
 
 use domain::{Lane, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use storage::Store;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
 use workflows::asks::{
-    Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded, Record,
-    RecordActivity, Recorded, RedeliverActivity, SendAgain, SweepActivity, Swept, ThrowAway, Verified, Verify,
-    VerifyActivity,
+    Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded,
+    OwedAgain, Record, RecordActivity, Recorded, RedeliverActivity, RedeliverAll, RedeliverAllActivity, SendAgain,
+    SetEnabled, SetEnabledActivity, SweepActivity, Swept, Tend, TendActivity, Tended, Test, TestActivity, ThrowAway,
+    Verified, Verify, VerifyActivity,
 };
 
 /// Everything that an activity may use.
@@ -37,16 +47,22 @@ pub struct Doing {
     pub store: Store,
     /// The only way out.
     pub http: http::Http,
-    /// Whether destinations may be reached by plain HTTP.
-    pub allow_http: bool,
+    /// What destinations may be.
+    pub allowed: destinations::Allowed,
     /// How stores are asked for the truth.
     pub asking: Arc<Asking>,
-    /// Temporal, to wake purchases.
+    /// Temporal, to wake purchases and destinations.
     pub engine: engine::Engine,
-    /// The wall clock: for the signature's timestamp and the attempt's log.
+    /// The wall clock, for the signature's timestamp alone: what is kept goes by the database's.
     pub clock: fn() -> Timestamp,
     /// A random number in 0..1, for the spread of retries.
     pub random: fn() -> f64,
+    /// For how long bodies are kept; for ever when absent.
+    pub retention: Option<Duration>,
+    /// How many slots each destination holds.
+    pub shares: Shares,
+    /// Set when the worker was told to end: then nothing new is begun.
+    pub stopping: Arc<AtomicBool>,
 }
 
 #[activities]
@@ -97,9 +113,43 @@ impl Doing {
         admin::redeliver(&self.store, input).await.map_err(failure::storage)
     }
 
+    /// Looks after a destination as a whole.
+    #[activity(definition = TendActivity)]
+    pub async fn tend(self: Arc<Self>, ctx: ActivityContext, input: Tend) -> Result<Tended, ActivityError> {
+        let info = ctx.info();
+        let round = tend::Round::new((deliver::token(info), info.attempt), self.stopping.clone());
+        tokio::select! {
+            tended = tend::tend(&self, &round, input) => tended.map_err(failure::storage),
+            never = round.beat(&ctx) => match never {},
+        }
+    }
+
+    /// Switches a destination on or off.
+    #[activity(definition = SetEnabledActivity)]
+    pub async fn set_enabled(self: Arc<Self>, _ctx: ActivityContext, input: SetEnabled) -> Result<(), ActivityError> {
+        admin::set_enabled(&self.store, input).await.map_err(failure::storage)
+    }
+
+    /// Tries the connection to a destination.
+    #[activity(definition = TestActivity)]
+    pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
+        let token = deliver::token(ctx.info());
+        admin::test(&self, input.destination_id, &token).await.map_err(failure::storage)
+    }
+
+    /// Owes a destination something once more, for a few seconds.
+    #[activity(definition = RedeliverAllActivity)]
+    pub async fn redeliver_all(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: RedeliverAll,
+    ) -> Result<OwedAgain, ActivityError> {
+        admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
+    }
+
     /// Wakes what is overdue.
     #[activity(definition = SweepActivity)]
     pub async fn sweep(self: Arc<Self>, _ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
-        sweep::sweep(&self.store, &self.engine).await.map_err(failure::storage)
+        sweep::sweep(&self.store, &self.engine, self.retention).await.map_err(failure::storage)
     }
 }

@@ -1,7 +1,9 @@
-//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow.
+//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow. Late lanes are their destination's
+//! affair: its run is started.
 
 use crate::engine::Engine;
-use domain::CollapseKey;
+use crate::retention;
+use domain::{CollapseKey, DestinationId};
 use futures::StreamExt;
 use std::time::Duration;
 use storage::{Due, Error, Overdue, Store};
@@ -13,17 +15,24 @@ use workflows::signal::Signal;
 const AT_MOST: i64 = 200;
 /// How many it wakes at once.
 const AT_ONCE: usize = 8;
+/// How many deliveries to deleted destinations one sweep ends, about.
+const ENDED_AT_MOST: i64 = 2000;
+/// How many deliveries that wait to destinations that were set anew it looks at again, about.
+const RECONSIDERED_AT_MOST: i64 = 2000;
 /// After this long the rest is left to the next sweep, before the activity's time is over.
 const ENOUGH: Duration = Duration::from_secs(4);
 
-/// Expires what waited too long for approval and wakes what is overdue.
-pub async fn sweep(store: &Store, engine: &Engine) -> Result<Swept, Error> {
+/// Expires what waited too long for approval, wakes what is overdue, looks again at what waits to those who were set anew,
+/// ends what the deleted are owed and removes bodies that are too old.
+pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
     if let Err(error) = expire(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
     let began = Instant::now();
-    let Overdue { found: due, more, at } = store.overdue(AT_MOST).await?;
+    let Overdue { found: due, destinations, recalls, more, at } = store.overdue(AT_MOST).await?;
     let found = due.len();
+    tend(engine, &destinations, "lane");
+    tend(engine, &recalls, "recall");
     let tried: Vec<Option<CollapseKey>> = futures::stream::iter(due)
         .take_while(|_| std::future::ready(began.elapsed() < ENOUGH))
         .map(|due| wake(engine, due))
@@ -33,15 +42,49 @@ pub async fn sweep(store: &Store, engine: &Engine) -> Result<Swept, Error> {
     let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= AT_MOST;
     let more = more || is_full || tried.len() < found;
     let keys: Vec<CollapseKey> = tried.into_iter().flatten().collect();
-    let woken = keys.len();
+    let woken = keys.len() + destinations.len() + recalls.len();
     if let Err(error) = store.wakes_tried(keys, at).await {
         tracing::warn!(error = %error, "what was woken was not noted; the next sweep wakes it again");
     }
+    reconsider(store).await;
+    end_deleted(store).await;
+    retention::prune(store, retention).await;
     Ok(Swept { woken, more: more && woken > 0 })
+}
+
+/// Starts the runs of destinations.
+fn tend(engine: &Engine, found: &[DestinationId], why: &'static str) {
+    for id in found {
+        metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
+        engine.tend(*id);
+    }
 }
 
 async fn expire(store: &Store) -> Result<(), Error> {
     store.expire_topics(store.now().await?).await.map(drop)
+}
+
+/// Looks again at what is left of what waits to destinations that were set anew. The next sweep finds it late and has it
+/// delivered.
+async fn reconsider(store: &Store) {
+    match store.reconsider_left(RECONSIDERED_AT_MOST).await {
+        Ok(0) => {}
+        Ok(looked_at) => tracing::info!(looked_at, "looked again at what waits by settings that were changed"),
+        Err(error) => {
+            tracing::warn!(error = %error, "what waits by settings that were changed was not looked at; the next sweep tries again");
+        }
+    }
+}
+
+/// Ends what is still owed to destinations that were deleted.
+async fn end_deleted(store: &Store) {
+    match store.end_deleted_owed(ENDED_AT_MOST).await {
+        Ok(0) => {}
+        Ok(ended) => tracing::info!(ended, "ended what deleted destinations were still owed"),
+        Err(error) => {
+            tracing::warn!(error = %error, "what deleted destinations are owed was not ended; the next sweep tries again");
+        }
+    }
 }
 
 /// The purchase, when it was woken.

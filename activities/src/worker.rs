@@ -1,16 +1,17 @@
 //! The worker: polls Temporal for workflow tasks and activities until it is told to stop.
 //!
-//! `deliver` has a worker of its own on its own queue, so that hanging destinations take no slot
+//! `deliver` and `tend` have a worker of their own on their own queue, so that hanging destinations take no slot
 //! from settling.
 
 use crate::Doing;
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use temporalio_client::Client;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
-use workflows::{Purchase, Sweep, contract};
+use workflows::{Destination, Purchase, Sweep, contract};
 
 /// Why the worker ended.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +28,13 @@ pub struct Slots {
     pub workflow_tasks: usize,
     /// Activities that only touch storage.
     pub activities: usize,
-    /// Attempts in flight, over all destinations.
+    /// Lanes and looks after destinations in flight; one destination holds a part of them, see `share`.
     pub deliveries: usize,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { workflow_tasks: 40, activities: 40, deliveries: 200 }
+        Self { workflow_tasks: 40, activities: 40, deliveries: 500 }
     }
 }
 
@@ -63,6 +64,8 @@ pub fn run(
         let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
         let stopping = async move {
             stop.await;
+            // What lasts ends early and goes on elsewhere.
+            doing.stopping.store(true, Ordering::Relaxed);
             stop_settling();
             stop_delivering();
             std::future::pending::<()>().await;
@@ -81,6 +84,7 @@ fn settling(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Resu
     let options = WorkerOptions::new(contract::TASK_QUEUE)
         .register_activities(Doing::clone(doing))
         .register_workflow::<Purchase>()
+        .and_then(|options| options.register_workflow::<Destination>())
         .and_then(|options| options.register_workflow::<Sweep>())
         .map_err(|error| stopped(&error))?
         .max_cached_workflows(2000)

@@ -5,22 +5,99 @@ use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
+use futures::future::BoxFuture;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::fmt;
 use std::sync::Arc;
-use storage::Store;
+use storage::{Destination, Store, Traits};
 use url::Url;
 
 /// The stores that a platform can be of, by the name in their URL. Each has its arm in [`Edge::receive`].
 pub const STORES: &[&str] = &[amazon::STORE];
 
-/// What a kind of destination asks of its settings, and how its secrets are made, as those who send to it know it.
-#[derive(Clone, Copy)]
-pub struct Kinds {
-    /// The first wrong field of the settings of the named kind. The last argument: whether plain HTTP is allowed.
-    pub check: fn(&str, &Value, bool) -> Result<(), Field>,
-    /// A new secret for the named kind, made of random bytes.
-    pub secret: fn(&str, [u8; 32]) -> Result<String, Field>,
+/// A destination as its kind makes or changes it.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// What is kept and shown.
+    pub settings: Value,
+    /// What is kept sealed.
+    pub secret: SecretString,
+    /// What is shown once, by its name.
+    pub shown: Vec<(&'static str, SecretString)>,
+    /// How it is told.
+    pub traits: Traits,
+}
+
+/// What a request showed that tells no event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    /// Whether the connection works.
+    pub ok: bool,
+    /// What was found, in words for a person.
+    pub says: String,
+}
+
+/// The kinds of destinations, as those who send to them know them. A wrong field is named as it is in the API.
+pub trait Kinds: Send + Sync {
+    /// At most so many requests a second, where the named kind has such a bound.
+    fn bound(&self, kind: &str) -> Option<i64>;
+
+    /// Whether these waits between attempts, in seconds, are a schedule.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field>;
+
+    /// A new destination of the named kind, made of these fields and random bytes.
+    ///
+    /// # Errors
+    /// All wrong fields.
+    fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>>;
+
+    /// The same after a change of what is given; null removes what may be absent.
+    ///
+    /// # Errors
+    /// All wrong fields.
+    fn change(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        fields: &Map<String, Value>,
+    ) -> Result<Made, Vec<Field>>;
+
+    /// Replaces what requests are signed with; the old secret is used too until `until`.
+    ///
+    /// # Errors
+    /// What is wrong with the new secret, or that the kind signs nothing.
+    fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>>;
+
+    /// Sends a request with this id that shows whether the connection works, and tells no event.
+    ///
+    /// # Errors
+    /// What is missing for it, or cannot be used; nothing was sent.
+    fn test(&self, destination: Destination, secret: SecretString, id: String) -> BoxFuture<'_, Result<Tested, Field>>;
+}
+
+/// What a secret is to be replaced by. Its debug output shows no secret, nor what one is made of.
+#[derive(Clone)]
+pub struct Rotation {
+    /// The new secret; one is made when absent.
+    pub given: Option<SecretString>,
+    /// Until when requests are signed with the old one too.
+    pub until: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+    /// For a new secret.
+    pub random: [u8; 32],
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { given, until, now, random: _ } = self;
+        let mut shown = formatter.debug_struct("Rotation");
+        shown.field("given", given).field("until", until).field("now", now).finish_non_exhaustive()
+    }
 }
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
@@ -32,13 +109,11 @@ pub struct Edge {
     /// The store that we hear.
     pub amazon: Arc<Amazon>,
     /// The kinds of destinations.
-    pub kinds: Kinds,
+    pub kinds: Arc<dyn Kinds>,
     /// The bearer token of the admin part.
     pub admin_token: SecretString,
     /// What `notification_url` is built from.
     pub public_url: Url,
-    /// Whether a destination's URL may be `http://` (development).
-    pub allow_http: bool,
     /// The window of a platform that names none.
     pub default_window_ms: i64,
     /// What `/metrics` shows.
@@ -86,6 +161,22 @@ impl Edge {
         match store {
             amazon::STORE => self.amazon.check_topic(name),
             other => Err(format!("no topic: there is no store `{other}`")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rotation;
+    use domain::Timestamp;
+
+    #[test]
+    fn a_rotation_shows_neither_a_secret_nor_what_one_is_made_of() {
+        let now = Timestamp::from_micros(0);
+        let rotation = Rotation { given: Some("whsec_given".into()), until: now, now, random: [171; 32] };
+        let shown = format!("{rotation:?} {rotation:#?}");
+        for hidden in ["whsec", "random", "171", "0xab"] {
+            assert!(!shown.contains(hidden), "{shown}");
         }
     }
 }

@@ -138,7 +138,7 @@ impl From<storage::Error> for Error {
             storage::Error::Conflict { what: "page", .. } => {
                 Self::invalid("cursor", "the `next_cursor` of the page before, or nothing for the first page")
             }
-            storage::Error::Conflict { what: "snapshot", detail } => Self::Unsuitable(detail),
+            storage::Error::Conflict { what: "snapshot" | "replay", detail } => Self::Unsuitable(detail),
             storage::Error::Conflict { what: what @ ("entitlements" | "products"), detail } => {
                 Self::invalid(what, format!("what the catalogue can hold ({detail})"))
             }

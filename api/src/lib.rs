@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod auditing;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -16,4 +17,4 @@ pub mod telemetry;
 pub mod times;
 pub mod tools;
 
-pub use commands::{KINDS, main};
+pub use commands::{Told, main};

@@ -4,10 +4,13 @@ use crate::edge::Shared;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use domain::health::State as Fares;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::Figures;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -86,10 +89,25 @@ fn describe() {
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
     describe_counter!("settle_verifications_total", "Attempts to ask a store about a receipt, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");
-    describe_counter!("settle_sweep_findings_total", "Purchases that the sweep woke, by why.");
+    describe_counter!(
+        "settle_capped_values_total",
+        "Values that were cut in bodies, by kind of destination. A claim that storage repeats counts again."
+    );
+    describe_counter!(
+        "settle_refused_ids_total",
+        "Events that died unsent for the customer's id, by kind of destination and reason. A claim that storage repeats \
+         counts again."
+    );
+    describe_counter!(
+        "settle_destination_events_total",
+        "Events about destinations that were recorded, by destination and event."
+    );
+    describe_counter!("settle_sweep_findings_total", "Purchases and destinations that the sweep woke, by why.");
+    describe_counter!("settle_pruned_total", "Rows whose bodies were removed for their age.");
     describe_counter!("settle_alarms_total", "Alarms raised, by kind.");
     describe_counter!("settle_dispatch_signals_total", "Signals sent to the engine, by result.");
     describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification that is still open.");
+    describe_gauge!("settle_audit_violations", "Rows that break a rule of the audit; must read 0.");
     describe_gauge!("settle_dispatch_waiting_keys", "Purchases that wait for their signal in this process.");
     describe_histogram!(
         "settle_settling_lag_seconds",
@@ -99,12 +117,38 @@ fn describe() {
     describe_histogram!("settle_verification_seconds", Unit::Seconds, "For how long a store was waited for.");
 }
 
-/// `GET /metrics`. The inbox's age is read at each scrape; a storage that does not answer leaves it out.
+/// The gauges of all destinations. They are written here, because what the recorder holds never vanishes, and
+/// destinations do.
+fn destinations(all: &[Figures]) -> String {
+    let states = [Fares::Healthy, Fares::Failing, Fares::Open, Fares::Disabled].map(Fares::as_str);
+    let mut text = String::new();
+    let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
+        // A string takes all that is written.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in samples {
+            let _ = writeln!(text, "{name}{{destination={labels}}} {value}");
+        }
+    };
+    let state = |one: &Figures| states.map(|is| (format!("\"{}\",state=\"{is}\"", one.id), one.state == is));
+    let state = all.iter().flat_map(state).map(|(labels, is)| (labels, f64::from(is))).collect();
+    family("settle_destination_state", "1 for the state that the destination is in, 0 for the others.", state);
+    #[expect(clippy::cast_precision_loss, reason = "a bounded number of deliveries")]
+    let owed = all.iter().map(|one| (format!("\"{}\"", one.id), one.owed as f64)).collect();
+    family("settle_destination_owed", "Deliveries that the destination is owed, up to 100,000.", owed);
+    #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
+    let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_owed_ms as f64 / 1000.0)).collect();
+    family("settle_destination_oldest_owed_seconds", "Age of the oldest delivery that it is owed.", age);
+    text
+}
+
+/// `GET /metrics`. The inbox's age and how destinations stand are read at each scrape; a storage that does not answer
+/// leaves them out.
 pub async fn show(State(edge): State<Shared>) -> impl IntoResponse {
     let age_ms = edge.store.inbox_age().await.ok().flatten();
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
     gauge!("settle_inbox_age_seconds").set(age_ms.map_or(0.0, |ms| ms as f64 / 1000.0));
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], edge.metrics.render())
+    let figures = edge.store.figures().await.unwrap_or_default();
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], destinations(&figures) + &edge.metrics.render())
 }

@@ -3,8 +3,8 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::resources::{
-    alarms, apps, catalogue, customers, deliveries, destinations, events, import, notifications, platforms, purchases,
-    rates, schema, stores, topics,
+    alarms, apps, audit, catalogue, customers, deliveries, destinations, events, explain, feed, import, notifications,
+    platforms, purchases, rates, redeliveries, schema, stores, topics,
 };
 use crate::{health, metrics, openapi};
 use axum::Router;
@@ -65,9 +65,11 @@ pub fn router(edge: Shared) -> Router {
 pub fn routes() -> Vec<Route> {
     let mut all = service_routes();
     all.extend(app_routes());
+    all.extend(destination_routes());
     all.extend(catalogue_routes());
     all.extend(platform_routes());
     all.extend(ledger_routes());
+    all.extend(accounting_routes());
     all
 }
 
@@ -94,10 +96,23 @@ fn app_routes() -> Vec<Route> {
         admin("POST", "/v1/apps/{app_id}/platforms", post(platforms::create)),
         admin("GET", "/v1/apps/{app_id}/destinations", get(destinations::list)),
         admin("POST", "/v1/apps/{app_id}/destinations", post(destinations::create)),
+        admin("GET", "/v1/apps/{app_id}/feed", get(feed::list)),
+    ]
+}
+
+fn destination_routes() -> Vec<Route> {
+    vec![
         admin("GET", "/v1/destinations/{destination_id}", get(destinations::show)),
         admin("PATCH", "/v1/destinations/{destination_id}", patch(destinations::update)),
         admin("DELETE", "/v1/destinations/{destination_id}", delete(destinations::delete)),
+        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", post(destinations::rotate)),
+        admin("POST", "/v1/destinations/{destination_id}/test", post(destinations::test)),
+        admin("POST", "/v1/destinations/{destination_id}/enable", post(destinations::enable)),
+        admin("POST", "/v1/destinations/{destination_id}/disable", post(destinations::disable)),
+        admin("POST", "/v1/destinations/{destination_id}/probe", post(destinations::probe)),
+        admin("POST", "/v1/destinations/{destination_id}/redeliver", post(destinations::redeliver)),
         admin("POST", "/v1/destinations/{destination_id}/snapshot", post(destinations::snapshot)),
+        admin("POST", "/v1/destinations/{destination_id}/replay", post(destinations::replay)),
     ]
 }
 
@@ -152,6 +167,17 @@ fn ledger_routes() -> Vec<Route> {
         admin("GET", "/v1/deliveries", get(deliveries::list)),
         admin("GET", "/v1/deliveries/{delivery_id}", get(deliveries::show)),
         admin("GET", "/v1/deliveries/{delivery_id}/attempts", get(deliveries::attempts)),
+    ]
+}
+
+fn accounting_routes() -> Vec<Route> {
+    vec![
+        admin("GET", "/v1/explain/notifications/{message_id}", get(explain::notification)),
+        admin("GET", "/v1/explain/purchases/{collapse_key}", get(explain::purchase)),
+        admin("GET", "/v1/explain/events/{event_id}", get(explain::event)),
+        admin("GET", "/v1/explain/destinations/{destination_id}", get(explain::destination)),
+        admin("GET", "/v1/audit", get(audit::show)),
+        admin("POST", "/v1/redeliveries", post(redeliveries::create)),
     ]
 }
 

@@ -29,9 +29,10 @@ async fn ask(world: &World, by: By, receipt_id: &str, action: &str) {
     }
 }
 
-/// Runs the one line of README.md that contains `part`; what it printed.
+/// Runs the one line of README.md about a purchase that contains `part`; what it printed.
 async fn run_readme(world: &World, receipt_id: &str, part: &str) -> String {
-    let lines: Vec<String> = script::readme_lines().into_iter().filter(|line| line.contains(part)).collect();
+    let is_wanted = |line: &String| line.contains("COLLAPSE_KEY") && line.contains(part);
+    let lines: Vec<String> = script::readme_lines().into_iter().filter(is_wanted).collect();
     let [line] = lines.as_slice() else { panic!("README.md has not one line with {part:?}: {lines:?}") };
     let line = line.replace("COLLAPSE_KEY", &world.key(receipt_id).to_string());
     String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()

@@ -24,7 +24,7 @@ async fn cancel(world: &World, receipt_id: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_cancelled_in_back_off_ends_and_another_delivers() {
     let mut world = World::start(quick()).await;
-    world.receiver.answer(Reply::Status(503));
+    world.receiver.answer(Reply::Status(500));
     world.send("SUBSCRIPTION_PURCHASED", "cancelled").await;
     world.wait_received("cancelled", 2).await;
     cancel(&world, "cancelled").await;
@@ -56,7 +56,7 @@ async fn a_run_cancelled_while_its_attempt_hangs_keeps_nobody_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn news_that_comes_upon_a_failing_attempt_goes_out_when_that_ends() {
     let mut world = World::start(quick()).await;
-    world.receiver.answer_next(1, &Reply::Status(503));
+    world.receiver.answer_next(1, &Reply::Status(500));
     world.receiver.answer(Reply::Hang);
     world.send("SUBSCRIPTION_PURCHASED", "news").await;
     world.wait_received("news", 2).await;

@@ -44,8 +44,8 @@ impl Fleet {
             assert_eq!(world.join(process), place);
         }
         world.processes()[OTHER_SERVE].wait_connected().await;
-        // So that everything is in back-off once, and for some seconds only.
-        world.receiver.answer_first(Reply::Status(503));
+        // So that these are in back-off, and for some seconds only. Were it all of them, the breaker would open.
+        world.receiver.answer_first("owed-", Reply::Status(500));
         Self { world, sent: BTreeMap::new() }
     }
 

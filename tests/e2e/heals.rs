@@ -4,6 +4,7 @@
 use domain::Timestamp;
 use serde_json::json;
 use std::time::Duration;
+use system_tests::postgres;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::temporal::Memory;
@@ -26,7 +27,7 @@ struct Scene {
 
 /// An open window, a lane in back-off, a hold that ends soon and one that does not.
 async fn scene(world: &mut World) -> Scene {
-    world.receiver.answer_next(1, &Reply::Status(503));
+    world.receiver.answer_next(1, &Reply::Status(500));
     let owed = world.send(BOUGHT, "owed").await;
     wait::until(SOON, "a lane in back-off", async || {
         let deliveries = world.deliveries("owed").await;
@@ -108,4 +109,37 @@ async fn an_emptied_temporal_heals() {
     })
     .await;
     check(world, scene, broken).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_settings_that_was_cut_off_is_gone_on_with() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.receiver.answer(Reply::Status(500));
+    world.send(BOUGHT, "owed").await;
+    let statuses = async |world: &World| {
+        let deliveries = world.deliveries("owed").await;
+        deliveries.iter().map(|one| one["status"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    wait::until(SOON, "a delivery that failed", async || {
+        if world.receiver.all().is_empty() { Err("no request".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    // As if they waited for a name, and a change were kept by a process that died before it looked at them.
+    let left = ["UPDATE deliveries SET status = 'waiting'", "UPDATE destinations SET reconsider_after = 0"];
+    for statement in left {
+        postgres::execute(world.installation.database(), statement).expect("the change is left");
+    }
+    world.receiver.answer(Reply::Status(200));
+    for (what, is_so) in [
+        ("the sweep to look at them", (|status| status != "waiting") as fn(&str) -> bool),
+        ("their delivery", |status| status == "delivered"),
+    ] {
+        wait::until(HEALED, what, async || {
+            let found = statuses(&world).await;
+            if found.iter().all(|status| is_so(status)) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    }
+    world.finish().await;
 }

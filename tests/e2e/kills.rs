@@ -51,7 +51,7 @@ type Sent = Vec<(&'static str, String)>;
 
 /// A delivery in back-off, an open window, and a notification that was answered a moment ago.
 async fn make_busy(world: &mut World) -> Sent {
-    world.receiver.answer_next(1, &Reply::Status(503));
+    world.receiver.answer_next(1, &Reply::Status(500));
     let mut sent = vec![("owed", world.send(BOUGHT, "owed").await)];
     wait::until(SOON, "a delivery in back-off", async || {
         let deliveries = world.deliveries("owed").await;

@@ -14,7 +14,7 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 const WELL_BEFORE: Duration = Duration::from_secs(60);
 /// The sweep looks every half minute for what is three quarters of a minute late.
 const SWEPT: Duration = Duration::from_secs(150);
-const FAILING: Reply = Reply::Status(503);
+const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 
 fn quick() -> Setting {
@@ -82,7 +82,7 @@ async fn a_failing_delivery_is_seen_in_the_engine_with_its_attempts_and_its_last
     let kind = pending.activity_type.as_ref().map(|kind| kind.name.as_str());
     assert_eq!(kind, Some("deliver"), "{pending:?}");
     let failure = pending.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-    assert!(failure.contains("the endpoint answered 503"), "{failure}");
+    assert!(failure.contains("the endpoint answered 500"), "{failure}");
     let status = world.wait_status("failing", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
     assert_eq!(status["lanes"][0]["destination_id"], world.destination_id.as_str(), "{status}");
     world.receiver.answer(WELL);

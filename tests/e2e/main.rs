@@ -2,8 +2,10 @@
 //! killed killed on the way.
 
 mod admin;
+mod amplitude;
 mod cancelled;
 mod cost;
+mod destinations;
 mod durable;
 mod faults;
 mod fleet;
@@ -13,8 +15,10 @@ mod lanes;
 mod lives;
 mod metrics;
 mod owned;
+mod recovery;
 mod restless;
 mod road;
+mod scripts;
 mod search;
 mod secrets;
 mod storm;

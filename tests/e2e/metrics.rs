@@ -1,5 +1,7 @@
 //! `/metrics`: what an operator's Prometheus sees after a whole road.
 
+use serde_json::json;
+use system_tests::receiver::Reply;
 use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -21,15 +23,42 @@ async fn every_count_of_the_road_is_on_the_metrics_page() {
         "settle_settling_lag_seconds_count 1",
         "settle_deliveries_total{outcome=\"delivered\"} 1",
         "settle_inbox_age_seconds 0",
+        "settle_audit_violations 0",
     ];
+    wait_shown(&world, &wanted.map(str::to_owned)).await;
+
+    world.receiver.answer(Reply::Status(410));
+    world.send("SUBSCRIPTION_PURCHASED", "gone").await;
+    let of = format!("destination=\"{}\"", world.destination_id);
+    let disabled = [
+        "# HELP settle_destination_events_total".to_owned(),
+        format!("settle_destination_events_total{{{of},event=\"destination.disabled\"}} 1"),
+        format!("settle_destination_state{{{of},state=\"disabled\"}} 1"),
+        format!("settle_destination_owed{{{of}}} 1"),
+    ];
+    wait_shown(&world, &disabled).await;
+    world.receiver.answer(Reply::Status(200));
+    let path = format!("/v1/destinations/{}/enable", world.destination_id);
+    assert_eq!(world.api.post(&path, &json!({})).await.status, 202);
+    world.wait_acked("gone", 1).await;
+    let enabled = [
+        format!("settle_destination_state{{{of},state=\"healthy\"}} 1"),
+        format!("settle_destination_owed{{{of}}} 0"),
+        format!("settle_destination_oldest_owed_seconds{{{of}}} 0"),
+    ];
+    wait_shown(&world, &enabled).await;
+    world.finish().await;
+}
+
+/// Waits until all these lines are on the page.
+async fn wait_shown(world: &World, wanted: &[String]) {
     wait::until(SOON, "every count", async || {
         let answer = world.api.try_get("/metrics").await?;
         let text = answer.body.as_str().unwrap_or_default();
-        match wanted.iter().find(|line| !text.contains(**line)) {
+        match wanted.iter().find(|line| !text.contains(line.as_str())) {
             None => Ok(()),
             Some(missing) => Err(format!("`{missing}` is missing in\n{text}")),
         }
     })
     .await;
-    world.finish().await;
 }

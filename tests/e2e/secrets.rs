@@ -27,7 +27,7 @@ const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:stranger";
 const RECEIPT: &str = "secrets";
 
 /// A word that must not be found, and whose it is.
-type Secret = (&'static str, String);
+pub type Secret = (&'static str, String);
 
 /// Something that is searched: where it is from, and its bytes.
 pub type Place = (String, Vec<u8>);
@@ -203,7 +203,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
 
 /// All runs of all workflows, with their payloads decoded.
 pub async fn histories(world: &World) -> Vec<Place> {
-    let runs = world.temporal.list("WorkflowType = 'purchase' OR WorkflowType = 'sweep'").await;
+    let runs = world.temporal.list("WorkflowType IN ('purchase', 'sweep', 'destination')").await;
     assert!(runs.len() >= 2, "{} runs are too few", runs.len());
     let mut histories = Vec::new();
     for run in runs.into_iter().filter_map(|run| run.execution) {
@@ -226,7 +226,7 @@ fn decode(json: &Value, found: &mut Vec<u8>) {
 }
 
 /// The files of a folder whose names end so.
-fn files(folder: &Path, ending: &str) -> Vec<Place> {
+pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
     let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
     let read = |entry: std::fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -241,11 +241,11 @@ fn holds(bytes: &[u8], word: &str) -> bool {
 }
 
 /// Shows that the search finds what is there.
-fn present(word: &str, places: &[Place]) {
+pub fn present(word: &str, places: &[Place]) {
     assert!(places.iter().any(|(_, bytes)| holds(bytes, word)), "{word} is not found: the search is blind");
 }
 
-fn absent(secrets: &[Secret], places: &[Place]) {
+pub fn absent(secrets: &[Secret], places: &[Place]) {
     for (place, bytes) in places {
         for (whose, secret) in secrets {
             assert!(!holds(bytes, secret), "{whose} is in the clear in {place}:\n{}", around(bytes, secret));

@@ -8,6 +8,7 @@ use super::wait;
 use super::world::{SOON, Setting, World};
 use domain::Timestamp;
 use serde_json::Value;
+use std::time::Duration;
 use workflows::contract;
 
 /// Something that happens to subscriptions at one time.
@@ -32,18 +33,41 @@ pub struct Calendar {
 impl Calendar {
     /// A world with verification, a short window and all events, whose clock shows `now`.
     pub async fn start(now: Timestamp) -> Self {
+        Self::start_with(now, Setting::default()).await
+    }
+
+    /// The same with other settings besides.
+    pub async fn start_with(now: Timestamp, mut setting: Setting) -> Self {
         let clock = Clock::new(now);
-        let variables = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
-        let world = World::start(Setting {
-            window_seconds: 1,
-            events: vec!["*".to_owned()],
-            rvs: true,
-            variables: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
-            ..Setting::default()
-        })
-        .await;
+        let own = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
+        setting.variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let world =
+            World::start(Setting { window_seconds: 1, events: vec!["*".to_owned()], rvs: true, ..setting }).await;
         world.receiver.ignore_time();
         Self { world, clock, now }
+    }
+
+    /// Starts the processes again, by the same clock and with this fail point besides.
+    pub async fn restart_with(&mut self, fail_point: &str) {
+        let fail_points = format!("{};{fail_point}", self.clock.fail_point());
+        self.world.start_with(&[("FAILPOINTS", &fail_points)]).await;
+    }
+
+    /// What the clock shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Lets so much time pass at once, as after a back-off: the sweep looks, and the runs of these destinations wake.
+    pub async fn skip(&mut self, time: Duration, destinations: &[&str]) {
+        let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        self.move_to(self.clock.now().plus_millis(millis));
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        for id in destinations {
+            self.world.temporal.skip_timer(&format!("destination/{id}"), seconds).await;
+        }
+        self.world.temporal.skip_timer(contract::SWEEP, 31).await;
     }
 
     /// Lets time pass until `steps` have happened, in their order, and everything that was told is settled.

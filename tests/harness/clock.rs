@@ -29,6 +29,12 @@ impl Clock {
         format!("clock.moved=return({})", self.file().display())
     }
 
+    /// What it shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        api::clock::now().plus_millis(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
     /// Moves it forward; it goes on by itself meanwhile, and is never moved back.
     ///
     /// # Panics

@@ -4,8 +4,11 @@
 //! Temporal server; it never calls our own code to see whether it worked. Nothing sleeps here but [`wait`].
 //! What is *not* here: expectations. They stand in the tests.
 
+pub mod amplitude;
 pub mod calendar;
 pub mod clock;
+pub mod deliveries;
+pub mod faulty;
 pub mod folder;
 pub mod history;
 pub mod http;

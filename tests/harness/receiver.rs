@@ -1,5 +1,6 @@
 //! A webhook endpoint that keeps every request, verifies it as a stranger would, and answers as it is told.
 
+use super::deliveries::{self, Journal, Request, Said};
 use super::{ports, wait};
 use axum::Router;
 use axum::body::Bytes;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use standardwebhooks::Webhook;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -27,6 +29,12 @@ pub enum Reply {
     RetryAfter(u64),
     /// Answers nothing until [`Receiver::release`] or until the sender goes away, then 200.
     Hang,
+    /// Answers 200 after so long.
+    After(Duration),
+    /// Keeps the request, and drops the connection without an answer.
+    Drop,
+    /// Answers 307 with this `Location`: the same request, there.
+    Redirect(String),
 }
 
 /// One request, as it came.
@@ -40,7 +48,7 @@ pub struct Received {
     pub raw: Vec<u8>,
     /// The body as JSON; null when it is none.
     pub body: Value,
-    /// What `standardwebhooks` says of the signature; `Err` too while no secret is known.
+    /// What `standardwebhooks` says of the signature with the newest secret; `Err` too while none is known.
     pub verified: Result<(), String>,
     /// When it came.
     pub began: Instant,
@@ -94,14 +102,18 @@ impl Received {
 
 #[derive(Default)]
 struct Seen {
-    secret: Option<String>,
+    /// The newest is the last.
+    secrets: Vec<String>,
     next: VecDeque<Reply>,
-    first: Option<Reply>,
+    /// To the first request of each `webhook-id` about receipts whose names begin so.
+    first: Option<(String, Reply)>,
     always: Option<Reply>,
     requests: Vec<Received>,
     /// By event type.
     schemas: BTreeMap<String, Validator>,
     is_time_ignored: bool,
+    is_refusal_wanted: bool,
+    journal: Option<Journal>,
 }
 
 #[derive(Clone)]
@@ -125,6 +137,9 @@ impl Receiver {
     pub async fn start() -> Self {
         let shared = Shared { seen: Arc::default(), released: watch::Sender::new(0) };
         let mut receiver = Self { port: ports::free(), shared, server: None };
+        if let Some(folder) = deliveries::folder() {
+            receiver.keep_in(&folder);
+        }
         receiver.accept().await;
         receiver
     }
@@ -135,9 +150,22 @@ impl Receiver {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
+    /// Everything that comes from now on is kept in a file of its own in this folder, for [`deliveries::read`].
+    pub fn keep_in(&self, folder: &Path) {
+        self.seen().journal = Some(Journal::within(folder));
+    }
+
     /// The secret that signatures are verified with, as the API answered it.
     pub fn trust(&self, secret: &str) {
-        self.seen().secret = Some(secret.to_owned());
+        let mut seen = self.seen();
+        seen.secrets.retain(|known| known != secret);
+        seen.secrets.push(secret.to_owned());
+        seen.is_refusal_wanted = false;
+    }
+
+    /// Until the next [`Self::trust`], a signature that is refused is what the test wants.
+    pub fn want_refusals(&self) {
+        self.seen().is_refusal_wanted = true;
     }
 
     /// From now on the time of a signature is not compared with ours: the program's clock is moved.
@@ -164,13 +192,13 @@ impl Receiver {
         seen.requests.iter().filter(is_wanted).map(|one| one.event_type().to_owned()).collect()
     }
 
-    /// The secret given to [`Self::trust`].
+    /// The secret given to [`Self::trust`] last.
     ///
     /// # Panics
     /// When none was.
     #[must_use]
     pub fn secret(&self) -> String {
-        self.seen().secret.clone().expect("a secret: add the destination first")
+        self.seen().secrets.last().cloned().expect("a secret: add the destination first")
     }
 
     /// What is answered from now on, after what [`Self::answer_next`] asked for. At first 200.
@@ -183,9 +211,10 @@ impl Receiver {
         self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
     }
 
-    /// What the first request of each `webhook-id` is answered with from now on, whatever else was asked for.
-    pub fn answer_first(&self, reply: Reply) {
-        self.seen().first = Some(reply);
+    /// What the first request of each `webhook-id` about receipts whose names begin so is answered with from now on,
+    /// whatever else was asked for.
+    pub fn answer_first(&self, receipts: &str, reply: Reply) {
+        self.seen().first = Some((receipts.to_owned(), reply));
     }
 
     /// Lets everything that hangs be answered.
@@ -210,6 +239,12 @@ impl Receiver {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the receiver's port");
         let router = Router::new().fallback(receive).with_state(self.shared.clone());
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
+    }
+
+    /// How many requests have come.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.seen().requests.len()
     }
 
     /// Everything received so far, in the order of arrival.
@@ -345,8 +380,11 @@ impl Drop for Receiver {
 /// send always has it.
 const ADDED: [&str; 5] = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
 
-/// Whether an event is of the shape of its schema, and has what we add to it.
+/// Whether an event is of the shape of its schema, and has what we add to it. A test of the connection tells none.
 fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
+    if request.headers.contains_key("webhook-test") {
+        return Ok(());
+    }
     let name = request.event_type();
     let Some(schema) = schemas.get(name) else {
         return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
@@ -379,13 +417,25 @@ fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 
 async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -> Response {
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
-    let (status, retry_after) = match reply {
+    let (status, said) = match reply {
         Reply::Status(status) => (status, None),
-        Reply::RetryAfter(seconds) => (503, Some(seconds)),
+        Reply::RetryAfter(seconds) => (503, Some(("retry-after", seconds.to_string()))),
+        Reply::Redirect(url) => (307, Some(("location", url))),
         Reply::Hang => {
             let mut released = shared.released.subscribe();
             drop(released.changed().await);
             (200, None)
+        }
+        Reply::After(time) => {
+            wait::pass(time).await;
+            (200, None)
+        }
+        Reply::Drop => {
+            if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
+                request.ended = Some(Instant::now());
+            }
+            // Ends the connection's task without a word, which no response could do.
+            std::panic::resume_unwind(Box::new("the connection is dropped"))
         }
     };
     if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
@@ -394,10 +444,21 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     }
     // Without keep-alive, so that a closed port is closed for everybody at once.
     let mut response = (StatusCode::from_u16(status).unwrap_or_default(), [("connection", "close")]).into_response();
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert("retry-after", seconds.into());
+    if let Some((name, value)) = said {
+        response.headers_mut().insert(name, value.parse().expect("a header's value"));
     }
     response
+}
+
+/// What the crate says with each secret, the newest first.
+fn said(seen: &Seen, headers: &HeaderMap, raw: &[u8]) -> Vec<Said> {
+    let verify = if seen.is_time_ignored { verify_at_any_time } else { verify };
+    let says = |secret: &String| {
+        let verified = Webhook::new(secret).map_err(|error| error.to_string());
+        let verified = verified.and_then(|key| verify(&key, raw, headers));
+        Said { secret: secret.clone(), refusal: verified.err() }
+    };
+    seen.secrets.iter().rev().map(says).collect()
 }
 
 fn verify(key: &Webhook, raw: &[u8], headers: &HeaderMap) -> Result<(), String> {
@@ -416,19 +477,20 @@ fn verify_at_any_time(key: &Webhook, raw: &[u8], headers: &HeaderMap) -> Result<
 /// Keeps the request and says what to do with it.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let verified = match &seen.secret {
-        None => Err("no secret is known".to_owned()),
-        Some(secret) => {
-            let key = Webhook::new(secret).map_err(|error| error.to_string());
-            let verify = if seen.is_time_ignored { verify_at_any_time } else { verify };
-            key.and_then(|key| verify(&key, raw, &headers))
-        }
-    };
+    let said = said(seen, &headers, raw);
+    let newest = said.first().map(|newest| newest.refusal.clone());
+    let verified = newest.unwrap_or_else(|| Some("no secret is known".to_owned())).map_or(Ok(()), Err);
+    if let Some(journal) = &seen.journal {
+        let is_refusal_wanted = seen.is_refusal_wanted;
+        journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, said) });
+    }
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
-    let is_first = || seen.requests.iter().all(|request| request.webhook_id != webhook_id);
-    let first = seen.first.clone().filter(|_| is_first());
-    let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
     let (began, ended, status) = (Instant::now(), None, None);
-    seen.requests.push(Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status });
+    let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status };
+    let is_first = seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
+    let first = seen.first.clone().filter(|(receipts, _)| is_first && request.receipt_id().starts_with(receipts));
+    let first = first.map(|(_, reply)| reply);
+    let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
+    seen.requests.push(request);
     (seen.requests.len() - 1, reply)
 }

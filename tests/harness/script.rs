@@ -1,6 +1,7 @@
 //! What an operator does by script: the `temporal` command, the lines of README.md, and signals.
 
 use super::temporal::{NAMESPACE, Temporal, cli};
+use super::world::World;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -23,6 +24,31 @@ pub fn readme_lines() -> Vec<String> {
     let after = text.split_once(TESTED).map(|(_, after)| after).expect("the tested lines of README.md");
     let lines = after.lines().skip_while(|line| !line.starts_with("```")).skip(1);
     lines.take_while(|line| !line.starts_with("```")).map(str::to_owned).collect()
+}
+
+impl World {
+    /// Runs the one line of README.md about a destination that contains `part`, for the world's own; what it printed.
+    ///
+    /// # Panics
+    /// When there is not one such line, or it fails.
+    pub async fn by_script(&self, part: &str) -> String {
+        self.by_script_with(part, ("", "")).await
+    }
+
+    /// The same for a line that names something else too: `value` stands in the place of `name`.
+    ///
+    /// # Panics
+    /// As of [`Self::by_script`].
+    pub async fn by_script_with(&self, part: &str, (name, value): (&str, &str)) -> String {
+        let is_wanted = |line: &String| line.contains("DESTINATION_ID") && line.contains(part);
+        let lines: Vec<String> = readme_lines().into_iter().filter(is_wanted).collect();
+        let [line] = lines.as_slice() else { panic!("README.md has not one line with {part:?}: {lines:?}") };
+        let mut line = line.replace("DESTINATION_ID", &self.destination_id);
+        if !name.is_empty() {
+            line = line.replace(name, value);
+        }
+        String::from_utf8_lossy(&self.temporal.run_line(&line).await.stdout).into_owned()
+    }
 }
 
 impl Temporal {

@@ -11,7 +11,7 @@ use super::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
 use super::subscription::Subscription;
 use super::temporal::{Memory, Temporal};
 use super::wait;
-use domain::{CollapseKey, Environment, PlatformId};
+use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ impl World {
     /// Makes the fake of Amazon's verification show a subscription as it is now.
     pub fn show(&self, subscription: &Subscription) {
         let receipt = rvs::Receipt {
-            environment: Environment::Sandbox,
+            environment: self.setting.environment.parse().expect("an environment"),
             app_user_id: subscription.app_user_id.clone(),
             fields: subscription.shown.clone(),
         };
@@ -287,6 +287,19 @@ impl World {
             other => Err(format!("{other:?}")),
         })
         .await;
+    }
+
+    /// Waits until a destination is in this state; how it is shown then.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub async fn wait_state(&self, destination_id: &str, state: &str) -> Value {
+        let path = format!("/v1/destinations/{destination_id}");
+        wait::until(SOON, &format!("a destination that is {state}"), async || {
+            let found = self.api.try_get(&path).await?;
+            if found.body["state"] == state { Ok(found.body) } else { Err(format!("{found:?}")) }
+        })
+        .await
     }
 
     /// The purchase of a receipt as the API shows it.

@@ -104,6 +104,10 @@ fn the_help_teaches_each_command() {
         "customer",
         "product",
         "entitlement",
+        "explain",
+        "redeliver",
+        "feed",
+        "audit",
     ];
     for command in commands {
         assert!(said(&whole).contains(&format!("\n  {command} ")), "{command} is not listed:\n{}", said(&whole));

@@ -4,26 +4,24 @@ use super::cli::{complained, logged, said, settle, wait_open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use serde_json::Value;
-use std::process::Output;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Output};
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
 
-struct Desk {
-    folder: Folder,
+pub struct Desk {
+    pub folder: Folder,
     url: String,
-    app: String,
-    platform: String,
-    _running: Watched,
+    pub app: String,
+    pub platform: String,
+    running: Watched,
 }
 
 impl Desk {
     /// A service with an app and a platform.
-    fn open(name: &str) -> Self {
-        let folder = Folder::new(name);
-        let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let mut running = logged(&folder, &mut command);
-        let url = format!("http://{}", wait_open(&folder, &mut running));
-        let mut desk = Self { folder, url, app: String::new(), platform: String::new(), _running: running };
+    pub fn open(name: &str) -> Self {
+        let mut desk = Self::start(Folder::new(name));
         desk.app = desk.id(&["app", "create", "mine"]);
         let app = desk.app.clone();
         desk.platform =
@@ -31,14 +29,44 @@ impl Desk {
         desk
     }
 
-    fn ask(&self, line: &[&str]) -> Output {
+    /// The same, ended and started again.
+    pub fn again(self) -> Self {
+        let Self { folder, app, platform, running, .. } = self;
+        drop(running);
+        Self { app, platform, ..Self::start(folder) }
+    }
+
+    /// A service on what is in the folder.
+    fn start(folder: Folder) -> Self {
+        let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
+        let mut running = logged(&folder, &mut command);
+        let url = format!("http://{}", wait_open(&folder, &mut running));
+        Self { folder, url, app: String::new(), platform: String::new(), running }
+    }
+
+    /// A line of the page of metrics that begins so.
+    pub fn metric(&self, name: &str) -> Option<String> {
+        let address = self.url.trim_start_matches("http://");
+        let mut http = TcpStream::connect(address).expect("the service");
+        let mut page = String::new();
+        http.write_all(b"GET /metrics HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n").expect("a request");
+        http.read_to_string(&mut page).expect("an answer");
+        page.lines().find(|line| line.starts_with(name)).map(str::to_owned)
+    }
+
+    pub fn ask(&self, line: &[&str]) -> Output {
+        self.command(line).output().expect("settle starts")
+    }
+
+    /// A command to this service, before it starts.
+    pub fn command(&self, line: &[&str]) -> Command {
         let mut arguments = line.to_vec();
         arguments.extend(["--service", &self.url, "--data", "data"]);
-        settle(&self.folder, &arguments).output().expect("settle starts")
+        settle(&self.folder, &arguments)
     }
 
     /// The answer of a command that must end well.
-    fn answer(&self, line: &[&str]) -> Value {
+    pub fn answer(&self, line: &[&str]) -> Value {
         let mut arguments = line.to_vec();
         arguments.push("--json");
         let output = self.ask(&arguments);
@@ -46,11 +74,37 @@ impl Desk {
         serde_json::from_str(&said(&output)).unwrap_or_else(|error| panic!("{line:?}: {error}: {}", said(&output)))
     }
 
-    fn id(&self, line: &[&str]) -> String {
+    pub fn id(&self, line: &[&str]) -> String {
         self.answer(line)["id"].as_str().expect("an id").to_owned()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    /// A connection beside the service.
+    pub fn beside(&self) -> SqliteConnection {
+        let database = self.folder.path().join("data/settle.sqlite");
+        let mut beside = SqliteConnection::establish(&database.to_string_lossy()).expect("the database");
+        beside.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");
+        beside
+    }
+
+    /// Purchases `r0`, `r1`, … in revision 1 and asleep, each with an event that is owed to nobody.
+    pub fn seed(&self, purchases: u32) {
+        let mut rows = String::new();
+        for number in 0..purchases {
+            rows += &format!(
+                "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+                     verify_attempts, settling, fingerprint, changed, created_at, updated_at)
+                     VALUES ('6b275a67-0bbb-4f3a-99b9-00000000000{number}', '{}', '{}', 'r{number}', 1, '', 'active',
+                     '{{}}', 0, 1, '', FALSE, 1, 1);",
+                self.platform, self.app
+            );
+        }
+        rows += "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
+            SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{\"attributes\":{\"coalesced\":0}}', 1
+            FROM purchases;";
+        self.beside().batch_execute(&rows).expect("purchases");
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("a file");
     }
 }
@@ -95,7 +149,7 @@ fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
     desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
     let strange = desk.ask(&["app", "import", "strange.csv", "--platform", &desk.platform]);
     assert!(
-        complained(&strange).contains("a column `customer`; the columns are receipt_id"),
+        complained(&strange).contains("`customer`, which is no column: it names columns of receipt_id"),
         "{}",
         complained(&strange)
     );
@@ -150,21 +204,7 @@ fn a_snapshot_sends_each_purchase_once() {
     let desk = Desk::open("cli-snapshot");
     let line = ["destination", "create", "--app", &desk.app, "--name", "late", "--url", "http://127.0.0.1:9/"];
     let destination = desk.id(&line);
-    let database = desk.folder.path().join("data/settle.sqlite");
-    let mut beside = SqliteConnection::establish(&database.to_string_lossy()).expect("the database");
-    let mut rows = "PRAGMA busy_timeout = 5000;".to_owned();
-    for number in 0..3 {
-        rows += &format!(
-            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                 verify_attempts, settling, fingerprint, changed, created_at, updated_at)
-                 VALUES ('6b275a67-0bbb-4f3a-99b9-00000000000{number}', '{}', '{}', 'r{number}', 1, '', 'active', '{{}}',
-                 0, 1, '', FALSE, 1, 1);",
-            desk.platform, desk.app
-        );
-    }
-    rows += "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-        SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{}', 1 FROM purchases;";
-    beside.batch_execute(&rows).expect("three purchases");
+    desk.seed(3);
     let count = |line: &[&str]| {
         let answer = desk.answer(line);
         (answer["purchases"].clone(), answer["owed"].clone())

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use std::time::Duration;
+use system_tests::deliveries;
+use system_tests::folder::Folder;
 use system_tests::receiver::{Receiver, Reply};
 use system_tests::wait;
 
@@ -13,6 +15,10 @@ const KEY: &str = "one";
 
 fn secret() -> String {
     format!("whsec_{}", STANDARD.encode([7; 32]))
+}
+
+fn other_secret() -> String {
+    format!("whsec_{}", STANDARD.encode([8; 32]))
 }
 
 /// Sends what a service would; the answer is not waited for.
@@ -77,9 +83,42 @@ async fn an_event_under_two_ids_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_noticed() {
     let receiver = after(&[]).await;
-    receiver.trust(&format!("whsec_{}", STANDARD.encode([8; 32])));
+    receiver.trust(&other_secret());
+    receiver.want_refusals();
     send(&receiver, "a", &update(1)).await.expect("sent");
     assert!(complaint(&receiver).contains("signature"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_is_kept_with_what_each_secret_said_of_it() {
+    let folder = Folder::new("deliveries");
+    let receiver = Receiver::start().await;
+    receiver.keep_in(folder.path());
+    send(&receiver, "a", &update(1)).await.expect("sent");
+    receiver.trust(&secret());
+    send(&receiver, "b", &update(2)).await.expect("sent");
+    receiver.trust(&other_secret());
+    receiver.want_refusals();
+    send(&receiver, "c", &update(3)).await.expect("sent");
+    receiver.trust(&secret());
+    send(&receiver, "d", &update(4)).await.expect("sent");
+    let kept = deliveries::read(folder.path());
+    let [kept] = kept.as_slice() else { panic!("one file of one receiver: {kept:?}") };
+    let told: Vec<_> = kept.iter().map(|one| (one.id.as_str(), one.is_refusal_wanted, verdicts(one))).collect();
+    let (own, other) = (secret(), other_secret());
+    let expected = [
+        ("a", false, vec![]),
+        ("b", false, vec![(own.as_str(), true)]),
+        ("c", true, vec![(other.as_str(), false), (own.as_str(), true)]),
+        ("d", false, vec![(own.as_str(), true), (other.as_str(), false)]),
+    ];
+    assert_eq!(told, expected);
+    assert!(kept.iter().zip(receiver.all()).all(|(one, request)| one.raw() == request.raw));
+}
+
+/// With which secrets the crate found the signature right.
+fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
+    request.said.iter().map(|said| (said.secret.as_str(), said.refusal.is_none())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

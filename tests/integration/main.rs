@@ -3,7 +3,11 @@
 mod amazon;
 mod api;
 mod cli;
+mod cli_accounting;
+mod cli_destinations;
 mod cli_settings;
+mod faults;
+mod harness_amplitude;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;

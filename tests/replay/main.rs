@@ -12,7 +12,7 @@ use temporalio_client::WorkflowHistory;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
-use workflows::{Purchase, Sweep};
+use workflows::{Destination, Purchase, Sweep};
 
 /// What each kind of history must show, so that a renewed one is not of something else.
 const SHOWN: &[(&str, &[EventType])] = &[
@@ -28,6 +28,10 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("continued-second", &[EventType::WorkflowExecutionStarted, EventType::ActivityTaskCompleted]),
     ("failed-over-load", &[EventType::MarkerRecorded, EventType::ActivityTaskCompleted]),
     ("asked-twice", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
+    ("destination-recovered", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
+    ("destination-continued", &[EventType::TimerStarted, EventType::WorkflowExecutionContinuedAsNew]),
+    ("destination-switched-off", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
+    ("destination-at-rest", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
     ("sweep", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
 ];
 
@@ -52,6 +56,7 @@ fn names() -> Vec<String> {
 #[tokio::test]
 async fn every_history_replays() {
     let options = WorkflowReplayerOptions::new().register_workflow::<Purchase>();
+    let options = options.and_then(|options| options.register_workflow::<Destination>());
     let options = options.and_then(|options| options.register_workflow::<Sweep>()).expect("our workflows").build();
     let replayer = WorkflowReplayer::new(options).expect("a replayer");
     let names = names();

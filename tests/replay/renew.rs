@@ -8,6 +8,7 @@
 
 use anyhow::Context;
 use diesel::{Connection, PgConnection, RunQueryDsl};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use system_tests::process::Backend;
@@ -16,6 +17,7 @@ use system_tests::rvs::{self, Receipt};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use workflows::contract;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
@@ -38,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
     continued(&mut world, &keep).await?;
     failed_over_load(&mut world, &keep).await?;
     asked_twice(&keep).await?;
+    destinations(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
         let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
         if sweeps > 0 { Ok(()) } else { Err("none".to_owned()) }
@@ -120,10 +123,68 @@ async fn asked_twice(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A breaker that opens, is tried and closes; a long pause that a destination asks for, and that it is switched off in
+/// it; a run that was started by hand and finds nothing to do.
+async fn destinations(keep: &Keep) -> anyhow::Result<()> {
+    let temporal = vec![CONTINUE_AFTER.to_owned()];
+    let mut world = World::start(Setting { window_seconds: 1, temporal, ..Setting::default() }).await;
+    let workflow = contract::destination_workflow_id(world.destination_id.parse()?);
+    let receipts: Vec<String> = (0..12).map(|number| format!("recovered-{number}")).collect();
+    world.receiver.answer(Reply::Status(500));
+    for receipt_id in &receipts {
+        world.send(BOUGHT, receipt_id).await;
+    }
+    wait_for_timer(&world, &workflow).await;
+    world.receiver.answer(Reply::Status(200));
+    for receipt_id in &receipts {
+        world.wait_acked(receipt_id, 1).await;
+    }
+    wait_closed(&world, &workflow).await;
+    keep.newest(&world, &workflow, "destination-recovered").await?;
+
+    world.receiver.answer_next(1, &Reply::RetryAfter(3600));
+    world.send(BOUGHT, "paused").await;
+    wait_for_timer(&world, &workflow).await;
+    let before = world.temporal.runs(&workflow).await.len();
+    let runs = wait::until(SOON, "a continued run", async || {
+        world.temporal.signal(&workflow, contract::OWED, &json!({})).await?;
+        let runs = world.temporal.runs(&workflow).await;
+        if runs.len() > before { Ok(runs) } else { Err(format!("{} runs", runs.len())) }
+    })
+    .await;
+    let [_, first, ..] = runs.as_slice() else { anyhow::bail!("{} runs", runs.len()) };
+    let first = first.execution.as_ref().context("a run without an id")?;
+    keep.write("destination-continued", &world.temporal.run_history_json(first).await)?;
+
+    let asked = json!({ "by": "me", "reason": "a history" });
+    world.temporal.signal(&workflow, contract::DISABLE, &asked).await.map_err(anyhow::Error::msg)?;
+    wait_closed(&world, &workflow).await;
+    keep.newest(&world, &workflow, "destination-switched-off").await?;
+
+    world.temporal.start_workflow(contract::DESTINATION, &workflow, contract::TASK_QUEUE).await;
+    wait_closed(&world, &workflow).await;
+    keep.newest(&world, &workflow, "destination-at-rest").await?;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await;
+    world.finish().await;
+    Ok(())
+}
+
+async fn wait_closed(world: &World, workflow: &str) {
+    wait::until(SOON, &format!("the end of {workflow}"), async || {
+        let found = world.temporal.describe(workflow).await.and_then(|found| found.workflow_execution_info);
+        if found.is_some_and(|info| info.close_time.is_some()) { Ok(()) } else { Err("it is open".to_owned()) }
+    })
+    .await;
+}
+
 async fn wait_timer(world: &World, receipt_id: &str) {
-    let workflow = world.workflow(receipt_id);
+    wait_for_timer(world, &world.workflow(receipt_id)).await;
+}
+
+async fn wait_for_timer(world: &World, workflow: &str) {
     wait::until(SOON, &format!("a timer of {workflow}"), async || {
-        if world.temporal.has_timer(&workflow).await { Ok(()) } else { Err("none".to_owned()) }
+        if world.temporal.has_timer(workflow).await { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
 }
@@ -164,7 +225,7 @@ async fn wait_back_off(world: &World, receipt_id: &str) {
 }
 
 async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
-    world.receiver.answer_next(1, &Reply::Status(503));
+    world.receiver.answer_next(1, &Reply::Status(500));
     world.send(BOUGHT, "retried-lane").await;
     wait_back_off(world, "retried-lane").await;
     world.wait_acked("retried-lane", 1).await;
@@ -173,7 +234,7 @@ async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
 
 /// A run that grows too long while a lane waits: both its runs.
 async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
-    world.receiver.answer_next(1, &Reply::Status(503));
+    world.receiver.answer_next(1, &Reply::Status(500));
     world.send(BOUGHT, "continued").await;
     wait_back_off(world, "continued").await;
     let workflow = world.workflow("continued");

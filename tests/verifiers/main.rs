@@ -1,75 +1,87 @@
-//! Our webhooks verify with the libraries that our consumers have: `standardwebhooks` of npm and of PyPI.
+//! Our webhooks verify with the libraries that our consumers have: `standardwebhooks` of npm and of PyPI. Each says the
+//! same as the crate `standardwebhooks` said in the receiver of every request that is kept in a folder: the one that
+//! `SETTLE_TEST_DELIVERIES` names, where other tests kept what they received, and in any case what a settle delivers
+//! around a rotation.
 //!
 //! Needs `npm`, `python3` and their registries; `.ci/run` runs this by name: `cargo test --workspace --test verifiers`.
 
-use std::path::Path;
+mod rotation;
+mod tally;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use system_tests::deliveries;
 use system_tests::folder::Folder;
-use system_tests::receiver::Received;
-use system_tests::world::{Setting, World};
+use tally::{Answer, Tally};
+use tokio::sync::OnceCell;
 
-const NPM: &str = "standardwebhooks@1.0.0";
-const PYPI: &str = "standardwebhooks==1.0.0";
-
-const NODE: &str = r#"
-const { Webhook } = require("standardwebhooks");
-const { readFileSync } = require("fs");
-const [secret, id, timestamp, signature] = process.argv.slice(2);
-const headers = { "webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature };
-new Webhook(secret).verify(readFileSync("body"), headers);
-"#;
-
-const PYTHON: &str = r#"
-import sys
-from standardwebhooks import Webhook
-secret, id, timestamp, signature = sys.argv[1:]
-headers = {"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature}
-Webhook(secret).verify(open("body", "rb").read().decode(), headers)
-"#;
-
-/// One delivery of a running settle, with the secret of its destination.
-async fn delivered() -> (String, Received) {
-    let mut world = World::start(Setting::default()).await;
-    let message = world.send("SUBSCRIPTION_PURCHASED", "receipt-é-1").await;
-    world.settle("receipt-é-1", &message).await;
-    let received = world.wait_received("receipt-é-1", 1).await;
-    let secret = world.receiver.secret();
-    world.finish().await;
-    (secret, received.into_iter().next().expect("a delivery"))
+/// What is asked, and how it is got.
+struct Library {
+    program: &'static str,
+    install: &'static [&'static str],
+    script: &'static str,
 }
 
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
+const NPM: Library = Library {
+    program: "node",
+    install: &["npm", "install", "--silent", "--no-audit", "--no-fund", "standardwebhooks@1.0.0"],
+    script: include_str!("verifier.js"),
+};
+
+const PYPI: Library = Library {
+    program: "python3",
+    install: &["python3", "-m", "pip", "install", "--quiet", "--target", "python", "standardwebhooks==1.0.0"],
+    script: include_str!("verifier.py"),
+};
+
+/// The folder with all deliveries: those of this process come on top of what other tests kept there.
+async fn kept() -> &'static Path {
+    static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
+    let lived = async || {
+        let folder = deliveries::folder();
+        if let Some(named) = &folder {
+            assert!(!deliveries::read(named).is_empty(), "{} is empty: no test kept anything", named.display());
+        }
+        let folder = folder.unwrap_or_else(|| Folder::of_process("deliveries"));
+        rotation::live(&folder).await;
+        folder
+    };
+    FOLDER.get_or_init(lived).await
+}
+
+/// Runs a program in a folder; what it printed.
+fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env("PYTHONPATH", folder.join("python")).stdin(Stdio::null());
-    let done = command.output().map_err(|error| format!("{program}: {error}"))?;
-    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+    let done = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("text")
 }
 
-/// Runs a verifier on the delivery as it came, and on one whose body was changed by a byte.
-async fn verify(program: &str, install: &[&str], script: &str) {
-    let (secret, received) = delivered().await;
+/// Asks a library of all deliveries, in one process.
+async fn verify(library: &Library) {
+    let kept = kept().await;
+    let receivers = deliveries::read(kept);
     let folder = Folder::new("verifier");
-    let installer = install.first().expect("an installer");
-    run(folder.path(), installer, &install[1..]).unwrap_or_else(|error| panic!("{installer}: {error}"));
-    std::fs::write(folder.path().join("script"), script).expect("the script");
-    let header =
-        |name: &str| received.headers.get(name).and_then(|value| value.to_str().ok()).expect("a header").to_owned();
-    let (id, timestamp, signature) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
-    let arguments = ["script", &secret, &id, &timestamp, &signature];
-    std::fs::write(folder.path().join("body"), &received.raw).expect("the body");
-    run(folder.path(), program, &arguments).expect("our signature verifies");
-    let changed = [&received.raw[..], b" "].concat();
-    std::fs::write(folder.path().join("body"), changed).expect("the changed body");
-    let refusal = run(folder.path(), program, &arguments).expect_err("a changed body is refused");
-    assert!(refusal.to_lowercase().contains("signature"), "refused for its signature: {refusal}");
+    let (installer, arguments) = library.install.split_first().expect("an installer");
+    run(folder.path(), installer, arguments);
+    std::fs::write(folder.path().join("script"), library.script).expect("the script");
+    let printed = run(folder.path(), library.program, &["script", &kept.display().to_string()]);
+    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let answers: Vec<Vec<Answer>> = printed.lines().map(parsed).collect();
+    let tally = Tally::of(&receivers, &answers).unwrap_or_else(|wrong| panic!("{}: {wrong}", library.program));
+    println!("{}: {tally}", library.program);
+    assert!(tally.twice >= rotation::EVENTS.len(), "each event in the overlap of a rotation: {tally}");
+    let missing: Vec<_> = rotation::EVENTS.iter().filter(|name| !tally.event_types.contains(**name)).collect();
+    assert!(missing.is_empty(), "nothing was verified of {missing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_javascript_library_verifies_our_webhooks() {
-    verify("node", &["npm", "install", "--silent", "--no-audit", "--no-fund", NPM], NODE).await;
+    verify(&NPM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_library_verifies_our_webhooks() {
-    verify("python3", &["python3", "-m", "pip", "install", "--quiet", "--target", "python", PYPI], PYTHON).await;
+    verify(&PYPI).await;
 }

@@ -2,9 +2,11 @@
 //!
 //! Nothing that is asked or answered holds a customer identifier or a body: histories are read by many.
 
+use crate::contract;
 use crate::signal::{Admin, Hold};
 use domain::{
-    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, PlatformId, Purchase, Reading, State, Timestamp,
+    AppId, CollapseKey, Decision, DestinationId, EventId, Lane, Notification, PlatformId, Purchase, Reading, State,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
@@ -174,10 +176,132 @@ pub struct SendAgain {
     pub destination_id: Option<DestinationId>,
 }
 
+/// Ask to look after a destination as a whole: to try its breaker, to deliver what is owed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Tend {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Whether an open breaker is tried although it is not time.
+    #[serde(default)]
+    pub is_probe: bool,
+}
+
+/// What a look at a destination came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tended {
+    /// After how many milliseconds to look again; absent when nothing is owed that could be sent.
+    pub again_ms: Option<i64>,
+    /// Why it is to be looked at again.
+    pub state: Tending,
+    /// How many deliveries are owed to it, as far as they were counted.
+    pub owed: i64,
+    /// What a person should know of it; never with a secret.
+    pub said: Option<String>,
+}
+
+/// What a destination's run has to do with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tending {
+    /// Nothing.
+    #[default]
+    Rest,
+    /// Deliver what is owed.
+    Drain,
+    /// Leave it alone, as it asked.
+    Pause,
+    /// Wait until its open breaker may be tried.
+    Probe,
+}
+
+/// Ask to switch a destination on or off.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SetEnabled {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Whether it is told anything.
+    pub is_enabled: bool,
+    /// Whether, switched on, it is told only the newest states: what it is owed of `user.*` ends as skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub newest_only: bool,
+    /// Who asked, and why.
+    pub asked: Admin,
+}
+
+/// Ask to try the connection to a destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Test {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Who asked, and why.
+    pub asked: Admin,
+}
+
+/// What a destination is owed once more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Again {
+    /// Everything that it did not take.
+    #[default]
+    Failed,
+    /// Every event of a time.
+    Range {
+        /// From when on.
+        from: Timestamp,
+        /// Until when, that time itself excluded.
+        until: Timestamp,
+    },
+    /// The newest state of each purchase that it is behind with.
+    Behind,
+    /// The newest state of each purchase.
+    All,
+    /// The newest state of these purchases.
+    These(Vec<CollapseKey>),
+    /// This event.
+    Event(EventId),
+}
+
+impl Again {
+    /// The signal that asks for it.
+    #[must_use]
+    pub const fn signal(&self) -> &'static str {
+        match self {
+            Self::Failed | Self::Range { .. } | Self::Event(_) => contract::REDELIVER,
+            Self::Behind | Self::All | Self::These(_) => contract::REPLAY,
+        }
+    }
+}
+
+/// Ask to owe a destination something once more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RedeliverAll {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// What it is owed.
+    #[serde(default)]
+    pub what: Again,
+    /// Who asked, and why.
+    pub asked: Admin,
+    /// Where the last one stopped: [`OwedAgain::next_cursor`].
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// What was owed again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwedAgain {
+    /// How many deliveries.
+    pub owed: i64,
+    /// Where to go on; absent when all was looked at.
+    pub next_cursor: Option<String>,
+}
+
 /// What a sweep found.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Swept {
-    /// How many purchases it woke.
+    /// How many purchases and destinations it woke.
     pub woken: usize,
     /// Whether more are due.
     pub more: bool,
@@ -229,6 +353,26 @@ impl Asks {
     pub fn redeliver(input: SendAgain) -> Result<Vec<Lane>, ActivityError> {
         unimplemented!()
     }
+    /// Look after a destination as a whole.
+    #[activity(name = "tend")]
+    pub fn tend(input: Tend) -> Result<Tended, ActivityError> {
+        unimplemented!()
+    }
+    /// Switch a destination on or off.
+    #[activity(name = "set_enabled")]
+    pub fn set_enabled(input: SetEnabled) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+    /// Try the connection to a destination; what that showed, for people.
+    #[activity(name = "test")]
+    pub fn test(input: Test) -> Result<String, ActivityError> {
+        unimplemented!()
+    }
+    /// Owe a destination something once more, for a few seconds; how much that is, and where to go on.
+    #[activity(name = "redeliver_all")]
+    pub fn redeliver_all(input: RedeliverAll) -> Result<OwedAgain, ActivityError> {
+        unimplemented!()
+    }
     /// Wake what is overdue.
     #[activity(name = "sweep")]
     pub fn sweep(input: u32) -> Result<Swept, ActivityError> {
@@ -238,5 +382,7 @@ impl Asks {
 
 pub use asks::{
     Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Load as LoadActivity,
-    Record as RecordActivity, Redeliver as RedeliverActivity, Sweep as SweepActivity, Verify as VerifyActivity,
+    Record as RecordActivity, Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity,
+    SetEnabled as SetEnabledActivity, Sweep as SweepActivity, Tend as TendActivity, Test as TestActivity,
+    Verify as VerifyActivity,
 };

@@ -4,10 +4,13 @@
 pub mod asks;
 pub mod attributes;
 pub mod contract;
+pub mod destination;
 pub mod options;
 pub mod purchase;
+mod run;
 pub mod signal;
 pub mod sweep;
 
+pub use destination::Destination;
 pub use purchase::Purchase;
 pub use sweep::Sweep;

@@ -1,8 +1,8 @@
-//! What a workflow `purchase` can be told, and how an unreadable word is kept from blocking it.
+//! What the workflows `purchase` and `destination` can be told, and how an unreadable word is kept from blocking them.
 //!
 //! All of it can be sent by hand from the `temporal` CLI, so every field is optional in JSON.
 
-use domain::DestinationId;
+use domain::{CollapseKey, DestinationId, EventId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use temporalio_common::data_converters::{
@@ -10,7 +10,10 @@ use temporalio_common::data_converters::{
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
-/// One signal with its payload: what the dispatcher, the API and the sweep send.
+/// Purchases that one `replay` can name: a history holds them all.
+pub const MOST_NAMED: usize = 100;
+
+/// One signal to a purchase with its payload: what the dispatcher, the API and the sweep send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
     /// There are new rows in the inbox.
@@ -27,6 +30,8 @@ pub enum Signal {
     Discard(Discard),
     /// Send the newest state again.
     Redeliver(Redeliver),
+    /// The lane of a destination is not to wait for its next attempt.
+    Recall(Recall),
 }
 
 impl Signal {
@@ -41,6 +46,7 @@ impl Signal {
             Self::Release(_) => crate::contract::RELEASE,
             Self::Discard(_) => crate::contract::DISCARD,
             Self::Redeliver(_) => crate::contract::REDELIVER,
+            Self::Recall(_) => crate::contract::RECALL,
         }
     }
 
@@ -54,6 +60,55 @@ impl Signal {
             Self::Hold(body) => serde_json::to_value(body),
             Self::Discard(body) => serde_json::to_value(body),
             Self::Redeliver(body) => serde_json::to_value(body),
+            Self::Recall(body) => serde_json::to_value(body),
+        };
+        json.unwrap_or(serde_json::Value::Null)
+    }
+}
+
+/// One signal to a destination with its payload: what the lanes, the API and the sweep send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationSignal {
+    /// Something is owed to it that no purchase's run delivers.
+    Owed,
+    /// Owe again what it did not take, everything of a time, or one event.
+    Redeliver(Range),
+    /// Owe it the newest states that it lacks.
+    Replay(Replay),
+    /// Try the connection with a request that tells no event.
+    Test(Admin),
+    /// Switch it on.
+    Enable(Enable),
+    /// Switch it off; what is owed stays owed.
+    Disable(Admin),
+    /// Try an open breaker now.
+    Probe(Admin),
+}
+
+impl DestinationSignal {
+    /// The signal's public name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Owed => crate::contract::OWED,
+            Self::Redeliver(_) => crate::contract::REDELIVER,
+            Self::Replay(_) => crate::contract::REPLAY,
+            Self::Test(_) => crate::contract::TEST,
+            Self::Enable(_) => crate::contract::ENABLE,
+            Self::Disable(_) => crate::contract::DISABLE,
+            Self::Probe(_) => crate::contract::PROBE,
+        }
+    }
+
+    /// The payload as JSON.
+    #[must_use]
+    pub fn payload(&self) -> serde_json::Value {
+        let json = match self {
+            Self::Owed => Ok(serde_json::json!({})),
+            Self::Redeliver(body) => serde_json::to_value(body),
+            Self::Replay(body) => serde_json::to_value(body),
+            Self::Enable(body) => serde_json::to_value(body),
+            Self::Test(body) | Self::Disable(body) | Self::Probe(body) => serde_json::to_value(body),
         };
         json.unwrap_or(serde_json::Value::Null)
     }
@@ -118,6 +173,73 @@ pub struct Redeliver {
     pub reason: Option<String>,
     /// To whom; to every destination when absent.
     pub destination_id: Option<DestinationId>,
+}
+
+/// The lane of a destination is not to wait for its next attempt: it would be none, or it can be made now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recall {
+    /// Which one; all when absent.
+    pub destination_id: Option<DestinationId>,
+}
+
+/// Owe a destination again what it did not take, everything of a time, or one event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Range {
+    /// Who asked.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// From when on, RFC 3339, together with `until`; what it did not take when both are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Until when, RFC 3339, that time itself excluded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// This event alone; of a state the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+}
+
+impl From<Admin> for Range {
+    fn from(Admin { by, reason }: Admin) -> Self {
+        Self { by, reason, ..Self::default() }
+    }
+}
+
+/// Switch a destination on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Enable {
+    /// Who asked.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether the owed `user.*` events end as skipped before, so that only the newest states are sent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub newest_only: bool,
+}
+
+impl From<Admin> for Enable {
+    fn from(Admin { by, reason }: Admin) -> Self {
+        Self { by, reason, ..Self::default() }
+    }
+}
+
+/// Owe a destination the newest states that it lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Replay {
+    /// Who asked.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether those that it acknowledged are sent too.
+    pub all: bool,
+    /// These purchases alone, which it says it lacks: at most [`MOST_NAMED`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collapse_keys: Option<Vec<CollapseKey>>,
 }
 
 /// A signal's payload that always decodes: what could not be read is an `Err` with the reason.

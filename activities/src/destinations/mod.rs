@@ -2,13 +2,21 @@
 //!
 //! All is pure: settings, requests and replies are values. Sending is `crate::http`'s.
 
+pub mod amplitude;
+mod redaction;
+pub mod schedule;
 pub mod webhook;
 
+pub use schedule::check_schedule;
+
 use crate::http::{Reply, Request};
-use crate::outcome::Verdict;
+use crate::outcome::{Outcome, Tried};
 use domain::Timestamp;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::fmt;
+use storage::{Attempt, Destination, Rendered, Traits, Unsent};
+use url::Url;
 
 /// A value that a kind of destination cannot work with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,56 +35,244 @@ impl Invalid {
     }
 }
 
-/// The settings of a destination of some kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the operator allows destinations to be.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Whether they may be reached by plain HTTP.
+    pub http: bool,
+    /// Origins of the operator's own that stand for a vendor's, whatever their address and scheme.
+    pub origins: Vec<Url>,
+}
+
+/// A destination as its kind made it of the fields of a request.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// What is kept and shown.
+    pub settings: Value,
+    /// What is kept sealed: JSON in a form that is the kind's.
+    pub secret: SecretString,
+    /// What is shown once, by its name in the API.
+    pub shown: Vec<(&'static str, SecretString)>,
+    /// How it is told.
+    pub traits: Traits,
+}
+
+/// A destination as its kind changed it.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// All settings after the change.
+    pub settings: Value,
+    /// All secrets after the change.
+    pub secret: SecretString,
+    /// What is shown once, by its name in the API.
+    pub shown: Vec<(&'static str, SecretString)>,
+}
+
+/// What a secret is to be replaced by, and for how long the old one is used too. Its debug output shows no secret, nor
+/// what one is made of.
+#[derive(Clone)]
+pub struct Rotation {
+    /// The new secret; one is made when absent.
+    pub given: Option<SecretString>,
+    /// Until when requests are signed with the old one too.
+    pub until: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+    /// For a new secret.
+    pub random: [u8; 32],
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { given, until, now, random: _ } = self;
+        let mut shown = formatter.debug_struct("Rotation");
+        shown.field("given", given).field("until", until).field("now", now).finish_non_exhaustive()
+    }
+}
+
+/// What making a body did, for those who count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Noted {
+    /// How many values were cut.
+    pub capped: u64,
+    /// Why the customer's id cannot be sent, if that is why nothing is: `forbidden`, `short` or `long`.
+    pub wrong_id: Option<&'static str>,
+}
+
+/// A destination that is ready to be used.
+#[derive(Debug, Clone)]
 pub enum Config {
     /// An HTTPS endpoint that receives signed events.
     Webhook(webhook::Config),
+    /// A project of the analytics vendor.
+    Amplitude(amplitude::Config),
 }
 
 impl Config {
-    /// Reads the settings of a destination of the named kind.
+    /// At most so many requests a second, where the named kind has such a bound.
+    #[must_use]
+    pub fn bound(kind: &str) -> Option<i64> {
+        match kind {
+            amplitude::KIND => Some(amplitude::config::RATE),
+            _ => None,
+        }
+    }
+
+    /// Makes the settings and secrets of a new destination of the named kind. What is no field of the kind is refused.
     ///
     /// # Errors
-    /// The first field that is wrong, or the kind itself.
-    pub fn parse(kind: &str, settings: &Value, allow_http: bool) -> Result<Self, Invalid> {
+    /// All fields that are wrong, or the kind itself.
+    pub fn make(
+        kind: &str,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+        random: [u8; 32],
+    ) -> Result<Made, Vec<Invalid>> {
         match kind {
-            "webhook" => webhook::config::parse(settings, allow_http).map(Self::Webhook),
+            webhook::KIND => webhook::config::make(fields, allowed, random),
+            amplitude::KIND => amplitude::config::make(fields, allowed),
+            other => Err(vec![unknown(other)]),
+        }
+    }
+
+    /// Changes what is given, leaves the rest; null removes what may be absent.
+    ///
+    /// # Errors
+    /// All fields that are wrong.
+    pub fn change(
+        destination: &Destination,
+        secret: &SecretString,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+    ) -> Result<Changed, Vec<Invalid>> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
+            amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
+            other => Err(vec![unknown(other)]),
+        }
+    }
+
+    /// Replaces the secret that requests are signed with; the old one is used too for a while.
+    ///
+    /// # Errors
+    /// What is wrong with the new secret, or that the kind signs nothing.
+    pub fn rotate(destination: &Destination, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
+            other => Err(Invalid::new("kind", format!("`{}`: nothing is signed for `{other}`", webhook::KIND))),
+        }
+    }
+
+    /// A destination ready to be used.
+    ///
+    /// # Errors
+    /// The first setting or secret that cannot be used.
+    pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Self, Invalid> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::ready(destination, secret, allowed).map(Self::Webhook),
+            amplitude::KIND => amplitude::config::ready(destination, secret, allowed).map(Self::Amplitude),
             other => Err(unknown(other)),
         }
     }
 
-    /// The request that tells it one event. `at` is the time of this attempt.
+    /// What an event looks like to a destination, in every attempt.
+    #[must_use]
+    pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::body::render(destination, unsent),
+            amplitude::KIND => amplitude::body::render(destination, unsent),
+            other => Rendered::Refuse { why: unknown(other).to_string() },
+        }
+    }
+
+    /// What [`Self::render`] did when it gave this.
+    #[must_use]
+    pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
+        match destination.kind.as_str() {
+            amplitude::KIND => amplitude::body::noted(destination, unsent, rendered),
+            _ => Noted::default(),
+        }
+    }
+
+    /// The request that tells it one event, or several where it takes them. `at` is the time of this attempt.
     ///
     /// # Errors
     /// The secret is not one of this kind.
-    #[expect(clippy::too_many_arguments, reason = "four parts of one request, and whom it is for")]
-    pub fn request(&self, secret: &SecretString, id: &str, at: Timestamp, body: &str) -> Result<Request, Invalid> {
+    pub fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
         match self {
-            Self::Webhook(config) => webhook::request::request(config, secret, id, at, body),
+            Self::Webhook(config) => webhook::request::request(config, at, attempts),
+            Self::Amplitude(config) => amplitude::request::request(config, attempts),
         }
     }
 
-    /// What a reply to attempt `number` (from 1) means. `jitter` is a random number from 0 to 1.
+    /// Why no request can ever be made for an event as it is frozen, in words for a person; its class is `no_key`.
     #[must_use]
-    pub fn outcome(&self, reply: &Reply, number: i64, jitter: f64) -> Verdict {
+    pub fn lacks_key(&self, attempt: &Attempt) -> Option<String> {
         match self {
-            Self::Webhook(_) => webhook::response::outcome(reply, number, jitter),
+            Self::Webhook(_) => None,
+            Self::Amplitude(config) => amplitude::request::lacks_key(config, attempt),
         }
     }
-}
 
-/// A new secret for a destination of the named kind, made of random bytes.
-///
-/// # Errors
-/// The kind is unknown.
-pub fn new_secret(kind: &str, random: [u8; 32]) -> Result<String, Invalid> {
-    match kind {
-        "webhook" => Ok(webhook::config::new_secret(random)),
-        other => Err(unknown(other)),
+    /// What a reply means for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
+    #[must_use]
+    pub fn outcome(&self, reply: &Reply, tried: &[Tried<'_>], (jitter, at): (f64, Timestamp)) -> Outcome {
+        match self {
+            Self::Webhook(config) => webhook::response::outcome(config, reply, tried, (jitter, at)),
+            Self::Amplitude(config) => amplitude::response::outcome(config, reply, tried, (jitter, at)),
+        }
+    }
+
+    /// How long after its first attempt an event is not sent any more, in milliseconds.
+    #[must_use]
+    pub const fn gives_up_after_ms(&self) -> Option<i64> {
+        match self {
+            Self::Webhook(_) => None,
+            Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER_MS),
+        }
+    }
+
+    /// After how long without success it is disabled, in milliseconds.
+    #[must_use]
+    pub const fn patience_ms(&self) -> i64 {
+        match self {
+            Self::Webhook(_) => webhook::PATIENCE_MS,
+            Self::Amplitude(_) => amplitude::PATIENCE_MS,
+        }
+    }
+
+    /// A text of the other side without our secrets in it.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        match self {
+            Self::Webhook(config) => webhook::config::redact(config, text),
+            Self::Amplitude(config) => amplitude::config::redact(config, text),
+        }
+    }
+
+    /// A request that shows whether the connection works, and tells no event.
+    ///
+    /// # Errors
+    /// What is missing for it.
+    pub fn test(&self, at: Timestamp, id: &str) -> Result<Request, Invalid> {
+        match self {
+            Self::Webhook(config) => webhook::request::test(config, at, id),
+            Self::Amplitude(config) => amplitude::request::test(config),
+        }
+    }
+
+    /// What the reply to [`Self::test`] shows.
+    ///
+    /// # Errors
+    /// What does not work, in words for a person.
+    pub fn tested(&self, reply: &Reply) -> Result<String, String> {
+        match self {
+            Self::Webhook(_) => webhook::response::tested(reply),
+            Self::Amplitude(config) => amplitude::response::tested(config, reply),
+        }
     }
 }
 
 fn unknown(kind: &str) -> Invalid {
-    Invalid::new("kind", format!("`webhook`, and not `{kind}`"))
+    Invalid::new("kind", format!("`{}` or `{}`, and not `{kind}`", webhook::KIND, amplitude::KIND))
 }

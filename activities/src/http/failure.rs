@@ -16,7 +16,7 @@ pub enum Failure {
     Headers,
     #[error("the host is not a public address, which is not allowed")]
     Forbidden,
-    #[error("the host's name could not be resolved")]
+    #[error("the host's name does not lead to public addresses")]
     Dns,
     #[error("no connection could be made")]
     Connect,

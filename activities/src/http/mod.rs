@@ -5,16 +5,20 @@
 
 mod clients;
 mod failure;
+mod heard;
+mod lookup;
 mod target;
 
 #[cfg(test)]
 mod tests;
 
+pub use lookup::{Lookup, of_this_machine};
+
 use clients::Clients;
 use failure::Failure;
+use heard::Heard;
 use ipnet::IpNet;
-use reqwest::Response;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ClientConfig;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -24,8 +28,6 @@ use url::Url;
 
 /// From the first look at the name to the last byte of the answer.
 const TOTAL: Duration = Duration::from_secs(15);
-/// How much of an answer's body is read; the rest is dropped.
-const BODY_CAP: usize = 64 * 1024;
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The bytes, as they were signed; a GET has none.
     pub body: Vec<u8>,
+    /// Whether it goes to an address that the operator chose: then any address and scheme is allowed.
+    pub is_operators: bool,
 }
 
 impl std::fmt::Debug for Request {
@@ -85,12 +89,16 @@ pub enum Reply {
         status: u16,
         /// The `Retry-After` header, as it was sent.
         retry_after: Option<String>,
+        /// `content-type`, `date`, `server`, `retry-after`, `via` and what names the request at the other side, each
+        /// cut at 256 characters; names in lower case.
+        headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,
     },
     /// There was no answer.
     Failure {
-        /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`.
+        /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that leads to a
+        /// forbidden address is `dns`, as one that does not exist: else the names of our network could be guessed.
         class: &'static str,
         /// A sentence for the owner of the destination. It tells nothing about our network.
         message: String,
@@ -103,25 +111,50 @@ impl From<Failure> for Reply {
     }
 }
 
+/// What a sender works with, so that tests can give it others.
+pub struct Parts {
+    /// Whom it trusts.
+    pub tls: ClientConfig,
+    /// How it looks up names.
+    pub lookup: Lookup,
+    /// How long a request may take, from the look at the name to the last byte of the answer.
+    pub total: Duration,
+}
+
+impl Parts {
+    /// The certificate authorities and the resolver of this machine, and 15 seconds.
+    ///
+    /// A `rustls` crypto provider has to be installed for the process before.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self { tls: clients::trusting_this_machine(), lookup: of_this_machine(), total: TOTAL }
+    }
+}
+
 /// The sender. A clone shares the rules and the connections, which are kept for a short while.
 #[derive(Clone)]
 pub struct Http {
     rules: Arc<Rules>,
+    operators: Arc<Rules>,
     clients: Arc<Clients>,
+    lookup: Lookup,
     total: Duration,
 }
 
 impl Http {
-    /// A sender under these rules, which trusts the certificate authorities of this machine.
+    /// A sender under these rules, with the usual [`Parts`].
     ///
     /// A `rustls` crypto provider has to be installed for the process before.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self::with_tls(rules, clients::trusting_this_machine())
+        Self::with_parts(rules, Parts::usual())
     }
 
-    fn with_tls(rules: Rules, tls: ClientConfig) -> Self {
-        Self { rules: Arc::new(rules), clients: Arc::new(Clients::new(tls)), total: TOTAL }
+    /// A sender under these rules.
+    #[must_use]
+    pub fn with_parts(rules: Rules, Parts { tls, lookup, total }: Parts) -> Self {
+        let (rules, operators) = (Arc::new(rules), Arc::new(Rules::open()));
+        Self { rules, operators, clients: Arc::new(Clients::new(tls)), lookup, total }
     }
 
     /// Sends once: no redirect is followed, nothing is repeated, no proxy is asked.
@@ -137,7 +170,8 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request, heard: &mut Option<Heard>) -> Result<(), Failure> {
-        let target = Target::find(&request.url, &self.rules).await?;
+        let rules = if request.is_operators { &self.operators } else { &self.rules };
+        let target = Target::find(&request.url, rules, &self.lookup).await?;
         let client = self.clients.to(target.addresses)?;
         let asked = match request.method {
             Method::Get => client.get(request.url),
@@ -148,9 +182,7 @@ impl Http {
         let mut response = asked.send().await.map_err(|error| Failure::of(&error))?;
         let heard = heard.insert(Heard::head(&response));
         while let Ok(Some(chunk)) = response.chunk().await {
-            let room = BODY_CAP.saturating_sub(heard.body.len());
-            heard.body.extend(chunk.iter().take(room));
-            if heard.body.len() >= BODY_CAP {
+            if !heard.hear(&chunk) {
                 break;
             }
         }
@@ -161,25 +193,6 @@ impl Http {
 impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http").field("rules", &self.rules).finish_non_exhaustive()
-    }
-}
-
-/// As much of an answer as came.
-struct Heard {
-    status: u16,
-    retry_after: Option<String>,
-    body: Vec<u8>,
-}
-
-impl Heard {
-    fn head(response: &Response) -> Self {
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        Self { status: response.status().as_u16(), retry_after: retry_after.map(str::to_owned), body: Vec::new() }
-    }
-
-    fn reply(self) -> Reply {
-        let body = String::from_utf8_lossy(&self.body).into_owned();
-        Reply::Answer { status: self.status, retry_after: self.retry_after, body }
     }
 }
 

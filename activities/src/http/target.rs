@@ -1,7 +1,7 @@
 //! Where a URL leads: its addresses, resolved once and judged all together.
 
-use super::Rules;
 use super::failure::Failure;
+use super::{Lookup, Rules};
 use crate::address;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use url::{Host, Url};
 const DNS: Duration = Duration::from_secs(5);
 /// The ports of public servers; others could make us knock on doors that are not for us.
 const PORTS: [u16; 2] = [443, 8443];
+/// The name that leads to the machine itself everywhere (RFC 6761 6.3), as do all names below it.
+const LOCALHOST: &str = "localhost";
 
 /// The addresses that a request may connect to, and no others.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,15 +23,15 @@ pub struct Target {
 
 impl Target {
     /// Resolves the URL's host and judges every address: one forbidden address refuses the whole name.
-    pub async fn find(url: &Url, rules: &Rules) -> Result<Self, Failure> {
+    pub async fn find(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = parts(url, rules)?;
         let addresses = match host {
-            Host::Ipv4(address) => vec![SocketAddr::from((address, port))],
-            Host::Ipv6(address) => vec![SocketAddr::from((address, port))],
-            Host::Domain(name) => resolve(name, port).await?,
+            Host::Ipv4(address) => vec![IpAddr::V4(address)],
+            Host::Ipv6(address) => vec![IpAddr::V6(address)],
+            Host::Domain(name) => resolve(name, lookup).await?,
         };
-        judge(&addresses, port, rules)?;
-        Ok(Self { addresses })
+        judge(&addresses, port, rules).map_err(|failure| told(failure, host))?;
+        Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
     }
 }
 
@@ -45,22 +47,38 @@ fn parts<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, u16), Failur
     url.host().zip(url.port_or_known_default()).ok_or(Failure::Url)
 }
 
-async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    match tokio::time::timeout(DNS, tokio::net::lookup_host((name, port))).await {
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
+async fn resolve(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
+    match tokio::time::timeout(DNS, lookup(name.to_owned())).await {
+        Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(_)) | Err(_) => Err(Failure::Dns),
     }
 }
 
-/// Judges what a name resolved to.
-pub fn judge(addresses: &[SocketAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
+/// Judges what a host leads to.
+pub fn judge(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
     if addresses.is_empty() {
         return Err(Failure::Dns);
     }
-    let allowed = |ip: IpAddr| rules.allowed_networks.iter().any(|network| network.contains(&ip));
-    if addresses.iter().any(|address| address::forbidden(address.ip()) && !allowed(address.ip())) {
+    let is_allowed = |ip: &IpAddr| rules.allowed_networks.iter().any(|network| network.contains(ip));
+    if addresses.iter().any(|ip| address::forbidden(*ip) && !is_allowed(ip)) {
         return Err(Failure::Forbidden);
     }
-    let any_port = rules.allow_http || addresses.iter().all(|address| allowed(address.ip()));
+    let any_port = rules.allow_http || addresses.iter().all(is_allowed);
     if any_port || PORTS.contains(&port) { Ok(()) } else { Err(Failure::Port) }
+}
+
+/// What is said of it: that a name exists in our network is nobody's business, so it is told as one that does not.
+fn told(failure: Failure, host: Host<&str>) -> Failure {
+    match (failure, host) {
+        (Failure::Forbidden, Host::Domain(name)) if !is_local(name) => {
+            tracing::info!(host = name, "a destination's name leads to an address that is not allowed");
+            Failure::Dns
+        }
+        (failure, _) => failure,
+    }
+}
+
+fn is_local(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.strip_suffix(LOCALHOST).is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }

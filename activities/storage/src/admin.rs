@@ -1,20 +1,13 @@
 //! What an admin may do to one purchase: hold, release, discard, redeliver.
 
+use crate::again::{self, If, Skipped};
 use crate::connection::AnyConnection;
-use crate::statement::{row, sql};
+use crate::deliveries::Event;
+use crate::statement::sql;
 use crate::writer::Write;
-use crate::{Destination, Error, Store, deliveries, destinations, lanes, purchase};
-use domain::event::{PURCHASE_UPDATED, chooses};
-use domain::{AppId, CollapseKey, DestinationId, EventId, Lane, Outcome, Timestamp};
-
-row! {
-    /// How often an event was owed to a destination.
-    pub struct Times {
-        pending: i64,
-        /// Also how often: the first time is 0.
-        pub next_n: i64,
-    }
-}
+use crate::{Destination, Error, Store, asked, destinations, lanes, purchase};
+use domain::event::PURCHASE_UPDATED;
+use domain::{AppId, CollapseKey, DestinationId, Lane, Outcome, Timestamp};
 
 impl Store {
     /// Stops settling of a purchase until a time.
@@ -66,17 +59,19 @@ impl Store {
         .await
     }
 
-    /// Sends the newest `purchase.updated` again, to one destination or to all that chose it, and ends
-    /// the back-off of those lanes; answers the open lanes.
+    /// Sends the newest `purchase.updated` again, and what is dead of the purchase's `user.*` events, to one destination
+    /// or to all, each as far as it may be owed again; ends the back-off of those lanes. Answers the open lanes.
     pub async fn redeliver(&self, key: CollapseKey, destination: Option<DestinationId>) -> Result<Vec<Lane>, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            let app = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?.app_id;
+            let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
             let newest = newest_event(write.connection, key)?;
-            for target in to_tell(write, app, destination)? {
-                let chose_it = destination.is_some() || chooses(&target.events, PURCHASE_UPDATED);
-                if let (Some(event), true) = (&newest, chose_it) {
-                    owe_again(write, event, target.id)?;
+            for target in to_tell(write, origin.app_id, destination)? {
+                for event in dead_events(write.connection, key, target.id)? {
+                    let _: Result<u32, Skipped> = again::owe(write, (&event, &origin), (&target, If::Unacknowledged))?;
+                }
+                if let Some(event) = &newest {
+                    let _: Result<u32, Skipped> = again::owe(write, (event, &origin), (&target, If::Ever))?;
                 }
                 end_back_off(write, key, target.id)?;
             }
@@ -95,7 +90,7 @@ fn to_tell(write: &mut Write<'_>, app: AppId, named: Option<DestinationId>) -> R
 }
 
 /// The newest `purchase.updated`.
-pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<deliveries::Event>, Error> {
+pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
     sql("SELECT id, event_type, collapse_key, revision, traceparent FROM events \
          WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
     .bind(key)
@@ -103,26 +98,23 @@ pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<
     .first(connection)
 }
 
-/// Owes the event once more, unless it is owed already.
-fn owe_again(write: &mut Write<'_>, event: &deliveries::Event, destination: DestinationId) -> Result<(), Error> {
-    let times = times(write.connection, event.id, destination)?;
-    if times.pending > 0 {
-        return Ok(());
-    }
-    deliveries::owe(write, event, destination, u32::try_from(times.next_n).unwrap_or(u32::MAX))
-}
-
-/// How often an event was owed to a destination.
-pub fn times(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<Times, Error> {
-    let times = sql("SELECT COUNT(CASE WHEN status = 'pending' THEN 1 END) AS pending, \
-         COALESCE(MAX(n) + 1, 0) AS next_n FROM deliveries WHERE event_id = ? AND destination_id = ?")
-    .bind(event)
+/// The `user.*` events of a purchase that died, in their order; one that died twice comes twice.
+fn dead_events(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<Vec<Event>, Error> {
+    // Written so that no index of the destination's dead deliveries seems better than the one of the lane.
+    sql("SELECT event_id AS id, event_type, collapse_key, revision, traceparent FROM deliveries \
+         WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ? ORDER BY seq")
+    .bind(key)
     .bind(destination)
-    .first(connection)?;
-    Ok(times.unwrap_or(Times { pending: 0, next_n: 0 }))
+    .bind(PURCHASE_UPDATED)
+    .all(connection)
 }
 
 fn end_back_off(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
+    asked::end(write, (key, destination))?;
     sql("UPDATE deliveries SET next_due_at = ? WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
          AND next_due_at > ?")
     .bind(write.now)

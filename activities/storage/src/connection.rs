@@ -71,6 +71,11 @@ impl AnyConnection {
         if self.is_shared() { " FOR UPDATE" } else { "" }
     }
 
+    /// The same for rows that others may go on pointing to: a foreign key's check does not wait for it.
+    pub const fn for_no_key_update(&self) -> &'static str {
+        if self.is_shared() { " FOR NO KEY UPDATE" } else { "" }
+    }
+
     /// What follows a SELECT whose rows nobody may change until the end of the transaction.
     pub const fn for_share(&self) -> &'static str {
         if self.is_shared() { " FOR SHARE" } else { "" }

@@ -8,7 +8,7 @@ use crate::purchase;
 use crate::statement::{Words, row, sql};
 use crate::users::{self, RECEIPT, Raced};
 use crate::writer::Write;
-use crate::{Error, Store};
+use crate::{Error, Store, deliveries};
 use domain::{AppId, UserId};
 
 /// How a purchase's owner is found.
@@ -224,8 +224,9 @@ fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error>
     Ok(())
 }
 
-/// Asks the sweep to settle what the user bought, so that the name is told.
+/// Asks the sweep to settle what the user bought, so that the name is told, and has sent what waited for it.
 fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
+    deliveries::release(write, user)?;
     purchase::look_again(write, "user_id = ?", [user.into()]).map(drop)
 }
 

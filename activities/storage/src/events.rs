@@ -13,9 +13,9 @@ use crate::statement::{row, sql};
 use crate::users::{self, UserRow};
 use crate::writer::Write;
 use crate::{Destination, Error, Installation, destinations};
-use domain::event::{PURCHASE_UPDATED, PurchaseUpdated, chooses};
-use domain::user::{Customer, Owned, UserEvent};
-use domain::{CollapseKey, EventId, Timestamp, UserId};
+use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
+use domain::user::{self, Customer, Owned, UserEvent};
+use domain::{CollapseKey, Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -38,16 +38,22 @@ pub struct Told<'a> {
 }
 
 /// What is kept of an event beside what a delivery needs to know.
-struct Kept {
-    user: Option<(UserId, i64)>,
-    occurred_at: Option<Timestamp>,
-    body: String,
+pub struct Kept {
+    /// Whose event it is, which never changes, and which of the user's revisions it tells, if it tells one.
+    pub user: Option<(UserId, Option<i64>)>,
+    /// When it happened by the store.
+    pub occurred_at: Option<Timestamp>,
+    /// Its body, as no destination in particular gets it.
+    pub body: String,
+    /// What the body says of the user, over their purchases in the environment of this one, if that is something else.
+    pub state_apart: Option<String>,
 }
 
 row! {
     struct OwnedRow {
         collapse_key: CollapseKey,
         platform_type: String,
+        environment: Environment,
         product_ref: String,
         purchase: String,
         real_at: Option<Timestamp>,
@@ -75,7 +81,8 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
     }
     .body()
     .to_string();
-    keep(write, &event, Kept { user: None, occurred_at: None, body }, &destinations)
+    let user = told.owner.map(|(owner, _)| (owner.id, None));
+    keep(write, (&event, told.origin), Kept { user, occurred_at: None, body, state_apart: None }, &destinations)
 }
 
 /// All events of one settling tell the same state of the user, which is one revision of it.
@@ -86,6 +93,7 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != told.record.collapse_key);
     }
+    let state_apart = user::state_apart(&owned, told.environment()).map(|state| state.to_string());
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
@@ -109,16 +117,17 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         }
         .body()
         .to_string();
-        let kept = Kept { user: Some((user.id, user_revision)), occurred_at: transition.at, body };
-        keep(write, &event, kept, destinations)?;
+        let of_user = Some((user.id, Some(user_revision)));
+        let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart: state_apart.clone() };
+        keep(write, (&event, told.origin), kept, destinations)?;
     }
     Ok(())
 }
 
 /// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
 fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Result<Vec<Owned>, Error> {
-    let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.product_ref, p.purchase, \
-         r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
+    let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.environment, f.product_ref, \
+         p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
          LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
     .bind(user)
     .all(connection)?;
@@ -129,6 +138,7 @@ fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Resul
             Ok(Owned {
                 collapse_key: row.collapse_key,
                 platform_type: row.platform_type,
+                environment: purchase.environment(row.environment),
                 is_replaced: row.real_at.is_some(),
                 product_ref: purchase::product_ref(&row.product_ref),
                 listing: listings.find(connection, &purchase)?,
@@ -139,6 +149,11 @@ fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Resul
 }
 
 impl Told<'_> {
+    /// The environment of the purchase.
+    fn environment(&self) -> Environment {
+        self.record.decision.purchase.environment(self.origin.environment)
+    }
+
     fn event(&self, event_type: &str, n: u32) -> Event {
         let key = self.record.collapse_key;
         let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
@@ -152,24 +167,36 @@ impl Told<'_> {
     }
 }
 
-fn keep(write: &mut Write<'_>, event: &Event, kept: Kept, destinations: &[Destination]) -> Result<(), Error> {
+fn keep(
+    write: &mut Write<'_>,
+    (event, told): (&Event, &Origin),
+    kept: Kept,
+    destinations: &[Destination],
+) -> Result<(), Error> {
+    insert(write, event, kept)?;
+    for destination in destinations {
+        if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, told.environment) {
+            deliveries::owe(write, event, destination.id, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps an event. Nobody is owed it yet.
+pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
     sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, body, \
-         traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         state_apart, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(event.id)
     .bind(event.collapse_key)
     .bind(event.event_type.as_str())
     .bind(event.revision)
     .bind(kept.user.map(|(id, _)| id))
-    .bind(kept.user.map(|(_, revision)| revision))
+    .bind(kept.user.and_then(|(_, revision)| revision))
     .bind(kept.occurred_at)
     .bind(kept.body)
+    .bind(kept.state_apart)
     .bind(event.traceparent.as_deref())
     .bind(write.now)
-    .run(write.connection)?;
-    for destination in destinations {
-        if chooses(&destination.events, &event.event_type) {
-            deliveries::owe(write, event, destination.id, 0)?;
-        }
-    }
-    Ok(())
+    .run(write.connection)
+    .map(drop)
 }

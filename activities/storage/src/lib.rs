@@ -3,8 +3,11 @@
 mod accept;
 mod admin;
 mod adopt;
+mod again;
 mod alarms;
 mod apps;
+mod asked;
+mod audit;
 mod catalogue;
 mod checkpoint;
 mod claim;
@@ -15,52 +18,79 @@ mod deliveries;
 mod destinations;
 mod error;
 mod events;
+mod explain;
 pub mod fault;
+mod feed;
 mod finish;
+mod health;
 mod inbox;
 mod lanes;
 mod ledger;
 mod listing;
 mod load;
 mod open;
+mod operators;
 mod page;
+mod pages;
 mod platforms;
 mod purchase;
 mod rates;
 mod reader;
 mod record;
+mod redeliver;
 mod replacements;
+mod replay;
+mod retention;
 mod secrets;
 mod snapshot;
+mod standing;
 mod statement;
 mod sweep;
+mod tending;
 mod topics;
+mod user_lanes;
 mod users;
 mod verification;
 mod waiting;
 mod writer;
 
 pub use adopt::{Adopted, Adoption};
+pub use again::{Owing, Skipped};
 pub use alarms::Alarm;
 pub use apps::App;
+pub use audit::{Audited, Broken, Rule, rules};
 pub use catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Run, Unmapped, entitlement_id};
 pub use config::{Config, Database, Installation, Key};
 pub use customers::{Customer, CustomerKey, Owner};
-pub use destinations::{Destination, DestinationPatch, NewDestination};
+pub use destinations::{Destination, DestinationPatch, Filter, Limits, NewDestination, Traits};
 pub use error::{Cause, Error, chain};
+pub use explain::{
+    Addressee, EventFacts, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, Portrait, Sending, Successor,
+    Told,
+};
+pub use feed::Fed;
+pub use health::HealthView;
 pub use inbox::{Accepted, Fate, NewNotification, NotificationView, Open};
-pub use lanes::{Attempt, Claimed, Finish, Finished, Verdict};
+pub use lanes::{
+    Attempt, Batch, Claim, Claimed, Ended, Fares, Finish, Finished, Judged, Mode, Render, Rendered, Sibling, Unsent,
+    Verdict,
+};
 pub use ledger::{
     AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView, Standing,
 };
 pub use load::Loaded;
 pub use page::{Page, Paged};
+pub use pages::How;
 pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use rates::Rate;
 pub use record::{Record, Recorded};
+pub use redeliver::{Again, Redelivered};
+pub use replay::{Replay, Replayed};
 pub use secrets::hex;
 pub use snapshot::SnapshotPage;
+pub use standing::{DestinationHealth, Figures};
 pub use sweep::{Due, Overdue};
+pub use tending::{Recall, Tending};
 pub use topics::{Kept, Topic, TopicState};
 pub use verification::{Unanswered, Verification};
 pub use waiting::{EndedWaiting, Released};

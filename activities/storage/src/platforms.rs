@@ -7,7 +7,7 @@ use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::topics;
 use crate::writer::Write;
-use crate::{Error, Page, Paged, Store};
+use crate::{Error, Page, Paged, Store, audit};
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp};
 use secrecy::SecretString;
@@ -300,6 +300,7 @@ fn wake_by(
         purchase::look_again(write, UNVERIFIED, [id.into(), refused_at.into()])?;
     }
     if patch.environment.is_some_and(|chosen| chosen != environment) {
+        audit::chosen_anew_by_platform(write, id)?;
         purchase::look_again(write, NEVER_ACCEPTED, [id.into()])?;
     }
     if patch.product_ref.is_some_and(|chosen| chosen != named_by) {

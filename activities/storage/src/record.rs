@@ -217,9 +217,10 @@ impl Settling<'_> {
         let waits_for = decision.waits.map(word);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
+        let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
         sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
-             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, waits_for = ?, \
-             waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
+             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
+             first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
              verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
              WHERE collapse_key = ?")
         .bind(found.revision)
@@ -232,7 +233,8 @@ impl Settling<'_> {
         .bind(fingerprint(&record.seqs))
         .bind(found.changed)
         .bind(self.app_user_id)
-        .bind(self.owner.map(|owner| owner.id).or(found.row.user_id))
+        .bind(owner)
+        .bind(owner)
         .bind(waits_for)
         .bind(waits_through)
         .bind(record.ends_failures())

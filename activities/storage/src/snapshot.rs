@@ -1,12 +1,12 @@
 //! A snapshot for a destination: the newest state of every purchase of its app, to whom it was never owed.
 
-use crate::admin::{newest_event, times};
+use crate::admin::newest_event;
 use crate::catalogue::Run;
 use crate::connection::AnyConnection;
-use crate::statement::{row, sql};
+use crate::statement::{Number, row, sql};
 use crate::{Destination, Error, Page, Paged, Store, deliveries, destinations, purchase};
-use domain::event::{PURCHASE_UPDATED, chooses};
-use domain::{AppId, CollapseKey, DestinationId};
+use domain::event::PURCHASE_UPDATED;
+use domain::{AppId, CollapseKey, DestinationId, EventId};
 
 /// One page of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Store {
             for key in never_owed(write.connection, id, &keys)? {
                 purchase::lock(write, key)?;
                 if let Some(event) = newest_event(write.connection, key)?
-                    && times(write.connection, event.id, id)?.next_n == 0
+                    && !was_owed(write.connection, event.id, id)?
                 {
                     deliveries::owe(write, &event, id, 0)?;
                     owed.push(key);
@@ -72,7 +72,7 @@ impl Store {
 fn chosen_by(connection: &mut AnyConnection, id: DestinationId) -> Result<Destination, Error> {
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
     let destination = destination.destination()?;
-    if chooses(&destination.events, PURCHASE_UPDATED) {
+    if destination.chose(PURCHASE_UPDATED) {
         return Ok(destination);
     }
     let detail = format!(
@@ -95,13 +95,27 @@ fn never_owed(
     id: DestinationId,
     keys: &[CollapseKey],
 ) -> Result<Vec<CollapseKey>, Error> {
+    let filter = chosen_by(connection, id)?.filter;
     let mut found = Vec::new();
     for key in keys {
+        let origin = purchase::origin(connection, *key)?;
+        if !origin.is_some_and(|origin| filter.wants(origin.platform_id, origin.environment)) {
+            continue;
+        }
         if let Some(event) = newest_event(connection, *key)?
-            && times(connection, event.id, id)?.next_n == 0
+            && !was_owed(connection, event.id, id)?
         {
             found.push(*key);
         }
     }
     Ok(found)
+}
+
+fn was_owed(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<bool, Error> {
+    let first: Option<Number> =
+        sql("SELECT seq AS value FROM deliveries WHERE event_id = ? AND destination_id = ? LIMIT 1")
+            .bind(event)
+            .bind(destination)
+            .first(connection)?;
+    Ok(first.is_some())
 }

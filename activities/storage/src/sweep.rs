@@ -1,11 +1,13 @@
 //! What is overdue, so that storage alone can rebuild every workflow.
 //!
 //! Each question walks an index over what is open or pending, from its oldest end. Nothing here
-//! grows with purchases that sleep.
+//! grows with purchases that sleep. Late deliveries are the business of their destination as a whole, not of each
+//! purchase.
 
 use crate::connection::AnyConnection;
 use crate::statement::{Statement, row, sql};
-use crate::{Error, Store, fault};
+use crate::tending::{IS_HEAD, tried};
+use crate::{Error, Store, deliveries, fault};
 use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
 use std::collections::HashSet;
 
@@ -26,6 +28,10 @@ const TRIED_MS: i64 = 300_000;
 pub struct Overdue {
     /// The purchases.
     pub found: Vec<Due>,
+    /// The destinations that are owed something for which nobody cares.
+    pub destinations: Vec<DestinationId>,
+    /// The disabled destinations with lanes that may wait in an open run, which are to be called back.
+    pub recalls: Vec<DestinationId>,
     /// Whether a platform may have more than was taken of it.
     pub more: bool,
     /// As of when.
@@ -37,13 +43,23 @@ pub struct Overdue {
 pub struct Due {
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// `unsettled`, `lane` or `wake`.
+    /// `unsettled` or `wake`.
     pub why: &'static str,
 }
 
 row! {
     struct Enabled {
         id: DestinationId,
+        opened_at: Option<Timestamp>,
+        recovered_at: Option<Timestamp>,
+        hastened_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct Disabled {
+        id: DestinationId,
+        recalled_through: Option<Timestamp>,
     }
 }
 
@@ -76,13 +92,18 @@ const PAST_CAP: &str = "SELECT DISTINCT n.collapse_key FROM notifications n \
      AND (p.held_until > ? OR p.waits_through >= n.seq)) LIMIT ?";
 
 /// Whom deliveries may be sent to: few, so each is asked about on its own.
-const ENABLED: &str = "SELECT id FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id";
+const ENABLED: &str = "SELECT d.id, h.opened_at, h.recovered_at, h.hastened_at FROM destinations d \
+     JOIN health h ON h.destination_id = d.id WHERE d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
 
-/// A pending delivery is past its time and nobody has its lane; the latest first.
-const LATE_LANES: &str = "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.next_due_at < ? \
-     AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
-     AND l.collapse_key = d.collapse_key AND l.lease_until > ?) AND d.destination_id = ? \
-     ORDER BY d.next_due_at LIMIT ?";
+/// To whom nothing may be sent: runs that wait to try again are to be told so.
+const DISABLED: &str = "SELECT d.id, h.recalled_through FROM destinations d JOIN health h ON h.destination_id = d.id \
+     WHERE NOT d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
+
+/// A pending delivery is past its time, next in its lane, and nobody has that.
+const LATE: (&str, &str) = ("d.next_due_at < ?", "d.next_due_at");
+
+/// A pending delivery was tried before its destination recovered and not since, and nobody has its lane.
+const LEFT: (&str, &str) = ("d.tried_at < ?", "d.tried_at");
 
 /// Whose purchases are woken: few, so each is asked about on its own.
 const WAKING: &str = "SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM platforms ORDER BY id";
@@ -99,13 +120,12 @@ const LAST_WAKE: &str = "SELECT collapse_key FROM purchases \
      AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
 impl Store {
-    /// At most `limit` purchases with overdue rows, overdue deliveries or a past wake, of these a bounded number for
-    /// each platform.
+    /// At most `limit` purchases with overdue rows or a past wake, of these a bounded number for each platform.
     pub async fn due(&self, limit: i64) -> Result<Vec<Due>, Error> {
         Ok(self.overdue(limit).await?.found)
     }
 
-    /// The same, with the time of the look and whether there is more.
+    /// The same, with the destinations that are owed something late, the time of the look and whether there is more.
     pub async fn overdue(&self, limit: i64) -> Result<Overdue, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -114,10 +134,10 @@ impl Store {
             let found = [
                 find(connection, PAST_WINDOW, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 find(connection, PAST_CAP, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
-                late_lanes(connection, (now.plus_millis(-LANE_GRACE_MS), now, limit))?,
                 wakes,
             ];
-            Ok(Overdue { found: in_turn(&found, limit), more, at: now })
+            let (destinations, recalls) = (late(connection, now)?, disabled(connection, now)?);
+            Ok(Overdue { found: in_turn(&found, limit), destinations, recalls, more, at: now })
         })
         .await
     }
@@ -151,22 +171,48 @@ fn find(
     Ok(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why }).collect())
 }
 
-/// The late lanes of each destination in turn.
-fn late_lanes(
-    connection: &mut AnyConnection,
-    (before, now, limit): (Timestamp, Timestamp, i64),
-) -> Result<Vec<Due>, Error> {
+/// The enabled destinations that nobody delivers to although something is late, or that are to be probed.
+fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());
     }
+    let before = now.plus_millis(-LANE_GRACE_MS);
     let enabled: Vec<Enabled> = sql(ENABLED).all(connection)?;
-    let mut late = Vec::with_capacity(enabled.len());
-    for destination in enabled {
-        let question = sql(LATE_LANES).bind(before).bind(now).bind(destination.id).bind(limit);
-        let keys: Vec<Key> = question.all(connection)?;
-        late.push(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why: "lane" }).collect());
+    let mut late = Vec::new();
+    for Enabled { id, opened_at, recovered_at, hastened_at } in enabled {
+        let due_since = recovered_at.max(hastened_at);
+        let since = due_since.unwrap_or(Timestamp::from_micros(i64::MIN));
+        let past = |(condition, order), time: Timestamp| {
+            let text = format!(
+                "SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND {condition} \
+                 AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
+                 AND l.collapse_key = d.collapse_key AND l.lease_until > ?) AND d.destination_id = ? AND {IS_HEAD} \
+                 ORDER BY {order} LIMIT 1"
+            );
+            sql(text).bind(time).bind(now).bind(id).bind(now).bind(since)
+        };
+        let mut found: Option<Key> = past(LATE, before).first(connection)?;
+        if let (None, Some(due_since)) = (&found, due_since.filter(|at| *at < before)) {
+            found = past(LEFT, due_since).first(connection)?;
+        }
+        let is_open = opened_at.is_some_and(|at| at < before);
+        if found.is_some() || (is_open && deliveries::is_owed(connection, id)?) {
+            late.push(id);
+        }
     }
-    Ok(in_turn(&late, limit))
+    Ok(late)
+}
+
+/// The disabled destinations with lanes that may wait in an open run.
+fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
+    let mut found = Vec::new();
+    for Disabled { id, recalled_through } in sql(DISABLED).all(connection)? {
+        let since = recalled_through.unwrap_or(Timestamp::from_micros(i64::MIN));
+        if tried(connection, id, (since, now, 1))?.is_some() {
+            found.push(id);
+        }
+    }
+    Ok(found)
 }
 
 /// The past wakes of each platform in turn, and whether a platform may have more than its budget.

@@ -134,6 +134,14 @@ pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
         .ok_or(Error::Missing { what: "user" })
 }
 
+/// Keeps a user as it is until the end of the transaction.
+pub fn keep(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
+    let lock = write.connection.for_share();
+    let kept = sql(format!("SELECT revision AS value FROM users WHERE id = ?{lock}")).bind(id);
+    let _: Option<Number> = kept.first(write.connection)?;
+    Ok(())
+}
+
 /// Notes that the user's state is told once more; answers how often it was.
 pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Error> {
     let revision = user.revision.saturating_add(1);

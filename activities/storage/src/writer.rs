@@ -12,7 +12,7 @@ use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::fault;
 use crate::inbox::{Accepted, NewNotification};
-use domain::Timestamp;
+use domain::{DestinationId, Timestamp};
 use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,13 +38,15 @@ pub struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
 }
 
-/// Where a fault may be planted around a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a fault may be planted around a commit, and what a job works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// `accept.…`
     Accept,
     /// `record.…`
     Record,
+    /// Nowhere. It works on lanes of this destination.
+    Lanes(DestinationId),
     /// Nowhere.
     Elsewhere,
 }
@@ -206,6 +208,8 @@ impl Thread {
                 notifications += job.notifications().len();
                 group.push(job);
             }
+            // Processes take turns at a destination: all take destinations in one order, so that none waits in a circle.
+            group.sort_by_key(|job| job.place());
             self.settle(&mut group);
             if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
                 checkpoints.finish(connection);

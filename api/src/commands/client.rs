@@ -159,6 +159,11 @@ impl Client {
     }
 }
 
+/// The service understood what was asked, and did nothing of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
 /// Posts a body to an address that needs no token, such as a notification URL.
 pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
     let request = http()?.post(url.clone()).header("content-type", "text/plain; charset=UTF-8").body(body);
@@ -187,7 +192,8 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     Ok((status, text))
 }
 
-/// One readable line of a problem document (RFC 9457), with the fields that are wrong.
+/// One readable line of a problem document (RFC 9457), with the fields that are wrong: each once, be it in the detail or
+/// beside it.
 fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
     let word = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -197,21 +203,27 @@ fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
         (None, None) => format!("the service answered {status}"),
     };
     let hints = problem.get("errors").or_else(|| problem.get("fields")).and_then(Value::as_array);
-    for hint in hints.into_iter().flatten() {
-        line.push_str(&format!("; {}", hint_of(hint)));
+    let told = plain(&line);
+    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !told.contains(&plain(hint))) {
+        line.push_str(&format!("; {hint}"));
     }
     if status == StatusCode::UNAUTHORIZED {
         line.push_str(
             " (the token is another service's: give --token @FILE, or --data with the directory of that service)",
         );
     }
-    anyhow!(line)
+    if status.is_client_error() { Refused(line).into() } else { anyhow!(line) }
 }
 
 fn hint_of(hint: &Value) -> String {
     let word = |name: &str| hint.get(name).and_then(Value::as_str);
     match (word("field"), word("expected").or_else(|| word("detail")).or_else(|| word("message"))) {
-        (Some(field), Some(expected)) => format!("{field}: expected {expected}"),
+        (Some(field), Some(expected)) => format!("`{field}`: expected {expected}"),
         _ => super::table::text(hint),
     }
+}
+
+/// A text without its marks, to see whether one says the other.
+fn plain(text: &str) -> String {
+    text.replace('`', "")
 }

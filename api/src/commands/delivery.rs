@@ -32,7 +32,7 @@ const ATTEMPT_COLUMNS: &[Column] = &[
 Example:
   settle delivery list --status dead
   settle delivery attempts DELIVERY_ID
-Next: `settle purchase redeliver COLLAPSE_KEY` sends the newest state again.")]
+Next: `settle redeliver failed --dry-run` says what could be sent again; `settle explain event EVENT_ID` why it was not.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -51,7 +51,7 @@ enum Verb {
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
         /// Only those in this state.
-        #[arg(long, value_parser = ["pending", "delivered", "superseded", "dead"])]
+        #[arg(long, value_parser = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"])]
         status: Option<String>,
         #[command(flatten)]
         page: Page,

@@ -5,6 +5,7 @@
 
 mod amazon;
 mod app;
+mod audit;
 mod client;
 mod customer;
 mod delivery;
@@ -12,6 +13,7 @@ mod destination;
 mod entitlement;
 mod event;
 mod explain;
+mod feed;
 mod history;
 mod import;
 mod listen;
@@ -23,20 +25,20 @@ mod progress;
 mod purchase;
 mod rates;
 mod receiver;
+mod redeliver;
 mod rows;
 mod run;
 mod sample;
 mod secret;
 mod serve;
 mod settings;
-mod snapshot;
 mod stop;
 mod table;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-pub use serve::KINDS;
+pub use serve::Told;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -87,6 +89,10 @@ enum Command {
     Notification(notification::Options),
     Event(event::Options),
     Delivery(delivery::Options),
+    Explain(explain::Options),
+    Redeliver(redeliver::Options),
+    Feed(feed::Options),
+    Audit(audit::Options),
     History(history::Options),
 }
 
@@ -124,6 +130,10 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,
         Command::Delivery(options) => delivery::delivery(options).await,
+        Command::Explain(options) => explain::explain(options).await,
+        Command::Redeliver(options) => redeliver::redeliver(options).await,
+        Command::Feed(options) => feed::feed(options).await,
+        Command::Audit(options) => audit::audit(options).await,
         Command::History(options) => history::history(options).await,
     }
 }

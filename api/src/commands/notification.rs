@@ -21,7 +21,7 @@ pub const COLUMNS: &[Column] = &[
 #[command(after_help = "\
 Example:
   settle notification show 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11      (the message id, as the store named it)
-Next: `settle purchase explain COLLAPSE_KEY` tells the whole story of the purchase that it is about.")]
+Next: `settle explain notification MESSAGE_ID` tells what came of it.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,

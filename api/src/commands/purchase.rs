@@ -124,7 +124,8 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::Show { collapse_key } => client.get(&path(&client, collapse_key).await?, &[]).await?,
         Verb::Explain { collapse_key } => {
-            return explain::explain(&client, &options.remote, &key(&client, collapse_key).await?).await;
+            let path = format!("purchases/{}", key(&client, collapse_key).await?);
+            return explain::show(&client, &options.remote, &path).await;
         }
         Verb::Flush { asked } => act(&client, "flush", asked, None).await?,
         Verb::Hold { asked, until } => {
@@ -156,7 +157,7 @@ async fn path(client: &Client, text: &str) -> anyhow::Result<String> {
 }
 
 /// The collapse key that is meant: as given, or of the receipt that is so named.
-async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
+pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
     }

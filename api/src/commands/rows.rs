@@ -23,7 +23,7 @@ pub struct Rows {
     pub count: u64,
 }
 
-/// Reads a file: CSV with these columns, whose first line may name them in any order, or JSON lines.
+/// Reads a file: CSV whose first line names these columns in any order, or JSON lines.
 pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Rows> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
     let text = text.trim_start_matches('\u{feff}').to_owned();
@@ -39,13 +39,8 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
         .trim(csv::Trim::All)
         .from_reader(std::io::Cursor::new(bytes.clone()));
     let names = header(reader.records().next(), columns)?;
-    let has_header = names.is_some();
-    if !has_header {
-        reader.seek(csv::Position::new()).context("the file could not be read again from its beginning")?;
-    }
-    let names = names.unwrap_or_else(|| columns.iter().map(|name| (*name).to_owned()).collect());
     let rows = reader.into_records().map(move |record| cells(record, &names, &bytes));
-    Ok(Rows { rows: Box::new(rows), count: count - u64::from(has_header && count > 0) })
+    Ok(Rows { rows: Box::new(rows), count: count.saturating_sub(1) })
 }
 
 /// What a row is by the rule of the API, or each wrong field and what was expected there.
@@ -75,21 +70,24 @@ fn json_lines(text: &str) -> Vec<Row> {
     lines.map(row).collect()
 }
 
-/// The columns that the first line names; `None` when it is a row already.
-fn header(
-    first: Option<Result<csv::StringRecord, csv::Error>>,
-    columns: &[&str],
-) -> anyhow::Result<Option<Vec<String>>> {
-    let Some(first) = first else { return Ok(None) };
+/// The columns that the first line names. A line of other words is no row: it would be taken for one for ever.
+fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]) -> anyhow::Result<Vec<String>> {
+    let Some(first) = first else { return Ok(Vec::new()) };
     let first = first.context("the first line is no CSV")?;
     let names: Vec<String> = first.iter().map(str::to_ascii_lowercase).collect();
-    if !names.iter().any(|name| columns.contains(&name.as_str())) {
-        return Ok(None);
+    let known = columns.join(",");
+    if let [only] = names.as_slice()
+        && columns.len() > 1
+        && only.contains([';', '\t'])
+    {
+        bail!(
+            "the first line is one cell, `{only}`: separate cells by commas; the first line names columns of {known}"
+        );
     }
     if let Some(wrong) = names.iter().find(|name| !columns.contains(&name.as_str())) {
-        bail!("the first line names a column `{wrong}`; the columns are {}", columns.join(", "));
+        bail!("the first line has `{wrong}`, which is no column: it names columns of {known}, in any order");
     }
-    Ok(Some(names))
+    Ok(names)
 }
 
 fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: &[u8]) -> Row {
@@ -120,7 +118,7 @@ fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rows, check, read};
+    use super::{Rows, check, header, read};
     use crate::resources::rates::rate;
 
     fn rows(text: &str) -> Rows {
@@ -138,16 +136,28 @@ mod tests {
     }
 
     #[test]
-    fn csv_with_and_without_header_and_json_lines_are_the_same() {
+    fn csv_in_any_order_of_columns_and_json_lines_are_the_same() {
         let expected = [(2, Ok("2026-01-31 EUR 1.08".to_owned())), (3, Ok("2026-02-01 EUR 1.1".to_owned()))];
         assert_eq!(read_all("usd,day,currency\n1.08,2026-01-31,EUR\n1.10, 2026-02-01 ,EUR\n"), expected);
         let apart = read_all("day,currency,usd\n2026-01-31,EUR,1.08\r\n\r\n\r\n2026-02-01,EUR,1.1\n");
         assert_eq!(apart.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 5]);
-        assert_eq!(read_all("\n2026-01-31,EUR,1.08\r\n2026-02-01,EUR,1.10"), expected);
         let json = "\n{\"day\":\"2026-01-31\",\"currency\":\"EUR\",\"usd\":\"1.08\"}\n\
             {\"day\":\"2026-02-01\",\"currency\":\"EUR\",\"usd\":\"1.10\"}\n";
         assert_eq!(read_all(json), expected);
         assert_eq!(rows("day,currency,usd\n2026-01-31,EUR,1\n\n2026-02-01,EUR,1\n").count, 2);
+    }
+
+    #[test]
+    fn a_first_line_that_names_no_columns_is_refused_and_nothing_is_read() {
+        for (text, part) in [
+            ("2026-01-31,EUR,1.08", "`2026-01-31`, which is no column"),
+            ("date,currency,usd\n2026-01-31,EUR,1", "`date`, which is no column"),
+            ("day;currency;usd\n2026-01-31;EUR;1", "separate cells by commas"),
+        ] {
+            let first = text.lines().next().map(|line| csv::StringRecord::from(line.split(',').collect::<Vec<_>>()));
+            let why = header(first.map(Ok), &["day", "currency", "usd"]).unwrap_err().to_string();
+            assert!(why.contains(part) && why.contains("day,currency,usd"), "{why}");
+        }
     }
 
     #[test]

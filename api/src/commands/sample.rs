@@ -130,7 +130,7 @@ fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Valu
     }
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
     table::line(&format!(
-        "Next: it is settled at {}, {} s after its last notification, and one event is delivered. Then:",
+        "Next: it is settled at {}, {} s after its last notification, and each event of it is delivered once. Then:",
         clock_time(due),
         window_ms / 1000
     ));

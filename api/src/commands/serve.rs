@@ -6,24 +6,28 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, Kinds};
+use crate::edge::{Edge, Kinds, Made, Rotation, Tested};
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{router, telemetry, times};
-use activities::{destinations, engine};
+use crate::{auditing, router, telemetry, times};
+use activities::destinations::{self, Allowed};
+use activities::engine;
+use activities::http::{Http, Rules};
 use anyhow::{Context, bail};
-use domain::CollapseKey;
+use domain::{CollapseKey, DestinationId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::Store;
+use storage::{Destination, Store};
 use tokio::net::TcpListener;
-use workflows::signal::Signal;
+use workflows::signal::{DestinationSignal, Signal};
 
 /// How long requests in hand may take after we were told to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -93,19 +97,30 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         clock: clock::now,
         allow_china: false,
     };
+    let metrics = Metrics::install();
+    auditing::watch(store.clone(), &metrics);
     Ok(Arc::new(Edge {
         dispatch: Dispatch::start(Arc::new(Wired(engine)), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
-        kinds: KINDS,
+        kinds: Arc::new(Told::new(config)),
         admin_token,
         public_url: config.http.public_url.clone(),
-        allow_http: config.destinations.allow_http,
         default_window_ms: times::millis(config.window),
-        metrics: Metrics::install(),
+        metrics,
         clock: clock::now,
         random: clock::random_bytes,
     }))
+}
+
+/// What destinations may be.
+pub fn allowed(config: &Config) -> Allowed {
+    Allowed { http: config.destinations.allow_http, origins: config.amplitude_urls.clone() }
+}
+
+/// Where requests may go.
+pub fn rules(config: &Config) -> Rules {
+    Rules { allowed_networks: config.destinations.allowed_networks.clone(), allow_http: config.destinations.allow_http }
 }
 
 /// Answers requests until `stop`, then those in hand.
@@ -126,14 +141,75 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
 }
 
 /// The destinations of `activities`, as the edge wants them.
-pub const KINDS: Kinds = Kinds {
-    check: |kind, settings, allow_http| {
-        destinations::Config::parse(kind, settings, allow_http).map(drop).map_err(wrong)
-    },
-    secret: |kind, random| destinations::new_secret(kind, random).map_err(wrong),
-};
+pub struct Told {
+    allowed: Allowed,
+    http: Http,
+    clock: fn() -> Timestamp,
+}
 
-fn wrong(invalid: destinations::Invalid) -> Field {
+impl Told {
+    /// As they may be by the settings.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self { allowed: allowed(config), http: Http::new(rules(config)), clock: clock::now }
+    }
+}
+
+impl Kinds for Told {
+    fn bound(&self, kind: &str) -> Option<i64> {
+        destinations::Config::bound(kind)
+    }
+
+    fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field> {
+        destinations::check_schedule(seconds).map_err(field)
+    }
+
+    fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>> {
+        let made = destinations::Config::make(kind, fields, &self.allowed, random).map_err(wrong)?;
+        let destinations::Made { settings, secret, shown, traits, .. } = made;
+        Ok(Made { settings, secret, shown, traits })
+    }
+
+    fn change(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        fields: &Map<String, Value>,
+    ) -> Result<Made, Vec<Field>> {
+        let changed = destinations::Config::change(destination, secret, fields, &self.allowed).map_err(wrong)?;
+        Ok(after(destination, changed))
+    }
+
+    fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>> {
+        let Rotation { given, until, now, random } = rotation;
+        let rotation = destinations::Rotation { given, until, now, random };
+        let changed = destinations::Config::rotate(destination, secret, &rotation);
+        Ok(after(destination, changed.map_err(|one| vec![field(one)])?))
+    }
+
+    fn test(&self, destination: Destination, secret: SecretString, id: String) -> BoxFuture<'_, Result<Tested, Field>> {
+        async move {
+            let config = destinations::Config::ready(&destination, &secret, &self.allowed).map_err(field)?;
+            let request = config.test((self.clock)(), &id).map_err(field)?;
+            let tested = config.tested(&self.http.send(request).await);
+            let ok = tested.is_ok();
+            let says = config.redact(&tested.unwrap_or_else(|why| why));
+            Ok(Tested { ok, says })
+        }
+        .boxed()
+    }
+}
+
+fn after(destination: &Destination, changed: destinations::Changed) -> Made {
+    let traits = destination.traits();
+    Made { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
+}
+
+fn wrong(invalid: Vec<destinations::Invalid>) -> Vec<Field> {
+    invalid.into_iter().map(field).collect()
+}
+
+fn field(invalid: destinations::Invalid) -> Field {
     Field { field: invalid.field, expected: invalid.expected }
 }
 
@@ -147,6 +223,16 @@ impl Engine for Wired {
 
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async move { self.0.status(key).await.map_err(translated) }.boxed()
+    }
+
+    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+        async move { self.0.destination(id, signal).await.map_err(translated) }.boxed()
+    }
+
+    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+        // Said again until Temporal takes it.
+        self.0.tend(id);
+        async { Ok(()) }.boxed()
     }
 
     fn connected(&self) -> bool {

@@ -7,9 +7,9 @@ use crate::config::{Config, environment};
 use crate::metrics::{self, Metrics};
 use crate::{health, telemetry};
 use activities::engine::Engine;
-use activities::http::{Http, Rules};
+use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{Asking, Doing, stores};
+use activities::{Asking, Doing, Shares, stores};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -67,18 +67,17 @@ fn show_metrics(listener: TcpListener, stop: Stop) {
 
 /// Works until `stop`, then finishes what is in hand.
 pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> anyhow::Result<()> {
-    let rules = Rules {
-        allowed_networks: config.destinations.allowed_networks.clone(),
-        allow_http: config.destinations.allow_http,
-    };
     let doing = Doing {
         store,
-        allow_http: rules.allow_http,
-        http: Http::new(rules),
+        allowed: serve::allowed(config),
+        http: Http::new(serve::rules(config)),
         asking: Arc::new(Asking::new(stores(config))),
         engine,
         clock: clock::now,
         random: fraction,
+        retention: config.retention,
+        shares: Shares::default(),
+        stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();
     let (tell, ended) = tokio::sync::oneshot::channel();

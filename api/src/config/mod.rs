@@ -48,9 +48,15 @@ pub struct Config {
     pub amazon: Amazon,
     /// Delivery.
     pub destinations: Destinations,
+    /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may stand for the vendor's,
+    /// such as a proxy's; any address, also by plain `http`; none by default.
+    pub amplitude_urls: Vec<Url>,
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
+    /// `retention`, `SETTLE_RETENTION`: for how long bodies are kept, in days, such as `30d`, at least 8 days; `off`
+    /// keeps them for ever. Default 90 days. The ledger's rows are kept in any case.
+    pub retention: Option<Duration>,
 }
 
 /// Where things are remembered.

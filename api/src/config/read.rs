@@ -42,10 +42,12 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("public_url", "SETTLE_PUBLIC_URL", Form::One),
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
+    ("retention", "SETTLE_RETENTION", Form::One),
     ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
     ("amazon.rvs_url", "SETTLE_AMAZON_RVS_URL", Form::One),
     ("amazon.patience", "SETTLE_AMAZON_PATIENCE", Form::One),
     ("amazon.rvs_per_second", "SETTLE_AMAZON_RVS_PER_SECOND", Form::One),
+    ("amplitude.allowed_urls", "SETTLE_AMPLITUDE_ALLOWED_URLS", Form::List),
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
 ];
@@ -66,8 +68,16 @@ struct Raw {
     public_url: Option<String>,
     admin_token: Option<String>,
     window: Option<String>,
+    retention: Option<String>,
     amazon: RawAmazon,
+    amplitude: RawAmplitude,
     destinations: RawDestinations,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAmplitude {
+    allowed_urls: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -118,7 +128,9 @@ pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
             allowed_networks: networks(&raw.destinations.allowed_networks)?,
             allow_http: raw.destinations.allow_http,
         },
+        amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
         window: window(raw.window.as_deref())?,
+        retention: retention(raw.retention.as_deref())?,
         data,
     })
 }
@@ -250,15 +262,23 @@ fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
     })
 }
 
-/// Of its text nothing is said back: somebody may have put a secret into it.
 fn rvs_url(text: &str) -> Result<Url, Invalid> {
-    let is_base = |url: &Url| {
+    origin("amazon.rvs_url", text)
+}
+
+fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
+    texts.iter().map(|text| origin(field, text)).collect()
+}
+
+/// Of its text nothing is said back: somebody may have put a secret into it.
+fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
+    let is_origin = |url: &Url| {
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         is_http && is_bare && url.username().is_empty() && url.password().is_none()
     };
-    let expected = "scheme, host and port alone, such as https://rvs.internal:8443";
-    text.trim().parse().ok().filter(is_base).ok_or_else(|| invalid("amazon.rvs_url", expected))
+    let expected = "scheme, host and port alone, such as https://proxy.internal:8443";
+    text.trim().parse().ok().filter(is_origin).ok_or_else(|| invalid(field, expected))
 }
 
 fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
@@ -287,4 +307,19 @@ fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     let window = times::duration(text).map_err(|_| expected())?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
     if allowed.contains(&window) { Ok(window) } else { Err(expected()) }
+}
+
+/// Longer than any delivery is tried.
+const SHORTEST_RETENTION_DAYS: u32 = 8;
+
+fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {
+    let text = text.map_or("90d", str::trim);
+    if text == "off" {
+        return Ok(None);
+    }
+    let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
+    match days.filter(|days| (SHORTEST_RETENTION_DAYS..=36_500).contains(days)) {
+        Some(days) => Ok(Some(Duration::from_secs(u64::from(days) * 24 * 3600))),
+        None => Err(invalid("retention", "a number of days, such as 90d, at least 8d, or `off`")),
+    }
 }

@@ -36,6 +36,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.http.public_url.as_str(), "http://127.0.0.1:8080/");
     assert_eq!(config.window, Duration::from_secs(120));
+    assert_eq!(config.retention, Some(Duration::from_secs(90 * 24 * 3600)));
     assert!(matches!(config.database, Database::Sqlite(path) if path.ends_with("settle.sqlite")));
     assert!(config.key.is_none() && config.http.admin_token.is_none() && !config.destinations.allow_http);
 }
@@ -81,6 +82,9 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
         ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
+        ("SETTLE_RETENTION", "7d", "`retention` (SETTLE_RETENTION)"),
+        ("SETTLE_RETENTION", "90", "`retention` (SETTLE_RETENTION)"),
+        ("SETTLE_RETENTION", "200h", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_PUBLIC_URL", "ftp://example.com", "`public_url` (SETTLE_PUBLIC_URL)"),
         ("SETTLE_DATABASE", "mysql://x", "`database` (SETTLE_DATABASE)"),
         ("SETTLE_KEY", "short", "`key` (SETTLE_KEY)"),
@@ -96,6 +100,8 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_AMAZON_PATIENCE", "0s", "`amazon.patience`"),
         ("SETTLE_AMAZON_RVS_PER_SECOND", "0", "`amazon.rvs_per_second`"),
         ("SETTLE_AMAZON_RVS_PER_SECOND", "many", "`amazon.rvs_per_second`"),
+        ("SETTLE_AMPLITUDE_ALLOWED_URLS", "proxy.internal", "`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)"),
+        ("SETTLE_AMPLITUDE_ALLOWED_URLS", "https://proxy.internal/2/httpapi", "`amplitude.allowed_urls`"),
     ];
     for (variable, value, named) in cases {
         let message = refused(&[(variable, value)]);
@@ -117,6 +123,17 @@ fn how_receipts_are_verified_can_be_set() {
     assert_eq!((config.patience, config.rvs_per_second), (Duration::from_secs(3), 100));
     let refused = refused(&[("SETTLE_AMAZON_RVS_URL", "https://me:hunter2@rvs.internal/")]);
     assert!(refused.contains("`amazon.rvs_url`") && !refused.contains("hunter2"), "{refused}");
+}
+
+#[test]
+fn origins_of_the_operators_own_are_listed() {
+    assert_eq!(load(&Flags::default(), &Variables::new()).expect("defaults are valid").amplitude_urls, []);
+    let pairs = [("SETTLE_AMPLITUDE_ALLOWED_URLS", "http://127.0.0.1:9000, https://proxy.internal")];
+    let config = load(&Flags::default(), &variables(&pairs)).expect("valid");
+    let urls: Vec<&str> = config.amplitude_urls.iter().map(Url::as_str).collect();
+    assert_eq!(urls, ["http://127.0.0.1:9000/", "https://proxy.internal/"]);
+    let file = Toml::new("origins", "[amplitude]\nallowed_urls = [\"https://proxy.internal\"]\n");
+    assert_eq!(load(&file.flags(), &Variables::new()).expect("valid").amplitude_urls.len(), 1);
 }
 
 #[test]
@@ -150,4 +167,12 @@ fn debug_output_and_errors_hide_every_secret() {
     }
     assert_eq!(config.http.admin_token.expect("given").expose_secret(), token);
     assert!(!refused(&[("SETTLE_KEY", "c2hvcnQgc2VjcmV0")]).contains("c2hvcnQ"));
+}
+
+#[test]
+fn retention_is_a_number_of_days_or_off() {
+    let retention = |text: &str| load(&Flags::default(), &variables(&[("SETTLE_RETENTION", text)])).unwrap().retention;
+    assert_eq!(retention("8d"), Some(Duration::from_secs(8 * 24 * 3600)));
+    assert_eq!(retention(" 30d "), Some(Duration::from_secs(30 * 24 * 3600)));
+    assert_eq!(retention("off"), None);
 }

@@ -9,7 +9,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-use domain::CollapseKey;
+use domain::{CollapseKey, DestinationId};
 use futures::future::BoxFuture;
 use plan::{News, Plan};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use storage::Store;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use workflows::signal::Signal;
+use workflows::signal::{DestinationSignal, Signal};
 
 /// Purchases with news that are held in memory; beyond that the inbox is the queue.
 pub const DEFAULT_CAPACITY: usize = 10_000;
@@ -28,6 +28,10 @@ pub trait Engine: Send + Sync + 'static {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
     /// What the open run says of itself; `None` when no run is open.
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
+    /// Sends one signal to a destination's workflow, starting it when none is open.
+    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>>;
+    /// Says that a destination is owed something that could be sent.
+    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Whether the last call reached the engine.
     fn connected(&self) -> bool;
 }

@@ -9,7 +9,7 @@ use domain::DeliveryId;
 use serde_json::{Value, json};
 use storage::{DeliveryFilter, DeliveryView, Paged};
 
-const STATUSES: [&str; 4] = ["pending", "delivered", "superseded", "dead"];
+const STATUSES: [&str; 6] = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"];
 
 /// `GET /v1/deliveries`, the newest first.
 pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Paged<DeliveryView>>, Error> {

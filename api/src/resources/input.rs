@@ -69,6 +69,11 @@ impl Fields {
         self.given.remove(name).filter(|value| !value.is_null())
     }
 
+    /// All that nobody took yet, null included; somebody else names what is wrong in it.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.given)
+    }
+
     /// A text of 1 to 2048 bytes without control characters.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let value = self.value(name)?;
@@ -124,6 +129,40 @@ impl Fields {
         match texts {
             Some(texts) => Some(texts),
             None => self.none(name, "a list of texts".to_owned()),
+        }
+    }
+
+    /// A list of whole numbers.
+    pub fn integers(&mut self, name: &'static str) -> Option<Vec<i64>> {
+        let value = self.value(name)?;
+        let numbers = value.as_array().and_then(|items| items.iter().map(Value::as_i64).collect());
+        match numbers {
+            Some(numbers) => Some(numbers),
+            None => self.none(name, "a list of whole numbers".to_owned()),
+        }
+    }
+
+    /// What `read` makes of a field that was given: `Some(None)` when it is null (or wrong, which is noted).
+    pub fn nullable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let is_given = self.has(name);
+        let value = read(self, name);
+        is_given.then_some(value)
+    }
+
+    /// An object read by `read`. What is wrong in it is named with its place: `name.field`.
+    pub fn object<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match self.value(name)? {
+            Value::Object(given) => {
+                let mut inner = Self { given, ..Self::default() };
+                let value = read(&mut inner);
+                self.absorb(name, inner);
+                Some(value)
+            }
+            other => self.none(name, format!("an object, and it is {}", name_of(&other))),
         }
     }
 

@@ -2,17 +2,22 @@
 
 pub mod alarms;
 pub mod apps;
+mod asked;
+pub mod audit;
 pub mod catalogue;
 pub mod customers;
 pub mod deliveries;
 pub mod destinations;
 pub mod events;
+pub mod explain;
+pub mod feed;
 pub mod import;
 mod input;
 pub mod notifications;
 pub mod platforms;
 pub mod purchases;
 pub mod rates;
+pub mod redeliveries;
 pub mod schema;
 pub mod stores;
 pub mod topics;

@@ -8,7 +8,7 @@ use api::dispatch::{Dispatch, Engine, EngineError};
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Letter, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
-use domain::{CollapseKey, Environment, Timestamp};
+use domain::{CollapseKey, DestinationId, Environment, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -17,7 +17,7 @@ use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platfo
 use system_tests::folder::Folder;
 use system_tests::wait;
 use uuid::Uuid;
-use workflows::signal::Signal;
+use workflows::signal::{DestinationSignal, Signal};
 
 const ACCOUNT: &str = "033616359524";
 const TOPIC: &str = "arn:aws:sns:us-east-1:033616359524:LT0XA";
@@ -96,6 +96,14 @@ impl Engine for Recording {
 
     fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async { Ok(None) }.boxed()
+    }
+
+    fn destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn tend(&self, _: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+        async { Ok(()) }.boxed()
     }
 
     fn connected(&self) -> bool {

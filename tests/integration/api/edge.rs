@@ -1,5 +1,6 @@
 //! The edge under test: the whole router, SQLite in a folder of its own, a recording engine, a scripted store.
 
+use api::config::{Flags, load};
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
 use api::metrics::Metrics;
@@ -10,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::{CollapseKey, Kind, Notification, PlatformId};
+use domain::{CollapseKey, DestinationId, Kind, Notification, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::folder::Folder;
 use tower::ServiceExt;
-use workflows::signal::Signal;
+use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.
 pub const TOKEN: &str = "the-admin-token-of-the-tests";
@@ -29,6 +30,8 @@ pub const TOKEN: &str = "the-admin-token-of-the-tests";
 #[derive(Default)]
 pub struct Recording {
     told: Mutex<Vec<(CollapseKey, Signal)>>,
+    asked: Mutex<Vec<(DestinationId, DestinationSignal)>>,
+    tended: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
     /// What a query of a run answers; null stands for no open run.
     pub status: Mutex<Value>,
@@ -43,6 +46,16 @@ impl Recording {
     /// What it was told, in order.
     pub fn told(&self) -> Vec<(CollapseKey, Signal)> {
         self.told.lock().expect("no test panicked").clone()
+    }
+
+    /// What destinations were told, in order.
+    pub fn asked(&self) -> Vec<(DestinationId, DestinationSignal)> {
+        self.asked.lock().expect("no test panicked").clone()
+    }
+
+    /// The destinations that could be sent something, in order.
+    pub fn tended(&self) -> Vec<DestinationId> {
+        self.tended.lock().expect("no test panicked").clone()
     }
 
     fn answer<T>(&self, value: T) -> Result<T, EngineError> {
@@ -62,6 +75,22 @@ impl Engine for Recording {
     fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<Value>, EngineError>> {
         let status = self.status.lock().expect("no test panicked").clone();
         let answer = self.answer(Some(status).filter(|status| !status.is_null()));
+        async { answer }.boxed()
+    }
+
+    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+        let answer = self.answer(());
+        if answer.is_ok() {
+            self.asked.lock().expect("no test panicked").push((id, signal));
+        }
+        async { answer }.boxed()
+    }
+
+    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+        let answer = self.answer(());
+        if answer.is_ok() {
+            self.tended.lock().expect("no test panicked").push(id);
+        }
         async { answer }.boxed()
     }
 
@@ -122,6 +151,13 @@ pub struct Service {
 impl Service {
     /// A fresh one.
     pub async fn start(name: &str) -> Self {
+        Self::with(name, &[]).await
+    }
+
+    /// A fresh one with these variables, which say what destinations may be.
+    pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = load(&Flags::default(), &variables).expect("valid settings");
         let folder = Folder::new(name);
         let store = open(&folder).await;
         let engine = Arc::new(Recording::default());
@@ -136,10 +172,9 @@ impl Service {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
-            kinds: api::KINDS,
+            kinds: Arc::new(api::Told::new(&config)),
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
-            allow_http: false,
             default_window_ms: 120_000,
             metrics: Metrics::install(),
             clock: clock::now,

@@ -1,7 +1,9 @@
 //! The HTTP edge with a real storage behind it and an engine that records what it is told.
 
+mod accounting;
 mod actions;
 mod adopting;
+mod destinations;
 mod dispatching;
 mod edge;
 mod people;

@@ -123,6 +123,8 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
         ("POST", format!("/v1/platforms/{platform}/retry-parked"), json!({})),
         ("POST", format!("/v1/platforms/{platform}/import"), json!({ "purchases": [] })),
         ("POST", format!("/v1/destinations/{destination}/snapshot"), json!({})),
+        ("POST", format!("/v1/destinations/{destination}/rotate-secret"), json!({})),
+        ("POST", format!("/v1/destinations/{destination}/test"), json!({})),
         ("PUT", format!("/v1/apps/{app}/customers"), json!({ "external_id": "anna", "app_user_id": "u" })),
         ("PUT", format!("/v1/apps/{app}/entitlements/gold"), json!({ "name": "Gold" })),
         ("PUT", format!("/v1/apps/{app}/products/month"), json!({ "entitlements": [] })),
@@ -131,6 +133,9 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
     ];
     for action in ["flush", "hold", "release", "discard", "redeliver"] {
         bodies.push(("POST", format!("/v1/purchases/{key}/{action}"), json!({})));
+    }
+    for action in ["enable", "disable", "probe", "redeliver"] {
+        bodies.push(("POST", format!("/v1/destinations/{destination}/{action}"), json!({})));
     }
     bodies
 }
@@ -183,6 +188,23 @@ async fn a_wrong_type_is_refused_by_the_fields_name() {
         ("/destinations", "events", json!("*")),
         ("/destinations", "events", json!([])),
         ("/destinations", "enabled", json!("yes")),
+        ("/destinations", "filter", json!(["production"])),
+        ("/destinations", "rate", json!(0)),
+        ("/destinations", "rate", json!(1001)),
+        ("/destinations", "rate", json!("20")),
+        ("/destinations", "concurrency", json!(0)),
+        ("/destinations", "concurrency", json!(201)),
+        ("/destinations", "schedule", json!("5s")),
+        ("/destinations", "schedule", json!([])),
+        ("/destinations", "schedule", json!([0])),
+        ("/destinations", "schedule", json!([1.5])),
+        ("/destinations", "schedule", json!([691_201])),
+        ("/destinations", "schedule", json!(vec![1; 101])),
+        ("/rotate-secret", "secret", json!("whsec_short")),
+        ("/rotate-secret", "secret", json!(1)),
+        ("/rotate-secret", "overlap_hours", json!(-1)),
+        ("/rotate-secret", "overlap_hours", json!(169)),
+        ("/enable", "newest_only", json!("yes")),
         ("/hold", "until", json!("tomorrow")),
         ("/hold", "until", json!(1)),
         ("/hold", "until", json!("2001-01-01T00:00:00Z")),

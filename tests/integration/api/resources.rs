@@ -1,4 +1,4 @@
-//! Apps, platforms, topics, destinations and what is read of the ledger.
+//! Apps, platforms, topics and what is read of the ledger.
 
 use super::edge::{Service, accept};
 use domain::TopicId;
@@ -93,34 +93,6 @@ async fn a_rotated_ingress_key_ends_the_old_url() {
     assert_ne!(old, new);
     let old = old.as_str().and_then(|url| url.strip_prefix("https://settle.example.com/base")).expect("our public URL");
     assert_eq!(service.send("POST", old, None, b"{}".to_vec()).await.status, 404);
-}
-
-#[tokio::test]
-async fn a_destinations_secret_is_shown_once() {
-    let service = Service::start("secret").await;
-    let (app, _) = service.platform().await;
-    let list = format!("/v1/apps/{app}/destinations");
-    let body = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
-    let made = service.ask("POST", &list, &body).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    let secret = made.body["secret"].as_str().expect("a secret").to_owned();
-    assert!(secret.starts_with("whsec_") && secret.len() == 50, "{} characters", secret.len());
-    assert_eq!((&made.body["events"], &made.body["enabled"]), (&json!(["*"]), &json!(true)));
-    let path = format!("/v1/destinations/{}", made.body["id"].as_str().expect("an id"));
-    let change =
-        json!({ "url": "https://example.com/other", "events": ["purchase.updated", "user.*"], "enabled": false });
-    let changed = service.ask("PATCH", &path, &change).await;
-    assert_eq!(
-        (&changed.body["url"], &changed.body["state"]),
-        (&json!("https://example.com/other"), &json!("disabled"))
-    );
-    assert_eq!(changed.body["events"], json!(["purchase.updated", "user.*"]));
-    for read in [changed, service.get(&path).await, service.get(&list).await] {
-        assert!(!read.body.to_string().contains("whsec_"), "{}", read.body);
-    }
-    assert_eq!(service.ask("PATCH", &path, &json!({ "enabled": true })).await.body["state"], "healthy");
-    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
-    assert_eq!(service.get(&path).await.status, 404);
 }
 
 async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {

@@ -1,8 +1,9 @@
 //! Lanes: one attempt in flight, the newest state first, nothing owed is forgotten.
 
-use super::world::{LEASE_MS, World, finish, is_missing, story};
+use super::sending::{Sent, claim, finish};
+use super::world::{LEASE_MS, World, is_missing, story};
 use domain::DeliveryId;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Page, Verdict};
+use storage::{Claimed, DeliveryFilter, DestinationPatch, Fares, Finish, Finished, Mode, Page, Verdict};
 
 story! {
     async fn a_delivered_event_closes_its_lane(world: World) {
@@ -12,11 +13,11 @@ story! {
         let attempt = world.attempt(key, hook.id, "a").await;
         assert_eq!((attempt.number, attempt.revision, attempt.event_type.as_str()), (1, 1, "purchase.updated"));
         assert!(attempt.traceparent.is_some());
-        assert!(world.store.holds_lease(attempt.delivery_id, "a").await.unwrap());
-        let done = world.store.finish(finish(&attempt, "a", Verdict::Delivered)).await.unwrap();
+        assert!(world.store.holds_lease(attempt.key, attempt.to, "a").await.unwrap());
+        let done = world.finish(&attempt, Verdict::Delivered).await;
         let last_seq = world.raw().number("SELECT MAX(seq) AS value FROM deliveries");
         assert_eq!(done, Finished::Closed { last_seq });
-        assert!(!world.store.holds_lease(attempt.delivery_id, "a").await.unwrap());
+        assert!(!world.store.holds_lease(attempt.key, attempt.to, "a").await.unwrap());
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Closed { last_seq: seen } if seen == last_seq));
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
         let view = world.store.delivery(attempt.delivery_id).await.unwrap();
@@ -35,7 +36,7 @@ story! {
         let Claimed::Leased { ms } = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
         assert!((1..=LEASE_MS).contains(&ms));
         world.pass(LEASE_MS + 1);
-        assert!(!world.store.holds_lease(first.delivery_id, "a").await.unwrap());
+        assert!(!world.store.holds_lease(first.key, first.to, "a").await.unwrap());
         let second = world.attempt(key, hook.id, "b").await;
         assert_eq!((second.delivery_id, second.number), (first.delivery_id, 1), "nothing is known to have been sent");
         assert_eq!(world.store.delivery(first.delivery_id).await.unwrap().attempts, 2);
@@ -51,18 +52,18 @@ story! {
         let first = world.attempt(key, hook.id, "a").await;
         world.pass(LEASE_MS + 1);
         let second = world.attempt(key, hook.id, "b").await;
-        let late = world.store.finish(finish(&first, "a", Verdict::Retry { delay_ms: 500_000 })).await.unwrap();
+        let late = world.finish(&first, Verdict::Retry { delay_ms: 500_000 }).await;
         assert!(matches!(late, Finished::Wait { .. }), "{late:?}");
-        assert!(world.store.holds_lease(second.delivery_id, "b").await.unwrap());
+        assert!(world.store.holds_lease(second.key, second.to, "b").await.unwrap());
         assert_eq!(world.store.attempts(first.delivery_id).await.unwrap()[0].class, "server_error");
 
         world.pass(LEASE_MS + 1);
         let third = world.attempt(key, hook.id, "c").await;
-        world.store.finish(finish(&second, "b", Verdict::Delivered)).await.unwrap();
-        assert!(world.store.holds_lease(third.delivery_id, "c").await.unwrap());
+        world.finish(&second, Verdict::Delivered).await;
+        assert!(world.store.holds_lease(third.key, third.to, "c").await.unwrap());
         let delivered = world.store.delivery(third.delivery_id).await.unwrap();
         assert_eq!(delivered.status, "delivered");
-        world.store.finish(finish(&third, "c", Verdict::Dead)).await.unwrap();
+        world.finish(&third, Verdict::Dead).await;
         assert_eq!(world.store.delivery(third.delivery_id).await.unwrap(), delivered, "it ended before, once");
     }
 }
@@ -73,7 +74,7 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
-        let left = world.store.finish(finish(&attempt, "a", Verdict::Retry { delay_ms: 5_000 })).await.unwrap();
+        let left = world.finish(&attempt, Verdict::Retry { delay_ms: 5_000 }).await;
         assert!(matches!(left, Finished::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
         assert!(world.store.lanes(key).await.unwrap()[0].failing);
         let Claimed::Wait { ms, last_error } = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
@@ -90,12 +91,16 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         for round in 0..20 {
-            let token = format!("unusable-{round}");
+            let class = if round % 2 == 0 { "invalid_settings" } else { "late" };
+            let token = format!("unsent-{round}");
             let attempt = world.attempt(key, hook.id, &token).await;
             assert_eq!(attempt.number, 1);
-            let mut told = finish(&attempt, &token, Verdict::Retry { delay_ms: 1_000 });
-            (told.class, told.status) = ("invalid_settings".to_owned(), None);
-            world.store.finish(told).await.unwrap();
+            let mut told = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
+            (told.status, told.fares) = (None, Fares::Unsaid);
+            (told.judged[0].class, told.judged[0].counts) = (class.to_owned(), false);
+            let id = told.judged[0].delivery_id;
+            world.end(told).await;
+            assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class}: nothing was tried");
             world.pass(1_001);
         }
         for round in 0..3 {
@@ -104,7 +109,7 @@ story! {
         }
         let sent = world.attempt(key, hook.id, "sent").await;
         assert_eq!(sent.number, 1);
-        world.store.finish(finish(&sent, "sent", Verdict::Retry { delay_ms: 1_000 })).await.unwrap();
+        world.finish(&sent, Verdict::Retry { delay_ms: 1_000 }).await;
         world.pass(1_001);
         assert_eq!(world.attempt(key, hook.id, "next").await.number, 2);
         let attempts = world.store.attempts(sent.delivery_id).await.unwrap();
@@ -140,13 +145,14 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
-        let told = finish(&attempt, "a", Verdict::Retry { delay_ms: 5_000 });
-        world.store.finish(told.clone()).await.unwrap();
+        let told = finish(&attempt, Verdict::Retry { delay_ms: 5_000 });
+        world.end(told.clone()).await;
         world.pass(3_000);
-        let again = world.store.finish(told).await.unwrap();
+        let again = world.end(told.clone()).await.finished;
         assert!(matches!(again, Finished::Wait { ms } if ms <= 2_000), "{again:?}");
         assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
-        let unknown = finish(&attempt, "never claimed", Verdict::Delivered);
+        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
+        let unknown = Finish { token: "never claimed".to_owned(), ..told };
         assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
     }
 }
@@ -177,8 +183,8 @@ story! {
         world.pass(LEASE_MS + 1);
         world.revise("r1", 2).await;
         let new = world.attempt(key, hook.id, "b").await;
-        world.store.finish(finish(&new, "b", Verdict::Delivered)).await.unwrap();
-        world.store.finish(finish(&old, "a", Verdict::Delivered)).await.unwrap();
+        world.finish(&new, Verdict::Delivered).await;
+        world.finish(&old, Verdict::Delivered).await;
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
         assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, "superseded");
         world.revise("r1", 3).await;
@@ -200,7 +206,7 @@ story! {
             sent.push(attempt.event_type.clone());
             let is_state = attempt.event_type == "purchase.updated";
             let verdict = if is_state { Verdict::Retry { delay_ms: 60_000 } } else { Verdict::Delivered };
-            let left = world.store.finish(finish(&attempt, token, verdict)).await.unwrap();
+            let left = world.finish(&attempt, verdict).await;
             if sent.len() == 3 {
                 assert!(matches!(left, Finished::Wait { .. }), "{left:?}");
                 world.pass(60_001);
@@ -218,16 +224,16 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let state = world.attempt(key, hook.id, "s").await;
-        world.store.finish(finish(&state, "s", Verdict::Delivered)).await.unwrap();
+        world.finish(&state, Verdict::Delivered).await;
         world.owe_user_event(key, hook.id, ("user.subscription.renewed", 1));
         world.owe_user_event(key, hook.id, ("user.subscription.cancelled", 2));
         let first = world.attempt(key, hook.id, "a").await;
-        world.store.finish(finish(&first, "a", Verdict::Retry { delay_ms: 9_000 })).await.unwrap();
+        world.finish(&first, Verdict::Retry { delay_ms: 9_000 }).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
         world.pass(9_001);
         let again = world.attempt(key, hook.id, "c").await;
         assert_eq!(again.delivery_id, first.delivery_id);
-        assert_eq!(world.store.finish(finish(&again, "c", Verdict::Dead)).await.unwrap(), Finished::More);
+        assert_eq!(world.finish(&again, Verdict::Dead).await, Finished::More);
         assert_eq!(world.attempt(key, hook.id, "d").await.event_type, "user.subscription.cancelled");
     }
 }
@@ -267,14 +273,14 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
-        world.store.finish(finish(&first, "a", Verdict::Delivered)).await.unwrap();
+        world.finish(&first, Verdict::Delivered).await;
         let lanes = world.store.redeliver(key, None).await.unwrap();
         assert_eq!((lanes.len(), lanes[0].destination_id), (1, hook.id));
         world.store.redeliver(key, Some(hook.id)).await.unwrap();
         let second = world.attempt(key, hook.id, "b").await;
         assert_eq!(second.delivery_id, DeliveryId::of(hook.id, first.event_id, 1));
         assert_eq!(attribute(&second.body, "previous_acked_revision"), 1);
-        world.store.finish(finish(&second, "b", Verdict::Retry { delay_ms: 900_000 })).await.unwrap();
+        world.finish(&second, Verdict::Retry { delay_ms: 900_000 }).await;
         world.store.redeliver(key, Some(hook.id)).await.unwrap();
         let third = world.attempt(key, hook.id, "c").await;
         assert_eq!((third.delivery_id, third.number), (second.delivery_id, 2));
@@ -296,17 +302,16 @@ story! {
             for claimer in 0..8 {
                 let store = if claimer % 2 == 0 { world.store.clone() } else { second.clone() };
                 let token = format!("{round}-{claimer}");
-                claims.push(tokio::spawn(async move { store.claim(key, hook.id, &token, LEASE_MS).await.unwrap() }));
+                claims.push(tokio::spawn(async move { store.claim(claim(key, hook.id, &token)).await.unwrap() }));
             }
             let mut sent = Vec::new();
             for (claimer, claim) in claims.into_iter().enumerate() {
-                if let Claimed::Send(attempt) = claim.await.unwrap() {
-                    sent.push((attempt, format!("{round}-{claimer}")));
+                if let Claimed::Send(batch) = claim.await.unwrap() {
+                    sent.push(Sent { batch, key, to: hook.id, token: format!("{round}-{claimer}"), mode: Mode::Lane });
                 }
             }
             assert_eq!(sent.len(), 1);
-            let (attempt, token) = sent.remove(0);
-            world.store.finish(finish(&attempt, &token, Verdict::Delivered)).await.unwrap();
+            world.finish(&sent[0], Verdict::Delivered).await;
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Two workers, one lane, any order of steps: the invariants hold at every step.
+//! Two workers, one lane, any order of steps, in any mode: the invariants hold at every step.
 //!
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
 //! webhook-id has the same bytes. I7: at most one live lease. And what happened is told in order, all of it.
 
-use super::world::{LEASE_MS, World, finish, story};
+use super::sending::{Sent, claim, finish};
+use super::world::{LEASE_MS, World, story};
 use domain::{CollapseKey, DeliveryId, DestinationId, What};
 use std::collections::HashMap;
-use storage::{Attempt, Claimed, DeliveryFilter, Page, Store, Verdict};
+use storage::{Claim, Claimed, DeliveryFilter, Fares, Mode, Page, Store, Verdict};
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;
@@ -29,8 +30,8 @@ struct Lane {
     key: CollapseKey,
     to: DestinationId,
     workers: [Store; 2],
-    /// Claimed and not finished, with their tokens.
-    held: Vec<(Box<Attempt>, String)>,
+    /// Claimed and not finished.
+    held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
     ended: HashMap<DeliveryId, String>,
     acked: i64,
@@ -86,23 +87,33 @@ impl Lane {
                 self.told += 2;
                 world.happen(receipt, self.revision, &[What::Cancelled, What::Resumed]).await;
             }
-            2..=4 => self.claim(usize::from(dice.roll(2) == 1), format!("step-{step}")).await,
+            2..=4 => {
+                let mode = [Mode::Lane, Mode::Drain, Mode::Probe][usize::try_from(dice.roll(3)).unwrap()];
+                self.claim(usize::from(dice.roll(2) == 1), format!("step-{step}"), mode).await;
+            }
             5 | 6 if !self.held.is_empty() => {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
-                let (attempt, token) = self.held.swap_remove(index);
+                let sent = self.held.swap_remove(index);
                 let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
-                self.workers[index % 2].finish(finish(&attempt, &token, verdict)).await.unwrap();
+                let mut told = finish(&sent, verdict);
+                if told.fares != Fares::Well && dice.roll(2) == 0 {
+                    told.fares = Fares::Ill { pause_ms: Some(700) };
+                }
+                told.lane_pause_ms = (told.fares != Fares::Well && dice.roll(2) == 0).then_some(900);
+                self.workers[index % 2].finish(told).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),
         }
     }
 
-    async fn claim(&mut self, worker: usize, token: String) {
-        let claimed = self.workers[worker].claim(self.key, self.to, &token, LEASE_MS).await.unwrap();
-        if let Claimed::Send(attempt) = claimed {
-            let body = self.bodies.entry(attempt.delivery_id).or_insert_with(|| attempt.body.clone());
-            assert_eq!(*body, attempt.body, "the same webhook-id has the same bytes");
-            self.held.push((attempt, token));
+    async fn claim(&mut self, worker: usize, token: String, mode: Mode) {
+        let (key, to) = (self.key, self.to);
+        let claim = Claim { mode, ..claim(key, to, &token) };
+        if let Claimed::Send(batch) = self.workers[worker].claim(claim).await.unwrap() {
+            let sent = Sent { batch, key, to, token, mode };
+            let body = self.bodies.entry(sent.delivery_id).or_insert_with(|| sent.body.clone());
+            assert_eq!(*body, sent.body, "the same webhook-id has the same bytes");
+            self.held.push(sent);
         }
     }
 
@@ -112,17 +123,17 @@ impl Lane {
         }
         world.pass(LEASE_MS * 2);
         for round in 0..self.told + 3 {
-            self.claim(round % 2, format!("drain-{round}")).await;
-            for (attempt, token) in std::mem::take(&mut self.held) {
-                world.store.finish(finish(&attempt, &token, Verdict::Delivered)).await.unwrap();
+            self.claim(round % 2, format!("drain-{round}"), Mode::Lane).await;
+            for sent in std::mem::take(&mut self.held) {
+                world.finish(&sent, Verdict::Delivered).await;
             }
         }
     }
 
     async fn check(&mut self, world: &World, seed: u64) {
         let mut live = 0;
-        for (attempt, token) in &self.held {
-            live += usize::from(world.store.holds_lease(attempt.delivery_id, token).await.unwrap());
+        for sent in &self.held {
+            live += usize::from(world.store.holds_lease(sent.key, sent.to, &sent.token).await.unwrap());
         }
         assert!(live <= 1, "seed {seed}: {live} live leases");
         let filter = DeliveryFilter { collapse_key: Some(self.key), ..Default::default() };

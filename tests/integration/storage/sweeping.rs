@@ -1,10 +1,17 @@
 //! What the sweep finds: exactly what is overdue.
 
-use super::world::{LEASE_MS, WINDOW_MS, World, finish, new_platform, story, told};
+use super::aging::MINUTE_MS;
+use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, story, told};
+use domain::{DestinationId, What};
 use storage::{DestinationPatch, Due, Verdict};
 
 async fn due(world: &World) -> Vec<Due> {
     world.store.due(100).await.unwrap()
+}
+
+/// The destinations that are owed something late.
+async fn late(world: &World) -> Vec<DestinationId> {
+    world.store.overdue(100).await.unwrap().destinations
 }
 
 story! {
@@ -57,24 +64,56 @@ story! {
 }
 
 story! {
-    async fn a_lane_is_overdue_when_nobody_has_it(world: World) {
+    async fn a_destination_is_owed_something_late_when_nobody_has_the_lane(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
-        assert_eq!(due(&world).await, []);
+        assert_eq!(late(&world).await, []);
         world.pass(46_000);
-        assert_eq!(due(&world).await, [Due { collapse_key: key, why: "lane" }]);
+        assert_eq!(late(&world).await, [hook.id]);
+        assert_eq!(due(&world).await, [], "the purchase has nothing to do with it");
         let attempt = world.attempt(key, hook.id, "a").await;
-        assert_eq!(due(&world).await, []);
+        assert_eq!(late(&world).await, []);
         world.pass(LEASE_MS + 1);
-        assert_eq!(due(&world).await.len(), 1, "its worker died");
-        world.store.finish(finish(&attempt, "a", Verdict::Retry { delay_ms: 600_000 })).await.unwrap();
-        assert_eq!(due(&world).await, []);
+        assert_eq!(late(&world).await, [hook.id], "its worker died");
+        world.finish(&attempt, Verdict::Retry { delay_ms: 600_000 }).await;
+        assert_eq!(late(&world).await, []);
         world.pass(646_000);
-        assert_eq!(due(&world).await.len(), 1);
+        assert_eq!(late(&world).await, [hook.id]);
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
-        assert_eq!(due(&world).await, []);
+        let recalls = async || world.store.overdue(100).await.unwrap().recalls;
+        assert_eq!(late(&world).await, []);
+        assert_eq!(recalls().await, [hook.id], "its lane may wait in a run, and is to be called back");
+        let now = world.store.now().await.unwrap();
+        world.store.recalled(hook.id, now).await.unwrap();
+        assert_eq!(recalls().await, []);
+    }
+}
+
+story! {
+    async fn what_the_deleted_are_owed_nevertheless_is_noticed_and_ends(world: World) {
+        let (hook, other) = (world.destination("hook").await, world.destination("other").await);
+        world.happen("r1", 1, &[What::Renewed]).await;
+        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "nobody was deleted");
+        world.store.delete_destination(hook.id).await.unwrap();
+        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "the deletion ended all of it");
+        // As if they had been recorded by a process that had not seen the deletion.
+        for (status, event_type) in [("pending", "purchase.updated"), ("waiting", "user.subscription.renewed")] {
+            world.raw().run(&format!(
+                "UPDATE deliveries SET status = '{status}', finished_at = NULL WHERE event_type = '{event_type}'
+                     AND destination_id = '{}'",
+                hook.id
+            ));
+        }
+        assert_eq!(world.broken(1000).await, [], "there is time to end them");
+        world.age(11 * MINUTE_MS);
+        assert_eq!(world.broken(1000).await, [("nothing_is_owed_to_the_deleted", 2)]);
+        assert_eq!(world.store.end_deleted_owed(1).await.unwrap(), 1);
+        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 1);
+        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0);
+        assert_eq!(world.broken(1000).await, []);
+        assert_eq!(world.store.destination_health(other.id).await.unwrap().fares.owed, 2, "nobody else's end");
     }
 }
 
@@ -114,15 +153,16 @@ story! {
 
 story! {
     async fn no_kind_of_overdue_starves_another(world: World) {
-        world.destination("hook").await;
+        let hook = world.destination("hook").await;
         world.revise("owed", 1).await;
         for number in 0..10 {
             world.tell(&format!("m{number}"), &format!("r{number}"), 1).await;
         }
+        world.raw().run("UPDATE purchases SET next_wake_at = 5");
         world.pass(WINDOW_MS * 2);
-        let found = world.store.due(4).await.unwrap();
-        assert_eq!(found.len(), 4);
-        assert!(found.iter().any(|due| due.why == "lane"), "{found:?}");
+        let found = world.store.overdue(4).await.unwrap();
+        assert_eq!((found.found.len(), &found.destinations[..]), (4, &[hook.id][..]));
+        assert!(found.found.iter().any(|due| due.why == "wake"), "{found:?}");
     }
 }
 

@@ -1,17 +1,20 @@
 //! The two tracks of a lane: the newest state supersedes older ones, and what happened is told in order, all of it.
 
-use super::world::{LEASE_MS, World, finish, story};
+use super::sending::Sent;
+use super::world::{LEASE_MS, World, story};
 use domain::What;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Page, Verdict};
+use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Mode, Page, Verdict};
 
 /// Delivers until nothing is owed; what was sent, with its revision.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
-    while let Claimed::Send(attempt) = world.claim(key, to, "drain").await {
+    loop {
+        let claimed = world.claim(key, to, "drain").await;
+        let Claimed::Send(batch) = claimed else { return sent };
+        let attempt = Sent { batch, key, to, token: "drain".to_owned(), mode: Mode::Lane };
         sent.push((attempt.event_type.clone(), attempt.revision));
-        world.store.finish(finish(&attempt, "drain", Verdict::Delivered)).await.unwrap();
+        world.finish(&attempt, Verdict::Delivered).await;
     }
-    sent
 }
 
 fn names(sent: &[(String, i64)]) -> Vec<(&str, i64)> {
@@ -47,7 +50,7 @@ story! {
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         assert_eq!(first.event_type, "user.subscription.cancelled");
-        assert_eq!(world.store.finish(finish(&first, "a", Verdict::Retry { delay_ms: 60_000 })).await.unwrap(), Finished::More);
+        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, Finished::More);
         world.happen("r1", 2, &[What::Renewed]).await;
         assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
@@ -66,15 +69,15 @@ story! {
         world.happen("r1", 1, &[What::Purchased]).await;
         let key = world.key("r1");
         let event = world.attempt(key, hook.id, "a").await;
-        world.store.finish(finish(&event, "a", Verdict::Delivered)).await.unwrap();
+        world.finish(&event, Verdict::Delivered).await;
         assert_eq!(world.raw().number("SELECT COUNT(acked_revision) AS value FROM lanes"), 0);
         let state = world.attempt(key, hook.id, "b").await;
         assert!(state.body.contains("\"previous_acked_revision\":null"), "{}", state.body);
-        world.store.finish(finish(&state, "b", Verdict::Delivered)).await.unwrap();
+        world.finish(&state, Verdict::Delivered).await;
         world.happen("r1", 2, &[What::Renewed]).await;
         let event = world.attempt(key, hook.id, "c").await;
         assert!(!event.body.contains("previous_acked_revision"), "{}", event.body);
-        world.store.finish(finish(&event, "c", Verdict::Delivered)).await.unwrap();
+        world.finish(&event, Verdict::Delivered).await;
         let state = world.attempt(key, hook.id, "d").await;
         assert!(state.body.contains("\"previous_acked_revision\":1"), "{}", state.body);
     }

@@ -1,8 +1,9 @@
 //! Users: who owns a purchase, and how their state is told.
 
+use super::sending::{claim, must_send, rendering};
 use super::world::{Said, World, happened, record, said_so, story, told};
 use domain::{CollapseKey, EventId, Kind, UserId, What};
-use storage::{Error, EventFilter, Page, PurchaseFilter, Recorded, Store};
+use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
 /// A world's words about one receipt, by a customer of the store.
 async fn say(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
@@ -81,6 +82,8 @@ story! {
         say(&world, "r1", (None, 3)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "known once, known for ever");
+        let first = world.raw().texts("SELECT first_user_id AS value FROM purchases");
+        assert_eq!(first, [of_customer(&world, "receipt/r1").to_string()]);
     }
 }
 
@@ -102,6 +105,37 @@ story! {
         assert_eq!(world.store.purchases(named, Page::default()).await.unwrap().items.len(), 2);
         let nobody = PurchaseFilter { external_id: Some("ext-2".to_owned()), ..Default::default() };
         assert_eq!(world.store.purchases(nobody, Page::default()).await.unwrap().items.len(), 0);
+    }
+}
+
+story! {
+    async fn a_purchase_keeps_whose_it_was_first_whomever_that_one_joins(world: World) {
+        let to = world.analytics("analytics").await.id;
+        let named = |customer: &str| Owner::AppUser(customer.to_owned());
+        world.store.name_customer(world.app.id, named("anna's"), "anna").await.unwrap();
+        world.happen_to("guest", "r1", &[What::Purchased]).await;
+        world.store.name_customer(world.app.id, named("guest"), "anna").await.unwrap();
+        world.happen_to("guest", "r1", &[What::Renewed]).await;
+        world.happen_to("guest", "r2", &[What::Purchased]).await;
+        let (anna, guest) = (of_customer(&world, "anna's"), of_customer(&world, "guest"));
+        let (purchased, renewed) = ("user.subscription.purchased", "user.subscription.renewed");
+        for (receipt, expected) in [
+            ("r1", vec![(purchased, guest, guest), (renewed, anna, guest)]),
+            ("r1", vec![("purchase.updated", anna, guest)]),
+            ("r2", vec![(purchased, anna, anna)]),
+        ] {
+            let render = rendering(|unsent| {
+                let id = |user: Option<UserId>| user.unwrap().to_string();
+                let whose = [id(unsent.user_id), id(unsent.first_user_id), unsent.external_id.clone().unwrap()];
+                Rendered::Body(whose.join(" "))
+            });
+            let sent = must_send(&world.store, Claim { render, ..claim(world.key(receipt), to, "a") }).await;
+            let told: Vec<_> = sent.batch.attempts.iter().map(|one| (one.event_type.as_str(), one.body.clone())).collect();
+            let expected: Vec<_> =
+                expected.into_iter().map(|(kind, user, first)| (kind, format!("{user} {first} anna"))).collect();
+            assert_eq!(told, expected);
+            world.finish(&sent, Verdict::Delivered).await;
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::reading::Product;
 use domain::{
-    CollapseKey, DestinationId, Environment, Given, Kind, Lane, Notification, Outcome, PlatformId, Reading, Snapshot,
-    Timestamp, Transition, What,
+    CollapseKey, Environment, Given, Kind, Lane, Notification, Outcome, PlatformId, Reading, Snapshot, Timestamp,
+    Transition, What,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{
-    Accepted, App, Attempt, Claimed, Config, Database, Destination, Error, Fate, Finish, Key, Loaded, NewDestination,
-    NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Verdict,
+    Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
+    NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
 };
 use system_tests::folder::Folder;
 
@@ -53,7 +53,7 @@ pub struct World {
     pub config: Config,
     pub app: App,
     pub platform: Platform,
-    now: &'static AtomicI64,
+    pub now: &'static AtomicI64,
     /// Its files, as long as the story is told.
     pub folder: Folder,
 }
@@ -173,7 +173,22 @@ impl World {
             ("purchases", "wake_tried_at"),
             ("purchases", "unverified_since"),
             ("deliveries", "next_due_at"),
+            ("deliveries", "first_tried_at"),
+            ("deliveries", "tried_at"),
             ("lanes", "lease_until"),
+            ("lanes", "asked_at"),
+            ("lanes", "asked_until"),
+            ("user_lanes", "lease_until"),
+            ("user_lanes", "paused_until"),
+            ("health", "first_failure_at"),
+            ("health", "last_failure_at"),
+            ("health", "last_success_at"),
+            ("health", "opened_at"),
+            ("health", "probed_at"),
+            ("health", "recovered_at"),
+            ("health", "paused_until"),
+            ("health", "next_slot_at"),
+            ("events", "created_at"),
             ("topics", "expires_at"),
         ];
         let mut raw = self.raw();
@@ -236,37 +251,6 @@ impl World {
     pub async fn destination(&self, name: &str) -> Destination {
         self.store.new_destination(new_destination(&self.app, name)).await.unwrap()
     }
-
-    pub async fn claim(&self, key: CollapseKey, to: DestinationId, token: &str) -> Claimed {
-        self.store.claim(key, to, token, LEASE_MS).await.unwrap()
-    }
-
-    /// Claims what must be due.
-    pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Box<Attempt> {
-        match self.claim(key, to, token).await {
-            Claimed::Send(attempt) => attempt,
-            other => panic!("nothing to send: {other:?}"),
-        }
-    }
-
-    /// Adds a `user.*` event and its delivery, without a `purchase.updated`.
-    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, (event_type, number): (&str, i64)) {
-        let event = domain::EventId::of(key, 1, number, event_type, 0);
-        let delivery = domain::DeliveryId::of(to, event, 0);
-        let now = if self.is_postgres() {
-            "(SELECT MAX(created_at) FROM purchases)".to_owned()
-        } else {
-            self.now.load(Ordering::SeqCst).to_string()
-        };
-        self.raw().run(&format!(
-            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-                 VALUES ('{event}', '{key}', '{event_type}', {number}, '{{\"event\":\"{event_type}\"}}', {now});
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
-                 attempts, next_due_at, created_at)
-                 VALUES ('{delivery}', '{to}', '{event}', 0, '{event_type}', '{key}', {number}, 'pending', 0, {now},
-                 {now})"
-        ));
-    }
 }
 
 pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
@@ -292,8 +276,11 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
         kind: "webhook".to_owned(),
         name: name.to_owned(),
         events: vec!["*".to_owned()],
+        filter: Filter::default(),
         settings: serde_json::json!({"url": "https://example.com/hook"}),
         secret: SecretString::from("whsec_of-the-destination"),
+        traits: Traits::default(),
+        limits: Limits::default(),
         enabled: true,
     }
 }
@@ -385,21 +372,6 @@ pub fn happened(mut record: Record, whats: &[What]) -> Record {
     let transition = |what: &What| Transition { what: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
     record.decision.transitions = whats.iter().map(transition).collect();
     record
-}
-
-pub fn finish(attempt: &Attempt, token: &str, verdict: Verdict) -> Finish {
-    let failed = !matches!(verdict, Verdict::Delivered);
-    Finish {
-        delivery_id: attempt.delivery_id,
-        token: token.to_owned(),
-        started_at: attempt.lease_until,
-        latency_ms: 12,
-        status: Some(if failed { 500 } else { 200 }),
-        class: if failed { "server_error" } else { "delivered" }.to_owned(),
-        error: failed.then(|| "the endpoint answered 500".to_owned()),
-        response: Some("body".to_owned()),
-        verdict,
-    }
 }
 
 pub fn is_missing(error: &Error) -> bool {

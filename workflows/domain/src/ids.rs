@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// A text that was expected to be an identifier and is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {what} (expected a UUID such as 6b275a67-0bbb-4f3a-99b9-6600bf711993)")]
+#[error("`{text}` is no {what} (expected a UUID such as 6b275a67-0bbb-4f3a-99b9-6600bf711993)")]
 pub struct InvalidId {
     text: String,
     what: &'static str,

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod decide;
 pub mod environment;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod lane;
 pub mod notification;

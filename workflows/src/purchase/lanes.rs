@@ -1,9 +1,9 @@
 //! The lanes in flight: per destination one `deliver` activity at most.
 
 use super::Purchase;
-use super::settling::why;
 use crate::asks::{Asks, Deliver, Delivered};
 use crate::options;
+use crate::run::why;
 use domain::{CollapseKey, DestinationId};
 use std::collections::BTreeMap;
 use std::future::Future;

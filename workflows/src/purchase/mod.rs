@@ -12,25 +12,22 @@ mod tests;
 
 use crate::asks::{Asks, KeepHold, SendAgain, ThrowAway};
 use crate::contract;
-use crate::signal::{Admin, Discard, Hold, Lenient, Notified, Redeliver};
+use crate::run::{Alarm, ask, closing, micros, now_micros, why};
+use crate::signal::{Admin, Discard, Hold, Lenient, Notified, Recall, Redeliver};
 use domain::CollapseKey;
 use lanes::Lanes;
 use serde::{Deserialize, Serialize};
-use settling::{ask, settle, why};
+use settling::settle;
 use state::{AdminAsk, Next, State};
 use status::Status;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    CancellableFuture, ContinueAsNewOptions, SyncWorkflowContext, TimerOptions, TimerResult, WaitConditionOptions,
-    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    ContinueAsNewOptions, SyncWorkflowContext, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+    WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
-
-/// A run longer than this is continued as a new one, should the engine not have suggested it before.
-const LONGEST_HISTORY: u32 = 8_000;
 
 /// The input of a run: nothing is needed, since the workflow id names the purchase.
 /// A continued run is handed what the last one knew.
@@ -47,8 +44,6 @@ pub struct Purchase {
     key: Option<CollapseKey>,
     state: State,
 }
-
-type Alarm<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
 
 #[workflow_methods]
 impl Purchase {
@@ -67,7 +62,7 @@ impl Purchase {
         };
         ctx.state_mut(|purchase| purchase.begin_run());
         let mut lanes = Lanes::default();
-        let mut alarm: Option<(i64, Alarm<'_>)> = None;
+        let mut alarm = Alarm::default();
         loop {
             let seen = ctx.state(|purchase| purchase.state.changes);
             let closing = closing(ctx);
@@ -86,7 +81,7 @@ impl Purchase {
                     settling::show(ctx, key);
                     return Ok(ctx.state(Purchase::seen));
                 }
-                Next::Sleep(until) => set_alarm(ctx, &mut alarm, *until, now),
+                Next::Sleep(until) => alarm.set(ctx, (*until, now), "quiet window, hold or verification"),
                 Next::Lanes | Next::Close => {}
             }
             if closing {
@@ -167,6 +162,15 @@ impl Purchase {
         }
     }
 
+    /// The lane of a destination is not to wait.
+    #[signal(name = contract::RECALL)]
+    pub fn recall(&mut self, _ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Recall>) {
+        match told.0 {
+            Ok(Recall { destination_id }) => self.state.recall(destination_id),
+            Err(why) => self.state.unreadable(contract::RECALL, &why),
+        }
+    }
+
     /// What the purchase is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
@@ -195,11 +199,6 @@ fn next(ctx: &WorkflowContext<Purchase>, now: i64) -> Next {
         if has_told { Next::Close } else { next.clone() }
     });
     next
-}
-
-/// Whether the run must end soon: its history grew long, or somebody cancelled it.
-fn closing(ctx: &WorkflowContext<Purchase>) -> bool {
-    ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
 }
 
 /// Hands what is known to the next run. After a cancellation there is none: the sweep starts
@@ -252,51 +251,17 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &Ad
     });
 }
 
-/// One timer. A later wake is slept out when it fires; only an earlier one costs a new timer.
-fn set_alarm<'a>(ctx: &'a WorkflowContext<Purchase>, alarm: &mut Option<(i64, Alarm<'a>)>, until: i64, now: i64) {
-    if alarm.as_ref().is_some_and(|(at, _)| *at <= until) {
-        return;
-    }
-    if let Some((_, old)) = alarm.take() {
-        old.cancel();
-    }
-    let wait = Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
-    let options = TimerOptions::builder(wait).summary("quiet window, hold or verification".to_owned()).build();
-    *alarm = Some((until, Box::pin(ctx.timer(options))));
-}
-
 /// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
-async fn wait<'a>(
-    ctx: &'a WorkflowContext<Purchase>,
-    lanes: &mut Lanes<'a>,
-    alarm: &mut Option<(i64, Alarm<'a>)>,
-    seen: u64,
-) {
+async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, alarm: &mut Alarm<'a>, seen: u64) {
     // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would
     // spin on the one thread of all workflows. The timer and the lanes end by that token.
     let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
     let mut changed = pin!(ctx.wait_condition_with_options(move |purchase| purchase.state.changes != seen, own));
     std::future::poll_fn(|task| {
-        if lanes.poll(ctx, task) {
-            return Poll::Ready(());
-        }
-        if let Some((_, timer)) = alarm.as_mut()
-            && timer.as_mut().poll(task).is_ready()
-        {
-            *alarm = None;
+        if lanes.poll(ctx, task) || alarm.poll(task) {
             return Poll::Ready(());
         }
         changed.as_mut().poll(task).map(|_| ())
     })
     .await;
-}
-
-fn now_micros(ctx: &WorkflowContext<Purchase>) -> i64 {
-    micros(ctx.workflow_time())
-}
-
-fn micros(time: Option<SystemTime>) -> i64 {
-    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .unwrap_or(0)
 }

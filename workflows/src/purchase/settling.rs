@@ -2,14 +2,12 @@
 //! on their answers, commands after `record` on its answer, never on what was decided in between, so that
 //! rules can change while runs are open.
 
+use super::Purchase;
 use super::state::Begun;
-use super::{Purchase, now_micros};
 use crate::asks::{Asks, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
+use crate::run::{ask, now_micros, why};
 use domain::{CollapseKey, Given, Reading};
-use serde::Serialize;
-use temporalio_common::ActivityDefinition;
-use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
@@ -103,32 +101,6 @@ pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
         ctx.upsert_search_attributes(attributes);
     }
     ctx.set_current_details(ctx.state(|purchase| purchase.seen().details()));
-}
-
-/// One short try inside the workflow task; if that fails, the activity of the same name until it works.
-pub async fn ask<A>(
-    ctx: &WorkflowContext<Purchase>,
-    activity: fn() -> A,
-    input: A::Input,
-) -> Result<A::Output, ActivityExecutionError>
-where
-    A: ActivityDefinition,
-    A::Input: Clone + Serialize + TemporalSerializable,
-    A::Output: TemporalDeserializable,
-{
-    match ctx.execute_local_activity(activity(), input.clone(), options::short()).await {
-        Err(ActivityExecutionError::Failed(_)) => ctx.execute_activity(activity(), input, options::lasting()).await,
-        other => other,
-    }
-}
-
-/// Why an activity failed, in the words of whoever said it first.
-pub fn why(error: &ActivityExecutionError) -> String {
-    let mut failure = error.failure();
-    while let Some(cause) = failure.and_then(|failure| failure.cause.as_deref()) {
-        failure = Some(cause);
-    }
-    failure.map_or_else(|| error.to_string(), |failure| failure.message.clone())
 }
 
 fn note(ctx: &WorkflowContext<Purchase>, error: &ActivityExecutionError) {

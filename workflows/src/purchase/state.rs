@@ -321,6 +321,15 @@ impl State {
         }
     }
 
+    /// Folds a `recall` signal: a lane that waits for its next attempt asks now, and hears that it is owed or makes it. A
+    /// first attempt that is under way hears it by itself.
+    pub fn recall(&mut self, destination: Option<DestinationId>) {
+        self.changes += 1;
+        for (id, lane) in &mut self.lanes {
+            lane.wake |= lane.failing && destination.is_none_or(|told| told == *id);
+        }
+    }
+
     /// Folds the end of a lane that had been started up to `delivered.last_seq`.
     pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
         if let Some(lane) = self.lanes.get_mut(&destination) {

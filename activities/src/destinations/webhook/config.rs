@@ -1,43 +1,223 @@
-//! The settings of a webhook, and its secret.
+//! The settings of a webhook: `{"url", "headers": [names], "signature", "public_key"?}`.
+//!
+//! All that is secret of it is sealed, and not here.
 
-use crate::destinations::Invalid;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use super::headers;
+use super::secrets::Secrets;
+use super::signature::{Key, Version};
+use crate::destinations::redaction::without_beginning;
+use crate::destinations::schedule::Schedule;
+use crate::destinations::{Allowed, Changed, Invalid, Made, Rotation};
+use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
-use std::ops::RangeInclusive;
+use serde_json::{Map, Value, json};
+use storage::{Destination, Traits};
 use url::Url;
 
-/// What a symmetric secret begins with.
-const PREFIX: &str = "whsec_";
 /// What a URL should have been, when it is none.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// How many random bytes a secret may have.
-const BYTES: RangeInclusive<usize> = 24..=64;
+/// The versions of signatures that can be chosen. The first is the default.
+const SIGNATURES: [(&str, &[Version]); 3] =
+    [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
+/// The setting that says until when replaced secrets sign too.
+const OLD_SECRETS: &str = "old_secret_signs_until";
+/// How long a replaced key may go on signing, in milliseconds.
+const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
+/// What stands in the place of a secret.
+const REDACTED: &str = "[redacted]";
 
-/// Where a webhook goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A webhook that is ready to be used. Its debug output shows no secret.
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The endpoint.
     pub url: Url,
+    /// The waits between attempts.
+    pub schedule: Schedule,
+    /// Keys of the chosen versions, in the order of their signatures, and until when each is used.
+    pub(super) keys: Vec<(Key, Option<Timestamp>)>,
+    /// Names in lower case, and values.
+    pub(super) headers: Vec<(String, SecretString)>,
+    /// Every text that must not be shown, the longest first.
+    hidden: Vec<SecretString>,
 }
 
-/// Reads `{"url": …}`. Addresses and ports are judged when a request is sent, since a name may lead
-/// elsewhere by then.
+/// Makes a webhook of `url`, `headers`, `signature`, and maybe `secret` or `private_key`. Addresses and ports are judged
+/// when a request is sent, since a name may lead elsewhere by then.
 ///
 /// # Errors
-/// The first field that is wrong.
-pub fn parse(settings: &Value, allow_http: bool) -> Result<Config, Invalid> {
-    let Some(fields) = settings.as_object() else {
-        return Err(Invalid::new("settings", "an object such as {\"url\":\"https://example.com/hook\"}"));
+/// All fields that are wrong.
+pub fn make(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Made, Vec<Invalid>> {
+    let mut wrong = unknown(fields, &["url", "headers", "signature", "secret", "private_key"]);
+    let mut key = |version: Version, name: &str| {
+        let made = given_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
+        made.map_err(|invalid| wrong.push(invalid)).ok()
     };
-    if let Some(other) = fields.keys().find(|name| name.as_str() != "url") {
-        return Err(Invalid::new(other, "no such setting: a webhook has only `url`"));
+    let keys = [key(Version::V1, "secret"), key(Version::V1a, "private_key")];
+    let mut secrets = Secrets::new(keys.into_iter().flatten());
+    if !fields.contains_key("url") {
+        wrong.push(Invalid::new("url", EXPECTED));
     }
-    let text = fields.get("url").and_then(Value::as_str).ok_or_else(|| Invalid::new("url", EXPECTED))?;
+    let changed = apply(&Map::new(), &mut secrets, fields, allowed);
+    let settings = changed.unwrap_or_else(|more| {
+        wrong.extend(more);
+        Map::new()
+    });
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let shown = shown(&settings, &secrets, |_| true);
+    let (settings, secret) = (Value::Object(settings), secrets.seal());
+    Ok(Made { settings, secret, shown, traits: Traits::default() })
+}
+
+/// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
+///
+/// # Errors
+/// All fields that are wrong.
+pub fn change(
+    settings: &Value,
+    secret: &SecretString,
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Changed, Vec<Invalid>> {
+    let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
+    let before = settings.as_object().cloned().unwrap_or_default();
+    let mut wrong = unknown(fields, &["url", "headers", "signature", "secret", "private_key"]);
+    for name in ["secret", "private_key"].into_iter().filter(|name| fields.contains_key(*name)) {
+        wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
+    }
+    match apply(&before, &mut secrets, fields, allowed) {
+        Ok(settings) if wrong.is_empty() => {
+            let old = chosen(&before).unwrap_or_default();
+            let shown = shown(&settings, &secrets, |version| !old.contains(&version));
+            Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown })
+        }
+        Ok(_) => Err(wrong),
+        Err(more) => Err(wrong.into_iter().chain(more).collect()),
+    }
+}
+
+/// Replaces the key that is given, by its prefix, or else those of all chosen versions. The old ones go on signing until
+/// the time of the rotation, beside the new ones.
+///
+/// # Errors
+/// What is wrong with the new key, or that too many old ones are still used.
+pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+    let mut secrets = Secrets::open(secret)?;
+    let mut settings = settings.as_object().cloned().unwrap_or_default();
+    if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
+        return Err(Invalid::new("until", "at most seven days from now"));
+    }
+    let new = match &rotation.given {
+        Some(given) => vec![(Key::parse(given.expose_secret())?.version, given.expose_secret().to_owned())],
+        None => {
+            let versions = chosen(&settings)?.iter();
+            versions.map(|version| Ok((*version, version.new_key(rotation.random)?))).collect::<Result<_, Invalid>>()?
+        }
+    };
+    let replaced: Vec<Version> = new.iter().map(|(version, _)| *version).collect();
+    for (version, text) in new {
+        secrets.replace(version, text, rotation)?;
+    }
+    note_public_key(&mut settings, &secrets)?;
+    settings.remove(OLD_SECRETS);
+    if rotation.until > rotation.now {
+        settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
+    }
+    let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
+    Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown })
+}
+
+/// A webhook ready to be used.
+///
+/// # Errors
+/// The first setting or secret that cannot be used.
+pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
+    let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
+    let url = url(settings.get("url").unwrap_or(&Value::Null), allowed)?;
+    let secrets = Secrets::open(secret)?;
+    let mut keys = Vec::new();
+    for version in chosen(settings)? {
+        let of_version = secrets.keys(*version)?;
+        if of_version.is_empty() {
+            return Err(version.invalid());
+        }
+        keys.extend(of_version);
+    }
+    for (name, value) in &secrets.headers {
+        headers::check(name, value).map_err(|expected| Invalid::new(&format!("headers.{name}"), expected))?;
+    }
+    let hidden = secrets.hidden();
+    let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
+    let schedule = Schedule::new(destination.schedule.as_deref());
+    Ok(Config { url, schedule, keys, headers, hidden })
+}
+
+/// A text of the endpoint without our secrets and the values of the owner's headers, also where it was cut off in the
+/// middle of one. Values shorter than four characters stay, since they are found everywhere.
+#[must_use]
+pub fn redact(config: &Config, text: &str) -> String {
+    let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
+    let whole = config.hidden.iter().fold(text.to_owned(), hide);
+    without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
+}
+
+/// The shared secret that requests are signed with, the newest one.
+#[must_use]
+pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
+    Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
+}
+
+/// The settings after a change, and the headers' values in `secrets`.
+fn apply(
+    before: &Map<String, Value>,
+    secrets: &mut Secrets,
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Map<String, Value>, Vec<Invalid>> {
+    let (mut settings, mut wrong) = (before.clone(), Vec::new());
+    if let Some(given) = fields.get("url") {
+        match url(given, allowed) {
+            Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
+            Err(invalid) => wrong.push(invalid),
+        }
+    }
+    if let Some(given) = fields.get("headers") {
+        wrong.extend(headers::change(&mut secrets.headers, given).err().into_iter().flatten());
+    }
+    settings.insert("headers".to_owned(), json!(secrets.headers.keys().collect::<Vec<_>>()));
+    match fields.get("signature") {
+        Some(Value::Null) => drop(settings.remove("signature")),
+        Some(given) => drop(settings.insert("signature".to_owned(), given.clone())),
+        None => {}
+    }
+    let word = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
+    settings.insert("signature".to_owned(), word);
+    wrong.extend(note_public_key(&mut settings, secrets).err());
+    if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
+}
+
+/// Shows the public key where signatures need one.
+fn note_public_key(settings: &mut Map<String, Value>, secrets: &Secrets) -> Result<(), Invalid> {
+    settings.remove("public_key");
+    if chosen(settings)?.contains(&Version::V1a) {
+        let public = secrets.newest(Version::V1a).and_then(|(key, _)| key.public());
+        settings.insert("public_key".to_owned(), json!(public));
+    }
+    Ok(())
+}
+
+fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> {
+    let word = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
+    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == word);
+    found.map(|(_, versions)| *versions).ok_or_else(|| Invalid::new("signature", "`v1`, `v1a` or `v1,v1a`"))
+}
+
+fn url(given: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
+    let text = given.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
-    check(&url, allow_http).map_err(|expected| Invalid::new("url", expected))?;
-    Ok(Config { url })
+    check(&url, allowed.http).map_err(|expected| Invalid::new("url", expected))?;
+    Ok(url)
 }
 
 fn check(url: &Url, allow_http: bool) -> Result<(), String> {
@@ -56,17 +236,33 @@ fn check(url: &Url, allow_http: bool) -> Result<(), String> {
     if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
 }
 
-/// A new secret made of random bytes, in the form in which it is shown once.
-#[must_use]
-pub fn new_secret(random: [u8; 32]) -> String {
-    format!("{PREFIX}{}", STANDARD.encode(random))
+/// What is no field of a webhook.
+fn unknown(fields: &Map<String, Value>, known: &[&str]) -> Vec<Invalid> {
+    let surplus = fields.keys().filter(|name| !known.contains(&name.as_str()));
+    surplus.map(|name| Invalid::new(name, "no such field: a webhook has `url`, `headers`, `signature`")).collect()
 }
 
-/// The bytes of a secret.
-pub(super) fn key(secret: &SecretString) -> Result<Vec<u8>, Invalid> {
-    let encoded = secret.expose_secret().strip_prefix(PREFIX);
-    let bytes = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
-    bytes
-        .filter(|bytes| BYTES.contains(&bytes.len()))
-        .ok_or_else(|| Invalid::new("secret", "`whsec_` and 24 to 64 bytes in standard base64"))
+/// The key of this version that a request brings, if it brings one.
+fn given_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
+    let given = fields.get(name).filter(|given| !given.is_null())?;
+    let text = given.as_str().unwrap_or_default();
+    let is_right = Key::parse(text).is_ok_and(|key| key.version == version);
+    Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
+}
+
+/// What the owner is told once: what verifies the chosen versions that are `wanted`.
+fn shown(
+    settings: &Map<String, Value>,
+    secrets: &Secrets,
+    wanted: impl Fn(Version) -> bool,
+) -> Vec<(&'static str, SecretString)> {
+    let told = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
+    let told = told.filter_map(|version| {
+        let (key, text) = secrets.newest(*version)?;
+        Some(match version {
+            Version::V1 => ("secret", SecretString::from(text)),
+            Version::V1a => ("public_key", SecretString::from(key.public()?)),
+        })
+    });
+    told.collect()
 }

@@ -1,11 +1,21 @@
-//! Webhooks as Standard Webhooks 1.0.0 defines them:
-//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+//! A webhook: an HTTPS endpoint that receives signed events.
+//!
+//! Requests follow Standard Webhooks 1.0.0 (<https://www.standardwebhooks.com>).
 
+pub mod body;
 pub mod config;
+mod headers;
 pub mod request;
 pub mod response;
+mod secrets;
+mod signature;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
+
+/// The name of this kind.
+pub const KIND: &str = "webhook";
+/// Five days.
+pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;

@@ -1,50 +1,61 @@
 //! The request of one attempt: the body as it is kept, and the headers that prove who sent it.
 
-use super::config::{self, Config};
+use super::config::Config;
 use crate::destinations::Invalid;
 use crate::http::{Method, Request};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use domain::Timestamp;
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::sign::Signer;
-use secrecy::SecretString;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
+/// What the `webhook-id` of a test begins with; no id of an event does.
+const TEST: &str = "test_";
 
-/// The signed request. `webhook_id` is the same at every attempt, `at` is the time of this one.
+/// The signed request of one event. `at` is the time of this attempt; `webhook-id` is the same in all of them.
 ///
 /// # Errors
-/// The secret is not a `whsec_` secret, or the id has a dot, which the signed text could not tell from its own.
-#[expect(clippy::too_many_arguments, reason = "four parts of one request, and whom it is for")]
-pub fn request(
-    config: &Config,
-    secret: &SecretString,
-    webhook_id: &str,
-    at: Timestamp,
-    body: &str,
-) -> Result<Request, Invalid> {
-    if webhook_id.is_empty() || webhook_id.contains('.') {
-        return Err(Invalid::new("webhook-id", "an id without a dot"));
-    }
-    let timestamp = at.micros().div_euclid(1_000_000).to_string();
-    let key = config::key(secret)?;
-    let signature = sign(&key, &format!("{webhook_id}.{timestamp}.{body}"))
-        .map_err(|_| Invalid::new("secret", "a key that OpenSSL accepts for HMAC-SHA256"))?;
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("user-agent", USER_AGENT.to_owned()),
-        ("webhook-id", webhook_id.to_owned()),
-        ("webhook-signature", format!("v1,{}", STANDARD.encode(signature))),
-        ("webhook-timestamp", timestamp),
-    ];
-    let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
-    Ok(Request { method: Method::Post, url: config.url.clone(), headers, body: body.as_bytes().to_vec() })
+/// There is no event, or a key signs nothing.
+pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+    let [attempt] = attempts else {
+        return Err(Invalid::new("attempts", "one event: a webhook takes them one by one"));
+    };
+    signed(config, at, (&attempt.delivery_id.to_string(), &attempt.body))
 }
 
-fn sign(key: &[u8], text: &str) -> Result<Vec<u8>, ErrorStack> {
-    let key = PKey::hmac(key)?;
-    Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(text.as_bytes())
+/// A signed request that tells no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and its
+/// header `webhook-test` is `true`.
+///
+/// # Errors
+/// The id has a dot, or a key signs nothing.
+pub fn test(config: &Config, at: Timestamp, id: &str) -> Result<Request, Invalid> {
+    let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
+    let data = json!({"message": "A test of this endpoint. It tells no event."});
+    let body = json!({"type": "test", "id": id, "timestamp": at, "data": data});
+    let mut request = signed(config, at, (&id, &body.to_string()))?;
+    request.headers.push(("webhook-test".to_owned(), "true".to_owned()));
+    Ok(request)
+}
+
+fn signed(config: &Config, at: Timestamp, (id, body): (&str, &str)) -> Result<Request, Invalid> {
+    let is_visible = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_visible || id.contains('.') {
+        return Err(Invalid::new("webhook-id", "an id of visible characters without a dot"));
+    }
+    let timestamp = at.micros().div_euclid(1_000_000).max(0).to_string();
+    let text = format!("{id}.{timestamp}.{body}");
+    let live = config.keys.iter().filter(|(_, until)| until.is_none_or(|until| until > at));
+    let signatures = live.map(|(key, _)| key.sign(&text).map_err(|_| key.version.invalid()));
+    let signatures = signatures.collect::<Result<Vec<_>, _>>()?.join(" ");
+    let standard = [
+        ("content-type", "application/json".to_owned()),
+        ("user-agent", USER_AGENT.to_owned()),
+        ("webhook-id", id.to_owned()),
+        ("webhook-signature", signatures),
+        ("webhook-timestamp", timestamp),
+    ];
+    let owners = config.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+    let headers = standard.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(owners).collect();
+    let (url, body) = (config.url.clone(), body.as_bytes().to_vec());
+    Ok(Request { method: Method::Post, url, headers, body, is_operators: false })
 }

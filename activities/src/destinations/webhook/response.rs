@@ -1,56 +1,101 @@
 //! What a reply to a webhook means: 2xx is success, everything else is tried again until the schedule ends.
 //!
-//! `Retry-After`, 410 and what concerns a whole destination are not judged here.
+//! 410 asks for no more requests at all. 429, 502, 503 and 504 slow down the whole destination. An event that the
+//! endpoint refuses again and again gives way to the next, but for the newest state of a purchase.
 
+use super::Config;
+use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
-use crate::outcome::Verdict;
+use crate::outcome::{Fares, Judged, Outcome, Tried, Verdict};
+use domain::Timestamp;
+use domain::event::PURCHASE_UPDATED;
 
-const SECOND_MS: i64 = 1000;
-const MINUTE_MS: i64 = 60 * SECOND_MS;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
+const GONE: u16 = 410;
+/// At which refusal an event dies.
+const REFUSALS: i64 = 5;
 
-/// The waits after the first to the ninth attempt, the example schedule of Standard Webhooks: the tenth
-/// and last attempt is 75 h 35 min 5 s after the first.
-const WAITS_MS: [i64; 9] = [
-    5 * SECOND_MS,
-    5 * MINUTE_MS,
-    30 * MINUTE_MS,
-    2 * HOUR_MS,
-    5 * HOUR_MS,
-    10 * HOUR_MS,
-    14 * HOUR_MS,
-    20 * HOUR_MS,
-    24 * HOUR_MS,
-];
-
-/// What becomes of the delivery after attempt `number`, counted from 1. `jitter` from 0 to 1 moves the
-/// wait by up to a fifth either way.
+/// What becomes of each event and how the endpoint fares. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
 #[must_use]
-pub fn outcome(reply: &Reply, number: i64, jitter: f64) -> Verdict {
+pub fn outcome(config: &Config, reply: &Reply, tried: &[Tried<'_>], (jitter, at): (f64, Timestamp)) -> Outcome {
+    let asked_ms = match reply {
+        Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
+        _ => None,
+    };
+    let judge = |one: &Tried<'_>| {
+        let wait_ms = config.schedule.wait_ms(step(one, at), asked_ms, jitter);
+        judged(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
+    };
+    let events = tried.iter().map(judge).collect();
+    let fares = match reply {
+        Reply::Answer { status: 200..=299, .. } => Fares::Well,
+        Reply::Answer { status: GONE, .. } => Fares::Disabled { reason: explained(GONE) },
+        Reply::Answer { status: 429 | 502..=504, .. } => {
+            Fares::Ill { pause_ms: Some(config.schedule.pause_ms(asked_ms)) }
+        }
+        Reply::Answer { .. } | Reply::Failure { .. } => Fares::Ill { pause_ms: None },
+    };
+    Outcome { events, fares, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }.asked(asked_ms)
+}
+
+/// What the reply to a test shows.
+///
+/// # Errors
+/// Why an event would not have been delivered.
+pub fn tested(reply: &Reply) -> Result<String, String> {
+    match reply {
+        Reply::Answer { status: status @ 200..=299, .. } => Ok(explained(*status)),
+        Reply::Answer { status, .. } => Err(explained(*status)),
+        Reply::Failure { message, .. } => Err(message.clone()),
+    }
+}
+
+const fn step(tried: &Tried<'_>, at: Timestamp) -> Step {
+    Step { number: tried.number, first_tried_at: tried.first_tried_at, at }
+}
+
+/// What becomes of one event. `wait_ms` is `None` when this was its last attempt.
+fn judged(reply: &Reply, tried: &Tried<'_>, wait_ms: Option<i64>) -> Judged {
     let (class, message) = match reply {
-        Reply::Answer { status: 200..=299, .. } => return Verdict::Delivered,
-        Reply::Answer { status, .. } => (class(*status), format!("the endpoint answered {status}")),
+        Reply::Answer { status: 200..=299, .. } => {
+            return Judged { verdict: Verdict::Delivered, class: "success", message: None, counts: true };
+        }
+        Reply::Answer { status, .. } => (class(*status), explained(*status)),
         Reply::Failure { class, message } => (*class, message.clone()),
     };
-    let waited = usize::try_from(number.saturating_sub(1)).unwrap_or(0);
-    match WAITS_MS.get(waited) {
-        Some(wait_ms) => Verdict::Retry { delay_ms: spread(*wait_ms, jitter), class, message },
-        None => Verdict::Dead { class, message },
-    }
+    let is_refused = matches!(reply, Reply::Answer { status, .. } if is_refusal(*status));
+    let is_last = tried.refusals.saturating_add(1) >= REFUSALS && tried.event_type != PURCHASE_UPDATED;
+    let (verdict, message) = match wait_ms {
+        _ if is_refused && is_last => (Verdict::Dead, format!("{message}, and refused it {REFUSALS} times")),
+        Some(delay_ms) => (Verdict::Retry { delay_ms }, message),
+        None => (Verdict::Dead, message),
+    };
+    Judged { verdict, class, message: Some(message), counts: !is_gone(reply) }
+}
+
+/// Whether the endpoint refused the event itself: 408, 425 and 429 speak of the time, 410 of all events.
+const fn is_refusal(status: u16) -> bool {
+    matches!(status, 400..=499) && !matches!(status, 408 | GONE | 425 | 429)
+}
+
+const fn is_gone(reply: &Reply) -> bool {
+    matches!(reply, Reply::Answer { status: GONE, .. })
+}
+
+fn explained(status: u16) -> String {
+    let more = match status {
+        300..=399 => ": redirects are not followed",
+        GONE => ": it wants no events any more",
+        _ => "",
+    };
+    format!("the endpoint answered {status}{more}")
 }
 
 const fn class(status: u16) -> &'static str {
     match status {
         300..=399 => "redirect",
+        GONE => "gone",
         400..=499 => "client_error",
         500..=599 => "server_error",
         _ => "unexpected_status",
     }
-}
-
-fn spread(wait_ms: i64, jitter: f64) -> i64 {
-    let jitter = if (0.0..=1.0).contains(&jitter) { jitter } else { 0.5 };
-    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 400, and a float cast saturates")]
-    let thousandths = (jitter * 400.0) as i64;
-    wait_ms.saturating_mul(thousandths.saturating_add(800)) / 1000
 }

@@ -1,15 +1,17 @@
 //! Sending to servers of this machine that answer what they are told to.
 
+mod forbidden;
+mod lookups;
 mod server;
 
 use super::clients::Clients;
+use super::heard::BODY_CAP;
 use super::target::judge;
-use super::{BODY_CAP, Failure, Http, Method, Reply, Request, Rules};
+use super::{Http, Method, Parts, Reply, Request, Rules, of_this_machine};
 use openssl::x509::X509;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use server::{Server, certificate};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,16 +26,24 @@ fn http(rules: Rules, trusted: &[X509]) -> Http {
     for certificate in trusted {
         roots.add(CertificateDer::from(certificate.to_der().unwrap())).unwrap();
     }
-    Http::with_tls(rules, ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Http::with_parts(rules, Parts { tls, lookup: of_this_machine(), total: Duration::from_secs(15) })
 }
 
 fn post(url: &str) -> Request {
     let headers = vec![("webhook-id".to_owned(), "some-id".to_owned())];
-    Request { method: Method::Post, url: url.parse().unwrap(), headers, body: b"{\"a\":1}".to_vec() }
+    let (url, body) = (url.parse().unwrap(), b"{\"a\":1}".to_vec());
+    Request { method: Method::Post, url, headers, body, is_operators: false }
 }
 
 fn get(url: &str) -> Request {
-    Request { method: Method::Get, url: url.parse().unwrap(), headers: Vec::new(), body: Vec::new() }
+    let (headers, body) = (Vec::new(), Vec::new());
+    Request { method: Method::Get, url: url.parse().unwrap(), headers, body, is_operators: false }
+}
+
+/// An answer without headers of use.
+fn answered(status: u16, body: &str) -> Reply {
+    Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }
 }
 
 fn class(reply: &Reply) -> &str {
@@ -47,7 +57,9 @@ fn class(reply: &Reply) -> &str {
 async fn a_request_arrives_as_it_was_made_and_its_answer_comes_back() {
     let server = Server::answering("HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno");
     let reply = permissive().send(post(&server.url("/hook?x=1"))).await;
-    assert_eq!(reply, Reply::Answer { status: 429, retry_after: Some("7".to_owned()), body: "no".to_owned() });
+    let (retry_after, body) = (Some("7".to_owned()), "no".to_owned());
+    let headers = vec![("retry-after".to_owned(), "7".to_owned())];
+    assert_eq!(reply, Reply::Answer { status: 429, retry_after, headers, body });
     let heard = server.requests().concat();
     assert!(heard.starts_with("POST /hook?x=1 HTTP/1.1\r\nwebhook-id: some-id\r\n"), "{heard}");
     assert!(heard.ends_with("\r\n\r\n{\"a\":1}"), "{heard}");
@@ -60,7 +72,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     let location = elsewhere.url("/");
     let server = Server::answering(&format!("HTTP/1.1 307 Go\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"));
     let reply = permissive().send(post(&server.url("/"))).await;
-    assert_eq!(reply, Reply::Answer { status: 307, retry_after: None, body: String::new() });
+    assert_eq!(reply, answered(307, ""));
     assert_eq!(elsewhere.requests(), Vec::<String>::new());
 }
 
@@ -85,10 +97,39 @@ async fn no_more_than_the_cap_of_a_body_is_read() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_text_stays_within_the_cap() {
+    let noise = "\u{80}".repeat(BODY_CAP);
+    let server = Server::answering(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\na{noise}", 2 * BODY_CAP + 1));
+    let Reply::Answer { body, .. } = permissive().send(post(&server.url("/"))).await else { panic!("no answer") };
+    assert!((BODY_CAP - 2..=BODY_CAP).contains(&body.len()), "{}", body.len());
+}
+
+#[tokio::test]
+async fn of_the_headers_of_an_answer_a_useful_few_are_kept_and_cut() {
+    let long = "x".repeat(1000);
+    let server = Server::answering(&format!(
+        "HTTP/1.1 200 OK\r\nServer: {long}\r\nX-Request-Id: r-1\r\nVia: 1.1 a\r\nVia: 1.1 b\r\nCF-Ray: c-1\r\n\
+         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\nSet-Cookie: session=1\r\nX-Own: 1\r\n\
+         content-length: 0\r\n\r\n"
+    ));
+    let Reply::Answer { headers, .. } = permissive().send(post(&server.url("/"))).await else { panic!("no answer") };
+    let cut = "x".repeat(256);
+    let expected = [
+        ("cf-ray", "c-1"),
+        ("content-type", "text/plain"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("server", cut.as_str()),
+        ("via", "1.1 a"),
+        ("x-request-id", "r-1"),
+    ];
+    assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[tokio::test]
 async fn a_compressed_body_is_not_unpacked() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc");
     let reply = permissive().send(post(&server.url("/"))).await;
-    assert_eq!(reply, Reply::Answer { status: 200, retry_after: None, body: "abc".to_owned() });
+    assert_eq!(reply, answered(200, "abc"));
 }
 
 #[tokio::test]
@@ -96,7 +137,7 @@ async fn a_status_counts_although_its_body_never_ends() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegin");
     let http = Http { total: Duration::from_secs(2), ..permissive() };
     let reply = http.send(post(&server.url("/"))).await;
-    assert_eq!(reply, Reply::Answer { status: 200, retry_after: None, body: "begin".to_owned() });
+    assert_eq!(reply, answered(200, "begin"));
 }
 
 #[tokio::test]
@@ -127,54 +168,12 @@ async fn a_name_that_does_not_exist_is_a_dns_failure() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_public_is_refused_however_it_is_written() {
-    let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-    let http = http(Rules { allowed_networks: vec![], allow_http: true }, &[]);
-    let hosts = ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0", "[::1]"];
-    let more = ["[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "169.254.169.254", "[fe80::1]"];
-    for host in hosts.into_iter().chain(more) {
-        let reply = http.send(post(&format!("http://{host}:{}/", server.port()))).await;
-        assert_eq!(class(&reply), "forbidden_address", "{host}");
-        let Reply::Failure { message, .. } = reply else { panic!("{host}") };
-        assert_eq!(message, "the host is not a public address, which is not allowed");
-    }
-    assert_eq!(server.connections(), 0);
-}
-
-#[tokio::test]
-async fn a_url_that_could_mislead_is_refused_before_its_name_is_looked_up() {
-    let strict = http(Rules::default(), &[]);
-    for url in ["http://example.com/", "ftp://example.com/", "https://me@example.com/", "https://:pw@example.com/"] {
-        assert_eq!(class(&strict.send(post(url)).await), "invalid_url", "{url}");
-    }
-    assert!("https://[fe80::1%25eth0]/".parse::<url::Url>().is_err());
-}
-
-#[tokio::test]
 async fn a_header_that_would_split_the_request_is_not_sent() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let mut request = post(&server.url("/"));
     request.headers.push(("webhook-id".to_owned(), "a\r\nb: c".to_owned()));
     assert_eq!(class(&permissive().send(request).await), "invalid_url");
     assert_eq!(server.connections(), 0);
-}
-
-#[test]
-fn one_forbidden_address_refuses_the_whole_name() {
-    let judged = |list: &[&str], port: u16, allowed: &[&str]| {
-        let addresses: Vec<_> = list.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect();
-        let allowed_networks = allowed.iter().map(|network| network.parse().unwrap()).collect();
-        judge(&addresses, port, &Rules { allowed_networks, allow_http: false })
-    };
-    assert_eq!(judged(&["1.1.1.1", "2606:4700::1111"], 443, &[]), Ok(()));
-    assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 443, &[]), Err(Failure::Forbidden));
-    assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 443, &["10.0.0.0/24"]), Ok(()));
-    assert_eq!(judged(&["10.0.1.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
-    assert_eq!(judged(&["1.1.1.1"], 8443, &[]), Ok(()));
-    assert_eq!(judged(&["1.1.1.1"], 22, &[]), Err(Failure::Port));
-    assert_eq!(judged(&["10.0.0.1"], 22, &["10.0.0.0/24"]), Ok(()));
-    assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 22, &["10.0.0.0/24"]), Err(Failure::Port));
-    assert_eq!(judged(&[], 443, &[]), Err(Failure::Dns));
 }
 
 #[tokio::test]
@@ -215,21 +214,10 @@ async fn a_server_that_speaks_no_tls_is_a_tls_failure() {
 async fn a_get_has_no_body_and_keeps_its_path_as_it_was_encoded() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
     let reply = permissive().send(get(&server.url("/a/b%2Fc%2B%3D/d"))).await;
-    assert_eq!(reply, Reply::Answer { status: 200, retry_after: None, body: "{}".to_owned() });
+    assert_eq!(reply, answered(200, "{}"));
     let heard = server.requests().concat();
     assert!(heard.starts_with("GET /a/b%2Fc%2B%3D/d HTTP/1.1\r\n"), "{heard}");
     assert!(!heard.contains("content-length"), "{heard}");
-}
-
-#[tokio::test]
-async fn an_address_that_the_operator_chose_may_be_any() {
-    let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-    assert_eq!(class(&http(Rules::open(), &[]).send(get(&server.url("/"))).await), "answer");
-    assert_eq!(class(&http(Rules::default(), &[]).send(get(&server.url("/"))).await), "invalid_url");
-    let judged = |ip: &str| judge(&[SocketAddr::new(ip.parse().unwrap(), 1)], 1, &Rules::open());
-    for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {
-        assert_eq!(judged(ip), Ok(()), "{ip}");
-    }
 }
 
 /// Everything that is traced on this thread.

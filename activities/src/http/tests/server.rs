@@ -58,8 +58,17 @@ impl Server {
         })
     }
 
+    /// Answers 200 at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        let serve = |stream, heard: &Heard| talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", heard);
+        Self::listening(TcpListener::bind(address).unwrap(), serve)
+    }
+
     fn start(serve: impl Fn(TcpStream, &Heard) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listening(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+    }
+
+    fn listening(listener: TcpListener, serve: impl Fn(TcpStream, &Heard) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Heard::default());
         let (recorded, serve) = (heard.clone(), Arc::new(serve));

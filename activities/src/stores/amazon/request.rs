@@ -32,7 +32,7 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
     let url = url.parse().map_err(|_| Answer::Again(Again::new("invalid_url", "the store's address is no URL")))?;
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    Ok(Request { method: Method::Get, url, headers, body: Vec::new() })
+    Ok(Request { method: Method::Get, url, headers, body: Vec::new(), is_operators: true })
 }
 
 /// One segment of a path. `.` and `..` are no segments to anybody who reads URLs, however they are written.

@@ -13,7 +13,7 @@ use std::time::Duration;
 #[must_use]
 pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     let (status, retry_after, body) = match reply {
-        Reply::Answer { status, retry_after, body } => (*status, retry_after.as_deref(), body),
+        Reply::Answer { status, retry_after, body, .. } => (*status, retry_after.as_deref(), body),
         Reply::Failure { class, message } => return Answer::Again(Again::new(class, message.clone())),
     };
     match status {

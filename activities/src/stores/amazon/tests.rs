@@ -28,7 +28,7 @@ fn at() -> Timestamp {
 }
 
 fn replied(status: u16, body: &str) -> Answer {
-    answer(&Reply::Answer { status, retry_after: None, body: body.to_owned() }, RECEIPT, at())
+    answer(&Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }, RECEIPT, at())
 }
 
 /// What is read of a body that is about the receipt.
@@ -104,7 +104,11 @@ fn every_status_has_its_meaning() {
 fn a_throttle_says_for_how_long_if_the_store_did() {
     let asked = |retry_after: Option<&str>| {
         let retry_after = retry_after.map(str::to_owned);
-        match answer(&Reply::Answer { status: 429, retry_after, body: String::new() }, RECEIPT, at()) {
+        match answer(
+            &Reply::Answer { status: 429, retry_after, headers: Vec::new(), body: String::new() },
+            RECEIPT,
+            at(),
+        ) {
             Answer::Again(again) if again.is_throttled && !again.is_strange => again.retry_after,
             other => panic!("{other:?}"),
         }

@@ -6,13 +6,17 @@ use super::data;
 use crate::clock;
 use crate::commands::serve;
 use crate::stores::amazon::signer::Signer;
+use activities::destinations::{Allowed, Config, Invalid, webhook};
 use anyhow::Context;
 use domain::AppId;
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use storage::{App, Destination, DestinationPatch, NewDestination, NewPlatform, Page, Platform, PlatformPatch, Store};
+use storage::{
+    App, Destination, DestinationPatch, Filter, Limits, NewDestination, NewPlatform, Page, Platform, PlatformPatch,
+    Store,
+};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -66,7 +70,8 @@ pub async fn set_up(store: &Store, window_ms: i64, given: bool) -> anyhow::Resul
     let app = app(store).await.context("the demo app")?;
     let platform = platform(store, app.id, window_ms, given).await.context("the demo platform")?;
     let (destination, receiver) = destination(store, app.id).await?;
-    let secret = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
+    let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
+    let secret = webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
     Ok(Demo { platform, receiver, secret })
 }
 
@@ -115,28 +120,47 @@ async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, 
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
     let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);
     let receiver = receiver(known.as_ref()).await?;
-    let settings = json!({"url": format!("http://{}/", receiver.local_addr().context("the receiver's address")?)});
+    let url = format!("http://{}/", receiver.local_addr().context("the receiver's address")?);
+    let fields = Map::from_iter([("url".to_owned(), Value::from(url.as_str()))]);
     let destination = match known {
-        Some(known) if known.settings == settings => known,
-        Some(known) => {
-            let patch = DestinationPatch { settings: Some(settings), ..DestinationPatch::default() };
-            store.update_destination(known.id, patch).await.context("the demo destination")?
-        }
-        None => store.new_destination(new_destination(app, settings)).await.context("the demo destination")?,
+        Some(known) if known.settings["url"] == url => known,
+        Some(known) => moved(store, &known, &fields).await.context("the demo destination")?,
+        None => store.new_destination(new_destination(app, &fields)?).await.context("the demo destination")?,
     };
     Ok((destination, receiver))
 }
 
-fn new_destination(app_id: AppId, settings: serde_json::Value) -> NewDestination {
-    NewDestination {
+async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) -> anyhow::Result<Destination> {
+    let secret = store.destination_secret(known.id).await?;
+    let changed = Config::change(known, &secret, fields, &allowed()).map_err(|wrong| refused(&wrong))?;
+    let patch = DestinationPatch { settings: Some(changed.settings), ..DestinationPatch::default() };
+    Ok(store.update_destination(known.id, patch).await?)
+}
+
+fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
+    let made = Config::make(webhook::KIND, fields, &allowed(), clock::random_bytes());
+    let made = made.map_err(|wrong| refused(&wrong))?;
+    Ok(NewDestination {
         app_id,
-        kind: "webhook".to_owned(),
+        kind: webhook::KIND.to_owned(),
         name: RECEIVER.to_owned(),
         events: vec!["*".to_owned()],
-        settings,
-        secret: SecretString::from(activities::destinations::webhook::config::new_secret(clock::random_bytes())),
+        filter: Filter::default(),
+        settings: made.settings,
+        secret: made.secret,
+        traits: made.traits,
+        limits: Limits::default(),
         enabled: true,
-    }
+    })
+}
+
+/// The receiver is on this machine.
+fn allowed() -> Allowed {
+    Allowed { http: true, ..Allowed::default() }
+}
+
+fn refused(wrong: &[Invalid]) -> anyhow::Error {
+    anyhow::Error::msg(wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
 async fn receiver(known: Option<&Destination>) -> anyhow::Result<TcpListener> {

@@ -1,44 +1,64 @@
-//! `/v1/destinations`: whom an app's events are told. What a kind needs to know is in that kind's file.
+//! `/v1/destinations`: whom an app's events are told. What a kind needs to know is that kind's own rule, see
+//! [`crate::edge::Kinds`].
 
+mod actions;
+mod fields;
+mod replay;
+mod secrets;
 mod snapshot;
-mod webhook;
 
+pub use actions::{disable, enable, probe, redeliver};
+pub use replay::replay;
+pub use secrets::{rotate, test};
 pub use snapshot::snapshot;
 
 use super::{Body, Fields, Id, Query};
-use crate::edge::{Edge, Shared};
-use crate::error::Error;
+use crate::edge::{Edge, Made, Shared};
+use crate::error::{Error, Field};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::{AppId, DestinationId};
+use fields::{Common, limits_of};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use storage::{Destination, DestinationPatch, NewDestination};
+use storage::{Destination, DestinationPatch, Filter, Limits, NewDestination};
 
-/// More names than there are to choose from are a mistake.
-const MOST_EVENTS: usize = 32;
+/// What is shown once, by its name.
+type Shown = Vec<(&'static str, SecretString)>;
 
-/// `POST /v1/apps/{app_id}/destinations`. The only answer that shows the secret.
+/// `POST /v1/apps/{app_id}/destinations`. What its kind shows once, such as a secret, is in this answer only.
 pub async fn create(
     State(edge): State<Shared>,
     Id(app_id): Id<AppId>,
     Body(mut fields): Body,
 ) -> Result<(StatusCode, Json<Value>), Error> {
+    edge.store.app(app_id).await?;
     let kind = fields.required_text("kind");
     let name = fields.required_text("name");
-    let events = events(&mut fields).unwrap_or_else(|| vec!["*".to_owned()]);
-    let enabled = fields.flag("enabled").unwrap_or(true);
-    let (settings, secret) = of_kind(&edge, &kind, &mut fields);
+    let bound = edge.kinds.bound(&kind);
+    let common = Common::read(&mut fields, &*edge.kinds, bound);
+    common.check_platforms(&edge, app_id, &mut fields).await?;
+    let given = fields.rest();
+    let made = if kind.is_empty() { None } else { Some(edge.kinds.make(&kind, &given, (edge.random)())) };
+    let made = made.and_then(|made| made_of(made, &mut fields));
     fields.finish()?;
-    edge.store.app(app_id).await?;
-    let new = NewDestination { app_id, kind, name, events, settings, secret: secret.clone(), enabled };
-    let mut view = view(&edge.store.new_destination(new).await?);
-    view["secret"] = json!(secret.expose_secret());
+    let Some(Made { settings, secret, shown, traits }) = made else {
+        return Err(Error::invalid("kind", "a kind of destination"));
+    };
+    let unlimited = Limits { rate: bound, ..Limits::default() };
+    let limits = common.limits(unlimited.clone(), bound).unwrap_or(unlimited);
+    let filter = common.filter(Filter::default()).unwrap_or_default();
+    let events = common.events.unwrap_or_else(|| vec!["*".to_owned()]);
+    let enabled = common.enabled.unwrap_or(true);
+    let new = NewDestination { app_id, kind, name, events, filter, settings, secret, traits, limits, enabled };
+    let made = edge.store.new_destination(new).await?;
+    let mut view = detail(&edge, &made).await?;
+    show_once(&mut view, shown);
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-/// `GET /v1/apps/{app_id}/destinations`
+/// `GET /v1/apps/{app_id}/destinations`, without secrets and figures.
 pub async fn list(
     State(edge): State<Shared>,
     Id(app): Id<AppId>,
@@ -52,12 +72,14 @@ pub async fn list(
     Ok(Json(json!({ "items": items, "next_cursor": found.next_cursor })))
 }
 
-/// `GET /v1/destinations/{destination_id}`
+/// `GET /v1/destinations/{destination_id}`: all but its secrets, and how it fares.
 pub async fn show(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Result<Json<Value>, Error> {
-    Ok(Json(view(&edge.store.destination(id).await?)))
+    let destination = edge.store.destination(id).await?;
+    Ok(Json(detail(&edge, &destination).await?))
 }
 
-/// `PATCH /v1/destinations/{destination_id}`. What is owed stays owed while it is disabled.
+/// `PATCH /v1/destinations/{destination_id}`. What is owed stays owed while it is disabled, and is sent when it is
+/// enabled again: all of it, or with `newest_only` the newest state of each purchase alone.
 pub async fn update(
     State(edge): State<Shared>,
     Id(id): Id<DestinationId>,
@@ -65,15 +87,36 @@ pub async fn update(
 ) -> Result<Json<Value>, Error> {
     let before = edge.store.destination(id).await?;
     let name = fields.text("name");
-    let events = events(&mut fields);
-    let enabled = fields.flag("enabled");
-    let settings = webhook::change(&edge, &before.settings, &mut fields);
+    let bound = edge.kinds.bound(&before.kind);
+    let common = Common::read(&mut fields, &*edge.kinds, bound);
+    common.check_platforms(&edge, before.app_id, &mut fields).await?;
+    let wanted = Switch::read(&mut fields, common.enabled, &before);
+    let given = fields.rest();
+    let secret = edge.store.destination_secret(id).await?;
+    let changed = if given.is_empty() { None } else { Some(edge.kinds.change(&before, &secret, &given)) };
+    let changed = changed.and_then(|changed| made_of(changed, &mut fields));
     fields.finish()?;
-    let switched = enabled.filter(|enabled| *enabled != before.enabled);
-    let state = switched.map(|on| if on { "healthy" } else { "disabled" }.to_owned());
-    let reason = switched.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
-    let patch = DestinationPatch { name, events, settings, secret: None, enabled, state, reason };
-    Ok(Json(view(&edge.store.update_destination(id, patch).await?)))
+    let wanted = wanted?;
+    let mut patch = DestinationPatch {
+        name,
+        limits: common.limits(limits_of(&before), bound),
+        filter: common.filter(before.filter.clone()),
+        events: common.events,
+        ..DestinationPatch::default()
+    };
+    let shown = changed.map(|made| remade(&mut patch, &before, (secret, made)));
+    let after = wanted.apply(&edge, id, patch).await?;
+    let mut view = detail(&edge, &after).await?;
+    show_once(&mut view, shown.unwrap_or_default());
+    Ok(Json(view))
+}
+
+/// Takes over what its kind made of it; what of that is shown once.
+fn remade(patch: &mut DestinationPatch, before: &Destination, (secret, made): (SecretString, Made)) -> Shown {
+    patch.settings = Some(made.settings).filter(|settings| *settings != before.settings);
+    patch.secret = Some(made.secret).filter(|made| made.expose_secret() != secret.expose_secret());
+    patch.made_of = Some((before.settings.clone(), secret));
+    made.shown
 }
 
 /// `DELETE /v1/destinations/{destination_id}`
@@ -82,29 +125,68 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn of_kind(edge: &Edge, kind: &str, fields: &mut Fields) -> (Value, SecretString) {
-    match kind {
-        webhook::KIND | "" => {}
-        other => fields.wrong("kind", format!("`webhook`, and it is `{other}`")),
-    }
-    let settings = webhook::settings(edge, fields);
-    let secret = (edge.kinds.secret)(webhook::KIND, (edge.random)()).unwrap_or_else(|wrong| {
-        fields.wrong(&wrong.field, wrong.expected);
-        String::new()
-    });
-    (settings, SecretString::from(secret))
+/// Whether it is to be switched on or off.
+struct Switch {
+    on: Option<bool>,
+    newest_only: bool,
 }
 
-fn events(fields: &mut Fields) -> Option<Vec<String>> {
-    let events = fields.texts("events")?;
-    if events.len() > MOST_EVENTS {
-        fields.wrong("events", format!("at most {MOST_EVENTS} names"));
-    } else if let Err(expected) = domain::event::check_choice(&events) {
-        fields.wrong("events", expected);
+impl Switch {
+    /// What is asked of a destination that is as it is `before`. What is on already cannot be enabled in a certain way.
+    fn read(fields: &mut Fields, enabled: Option<bool>, before: &Destination) -> Result<Self, Error> {
+        let newest_only = fields.flag("newest_only").unwrap_or(false);
+        if newest_only && enabled != Some(true) {
+            fields.wrong("newest_only", "`enabled`: true beside it, since it says what is sent then");
+        }
+        if newest_only && before.enabled {
+            let detail = "the destination is enabled, so its events are on their way: disable it first";
+            return Err(Error::Conflict(detail.to_owned()));
+        }
+        Ok(Self { on: enabled.filter(|enabled| *enabled != before.enabled), newest_only })
     }
-    Some(events)
+
+    /// Changes the destination, and switches it.
+    async fn apply(self, edge: &Edge, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
+        if self.newest_only {
+            // First what can be refused, so that a refusal forgets nothing.
+            edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
+            edge.store.forget_user_events(id).await?;
+        }
+        patch.enabled = self.on;
+        patch.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
+        let after = edge.store.update_destination(id, patch).await?;
+        if self.on.is_some() {
+            tend(edge, id).await;
+        }
+        Ok(after)
+    }
 }
 
+/// Tells the engine that what is owed can be sent, or need not be waited for. Where it does not hear it, the sweep does.
+async fn tend(edge: &Edge, id: DestinationId) {
+    if let Err(error) = super::asked::taken(edge.dispatch.engine().tend(id)).await {
+        tracing::warn!(destination.id = %id, reason = %error, "the engine was not told of it; the sweep finds what is owed");
+    }
+}
+
+fn made_of(made: Result<Made, Vec<Field>>, fields: &mut Fields) -> Option<Made> {
+    made.map_err(|wrong| wrong.into_iter().for_each(|wrong| fields.wrong(&wrong.field, wrong.expected))).ok()
+}
+
+fn show_once(view: &mut Value, shown: Shown) {
+    for (name, secret) in shown {
+        view[name] = json!(secret.expose_secret());
+    }
+}
+
+/// What is shown of one: also how it fares.
+async fn detail(edge: &Edge, destination: &Destination) -> Result<Value, Error> {
+    let mut view = view(destination);
+    view["health"] = json!(edge.store.destination_health(destination.id).await?);
+    Ok(view)
+}
+
+/// What is shown of each in a list: all but its secrets. Which of them there are is among the settings of its kind.
 fn view(destination: &Destination) -> Value {
     let mut view = json!({
         "id": destination.id,
@@ -112,6 +194,10 @@ fn view(destination: &Destination) -> Value {
         "kind": destination.kind,
         "name": destination.name,
         "events": destination.events,
+        "filter": destination.filter,
+        "rate": destination.rate,
+        "concurrency": destination.concurrency,
+        "schedule": destination.schedule,
         "enabled": destination.enabled,
         "state": destination.state,
         "since": destination.since,

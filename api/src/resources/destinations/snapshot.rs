@@ -2,19 +2,17 @@
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::resources::{Body, Id};
+use crate::resources::{Body, Id, redeliveries};
 use axum::Json;
 use axum::extract::State;
 use domain::{CollapseKey, DestinationId};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::time::Duration;
-use storage::{Page, Run, chain};
+use storage::{Run, chain};
 use tokio::time::timeout;
 use workflows::signal::Signal;
 
-/// Purchases of a page when the request names no limit, and at most.
-const LIMIT: i64 = 200;
 /// Signals that are under way at the same time.
 const SIGNALS: usize = 8;
 /// How long all signals of a page may take. What is not told by then the sweep finds.
@@ -27,14 +25,12 @@ pub async fn snapshot(
     Body(mut fields): Body,
 ) -> Result<Json<Value>, Error> {
     edge.store.destination(id).await?;
-    let cursor = fields.text("cursor");
-    let limit = fields.integer("limit", 1..=LIMIT).unwrap_or(LIMIT);
-    let run = if fields.flag("dry_run").unwrap_or(false) { Run::Dry } else { Run::Real };
-    if cursor.as_deref().is_some_and(|cursor| cursor.parse::<CollapseKey>().is_err()) {
+    let (page, run) = (redeliveries::page(&mut fields), redeliveries::run(&mut fields));
+    if page.cursor.as_deref().is_some_and(|cursor| cursor.parse::<CollapseKey>().is_err()) {
         fields.wrong("cursor", "the `next_cursor` of the answer before, or nothing for the beginning");
     }
     fields.finish()?;
-    let page = edge.store.snapshot(id, Page { cursor, limit }, run).await?;
+    let page = edge.store.snapshot(id, page, run).await?;
     if run == Run::Real && timeout(PATIENCE, wake(&edge, &page.owed)).await.is_err() {
         tracing::warn!(destination.id = %id, "the engine took not all signals of a snapshot; the sweep finds the rest");
     }

@@ -1,20 +1,16 @@
 //! What an admin can ask of one purchase. Each is a signal to its workflow, which starts when it sleeps; 202.
 
-use super::{newest, refused};
+use super::newest;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::resources::{Body, Fields, Id};
+use crate::resources::asked::{admin, taken};
+use crate::resources::{Body, Id};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::{CollapseKey, DestinationId, Timestamp};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::timeout;
 use workflows::signal::{Admin, Discard, Hold, Redeliver, Signal};
-
-/// How long an admin waits for the engine.
-const SIGNAL_WAIT: Duration = Duration::from_secs(10);
 
 type Answer = Result<(StatusCode, Json<Value>), Error>;
 
@@ -66,11 +62,6 @@ pub async fn redeliver(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Bod
     ask(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
 }
 
-fn admin(fields: &mut Fields) -> Admin {
-    let by = fields.text("by").unwrap_or_else(|| "api".to_owned());
-    Admin { by: Some(by), reason: fields.text("reason") }
-}
-
 async fn known(edge: &Edge, id: DestinationId) -> Result<(), Error> {
     match edge.store.destination(id).await {
         Ok(_) => Ok(()),
@@ -83,9 +74,6 @@ async fn known(edge: &Edge, id: DestinationId) -> Result<(), Error> {
 
 async fn ask(edge: &Edge, key: CollapseKey, signal: Signal) -> Answer {
     let name = signal.name();
-    match timeout(SIGNAL_WAIT, edge.dispatch.engine().signal(key, signal)).await {
-        Ok(Ok(())) => Ok((StatusCode::ACCEPTED, Json(json!({ "collapse_key": key, "signal": name })))),
-        Ok(Err(error)) => Err(refused(error)),
-        Err(_) => Err(Error::Unavailable("the workflow engine does not answer at the moment; try again".to_owned())),
-    }
+    taken(edge.dispatch.engine().signal(key, signal)).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "collapse_key": key, "signal": name }))))
 }

@@ -5,7 +5,6 @@ mod actions;
 pub use actions::{discard, flush, hold, redeliver, release};
 
 use super::{Id, Query, notifications};
-use crate::dispatch::EngineError;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use axum::Json;
@@ -134,14 +133,5 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     match told.items.first() {
         Some(newest) => Ok(newest.seq),
         None => edge.store.purchase(key).await.map(|_| 0).map_err(Error::from),
-    }
-}
-
-fn refused(error: EngineError) -> Error {
-    match error {
-        EngineError::Unavailable(_) => {
-            Error::Unavailable("the workflow engine does not answer at the moment; try again".to_owned())
-        }
-        EngineError::Rejected(reason) => Error::Upstream(format!("the workflow engine refuses: {reason}")),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::PURCHASE_UPDATED;
 use crate::transition::What;
+use serde::{Deserialize, Serialize};
 
 /// Documented types that nothing connected today can cause. What we can send is named where it is made.
 const NOT_YET: [&str; 7] = [
@@ -14,13 +15,62 @@ const NOT_YET: [&str; 7] = [
     "user.subscription.transferred.to",
 ];
 
-const WILDCARDS: [&str; 5] = ["*", "device.*", "user.*", "user.journey.*", "user.subscription.*"];
+/// A destination's requests fail.
+pub const DESTINATION_FAILING: &str = "destination.failing";
+/// A delivery to a destination failed for the last time.
+pub const DESTINATION_EXHAUSTED: &str = "destination.exhausted";
+/// A destination answers again.
+pub const DESTINATION_RECOVERED: &str = "destination.recovered";
+/// A destination was disabled by us.
+pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
-/// Whether a destination that chose `chosen` is told events of this type.
+/// What operators may want to know of another destination.
+pub(super) const OPERATORS: [&str; 4] =
+    [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
+
+/// Whether events of this type tell operators of another destination, and not of a purchase.
 #[must_use]
-pub fn chooses(chosen: &[String], event_type: &str) -> bool {
+pub fn is_for_operators(event_type: &str) -> bool {
+    OPERATORS.contains(&event_type)
+}
+
+const WILDCARDS: [&str; 6] = ["*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"];
+
+/// The events that the documented form of an analytics integration offers: what its wildcards stand for.
+const LISTED: [&str; 13] = [
+    "device.impression",
+    "device.transaction",
+    "user.journey.trial.converted",
+    "user.journey.trial.did_not_convert",
+    "user.journey.trial.started",
+    "user.subscription.cancelled",
+    "user.subscription.expired",
+    "user.subscription.in_grace_period",
+    "user.subscription.paused",
+    "user.subscription.purchased",
+    "user.subscription.renewal_in_grace_period",
+    "user.subscription.renewed",
+    "user.subscription.resumed",
+];
+
+/// What the wildcards of a destination stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wildcards {
+    /// Every type that begins so, those added later too.
+    Everything,
+    /// The types that the documented form lists; anything else only by its name.
+    Listed,
+}
+
+/// Whether a destination that chose `chosen` is told events of this type. What is for operators has a wildcard of its
+/// own: `*` does not stand for it.
+#[must_use]
+pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
+    let is_open = wildcards == Wildcards::Everything || LISTED.contains(&event_type);
     chosen.iter().any(|choice| match choice.strip_suffix('*') {
-        Some(prefix) => event_type.starts_with(prefix),
+        Some("") => is_open && !OPERATORS.contains(&event_type),
+        Some(prefix) => is_open && event_type.starts_with(prefix),
         None => choice == event_type,
     })
 }
@@ -43,7 +93,7 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
 
 /// The wildcards, then every documented type, whether or not we can send it.
 fn names() -> Vec<&'static str> {
-    let sent = What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]);
+    let sent = What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()

@@ -132,7 +132,7 @@ impl<'a> Data<'a> {
             is_free_trial_conversion: purchase.is_free_trial_conversion(),
             is_in_intro_offer_period: purchase.is_in_intro_offer(),
             is_in_trial_period: purchase.is_in_trial_period(),
-            is_production: environment == Environment::Production && !purchase.is_test(),
+            is_production: purchase.environment(environment) == Environment::Production,
             last_seen_device_id: None,
             last_seen_external_id: external_id,
             not_before: purchase.not_before(),

@@ -6,14 +6,19 @@
 
 mod choice;
 mod data;
+mod operators;
 mod price;
 mod schema;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use choice::{check_choice, chooses};
+pub use choice::{
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, Wildcards, check_choice,
+    chooses, is_for_operators,
+};
 pub use data::{Described, data, state_digest};
+pub use operators::DestinationEvent;
 pub use price::listed;
 pub use schema::{USER_VERSION, schemas};
 

@@ -3,6 +3,8 @@
 //! Every documented field is required, our additions are described and optional, and fields that are not
 //! named here are allowed: a receiver that checks strictly keeps working when we add one.
 
+use super::choice::OPERATORS;
+use super::operators::DestinationBody;
 use super::{PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::time::Timestamp;
 use crate::transition::What;
@@ -15,6 +17,8 @@ use std::borrow::Cow;
 
 /// The version of the flat shape of `user.*`. Their bodies carry none, as documented.
 pub const USER_VERSION: &str = "1.0";
+/// The version of the flat shape of `destination.*`.
+pub const DESTINATION_VERSION: &str = "1.0";
 
 /// What we add to the documented shapes.
 pub(crate) const ADDITIONS: [&str; 6] =
@@ -24,14 +28,18 @@ pub(crate) const ADDITIONS: [&str; 6] =
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let users = What::ALL.iter().map(|what| {
-        let mut schema = named::<UserBody>(what.event_type());
-        if let Some(Value::Object(field)) = schema.pointer_mut("/properties/event_type") {
-            field.insert("const".to_owned(), json!(what.event_type()));
-        }
-        (what.event_type(), USER_VERSION, schema)
-    });
-    std::iter::once(purchase).chain(users).collect()
+    let users = What::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
+    let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
+    std::iter::once(purchase).chain(users).chain(operators).collect()
+}
+
+/// The schema of a flat body, which is of this type alone.
+fn typed<Body: JsonSchema>(event_type: &str) -> Value {
+    let mut schema = named::<Body>(event_type);
+    if let Some(Value::Object(field)) = schema.pointer_mut("/properties/event_type") {
+        field.insert("const".to_owned(), json!(event_type));
+    }
+    schema
 }
 
 /// The schema of a body, under the name of its event's type.

@@ -2,6 +2,7 @@
 
 use super::{BEGAN, BOUGHT, Life, Purchase, Register, State, TAKEN_BACK, Told};
 use crate::catalogue::ProductRef;
+use crate::environment::Environment;
 use crate::notification::Kind;
 use crate::reading::{EndReason, Term};
 use crate::time::Timestamp;
@@ -114,6 +115,12 @@ impl Purchase {
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
+    }
+
+    /// In which environment it was made, on a platform of this one.
+    #[must_use]
+    pub fn environment(&self, platform: Environment) -> Environment {
+        platform.of_purchase(!self.is_test())
     }
 
     /// When it began; `None` when nobody said that.

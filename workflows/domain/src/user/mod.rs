@@ -9,6 +9,7 @@ mod journey;
 mod tests;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
+use crate::environment::Environment;
 use crate::event::additions_are_optional;
 use crate::ids::{CollapseKey, EventId, UserId};
 use crate::purchase::{Purchase, State};
@@ -27,6 +28,8 @@ pub struct Owned {
     pub collapse_key: CollapseKey,
     /// The store it was made in, such as in `platforms.store`.
     pub platform_type: String,
+    /// The environment it was made in.
+    pub environment: Environment,
     /// What is known of it.
     pub purchase: Purchase,
     /// Whether another receipt took its place: then it never counts.
@@ -95,6 +98,14 @@ pub(crate) struct UserBody {
     /// Grows each time that the user's state is told.
     #[schemars(range(min = 1))]
     user_revision: i64,
+}
+
+/// The part of a body that is made of the user's purchases.
+#[derive(Debug, Serialize)]
+struct UserState {
+    active_entitlements: Vec<ActiveEntitlement>,
+    customer_journey_state: Journey,
+    devices: Vec<Device>,
 }
 
 /// Something that a user has access to, by the purchase that gives it longest.
@@ -171,6 +182,28 @@ impl UserEvent<'_> {
     }
 }
 
+/// The user's state over their purchases in one environment alone, in the words of the body; `None` where it is the
+/// same as over all of them.
+#[must_use]
+pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
+    let apart: Vec<Owned> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+    if apart.len() == owned.len() {
+        return None;
+    }
+    let state = state(&apart);
+    (state != self::state(owned)).then_some(state)
+}
+
+fn state(owned: &[Owned]) -> Value {
+    let state = UserState {
+        active_entitlements: active_entitlements(owned),
+        customer_journey_state: Journey::of(owned),
+        devices: Vec::new(),
+    };
+    // Only a map with other keys than texts could fail here, and there is none.
+    serde_json::to_value(state).unwrap_or_default()
+}
+
 impl Owned {
     /// Whether it is part of its owner's state: another receipt speaks for one that was replaced.
     fn counts(&self) -> bool {
@@ -243,6 +276,6 @@ pub fn written_as(external_id: &str) -> &'static str {
 }
 
 /// The documented form of this one field: the offset in digits.
-fn created_date(time: Timestamp) -> String {
+pub(crate) fn created_date(time: Timestamp) -> String {
     format!("{}+00:00", time.to_string().trim_end_matches('Z'))
 }

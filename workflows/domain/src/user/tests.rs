@@ -1,8 +1,9 @@
 //! The user's state, rule by rule, and the bodies that carry it.
 
 use super::journey::{Journey, Subscription};
-use super::{Customer, Owned, UserEvent, active_entitlements, created_date, external_ids, written_as};
+use super::{Customer, Owned, UserEvent, active_entitlements, created_date, external_ids, state_apart, written_as};
 use crate::catalogue::{Listing, ProductRef};
+use crate::environment::Environment;
 use crate::event::tests::schemas::{complaints, schema};
 use crate::event::tests::{bought, day, entitlement, key, known, monthly};
 use crate::ids::{EventId, UserId};
@@ -36,6 +37,7 @@ fn owned(receipt_id: &str, purchase: Purchase) -> Owned {
     Owned {
         collapse_key: key(receipt_id),
         platform_type: "store".to_owned(),
+        environment: Environment::Production,
         purchase,
         is_replaced: false,
         product_ref: ProductRef::Term,
@@ -228,6 +230,22 @@ fn each_entitlement_is_listed_once_by_the_purchase_that_lasts_longest() {
 }
 
 #[test]
+fn the_state_apart_is_of_one_environment_and_told_only_where_it_is_another() {
+    let paid = owned("paid", until(day(31)));
+    let tested = Owned { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
+    let both = [paid.clone(), tested];
+    let apart = |environment| state_apart(&both, environment);
+    let alone = body(What::Renewed, std::slice::from_ref(&paid));
+    let state = apart(Environment::Production).unwrap();
+    for part in ["active_entitlements", "customer_journey_state", "devices"] {
+        assert_eq!(state[part], alone[part], "{part}");
+    }
+    assert_eq!(state.as_object().map(serde_json::Map::len), Some(3));
+    assert_eq!(apart(Environment::Sandbox), None, "what lasts longer was bought there");
+    assert_eq!(state_apart(&[paid], Environment::Production), None);
+}
+
+#[test]
 fn between_equal_ends_the_newest_proof_is_listed() {
     let verified = |at| bought(Snapshot { at, ..monthly() });
     for (old, new) in [("a", "b"), ("b", "a")] {
@@ -371,5 +389,16 @@ proptest! {
     fn a_replaced_purchase_never_changes_the_state((purchases, _) in orders()) {
         let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
         prop_assert_eq!(body(What::Renewed, &purchases), body(What::Renewed, &counting));
+    }
+
+    #[test]
+    fn what_was_bought_elsewhere_never_changes_the_state_apart((purchases, _) in orders(), (others, _) in orders()) {
+        let sandbox = others.into_iter().map(|owned| Owned { environment: Environment::Sandbox, ..owned });
+        let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
+        let told = body(What::Renewed, &all);
+        let (state, alone) = (state_apart(&all, Environment::Production), body(What::Renewed, &purchases));
+        for part in ["active_entitlements", "customer_journey_state", "devices"] {
+            prop_assert_eq!(&state.as_ref().unwrap_or(&told)[part], &alone[part]);
+        }
     }
 }

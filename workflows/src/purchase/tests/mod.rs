@@ -219,6 +219,25 @@ fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
 }
 
 #[test]
+fn a_destination_that_takes_nothing_calls_its_failing_lane_back_and_no_other() {
+    let [one, other, fresh] = [1, 2, 3].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
+    let lane = |destination_id, failing| Lane { destination_id, last_seq: 5, failing };
+    let mut state = State::default();
+    state.opened(&[lane(one, true), lane(other, true), lane(fresh, false)]);
+    let called = |state: &State| -> Vec<DestinationId> {
+        state.lanes.iter().filter(|(_, lane)| lane.wake).map(|(id, _)| *id).collect()
+    };
+    let changes = state.changes;
+    state.recall(Some(fresh));
+    assert_eq!(called(&state), [], "its first attempt is under way, and hears it by itself");
+    state.recall(Some(one));
+    assert_eq!(called(&state), [one]);
+    state.recall(None);
+    assert_eq!(called(&state), [one, other]);
+    assert_eq!(state.changes, changes + 3);
+}
+
+#[test]
 fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
     let mut state = State::default();
     state.opened(&[lane(7)]);

@@ -1,4 +1,7 @@
+DROP TABLE pages;
+DROP TABLE retention;
 DROP TABLE alarms;
+DROP TABLE user_lanes;
 DROP TABLE lanes;
 DROP TABLE attempts;
 DROP TABLE deliveries;
@@ -12,6 +15,7 @@ DROP TABLE entitlements;
 DROP TABLE store_users;
 DROP TABLE users;
 DROP TABLE notifications;
+DROP TABLE health;
 DROP TABLE destinations;
 DROP TABLE topics;
 DROP TABLE platforms;

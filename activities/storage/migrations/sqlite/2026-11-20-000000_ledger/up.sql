@@ -58,16 +58,62 @@ CREATE TABLE destinations (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     events TEXT NOT NULL,
+    -- What wildcards in `events` stand for: `everything` or `listed`.
+    wildcards TEXT NOT NULL,
+    -- JSON: platforms and environments whose events are wanted; empty lists want all.
+    filter TEXT NOT NULL,
     settings TEXT NOT NULL,
     secret TEXT NOT NULL,
+    -- Whether requests about one user are made one after the other.
+    per_user BOOLEAN NOT NULL,
+    per_request BIGINT NOT NULL,
+    -- At most so many requests a second, and so many at once, over all processes.
+    rate BIGINT,
+    concurrency BIGINT NOT NULL,
+    -- JSON: the waits between attempts in seconds; NULL for those of its kind.
+    schedule TEXT,
     enabled BOOLEAN NOT NULL,
     state TEXT NOT NULL,
     reason TEXT,
     since BIGINT NOT NULL,
+    -- Since when it chooses what it chooses now; NULL since it was made.
+    chosen_at BIGINT,
+    -- Behind which delivery those that wait are to be looked at again, since it is set anew; NULL when all were.
+    reconsider_after BIGINT,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
 CREATE UNIQUE INDEX destinations_name ON destinations (app_id, name) WHERE deleted_at IS NULL;
+
+-- How a destination fares. Written by what fails and by the first success after it; by every claim only where a rate
+-- or the concurrency is counted.
+CREATE TABLE health (
+    destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
+    -- Failures in a row, each of another purchase than the one before.
+    failures BIGINT NOT NULL,
+    last_failed_key TEXT,
+    last_error TEXT,
+    first_failure_at BIGINT,
+    last_failure_at BIGINT,
+    last_success_at BIGINT,
+    -- The breaker: since when it is open, when it was tried last, when it closed again.
+    opened_at BIGINT,
+    probed_at BIGINT,
+    recovered_at BIGINT,
+    -- When a person made everything due that had been tried, and when its settings or secrets were changed.
+    hastened_at BIGINT,
+    changed_at BIGINT,
+    -- Until when it is left alone because it asked for it.
+    paused_until BIGINT,
+    -- When the next request may be made under its rate.
+    next_slot_at BIGINT NOT NULL,
+    -- How many warnings were given before it is disabled.
+    warned BIGINT NOT NULL,
+    -- Whether operators were told of its trouble, and not yet that it is over.
+    is_told BOOLEAN NOT NULL,
+    -- The runs of what was tried until then were told not to wait for another attempt.
+    recalled_through BIGINT
+);
 
 CREATE TABLE notifications (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -90,7 +136,9 @@ CREATE TABLE notifications (
     outcome TEXT,
     revision BIGINT,
     reason TEXT,
-    ended_at BIGINT
+    ended_at BIGINT,
+    -- When its body was removed, for its age.
+    pruned_at BIGINT
 );
 CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, platform_id);
 -- Folds, and finds the rows of a purchase. One index for both: each more with keys in no order costs a page per row.
@@ -170,6 +218,8 @@ CREATE TABLE purchases (
     receipt_id TEXT NOT NULL,
     app_user_id TEXT,
     user_id TEXT REFERENCES users (id),
+    -- The user whose it was first: the same for ever, whomever that one joins.
+    first_user_id TEXT REFERENCES users (id),
     revision BIGINT NOT NULL,
     -- Of `data` as it was told last; empty before.
     digest TEXT NOT NULL,
@@ -222,20 +272,27 @@ CREATE INDEX replacements_new ON replacements (new_key);
 CREATE TABLE events (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
-    collapse_key TEXT NOT NULL REFERENCES purchases (collapse_key),
+    -- A purchase; of events about a destination, that destination's id.
+    collapse_key TEXT NOT NULL,
     event_type TEXT NOT NULL,
     revision BIGINT NOT NULL,
-    -- Whose event it is and which of the user's revisions it tells; NULL for `purchase.updated`.
+    -- Whose event it is, and which of the user's revisions it tells; `purchase.updated` tells none.
     user_id TEXT,
     user_revision BIGINT,
     -- When it happened by the store, where that is known.
     occurred_at BIGINT,
     body TEXT NOT NULL,
+    -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` tells the same.
+    state_apart TEXT,
     traceparent TEXT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- When its body was reduced to what counts and proves, for its age.
+    pruned_at BIGINT
 );
 CREATE UNIQUE INDEX events_id ON events (id);
 CREATE INDEX events_of_key ON events (collapse_key, event_type, seq);
+CREATE INDEX events_of_user ON events (user_id, user_revision) WHERE user_id IS NOT NULL;
+CREATE INDEX events_created ON events (created_at, seq);
 
 CREATE TABLE deliveries (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -246,15 +303,23 @@ CREATE TABLE deliveries (
     event_type TEXT NOT NULL,
     collapse_key TEXT NOT NULL,
     revision BIGINT NOT NULL,
+    -- `pending`, `waiting` for the customer's id, or how it ended: `delivered`, `superseded`, `skipped` or `dead`.
     status TEXT NOT NULL,
     attempts BIGINT NOT NULL,
     next_due_at BIGINT NOT NULL,
-    -- Frozen at the first claim; NULL before.
+    -- When it was first and last attempted; what a running `Retry-After` holds back counts as attempted when that was
+    -- asked.
+    first_tried_at BIGINT,
+    tried_at BIGINT,
+    -- Frozen at the first claim; NULL before. So is the environment of the purchase that it tells of.
     body TEXT,
+    environment TEXT,
     last_error TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
-    finished_at BIGINT
+    finished_at BIGINT,
+    -- When its body and what its attempts heard were removed, for their age.
+    pruned_at BIGINT
 );
 CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
 CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, destination_id, n);
@@ -264,11 +329,20 @@ CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq
 CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
 CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
+-- What was tried before a destination recovered is due since then.
+CREATE INDEX deliveries_tried ON deliveries (destination_id, tried_at) WHERE status = 'pending';
+CREATE INDEX deliveries_waiting ON deliveries (collapse_key) WHERE status = 'waiting';
+-- For those who list them.
+CREATE INDEX deliveries_unnamed ON deliveries (seq) WHERE status = 'waiting';
+CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL REFERENCES deliveries (id),
     number BIGINT NOT NULL,
     token TEXT NOT NULL,
+    -- Who made it: `lane`, `drain` or `probe`; and whether it used up a step of the schedule.
+    mode TEXT NOT NULL,
+    counts BOOLEAN NOT NULL,
     -- NULL until the attempt is finished, and for ever when its worker died.
     finished_at BIGINT,
     started_at BIGINT NOT NULL,
@@ -276,7 +350,11 @@ CREATE TABLE attempts (
     status BIGINT,
     class TEXT,
     error TEXT,
+    -- JSON: some headers of the answer.
+    headers TEXT,
     response TEXT,
+    -- When the next attempt was due then.
+    next_due_at BIGINT,
     PRIMARY KEY (delivery_id, number)
 );
 
@@ -285,9 +363,29 @@ CREATE TABLE lanes (
     collapse_key TEXT NOT NULL,
     acked_revision BIGINT,
     lease_token TEXT,
-    lease_delivery_id TEXT,
     lease_until BIGINT,
+    -- The user that is leased with it, where requests about one user are made one after the other.
+    lease_user_id TEXT,
+    -- When the destination asked to be left alone with this purchase, and until when.
+    asked_at BIGINT,
+    asked_until BIGINT,
     PRIMARY KEY (destination_id, collapse_key)
+);
+CREATE INDEX lanes_leased ON lanes (destination_id, lease_until) WHERE lease_token IS NOT NULL;
+
+-- What a destination with requests in order of the user knows of one in an environment: the newest state of theirs that
+-- it acknowledged, and the newest that it was told, or was about to be, and that it may have.
+CREATE TABLE user_lanes (
+    destination_id TEXT NOT NULL REFERENCES destinations (id),
+    user_id TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    acked_revision BIGINT,
+    told_revision BIGINT,
+    lease_token TEXT,
+    lease_until BIGINT,
+    -- Until when the destination wants to hear nothing of this user.
+    paused_until BIGINT,
+    PRIMARY KEY (destination_id, user_id, environment)
 );
 
 CREATE TABLE alarms (
@@ -302,3 +400,21 @@ CREATE TABLE alarms (
 );
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
+
+-- How far each table was looked through for bodies that are too old; it begins anew at the end.
+CREATE TABLE retention (
+    what TEXT NOT NULL PRIMARY KEY,
+    through BIGINT NOT NULL
+);
+
+-- What the pages of bulk runs were answered: asked again, a page gives the same and owes nothing. The first page's cursor
+-- is empty; `asked` tells what the run asks for from everything else.
+CREATE TABLE pages (
+    run TEXT NOT NULL,
+    cursor TEXT NOT NULL,
+    asked TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (run, cursor)
+);
+CREATE INDEX pages_at ON pages (at);

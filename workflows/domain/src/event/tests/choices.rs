@@ -1,11 +1,12 @@
 //! What destinations may choose, and what a choice means.
 
-use crate::event::{PURCHASE_UPDATED, check_choice, chooses};
+use crate::event::choice::OPERATORS;
+use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators};
 use crate::transition::What;
 
 #[test]
 fn wildcards_choose_by_prefix_and_names_choose_themselves() {
-    let chosen = |choice: &str, event_type| chooses(&[choice.to_owned()], event_type);
+    let chosen = |choice: &str, event_type| chooses(&[choice.to_owned()], Wildcards::Everything, event_type);
     assert!(chosen("*", PURCHASE_UPDATED));
     assert!(chosen("user.*", "user.subscription.renewed"));
     assert!(chosen("user.subscription.*", "user.subscription.transferred.to"));
@@ -13,7 +14,29 @@ fn wildcards_choose_by_prefix_and_names_choose_themselves() {
     assert!(!chosen("user.*", PURCHASE_UPDATED));
     assert!(!chosen("user.subscription.*", "user.journey.trial.started"));
     assert!(!chosen("user.subscription.renewed", "user.subscription.renewed.again"));
-    assert!(!chooses(&[], PURCHASE_UPDATED));
+    assert!(!chooses(&[], Wildcards::Everything, PURCHASE_UPDATED));
+    assert!(!chosen("*", DESTINATION_FAILING), "what is for operators is chosen by its own wildcard");
+    assert!(chosen("destination.*", DESTINATION_FAILING));
+}
+
+#[test]
+fn what_is_for_operators_is_about_destinations_and_nothing_else_is() {
+    assert!(is_for_operators(DESTINATION_FAILING));
+    assert!(!is_for_operators(PURCHASE_UPDATED));
+    assert!(What::ALL.iter().all(|what| !is_for_operators(what.event_type())));
+}
+
+#[test]
+fn wildcards_of_the_documented_form_stand_for_what_it_lists_and_names_for_themselves() {
+    let chosen = |choice: &str, event_type| chooses(&[choice.to_owned()], Wildcards::Listed, event_type);
+    assert!(chosen("user.*", "user.subscription.renewed"));
+    assert!(chosen("*", "device.transaction"));
+    assert!(!chosen("user.*", "user.subscription.sku_change"));
+    assert!(!chosen("*", PURCHASE_UPDATED));
+    assert!(chosen("user.subscription.sku_change", "user.subscription.sku_change"));
+    assert!(chosen(PURCHASE_UPDATED, PURCHASE_UPDATED));
+    let of_users = What::ALL.iter().filter(|what| chosen("user.*", what.event_type())).count();
+    assert_eq!(of_users, 10, "eleven with `paused`, which nothing connected today can cause");
 }
 
 #[test]
@@ -31,9 +54,9 @@ fn a_choice_of_names_that_exist_is_accepted_and_others_are_answered_with_the_lis
 
 #[test]
 fn everything_that_we_can_send_can_be_chosen_by_its_name() {
-    for what in What::ALL {
-        assert_eq!(check_choice(&[what.event_type().to_owned()]), Ok(()));
+    for event_type in What::ALL.iter().map(|what| what.event_type()).chain(OPERATORS) {
+        assert_eq!(check_choice(&[event_type.to_owned()]), Ok(()));
     }
     let listed = check_choice(&[]).unwrap_err();
-    assert_eq!(listed.split(", ").count(), 5 + 20, "{listed}");
+    assert_eq!(listed.split(", ").count(), 6 + 24, "{listed}");
 }

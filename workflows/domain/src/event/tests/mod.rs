@@ -2,6 +2,7 @@
 
 mod bodies;
 mod choices;
+mod operators;
 mod prices;
 pub mod schemas;
 

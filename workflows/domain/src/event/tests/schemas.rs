@@ -1,8 +1,9 @@
 //! The schemas accept what is documented and what we send, and nothing that lacks a field or mistypes one.
 
 use super::{bought, described, known, monthly, sent};
+use crate::event::choice::OPERATORS;
 use crate::event::schema::ADDITIONS;
-use crate::event::{PURCHASE_UPDATED, schemas};
+use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED, schemas};
 use crate::notification::Kind;
 use crate::purchase::Purchase;
 use crate::reading::Reading;
@@ -87,6 +88,12 @@ fn retyped(body: &Value, place: &str) -> Vec<Value> {
 
 /// Checks a payload that has every field, and everything that is wrong with one place of it.
 fn check(event_type: &str, body: &Value) {
+    let (removed, mistyped) = check_places(event_type, body);
+    assert!(removed > 20 && mistyped > 100, "{event_type}: {removed} removed, {mistyped} mistyped");
+}
+
+/// The same; how many fields were removed and how many values mistyped.
+pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
     let schema = schema(event_type);
     assert_eq!(complaints(&schema, body), [""; 0], "{event_type}");
     let (mut removed, mut mistyped) = (0, 0);
@@ -105,13 +112,14 @@ fn check(event_type: &str, body: &Value) {
             mistyped += 1;
         }
     }
-    assert!(removed > 20 && mistyped > 100, "{event_type}: {removed} removed, {mistyped} mistyped");
+    (removed, mistyped)
 }
 
 #[test]
 fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas().iter().map(|(event_type, ..)| *event_type).collect();
-    let sent: BTreeSet<_> = What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).collect();
+    let of_users = What::ALL.iter().map(|what| what.event_type());
+    let sent: BTreeSet<_> = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).collect();
     assert_eq!(types, sent);
     for (event_type, version, schema) in schemas() {
         assert_eq!(version, if event_type == PURCHASE_UPDATED { "2.0" } else { "1.0" });
@@ -124,7 +132,7 @@ fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
 #[test]
 fn the_schemas_are_public_and_change_only_on_purpose() {
     for (event_type, _, schema) in schemas() {
-        if [PURCHASE_UPDATED, What::Renewed.event_type()].contains(&event_type) {
+        if [PURCHASE_UPDATED, What::Renewed.event_type(), DESTINATION_FAILING].contains(&event_type) {
             insta::assert_json_snapshot!(format!("schema_{event_type}"), schema);
         }
     }

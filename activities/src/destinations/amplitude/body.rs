@@ -1,0 +1,144 @@
+//! What an event looks like, in every attempt: it is frozen with the world that it belongs to, and holds no key.
+//!
+//! The key, and whether user properties are left alone, are added to each request.
+
+use super::caps::Caps;
+use super::keys::Key;
+use super::properties::{self, CAPPED};
+use super::{config, identity, revenue};
+use crate::destinations::Noted;
+use domain::event::PURCHASE_UPDATED;
+use domain::{Environment, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use storage::{Destination, Rendered, Unsent};
+
+/// Ten of these are less than the 1 MB that Amplitude takes in one request.
+const MOST_BYTES: usize = 90_000;
+/// Milliseconds since 1970 that have the 13 digits which Amplitude asks for: from 2001 to 2286.
+const TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
+/// The place of `purchase.updated`, behind all that happened in its revision.
+const LAST_PLACE: usize = 99;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// An event as it is frozen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Whether it is about a purchase of the store's test world.
+    pub sandbox: bool,
+    /// The event, in Amplitude's terms.
+    pub event: Map<String, Value>,
+}
+
+impl Frozen {
+    /// What was frozen; `None` when it was not frozen here.
+    pub fn read(body: &str) -> Option<Self> {
+        serde_json::from_str(body).ok()
+    }
+}
+
+/// How many of these bodies, from the first, may go in one request: those of one world.
+pub fn together<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
+    let mut worlds = bodies.into_iter().map(|body| Frozen::read(body).is_some_and(|frozen| frozen.sandbox));
+    worlds.next().map_or(0, |first| 1 + worlds.take_while(|world| *world == first).count())
+}
+
+/// What an event looks like, or why it is not sent, or not yet. No reason holds a key or an id.
+#[must_use]
+pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
+    match frozen(destination, unsent) {
+        Ok(body) if body.len() <= MOST_BYTES => Rendered::Body(body),
+        Ok(_) => Rendered::Refuse { why: format!("the event is longer than {MOST_BYTES} bytes") },
+        Err(rendered) => rendered,
+    }
+}
+
+/// What making a body did, for those who count it.
+#[must_use]
+pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
+    match rendered {
+        Rendered::Body(body) => Noted { capped: capped(body).unwrap_or_default(), wrong_id: None },
+        Rendered::Refuse { .. } => {
+            let settings = config::read(&destination.settings).ok();
+            Noted { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
+        }
+        Rendered::Wait { .. } | Rendered::Skip { .. } => Noted::default(),
+    }
+}
+
+fn capped(body: &str) -> Option<u64> {
+    Frozen::read(body)?.event.get("event_properties")?.get(CAPPED)?.as_u64()
+}
+
+fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
+    let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
+    if unsent.event_type.starts_with("user.") && !unsent.data.is_object() {
+        return Err(Rendered::Refuse { why: "what is known of the purchase was not kept".into() });
+    }
+    let sandbox = unsent.environment == Environment::Sandbox;
+    let key = Key::of_world(sandbox);
+    if !settings.keys.has(key) {
+        let world = if sandbox { "of the store's test world" } else { "for money" };
+        let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
+        return Err(Rendered::Skip { why });
+    }
+    let identity = identity::of(&settings, unsent)?;
+    let mut caps = Caps::default();
+    let mut event = base(unsent, &mut caps);
+    event.insert("device_id".to_owned(), json!(identity.device_id));
+    event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
+    earned(unsent, (&mut event, &mut caps));
+    if unsent.user_state.is_object() {
+        event
+            .insert("user_properties".to_owned(), json!(properties::of_user(&settings, &unsent.user_state, &mut caps)));
+    }
+    let mut about = properties::of_event(unsent, &mut caps);
+    if caps.cut > 0 {
+        about.insert(CAPPED.to_owned(), json!(caps.cut));
+    }
+    event.insert("event_properties".to_owned(), Value::Object(about));
+    Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
+}
+
+/// What every event has.
+fn base(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
+    let mut event = Map::new();
+    event.insert("event_type".to_owned(), json!(unsent.event_type));
+    event.insert("insert_id".to_owned(), json!(unsent.event_id));
+    event.insert("event_id".to_owned(), json!(event_id(unsent)));
+    event.insert("time".to_owned(), json!(time(unsent)));
+    event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
+    event.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
+    if !unsent.store.is_empty() {
+        event.insert("platform".to_owned(), json!(caps.text(&unsent.store)));
+    }
+    if let Some(country) = unsent.data.get("purchase_country").and_then(Value::as_str) {
+        event.insert("country".to_owned(), json!(caps.text(country)));
+    }
+    event
+}
+
+fn earned(unsent: &Unsent, (event, caps): (&mut Map<String, Value>, &mut Caps)) {
+    let Some(revenue) = revenue::of(unsent) else { return };
+    // Never `price` and `quantity` too: their product would win over the revenue.
+    event.insert("revenue".to_owned(), json!(revenue.amount));
+    event.insert("revenueType".to_owned(), json!(revenue.kind));
+    event.insert("currency".to_owned(), json!("USD"));
+    if let Some(sku) = unsent.data.get("product_ref_id").and_then(Value::as_str) {
+        event.insert("productId".to_owned(), json!(caps.text(sku)));
+    }
+}
+
+/// When it happened by the store, else when it was recorded; never when it is delivered.
+fn time(unsent: &Unsent) -> i64 {
+    let millis = |time: Timestamp| time.micros().div_euclid(1000);
+    unsent.occurred_at.map(millis).filter(|time| TIMES.contains(time)).unwrap_or_else(|| millis(unsent.created_at))
+}
+
+/// Puts events of one user and time in order: the purchase's revision, then the place in it.
+fn event_id(unsent: &Unsent) -> i64 {
+    let place = unsent.siblings.iter().position(|one| one.event_id == unsent.event_id).map_or(0, |place| place + 1);
+    let place = if unsent.event_type == PURCHASE_UPDATED { LAST_PLACE } else { place.min(LAST_PLACE - 1) };
+    let place = i64::try_from(place).unwrap_or_default();
+    unsent.revision.max(0).saturating_mul(100).saturating_add(place).min(i64::from(i32::MAX))
+}

@@ -1,0 +1,150 @@
+//! An integration as it is made, changed and used.
+
+use super::KIND;
+use super::keys::{Key, Keys};
+use super::settings::{Endpoint, Settings};
+use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
+use crate::destinations::{Allowed, Changed, Invalid, Made};
+use domain::event::Wildcards;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use storage::{Destination, Traits};
+use url::Url;
+
+/// Requests a second, at most and unless said: a tenth below Amplitude's 100, since requests may arrive closer together
+/// than they were sent.
+pub const RATE: i64 = 90;
+/// How many events it recommends for one request.
+const PER_REQUEST: i64 = 10;
+/// What a field that does not exist is answered.
+const NO_FIELD: &str = "no such field: an Amplitude integration has `endpoint`, `api_key`, `secret_key`, \
+                        `sandbox_api_key`, `user_id`, `without_external_id`, `min_id_length` and `prefix`";
+
+/// An integration that is ready to be used. Its debug output hides the keys.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where events go.
+    pub(super) events: Url,
+    /// Where users are searched.
+    pub(super) search: Url,
+    /// Whether these are the operator's own.
+    pub(super) is_operators: bool,
+    /// How many characters the project asks of an id.
+    pub(super) min_id_length: u64,
+    pub(super) keys: Keys,
+    /// The waits between attempts.
+    pub(super) schedule: Schedule,
+    /// Whether these are the usual ones, whose last, a day, is repeated for as long as there is time.
+    is_usual: bool,
+}
+
+impl Config {
+    /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
+    ///
+    /// An integration without a schedule of its own has no last one: recoveries bring attempts forward, so that their
+    /// number says nothing of the time that has passed.
+    pub(super) fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
+        let last = i64::try_from(USUAL_SECONDS.len()).unwrap_or(i64::MAX);
+        let number = if self.is_usual { step.number.min(last) } else { step.number };
+        self.schedule.wait_ms(Step { number, ..step }, asked_ms, jitter)
+    }
+}
+
+/// Makes a new integration of the fields of a request.
+///
+/// # Errors
+/// All fields that are wrong. No key is repeated.
+pub fn make(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Made, Vec<Invalid>> {
+    let (settings, secret) = apply((Settings::default(), Keys::default()), fields, allowed)?;
+    let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST };
+    Ok(Made { settings, secret, shown: Vec::new(), traits })
+}
+
+/// Changes what is given and leaves the rest; null removes a key and puts a setting back to its usual value.
+///
+/// # Errors
+/// All fields that are wrong. No key is repeated.
+pub fn change(
+    settings: &Value,
+    secret: &SecretString,
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Changed, Vec<Invalid>> {
+    let settings = read(settings).map_err(|wrong| vec![wrong])?;
+    let (settings, secret) = apply((settings, Keys::open(secret)), fields, allowed)?;
+    Ok(Changed { settings, secret, shown: Vec::new() })
+}
+
+/// An integration ready to be used.
+///
+/// # Errors
+/// The first setting or key that cannot be used.
+pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
+    let settings = read(&destination.settings)?;
+    let keys = Keys::open(secret);
+    check_keys(&keys)?;
+    let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
+    let urls = endpoint.urls(allowed);
+    let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", "an origin that the operator allows"))?;
+    let own = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
+    Ok(Config {
+        events,
+        search,
+        is_operators: matches!(endpoint, Endpoint::Other(_)),
+        min_id_length: settings.min_id_length,
+        keys,
+        schedule: Schedule::new(own),
+        is_usual: own.is_none(),
+    })
+}
+
+/// A text of the other side without our keys in it.
+#[must_use]
+pub fn redact(config: &Config, text: &str) -> String {
+    config.keys.redact(text)
+}
+
+/// Settings as they are kept.
+pub(super) fn read(settings: &Value) -> Result<Settings, Invalid> {
+    serde_json::from_value(settings.clone()).map_err(|_| Invalid::new("settings", format!("those of kind `{KIND}`")))
+}
+
+fn apply(
+    (mut settings, mut keys): (Settings, Keys),
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<(Value, SecretString), Vec<Invalid>> {
+    let mut wrong = Vec::new();
+    for (name, value) in fields {
+        let set = settings.set(name, value, allowed).or_else(|| keys.set(name, value)).unwrap_or(Err(NO_FIELD));
+        wrong.extend(set.err().map(|expected| Invalid::new(name, expected)));
+    }
+    let is_wrong = |wrong: &[Invalid], name: &str| wrong.iter().any(|one| one.field == name);
+    if settings.endpoint.is_none() && !is_wrong(&wrong, "endpoint") {
+        wrong.push(no_endpoint());
+    }
+    if !is_wrong(&wrong, Key::Production.name()) && !is_wrong(&wrong, Key::Sandbox.name()) {
+        wrong.extend(check_keys(&keys).err());
+    }
+    settings.keys = keys.held();
+    match serde_json::to_value(settings) {
+        Ok(settings) if wrong.is_empty() => Ok((settings, keys.seal())),
+        // Settings are texts, numbers and a list: they can be written.
+        Ok(_) | Err(_) => Err(wrong),
+    }
+}
+
+fn no_endpoint() -> Invalid {
+    Invalid::new("endpoint", "`standard` or `eu`, the region of the project: it is never guessed")
+}
+
+/// There is a project to tell, and what was bought in a test never goes where the rest goes.
+fn check_keys(keys: &Keys) -> Result<(), Invalid> {
+    match (keys.get(Key::Production), keys.get(Key::Sandbox)) {
+        (None, None) => Err(Invalid::new("api_key", "the API key of the project, or a `sandbox_api_key`")),
+        (Some(one), Some(other)) if one == other => {
+            Err(Invalid::new("sandbox_api_key", "the API key of another project than that of `api_key`"))
+        }
+        _ => Ok(()),
+    }
+}

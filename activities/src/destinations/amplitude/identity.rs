@@ -1,0 +1,80 @@
+//! Whose profile an event belongs to.
+
+use super::settings::{Settings, Unnamed, UserIdIs};
+use storage::{Rendered, Unsent};
+
+/// Ids that Amplitude refuses, in lower case and without spaces around them: those that broken programs send for
+/// nobody (<https://amplitude.com/docs/apis/analytics/http-v2>).
+const FORBIDDEN: [&str; 14] = [
+    "",
+    "-1",
+    "0",
+    "00000000-0000-0000-0000-000000000000",
+    "anonymous",
+    "lmy47d",
+    "n/a",
+    "na",
+    "nil",
+    "none",
+    "null",
+    "undefined",
+    "unknown",
+    "{}",
+];
+/// More characters would be cut, and then name somebody else.
+const MOST: usize = 1024;
+
+/// Whose profile an event belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name in Amplitude; absent while nobody named the customer.
+    pub user_id: Option<String>,
+    /// Our id of the user whose the purchase was first, always: with another device id a repetition would count as another
+    /// event. Where that user joined another, it is what tells Amplitude so.
+    pub device_id: String,
+}
+
+/// Whose profile it belongs to, or why it cannot be sent, or not yet. No reason repeats an id.
+pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
+    let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
+        return Err(Rendered::Skip {
+            why: "it is about no customer, and Amplitude takes events of customers only".into(),
+        });
+    };
+    let user_id = match (settings.user_id, unsent.external_id.as_deref(), settings.without_external_id) {
+        (UserIdIs::UserId, _, _) => Some(user.to_string()),
+        (UserIdIs::ExternalId, Some(id), _) => Some(usable(id, settings.min_id_length)?.to_owned()),
+        (UserIdIs::ExternalId, None, Unnamed::Send) => None,
+        (UserIdIs::ExternalId, None, Unnamed::Wait) => {
+            return Err(Rendered::Wait { why: "the customer has no external id yet".into() });
+        }
+        (UserIdIs::ExternalId, None, Unnamed::Skip) => {
+            return Err(Rendered::Skip { why: "the customer has no external id".into() });
+        }
+    };
+    Ok(Identity { user_id, device_id: first.to_string() })
+}
+
+/// What is wrong with the customer's own id, in one word; `None` when it can be sent, and when it would not be.
+pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
+    let id = unsent.external_id.as_deref().filter(|_| settings.user_id == UserIdIs::ExternalId)?;
+    refused(id, settings.min_id_length).map(|(word, _)| word)
+}
+
+fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
+    refused(id, min_id_length).map_or(Ok(id), |(_, why)| Err(Rendered::Refuse { why }))
+}
+
+/// Why an id is refused, in one word and in a sentence.
+fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
+    if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
+        let why = "the customer's external id is one that Amplitude refuses, because it stands for nobody";
+        return Some(("forbidden", why.to_owned()));
+    }
+    let length = id.chars().count();
+    if u64::try_from(length).is_ok_and(|length| length < min_id_length) {
+        let why = format!("the customer's external id is shorter than the `min_id_length` of {min_id_length}");
+        return Some(("short", why));
+    }
+    (length > MOST).then(|| ("long", format!("the customer's external id is longer than {MOST} characters")))
+}

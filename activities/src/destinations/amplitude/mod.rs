@@ -1,0 +1,28 @@
+//! Amplitude: the events of a customer's project, for analysts.
+//!
+//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). What is sent, to whom,
+//! and what each answer means is told in this package's README. Batch upload, Identify and deletion are not used.
+
+mod answer;
+pub mod body;
+mod caps;
+pub mod config;
+mod identity;
+mod keys;
+mod properties;
+pub mod request;
+pub mod response;
+mod revenue;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+
+/// The name of this kind.
+pub const KIND: &str = "amplitude";
+/// Seven days, after which the vendor would count a repetition twice, and a margin.
+pub const GIVES_UP_AFTER_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
+/// As long as its events can be repeated.
+pub const PATIENCE_MS: i64 = 7 * 24 * 3600 * 1000;

@@ -1,0 +1,101 @@
+//! What an event says of the purchase, and of the user: the tables in this package's README.
+
+use super::caps::Caps;
+use super::revenue::money;
+use super::settings::Settings;
+use domain::event::PURCHASE_UPDATED;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use storage::Unsent;
+
+/// How many values were cut, by the name of the property that says so.
+pub const CAPPED: &str = "settle_capped";
+
+/// What is told of the purchase under the name that it has in the `data` of `purchase.updated`.
+const SAME: [&str; 14] = [
+    "billing_cycles",
+    "canceled_at",
+    "current_term_length",
+    "expires_at",
+    "is_active",
+    "is_auto_renewable",
+    "is_free_trial_conversion",
+    "is_in_intro_offer_period",
+    "is_in_trial_period",
+    "not_before",
+    "payment_issues_began_at",
+    "purchase_country",
+    "purchase_currency",
+    "revoked_at",
+];
+/// Prices: texts in `data`, numbers here, so that they can be added up.
+const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
+/// Where the user stands, by the name in the body of `user.*`.
+const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
+
+/// What an event says of its purchase. What nobody told is left out.
+pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
+    let data = &unsent.data;
+    let mut told = Map::new();
+    told.insert("collapse_key".to_owned(), json!(unsent.collapse_key));
+    told.insert("environment".to_owned(), json!(unsent.environment.as_str()));
+    told.insert("revision".to_owned(), json!(unsent.revision));
+    if let Some(user_revision) = unsent.user_revision.filter(|_| unsent.event_type != PURCHASE_UPDATED) {
+        told.insert("user_revision".to_owned(), json!(user_revision));
+    }
+    if !unsent.store.is_empty() {
+        told.insert("store".to_owned(), json!(caps.text(&unsent.store)));
+    }
+    if data.is_object() {
+        told.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
+    }
+    if let Some(verified) = unsent.body.pointer("/attributes/verified").and_then(Value::as_bool) {
+        told.insert("verified".to_owned(), json!(verified));
+    }
+    let named = SAME.into_iter().map(|name| (name, name)).chain([("product_ref_id", "sku")]);
+    for (name, property) in named {
+        if let Some(value) = data.get(name).and_then(|value| plain(value, caps)) {
+            told.insert(property.to_owned(), value);
+        }
+    }
+    for name in PRICES {
+        if let Some(price) = data.get(name).and_then(money) {
+            told.insert(name.to_owned(), json!(price));
+        }
+    }
+    told
+}
+
+/// The eight attributes of the user, from their state in the words of the body of a `user.*` event.
+pub fn of_user(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
+    let lists = [
+        ("active_entitlements", "active_entitlements", "/entitlement_ref_id"),
+        ("active_skus", "active_entitlements", "/sku_ref_id"),
+        ("device_ids", "devices", "/id"),
+        ("device_platforms", "devices", "/platform/id"),
+    ];
+    let lists = lists.map(|(attribute, list, part)| (attribute, caps.list(texts(state, list, part))));
+    let journey = JOURNEY.map(|name| (name, json!(flag(state, name))));
+    let named = |(attribute, value): (&str, Value)| (format!("{}{attribute}", settings.prefix), value);
+    lists.into_iter().chain(journey).map(named).collect()
+}
+
+fn flag(state: &Value, name: &str) -> bool {
+    state.get("customer_journey_state").and_then(|state| state.get(name)).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// One part of each member of a list, each text once, in the list's order.
+fn texts<'a>(body: &'a Value, list: &str, part: &str) -> Vec<&'a str> {
+    let members = body.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    members.iter().filter_map(|member| member.pointer(part)?.as_str()).filter(|text| seen.insert(*text)).collect()
+}
+
+/// A text, a number or a truth value; nothing else has a meaning here.
+fn plain(value: &Value, caps: &mut Caps) -> Option<Value> {
+    match value {
+        Value::String(text) => Some(Value::String(caps.text(text))),
+        Value::Bool(_) | Value::Number(_) => Some(value.clone()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! The request of one attempt: frozen events, the key of their world, and what is decided anew each time.
+
+use super::Config;
+use super::body::{Frozen, together};
+use super::keys::Key;
+use super::settings::USUAL_MIN_ID_LENGTH;
+use crate::destinations::Invalid;
+use crate::http::{Method, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::event::PURCHASE_UPDATED;
+use serde_json::{Value, json};
+use storage::Attempt;
+
+const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
+/// Whom a test of the connection looks for: nobody.
+const NOBODY: &str = "settle-connection-test";
+
+/// The request that tells these events in their order, or as many of them from the first as are of one world: the
+/// others come again at once (see [`super::response::outcome`]). Equal attempts give equal bytes.
+///
+/// # Errors
+/// The key of their world is not set any more, or what was frozen is not of this kind.
+pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid> {
+    let count = together(attempts.iter().map(|attempt| attempt.body.as_str()));
+    let mut sandbox = false;
+    let mut events = Vec::with_capacity(count);
+    for attempt in attempts.iter().take(count) {
+        let frozen =
+            Frozen::read(&attempt.body).ok_or_else(|| Invalid::new("body", "an event frozen for Amplitude"))?;
+        sandbox = frozen.sandbox;
+        events.push(event(attempt, frozen));
+    }
+    let key = Key::of_world(sandbox);
+    let expected = || Invalid::new(key.name(), "a key: an event is to go to its project");
+    let api_key = config.keys.get(key).ok_or_else(expected)?;
+    let mut body = json!({ "api_key": api_key, "events": events });
+    if config.min_id_length != USUAL_MIN_ID_LENGTH {
+        body["options"] = json!({ "min_id_length": config.min_id_length });
+    }
+    Ok(Request {
+        method: Method::Post,
+        url: config.events.clone(),
+        headers: vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("user-agent".to_owned(), USER_AGENT.to_owned()),
+        ],
+        body: body.to_string().into_bytes(),
+        is_operators: config.is_operators,
+    })
+}
+
+/// Why an event can never be sent: the key of its world was removed after it was frozen.
+pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
+    let key = Key::of_world(Frozen::read(&attempt.body)?.sandbox);
+    let is_lacking = config.keys.get(key).is_none();
+    is_lacking.then(|| format!("the `{}` was removed, and no other project is to know of it", key.name()))
+}
+
+/// An event that says nothing new of its user leaves the profile alone; that is decided at each attempt.
+fn event(attempt: &Attempt, frozen: Frozen) -> Value {
+    let mut event = frozen.event;
+    if attempt.is_stale || attempt.event_type == PURCHASE_UPDATED {
+        event.insert("$skip_user_properties_sync".to_owned(), json!(true));
+    }
+    Value::Object(event)
+}
+
+/// A search for a user who does not exist, which shows whether the keys are right and tells no event.
+///
+/// # Errors
+/// The secret key is not set: without it nothing but an event could be sent.
+pub fn test(config: &Config) -> Result<Request, Invalid> {
+    let expected = || Invalid::new("secret_key", "a secret key: only with it can the connection be tested");
+    let basic = config.keys.basic().ok_or_else(expected)?;
+    let mut url = config.search.clone();
+    url.query_pairs_mut().append_pair("user", NOBODY);
+    Ok(Request {
+        method: Method::Get,
+        url,
+        headers: vec![
+            ("authorization".to_owned(), format!("Basic {}", STANDARD.encode(basic))),
+            ("user-agent".to_owned(), USER_AGENT.to_owned()),
+        ],
+        body: Vec::new(),
+        is_operators: config.is_operators,
+    })
+}

@@ -1,0 +1,357 @@
+//! What an event looks like, and when it is not sent.
+
+use super::*;
+use crate::destinations::amplitude::properties::CAPPED;
+
+fn why(rendered: &Rendered) -> (&'static str, &str) {
+    match rendered {
+        Rendered::Body(_) => ("body", ""),
+        Rendered::Wait { why } => ("wait", why),
+        Rendered::Skip { why } => ("skip", why),
+        Rendered::Refuse { why } => ("refuse", why),
+    }
+}
+
+/// The event with siblings and this `data`.
+fn among(event_type: &str, whats: &[What], change: impl FnOnce(&mut Value)) -> Unsent {
+    let mut unsent = Unsent { siblings: siblings(whats), ..unsent(event_type) };
+    unsent.event_id = unsent.siblings.iter().find(|other| other.event_type == event_type).unwrap().event_id;
+    change(&mut unsent.data);
+    unsent
+}
+
+#[test]
+fn each_type_of_event_has_its_place_in_analysis() {
+    let (destination, _) = made(json!({}));
+    for event_type in types() {
+        let event = event(&destination, &unsent(event_type));
+        assert_eq!(event["event_type"], json!(event_type));
+        assert_eq!(event["insert_id"], json!(unsent(event_type).event_id));
+        assert_eq!(event["device_id"], json!(USER));
+        assert_eq!(event["user_id"], json!("anna@shop"));
+        assert_eq!(event["time"], json!(1_772_366_400_000_i64));
+        assert_eq!(event.get("user_properties").is_some(), event_type.starts_with("user."), "{event_type}");
+        assert!(event.get("ip").is_none() && event.get("price").is_none() && event.get("quantity").is_none());
+    }
+}
+
+#[test]
+fn a_user_is_named_as_the_integration_is_set() {
+    let unnamed = Unsent { external_id: None, ..unsent(What::Renewed.event_type()) };
+    let named = unsent(What::Renewed.event_type());
+    let id = |more: Value, unsent: &Unsent| event(&made(more).0, unsent).get("user_id").cloned();
+    assert_eq!(id(json!({}), &named), Some(json!("anna@shop")));
+    assert_eq!(id(json!({}), &unnamed), None);
+    for choice in ["send", "wait", "skip"] {
+        let ours = json!({"user_id": "user_id", "without_external_id": choice});
+        assert_eq!(id(ours.clone(), &named), Some(json!(USER)));
+        assert_eq!(id(ours, &unnamed), Some(json!(USER)));
+        assert_eq!(id(json!({"without_external_id": choice}), &named), Some(json!("anna@shop")));
+    }
+    let waits = render(&made(json!({"without_external_id": "wait"})).0, &unnamed);
+    assert_eq!(why(&waits), ("wait", "the customer has no external id yet"));
+    let skips = render(&made(json!({"without_external_id": "skip"})).0, &unnamed);
+    assert_eq!(why(&skips), ("skip", "the customer has no external id"));
+}
+
+#[test]
+fn what_is_about_no_customer_is_not_for_analysts() {
+    let (destination, _) = made(json!({"user_id": "user_id"}));
+    for event_type in [domain::event::DESTINATION_FAILING, PURCHASE_UPDATED] {
+        let nobodys =
+            Unsent { user_id: None, first_user_id: None, external_id: None, data: Value::Null, ..unsent(event_type) };
+        assert_eq!(why(&render(&destination, &nobodys)).0, "skip");
+    }
+}
+
+#[test]
+fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
+    let forbidden = [
+        "anonymous",
+        "nil",
+        "none",
+        "null",
+        "n/a",
+        "na",
+        "undefined",
+        "unknown",
+        "",
+        "00000000-0000-0000-0000-000000000000",
+        "{}",
+        "lmy47d",
+        "0",
+        "-1",
+        " NULL\t",
+        "Anonymous",
+        "N/A",
+    ];
+    let render = |more: Value, id: &str| {
+        let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(What::Expired.event_type()) };
+        render(&made(more).0, &unsent)
+    };
+    let nobody = "the customer's external id is one that Amplitude refuses, because it stands for nobody";
+    for id in forbidden {
+        assert_eq!(why(&render(json!({"min_id_length": 1}), id)), ("refuse", nobody), "{id}");
+    }
+    let short = "the customer's external id is shorter than the `min_id_length` of 5";
+    assert_eq!(why(&render(json!({}), "4711")), ("refuse", short));
+    assert_eq!(why(&render(json!({}), "äöüß")), ("refuse", short));
+    assert_eq!(why(&render(json!({}), "47110")), ("body", ""));
+    assert_eq!(why(&render(json!({"min_id_length": 4}), "4711")), ("body", ""));
+    assert_eq!(why(&render(json!({"min_id_length": 36}), &"x".repeat(35))).0, "refuse");
+    assert_eq!(why(&render(json!({}), &"x".repeat(1025))).0, "refuse");
+    assert_eq!(why(&render(json!({"user_id": "user_id"}), "0")), ("body", ""));
+}
+
+#[test]
+fn a_test_purchase_goes_to_the_sandbox_project_alone_and_the_reverse() {
+    let production = unsent(What::Renewed.event_type());
+    let sandbox = Unsent { environment: Environment::Sandbox, ..production.clone() };
+    let both = made(json!({})).0;
+    let frozen = |unsent: &Unsent| serde_json::from_str::<Value>(&body(&both, unsent)).unwrap();
+    for (unsent, is_sandbox, environment) in [(&production, false, "production"), (&sandbox, true, "sandbox")] {
+        assert_eq!(frozen(unsent)["sandbox"], json!(is_sandbox));
+        assert_eq!(frozen(unsent)["event"]["event_properties"]["environment"], json!(environment));
+    }
+    let no_sandbox = made(json!({"sandbox_api_key": null})).0;
+    assert_eq!(why(&render(&no_sandbox, &production)).0, "body");
+    let expected = "it is about a purchase of the store's test world, and the integration has no `sandbox_api_key`";
+    assert_eq!(why(&render(&no_sandbox, &sandbox)), ("skip", expected));
+    let only_sandbox = made(json!({"api_key": null})).0;
+    let expected = "it is about a purchase for money, and the integration has no `api_key`";
+    assert_eq!(why(&render(&only_sandbox, &production)), ("skip", expected));
+    assert_eq!(why(&render(&only_sandbox, &sandbox)).0, "body");
+}
+
+#[test]
+fn a_profile_is_told_the_state_of_its_own_world_or_none() {
+    let (destination, _) = made(json!({}));
+    let mut unsent = unsent(What::Renewed.event_type());
+    unsent.user_state = json!({
+        "active_entitlements": [{"entitlement_ref_id": "trial", "sku_ref_id": "tested"}],
+        "customer_journey_state": {"in_trial_period": true}, "devices": [],
+    });
+    let told = event(&destination, &unsent)["user_properties"].clone();
+    assert_eq!(told["namiml_active_skus"], json!(["tested"]));
+    assert_eq!(told["namiml_active_entitlements"], json!(["trial"]));
+    assert_eq!((&told["namiml_in_trial_period"], &told["namiml_in_grace_period"]), (&json!(true), &json!(false)));
+    unsent.user_state = Value::Null;
+    assert_eq!(event(&destination, &unsent).get("user_properties"), None, "what is not known wipes nothing");
+}
+
+#[test]
+fn the_device_is_whose_the_purchase_was_first() {
+    let guest = UserId::new(uuid!("0c8f6a4e-52b4-4c4c-9d1c-1b2f3a4d5e6f"));
+    let joined = Unsent { first_user_id: Some(guest), ..unsent(What::Renewed.event_type()) };
+    for (more, user) in [(json!({}), json!("anna@shop")), (json!({"user_id": "user_id"}), json!(USER))] {
+        let event = event(&made(more).0, &joined);
+        assert_eq!((&event["device_id"], &event["user_id"]), (&json!(guest), &user));
+    }
+}
+
+#[test]
+fn the_time_is_the_stores_and_else_when_it_was_recorded() {
+    let (destination, _) = made(json!({}));
+    let time_of = |occurred_at| {
+        event(&destination, &Unsent { occurred_at, ..unsent(What::Expired.event_type()) })["time"].clone()
+    };
+    let recorded = json!(1_772_539_200_000_i64);
+    assert_eq!(time_of(Some(HAPPENED.plus_millis(7))), json!(1_772_366_400_007_i64));
+    assert_eq!(time_of(None), recorded);
+    assert_eq!(time_of(Some(time("1970-01-01T00:00:00Z"))), recorded);
+    assert_eq!(time_of(Some(time("2999-01-01T00:00:00Z"))), recorded);
+}
+
+#[test]
+fn the_number_of_an_event_puts_those_of_one_time_in_order() {
+    let (destination, _) = made(json!({}));
+    let whats = [What::TrialConverted, What::Renewed, What::PlanChanged];
+    let number = |event_type: &str| event(&destination, &among(event_type, &whats, |_| ()))["event_id"].clone();
+    assert_eq!(whats.map(|what| number(what.event_type())), [json!(201), json!(202), json!(203)]);
+    assert_eq!(event(&destination, &unsent(PURCHASE_UPDATED))["event_id"], json!(299));
+    let late = Unsent { revision: i64::MAX, ..unsent(PURCHASE_UPDATED) };
+    assert_eq!(event(&destination, &late)["event_id"], json!(i32::MAX));
+}
+
+#[test]
+fn the_prefix_of_user_properties_is_a_setting() {
+    let (destination, _) = made(json!({"prefix": "shop_"}));
+    let event = event(&destination, &unsent(What::GraceBegan.event_type()));
+    let names: Vec<_> = event["user_properties"].as_object().unwrap().keys().cloned().collect();
+    let attributes = [
+        "active_entitlements",
+        "active_skus",
+        "device_ids",
+        "device_platforms",
+        "former_subscriber",
+        "in_grace_period",
+        "in_intro_offer_period",
+        "in_trial_period",
+    ];
+    assert_eq!(names, attributes.map(|name| format!("shop_{name}")));
+    assert_eq!(event["user_properties"]["shop_in_grace_period"], json!(true));
+}
+
+#[test]
+fn an_unknown_country_is_not_guessed() {
+    let (destination, _) = made(json!({}));
+    let mut unsent = unsent(What::Renewed.event_type());
+    assert_eq!(event(&destination, &unsent)["country"], json!("DE"));
+    unsent.data["purchase_country"] = Value::Null;
+    let event = event(&destination, &unsent);
+    assert_eq!((event.get("country"), event["event_properties"].get("purchase_country")), (None, None));
+}
+
+#[test]
+fn each_payment_earns_once_and_only_where_its_price_is_known() {
+    use What::{Expired, GraceBegan, PlanChanged, Purchased, Recovered, Renewed, TrialConverted, TrialStarted};
+    let rows: &[(&[What], &[&str])] = &[
+        (&[Purchased], &["initial"]),
+        (&[TrialStarted, Purchased], &["", ""]),
+        (&[TrialStarted, Purchased, TrialConverted, Renewed], &["", "", "trial_conversion", ""]),
+        (&[TrialConverted, Renewed], &["trial_conversion", ""]),
+        (&[TrialConverted, Renewed, Renewed], &["trial_conversion", "", "renewal"]),
+        (&[Renewed], &["renewal"]),
+        (&[Renewed, Renewed], &["renewal", "renewal"]),
+        (&[Renewed, Renewed, PlanChanged], &["", "renewal", ""]),
+        (&[Purchased, Renewed, PlanChanged], &["", "renewal", ""]),
+        (&[TrialConverted, Renewed, PlanChanged], &["trial_conversion", "", ""]),
+        (&[GraceBegan, Recovered], &["", "renewal"]),
+        (&[PlanChanged], &[""]),
+        (&[Expired], &[""]),
+    ];
+    let (destination, _) = made(json!({}));
+    for (whats, kinds) in rows {
+        let told = siblings(whats).into_iter().map(|Sibling { event_id, event_type, .. }| {
+            let unsent = Unsent { event_id, siblings: siblings(whats), ..unsent(&event_type) };
+            let event = event(&destination, &unsent);
+            let earned = event.get("revenue").map(|revenue| {
+                let other = (&event["currency"], &event["productId"]);
+                assert_eq!((revenue, other), (&json!(5.43), (&json!("USD"), &json!("gold_monthly"))));
+                event["revenueType"].as_str().unwrap().to_owned()
+            });
+            earned.unwrap_or_default()
+        });
+        assert_eq!(told.collect::<Vec<_>>(), *kinds, "{whats:?}");
+    }
+}
+
+#[test]
+fn a_payment_stays_with_the_event_that_was_owed_first_whatever_is_chosen_later() {
+    let (mut destination, _) = made(json!({}));
+    let whats = [What::TrialConverted, What::Renewed];
+    for (converted, renewed, told_by) in
+        [(Some(1), Some(2), 0), (Some(1), None, 0), (None, Some(1), 1), (Some(2), Some(1), 1)]
+    {
+        for chosen in ["user.*", What::Renewed.event_type(), What::TrialConverted.event_type()] {
+            destination.events = vec![chosen.to_owned()];
+            let earned = whats.map(|what| {
+                let mut unsent = among(what.event_type(), &whats, |_| ());
+                (unsent.siblings[0].owed_seq, unsent.siblings[1].owed_seq) = (converted, renewed);
+                event(&destination, &unsent).get("revenue").is_some()
+            });
+            assert_eq!(earned, [told_by == 0, told_by == 1], "{converted:?} {renewed:?} {chosen}");
+        }
+    }
+}
+
+#[test]
+fn of_what_is_not_known_any_more_nothing_is_guessed() {
+    let (destination, _) = made(json!({}));
+    for data in [Value::Null, json!("gone")] {
+        let unsent = Unsent { data, ..unsent(What::Renewed.event_type()) };
+        assert_eq!(why(&render(&destination, &unsent)), ("refuse", "what is known of the purchase was not kept"));
+    }
+}
+
+#[test]
+fn what_has_no_price_earns_nothing() {
+    let (destination, _) = made(json!({}));
+    for price in [json!(null), json!("0"), json!("0.00"), json!("-1"), json!("free"), json!("inf"), json!("NaN")] {
+        let unsent = among(What::Renewed.event_type(), &[What::Renewed], |data| data["price_in_usd"] = price.clone());
+        let event = event(&destination, &unsent);
+        for name in ["revenue", "revenueType", "productId", "currency"] {
+            assert!(event.get(name).is_none(), "{price}: {name}");
+        }
+    }
+}
+
+#[test]
+fn local_prices_are_numbers_beside_their_currency() {
+    let (destination, _) = made(json!({}));
+    let event = event(&destination, &unsent(What::Expired.event_type()));
+    let about = &event["event_properties"];
+    assert_eq!((&about["purchase_price"], &about["purchase_currency"]), (&json!(4.99), &json!("EUR")));
+    assert_eq!(about["price_in_usd"], json!(5.43));
+}
+
+#[test]
+fn what_amplitude_would_cut_is_cut_and_counted() {
+    let (destination, _) = made(json!({}));
+    let mut unsent = unsent(What::Expired.event_type());
+    assert!(event(&destination, &unsent)["event_properties"].get(CAPPED).is_none());
+    unsent.data["product_ref_id"] = json!("é".repeat(1025));
+    let devices: Vec<_> = (0..100).map(|n| json!({"id": format!("{n:036}"), "platform": {"id": "p"}})).collect();
+    unsent.user_state["devices"] = json!(devices);
+    let event = event(&destination, &unsent);
+    assert_eq!(event["event_properties"]["sku"], json!("é".repeat(1024)));
+    let kept = event["user_properties"]["namiml_device_ids"].as_array().unwrap();
+    // Each takes 36 characters, two quotes and a comma.
+    assert_eq!((kept.len(), &kept[25]), (26, &json!(format!("{:036}", 25))));
+    assert_eq!(event["event_properties"][CAPPED], json!(1 + 74));
+}
+
+#[test]
+fn settings_that_cannot_be_read_send_nothing() {
+    let (mut destination, _) = made(json!({}));
+    destination.settings = json!({"min_id_length": "many"});
+    assert_eq!(why(&render(&destination, &unsent(PURCHASE_UPDATED))).0, "refuse");
+}
+
+/// Every text and list that is longer than Amplitude keeps.
+fn too_long(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.encode_utf16().count() > 1024 => found.push(text.clone()),
+        Value::Array(list) if list.iter().all(Value::is_string) && value.to_string().encode_utf16().count() > 1024 => {
+            found.push(value.to_string());
+        }
+        Value::Array(list) => list.iter().for_each(|value| too_long(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| too_long(value, found)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn caps_hold_for_any_input_and_ten_events_fit_into_a_request(
+        sku in "\\PC{0,40}|[\\x00-\\x20]{20,40}", times in 1_usize..60, refs in proptest::collection::vec("\\PC{0,120}", 0..20),
+        id in proptest::option::of("\\PC{0,40}"), what in 0..What::ALL.len(),
+    ) {
+        let (destination, secret) = made(json!({"min_id_length": 1}));
+        let mut unsent = unsent(What::ALL[what].event_type());
+        unsent.external_id = id;
+        for field in ["product_ref_id", "expires_at", "purchase_country", "revoked_at", "purchase_currency"] {
+            unsent.data[field] = json!(sku.repeat(times));
+        }
+        unsent.data["entitlements"] = json!(refs.iter().map(|id| json!({"entitlement_ref_id": id})).collect::<Vec<_>>());
+        unsent.user_state["active_entitlements"] =
+            json!(refs.iter().map(|id| json!({"entitlement_ref_id": id, "sku_ref_id": id})).collect::<Vec<_>>());
+        let rendered = render(&destination, &unsent);
+        prop_assert_eq!(&rendered, &render(&destination, &unsent));
+        if let Rendered::Body(body) = rendered {
+            let frozen: Value = serde_json::from_str(&body).unwrap();
+            let mut found = Vec::new();
+            too_long(&frozen, &mut found);
+            prop_assert_eq!(found, Vec::<String>::new());
+            let is_cut = sku.encode_utf16().count() * times > 1024;
+            prop_assert!(!is_cut || frozen["event"]["event_properties"][CAPPED].as_u64() > Some(0));
+            prop_assert_eq!(&frozen["event"]["insert_id"], &json!(unsent.event_id));
+            let config = config::ready(&destination, &secret, &allowed()).unwrap();
+            let attempts = vec![attempt(&unsent, body); 10];
+            let request = crate::destinations::amplitude::request::request(&config, &attempts).unwrap();
+            prop_assert!(request.body.len() < 1_000_000);
+        }
+    }
+}

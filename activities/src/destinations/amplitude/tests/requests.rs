@@ -1,0 +1,150 @@
+//! The bytes on the wire.
+
+use super::*;
+use crate::destinations::amplitude::request::{lacks_key, request, test};
+use crate::http::{Method, Request};
+
+fn shown(request: &Request) -> String {
+    let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    without_version(&format!("{:?} {}\n{headers}\n{body:#}", request.method, request.url))
+}
+
+fn sent(request: &Request) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+fn attempts(destination: &Destination, unsent: &[Unsent]) -> Vec<Attempt> {
+    unsent.iter().map(|unsent| attempt(unsent, body(destination, unsent))).collect()
+}
+
+#[test]
+fn the_request_of_each_type_of_event() {
+    let (destination, secret) = made(json!({}));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    for event_type in types() {
+        let request = request(&config, &attempts(&destination, &[unsent(event_type)])).unwrap();
+        insta::assert_snapshot!(event_type, shown(&request));
+    }
+}
+
+#[test]
+fn events_go_out_in_their_order_and_equal_attempts_give_equal_bytes() {
+    let (destination, secret) = made(json!({}));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    let all: Vec<_> = types().map(unsent).collect();
+    let attempts = attempts(&destination, &all);
+    let one = request(&config, &attempts).unwrap();
+    assert_eq!(one.body, request(&config, &attempts).unwrap().body);
+    let sent = sent(&one);
+    let order: Vec<_> = sent["events"].as_array().unwrap().iter().map(|event| event["event_type"].clone()).collect();
+    assert_eq!(order, types().map(Value::from).collect::<Vec<_>>());
+    assert!(sent.get("options").is_none());
+}
+
+#[test]
+fn a_stale_event_and_a_purchase_leave_the_profile_alone() {
+    let (destination, secret) = made(json!({}));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    let all = [What::Renewed.event_type(), What::Expired.event_type(), PURCHASE_UPDATED].map(unsent);
+    let mut attempts = attempts(&destination, &all);
+    attempts[0].is_stale = true;
+    let sent = sent(&request(&config, &attempts).unwrap());
+    let skips = [0, 1, 2].map(|place| sent["events"][place].get("$skip_user_properties_sync").cloned());
+    assert_eq!(skips, [Some(json!(true)), None, Some(json!(true))]);
+}
+
+#[test]
+fn the_region_or_the_operator_says_where_a_request_goes() {
+    for (endpoint, events, search, is_operators) in [
+        ("standard", "https://api2.amplitude.com/2/httpapi", "https://amplitude.com/api/2/usersearch", false),
+        ("eu", "https://api.eu.amplitude.com/2/httpapi", "https://analytics.eu.amplitude.com/api/2/usersearch", false),
+        ("http://127.0.0.1:9000/a/b", "http://127.0.0.1:9000/a/b", "http://127.0.0.1:9000/api/2/usersearch", true),
+    ] {
+        let (destination, secret) = made(json!({ "endpoint": endpoint }));
+        let config = config::ready(&destination, &secret, &allowed()).unwrap();
+        let told = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
+        assert_eq!((told.method, told.url.as_str(), told.is_operators), (Method::Post, events, is_operators));
+        let tested = test(&config).unwrap();
+        assert_eq!((tested.method, tested.is_operators, tested.body.len()), (Method::Get, is_operators, 0));
+        assert_eq!(tested.url.as_str(), format!("{search}?user=settle-connection-test"));
+    }
+}
+
+#[test]
+fn a_lower_minimum_for_ids_is_told() {
+    let (destination, secret) = made(json!({"min_id_length": 1}));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    let told = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
+    assert_eq!(sent(&told)["options"], json!({"min_id_length": 1}));
+}
+
+#[test]
+fn the_two_worlds_go_out_apart_each_with_its_key() {
+    let (destination, secret) = made(json!({}));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    let production = unsent(What::Renewed.event_type());
+    let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(What::Expired.event_type()) };
+    let keys = |all: &[&Unsent]| {
+        let all: Vec<_> = all.iter().map(|unsent| (*unsent).clone()).collect();
+        let sent = sent(&request(&config, &attempts(&destination, &all)).unwrap());
+        (sent["api_key"].as_str().unwrap().to_owned(), sent["events"].as_array().unwrap().len())
+    };
+    assert_eq!(keys(&[&production, &production]), (API_KEY.to_owned(), 2));
+    assert_eq!(keys(&[&production, &sandbox]), (API_KEY.to_owned(), 1));
+    assert_eq!(keys(&[&sandbox, &sandbox, &production]), (SANDBOX_KEY.to_owned(), 2));
+}
+
+#[test]
+fn without_the_key_of_its_world_or_with_a_foreign_body_nothing_is_sent() {
+    let (destination, secret) = made(json!({}));
+    let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(PURCHASE_UPDATED) };
+    let frozen = attempts(&destination, &[sandbox]);
+    let fields = object(json!({"sandbox_api_key": null}));
+    let changed = config::change(&destination.settings, &secret, &fields, &allowed()).unwrap();
+    let config = config::ready(&destination, &changed.secret, &allowed()).unwrap();
+    assert_eq!(request(&config, &frozen).err().unwrap().field, "sandbox_api_key");
+    let why = "the `sandbox_api_key` was removed, and no other project is to know of it";
+    assert_eq!(lacks_key(&config, &frozen[0]).as_deref(), Some(why));
+    let others = attempts(&destination, &[unsent(PURCHASE_UPDATED)]);
+    assert_eq!(lacks_key(&config, &others[0]), None, "what is of the other world goes on");
+    let foreign = attempt(&unsent(PURCHASE_UPDATED), "{}".to_owned());
+    assert_eq!(request(&config, &[foreign]).err().unwrap().field, "body");
+}
+
+#[test]
+fn a_test_of_the_connection_asks_for_a_user_and_needs_the_secret_key() {
+    let config = ready(json!({}));
+    let tested = test(&config).unwrap();
+    insta::assert_snapshot!(shown(&tested), @r"
+    Get https://amplitude.com/api/2/usersearch?user=settle-connection-test
+    authorization: Basic MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY6ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=
+    user-agent: settle/[version]
+
+    null
+    ");
+    let refused = test(&ready(json!({"secret_key": null}))).err().unwrap();
+    assert_eq!(refused.field, "secret_key");
+    let sandbox_alone = ready(json!({"api_key": null}));
+    assert_ne!(test(&sandbox_alone).unwrap().headers, tested.headers);
+}
+
+proptest! {
+    #[test]
+    fn no_key_is_frozen_and_no_secret_key_is_told(what in 0..What::ALL.len(), is_sandbox in any::<bool>()) {
+        let (destination, secret) = made(json!({}));
+        let environment = if is_sandbox { Environment::Sandbox } else { Environment::Production };
+        let unsent = Unsent { environment, ..unsent(What::ALL[what].event_type()) };
+        let frozen = body(&destination, &unsent);
+        for key in [API_KEY, SECRET_KEY, SANDBOX_KEY] {
+            prop_assert!(!frozen.contains(key));
+        }
+        let config = config::ready(&destination, &secret, &allowed()).unwrap();
+        let told = request(&config, &[attempt(&unsent, frozen)]).unwrap();
+        let (right, wrong) = if is_sandbox { (SANDBOX_KEY, API_KEY) } else { (API_KEY, SANDBOX_KEY) };
+        let text = String::from_utf8(told.body.clone()).unwrap();
+        prop_assert!(text.contains(right) && !text.contains(wrong) && !text.contains(SECRET_KEY));
+        let shown = format!("{told:?}");
+        prop_assert!(!shown.contains(right));
+    }
+}

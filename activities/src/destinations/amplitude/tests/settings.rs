@@ -1,0 +1,151 @@
+//! What an integration can be set to.
+
+use super::*;
+use crate::destinations::{self, Invalid};
+use secrecy::ExposeSecret as _;
+
+fn wrong(result: Result<destinations::Made, Vec<Invalid>>) -> Vec<String> {
+    let mut fields: Vec<_> = result.err().unwrap().into_iter().map(|wrong| wrong.field).collect();
+    fields.sort();
+    fields
+}
+
+#[test]
+fn what_is_not_said_has_its_usual_value() {
+    let fields = object(json!({"endpoint": "eu", "api_key": API_KEY}));
+    let made = destinations::Config::make("amplitude", &fields, &allowed(), [0; 32]).unwrap();
+    let expected = json!({
+        "endpoint": "eu", "user_id": "external_id", "without_external_id": "send", "min_id_length": 5,
+        "prefix": "namiml_", "has_api_key": true, "has_secret_key": false, "has_sandbox_api_key": false,
+    });
+    assert_eq!(made.settings, expected);
+    assert_eq!((made.traits.per_request, made.traits.per_user), (10, true));
+    assert_eq!(destinations::Config::bound("amplitude"), Some(90));
+    assert_eq!(made.traits.wildcards, Wildcards::Listed);
+    assert!(made.shown.is_empty());
+}
+
+#[test]
+fn all_wrong_fields_are_named_at_once_and_no_key_is_repeated() {
+    let fields = object(json!({
+        "endpoint": "us", "api_key": "a key with spaces", "secret_key": 7, "user_id": "email",
+        "without_external_id": "drop", "min_id_length": 0, "prefix": "no spaces", "region": "eu", "has_api_key": true,
+    }));
+    let refused = config::make(&fields, &allowed()).err().unwrap();
+    assert!(!refused.iter().any(|wrong| wrong.to_string().contains("a key with spaces")), "{refused:?}");
+    let named: Vec<_> = refused.iter().map(|wrong| wrong.field.as_str()).collect();
+    let expected = [
+        "api_key",
+        "endpoint",
+        "has_api_key",
+        "min_id_length",
+        "prefix",
+        "region",
+        "secret_key",
+        "user_id",
+        "without_external_id",
+    ];
+    assert_eq!(named, expected);
+}
+
+#[test]
+fn a_region_and_the_key_of_a_project_are_asked_for() {
+    assert_eq!(wrong(config::make(&Map::new(), &allowed())), ["api_key", "endpoint"]);
+    let sandbox_alone = object(json!({"endpoint": "standard", "sandbox_api_key": SANDBOX_KEY}));
+    assert_eq!(config::make(&sandbox_alone, &allowed()).unwrap().settings["has_sandbox_api_key"], json!(true));
+    assert_eq!(wrong(config::make(&fields(json!({"endpoint": null})), &allowed())), ["endpoint"]);
+    assert_eq!(wrong(config::make(&fields(json!({"sandbox_api_key": API_KEY})), &allowed())), ["sandbox_api_key"]);
+}
+
+#[test]
+fn an_endpoint_is_a_region_or_a_url_whose_origin_the_operator_allows() {
+    let settle = |endpoint: &str| {
+        let made = config::make(&fields(json!({ "endpoint": endpoint })), &allowed());
+        made.map(|made| made.settings["endpoint"].as_str().unwrap().to_owned()).ok()
+    };
+    for (given, kept) in [
+        ("standard", "standard"),
+        ("eu", "eu"),
+        ("https://api2.amplitude.com/2/httpapi", "standard"),
+        ("https://api.eu.amplitude.com/2/httpapi", "eu"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/2/httpapi"),
+        ("https://proxy.example.com:443/amplitude", "https://proxy.example.com/amplitude"),
+    ] {
+        assert_eq!(settle(given).as_deref(), Some(kept), "{given}");
+    }
+    for refused in [
+        "",
+        "EU",
+        "https://api2.amplitude.com/batch",
+        "http://127.0.0.1:9001/",
+        "https://127.0.0.1:9000/",
+        "http://me@127.0.0.1:9000/",
+        "http://127.0.0.1:9000/?a=b",
+        "http://127.0.0.1:9000/#a",
+        "http://proxy.example.com/",
+        "https://proxy.example.com.evil.example/",
+        "127.0.0.1:9000",
+        "file:///etc/passwd",
+    ] {
+        assert_eq!(settle(refused), None, "{refused}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_the_operator_allows_no_more_is_not_used() {
+    let (destination, secret) = made(json!({"endpoint": "http://127.0.0.1:9000"}));
+    let refused = config::ready(&destination, &secret, &Allowed::default()).err().unwrap();
+    assert_eq!(refused.field, "endpoint");
+}
+
+#[test]
+fn bounds_of_numbers_and_names_hold() {
+    for (field, right, off) in [
+        ("min_id_length", vec![json!(1), json!(36), json!(null)], vec![json!(0), json!(37), json!("5"), json!(2.5)]),
+        (
+            "prefix",
+            vec![json!("a"), json!("A_1"), json!("x".repeat(32)), json!(null)],
+            vec![json!(""), json!("x".repeat(33)), json!("a-b"), json!("ü"), json!(1)],
+        ),
+        ("api_key", vec![json!("k-e_y.1")], vec![json!(""), json!("a b"), json!("a\nb"), json!("x".repeat(129))]),
+        ("user_id", vec![json!("user_id"), json!("external_id"), json!(null)], vec![json!("User_Id"), json!(1)]),
+        ("without_external_id", vec![json!("wait"), json!("skip"), json!(null)], vec![json!(""), json!([])]),
+    ] {
+        for value in right {
+            assert!(config::make(&fields(json!({ field: value.clone() })), &allowed()).is_ok(), "{field}: {value}");
+        }
+        for value in off {
+            let refused = config::make(&fields(json!({ field: value.clone() })), &allowed());
+            assert_eq!(wrong(refused), [field], "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_change_leaves_the_rest_and_null_removes() {
+    let (destination, secret) = made(json!({"prefix": "shop_", "user_id": "user_id"}));
+    let change = |fields: Value| config::change(&destination.settings, &secret, &object(fields), &allowed());
+    let changed = change(json!({"secret_key": null, "prefix": null, "min_id_length": 3})).unwrap();
+    let expected = json!({
+        "endpoint": "standard", "user_id": "user_id", "without_external_id": "send", "min_id_length": 3,
+        "prefix": "namiml_", "has_api_key": true, "has_secret_key": false, "has_sandbox_api_key": true,
+    });
+    assert_eq!(changed.settings, expected);
+    let kept: Value = serde_json::from_str(changed.secret.expose_secret()).unwrap();
+    assert_eq!(kept, json!({"api_key": API_KEY, "sandbox_api_key": SANDBOX_KEY}));
+    let unchanged = change(json!({})).unwrap();
+    assert_eq!(unchanged.settings, destination.settings);
+    assert_eq!(unchanged.secret.expose_secret(), secret.expose_secret());
+    let refused = change(json!({"api_key": null, "sandbox_api_key": null, "endpoint": null, "url": "x"}));
+    let named: Vec<_> = refused.err().unwrap().into_iter().map(|wrong| wrong.field).collect();
+    assert_eq!(named, ["endpoint", "url", "api_key"]);
+}
+
+#[test]
+fn an_integration_without_a_key_is_not_used() {
+    let (destination, _) = made(json!({}));
+    for kept in ["{}", "", "[]", "null", r#"{"secret_key":"abc"}"#] {
+        let refused = config::ready(&destination, &SecretString::from(kept), &allowed()).err().unwrap();
+        assert_eq!(refused.field, "api_key", "{kept}");
+    }
+}

@@ -1,0 +1,121 @@
+//! When an attempt follows a failed one: the waits of a destination, and what it asks for by `Retry-After`.
+//!
+//! Pure; random numbers and the time are arguments. What a status means is each kind's own matter.
+
+use super::Invalid;
+use domain::Timestamp;
+use std::time::UNIX_EPOCH;
+
+#[cfg(test)]
+mod tests;
+
+const SECOND_MS: i64 = 1000;
+const HOUR_MS: i64 = 3600 * SECOND_MS;
+/// For how long a destination is left alone that asked for it and did not say how long, at most.
+const PAUSE_MS: i64 = 30 * SECOND_MS;
+/// How long a schedule may last.
+const LONGEST_SECONDS: i64 = 8 * 24 * 3600;
+/// How many waits it may have.
+const STEPS: usize = 100;
+const EXPECTED: &str = "1 to 100 waits of whole seconds, each at least 1, together at most 691200 (8 days)";
+
+/// The waits unless a destination has its own, the example of Standard Webhooks: the tenth and last attempt is
+/// 75 h 35 min 5 s after the first.
+pub const USUAL_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// Whether these seconds are a schedule: the waits after the first, the second… attempt.
+///
+/// # Errors
+/// What a schedule should have been.
+pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
+    let total = seconds.iter().try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
+    let is_short = total.is_some_and(|total| total <= LONGEST_SECONDS);
+    let is_counted = (1..=STEPS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
+    if is_short && is_counted { Ok(()) } else { Err(Invalid::new("schedule", EXPECTED)) }
+}
+
+/// The waits between the attempts of one delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    first_ms: i64,
+    waits_ms: Vec<i64>,
+}
+
+/// Which attempt failed, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Its number among those that counted, from 1.
+    pub number: i64,
+    /// When the first one was made; `None` when it is this one.
+    pub first_tried_at: Option<Timestamp>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+impl Schedule {
+    /// The waits in seconds, or the usual ones.
+    #[must_use]
+    pub fn new(seconds: Option<&[i64]>) -> Self {
+        let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&USUAL_SECONDS);
+        let waits_ms: Vec<i64> = seconds.iter().map(|wait| wait.max(&1).saturating_mul(SECOND_MS)).collect();
+        Self { first_ms: waits_ms.first().copied().unwrap_or(SECOND_MS), waits_ms }
+    }
+
+    /// The first wait, which is also the shortest time for which a destination is left alone, in milliseconds.
+    #[must_use]
+    pub const fn first_ms(&self) -> i64 {
+        self.first_ms
+    }
+
+    /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
+    ///
+    /// Without `asked_ms` it is the step's wait, moved by up to a fifth either way by `jitter` from 0 to 1. What was
+    /// asked for is kept from the step's wait to twice of it, or an hour if that is longer, and never makes the next
+    /// attempt later than the schedule's end.
+    #[must_use]
+    pub fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
+        let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
+        let base_ms = *self.waits_ms.get(place)?;
+        Some(match asked_ms {
+            Some(asked_ms) => self.kept_ms(step, asked_ms, base_ms),
+            None => spread(base_ms, jitter),
+        })
+    }
+
+    /// For how long the whole destination is left alone, in milliseconds: as asked, but from the first wait to an hour,
+    /// and for the first wait where nothing was asked. For this the first wait counts as half a minute at most.
+    #[must_use]
+    pub fn pause_ms(&self, asked_ms: Option<i64>) -> i64 {
+        let base_ms = self.first_ms.min(PAUSE_MS);
+        asked_ms.map_or(base_ms, |asked_ms| asked_ms.clamp(base_ms, HOUR_MS))
+    }
+
+    fn kept_ms(&self, step: Step, asked_ms: i64, base_ms: i64) -> i64 {
+        let total_ms = self.waits_ms.iter().fold(0_i64, |sum, wait| sum.saturating_add(*wait));
+        let passed_ms = step.first_tried_at.map_or(0, |first| step.at.millis_since(first).max(0));
+        let longest_ms = base_ms.saturating_mul(2).max(HOUR_MS);
+        asked_ms.min(longest_ms).min(total_ms.saturating_sub(passed_ms)).max(base_ms)
+    }
+}
+
+/// Milliseconds from `at` that a `Retry-After` header asks for (RFC 9110 10.2.3): seconds, or a date in any of the three
+/// forms of HTTP. A date that has passed is 0; anything else asks for nothing.
+#[must_use]
+pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
+    let text = text.trim_matches([' ', '\t']);
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit ask for very long.
+        return Some(text.parse::<i64>().map_or(i64::MAX, |seconds| seconds.saturating_mul(SECOND_MS)));
+    }
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let then = Timestamp::from_millis(i64::try_from(date.as_millis()).ok()?);
+    Some(then.millis_since(at).max(0))
+}
+
+/// A wait moved by up to a fifth either way.
+fn spread(wait_ms: i64, jitter: f64) -> i64 {
+    let jitter = if (0.0..=1.0).contains(&jitter) { jitter } else { 0.5 };
+    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 400, and a float cast saturates")]
+    let thousandths = (jitter * 400.0) as i64;
+    wait_ms.saturating_mul(thousandths.saturating_add(800)) / 1000
+}

@@ -1,0 +1,102 @@
+//! What is secret of a webhook, as one sealed JSON: `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
+//!
+//! Keys come with the newest first; one without `until` is in use until it is replaced. There is always such a key of
+//! each version, so that the choice of signatures can be changed at any time.
+
+use super::headers::Headers;
+use super::signature::{Key, Version};
+use crate::destinations::{Invalid, Rotation};
+use domain::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// How many replaced keys are kept at most, over both versions.
+const OLD_KEYS: usize = 10;
+/// Shorter texts are no secrets, and are found everywhere.
+const SECRET_BYTES: usize = 4;
+
+/// The secrets, opened. Never shown: there is no debug output of them.
+#[derive(Serialize, Deserialize)]
+pub struct Secrets {
+    keys: Vec<Sealed>,
+    /// The owner's headers.
+    pub headers: Headers,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+}
+
+impl Secrets {
+    /// With these keys in use, and no headers.
+    pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
+        let keys = keys.into_iter().map(|secret| Sealed { secret, until: None }).collect();
+        Self { keys, headers: Headers::new() }
+    }
+
+    /// Reads what was sealed.
+    pub fn open(secret: &SecretString) -> Result<Self, Invalid> {
+        let wrong = |_| Invalid::new("secret", "the secrets of a webhook, as they were sealed");
+        serde_json::from_str(secret.expose_secret()).map_err(wrong)
+    }
+
+    /// What is to be sealed.
+    pub fn seal(&self) -> SecretString {
+        SecretString::from(json!(self).to_string())
+    }
+
+    /// All keys of a version, the newest first, and until when each is used.
+    pub fn keys(&self, version: Version) -> Result<Vec<(Key, Option<Timestamp>)>, Invalid> {
+        let parsed = self.keys.iter().map(|sealed| Ok((Key::parse(&sealed.secret)?, sealed.until)));
+        let wanted = |one: &Result<(Key, _), Invalid>| one.as_ref().map_or(true, |(key, _)| key.version == version);
+        parsed.filter(wanted).collect()
+    }
+
+    /// The key of a version that is in use, and how it is written.
+    pub fn newest(&self, version: Version) -> Option<(Key, String)> {
+        let current = self.keys.iter().filter(|sealed| sealed.until.is_none());
+        let mut parsed = current.filter_map(|sealed| Some((Key::parse(&sealed.secret).ok()?, sealed.secret.clone())));
+        parsed.find(|(key, _)| key.version == version)
+    }
+
+    /// Puts a new key before the others. The one that it replaces is used until the rotation's time, and those that are
+    /// used no more are forgotten.
+    pub fn replace(&mut self, version: Version, text: String, rotation: &Rotation) -> Result<(), Invalid> {
+        if self.newest(version).is_some_and(|(_, current)| current == text) {
+            return Err(Invalid::new("secret", "another one than the one in use"));
+        }
+        let is_of = |key: &Sealed| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
+        for key in self.keys.iter_mut().filter(|key| key.until.is_none() && is_of(key)) {
+            key.until = Some(rotation.until);
+        }
+        self.keys.retain(|key| key.secret != text && key.until.is_none_or(|until| until > rotation.now));
+        self.keys.insert(0, Sealed { secret: text, until: None });
+        if self.keys.iter().filter(|key| key.until.is_some()).count() <= OLD_KEYS {
+            return Ok(());
+        }
+        let expected =
+            format!("no more than {OLD_KEYS} replaced keys at a time: let some end, or rotate without overlap");
+        Err(Invalid::new("secret", expected))
+    }
+
+    /// Every text that must not be shown, the longest first: keys as they are written and without their prefix, headers'
+    /// values whole and without their scheme (`Bearer`), and all of these as they stand within a JSON text.
+    pub fn hidden(&self) -> Vec<SecretString> {
+        let keys = self.keys.iter().map(|key| key.secret.as_str());
+        let keys = keys.flat_map(|key| [key, key.split_once('_').map_or(key, |(_, bytes)| bytes)]);
+        let values = self.headers.values().map(String::as_str);
+        let values = values.flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, token)| token.trim())]);
+        let plain: Vec<String> = keys.chain(values).map(str::to_owned).collect();
+        let within_json = plain.iter().map(|text| json!(text).to_string());
+        let within_json = within_json.filter_map(|text| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned()));
+        let mut all: Vec<String> = within_json.chain(plain.iter().cloned()).collect();
+        all.retain(|text| text.len() >= SECRET_BYTES);
+        all.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        all.dedup();
+        all.into_iter().map(SecretString::from).collect()
+    }
+}

@@ -1,0 +1,273 @@
+//! The bytes on the wire: verified by somebody else, and in the narrowest form that every verifier reads.
+
+use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, header, made, sent, shown};
+use crate::destinations::webhook::config::{Config, rotate};
+use crate::destinations::webhook::request::{request, test};
+use crate::destinations::webhook::signature::Key;
+use crate::destinations::{Changed, Rotation};
+use crate::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::Timestamp;
+use openssl::pkey::{Id, PKey};
+use openssl::sign::Verifier;
+use proptest::prelude::*;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use standardwebhooks::Webhook;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+fn headers(request: &Request) -> HeaderMap {
+    let pair =
+        |(name, value): &(String, String)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+    request.headers.iter().map(pair).collect()
+}
+
+fn signatures(config: &Config, at: Timestamp) -> Vec<String> {
+    header(&sent(config, at, BODY), "webhook-signature").split(' ').map(str::to_owned).collect()
+}
+
+/// What was signed, by its headers.
+fn signed_text(request: &Request) -> String {
+    let body = std::str::from_utf8(&request.body).unwrap();
+    format!("{}.{}.{body}", header(request, "webhook-id"), header(request, "webhook-timestamp"))
+}
+
+fn is_signed_by(public_key: &str, text: &str, signature: &str) -> bool {
+    let key = STANDARD.decode(public_key.strip_prefix("whpk_").unwrap()).unwrap();
+    let key = PKey::public_key_from_raw_bytes(&key, Id::ED25519).unwrap();
+    let signature = STANDARD.decode(signature.strip_prefix("v1a,").unwrap()).unwrap();
+    Verifier::new_without_digest(&key).unwrap().verify_oneshot(&signature, text.as_bytes()).unwrap()
+}
+
+fn rotation(given: Option<&str>, overlap_ms: i64, now: Timestamp) -> Rotation {
+    let random = [u8::try_from(now.micros() % 251).unwrap(); 32];
+    Rotation { given: given.map(SecretString::from), until: now.plus_millis(overlap_ms), now, random }
+}
+
+fn rotated(from: &Changed, rotation: &Rotation) -> Changed {
+    rotate(&from.settings, &from.secret, rotation).unwrap()
+}
+
+fn new(given: &Value) -> Changed {
+    let made = made(given);
+    Changed { settings: made.settings, secret: made.secret, shown: made.shown }
+}
+
+#[test]
+fn the_signature_of_the_specifications_example() {
+    let signature = Key::parse(SECRET).unwrap().sign(&format!("{ID}.{AT_SECONDS}.{BODY}")).unwrap();
+    assert_eq!(signature, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
+}
+
+#[test]
+fn the_asymmetric_signature_of_svix_own_test() {
+    let private = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+    let key = Key::parse(private).unwrap();
+    assert_eq!(key.public().unwrap(), "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=");
+    let signature = key.sign(r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#).unwrap();
+    let expected = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
+    assert_eq!(signature, expected);
+    // A public key of another private key behind it is a mistake.
+    let other = private.replace("fVKIDij2", "fVKIDij3");
+    assert!(Key::parse(&other).is_err());
+}
+
+#[test]
+fn a_request_is_the_kept_body_and_the_headers_that_prove_it() {
+    let config = config(&json!({"secret": SECRET, "headers": {"X-Tenant": "t-1"}}));
+    let request = sent(&config, at(), BODY);
+    let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let text = format!("POST {}\n{headers}\n{}", request.url, String::from_utf8(request.body).unwrap());
+    insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "[version]"), @r#"
+    POST https://example.com/hook
+    content-type: application/json
+    user-agent: settle/[version]
+    webhook-id: fd3ab93f-c82f-53b3-a74b-310c278924ea
+    webhook-signature: v1,wZtQfIXZd+eodY1el0ltamAErq8ZIYrD+IlINkDBEeo=
+    webhook-timestamp: 1649367553
+    x-tenant: t-1
+
+    {"email":"test@example.com","username":"test_user"}
+    "#);
+    assert!(!request.is_operators);
+}
+
+#[test]
+fn a_test_is_signed_and_marked_and_cannot_be_taken_for_an_event() {
+    let config = config(&json!({"secret": SECRET}));
+    let request = test(&config, at(), "0192").unwrap();
+    assert_eq!(header(&request, "webhook-id"), "test_0192");
+    assert_eq!(header(&request, "webhook-test"), "true");
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!((&body["type"], &body["id"]), (&json!("test"), &json!("test_0192")));
+    assert_eq!(body["timestamp"], json!(at()));
+    let signature = Key::parse(SECRET).unwrap().sign(&signed_text(&request)).unwrap();
+    assert_eq!(header(&request, "webhook-signature"), signature);
+    assert_eq!(header(&test(&config, at(), "test_0192").unwrap(), "webhook-id"), "test_0192");
+    for id in ["a.b", "a b", "a\r\nb", "é"] {
+        assert_eq!(test(&config, at(), id).err().unwrap().field, "webhook-id", "{id}");
+    }
+}
+
+#[test]
+fn one_event_is_one_request() {
+    let config = config(&json!({}));
+    for attempts in [vec![], vec![attempt(BODY), attempt(BODY)]] {
+        assert_eq!(request(&config, at(), &attempts).err().unwrap().field, "attempts");
+    }
+    assert_eq!(header(&sent(&config, Timestamp::from_micros(-1), BODY), "webhook-timestamp"), "0");
+}
+
+#[test]
+fn somebody_elses_verifier_accepts_what_is_sent_now_and_nothing_else() {
+    #[expect(clippy::disallowed_methods, reason = "the verifier compares with the real clock")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap());
+    let made = new(&json!({ "url": URL }));
+    let (old, config) = (shown(&made.shown)[0].1.clone(), after(&made));
+    let verifier = Webhook::new(&old).unwrap();
+    let request = sent(&config, now, BODY);
+    assert!(verifier.verify(&request.body, &headers(&request)).is_ok());
+    assert!(verifier.verify(b"{}", &headers(&request)).is_err());
+    let earlier = sent(&config, now.plus_millis(-400_000), BODY);
+    assert!(verifier.verify(&earlier.body, &headers(&earlier)).is_err());
+    assert!(Webhook::new(SECRET).unwrap().verify(&request.body, &headers(&request)).is_err());
+    // While two secrets overlap, who knows either of them is content.
+    let next = rotated(&made, &rotation(Some(SECRET), DAY_MS, now));
+    let request = sent(&after(&next), now, BODY);
+    for secret in [&old, SECRET] {
+        assert!(Webhook::new(secret).unwrap().verify(&request.body, &headers(&request)).is_ok());
+    }
+}
+
+#[test]
+fn a_replaced_secret_signs_until_its_overlap_ends_and_not_a_moment_longer() {
+    let first = new(&json!({"url": URL, "secret": SECRET}));
+    let second = rotated(&first, &rotation(None, 2 * HOUR_MS, at()));
+    let (config, until) = (after(&second), at().plus_millis(2 * HOUR_MS));
+    let old = signatures(&after(&first), at());
+    assert_eq!(signatures(&config, at()).len(), 2);
+    assert_eq!(signatures(&config, at())[1..], old);
+    assert_eq!(signatures(&config, Timestamp::from_micros(until.micros() - 1)).len(), 2);
+    assert_eq!(signatures(&config, until).len(), 1);
+    assert_ne!(signatures(&config, until), signatures(&after(&first), until));
+    assert_eq!(shown(&second.shown).len(), 1);
+    assert_ne!(shown(&second.shown), shown(&first.shown));
+    // Without overlap the old one is forgotten at once.
+    let third = rotated(&first, &rotation(None, 0, at()));
+    assert_eq!(signatures(&after(&third), at().plus_millis(-HOUR_MS)).len(), 1);
+}
+
+#[test]
+fn ten_replaced_secrets_are_kept_at_most_and_those_that_ended_are_dropped() {
+    let mut now = at();
+    let mut destination = new(&json!({"url": URL, "secret": SECRET}));
+    for round in 1..=10 {
+        now = now.plus_millis(1);
+        destination = rotated(&destination, &rotation(None, DAY_MS, now));
+        assert_eq!(signatures(&after(&destination), now).len(), round + 1);
+    }
+    let refused = rotate(&destination.settings, &destination.secret, &rotation(None, DAY_MS, now.plus_millis(1)));
+    assert_eq!(refused.err().unwrap().field, "secret");
+    let without = rotated(&destination, &rotation(None, 0, now.plus_millis(1)));
+    assert_eq!(signatures(&after(&without), now.plus_millis(1)).len(), 11);
+    let later = now.plus_millis(DAY_MS);
+    assert_eq!(signatures(&after(&rotated(&destination, &rotation(None, HOUR_MS, later))), later).len(), 2);
+}
+
+#[test]
+fn a_rotation_brings_another_key_and_overlaps_for_seven_days_at_most() {
+    let first = new(&json!({"url": URL, "secret": SECRET}));
+    let refused = |rotation: &Rotation| rotate(&first.settings, &first.secret, rotation).err().unwrap().field;
+    assert_eq!(refused(&rotation(Some(SECRET), 0, at())), "secret");
+    assert_eq!(refused(&rotation(Some("whsec_c2hvcnQ="), 0, at())), "secret");
+    assert_eq!(refused(&rotation(None, 7 * DAY_MS + 1, at())), "until");
+    // Going back to a secret that overlaps still makes it the newest, once.
+    let second = rotated(&first, &rotation(None, DAY_MS, at()));
+    let third = rotated(&second, &rotation(Some(SECRET), DAY_MS, at()));
+    let back = signatures(&after(&third), at());
+    assert_eq!((back.len(), &back[..1]), (2, &signatures(&after(&first), at())[..]));
+}
+
+#[test]
+fn both_versions_are_signed_and_replaced_together_or_one_by_one() {
+    let first = new(&json!({"url": URL, "secret": SECRET, "signature": "v1,v1a"}));
+    let both = rotated(&first, &rotation(None, DAY_MS, at()));
+    assert_ne!(both.settings["public_key"], first.settings["public_key"]);
+    let versions = |list: &[String]| -> Vec<String> {
+        list.iter().map(|signature| signature.split_once(',').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(versions(&signatures(&after(&both), at())), ["v1", "v1", "v1a", "v1a"]);
+    let mine = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+    let one = rotated(&first, &rotation(Some(mine), 0, at()));
+    assert_eq!(versions(&signatures(&after(&one), at())), ["v1", "v1a"]);
+    let names: Vec<_> = shown(&one.shown).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["public_key"]);
+    let request = sent(&after(&one), at(), BODY);
+    let public = one.settings["public_key"].as_str().unwrap();
+    let signature = header(&request, "webhook-signature").split(' ').nth(1).unwrap();
+    assert!(is_signed_by(public, &signed_text(&request), signature));
+    assert!(!is_signed_by(public, &format!("{} ", signed_text(&request)), signature));
+}
+
+#[test]
+fn neither_key_that_was_made_tells_the_other() {
+    let made = new(&json!({"url": URL, "signature": "v1,v1a"}));
+    let sealed: Value = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&made.secret)).unwrap();
+    let bytes = |place: usize| {
+        let text = sealed["keys"][place]["secret"].as_str().unwrap();
+        STANDARD.decode(text.split_once('_').unwrap().1).unwrap()
+    };
+    assert_eq!((bytes(0).len(), bytes(1).len()), (32, 32));
+    assert_ne!(bytes(0), bytes(1));
+    assert!(![bytes(0), bytes(1)].contains(&vec![7; 32]));
+}
+
+proptest! {
+    #[test]
+    fn any_body_and_any_secret_are_signed_as_somebody_else_signs_them(
+        random in any::<[u8; 32]>(), seconds in 0_i64..4_000_000_000, body in ".*",
+    ) {
+        let secret = format!("whsec_{}", STANDARD.encode(random));
+        let config = config(&json!({ "secret": secret }));
+        let request = sent(&config, Timestamp::from_micros(seconds * 1_000_000), &body);
+        let id = header(&request, "webhook-id");
+        let theirs = Webhook::new(&secret).unwrap().sign(id, seconds, body.as_bytes()).unwrap();
+        prop_assert_eq!(header(&request, "webhook-signature"), theirs.as_str());
+        prop_assert_eq!(request.body, body.into_bytes());
+    }
+
+    /// One space, one comma, padded standard base64, a plain integer, lower case, and no dot in the id.
+    #[test]
+    fn what_is_written_is_what_the_strictest_verifier_reads(
+        random in any::<[u8; 32]>(), rounds in 0_usize..4, micros in 0_i64..4_000_000_000_000_000,
+        signature in prop::sample::select(vec!["v1", "v1a", "v1,v1a"]),
+    ) {
+        let now = Timestamp::from_micros(micros);
+        let mut destination = new(&json!({"url": URL, "signature": signature}));
+        for round in 0..rounds {
+            let random = random.map(|byte| byte.wrapping_add(u8::try_from(round).unwrap()));
+            destination = rotated(&destination, &Rotation { random, ..rotation(None, DAY_MS, now) });
+        }
+        let request = sent(&config_of(&destination.settings, &destination.secret), now, BODY);
+        for (name, value) in &request.headers {
+            prop_assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()));
+            prop_assert_eq!(value.trim(), value.as_str());
+        }
+        prop_assert!(!header(&request, "webhook-id").contains('.'));
+        prop_assert_eq!(header(&request, "webhook-timestamp"), (micros / 1_000_000).to_string());
+        let tokens: Vec<&str> = header(&request, "webhook-signature").split(' ').collect();
+        prop_assert_eq!(tokens.len(), (rounds + 1) * signature.split(',').count());
+        for token in tokens {
+            let parts: Vec<&str> = token.split(',').collect();
+            prop_assert_eq!(parts.len(), 2);
+            let bytes = STANDARD.decode(parts[1]).unwrap();
+            prop_assert_eq!(bytes.len(), if parts[0] == "v1" { 32 } else { 64 });
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The connection to Temporal: starts and signals workflows, asks them, and makes sure that what
+//! every run needs (search attributes, the sweep) is there.
+//!
+//! Nothing waits for Temporal at start: the inbox accepts without it. When to tell a destination's run that something
+//! is owed is decided in `tending`, which is pure.
+
+mod tending;
+
+use domain::{CollapseKey, DestinationId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, RetryOptions, Url};
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
+use temporalio_common::protos::temporal::api::enums::v1::{
+    QueryRejectCondition, TaskQueueKind, WorkflowIdConflictPolicy,
+};
+use temporalio_common::protos::temporal::api::operatorservice::v1::{
+    AddSearchAttributesRequest, ListSearchAttributesRequest,
+};
+use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
+use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
+use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    QueryWorkflowRequest, SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
+    StartWorkflowExecutionRequest,
+};
+use temporalio_common::search_attributes::SearchAttributes;
+use tending::Telling;
+use tokio::sync::watch;
+use workflows::signal::{DestinationSignal, Signal};
+use workflows::{attributes, contract};
+
+/// For how long one call may take.
+const CALL: Duration = Duration::from_secs(5);
+/// Between two attempts to connect, and between two looks at what every run needs.
+const AGAIN: Duration = Duration::from_secs(1);
+/// After so many failed attempts to connect it is worth a word: a server that starts beside us takes a moment.
+const WORTH_A_WORD: u32 = 8;
+/// How often it is made sure that the sweep runs and the search attributes exist.
+const ENSURE: Duration = Duration::from_secs(10);
+
+/// Why Temporal did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be reached, is busy or closing. Try again.
+    #[error("Temporal is not available at the moment: {0}")]
+    Unavailable(String),
+    /// It will never accept this.
+    #[error("Temporal refused it: {0}")]
+    Rejected(String),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            // An attribute that is not registered yet is refused as invalid; `ensure` registers it.
+            Code::InvalidArgument if !status.message().contains("earch attribute") => {
+                Self::Rejected(status.message().to_owned())
+            }
+            _ => Self::Unavailable(format!("{:?}: {}", status.code(), status.message())),
+        }
+    }
+}
+
+/// The connection to Temporal. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    client: watch::Receiver<Option<Client>>,
+    answers: Arc<AtomicBool>,
+    telling: Arc<Telling>,
+    identity: String,
+}
+
+/// One signal to one workflow, which is started when it sleeps.
+struct Word {
+    workflow_id: String,
+    workflow_type: &'static str,
+    signal: &'static str,
+    payload: serde_json::Value,
+    summary: &'static str,
+    attributes: SearchAttributes,
+}
+
+impl Engine {
+    /// Reads Temporal's standard environment variables and profile file, and connects in the
+    /// background for as long as it takes. `identity` is what the Temporal UI shows of this process.
+    ///
+    /// # Errors
+    /// When those settings are wrong, with the setting's name.
+    pub fn start(identity: &str) -> Result<Self, String> {
+        let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
+            .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
+        Ok(Self::keep(identity, connection, options))
+    }
+
+    /// Connects to a server of our own in the same way, whatever the environment says.
+    ///
+    /// # Errors
+    /// When `address` is not a URL.
+    pub fn start_at(identity: &str, address: &str) -> Result<Self, String> {
+        let url: Url = address.parse().map_err(|error| format!("Temporal's address `{address}`: {error}"))?;
+        let options = ClientOptions::new("default").build();
+        Ok(Self::keep(identity, ConnectionOptions::new(url).build(), options))
+    }
+
+    fn keep(identity: &str, mut connection: ConnectionOptions, options: ClientOptions) -> Self {
+        identity.clone_into(&mut connection.identity);
+        connection.retry_options = RetryOptions::no_retries();
+        let (publish, client) = watch::channel(None);
+        let telling = Arc::new(Telling::new());
+        let engine = Self { client, answers: Arc::default(), telling, identity: identity.to_owned() };
+        tokio::spawn(tending::run(engine.clone()));
+        let keeper = engine.clone();
+        tokio::spawn(async move {
+            let client = connect(connection, options).await;
+            publish.send_replace(Some(client));
+            loop {
+                let ensured = keeper.ensure().await;
+                keeper.answers.store(ensured.is_ok(), Ordering::Relaxed);
+                if let Err(error) = ensured {
+                    tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(ENSURE) => {}
+                    () = publish.closed() => return,
+                }
+            }
+        });
+        engine
+    }
+
+    /// Whether it answered when it was last asked for what every run needs, some seconds ago at most.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// The client, as soon as there is one.
+    pub async fn client(&self) -> Option<Client> {
+        self.client.clone().wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    fn now(&self) -> Result<Client, Error> {
+        self.client.borrow().clone().ok_or_else(|| Error::Unavailable("not connected yet".to_owned()))
+    }
+
+    /// Whether Temporal answers now.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let client = self.now()?;
+        let request = timed(ListSearchAttributesRequest { namespace: client.namespace() });
+        client.connection().operator_service().list_search_attributes(request).await?;
+        Ok(())
+    }
+
+    /// Signals the purchase's run, starting it if there is none.
+    ///
+    /// # Errors
+    /// See [`Error`]; after `Unavailable` it is unknown whether it happened, and harmless to repeat.
+    pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
+        let known = [attributes::COLLAPSE_KEY.value_set(key.to_string())];
+        let word = Word {
+            workflow_id: contract::workflow_id(key),
+            workflow_type: contract::PURCHASE,
+            signal: signal.name(),
+            payload: signal.payload(),
+            summary: "one purchase",
+            attributes: SearchAttributes::new(known),
+        };
+        self.say(word).await
+    }
+
+    /// Signals the purchase's run if one is open; a purchase that sleeps is left asleep.
+    ///
+    /// # Errors
+    /// As of [`Self::signal`].
+    pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
+        let client = self.now()?;
+        let request = SignalWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            workflow_execution: Some(execution(contract::workflow_id(key))),
+            signal_name: signal.name().to_owned(),
+            input: Some(Payloads { payloads: vec![json(&signal.payload())] }),
+            identity: self.identity.clone(),
+            ..Default::default()
+        };
+        match client.connection().workflow_service().signal_workflow_execution(timed(request)).await {
+            Err(status) if status.code() != Code::NotFound => Err(status.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Signals the destination's run, starting it if there is none.
+    ///
+    /// # Errors
+    /// As of [`Self::signal`].
+    pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), Error> {
+        let word = Word {
+            workflow_id: contract::destination_workflow_id(id),
+            workflow_type: contract::DESTINATION,
+            signal: signal.name(),
+            payload: signal.payload(),
+            summary: "what one destination is owed",
+            attributes: SearchAttributes::default(),
+        };
+        self.say(word).await
+    }
+
+    /// Something is owed to a destination that no purchase's run delivers. Costs a short lock; its run is told soon,
+    /// at most once a second, and again until Temporal takes it.
+    pub fn tend(&self, id: DestinationId) {
+        self.telling.owed(id);
+    }
+
+    async fn say(&self, word: Word) -> Result<(), Error> {
+        let client = self.now()?;
+        let request = SignalWithStartWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            workflow_id: word.workflow_id,
+            workflow_type: Some(WorkflowType { name: word.workflow_type.to_owned() }),
+            task_queue: Some(queue()),
+            signal_name: word.signal.to_owned(),
+            signal_input: Some(Payloads { payloads: vec![json(&word.payload)] }),
+            identity: self.identity.clone(),
+            user_metadata: Some(summary(word.summary)),
+            search_attributes: Some(word.attributes.to_proto()),
+            ..Default::default()
+        };
+        client.connection().workflow_service().signal_with_start_workflow_execution(timed(request)).await?;
+        Ok(())
+    }
+
+    /// The open run's answer to the query `status`; `None` when no run is open.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, Error> {
+        let client = self.now()?;
+        let request = QueryWorkflowRequest {
+            namespace: client.namespace(),
+            execution: Some(execution(contract::workflow_id(key))),
+            query: Some(WorkflowQuery { query_type: contract::STATUS.to_owned(), ..Default::default() }),
+            query_reject_condition: QueryRejectCondition::NotOpen as i32,
+        };
+        let answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status.into()),
+        };
+        let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
+        Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
+    }
+
+    /// Makes sure that the search attributes are registered and that the sweep runs: both vanish
+    /// with Temporal's file, and an operator can end the sweep by hand.
+    async fn ensure(&self) -> Result<(), Error> {
+        let client = self.now()?;
+        self.register(&client).await?;
+        let request = StartWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            workflow_id: contract::SWEEP.to_owned(),
+            workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
+            task_queue: Some(queue()),
+            identity: self.identity.clone(),
+            // No request id: the server would answer a repeated one with the run that it made at first, ended or not.
+            workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
+            user_metadata: Some(summary("finds what is overdue and wakes it")),
+            ..Default::default()
+        };
+        client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
+        Ok(())
+    }
+
+    async fn register(&self, client: &Client) -> Result<(), Error> {
+        let mut operator = client.connection().operator_service();
+        let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
+        let known = match operator.list_search_attributes(list).await {
+            Ok(known) => known.into_inner().custom_attributes,
+            // Temporal Cloud does not offer this call: its operator registers them, see the README.
+            Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
+                tracing::warn!("search attributes cannot be registered from here: the README names them");
+                return Ok(());
+            }
+            Err(status) => return Err(status.into()),
+        };
+        let wanted = attributes::all();
+        for (name, kind) in wanted {
+            if known.get(name).is_some_and(|have| *have != kind as i32) {
+                tracing::error!(attribute = name, "a search attribute exists with another type; remove it");
+            }
+        }
+        let missing = wanted.into_iter().filter(|(name, _)| !known.contains_key(*name));
+        let search_attributes: std::collections::HashMap<String, i32> =
+            missing.map(|(name, kind)| (name.to_owned(), kind as i32)).collect();
+        if search_attributes.is_empty() {
+            return Ok(());
+        }
+        let add = AddSearchAttributesRequest { search_attributes, namespace: client.namespace() };
+        operator.add_search_attributes(timed(add)).await?;
+        Ok(())
+    }
+}
+
+async fn connect(connection: ConnectionOptions, options: ClientOptions) -> Client {
+    let mut failures = 0_u32;
+    loop {
+        // A server that accepts and stays silent would hang `connect` for ever.
+        let attempt = tokio::time::timeout(CALL, Connection::connect(connection.clone())).await;
+        let why = match attempt {
+            Ok(Ok(connected)) => match Client::new(connected, options.clone()) {
+                Ok(client) => return client,
+                Err(error) => error.to_string(),
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it accepts connections and does not answer".to_owned(),
+        };
+        failures = failures.saturating_add(1);
+        if failures == WORTH_A_WORD {
+            tracing::warn!(error = why, "Temporal is not reachable yet; trying on");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn timed<T>(message: T) -> Request<T>
+where
+    T: IntoRequest<T>,
+{
+    let mut request = message.into_request();
+    request.set_timeout(CALL);
+    request
+}
+
+/// The newest run of a workflow.
+fn execution(workflow_id: String) -> WorkflowExecution {
+    WorkflowExecution { workflow_id, run_id: String::new() }
+}
+
+fn queue() -> TaskQueue {
+    TaskQueue { name: contract::TASK_QUEUE.to_owned(), kind: TaskQueueKind::Normal as i32, ..Default::default() }
+}
+
+fn summary(text: &str) -> UserMetadata {
+    UserMetadata { summary: Some(json(&text.into())), details: None }
+}
+
+fn json(value: &serde_json::Value) -> Payload {
+    Payload {
+        metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(),
+        data: value.to_string().into_bytes(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,173 @@
+//! When a destination's run is told that something is owed: at once, then at most once a second however many lanes say
+//! so, with a last word after the last of them. Nothing is lost when this process dies: the sweep finds what is late.
+
+use super::{Engine, Error};
+use domain::DestinationId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use workflows::signal::DestinationSignal;
+
+/// Between two words to the same destination.
+const PAUSE_MS: i64 = 1000;
+
+/// What is to be said next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Tell this one.
+    Tell(DestinationId),
+    /// Nothing before this millisecond.
+    Sleep(i64),
+    /// Nothing.
+    Idle,
+}
+
+/// The destinations that something is owed to, and when each may be told. Pure: the time is an argument.
+#[derive(Debug, Default)]
+struct Plan(BTreeMap<DestinationId, Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    is_owed: bool,
+    not_before: i64,
+}
+
+impl Plan {
+    fn owed(&mut self, id: DestinationId, now: i64) {
+        self.0.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
+    }
+
+    /// What comes next; who is given a destination is expected to tell it.
+    fn next(&mut self, now: i64) -> Step {
+        self.0.retain(|_, entry| entry.is_owed || entry.not_before > now);
+        let owed = self.0.iter_mut().filter(|(_, entry)| entry.is_owed);
+        match owed.min_by_key(|(_, entry)| entry.not_before) {
+            Some((id, entry)) if entry.not_before <= now => {
+                *entry = Entry { is_owed: false, not_before: now + PAUSE_MS };
+                Step::Tell(*id)
+            }
+            Some((_, entry)) => Step::Sleep(entry.not_before),
+            None => Step::Idle,
+        }
+    }
+
+    /// It was not taken.
+    fn failed(&mut self, id: DestinationId, now: i64) {
+        self.0.insert(id, Entry { is_owed: true, not_before: now + PAUSE_MS });
+    }
+}
+
+/// What the lanes and the task that tells share.
+pub struct Telling {
+    plan: Mutex<Plan>,
+    news: Notify,
+    began: Instant,
+}
+
+impl Telling {
+    pub fn new() -> Self {
+        Self { plan: Mutex::default(), news: Notify::new(), began: Instant::now() }
+    }
+
+    /// Something is owed to this one.
+    pub fn owed(&self, id: DestinationId) {
+        self.plan().owed(id, self.now_ms());
+        self.news.notify_one();
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Tells for as long as the process lives.
+pub async fn run(engine: Engine) {
+    let telling = engine.telling.clone();
+    loop {
+        let step = telling.plan().next(telling.now_ms());
+        match step {
+            Step::Tell(id) => match engine.destination(id, DestinationSignal::Owed).await {
+                Ok(()) => {}
+                Err(Error::Unavailable(reason)) => {
+                    tracing::debug!(destination.id = %id, reason, "what is owed was not told; it is told again");
+                    telling.plan().failed(id, telling.now_ms());
+                }
+                Err(Error::Rejected(reason)) => {
+                    tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep comes back to it");
+                }
+            },
+            Step::Sleep(until) => {
+                let until = telling.began + Duration::from_millis(until.unsigned_abs());
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = telling.news.notified() => {}
+                }
+            }
+            Step::Idle => telling.news.notified().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> DestinationId {
+        DestinationId::new(uuid::Uuid::from_bytes([number; 16]))
+    }
+
+    #[test]
+    fn the_first_word_is_said_at_once_and_later_ones_once_a_second() {
+        let mut plan = Plan::default();
+        plan.owed(id(1), 0);
+        assert_eq!(plan.next(0), Step::Tell(id(1)));
+        assert_eq!(plan.next(0), Step::Idle);
+        for now in 1..1000 {
+            plan.owed(id(1), now);
+            assert_eq!(plan.next(now), Step::Sleep(1000));
+        }
+        assert_eq!(plan.next(1000), Step::Tell(id(1)), "the last word follows the last lane");
+        assert_eq!(plan.next(5000), Step::Idle);
+    }
+
+    #[test]
+    fn destinations_do_not_wait_for_each_other() {
+        let mut plan = Plan::default();
+        for now in [0, 500] {
+            plan.owed(id(1), now);
+            plan.owed(id(2), now);
+        }
+        assert_eq!(plan.next(500), Step::Tell(id(1)));
+        assert_eq!(plan.next(500), Step::Tell(id(2)));
+        assert_eq!(plan.next(500), Step::Idle);
+    }
+
+    #[test]
+    fn what_was_not_taken_is_said_again_and_does_not_hold_up_others() {
+        let mut plan = Plan::default();
+        plan.owed(id(1), 0);
+        assert_eq!(plan.next(0), Step::Tell(id(1)));
+        plan.failed(id(1), 10);
+        plan.owed(id(2), 20);
+        assert_eq!(plan.next(20), Step::Tell(id(2)));
+        assert_eq!(plan.next(20), Step::Sleep(1010));
+        assert_eq!(plan.next(1010), Step::Tell(id(1)));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_is_owed_nothing() {
+        let mut plan = Plan::default();
+        for number in 0..100 {
+            plan.owed(id(number), 0);
+            assert!(matches!(plan.next(0), Step::Tell(_)));
+        }
+        assert_eq!(plan.next(1000), Step::Idle);
+        assert!(plan.0.is_empty());
+    }
+}

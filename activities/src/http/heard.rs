@@ -1,0 +1,54 @@
+//! As much of an answer as is read: bounded, and not unpacked.
+
+use super::Reply;
+use reqwest::Response;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// How much of an answer's body is read; the rest is dropped.
+pub const BODY_CAP: usize = 64 * 1024;
+/// How long a header's value may be; the rest is dropped.
+const VALUE_CAP: usize = 256;
+/// What helps the owner of an endpoint to find the request in his own logs.
+const KEPT: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
+
+/// As much of an answer as came.
+pub struct Heard {
+    status: u16,
+    retry_after: Option<String>,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Heard {
+    /// Its status and headers.
+    pub fn head(response: &Response) -> Self {
+        let all = response.headers();
+        let headers = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
+        Self {
+            status: response.status().as_u16(),
+            retry_after: value(all, RETRY_AFTER.as_str()),
+            headers: headers.collect(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Keeps what there is room for, and says whether there is room for more.
+    pub fn hear(&mut self, chunk: &[u8]) -> bool {
+        let room = BODY_CAP.saturating_sub(self.body.len());
+        self.body.extend(chunk.iter().take(room));
+        self.body.len() < BODY_CAP
+    }
+
+    pub fn reply(self) -> Reply {
+        let mut body = String::from_utf8_lossy(&self.body).into_owned();
+        // Each byte that is no text becomes three.
+        body.truncate(body.floor_char_boundary(BODY_CAP));
+        Reply::Answer { status: self.status, retry_after: self.retry_after, headers: self.headers, body }
+    }
+}
+
+/// A header's first value, if it is text.
+fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(text.chars().take(VALUE_CAP).collect())
+}

@@ -1,0 +1,81 @@
+//! What a lane sends next, of its two tracks: the newest `purchase.updated`, and all other events, the oldest first.
+
+use crate::connection::AnyConnection;
+use crate::deliveries::{self, DeliveryRow};
+use crate::error::Error;
+use crate::lanes::Claim;
+use crate::statement::{Statement, sql};
+use crate::writer::Write;
+use domain::event::PURCHASE_UPDATED;
+use domain::health::Health;
+use domain::{CollapseKey, DestinationId, Timestamp};
+
+/// The two heads of a lane.
+struct Heads {
+    state: Option<DeliveryRow>,
+    event: Option<DeliveryRow>,
+}
+
+/// When a delivery is due to a destination that fares so.
+pub fn due_at(row: &DeliveryRow, health: &Health) -> Timestamp {
+    health.due_at(row.next_due_at, row.tried_at)
+}
+
+/// Of the tracks' heads the one that is due first.
+pub fn next(
+    connection: &mut AnyConnection,
+    lane: (CollapseKey, DestinationId),
+    health: &Health,
+) -> Result<Option<DeliveryRow>, Error> {
+    let heads = heads(connection, lane)?;
+    let due = |row: &DeliveryRow| (due_at(row, health), row.seq);
+    Ok(heads.state.into_iter().chain(heads.event).min_by_key(due))
+}
+
+/// What a probe tries: the newest state, or else what happened first.
+pub fn newest(connection: &mut AnyConnection, claim: &Claim) -> Result<Option<DeliveryRow>, Error> {
+    let heads = heads(connection, (claim.key, claim.destination))?;
+    Ok(heads.state.or(heads.event))
+}
+
+/// What may go in one request behind an event: the following ones in their order, as long as they are due too, or were
+/// never tried. `seq + 0` so that no planner walks all that the destination is owed instead of the lane.
+pub fn followers(
+    connection: &mut AnyConnection,
+    (head, health): (&DeliveryRow, &Health),
+    (at_most, now): (i64, Timestamp),
+) -> Result<Vec<DeliveryRow>, Error> {
+    let lane = (head.collapse_key, head.destination_id);
+    let rows: Vec<DeliveryRow> =
+        pending(lane, "<> ? AND seq + 0 > ? ORDER BY seq LIMIT ?").bind(head.seq).bind(at_most).all(connection)?;
+    Ok(rows.into_iter().take_while(|row| row.tried_at.is_none() || due_at(row, health) <= now).collect())
+}
+
+/// Ends every undelivered `purchase.updated` of the lane but the newest.
+pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
+    sql("UPDATE deliveries SET status = 'superseded', finished_at = ? WHERE collapse_key = ? AND destination_id = ? \
+         AND status = 'pending' AND event_type = ? AND seq < (SELECT MAX(seq) FROM deliveries WHERE collapse_key = ? \
+         AND destination_id = ? AND status = 'pending' AND event_type = ?)")
+    .bind(write.now)
+    .bind(claim.key)
+    .bind(claim.destination)
+    .bind(PURCHASE_UPDATED)
+    .bind(claim.key)
+    .bind(claim.destination)
+    .bind(PURCHASE_UPDATED)
+    .run(write.connection)
+    .map(drop)
+}
+
+fn heads(connection: &mut AnyConnection, lane: (CollapseKey, DestinationId)) -> Result<Heads, Error> {
+    Ok(Heads {
+        state: pending(lane, "= ? ORDER BY seq DESC LIMIT 1").first(connection)?,
+        event: pending(lane, "<> ? ORDER BY seq LIMIT 1").first(connection)?,
+    })
+}
+
+/// The pending deliveries of a lane whose event's type is, or is not, `purchase.updated`.
+fn pending<'a>((key, destination): (CollapseKey, DestinationId), condition: &str) -> Statement<'a> {
+    let which = "WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type";
+    sql(format!("{} {which} {condition}", deliveries::SELECT)).bind(key).bind(destination).bind(PURCHASE_UPDATED)
+}

@@ -1,0 +1,191 @@
+//! What we told: events, whom each was owed to, and every attempt.
+
+use crate::connection::AnyConnection;
+use crate::error::Error;
+use crate::ledger::{self, AttemptView, DeliveryView};
+use crate::statement::{Value, places, row, sql};
+use domain::event::PURCHASE_UPDATED;
+use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// So many attempts of a delivery are shown, the newest.
+const MOST_ATTEMPTS: i64 = 20;
+
+/// An event and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The event.
+    pub event: EventFacts,
+    /// Its deliveries, in the order in which they were owed.
+    pub sendings: Vec<Sending>,
+}
+
+/// An event without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventFacts {
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Its purchase; of an event about a destination, that destination's id.
+    pub collapse_key: CollapseKey,
+    /// The purchase's revision that it tells.
+    pub revision: i64,
+    /// Whose event it is; nobody's when it is about a destination.
+    pub user_id: Option<UserId>,
+    /// Which of the user's revisions it tells; `purchase.updated` tells none.
+    pub user_revision: Option<i64>,
+    /// When it happened by the store, where that is known.
+    pub occurred_at: Option<Timestamp>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When its body was removed, for its age.
+    pub pruned_at: Option<Timestamp>,
+    /// Of a purchase: its app, platform and environment.
+    pub origin: Option<(AppId, PlatformId, Environment)>,
+}
+
+/// A delivery with its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    /// The delivery.
+    pub delivery: DeliveryView,
+    /// Its newest attempts, the oldest of them first.
+    pub attempts: Vec<AttemptView>,
+    /// What took its place, if it was superseded.
+    pub successor: Option<Successor>,
+}
+
+/// What took the place of a superseded delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Successor {
+    /// The revision that it tells.
+    pub revision: i64,
+    /// What became of it.
+    pub status: String,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+row! {
+    struct EventRow {
+        id: EventId,
+        event_type: String,
+        collapse_key: CollapseKey,
+        revision: i64,
+        user_id: Option<UserId>,
+        user_revision: Option<i64>,
+        occurred_at: Option<Timestamp>,
+        created_at: Timestamp,
+        pruned_at: Option<Timestamp>,
+        app_id: Option<AppId>,
+        platform_id: Option<PlatformId>,
+        environment: Option<Environment>,
+    }
+}
+
+row! {
+    struct SuccessorRow {
+        revision: i64,
+        status: String,
+        finished_at: Option<Timestamp>,
+    }
+}
+
+const SELECT: &str = "SELECT e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
+     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, f.environment FROM events e \
+     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key LEFT JOIN platforms f ON f.id = p.platform_id WHERE";
+
+/// The events of a revision, in their order.
+pub fn of_revision(connection: &mut AnyConnection, key: CollapseKey, revision: i64) -> Result<Vec<Told>, Error> {
+    let rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq"))
+        .bind(key)
+        .bind(revision)
+        .all(connection)?;
+    told(connection, rows)
+}
+
+/// The newest events of a purchase, the oldest of them first, and whether there are more.
+pub fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, most: i64) -> Result<(Vec<Told>, bool), Error> {
+    let mut rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?"))
+        .bind(key)
+        .bind(most + 1)
+        .all(connection)?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let has_older = rows.len() > most;
+    rows.truncate(most);
+    rows.reverse();
+    Ok((told(connection, rows)?, has_older))
+}
+
+/// One event.
+pub fn of_id(connection: &mut AnyConnection, id: EventId) -> Result<Option<Told>, Error> {
+    let rows: Vec<EventRow> = sql(format!("{SELECT} e.id = ?")).bind(id).all(connection)?;
+    Ok(told(connection, rows)?.into_iter().next())
+}
+
+fn told(connection: &mut AnyConnection, rows: Vec<EventRow>) -> Result<Vec<Told>, Error> {
+    let events: Vec<EventFacts> = rows.into_iter().map(EventRow::facts).collect();
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
+    if !ids.is_empty() {
+        let which = format!("event_id IN ({}) ORDER BY seq", places(ids.len()));
+        for sending in sendings(connection, (&which, ids.into_iter().map(Value::from).collect()))? {
+            of_event.entry(sending.delivery.event_id).or_default().push(sending);
+        }
+    }
+    let with = |event: EventFacts| Told { sendings: of_event.remove(&event.id).unwrap_or_default(), event };
+    Ok(events.into_iter().map(with).collect())
+}
+
+/// Deliveries, with their attempts.
+pub fn sendings(
+    connection: &mut AnyConnection,
+    (which, values): (&str, Vec<Value<'_>>),
+) -> Result<Vec<Sending>, Error> {
+    let deliveries = ledger::deliveries_where(connection, (which, values))?;
+    let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
+    let mut attempts = ledger::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
+    let mut sendings = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let successor = if delivery.status == "superseded" { successor(connection, &delivery)? } else { None };
+        let attempts = attempts.remove(&delivery.id).unwrap_or_default();
+        sendings.push(Sending { delivery, attempts, successor });
+    }
+    Ok(sendings)
+}
+
+/// The next state in the lane that was not superseded itself.
+fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<Option<Successor>, Error> {
+    let row: Option<SuccessorRow> = sql("SELECT m.revision, m.status, m.finished_at FROM deliveries m \
+         WHERE m.collapse_key = ? AND m.destination_id = ? AND m.event_type = ? AND m.status <> 'superseded' \
+         AND m.seq > (SELECT d.seq FROM deliveries d WHERE d.id = ?) ORDER BY m.seq LIMIT 1")
+    .bind(delivery.collapse_key)
+    .bind(delivery.destination_id)
+    .bind(PURCHASE_UPDATED)
+    .bind(delivery.id)
+    .first(connection)?;
+    Ok(row.map(|row| Successor { revision: row.revision, status: row.status, finished_at: row.finished_at }))
+}
+
+impl EventRow {
+    fn facts(self) -> EventFacts {
+        EventFacts {
+            id: self.id,
+            event_type: self.event_type,
+            collapse_key: self.collapse_key,
+            revision: self.revision,
+            user_id: self.user_id,
+            user_revision: self.user_revision,
+            occurred_at: self.occurred_at,
+            created_at: self.created_at,
+            pruned_at: self.pruned_at,
+            origin: match (self.app_id, self.platform_id, self.environment) {
+                (Some(app), Some(platform), Some(environment)) => Some((app, platform, environment)),
+                _ => None,
+            },
+        }
+    }
+}

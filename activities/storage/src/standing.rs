@@ -1,0 +1,157 @@
+//! How a destination stands: what its failures and successes left behind, and what it is owed. Also what an admin
+//! forgets before it is enabled again.
+
+use crate::connection::AnyConnection;
+use crate::explain::{self, Owes};
+use crate::health::{self, HealthView};
+use crate::statement::{Number, row, sql};
+use crate::writer::Write;
+use crate::{Error, Store, deliveries, destinations};
+use domain::{DestinationId, Timestamp};
+use serde::Serialize;
+
+/// Which of a batch of deliveries are forgotten: those of `user.*` events that are not being sent at this moment.
+const FORGETTABLE: &str = "destination_id = ? AND status = ? AND seq > ? AND seq <= ? AND event_type LIKE 'user.%' \
+     AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id \
+     AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
+
+/// What is said of a delivery that was forgotten.
+const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
+
+/// How a destination fares, and what is owed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DestinationHealth {
+    /// How its requests end, and what is to be sent.
+    #[serde(flatten)]
+    pub fares: HealthView,
+    /// What waits for the customer to be named, and what failed for good.
+    #[serde(flatten)]
+    pub owes: Owes,
+}
+
+/// How a destination stands, in figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// The destination.
+    pub id: DestinationId,
+    /// `healthy`, `failing`, `open` or `disabled`.
+    pub state: String,
+    /// How many deliveries it is owed; of a very great number only that it is one.
+    pub owed: i64,
+    /// For how long it has been owed the oldest of them, in milliseconds; 0 when there is none.
+    pub oldest_owed_ms: i64,
+}
+
+row! {
+    struct Standing {
+        id: DestinationId,
+        state: String,
+    }
+}
+
+impl Store {
+    /// The figures of all destinations that were not deleted.
+    pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let all: Vec<Standing> =
+                sql("SELECT id, state FROM destinations WHERE deleted_at IS NULL ORDER BY id").all(connection)?;
+            let figures = |Standing { id, state }| {
+                let oldest = deliveries::oldest_owed(connection, id)?;
+                let oldest_owed_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
+                Ok(Figures { id, state, owed: deliveries::owed(connection, id)?, oldest_owed_ms })
+            };
+            all.into_iter().map(figures).collect()
+        })
+        .await
+    }
+
+    /// How a destination fares. Of very many deliveries it is only said that they are many.
+    pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
+        self.read(move |connection| {
+            let owed = deliveries::owed(connection, id)?;
+            let fares = health::find(connection, id)?.view(owed);
+            Ok(DestinationHealth { fares, owes: explain::owes(connection, id)? })
+        })
+        .await
+    }
+
+    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`; says how many. One that is being
+    /// sent at this moment ends by its own attempt. An enabled destination: [`Error::Conflict`].
+    pub async fn forget_user_events(&self, id: DestinationId) -> Result<i64, Error> {
+        let mut forgotten = 0;
+        for status in deliveries::OPEN {
+            let mut after = 0;
+            while let Some((last, ended)) = self.write(move |write| forget(write, id, status, after)).await? {
+                after = last;
+                forgotten += ended;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
+    pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
+        let (clock, mut counted) = (self.clock, 0);
+        for status in deliveries::OPEN {
+            let mut after = 0;
+            let count = |after| {
+                self.read(move |connection| {
+                    let now = connection.now(clock)?;
+                    count(connection, id, (status, after), now)
+                })
+            };
+            while let Some((last, found)) = count(after).await? {
+                after = last;
+                counted += found;
+            }
+        }
+        Ok(counted)
+    }
+}
+
+/// Goes through one batch; the last sequence number in it and how many ended. `None` when there is no more.
+fn forget(write: &mut Write<'_>, id: DestinationId, status: &str, after: i64) -> Result<Option<(i64, i64)>, Error> {
+    check_disabled(write.connection, id)?;
+    let Some(last) = deliveries::batch(write.connection, id, (status, after))? else { return Ok(None) };
+    let text = format!("UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? WHERE {FORGETTABLE}");
+    let ended = sql(text)
+        .bind(FORGOTTEN)
+        .bind(write.now)
+        .bind(id)
+        .bind(status)
+        .bind(after)
+        .bind(last)
+        .bind(write.now)
+        .run(write.connection)?;
+    Ok(Some((last, i64::try_from(ended).unwrap_or(i64::MAX))))
+}
+
+/// The same, only counted.
+fn count(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    (status, after): (&str, i64),
+    now: Timestamp,
+) -> Result<Option<(i64, i64)>, Error> {
+    check_disabled(connection, id)?;
+    let Some(last) = deliveries::batch(connection, id, (status, after))? else { return Ok(None) };
+    let found: Option<Number> = sql(format!("SELECT COUNT(*) AS value FROM deliveries WHERE {FORGETTABLE}"))
+        .bind(id)
+        .bind(status)
+        .bind(after)
+        .bind(last)
+        .bind(now)
+        .first(connection)?;
+    Ok(Some((last, found.map_or(0, |found| found.value))))
+}
+
+fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<(), Error> {
+    let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+    if destination.enabled {
+        let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
+        return Err(Error::Conflict { what: "destination", detail });
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The audit that nobody has to ask for: some rows a minute, round after round, and a gauge that must read 0.
+//!
+//! A look costs the same however much there is: a bounded number of rows, read beside everything else. A small
+//! installation is looked at as a whole each minute, a large one in as many minutes as it takes.
+
+use crate::metrics::Metrics;
+use metrics::gauge;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use storage::{Audited, Error, Page, Store, chain, rules};
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(60);
+/// Rows of one question to storage, and questions of one look: 20,000 rows a minute.
+const ROWS: i64 = 500;
+const QUESTIONS: u32 = 40;
+/// So many rows that break a rule are named.
+const EXAMPLES: usize = 5;
+
+/// What a look showed so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    looked_at: i64,
+    broken: BTreeMap<&'static str, (i64, Vec<String>)>,
+}
+
+impl Findings {
+    /// Adds what one page showed.
+    pub fn add(&mut self, audited: Audited) {
+        self.looked_at += audited.looked_at;
+        for one in audited.broken {
+            let (violations, examples) = self.broken.entry(one.name).or_default();
+            *violations += one.violations;
+            examples.extend(one.examples);
+            examples.truncate(EXAMPLES);
+        }
+    }
+
+    /// How many rows were looked at.
+    #[must_use]
+    pub const fn looked_at(&self) -> i64 {
+        self.looked_at
+    }
+
+    /// How often a rule is broken, over all rules.
+    #[must_use]
+    pub fn violations(&self) -> i64 {
+        self.broken.values().map(|(violations, _)| violations).sum()
+    }
+
+    /// Every rule, with how often it is broken and the first examples.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Value> {
+        let shown = |rule: storage::Rule| {
+            let (violations, examples) = self.broken.get(rule.name).cloned().unwrap_or_default();
+            json!({
+                "name": rule.name, "of": rule.of, "says": rule.says, "violations": violations, "examples": examples,
+            })
+        };
+        rules().into_iter().map(shown).collect()
+    }
+
+    fn names(&self) -> String {
+        self.broken.keys().copied().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where the round is, and what is known of the one before.
+#[derive(Debug, Default)]
+struct Round {
+    cursor: Option<String>,
+    now: Findings,
+    before: i64,
+}
+
+impl Round {
+    /// Takes in a page; what the whole round showed, when it was its last.
+    fn take(&mut self, audited: Audited) -> Option<Findings> {
+        self.cursor.clone_from(&audited.next_cursor);
+        self.now.add(audited);
+        if self.cursor.is_some() {
+            return None;
+        }
+        self.before = self.now.violations();
+        Some(std::mem::take(&mut self.now))
+    }
+
+    /// What the gauge shows: a violation stays until a whole round did not find it.
+    fn violations(&self) -> i64 {
+        self.before.max(self.now.violations())
+    }
+
+    fn show(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^52")]
+        gauge!("settle_audit_violations").set(self.violations() as f64);
+    }
+}
+
+/// Looks at the tables for as long as the process lives, at once for the first time. The gauge is there when this
+/// returns, since the recorder is: what is shown without one is lost.
+pub fn watch(store: Store, _recorder: &Metrics) {
+    let mut round = Round::default();
+    round.show();
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = look(&store, &mut round).await {
+                tracing::warn!(error = chain(&error), "the audit could not look; it tries again in a minute");
+            }
+            round.show();
+            tokio::time::sleep(EVERY).await;
+        }
+    });
+}
+
+/// One look: it ends with its share of rows, or with the round.
+async fn look(store: &Store, round: &mut Round) -> Result<(), Error> {
+    for _ in 0..QUESTIONS {
+        let audited = store.audit(Page { cursor: round.cursor.clone(), limit: ROWS }).await?;
+        if let Some(findings) = round.take(audited) {
+            return tell(store, &findings).await;
+        }
+    }
+    Ok(())
+}
+
+async fn tell(store: &Store, findings: &Findings) -> Result<(), Error> {
+    if findings.violations() == 0 {
+        return Ok(());
+    }
+    tracing::error!(
+        violations = findings.violations(),
+        rules = findings.names(),
+        "the tables do not agree: see `settle audit`"
+    );
+    let detail = format!("the tables do not agree, by the rules {}: see `settle audit`", findings.names());
+    store.alarm(None, "audit", &detail).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Findings, Round};
+    use storage::{Audited, Broken};
+
+    fn page(violations: i64, next: Option<&str>) -> Audited {
+        let broken = Broken { name: "a_status_fits", violations, examples: vec!["x".to_owned()] };
+        let broken = if violations > 0 { vec![broken] } else { Vec::new() };
+        Audited { looked_at: 10, broken, next_cursor: next.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_violation_is_shown_at_once_and_until_a_whole_round_did_not_find_it() {
+        let mut round = Round::default();
+        assert_eq!(round.take(page(0, Some("events:"))), None);
+        assert_eq!(round.violations(), 0);
+        assert_eq!(round.take(page(2, Some("lanes:"))), None);
+        assert_eq!(round.violations(), 2);
+        let whole = round.take(page(1, None)).expect("the round is over");
+        assert_eq!((whole.violations(), whole.looked_at()), (3, 30));
+        assert_eq!(round.take(page(0, Some("events:"))), None);
+        assert_eq!(round.violations(), 3);
+        assert_eq!(round.take(page(0, None)).map(|whole| whole.violations()), Some(0));
+        assert_eq!(round.violations(), 0);
+    }
+
+    #[test]
+    fn every_rule_is_listed_whether_it_is_broken_or_not() {
+        let mut findings = Findings::default();
+        findings.add(page(7, None));
+        let rules = findings.rules();
+        assert_eq!(rules.len(), storage::rules().len());
+        let broken: Vec<_> = rules.iter().filter(|rule| rule["violations"] != 0).collect();
+        assert_eq!(broken.len(), 1);
+        assert_eq!((&broken[0]["name"], &broken[0]["examples"][0]), (&"a_status_fits".into(), &"x".into()));
+    }
+}

@@ -1,0 +1,111 @@
+//! `settle audit`: whether the tables agree with each other.
+
+use super::FAILED;
+use super::client::{Client, Remote};
+use super::progress::bar;
+use super::table;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Whether the tables agree with each other: inputs and outcomes, revisions and events, events and deliveries.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Reads everything, some rows at a time, and changes nothing. Exits with 1 when a rule does not hold.
+`settle serve` does the same by itself, round after round: the metric settle_audit_violations must read 0.
+
+Example:
+  settle audit
+  settle audit --all                 (every rule, those that hold too)
+Next: `settle explain` with an example that is named.")]
+pub struct Options {
+    /// List the rules that hold too.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Looks at all tables.
+pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let whole = look(&client).await?;
+    let violations = whole["violations"].as_i64().unwrap_or_default();
+    if options.remote.json {
+        table::json(&whole);
+    } else {
+        for rule in table::items(&whole["rules"]) {
+            tell(rule, options.all);
+        }
+        let rows = table::field(&whole, "looked_at");
+        let rules = table::items(&whole["rules"]).len();
+        match violations {
+            0 => table::line(&format!("{rows} rows keep all {rules} rules.")),
+            count => table::line(&format!("{count} violations in {rows} rows.")),
+        }
+    }
+    Ok(if violations > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// All answers as one.
+async fn look(client: &Client) -> anyhow::Result<Value> {
+    let bar = bar("rows", None);
+    let (mut looked_at, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
+    loop {
+        let answer = client.get("/v1/audit", &[("cursor", cursor)]).await?;
+        let rows = answer["looked_at"].as_i64().unwrap_or_default();
+        looked_at += rows;
+        bar.inc(rows.unsigned_abs());
+        add(&mut rules, table::items(&answer["rules"]));
+        cursor = answer["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let violations: i64 = rules.iter().filter_map(|rule| rule["violations"].as_i64()).sum();
+    Ok(json!({ "violations": violations, "looked_at": looked_at, "rules": rules }))
+}
+
+/// Adds the rules of one answer to those of the answers before.
+fn add(rules: &mut Vec<Value>, more: &[Value]) {
+    for rule in more {
+        let Some(known) = rules.iter_mut().find(|known| known["name"] == rule["name"]) else {
+            rules.push(rule.clone());
+            continue;
+        };
+        let count = |rule: &Value| rule["violations"].as_i64().unwrap_or_default();
+        known["violations"] = json!(count(known) + count(rule));
+        let mut examples = table::items(&known["examples"]).to_vec();
+        examples.extend(table::items(&rule["examples"]).iter().cloned());
+        examples.truncate(5);
+        known["examples"] = json!(examples);
+    }
+}
+
+fn tell(rule: &Value, all: bool) {
+    let (name, says, of) = (table::field(rule, "name"), table::field(rule, "says"), table::field(rule, "of"));
+    match rule["violations"].as_i64().unwrap_or_default() {
+        0 if all => table::line(&format!("ok  {name} ({of}): {says}")),
+        0 => {}
+        count => {
+            let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
+            table::line(&format!("{count} {of} break the rule {name} ({says}): {examples}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add;
+    use serde_json::json;
+
+    #[test]
+    fn the_answers_of_several_looks_add_up() {
+        let mut rules = Vec::new();
+        let look = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
+        for violations in [0, 3, 4] {
+            add(&mut rules, look(violations).as_array().unwrap());
+        }
+        assert_eq!(rules, [json!({"name": "a", "violations": 7, "examples": ["x", "y", "z", "x", "y"]})]);
+    }
+}

@@ -1,0 +1,249 @@
+//! `settle destination`: whom we tell.
+
+mod flags;
+mod redeliver;
+mod replay;
+mod shown;
+mod snapshot;
+
+use crate::commands::FAILED;
+use crate::commands::client::{Client, Page, Remote, segment};
+use crate::commands::secret::Source;
+use crate::commands::table::{self, Column};
+use clap::Subcommand;
+use flags::Fields;
+use redeliver::Redeliver;
+use replay::Replay;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use snapshot::Snapshot;
+use std::process::ExitCode;
+
+const COLUMNS: &[Column] = &[
+    ("id", "id"),
+    ("kind", "kind"),
+    ("name", "name"),
+    ("enabled", "enabled"),
+    ("state", "state"),
+    ("reason", "reason"),
+    ("events", "events"),
+    ("url", "url"),
+    ("endpoint", "endpoint"),
+];
+
+/// Destinations: whom an app's events are told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle destination create --app ID --name backend --url https://example.com/hooks --event purchase.updated
+  settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key @key.txt
+  settle destination update ID --rate 20 --schedule 5s,5m,1h --environment production
+Next: keep what is shown only once (the webhook's secret: the receiver verifies with it), then
+`settle destination test ID`. `settle listen --secret @FILE` is a receiver to try with.
+`settle destination snapshot ID` sends it what is known already.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Add a destination to an app. A secret in the answer is shown only here.
+    #[command(after_help = "\
+Examples:
+  settle destination create --app ID --name backend --url https://example.com/hooks
+  settle destination create --app ID --name backend --url https://example.com/hooks --header Authorization=@token.txt
+  settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @key.txt
+  printf %s \"$KEY\" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -")]
+    Create {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        /// What kind of destination it is: `webhook` or `amplitude`.
+        #[arg(long, default_value = "webhook")]
+        kind: String,
+        /// Make it disabled: events are kept for it until it is enabled.
+        #[arg(long)]
+        disabled: bool,
+        #[command(flatten)]
+        fields: Box<Fields>,
+    },
+    /// List the destinations of an app.
+    List {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one destination, and how it fares.
+    Show {
+        /// The destination's id.
+        id: String,
+    },
+    /// Change what is given, leave the rest.
+    #[command(after_help = "\
+Examples:
+  settle destination update ID --event purchase.updated,user.subscription.* --platform PLATFORM_ID
+  settle destination update ID --rate 20 --concurrency 4
+  settle destination update ID --clear schedule,filter")]
+    Update {
+        /// The destination's id.
+        id: String,
+        /// Bring a field back to what holds when nobody names it: `rate`, `concurrency`, `schedule`, `filter`,
+        /// `headers`, `secret_key`, `sandbox_api_key`, …
+        #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+        clear: Vec<String>,
+        #[command(flatten)]
+        fields: Box<Fields>,
+    },
+    /// Enable a destination: what is owed to it is sent.
+    Enable {
+        /// The destination's id.
+        id: String,
+        /// Send the newest state of each purchase and none of the `user.*` events that are owed: they end as skipped.
+        #[arg(long)]
+        newest_only: bool,
+        /// Enable nothing, only say how many events that would end.
+        #[arg(long, requires = "newest_only")]
+        dry_run: bool,
+    },
+    /// Disable a destination: events are kept for it.
+    Disable {
+        /// The destination's id.
+        id: String,
+    },
+    /// Replace the secret that requests are signed with. The new one is shown only here.
+    #[command(after_help = "\
+Both secrets sign until the overlap is over, so a receiver that knows either of them accepts.
+
+Example:
+  settle destination rotate-secret ID --overlap-hours 48")]
+    RotateSecret {
+        /// The destination's id.
+        id: String,
+        /// Where the new secret is read: `@FILE`, or `-` for standard input. One is made unless said.
+        #[arg(long, value_name = "@FILE|-")]
+        secret: Option<Source>,
+        /// For how many hours the old one signs too, 0 to 168; 24 unless said.
+        #[arg(long, value_name = "N")]
+        overlap_hours: Option<i64>,
+    },
+    /// Try the connection with one request that tells no event. Exits with 1 when it does not work.
+    Test {
+        /// The destination's id.
+        id: String,
+    },
+    /// Try now whether a destination in trouble answers again, without waiting for the next turn.
+    Probe {
+        /// The destination's id.
+        id: String,
+        /// Why; it is shown in the Temporal UI.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Send again what is dead, unless it arrived since: what `settle redeliver failed --destination ID` does.
+    Redeliver(Redeliver),
+    /// Send it the newest state of every purchase that was never sent to it, for a destination that came later.
+    ///
+    /// Running it again sends nothing twice.
+    Snapshot(Snapshot),
+    /// Send it the newest state of every purchase that it is behind with; with `--all` of every purchase.
+    Replay(Replay),
+    /// Delete a destination. Its deliveries stay in the ledger.
+    Delete {
+        /// The destination's id.
+        id: String,
+    },
+}
+
+/// Does one verb.
+pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let remote = &options.remote;
+    let one = match options.verb {
+        Verb::List { app, page } => {
+            let answer = client.get(&format!("/v1/apps/{}/destinations", segment(&app)), &page.query()).await?;
+            let nothing = "Nobody is told yet: `settle destination create --help`.";
+            return Ok(table::answer_list(remote, &answer, COLUMNS, nothing));
+        }
+        Verb::Test { id } => return test(&client, remote, &id).await,
+        Verb::Snapshot(wanted) => return snapshot::snapshot(&client, remote, &wanted).await,
+        Verb::Replay(wanted) => return replay::replay(&client, remote, &wanted).await,
+        Verb::Probe { id, reason } => return probe(&client, remote, (&id, reason)).await,
+        Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
+        Verb::Delete { id } => return Ok(table::answer(remote, &client.delete(&path(&id)).await?)),
+        Verb::Create { app, kind, disabled, fields } => {
+            let mut body = fields.body()?;
+            body.insert("kind".to_owned(), kind.into());
+            body.insert("enabled".to_owned(), (!disabled).into());
+            client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body.into()).await?
+        }
+        Verb::Show { id } => client.get(&path(&id), &[]).await?,
+        Verb::Update { id, clear, fields } => {
+            let mut body = fields.body()?;
+            body.extend(clear.into_iter().map(|name| (name, Value::Null)));
+            client.patch(&path(&id), &body.into()).await?
+        }
+        Verb::Enable { id, dry_run: true, .. } => return count_skipped(&client, remote, &id).await,
+        Verb::Enable { id, newest_only: false, .. } => client.patch(&path(&id), &json!({ "enabled": true })).await?,
+        Verb::Enable { id, newest_only: true, .. } => {
+            client.patch(&path(&id), &json!({ "enabled": true, "newest_only": true })).await?
+        }
+        Verb::Disable { id } => client.patch(&path(&id), &json!({ "enabled": false })).await?,
+        Verb::RotateSecret { id, secret, overlap_hours } => {
+            let mut body = Map::new();
+            if let Some(source) = secret {
+                body.insert("secret".to_owned(), source.read()?.expose_secret().into());
+            }
+            if let Some(hours) = overlap_hours {
+                body.insert("overlap_hours".to_owned(), hours.into());
+            }
+            client.post(&format!("{}/rotate-secret", path(&id)), &body.into()).await?
+        }
+    };
+    if remote.json {
+        table::json(&one);
+    } else {
+        shown::show(&one);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn path(id: &str) -> String {
+    format!("/v1/destinations/{}", segment(id))
+}
+
+async fn probe(client: &Client, remote: &Remote, (id, reason): (&str, Option<String>)) -> anyhow::Result<ExitCode> {
+    let mut body = Map::new();
+    if let Some(reason) = reason {
+        body.insert("reason".to_owned(), reason.into());
+    }
+    let answer = client.post(&format!("{}/probe", path(id)), &body.into()).await?;
+    Ok(table::answer(remote, &answer))
+}
+
+async fn count_skipped(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
+    let body = json!({ "newest_only": true, "dry_run": true });
+    let answer = client.post(&format!("{}/enable", path(id)), &body).await?;
+    if remote.json {
+        table::json(&answer);
+    } else {
+        table::line(&format!("{} deliveries of user.* events would end as skipped.", table::field(&answer, "skipped")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn test(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
+    let answer = client.post(&format!("{}/test", path(id)), &json!({})).await?;
+    let works = answer["ok"] == true;
+    if remote.json {
+        table::json(&answer);
+    } else {
+        let verdict = if works { "It works" } else { "It does not work" };
+        table::line(&format!("{verdict}: {}", table::field(&answer, "says")));
+    }
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}

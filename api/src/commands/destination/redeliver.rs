@@ -1,0 +1,36 @@
+//! `settle destination redeliver`: what is dead is owed again, page by page.
+
+use crate::commands::client::{Client, Remote};
+use crate::commands::redeliver::{Bulk, Pages, answer};
+use serde_json::{Map, Value};
+use std::process::ExitCode;
+
+/// Whom to tell.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle destination redeliver ID --dry-run
+Next: `settle destination show ID` shows what is owed to it.")]
+pub struct Redeliver {
+    /// The destination's id.
+    id: String,
+    #[command(flatten)]
+    pages: Pages,
+}
+
+/// Goes through all that is dead.
+pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) -> anyhow::Result<ExitCode> {
+    let mut body = Map::new();
+    body.insert("failed".to_owned(), Value::Bool(true));
+    body.insert("destination_id".to_owned(), options.id.as_str().into());
+    let bulk = Bulk {
+        client,
+        path: "/v1/redeliveries".to_owned(),
+        body,
+        counted: "looked_at",
+        pages: &options.pages,
+        flags: String::new(),
+    };
+    let (seen, done) = bulk.run().await?;
+    Ok(answer(remote, ("looked_at", seen), &done, options.pages.is_dry()))
+}

@@ -1,0 +1,34 @@
+//! `settle destination replay`: the newest state of each purchase, one delivery for each.
+
+use crate::commands::client::{Client, Remote, segment};
+use crate::commands::redeliver::{Bulk, Pages, answer};
+use serde_json::Map;
+use std::process::ExitCode;
+
+/// Whom to tell, and how much.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// The destination's id.
+    id: String,
+    /// Every purchase, also those whose newest state it acknowledged: for a receiver that lost its table.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    pages: Pages,
+}
+
+/// Goes through all purchases, page by page.
+pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyhow::Result<ExitCode> {
+    let mut body = Map::new();
+    body.insert("all".to_owned(), options.all.into());
+    let bulk = Bulk {
+        client,
+        path: format!("/v1/destinations/{}/replay", segment(&options.id)),
+        body,
+        counted: "purchases",
+        pages: &options.pages,
+        flags: String::new(),
+    };
+    let (seen, done) = bulk.run().await?;
+    Ok(answer(remote, ("purchases", seen), &done, options.pages.is_dry()))
+}

@@ -1,0 +1,176 @@
+//! One destination for eyes: whom we tell, how, and how it fares.
+
+use crate::commands::table::{self, field, text};
+use serde_json::Value;
+
+/// What has a line of its own place, or is said in another's.
+const PLACED: [&str; 13] = [
+    "id",
+    "app_id",
+    "name",
+    "kind",
+    "enabled",
+    "state",
+    "since",
+    "reason",
+    "events",
+    "filter",
+    "rate",
+    "concurrency",
+    "schedule",
+];
+/// In the answer to the request that made it, and nowhere else.
+const SHOWN_ONCE: [&str; 2] = ["secret", "private_key"];
+const LAST: [&str; 2] = ["health", "created_at"];
+
+/// Prints it, one line per fact.
+pub fn show(destination: &Value) {
+    let lines = lines(destination);
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in lines {
+        table::line(&format!("{name:width$}  {value}"));
+    }
+}
+
+fn lines(destination: &Value) -> Vec<(String, String)> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut put = |name: &str, value: String| lines.push((name.to_owned(), value));
+    for name in ["id", "app_id", "name", "kind"] {
+        put(name, field(destination, name));
+    }
+    put("state", state(destination));
+    put("events", field(destination, "events"));
+    put("platforms", all_or(&destination["filter"]["platforms"]));
+    put("environments", all_or(&destination["filter"]["environments"]));
+    put("rate", rate(&destination["rate"]));
+    put("concurrency", format!("at most {} requests at once", field(destination, "concurrency")));
+    put("schedule", schedule(destination));
+    // A secret that is shown this once needs no word that it is there.
+    let is_shown = |name: &str| name.strip_prefix("has_").is_some_and(|name| destination.get(name).is_some());
+    let is_own = |name: &str| !PLACED.contains(&name) && !LAST.contains(&name) && !is_shown(name);
+    for (name, value) in destination.as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
+        match name.strip_prefix("has_") {
+            Some(name) => put(name, if value == true { "kept, not shown" } else { "none" }.to_owned()),
+            None if SHOWN_ONCE.contains(&name.as_str()) => put(name, format!("{}  (shown only here)", text(value))),
+            None => put(name, text(value)),
+        }
+    }
+    let health = &destination["health"];
+    put("owed", owed(health));
+    put("last success", at_or_never(health, "last_success_at"));
+    put("last failure", failure(health));
+    put("made", field(destination, "created_at"));
+    lines
+}
+
+fn state(destination: &Value) -> String {
+    let mut said = format!("{} since {}", field(destination, "state"), field(destination, "since"));
+    if let Some(reason) = destination["reason"].as_str() {
+        said.push_str(&format!(": {reason}"));
+    }
+    for (name, words) in [("opened_at", "only probes since"), ("paused_until", "left alone until")] {
+        if let Some(at) = destination["health"][name].as_str() {
+            said.push_str(&format!("; {words} {at}"));
+        }
+    }
+    said
+}
+
+fn all_or(list: &Value) -> String {
+    if list.as_array().is_none_or(Vec::is_empty) { "all".to_owned() } else { text(list) }
+}
+
+fn rate(rate: &Value) -> String {
+    rate.as_i64().map_or_else(|| "no limit".to_owned(), |rate| format!("at most {rate} requests a second"))
+}
+
+fn schedule(destination: &Value) -> String {
+    let Some(waits) = destination["schedule"].as_array() else {
+        let until =
+            if destination["kind"] == "amplitude" { ", and never later than 6 d 23 h after the first" } else { "" };
+        return format!("10 attempts over 75 h 35 m{until}");
+    };
+    let waits: Vec<String> = waits.iter().filter_map(Value::as_u64).map(duration).collect();
+    waits.join(", ")
+}
+
+fn duration(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut rest = seconds;
+    let parts = units.into_iter().filter_map(|(size, unit)| {
+        let count = rest / size;
+        rest %= size;
+        (count > 0).then(|| format!("{count}{unit}"))
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+fn owed(health: &Value) -> String {
+    let count = |name: &str| health[name].as_i64().unwrap_or_default();
+    let mut said = match count("owed") {
+        1 => "1 delivery".to_owned(),
+        owed => format!("{owed} deliveries"),
+    };
+    for (name, words) in [("waiting", "wait for the customer to be named"), ("dead", "failed for good")] {
+        if count(name) > 0 {
+            said.push_str(&format!("; {} {words}", count(name)));
+        }
+    }
+    said
+}
+
+fn at_or_never(health: &Value, name: &str) -> String {
+    health[name].as_str().unwrap_or("never").to_owned()
+}
+
+fn failure(health: &Value) -> String {
+    let at = at_or_never(health, "last_failure_at");
+    let failures = health["failures"].as_i64().unwrap_or_default();
+    let mut said = at;
+    if failures > 0 {
+        said.push_str(&format!(", {failures} in a row"));
+    }
+    if let Some(why) = health["last_error"].as_str() {
+        said.push_str(&format!(": {why}"));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+    use serde_json::json;
+
+    fn line(destination: &serde_json::Value, name: &str) -> String {
+        let lines = lines(destination);
+        lines.into_iter().find(|(found, _)| found == name).map(|(_, value)| value).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_destination_is_told_in_words() {
+        let destination = json!({
+            "id": "d", "name": "hook", "kind": "k", "state": "open", "since": "noon", "reason": "503", "enabled": true,
+            "events": ["*"], "filter": {"platforms": [], "environments": ["sandbox"]}, "rate": 5, "concurrency": 32,
+            "schedule": [5, 5400, 90061], "url": "https://example.com/", "has_secret": true, "has_other": false,
+            "health": {
+                "owed": 3, "waiting": 1, "dead": 0, "failures": 11, "last_failure_at": "noon", "last_error": "503",
+                "last_success_at": null, "opened_at": "noon", "paused_until": null,
+            },
+        });
+        for (name, said) in [
+            ("state", "open since noon: 503; only probes since noon"),
+            ("platforms", "all"),
+            ("environments", "sandbox"),
+            ("rate", "at most 5 requests a second"),
+            ("schedule", "5s, 1h 30m, 1d 1h 1m 1s"),
+            ("url", "https://example.com/"),
+            ("secret", "kept, not shown"),
+            ("other", "none"),
+            ("owed", "3 deliveries; 1 wait for the customer to be named"),
+            ("last success", "never"),
+            ("last failure", "noon, 11 in a row: 503"),
+        ] {
+            assert_eq!(line(&destination, name), said, "{name}");
+        }
+    }
+}

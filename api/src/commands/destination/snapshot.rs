@@ -1,0 +1,56 @@
+//! `settle destination snapshot`: the newest state of every purchase, for a destination that came later.
+
+use crate::commands::client::{Client, Remote, segment};
+use crate::commands::progress::{Pace, bar};
+use crate::commands::table;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Purchases that are looked at in one request, at most.
+const PAGE: u32 = 200;
+
+/// Whom to tell, and how fast.
+#[derive(Debug, clap::Args)]
+pub struct Snapshot {
+    /// The destination's id.
+    id: String,
+    /// Send nothing, only say how many purchases would be sent.
+    #[arg(long)]
+    dry_run: bool,
+    /// So many purchases per second.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+}
+
+/// Goes through all purchases, page by page.
+pub async fn snapshot(client: &Client, remote: &Remote, options: &Snapshot) -> anyhow::Result<ExitCode> {
+    let path = format!("/v1/destinations/{}/snapshot", segment(&options.id));
+    let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };
+    let (bar, mut pace) = (bar("purchases", None), Pace::new(options.rate));
+    let (mut purchases, mut owed, mut cursor) = (0, 0, Value::Null);
+    loop {
+        let body = json!({ "limit": limit, "cursor": cursor, "dry_run": options.dry_run });
+        let answer = client.post(&path, &body).await.context("run the same command again: nothing is sent twice")?;
+        let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+        purchases += count("purchases");
+        owed += count("owed");
+        bar.inc(count("purchases"));
+        cursor = answer["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+        if !options.dry_run {
+            pace.did(count("owed")).await;
+        }
+    }
+    bar.finish_and_clear();
+    if remote.json {
+        return Ok(table::answer(remote, &json!({ "purchases": purchases, "owed": owed })));
+    }
+    let what = if options.dry_run { "would be sent" } else { "are sent" };
+    table::line(&format!(
+        "Of {purchases} purchases the newest state of {owed} {what}; the others were sent before, or are not settled yet."
+    ));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,253 @@
+//! `settle redeliver`: what was told is told once more. Also what `settle destination replay` uses of it.
+
+use super::client::{Client, Refused, Remote};
+use super::progress::bar;
+use super::{purchase, table};
+use crate::{clock, times};
+use clap::Subcommand;
+use domain::Timestamp;
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+
+/// Send again: one event, a purchase, all of a time, or everything that failed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
+`webhook-id`. What is still owed is not owed twice, and a destination that counts (Amplitude) is never sent what it has.
+
+Example:
+  settle redeliver failed --destination ID --dry-run
+  settle redeliver range --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
+Next: `settle explain event EVENT_ID` shows what became of it. `settle destination replay ID` sends states only.")]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+    /// Only to this destination.
+    #[arg(long, value_name = "ID", global = true)]
+    destination: Option<String>,
+    #[command(flatten)]
+    pages: Pages,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Send one event again.
+    Event {
+        /// The event's id: `event_id` in what a receiver got.
+        id: String,
+    },
+    /// Send the newest state of a purchase and all its `user.*` events again.
+    Purchase {
+        /// Its collapse key, or the store's receipt id.
+        collapse_key: String,
+    },
+    /// Send again what was recorded in a time.
+    Range {
+        /// From when, such as 2026-11-20T00:00:00Z.
+        #[arg(long)]
+        from: Timestamp,
+        /// Until before when; now unless said. A duration counts from now.
+        #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
+        until: Option<Timestamp>,
+    },
+    /// Send again what is dead, unless it arrived since.
+    Failed,
+}
+
+/// How to go through the pages. The names are those of the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Pages {
+    /// Send nothing, only say how much would be sent.
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Which run to go on with: the name that a broken-off run printed. What it sent is not sent again.
+    #[arg(long, value_name = "NAME", global = true)]
+    run: Option<String>,
+    /// Where to go on: the cursor that a broken-off run printed.
+    #[arg(long, global = true)]
+    cursor: Option<String>,
+}
+
+/// Sends it, page by page.
+pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let mut flags = String::new();
+    let what = match &options.what {
+        What::Event { id } => json!({ "event_id": id }),
+        What::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
+        What::Range { from, until } => {
+            let until = until.unwrap_or_else(clock::now).to_string();
+            flags = format!(" --until {until}");
+            json!({ "from": from.to_string(), "until": until })
+        }
+        What::Failed => json!({ "failed": true }),
+    };
+    let mut body = what.as_object().cloned().unwrap_or_default();
+    if let Some(id) = &options.destination {
+        body.insert("destination_id".to_owned(), id.as_str().into());
+    }
+    let bulk = Bulk {
+        client: &client,
+        path: "/v1/redeliveries".to_owned(),
+        body,
+        counted: "looked_at",
+        pages: &options.pages,
+        flags,
+    };
+    let (seen, done) = bulk.run().await?;
+    Ok(answer(&options.remote, ("looked_at", seen), &done, options.pages.is_dry()))
+}
+
+/// Something that is owed page by page.
+pub struct Bulk<'a> {
+    /// Who is asked.
+    pub client: &'a Client,
+    /// Where.
+    pub path: String,
+    /// What is asked, beside the place.
+    pub body: Map<String, Value>,
+    /// The field that says how many were looked at.
+    pub counted: &'static str,
+    /// How to go through the pages.
+    pub pages: &'a Pages,
+    /// What else has to be given to go on, as it is written behind the command; empty or with a space before it.
+    pub flags: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Done {
+    owed: u64,
+    skipped: Map<String, Value>,
+}
+
+impl Pages {
+    /// Whether nothing is to be sent.
+    pub const fn is_dry(&self) -> bool {
+        self.dry_run
+    }
+}
+
+impl Bulk<'_> {
+    /// All pages; how many were looked at, and what came of them.
+    pub async fn run(mut self) -> anyhow::Result<(u64, Done)> {
+        let (bar, mut seen, mut done) = (bar(self.counted, None), 0, Done::default());
+        self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
+        let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
+        self.body.insert("run".to_owned(), run.as_str().into());
+        let mut cursor = self.pages.cursor.clone();
+        loop {
+            self.body.insert("cursor".to_owned(), json!(cursor));
+            let body = Value::Object(self.body.clone());
+            let answer = self.client.post(&self.path, &body).await;
+            let answer = answer.map_err(|error| {
+                let hint = self.hint(&error, &run, cursor.as_deref());
+                error.context(hint)
+            })?;
+            let count = answer[self.counted].as_u64().unwrap_or_default();
+            seen += count;
+            bar.inc(count);
+            done.add(&answer);
+            cursor = answer["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                bar.finish_and_clear();
+                return Ok((seen, done));
+            }
+        }
+    }
+
+    /// What to do after an error: what got no answer may be done, and is not done again by the same run.
+    fn hint(&self, error: &anyhow::Error, run: &str, cursor: Option<&str>) -> String {
+        let is_first = cursor == self.pages.cursor.as_deref();
+        if self.pages.dry_run || (is_first && error.is::<Refused>()) {
+            return "nothing was sent".to_owned();
+        }
+        let cursor = cursor.map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
+        format!("it broke off: go on with --run {run}{cursor}{}, which sends nothing twice", self.flags)
+    }
+}
+
+impl Done {
+    fn add(&mut self, answer: &Value) {
+        self.owed += answer["owed"].as_u64().unwrap_or_default();
+        for (why, count) in answer["skipped"].as_object().into_iter().flatten() {
+            let before = self.skipped.get(why).and_then(Value::as_u64).unwrap_or_default();
+            self.skipped.insert(why.clone(), json!(before + count.as_u64().unwrap_or_default()));
+        }
+    }
+}
+
+/// Prints what came of it, in words or as data.
+pub fn answer(remote: &Remote, (counted, seen): (&str, u64), done: &Done, dry_run: bool) -> ExitCode {
+    if remote.json {
+        return table::answer(remote, &json!({ counted: seen, "owed": done.owed, "skipped": done.skipped }));
+    }
+    let verb = if dry_run { "would be sent" } else { "sent" };
+    let noun = if done.owed == 1 { "delivery is" } else { "deliveries are" };
+    let noun = if dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
+    table::line(&format!("{} {noun} {verb}; {seen} looked at.", done.owed));
+    for (why, count) in &done.skipped {
+        table::line(&format!("  {count} not: {}", reason(why)));
+    }
+    ExitCode::SUCCESS
+}
+
+/// The API's word for why something was not sent, in a sentence.
+fn reason(why: &str) -> &str {
+    match why {
+        "superseded" => "a newer state of the same purchase stands for them",
+        "not_chosen" => "the destination does not choose them",
+        "already_owed" => "they are owed already",
+        "acknowledged" => "they, or a newer state, arrived",
+        "counted" => "the destination has them, and would count them twice",
+        "may_be_counted" => "the destination may have them, and would not recognize them any more",
+        "pruned" => "their bodies were removed, for their age",
+        "operators" => "they were about a destination, which is told once",
+        "deleted" => "the destination was deleted",
+        "unknown" => "nothing was told of such purchases",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, reason};
+    use serde_json::json;
+
+    #[test]
+    fn pages_add_up() {
+        let mut done = Done::default();
+        for _ in 0..2 {
+            done.add(&json!({"owed": 3, "skipped": {"already_owed": 1, "pruned": 2}}));
+        }
+        assert_eq!(done.owed, 6);
+        assert_eq!(json!(done.skipped), json!({"already_owed": 2, "pruned": 4}));
+    }
+
+    #[test]
+    fn every_reason_is_a_sentence() {
+        use storage::Skipped::{
+            Acknowledged, AlreadyOwed, Counted, Deleted, MayBeCounted, NotChosen, Operators, Pruned, Superseded,
+            Unknown,
+        };
+        let all = [
+            Superseded,
+            NotChosen,
+            AlreadyOwed,
+            Acknowledged,
+            Counted,
+            MayBeCounted,
+            Pruned,
+            Operators,
+            Deleted,
+            Unknown,
+        ];
+        for one in all {
+            let word = json!(one);
+            let word = word.as_str().unwrap();
+            assert_ne!(reason(word), word);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The fields that destinations of every kind have. What a kind needs besides is its own rule, see
+//! [`crate::edge::Kinds`].
+
+use crate::edge::{Edge, Kinds};
+use crate::error::Error;
+use crate::resources::Fields;
+use domain::{AppId, Environment, PlatformId};
+use std::ops::RangeInclusive;
+use storage::{Destination, Filter, Limits};
+
+/// More names than there are to choose from are a mistake.
+const MOST_EVENTS: usize = 32;
+/// Platforms that a filter may name.
+const MOST_PLATFORMS: usize = 100;
+/// As many as there are.
+const MOST_ENVIRONMENTS: usize = 2;
+/// Requests a second.
+const RATE: RangeInclusive<i64> = 1..=1000;
+/// Requests at once.
+const CONCURRENCY: RangeInclusive<i64> = 1..=200;
+
+/// What is given of a destination. Each field is absent, null where that means something, or a value.
+pub struct Common {
+    /// The events that it chose.
+    pub events: Option<Vec<String>>,
+    filter: Option<Option<FilterPatch>>,
+    /// Whether deliveries are attempted.
+    pub enabled: Option<bool>,
+    rate: Option<Option<i64>>,
+    concurrency: Option<Option<i64>>,
+    schedule: Option<Option<Vec<i64>>>,
+}
+
+/// What is to change in a filter; null wants all.
+struct FilterPatch {
+    platforms: Option<Vec<PlatformId>>,
+    environments: Option<Vec<Environment>>,
+}
+
+impl Common {
+    /// Reads them; `bound` is the most requests a second that the kind allows.
+    pub fn read(fields: &mut Fields, kinds: &dyn Kinds, bound: Option<i64>) -> Self {
+        Self {
+            events: events(fields),
+            filter: fields.nullable("filter", |fields, name| fields.object(name, filter)),
+            enabled: fields.flag("enabled"),
+            rate: fields.nullable("rate", |fields, name| rate(fields, name, bound)),
+            concurrency: fields.nullable("concurrency", |fields, name| fields.integer(name, CONCURRENCY)),
+            schedule: fields.nullable("schedule", |fields, name| schedule(fields, name, kinds)),
+        }
+    }
+
+    /// The limits after the change; `None` when none was given. Null brings back what holds without a word.
+    pub fn limits(&self, before: Limits, bound: Option<i64>) -> Option<Limits> {
+        if self.rate.is_none() && self.concurrency.is_none() && self.schedule.is_none() {
+            return None;
+        }
+        Some(Limits {
+            rate: self.rate.map_or(before.rate, |rate| rate.or(bound)),
+            concurrency: self.concurrency.map_or(before.concurrency, |given| given.unwrap_or(default_concurrency())),
+            schedule: self.schedule.clone().unwrap_or(before.schedule),
+        })
+    }
+
+    /// The filter after the change; `None` when none was given.
+    pub fn filter(&self, before: Filter) -> Option<Filter> {
+        match &self.filter {
+            None => None,
+            Some(None) => Some(Filter::default()),
+            Some(Some(patch)) => Some(Filter {
+                platforms: patch.platforms.clone().unwrap_or(before.platforms),
+                environments: patch.environments.clone().unwrap_or(before.environments),
+            }),
+        }
+    }
+
+    /// Notes each platform in the filter that is none of the app's.
+    pub async fn check_platforms(&self, edge: &Edge, app: AppId, fields: &mut Fields) -> Result<(), Error> {
+        let Some(Some(filter)) = &self.filter else { return Ok(()) };
+        for (at, id) in filter.platforms.iter().flatten().enumerate() {
+            match edge.store.platform(*id).await {
+                Ok(platform) if platform.app_id == app => {}
+                Ok(_) | Err(storage::Error::Missing { .. }) => {
+                    let expected = format!("the id of a platform of this app, and `{id}` is none");
+                    fields.wrong(&format!("filter.platforms[{at}]"), expected);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The limits of a destination as it is.
+pub fn limits_of(destination: &Destination) -> Limits {
+    let Destination { rate, concurrency, schedule, .. } = destination;
+    Limits { rate: *rate, concurrency: *concurrency, schedule: schedule.clone() }
+}
+
+fn default_concurrency() -> i64 {
+    Limits::default().concurrency
+}
+
+fn events(fields: &mut Fields) -> Option<Vec<String>> {
+    let events = fields.texts("events")?;
+    if events.len() > MOST_EVENTS {
+        fields.wrong("events", format!("at most {MOST_EVENTS} names"));
+    } else if let Err(expected) = domain::event::check_choice(&events) {
+        fields.wrong("events", expected);
+    }
+    Some(events)
+}
+
+fn filter(fields: &mut Fields) -> FilterPatch {
+    let platforms = fields.nullable("platforms", |fields, name| parsed(fields, name, "a platform id (a UUID)"));
+    let environments = fields.nullable("environments", |fields, name| parsed(fields, name, "production or sandbox"));
+    let (platforms, environments) =
+        (platforms.map(Option::unwrap_or_default), environments.map(Option::unwrap_or_default));
+    if platforms.as_ref().is_some_and(|platforms: &Vec<_>| platforms.len() > MOST_PLATFORMS) {
+        fields.wrong("platforms", format!("at most {MOST_PLATFORMS} platforms"));
+    }
+    if environments.as_ref().is_some_and(|environments: &Vec<_>| environments.len() > MOST_ENVIRONMENTS) {
+        fields.wrong("environments", "each environment once");
+    }
+    FilterPatch { platforms, environments }
+}
+
+fn parsed<T: std::str::FromStr>(fields: &mut Fields, name: &'static str, expected: &str) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    for (at, text) in fields.texts(name)?.into_iter().enumerate() {
+        match text.parse() {
+            Ok(value) => found.push(value),
+            Err(_) => fields.wrong(&format!("{name}[{at}]"), format!("{expected}, and it is `{text}`")),
+        }
+    }
+    Some(found)
+}
+
+fn rate(fields: &mut Fields, name: &'static str, bound: Option<i64>) -> Option<i64> {
+    let most = bound.unwrap_or(*RATE.end()).min(*RATE.end());
+    fields.integer(name, *RATE.start()..=most)
+}
+
+fn schedule(fields: &mut Fields, name: &'static str, kinds: &dyn Kinds) -> Option<Vec<i64>> {
+    let waits = fields.integers(name)?;
+    if let Err(wrong) = kinds.check_schedule(&waits) {
+        fields.wrong(name, wrong.expected);
+    }
+    Some(waits)
+}

@@ -1,0 +1,104 @@
+//! One under the other: notification, outcome, revision, events, deliveries, attempts.
+
+use super::node::Node;
+use super::words::{self, NotTold};
+use domain::{CollapseKey, Timestamp};
+use serde_json::json;
+use storage::{
+    Addressee, Destination, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView, Sending, Told,
+};
+
+/// A message of a store.
+pub fn message(message_id: &str, of: &OfMessage) -> Node {
+    let notifications = of.heard.iter().map(|(one, told)| {
+        let whom = (of.addressees.as_slice(), of.now);
+        heard(one).then(told.iter().map(|event| told_on(event, whom)))
+    });
+    Node::new("message", words::message(message_id, of)).fact("message_id", message_id).then(notifications)
+}
+
+/// A purchase.
+pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
+    let node = Node::new("purchase", words::purchase(key, of)).fact("collapse_key", key);
+    let node = match &of.purchase {
+        Some(view) => node.of(&PurchaseView { data: json!(null), ..view.clone() }),
+        None => node,
+    };
+    let told_to_us = Node::new("notifications", words::told_to_us(&of.heard, of.has_older));
+    let revisions = of.told.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|told| {
+        let revision = told.first()?.event.revision;
+        let settled = of.heard.iter().filter(|one| words::is_settled_in(one, revision)).count();
+        let says = words::revision(revision, settled);
+        let events = told.iter().map(|event| told_on(event, (of.addressees.as_slice(), of.now)));
+        Some(Node::new("revision", says).fact("revision", revision).then(events))
+    });
+    let node = node.then([told_to_us.then(of.heard.iter().map(heard))]).then(revisions);
+    if of.told.is_empty() { node.then([Node::new("nothing", words::nothing_told())]) } else { node }
+}
+
+/// An event.
+pub fn event(of: &OfEvent) -> Node {
+    let node = told_on(&of.told, (of.addressees.as_slice(), of.now));
+    let causes = Node::new("notifications", words::caused_by(&of.heard)).then(of.heard.iter().map(heard));
+    Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
+}
+
+/// A destination.
+pub fn destination(of: &OfDestination) -> Node {
+    let whom = &of.portrait.addressee;
+    let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(|one| delivery(one, whom, of.now)).collect() };
+    let Destination { id, app_id, kind, name, state, .. } = &whom.destination;
+    let facts = json!({
+        "destination_id": id, "app_id": app_id, "kind": kind, "name": name, "state": state,
+        "enabled": whom.destination.enabled, "since": whom.destination.since, "health": whom.health,
+        "deleted_at": whom.deleted_at, "chosen_at": whom.chosen_at,
+    });
+    let owes = &of.portrait.owes;
+    Node::new("destination", words::destination(&of.portrait, of.now))
+        .of(&facts)
+        .then([Node::new("choice", words::choice(&whom.destination))])
+        .then(words::fares(&whom.health).map(|says| Node::new("health", says)))
+        .then([
+            Node::new("owed", words::owed(&of.portrait))
+                .fact("pending", whom.health.owed)
+                .fact("waiting", owes.waiting)
+                .then(all(&of.portrait.owed)),
+            Node::new("dead", words::dead(&of.portrait)).fact("dead", owes.dead).then(all(&of.portrait.dead)),
+        ])
+}
+
+fn heard(one: &Heard) -> Node {
+    Node::new("notification", words::heard(one)).of(one)
+}
+
+/// An event with whom it was told and whom not.
+fn told_on(told: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
+    let mut node = Node::new("event", words::event(&told.event)).of(&told.event);
+    for whom in addressees {
+        let mine = |sending: &&Sending| sending.delivery.destination_id == whom.destination.id;
+        let sent: Vec<Node> = told.sendings.iter().filter(mine).map(|one| delivery(one, whom, now)).collect();
+        if sent.is_empty() {
+            node.then.extend(NotTold::of(&told.event, whom).map(|why| not_told(why, whom)));
+        }
+        node.then.extend(sent);
+    }
+    if node.then.is_empty() { node.then([Node::new("nobody", words::nobody())]) } else { node }
+}
+
+fn not_told(why: NotTold, whom: &Addressee) -> Node {
+    Node::new("not_told", why.says(whom)).fact("why", why.word()).of(&named(&whom.destination))
+}
+
+fn delivery(one: &Sending, whom: &Addressee, now: Timestamp) -> Node {
+    let earlier = words::earlier_attempts(one).map(|says| Node::new("attempts", says));
+    Node::new("delivery", words::delivery(one, whom, now))
+        .of(&one.delivery)
+        .of(&named(&whom.destination))
+        .fact("superseded_by", &one.successor)
+        .then(earlier)
+        .then(one.attempts.iter().map(|attempt| Node::new("attempt", words::attempt(attempt)).of(attempt)))
+}
+
+fn named(destination: &Destination) -> serde_json::Value {
+    json!({ "destination_id": destination.id, "destination": destination.name, "kind": destination.kind })
+}

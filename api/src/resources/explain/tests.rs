@@ -1,0 +1,298 @@
+//! The sentences, one for each way in which things can stand.
+
+use super::words::{self, NotTold};
+use domain::event::Wildcards;
+use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
+use serde_json::json;
+use storage::{
+    Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, Heard, NotificationView, Owes,
+    Portrait, Sending, Successor,
+};
+
+const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+/// How the destination of these tests is called.
+const HOOK: &str = "`hook` (webhook 6b275a67-0bbb-4f3a-99b9-6600bf711993)";
+
+fn id<T: std::str::FromStr>() -> T {
+    ID.parse().unwrap_or_else(|_| panic!("{ID} is an id"))
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + seconds * 1000)
+}
+
+fn hook() -> Addressee {
+    let destination = Destination {
+        id: id(),
+        app_id: id(),
+        kind: "webhook".to_owned(),
+        name: "hook".to_owned(),
+        events: vec!["*".to_owned()],
+        wildcards: Wildcards::Everything,
+        filter: Filter::default(),
+        settings: json!({}),
+        per_user: false,
+        per_request: 1,
+        rate: None,
+        concurrency: 32,
+        schedule: None,
+        enabled: true,
+        state: "healthy".to_owned(),
+        reason: None,
+        since: at(0),
+        created_at: at(0),
+    };
+    let health = HealthView {
+        failures: 0,
+        last_error: None,
+        first_failure_at: None,
+        last_failure_at: None,
+        last_success_at: None,
+        opened_at: None,
+        probed_at: None,
+        recovered_at: None,
+        paused_until: None,
+        owed: 0,
+    };
+    Addressee { destination, chosen_at: None, deleted_at: None, health }
+}
+
+fn event() -> EventFacts {
+    EventFacts {
+        id: id(),
+        event_type: "user.subscription.renewed".to_owned(),
+        collapse_key: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+        revision: 3,
+        user_id: None,
+        user_revision: Some(5),
+        occurred_at: None,
+        created_at: at(10),
+        pruned_at: None,
+        origin: Some((id(), id(), Environment::Production)),
+    }
+}
+
+fn sending(status: &str) -> Sending {
+    let delivery = DeliveryView {
+        id: id::<DeliveryId>(),
+        event_id: id::<EventId>(),
+        event_type: "purchase.updated".to_owned(),
+        collapse_key: id(),
+        destination_id: id(),
+        revision: 3,
+        n: 0,
+        status: status.to_owned(),
+        attempts: 2,
+        next_due_at: (status == "pending").then(|| at(60)),
+        last_error: Some("the endpoint answered 500".to_owned()),
+        first_tried_at: Some(at(1)),
+        finished_at: (status != "pending").then(|| at(20)),
+        pruned_at: None,
+        created_at: at(1),
+    };
+    Sending { delivery, attempts: Vec::new(), successor: None }
+}
+
+fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
+    Heard {
+        view: NotificationView {
+            seq: 1,
+            message_id: "m".to_owned(),
+            platform_id: id::<PlatformId>(),
+            collapse_key: Some(id::<CollapseKey>()),
+            receipt_id: "r".to_owned(),
+            said: "RENEWED".to_owned(),
+            accepted_at: at(0),
+            outcome,
+            waiting_for: waiting_for.map(str::to_owned),
+            revision: outcome.map(|_| 3),
+            reason: None,
+        },
+        store_time: None,
+        ended_at: None,
+        pruned_at: None,
+        window_ends_at: None,
+        held: None,
+        unverified_since: None,
+        next_wake_at: None,
+        topic_arn: None,
+    }
+}
+
+/// What a delivery says after `to HOOK`.
+fn says(one: &Sending, whom: &Addressee) -> String {
+    let says = words::delivery(one, whom, at(30));
+    says.strip_prefix(&format!("to {HOOK}")).unwrap_or_else(|| panic!("{says}")).to_owned()
+}
+
+#[test]
+fn who_was_not_told_hears_why() {
+    let told = |whom: &Addressee| NotTold::of(&event(), whom).map(NotTold::word);
+    assert_eq!(told(&hook()), Some("unexplained"));
+    let made_later = Addressee { destination: Destination { created_at: at(11), ..hook().destination }, ..hook() };
+    assert_eq!(told(&made_later), Some("made_later"));
+    let mut other = hook();
+    other.destination.events = vec!["purchase.updated".to_owned()];
+    assert_eq!(told(&other), Some("type_not_chosen"));
+    let mut other = hook();
+    other.destination.filter.platforms = vec!["00000000-0000-4000-8000-000000000002".parse().unwrap()];
+    assert_eq!(told(&other), Some("filtered_by_platform"));
+    let mut other = hook();
+    other.destination.filter.environments = vec![Environment::Sandbox];
+    assert_eq!(told(&other), Some("filtered_by_environment"));
+    assert_eq!(told(&Addressee { chosen_at: Some(at(11)), ..hook() }), Some("chosen_later"));
+    assert_eq!(told(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it is nobody to ask");
+    assert_eq!(told(&Addressee { deleted_at: Some(at(11)), ..hook() }), Some("deleted"));
+    let about = EventFacts { origin: None, collapse_key: id(), ..event() };
+    assert_eq!(NotTold::of(&about, &hook()), Some(NotTold::Itself));
+}
+
+#[test]
+fn why_not_is_a_sentence() {
+    let mut whom = hook();
+    whom.destination.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
+    assert_eq!(
+        NotTold::Type.says(&whom),
+        format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
+    );
+    let says = NotTold::MadeLater(at(11)).says(&whom);
+    assert!(says.contains("made later, at 2027-01-15T08:00:11.000000Z") && says.contains("snapshot"), "{says}");
+    assert!(NotTold::Unexplained.says(&whom).contains("settle audit"));
+}
+
+#[test]
+fn a_delivery_says_how_it_ended() {
+    assert_eq!(says(&sending("delivered"), &hook()), ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2");
+    assert_eq!(says(&sending("skipped"), &hook()), ": not sent: the endpoint answered 500");
+    let dead = says(&sending("dead"), &hook());
+    assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
+    assert!(dead.contains(&format!("settle redeliver event {ID}")), "{dead}");
+    assert!(says(&sending("waiting"), &hook()).contains("as soon as the customer is named"));
+    let mut again = sending("delivered");
+    (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
+    let says = says(&again, &hook());
+    assert!(says.starts_with(", asked again (the 2nd time): delivered") && says.contains("pruned at"), "{says}");
+}
+
+#[test]
+fn what_was_superseded_says_by_what_and_what_became_of_that() {
+    let mut one = sending("superseded");
+    assert_eq!(says(&one, &hook()), ": superseded by a newer revision");
+    for (status, became) in [
+        ("delivered", "which was delivered at 2027-01-15T08:00:40.000000Z"),
+        ("dead", "which died at 2027-01-15T08:00:40.000000Z"),
+        ("pending", "which is owed"),
+    ] {
+        one.successor = Some(Successor { revision: 7, status: status.to_owned(), finished_at: Some(at(40)) });
+        assert_eq!(says(&one, &hook()), format!(": superseded by revision 7, {became}"));
+    }
+}
+
+#[test]
+fn what_is_owed_says_what_it_waits_for() {
+    let one = sending("pending");
+    let owed = says(&one, &hook());
+    assert_eq!(
+        owed,
+        ": owed, tried 2 times, tried again at 2027-01-15T08:01:00.000000Z; the last time: the endpoint answered 500"
+    );
+    let mut late = sending("pending");
+    late.delivery.next_due_at = Some(at(29));
+    assert!(says(&late, &hook()).starts_with(": owed, tried 2 times, and tried again as soon as its lane is free"));
+    late.attempts = vec![attempt()];
+    late.attempts[0].finished_at = None;
+    assert_eq!(says(&late, &hook()), ": owed, and being sent at this moment unless its worker died");
+    let mut new = sending("pending");
+    (new.delivery.attempts, new.delivery.last_error) = (0, None);
+    assert_eq!(says(&new, &hook()), ": owed, due at 2027-01-15T08:01:00.000000Z");
+    new.delivery.next_due_at = Some(at(29));
+    assert!(says(&new, &hook()).contains("as soon as its lane is free"));
+
+    let mut whom = hook();
+    whom.health.paused_until = Some(at(31));
+    assert_eq!(says(&one, &whom), ": owed: the destination asked to be left alone until 2027-01-15T08:00:31.000000Z");
+    whom.health.opened_at = Some(at(5));
+    assert!(says(&one, &whom).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
+    (whom.destination.enabled, whom.destination.reason) = (false, Some("it answered 410".to_owned()));
+    assert_eq!(
+        says(&one, &whom),
+        ": owed: the destination is disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
+    );
+}
+
+fn attempt() -> AttemptView {
+    AttemptView {
+        number: 2,
+        mode: "probe".to_owned(),
+        counts: false,
+        started_at: at(1),
+        finished_at: Some(at(2)),
+        latency_ms: 12,
+        status: Some(503),
+        class: "server_error".to_owned(),
+        error: Some("the endpoint answered 503".to_owned()),
+        headers: vec![("retry-after".to_owned(), "120".to_owned()), ("server".to_owned(), "x".to_owned())],
+        response: Some("busy\n\n now ".to_owned()),
+        next_due_at: Some(at(60)),
+    }
+}
+
+#[test]
+fn an_attempt_says_what_was_answered_and_what_followed() {
+    let attempt = attempt();
+    assert_eq!(
+        words::attempt(&attempt),
+        "attempt 2 at 2027-01-15T08:00:01.000000Z, to see whether it answers again: answered 503 after 12 ms \
+         (server_error): the endpoint answered 503; retry-after: 120; it said: busy now; the next was due at \
+         2027-01-15T08:01:00.000000Z"
+    );
+    let lost = AttemptView { finished_at: None, response: None, next_due_at: None, headers: Vec::new(), ..attempt };
+    assert!(words::attempt(&lost).ends_with("in flight, or its worker died before it could say how it went"));
+    let long = AttemptView { finished_at: Some(at(2)), response: Some("x".repeat(900)), ..lost };
+    assert!(words::attempt(&long).ends_with('…') && words::attempt(&long).len() < 400);
+}
+
+#[test]
+fn a_notification_says_its_outcome_or_what_it_waits_for() {
+    let says = |one: &Heard| words::heard(one).split_once("RENEWED: ").map(|(_, says)| says.to_owned()).unwrap();
+    assert_eq!(says(&heard(Some(Outcome::Settled), None)), "settled in revision 3");
+    assert_eq!(says(&heard(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
+    let mut window = heard(None, Some("window"));
+    window.window_ends_at = Some(at(120));
+    assert!(says(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless something new is told"));
+    let mut hold = heard(None, Some("hold"));
+    hold.held = Some((at(60), Some("ann".to_owned()), Some("looking".to_owned())));
+    assert_eq!(says(&hold), "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, who says: looking");
+    let mut verification = heard(None, Some("verification"));
+    (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
+    assert!(says(&verification).contains("which does not answer since") && says(&verification).contains("asked again"));
+    for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::GivenUp] {
+        assert_ne!(says(&heard(Some(outcome), None)), "");
+    }
+    let pruned = Heard { pruned_at: Some(at(9)), ..heard(Some(Outcome::Settled), None) };
+    assert!(says(&pruned).ends_with("its body was pruned at 2027-01-15T08:00:09.000000Z"));
+}
+
+#[test]
+fn a_destination_says_how_it_stands() {
+    let portrait = |addressee: Addressee, dead| Portrait {
+        addressee,
+        owes: Owes { waiting: 0, dead },
+        owed: Vec::new(),
+        dead: Vec::new(),
+    };
+    let stands = |whom: Addressee| words::destination(&portrait(whom, 0), at(30));
+    assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
+    let mut open = hook();
+    (open.health.opened_at, open.health.probed_at) = (Some(at(5)), Some(at(25)));
+    assert!(stands(open).contains("tried every 30 s, last at 2027-01-15T08:00:25.000000Z"));
+    let mut off = hook();
+    off.destination.enabled = false;
+    assert!(stands(off).contains("settle destination enable"));
+    assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
+    assert_eq!(words::owed(&portrait(hook(), 0)), "nothing is owed to it");
+    assert_eq!(words::dead(&portrait(hook(), 0)), "nothing is dead");
+    assert!(words::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
+    let many = portrait(hook(), Portrait::MOST_COUNTED);
+    assert!(words::dead(&many).starts_with("10000 or more deliveries are dead"));
+}

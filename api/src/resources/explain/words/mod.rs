@@ -1,0 +1,144 @@
+//! The sentences: the only place that words why something is as it is. All of it is pure; what it is told is storage's.
+
+mod sent;
+mod whom;
+
+pub use sent::{NotTold, attempt, delivery, earlier_attempts, event};
+pub use whom::{choice, dead, destination, fares, owed};
+
+use domain::{CollapseKey, Outcome};
+use storage::{Destination, Heard, OfMessage, OfPurchase};
+
+/// A message of a store.
+pub fn message(message_id: &str, of: &OfMessage) -> String {
+    let accepted = of.heard.iter().map(|(one, _)| one.view.accepted_at).min();
+    let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
+    format!("message {message_id}{accepted}, told of {}", count(of.heard.len(), "purchase"))
+}
+
+/// A purchase as it stands.
+pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
+    let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet, so nothing is known of it") };
+    let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
+    let mut says = format!(
+        "purchase {key}: state {}, revision {}; receipt {}{customer}",
+        view.state, view.revision, view.receipt_id
+    );
+    if let Some(until) = view.held_until.filter(|until| *until > of.now) {
+        says.push_str(&format!("; held until {until}: nothing is settled before, unless it is released"));
+    }
+    if let Some(since) = view.standing.unverified_since {
+        says.push_str(&format!("; its store does not answer about it since {since}"));
+    }
+    if let Some(at) = view.standing.next_wake_at {
+        says.push_str(&format!("; looked at again at {at} at the latest"));
+    }
+    says
+}
+
+/// What was told to us.
+pub fn told_to_us(heard: &[Heard], has_older: bool) -> String {
+    let older = if has_older { "; older ones are not shown here" } else { "" };
+    format!("what we were told ({}{older})", count(heard.len(), "notification"))
+}
+
+/// Whether a notification was settled in a revision, with a change.
+pub fn is_settled_in(heard: &Heard, revision: i64) -> bool {
+    heard.view.outcome == Some(Outcome::Settled) && heard.view.revision == Some(revision)
+}
+
+/// A revision.
+pub fn revision(revision: i64, settled: usize) -> String {
+    match settled {
+        0 => format!("revision {revision}, which no notification shown here caused"),
+        settled => format!("revision {revision}, in which {} settled", were(settled, "notification")),
+    }
+}
+
+/// What caused an event.
+pub fn caused_by(heard: &[Heard]) -> String {
+    match heard.len() {
+        0 => "no notification caused it: its purchase was looked at again, or it is about a destination".to_owned(),
+        settled => format!("{} settled in its revision", were(settled, "notification")),
+    }
+}
+
+/// A purchase of which nothing was told.
+pub fn nothing_told() -> String {
+    "nothing was told on yet".to_owned()
+}
+
+/// An event of an app without destinations.
+pub fn nobody() -> String {
+    "there was no destination to tell".to_owned()
+}
+
+/// One notification: its outcome, or what it waits for.
+pub fn heard(heard: &Heard) -> String {
+    let view = &heard.view;
+    let mut says = format!("{} {}: {}", view.accepted_at, view.said, fate(heard));
+    if let Some(reason) = &view.reason {
+        says.push_str(&format!(" ({reason})"));
+    }
+    if let Some(at) = heard.pruned_at {
+        says.push_str(&format!("; its body was pruned at {at}"));
+    }
+    says
+}
+
+fn fate(heard: &Heard) -> String {
+    let at_revision = heard.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
+    match heard.view.outcome {
+        Some(Outcome::Settled) => {
+            format!("settled in revision {}", heard.view.revision.map_or_else(|| "?".to_owned(), |n| n.to_string()))
+        }
+        Some(Outcome::NoChange) => format!("settled, and nothing changed{at_revision}"),
+        Some(Outcome::Duplicate) => "a duplicate of what the store had told before".to_owned(),
+        Some(Outcome::Refused) => "refused".to_owned(),
+        Some(Outcome::Discarded) => "discarded by an admin".to_owned(),
+        Some(Outcome::Unknown) => "of a kind that is not known, kept for reading".to_owned(),
+        Some(Outcome::GivenUp) => "given up, for it could not be verified".to_owned(),
+        None => waits(heard),
+    }
+}
+
+fn waits(heard: &Heard) -> String {
+    let since = heard.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
+    let again = heard.next_wake_at.map_or_else(String::new, |at| format!(", asked again at {at}"));
+    match heard.view.waiting_for.as_deref() {
+        Some("window") => match heard.window_ends_at {
+            Some(at) => format!("waits for its window, which ends at {at} unless something new is told"),
+            None => "waits for its window".to_owned(),
+        },
+        Some("hold") => match &heard.held {
+            Some((until, by, reason)) => {
+                let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
+                let reason = reason.as_deref().map_or_else(String::new, |reason| format!(", who says: {reason}"));
+                format!("waits for the end of a hold{by} until {until}{reason}")
+            }
+            None => "waits for the end of a hold".to_owned(),
+        },
+        Some("topic approval") => {
+            let topic = heard.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
+            format!("waits for the approval of the topic{topic} (`settle platform topics`)")
+        }
+        Some("verification") => format!("waits for its store, which does not answer{since}{again}"),
+        Some("parked") => format!("parked, for its store does not know the receipt{again}"),
+        Some(other) => format!("waits for {other}"),
+        None => "waits".to_owned(),
+    }
+}
+
+/// `hook` (webhook, ID)
+fn label(destination: &Destination) -> String {
+    format!("`{}` ({} {})", destination.name, destination.kind, destination.id)
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn were(number: usize, what: &str) -> String {
+    let verb = if number == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(number, what))
+}

@@ -1,0 +1,241 @@
+//! Of what we told: why a destination was not told an event, and what became of each delivery and attempt.
+
+use super::label;
+use domain::Timestamp;
+use storage::{Addressee, AttemptView, Destination, EventFacts, Sending};
+
+/// So much of an answer is in a sentence; all that is kept of it is beside it.
+const ANSWER_CHARS: usize = 200;
+/// The header of an answer that explains when the next attempt follows.
+const TELLING_HEADER: &str = "retry-after";
+
+/// Why a destination was not told an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTold {
+    /// The event is about this destination.
+    Itself,
+    /// It was deleted before.
+    Deleted(Timestamp),
+    /// It was made later.
+    MadeLater(Timestamp),
+    /// It does not choose this type.
+    Type,
+    /// It wants events of other platforms only.
+    Platform,
+    /// It wants events of other environments only.
+    Environment,
+    /// It chooses this only since later.
+    ChosenLater(Timestamp),
+    /// Nothing explains it.
+    Unexplained,
+}
+
+impl NotTold {
+    /// Why this destination has no delivery of this event; `None` when it was deleted before, and so is nobody to ask.
+    pub fn of(event: &EventFacts, whom: &Addressee) -> Option<Self> {
+        let Addressee { destination, chosen_at, deleted_at, .. } = whom;
+        let is_itself = event.origin.is_none() && event.collapse_key.uuid() == destination.id.uuid();
+        Some(match event.origin {
+            _ if is_itself => Self::Itself,
+            _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
+            _ if destination.created_at > event.created_at => Self::MadeLater(destination.created_at),
+            _ if !destination.chose(&event.event_type) => Self::Type,
+            Some((_, platform, _))
+                if !destination.filter.platforms.is_empty() && !destination.filter.platforms.contains(&platform) =>
+            {
+                Self::Platform
+            }
+            Some((_, platform, environment)) if !destination.filter.wants(platform, environment) => Self::Environment,
+            _ => match (chosen_at, deleted_at) {
+                (Some(at), _) if *at > event.created_at => Self::ChosenLater(*at),
+                (_, Some(at)) => Self::Deleted(*at),
+                _ => Self::Unexplained,
+            },
+        })
+    }
+
+    /// A stable word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Itself => "itself",
+            Self::Deleted(_) => "deleted",
+            Self::MadeLater(_) => "made_later",
+            Self::Type => "type_not_chosen",
+            Self::Platform => "filtered_by_platform",
+            Self::Environment => "filtered_by_environment",
+            Self::ChosenLater(_) => "chosen_later",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    /// The sentence.
+    pub fn says(self, whom: &Addressee) -> String {
+        let Destination { id, events, filter, .. } = &whom.destination;
+        let why = match self {
+            Self::Itself => "it is about this destination, and none is told of itself".to_owned(),
+            Self::Deleted(at) => format!("the destination was deleted at {at}"),
+            Self::MadeLater(at) => format!(
+                "the destination was made later, at {at} (`settle destination snapshot {id}` sends it what was there)"
+            ),
+            Self::Type => format!("the destination does not choose this type (it chooses {})", events.join(", ")),
+            Self::Platform => "the destination wants events of other platforms only".to_owned(),
+            Self::Environment => {
+                let wanted: Vec<_> = filter.environments.iter().map(|environment| environment.as_str()).collect();
+                format!("the destination wants events of environment {} only", wanted.join(", "))
+            }
+            Self::ChosenLater(at) => format!("the destination chose otherwise then; its choice is of {at}"),
+            Self::Unexplained => {
+                "nothing explains this: the delivery is missing (`settle audit` reports it too)".to_owned()
+            }
+        };
+        format!("not to {}: {why}", label(&whom.destination))
+    }
+}
+
+/// An event.
+pub fn event(event: &EventFacts) -> String {
+    let mut says = format!("event {} ({}), made at {}", event.event_type, event.id, event.created_at);
+    if let Some(at) = event.occurred_at {
+        says.push_str(&format!(", happened at {at} by the store"));
+    }
+    if let Some(revision) = event.user_revision {
+        says.push_str(&format!(", the user's revision {revision}"));
+    }
+    if let Some(at) = event.pruned_at {
+        says.push_str(&format!("; its body was pruned at {at}"));
+    }
+    says
+}
+
+/// A delivery.
+pub fn delivery(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
+    let view = &one.delivery;
+    let again = if view.n > 0 { format!(", asked again ({})", nth(view.n)) } else { String::new() };
+    let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
+    format!("to {}{again}: {}{pruned}", label(&whom.destination), became(one, whom, now))
+}
+
+fn became(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
+    let view = &one.delivery;
+    let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
+    let why = view.last_error.as_deref().unwrap_or("no reason was kept");
+    match view.status.as_str() {
+        "delivered" => format!("delivered{at}, with attempt {}", view.attempts),
+        "superseded" => superseded(one),
+        "skipped" => format!("not sent: {why}"),
+        "waiting" => format!("waits, and is sent as soon as the customer is named: {why}"),
+        "dead" => format!("dead{at}: {why}; never tried again by itself (`settle redeliver event {}`)", view.event_id),
+        "pending" => owed_because(one, whom, now),
+        other => other.to_owned(),
+    }
+}
+
+fn superseded(one: &Sending) -> String {
+    let Some(successor) = &one.successor else { return "superseded by a newer revision".to_owned() };
+    let at = successor.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
+    let became = match successor.status.as_str() {
+        "delivered" => format!("which was delivered{at}"),
+        "dead" => format!("which died{at}"),
+        "skipped" => "which was not sent".to_owned(),
+        "waiting" => "which waits for the customer's name".to_owned(),
+        _ => "which is owed".to_owned(),
+    };
+    format!("superseded by revision {}, {became}", successor.revision)
+}
+
+/// What keeps a delivery: the destination as a whole, or its own back-off.
+fn owed_because(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
+    let Addressee { destination, health, .. } = whom;
+    let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    if !destination.enabled {
+        return format!("owed: the destination is disabled since {}{reason}", destination.since);
+    }
+    if let Some(since) = health.opened_at {
+        return format!("owed: the destination does not answer since {since}, and is tried every 30 s{reason}");
+    }
+    if let Some(until) = health.paused_until.filter(|until| *until > now) {
+        return format!("owed: the destination asked to be left alone until {until}");
+    }
+    if one.attempts.last().is_some_and(|last| last.finished_at.is_none()) {
+        return "owed, and being sent at this moment unless its worker died".to_owned();
+    }
+    let view = &one.delivery;
+    let error = view.last_error.as_deref().map_or_else(String::new, |error| format!("; the last time: {error}"));
+    match (view.next_due_at, view.attempts) {
+        (Some(at), 0) if at <= now => format!("owed, and sent as soon as its lane is free; due since {at}"),
+        (Some(at), 0) => {
+            let why = view.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+            format!("owed, due at {at}{why}")
+        }
+        (Some(at), tried) if at <= now => {
+            format!("owed, tried {}, and tried again as soon as its lane is free; due since {at}{error}", times(tried))
+        }
+        (Some(at), tried) => format!("owed, tried {}, tried again at {at}{error}", times(tried)),
+        (None, _) => "owed".to_owned(),
+    }
+}
+
+/// What is left out of a delivery's attempts.
+pub fn earlier_attempts(one: &Sending) -> Option<String> {
+    let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
+    let left_out = one.delivery.attempts.saturating_sub(shown);
+    let id = one.delivery.id;
+    (left_out > 0 && shown > 0)
+        .then(|| format!("{left_out} earlier attempts are not shown here: `settle delivery attempts {id}`"))
+}
+
+/// An attempt.
+pub fn attempt(attempt: &AttemptView) -> String {
+    let by = match attempt.mode.as_str() {
+        "probe" => ", to see whether it answers again",
+        "drain" => ", with what was owed",
+        _ => "",
+    };
+    let mut says = format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt));
+    for (name, value) in &attempt.headers {
+        if name.eq_ignore_ascii_case(TELLING_HEADER) {
+            says.push_str(&format!("; {name}: {value}"));
+        }
+    }
+    if let Some(response) = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        says.push_str(&format!("; it said: {}", one_line(response)));
+    }
+    if let Some(at) = attempt.next_due_at {
+        says.push_str(&format!("; the next was due at {at}"));
+    }
+    says
+}
+
+fn answer(attempt: &AttemptView) -> String {
+    let Some(_) = attempt.finished_at else {
+        return "in flight, or its worker died before it could say how it went".to_owned();
+    };
+    let ms = attempt.latency_ms;
+    match (attempt.status, attempt.error.as_deref()) {
+        (Some(status), None) => format!("answered {status} after {ms} ms"),
+        (Some(status), Some(error)) => format!("answered {status} after {ms} ms ({}): {error}", attempt.class),
+        (None, Some(error)) => format!("no answer after {ms} ms ({}): {error}", attempt.class),
+        (None, None) => format!("no answer after {ms} ms ({})", attempt.class),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown: String = line.chars().take(ANSWER_CHARS).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn times(number: i64) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
+fn nth(n: i64) -> String {
+    match n {
+        1 => "the 2nd time".to_owned(),
+        2 => "the 3rd time".to_owned(),
+        n => format!("time {}", n.saturating_add(1)),
+    }
+}

@@ -1,0 +1,162 @@
+//! Faults by chance: every event is counted once all the same, but for those that Amplitude named as never to be taken,
+//! and every profile ends with the newest state.
+
+use super::{Analysts, HOUR, KEY, dead_events};
+use domain::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use system_tests::amplitude::{Chaos, Fault};
+use system_tests::calendar::Step;
+use system_tests::random::Random;
+use system_tests::sns::Rtn;
+use system_tests::subscription::Subscription;
+use system_tests::wait;
+use system_tests::world::SOON;
+
+/// Schedules of faults.
+const SEEDS: u64 = 3;
+/// Customers of each.
+const CUSTOMERS: usize = 5;
+/// What happens to them, one day after the other.
+const DAYS: usize = 2;
+const DAY_MS: i64 = 86_400_000;
+/// Of the tries of an event.
+const PERCENT: u64 = 60;
+/// Faults that one event meets at most.
+const MOST: usize = 3;
+
+/// The same event of the same customer, in every run of a seed.
+fn name(event: &Value) -> String {
+    format!("{} {} {}", event["user_id"], event["event_type"], event["time"])
+}
+
+/// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the end
+/// of each day everything owed has arrived, or is dead because Amplitude named it.
+pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
+    let first = Random::seed();
+    println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
+    for seed in first..first + SEEDS {
+        let before = own.amplitude.requests().len();
+        own.amplitude.disturb(Chaos::new(seed, PERCENT, MOST, name).with_one_mute());
+        let mut random = Random::new(seed);
+        let mut customers = begin(own, seed, &mut random).await;
+        for day in 0..DAYS {
+            if day > 0 {
+                name_more(own, seed).await;
+                // No lease may run out by the clock alone: what the names cause ends before the day does.
+                own.calendar.pass_until(own.now().plus_millis(1000)).await;
+                own.drain(HOUR).await;
+                let at = own.now().plus_millis(DAY_MS);
+                own.live(customers.iter_mut().flat_map(|one| go_on(one, at, &mut random)).collect()).await;
+            }
+            own.drain(HOUR).await;
+        }
+        own.amplitude.answer_truly();
+        let dead = dead_events(own.world(), &own.id).await;
+        let blamed = own.amplitude.blamed();
+        assert!(dead.is_subset(&blamed), "seed {seed}: given up: {dead:?}, of which Amplitude named only {blamed:?}");
+        let counted = own.same_events_but(KEY, &dead).await;
+        let users = own.newest_profiles_but(KEY, &dead);
+        let requests = own.amplitude.requests().split_off(before);
+        println!(
+            "seed {seed}: {counted} events, {users} users, {} dead by now, answers {:?}",
+            dead.len(),
+            answers(&requests)
+        );
+    }
+}
+
+/// One customer who had no name gets one, and another turns out to be the first of all.
+async fn name_more(own: &Analysts, seed: u64) {
+    own.name(&customer(seed, 1), &external_id(seed, 1)).await;
+    own.name(&customer(seed, 3), &external_id(seed, 0)).await;
+}
+
+fn customer(seed: u64, number: usize) -> String {
+    format!("amzn1.account.{seed}-{number}")
+}
+
+fn external_id(seed: u64, number: usize) -> String {
+    format!("seed{seed}-customer{number}")
+}
+
+/// Amplitude takes an event and answers nothing: settle gives the request up after its fifteen seconds and sends the event
+/// again, and both count as one.
+pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
+    let (repeated, dead) = (own.amplitude.repeated(KEY), dead_events(own.world(), &own.id).await);
+    own.name("amzn1.account.MUTE", "mute@shop").await;
+    own.amplitude.script([Fault::Mute]);
+    own.buy("mute-1", "amzn1.account.MUTE").await;
+    wait::until(SOON, "a request that was given up", async || {
+        let classes = classes(own, "mute-1").await;
+        if classes.iter().any(|one| one == &["timeout"]) { Ok(()) } else { Err(format!("{classes:?}")) }
+    })
+    .await;
+    own.drain(HOUR).await;
+    own.same_events_but(KEY, &dead).await;
+    own.newest_profiles_but(KEY, &dead);
+    assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing is given up for it");
+    assert!(own.amplitude.repeated(KEY) > repeated, "what was judged without an answer came again");
+    let classes = classes(own, "mute-1").await;
+    assert!(classes.iter().any(|one| one == &["timeout", "success"]), "{classes:?}");
+}
+
+/// How the attempts ended of each delivery of a receipt.
+async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
+    let mut all = Vec::new();
+    for delivery in own.world().deliveries(receipt_id).await.iter().filter(|one| one["destination_id"] == *own.id) {
+        let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().unwrap_or_default());
+        let attempts = own.world().api.all(&path).await;
+        all.push(attempts.iter().map(|one| one["class"].clone()).filter(|class| !class.is_null()).collect());
+    }
+    all
+}
+
+/// Every second customer is named from the start.
+async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Subscription>> {
+    let (mut customers, mut steps, now) = (Vec::new(), Vec::new(), own.now());
+    for number in 0..CUSTOMERS {
+        let customer = customer(seed, number);
+        if number % 2 == 0 {
+            own.name(&customer, &external_id(seed, number)).await;
+        }
+        let mut receipts = Vec::new();
+        for place in 0..=random.below(2) {
+            let trial = random.percent(50).then_some(1);
+            let (mut new, told) = Subscription::begin(&format!("{seed}-{number}-{place}"), &customer, now, trial);
+            if place > 0 {
+                new.shown["termSku"] = "platinum.monthly".into();
+            }
+            steps.push(Step { at: now, shown: vec![new.clone()], told });
+            receipts.push(new);
+        }
+        customers.push(receipts);
+    }
+    own.live(steps).await;
+    customers
+}
+
+/// What a day brings to a customer's subscriptions.
+fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for one in receipts.iter_mut().filter(|one| one.shown["cancelReason"] != 4) {
+        let told: Vec<Rtn> = match random.below(4) {
+            _ if one.is_in_trial() && one.ends_at() <= at => one.renew(at),
+            0 if one.renews() => one.switch_off(at),
+            1 if !one.renews() && one.ends_at() > at => one.switch_on(at),
+            2 if one.renews() && !one.is_in_trial() => one.renew(at),
+            _ => continue,
+        };
+        steps.push(Step { at, shown: vec![one.clone()], told });
+    }
+    steps
+}
+
+/// How many requests were answered with each status; 0 is a connection that was dropped.
+fn answers(requests: &[system_tests::amplitude::Asked]) -> BTreeMap<u16, usize> {
+    let mut answers = BTreeMap::new();
+    for asked in requests {
+        *answers.entry(asked.status.unwrap_or(0)).or_default() += 1;
+    }
+    answers
+}

@@ -1,0 +1,160 @@
+//! Each event of a subscription as Amplitude gets it, and what it answers.
+
+use super::{Analysts, KEY, MINUTE, requests_with, text};
+use domain::event::PURCHASE_UPDATED;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use system_tests::calendar::Step;
+use system_tests::sns::Rtn;
+use system_tests::subscription::{Subscription, at};
+
+/// The documented list, and by their names what is chosen besides.
+pub const CHOSEN: [&str; 4] =
+    ["*", "purchase.updated", "user.subscription.sku_change", "user.subscription.pending_sku_change"];
+
+/// What that comes to, of what a subscription can cause.
+const TYPES: [&str; 13] = [
+    PURCHASE_UPDATED,
+    "user.journey.trial.converted",
+    "user.journey.trial.did_not_convert",
+    "user.journey.trial.started",
+    "user.subscription.cancelled",
+    "user.subscription.expired",
+    "user.subscription.in_grace_period",
+    "user.subscription.pending_sku_change",
+    "user.subscription.purchased",
+    "user.subscription.renewal_in_grace_period",
+    "user.subscription.renewed",
+    "user.subscription.resumed",
+    "user.subscription.sku_change",
+];
+
+const ANNA: &str = "amzn1.account.ANNA";
+const BERT: &str = "amzn1.account.BERT";
+
+/// A life in which everything happens, and one that does not get beyond its trial.
+fn lives() -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut step = |time: &str, shown: &[&Subscription], told: Vec<Rtn>| {
+        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), told });
+    };
+    let (mut old, told) = Subscription::begin("anna-1", ANNA, at("2027-02-01T10:00"), Some(2));
+    step("2027-02-01T10:00", &[&old], told);
+    let (mut bert, told) = Subscription::begin("bert-1", BERT, at("2027-02-01T10:00"), Some(2));
+    step("2027-02-01T10:00", &[&bert], told);
+    let told = bert.switch_off(at("2027-02-02T10:00"));
+    step("2027-02-02T10:00", &[&bert], told);
+    let told = old.renew(at("2027-02-03T10:00"));
+    step("2027-02-03T10:00", &[&old], told);
+    let told = bert.expire(at("2027-02-03T10:00"));
+    step("2027-02-03T10:00", &[&bert], told);
+    let told = old.switch_off(at("2027-02-04T10:00"));
+    step("2027-02-04T10:00", &[&old], told);
+    let told = old.switch_on(at("2027-02-05T10:00"));
+    step("2027-02-05T10:00", &[&old], told);
+    let told = old.fail_payment(at("2027-02-06T10:00"));
+    step("2027-02-06T10:00", &[&old], told);
+    let told = old.renew(at("2027-02-07T10:00"));
+    step("2027-02-07T10:00", &[&old], told);
+    let (mut new, told) = old.change("anna-2", "platinum.monthly", at("2027-02-08T10:00"));
+    step("2027-02-08T10:00", &[&old, &new], told);
+    let told = new.defer("gold.monthly", at("2027-02-09T10:00"));
+    step("2027-02-09T10:00", &[&new], told);
+    let told = new.renew(at("2027-02-10T10:00"));
+    step("2027-02-10T10:00", &[&new], told);
+    let told = new.switch_off(at("2027-02-11T10:00"));
+    step("2027-02-11T10:00", &[&new], told);
+    let told = new.expire(at("2027-02-12T10:00"));
+    step("2027-02-12T10:00", &[&new], told);
+    steps
+}
+
+/// All events of both lives arrive once under the ids that the webhook has; one of each type is compared with what it
+/// was before, as is the answer to it.
+pub async fn every_event_has_its_form(own: &mut Analysts) {
+    own.name(ANNA, "anna@shop").await;
+    for together in lives().chunk_by(|one, next| one.at == next.at) {
+        own.live(together.to_vec()).await;
+        // Nothing is under way when time passes: a week is longer than an event may be tried.
+        own.drain(MINUTE).await;
+    }
+    let count = own.same_events(KEY).await;
+    let users = own.newest_profiles(KEY);
+    println!("{count} events of {users} users");
+    let anna = own.amplitude.profile(KEY, "anna@shop").expect("a profile of the customer's own id");
+    assert_eq!(anna.properties["namiml_former_subscriber"], true);
+    assert!(
+        own.amplitude.events(KEY).iter().all(|one| one.event["device_id"].as_str().is_some_and(|id| id.len() == 36))
+    );
+    for event_type in TYPES {
+        insta::assert_json_snapshot!(event_type, exchange(own, event_type));
+    }
+    paid_once(own);
+}
+
+/// The request with an event of a type, with that event alone, and its answer: the named customer's first, and of
+/// `purchase.updated`, which newer ones supersede, the last.
+fn exchange(own: &Analysts, event_type: &str) -> Value {
+    let mut found: Vec<_> = requests_with(&own.amplitude, event_type)
+        .into_iter()
+        .filter_map(|asked| {
+            Some((asked.events().iter().find(|event| event["event_type"] == event_type)?.clone(), asked))
+        })
+        .collect();
+    found.sort_by_key(|(event, _)| (event["user_id"].is_null(), event["time"].as_i64()));
+    let of_anna = found.iter().rfind(|(event, _)| event_type == PURCHASE_UPDATED && event["user_id"] == "anna@shop");
+    let first = of_anna.or(found.first()).cloned();
+    let (mut event, asked) = first.unwrap_or_else(|| panic!("no {event_type}"));
+    if event_type == PURCHASE_UPDATED {
+        // When it was recorded.
+        event["time"] = json!("[time]");
+    }
+    let mut body = asked.body.clone();
+    body["events"] = json!([event]);
+    let mut answer = asked.answer.clone();
+    for (field, sent) in
+        [("events_ingested", asked.events().len()), ("payload_size_bytes", 0), ("server_upload_time", 0)]
+    {
+        if field == "events_ingested" {
+            assert_eq!(answer[field], json!(sent));
+        }
+        answer[field] = json!(format!("[{field}]"));
+    }
+    let mut names = BTreeMap::new();
+    let all = json!({ "request": { "target": asked.target, "body": body }, "status": asked.status, "answer": answer });
+    stable(&all, &mut names)
+}
+
+/// The same without what is another in each run: ids get names in the order in which they come, the version goes.
+fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
+    match value {
+        Value::String(text) if uuid::Uuid::try_parse(text).is_ok() => {
+            let next = format!("[id {}]", names.len() + 1);
+            json!(names.entry(text.clone()).or_insert(next).clone())
+        }
+        Value::String(text) if text.starts_with("settle/") => json!("settle/[version]"),
+        Value::Array(items) => items.iter().map(|item| stable(item, names)).collect(),
+        Value::Object(fields) => {
+            let version = |name: &str| (name == "source_version").then(|| json!("[version]"));
+            let each = |(name, field): (&String, &Value)| {
+                (name.clone(), version(name).unwrap_or_else(|| stable(field, names)))
+            };
+            Value::Object(fields.iter().map(each).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// Each payment is in one event: the conversion, the recovery, the change of plan's, and the renewal.
+fn paid_once(own: &Analysts) {
+    let events = own.amplitude.events(KEY);
+    let paid: Vec<(String, f64)> = events
+        .iter()
+        .filter_map(|one| Some((text(&one.event["event_type"]), one.event["revenue"].as_f64()?)))
+        .collect();
+    println!("paid: {paid:?}");
+    assert!(events.iter().all(|one| one.event["revenue"].is_null() || one.event["currency"] == "USD"));
+    let conversions = paid.iter().filter(|(name, _)| name == "user.journey.trial.converted").count();
+    assert_eq!(conversions, 1, "{paid:?}");
+    assert!(!paid.iter().any(|(name, _)| name.contains("trial.started") || name == "purchase.updated"), "{paid:?}");
+}

@@ -1,0 +1,368 @@
+//! Amplitude: every event arrives once, on the right user and with the newest state, whatever the other side answers;
+//! keys stay in their places.
+
+mod chaos;
+mod events;
+mod killed;
+mod order;
+mod outage;
+mod people;
+mod settings;
+mod skew;
+mod story;
+
+use crate::secrets::{self, Secret};
+use domain::Timestamp;
+use domain::event::PURCHASE_UPDATED;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use system_tests::amplitude::{Amplitude, Asked, Counted};
+use system_tests::calendar::{Calendar, Step};
+use system_tests::receiver::Received;
+use system_tests::sns::Rtn;
+use system_tests::subscription::{Subscription, at};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use tokio::time::Instant;
+
+/// The project of what is bought for money.
+pub const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9production";
+/// The project of what is bought in a test.
+pub const SANDBOX_KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
+/// The secret of both.
+pub const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
+
+/// When everything begins.
+const START: &str = "2027-01-31T10:00";
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// So long after the last request nothing else comes before time passes.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// So long after time was let pass, what became due is sent.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A world whose clock is moved, with an Amplitude and an integration.
+pub struct Analysts {
+    calendar: Calendar,
+    amplitude: Amplitude,
+    /// The integration.
+    id: String,
+}
+
+impl Analysts {
+    /// Starts everything, logging at this level; the clock shows [`START`]. The integration chooses these events.
+    async fn start(log: &str, events: &[&str]) -> Self {
+        let amplitude = Amplitude::start().await;
+        for key in [KEY, SANDBOX_KEY] {
+            amplitude.project(key, SECRET_KEY);
+        }
+        let variables = [("SETTLE_AMPLITUDE_ALLOWED_URLS", amplitude.url()), ("SETTLE_LOG", log.to_owned())];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let setting = Setting { environment: "production", variables, ..Setting::default() };
+        let calendar = Calendar::start_with(at(START), setting).await;
+        amplitude.set(calendar.now());
+        let id = integrate(&calendar.world, &amplitude, &json!({ "events": events })).await;
+        let own = Self { calendar, amplitude, id };
+        own.sell("gold.monthly", "gold", "9.99").await;
+        own.sell("platinum.monthly", "platinum", "19.99").await;
+        own
+    }
+
+    const fn world(&self) -> &World {
+        &self.calendar.world
+    }
+
+    fn now(&self) -> Timestamp {
+        self.calendar.now()
+    }
+
+    /// Puts a product into the catalogue.
+    async fn sell(&self, sku: &str, entitlement: &str, usd: &str) {
+        put(self.world(), &format!("entitlements/{entitlement}"), &json!({ "name": entitlement })).await;
+        let product = json!({ "entitlements": [entitlement], "prices": [{ "currency": "USD", "price": usd }] });
+        put(self.world(), &format!("products/{sku}"), &product).await;
+    }
+
+    /// Names a customer of the store.
+    async fn name(&self, app_user_id: &str, external_id: &str) {
+        let body = json!({ "external_id": external_id, "app_user_id": app_user_id });
+        put(self.world(), "customers", &body).await;
+    }
+
+    /// Something happens now to these subscriptions, as Amazon shows and tells it, and is settled.
+    async fn happen(&mut self, happened: Vec<(Subscription, Vec<Rtn>)>) {
+        let at = self.now();
+        let steps = happened.into_iter().map(|(shown, told)| Step { at, shown: vec![shown], told });
+        self.live(steps.collect()).await;
+    }
+
+    /// Lets these steps happen in their time.
+    async fn live(&mut self, steps: Vec<Step>) {
+        self.calendar.live(steps).await;
+        self.amplitude.set(self.now());
+    }
+
+    /// A new subscription of a customer, bought now; how it goes on is the test's.
+    async fn buy(&mut self, receipt_id: &str, app_user_id: &str) -> Subscription {
+        let (new, told) = Subscription::begin(receipt_id, app_user_id, self.now(), None);
+        self.happen(vec![(new.clone(), told)]).await;
+        new
+    }
+
+    /// Lets so much time pass for everything that waits.
+    async fn skip(&mut self, time: Duration) {
+        let id = self.id.clone();
+        self.calendar.skip(time, &[&id]).await;
+        self.amplitude.set(self.now());
+    }
+
+    /// Lets time pass, in steps, until nothing is owed to the integration any more.
+    async fn drain(&mut self, step: Duration) {
+        let id = self.id.clone();
+        self.drain_of(&id, step).await;
+    }
+
+    /// The same of another one.
+    async fn drain_of(&mut self, id: &str, step: Duration) {
+        let started = Instant::now();
+        loop {
+            let before = self.quiet().await;
+            let owed = deliveries(self.world(), id, "pending").await;
+            if owed.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < SOON, "still owed: {owed:#?}");
+            self.skip(step).await;
+            let looked = wait::within(LOOK, "another request", async || {
+                let count = self.amplitude.requests().len();
+                if count > before { Ok(()) } else { Err(count.to_string()) }
+            });
+            // Without one nothing was due yet.
+            drop(looked.await);
+        }
+    }
+
+    /// Lets so much time pass, and then some until something is asked: what is under way meanwhile may not be due.
+    async fn skip_to_a_request(&mut self, time: Duration) {
+        let (started, before) = (Instant::now(), self.quiet().await);
+        self.skip(time).await;
+        loop {
+            let looked = wait::within(LOOK, "another request", async || {
+                let count = self.amplitude.requests().len();
+                if count > before { Ok(()) } else { Err(count.to_string()) }
+            });
+            match looked.await {
+                Ok(()) => break,
+                Err(late) => assert!(started.elapsed() < SOON, "{late}"),
+            }
+            self.skip(MINUTE / 2).await;
+        }
+        self.quiet().await;
+    }
+
+    /// Waits until no request is under way and none has come for a while; how many there were.
+    async fn quiet(&self) -> usize {
+        let mut last = (0, Instant::now());
+        wait::until(SOON, "no request for a while", async || {
+            let requests = self.amplitude.requests();
+            let is_busy = requests.iter().any(|asked| asked.ended.is_none());
+            if is_busy || requests.len() != last.0 {
+                last = (requests.len(), Instant::now());
+            }
+            if last.1.elapsed() >= QUIET { Ok(last.0) } else { Err(format!("{} requests", last.0)) }
+        })
+        .await
+    }
+
+    /// The events of users that were acknowledged by the webhook, which chose all: an independent witness of what
+    /// Amplitude must have been told.
+    fn told(&self) -> Vec<Received> {
+        let is_wanted = |one: &Received| one.is_acked() && one.event_type().starts_with("user.");
+        self.world().receiver.all().into_iter().filter(is_wanted).collect()
+    }
+
+    /// Waits until a project has counted the events of users that the webhook has, each once and under the same id; how
+    /// many. Of `purchase.updated` each destination has its own, since newer ones supersede.
+    async fn same_events(&self, key: &str) -> usize {
+        self.same_events_but(key, &BTreeSet::new()).await
+    }
+
+    /// The same where these events are dead: each of them was counted once or not at all.
+    async fn same_events_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
+        wait::until(SOON, "the same events in the webhook and in Amplitude", async || {
+            let told: BTreeSet<String> = self.told().iter().map(|one| one.event_id().to_owned()).collect();
+            let events = self.amplitude.events(key);
+            let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
+            for Counted { event, .. } in events {
+                let id = text(&event["insert_id"]);
+                if event["event_type"] != PURCHASE_UPDATED {
+                    of_users.insert(id.clone());
+                }
+                assert!(all.insert(id), "counted twice: {event}");
+            }
+            let is_odd = |id: &&String| !of_users.contains(*id) && !dead.contains(*id) || !told.contains(*id);
+            let odd: Vec<_> = told.union(&of_users).filter(is_odd).collect();
+            if odd.is_empty() { Ok(of_users.len()) } else { Err(format!("not in both: {odd:?}")) }
+        })
+        .await
+    }
+
+    /// Whether each user's profile shows what the webhook was told last of them. How many users.
+    fn newest_profiles(&self, key: &str) -> usize {
+        self.newest_profiles_but(key, &BTreeSet::new())
+    }
+
+    /// The same of the users whose last event is not one of these, which are dead.
+    fn newest_profiles_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
+        let mut newest = BTreeMap::<String, Received>::new();
+        for one in self.told() {
+            let (user, revision) = (text(&one.body["user_id"]), one.body["user_revision"].as_i64());
+            let known = newest.entry(user).or_insert_with(|| one.clone());
+            if known.body["user_revision"].as_i64() < revision {
+                *known = one;
+            }
+        }
+        // Users who turned out to be one have one profile, which shows what was told last of the one that is left.
+        let mut profiles = BTreeMap::new();
+        for (user, told) in newest {
+            let Some(profile) = self.amplitude.profile(key, &user) else {
+                assert!(dead.contains(told.event_id()), "{user} is not known");
+                continue;
+            };
+            let (_, last) = profiles.entry(profile.device_ids.clone()).or_insert_with(|| (profile, told.clone()));
+            if last.began < told.began {
+                *last = told;
+            }
+        }
+        profiles.retain(|_, (_, told)| !dead.contains(told.event_id()));
+        for (profile, told) in profiles.values() {
+            assert_eq!(profile.properties, attributes(&told.body), "the newest state, told by {told:?}");
+        }
+        profiles.len()
+    }
+
+    /// Ends the world: no request was wrong, and no key left its place.
+    async fn finish(self) {
+        self.amplitude.check();
+        secrets_stay(&self).await;
+        self.calendar.world.finish().await;
+    }
+}
+
+/// An integration of the world's app with both keys; its id. `more` are its other fields, null takes one away.
+async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String {
+    let mut body = json!({
+        "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(),
+        "api_key": KEY, "secret_key": SECRET_KEY, "sandbox_api_key": SANDBOX_KEY,
+    });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+    for key in [KEY, SANDBOX_KEY, SECRET_KEY] {
+        assert!(!made.to_string().contains(key), "a key of others is not said back: {made}");
+    }
+    text(&made["id"])
+}
+
+/// The user attributes that the documented integration promises, from the body of a `user.*` event.
+fn attributes(body: &Value) -> Value {
+    let of = |name: &str| {
+        let all = body["active_entitlements"].as_array().into_iter().flatten().filter_map(|one| one[name].as_str());
+        let mut seen = Vec::new();
+        all.for_each(|one| {
+            if !seen.contains(&one) {
+                seen.push(one);
+            }
+        });
+        json!(seen)
+    };
+    let journey = &body["customer_journey_state"];
+    json!({
+        "namiml_active_entitlements": of("entitlement_ref_id"),
+        "namiml_active_skus": of("sku_ref_id"),
+        "namiml_device_ids": [],
+        "namiml_device_platforms": [],
+        "namiml_former_subscriber": journey["former_subscriber"],
+        "namiml_in_grace_period": journey["in_grace_period"],
+        "namiml_in_trial_period": journey["in_trial_period"],
+        "namiml_in_intro_offer_period": journey["in_intro_offer_period"],
+    })
+}
+
+async fn put(world: &World, path: &str, body: &Value) {
+    let _: Value = world.api.call(Method::PUT, &format!("/v1/apps/{}/{path}", world.app_id), body).await.ok();
+}
+
+/// The deliveries to a destination that have this status.
+async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Value> {
+    world.api.all(&format!("/v1/deliveries?status={status}&destination_id={destination_id}")).await
+}
+
+/// Waits until a receipt has a delivery of this type and status to a destination, and gives it.
+async fn wait_delivery(world: &World, (id, receipt_id): (&str, &str), (event_type, status): (&str, &str)) -> Value {
+    wait::until(SOON, &format!("{event_type} of {receipt_id} to be {status}"), async || {
+        let all = world.deliveries(receipt_id).await;
+        let mut own = all.iter().filter(|one| one["destination_id"] == id && one["event_type"] == event_type);
+        own.find(|one| one["status"] == status).cloned().ok_or_else(|| format!("{all:?}"))
+    })
+    .await
+}
+
+/// The events whose deliveries to a destination are dead, by their ids.
+async fn dead_events(world: &World, destination_id: &str) -> BTreeSet<String> {
+    deliveries(world, destination_id, "dead").await.iter().map(|one| text(&one["event_id"])).collect()
+}
+
+/// The requests with an event of this type.
+fn requests_with(amplitude: &Amplitude, event_type: &str) -> Vec<Asked> {
+    let is_wanted = |asked: &Asked| asked.events().iter().any(|event| event["event_type"] == event_type);
+    amplitude.requests().into_iter().filter(is_wanted).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}
+
+/// No key is in a log, a history, the database in the clear, or in what the API answers.
+async fn secrets_stay(own: &Analysts) {
+    let world = own.world();
+    let keys: Vec<Secret> = vec![
+        ("the API key", KEY.to_owned()),
+        ("the API key of the sandbox", SANDBOX_KEY.to_owned()),
+        ("the secret key", SECRET_KEY.to_owned()),
+        ("a wrong key", settings::WRONG_KEY.to_owned()),
+    ];
+    secrets::absent(&keys, &secrets::histories(world).await);
+    let logs = secrets::files(world.installation.folder(), ".log");
+    secrets::present("attempted a delivery", &logs);
+    secrets::absent(&keys, &logs);
+    let all = secrets::files(world.installation.folder(), "");
+    secrets::absent(&keys, &all.into_iter().filter(|(name, _)| name.contains("settle.sqlite")).collect::<Vec<_>>());
+    secrets::absent(&keys, &answers(world).await);
+}
+
+/// Everything that the API says of the app's destinations and what was sent to them.
+async fn answers(world: &World) -> Vec<secrets::Place> {
+    let mut found = Vec::new();
+    let mut keep = |path: String, answer: &Value| found.push((path, answer.to_string().into_bytes()));
+    for path in ["/metrics", "/v1/alarms"] {
+        keep(path.to_owned(), &world.api.get(path).await.body);
+    }
+    for one in world.api.all(&format!("/v1/apps/{}/destinations", world.app_id)).await {
+        let path = format!("/v1/destinations/{}", text(&one["id"]));
+        keep(path.clone(), &world.api.get(&path).await.body);
+        for delivery in world.api.all(&format!("/v1/deliveries?destination_id={}", text(&one["id"]))).await {
+            let path = format!("/v1/deliveries/{}/attempts", text(&delivery["id"]));
+            keep(path.clone(), &world.api.get(&path).await.body);
+            keep(format!("the delivery {path}"), &delivery);
+        }
+    }
+    found
+}

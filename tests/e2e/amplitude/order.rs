@@ -1,0 +1,108 @@
+//! Several purchases of one user, and several users: neither waits for the other.
+
+use super::{Analysts, HOUR, KEY, MINUTE, requests_with};
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::amplitude::Fault;
+use system_tests::calendar::Step;
+use system_tests::subscription::Subscription;
+use system_tests::wait;
+use system_tests::world::SOON;
+use tokio::time::Instant;
+
+/// For how long one user is throttled.
+const THROTTLED: Duration = Duration::from_secs(600);
+/// Users whose lag is measured.
+const USERS: usize = 4;
+
+/// P1's `renewed` is stuck, P2's `expired` is delivered, then P1's: the profile keeps P2 expired.
+pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
+    const RENEWED: &str = "user.subscription.renewed";
+    own.name("amzn1.account.CARL", "carl@shop").await;
+    let now = own.now();
+    let (mut first, mut told) = Subscription::begin("carl-1", "amzn1.account.CARL", now, None);
+    let (mut second, more) = Subscription::begin("carl-2", "amzn1.account.CARL", now, None);
+    second.shown["termSku"] = json!("platinum.monthly");
+    told.extend(more);
+    own.live(vec![Step { at: now, shown: vec![first.clone(), second.clone()], told }]).await;
+    own.drain(MINUTE).await;
+    assert_eq!(skus(own), json!(["gold.monthly", "platinum.monthly"]));
+
+    own.amplitude.answer_to(RENEWED, Fault::Status(500));
+    let before = requests_with(&own.amplitude, RENEWED).len();
+    let told = first.renew(own.now());
+    own.happen(vec![(first, told)]).await;
+    wait::until(SOON, "a renewal that is stuck", async || {
+        let tries = requests_with(&own.amplitude, RENEWED).len();
+        if tries > before { Ok(()) } else { Err(tries.to_string()) }
+    })
+    .await;
+    let told = second.expire(own.now());
+    own.happen(vec![(second, told)]).await;
+    wait::until(SOON, "the newer state on the profile", async || {
+        let seen = skus(own);
+        if seen == json!(["gold.monthly"]) { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    let stuck = requests_with(&own.amplitude, RENEWED);
+    assert!(stuck.iter().skip(before).all(|asked| asked.status == Some(500)), "it is stuck all the while");
+
+    own.amplitude.answer_truly();
+    own.drain(HOUR).await;
+    let carl = own.amplitude.profile(KEY, "carl@shop").expect("a profile");
+    let renewed = carl.events.iter().rfind(|event| event["event_type"] == RENEWED).expect("the renewal is counted");
+    assert_eq!(renewed["user_properties"]["namiml_active_skus"], json!(["gold.monthly", "platinum.monthly"]));
+    assert_eq!(renewed["$skip_user_properties_sync"], true, "{renewed}");
+    assert_eq!(skus(own), json!(["gold.monthly"]), "P2 stays expired");
+    own.newest_profiles(KEY);
+}
+
+fn skus(own: &Analysts) -> Value {
+    let profile = own.amplitude.profile(KEY, "carl@shop");
+    profile.map(|profile| profile.properties["namiml_active_skus"].clone()).unwrap_or_default()
+}
+
+/// One user may be told nothing for ten minutes: the others are told as fast as ever.
+pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
+    let before = lags(own, "free").await;
+    own.name("amzn1.account.BUSY", "busy@shop").await;
+    own.amplitude.throttle(KEY, "busy@shop", THROTTLED);
+    own.buy("busy-1", "amzn1.account.BUSY").await;
+    wait::until(SOON, "a refusal for the throttled user", async || {
+        let refused = own.amplitude.requests().iter().filter(|asked| asked.status == Some(429)).count();
+        if refused > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    let beside = lags(own, "beside").await;
+    println!("lag from notification to Amplitude: alone {before:?}, beside a throttled user {beside:?}");
+    let (alone, throttled) = (median(&before), median(&beside));
+    assert!(throttled <= alone * 2 + Duration::from_millis(500), "{alone:?} became {throttled:?}");
+    assert!(own.amplitude.profile(KEY, "busy@shop").is_none(), "nothing of the throttled user is counted yet");
+    own.skip(THROTTLED).await;
+    own.drain(MINUTE).await;
+    let busy = own.amplitude.profile(KEY, "busy@shop").expect("counted after ten minutes");
+    assert!(busy.events.iter().any(|event| event["event_type"] == "user.subscription.purchased"), "{busy:?}");
+}
+
+/// How long it takes from a notification to its event, for some new users one after the other.
+async fn lags(own: &mut Analysts, name: &str) -> Vec<Duration> {
+    let mut lags = Vec::new();
+    for number in 0..USERS {
+        let (customer, id) = (format!("amzn1.account.{name}{number}"), format!("{name}{number}@shop"));
+        own.name(&customer, &id).await;
+        let began = Instant::now();
+        own.buy(&format!("{name}-{number}"), &customer).await;
+        wait::until(SOON, &format!("the purchase of {id}"), async || {
+            own.amplitude.profile(KEY, &id).map(drop).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+        lags.push(began.elapsed());
+    }
+    lags
+}
+
+fn median(lags: &[Duration]) -> Duration {
+    let mut sorted = lags.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}

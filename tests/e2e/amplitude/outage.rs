@@ -1,0 +1,149 @@
+//! Amplitude fails for days: up to the end of the seven days in which it knows an event again, everything is counted
+//! once; what is older then is given up, and says so.
+
+use super::settings::{patch, show};
+use super::{Analysts, HOUR, KEY, LOOK, MINUTE, dead_events, deliveries, text, wait_delivery};
+use domain::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use system_tests::amplitude::Fault;
+use system_tests::subscription::Subscription;
+use system_tests::wait;
+use system_tests::world::SOON;
+
+const PURCHASED: &str = "user.subscription.purchased";
+const DAY: Duration = Duration::from_secs(86_400);
+/// From the first attempt to the last one that may be made.
+const LAST: Duration = Duration::from_secs((6 * 24 + 22) * 3600 + 50 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_nearly_seven_days_costs_nothing() {
+    let mut own = Analysts::start("info", &["*"]).await;
+    let began = own.now();
+    begin_outage(&mut own).await;
+    pass_days(&mut own, began, 6).await;
+    skip_to(&mut own, began, 6 * DAY + 22 * HOUR).await;
+    let tries = own.amplitude.requests();
+    assert!(tries.iter().all(|asked| asked.status == Some(500)), "it fails all the while: {tries:?}");
+    assert_eq!(own.amplitude.events(KEY).len(), 1, "what was kept before the first 500");
+    assert_eq!(deliveries(own.world(), &own.id, "pending").await.len(), 2);
+
+    own.amplitude.answer_truly();
+    skip_to(&mut own, began, LAST + MINUTE).await;
+    own.drain(MINUTE).await;
+    let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
+    assert!(passed < 6 * DAY + 23 * HOUR, "what is counted was sent after {passed:?}");
+    assert_eq!((own.same_events(KEY).await, own.newest_profiles(KEY)), (2, 2));
+    assert_eq!(own.amplitude.repeated(KEY), 1, "what was kept came once more");
+    assert!(dead_events(own.world(), &own.id).await.is_empty());
+    assert_eq!(show(&own, &own.id).await["state"], "healthy");
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_outage_of_more_than_seven_days_outlives_is_dead_and_says_why() {
+    let mut own = Analysts::start("info", &["*"]).await;
+    let began = own.now();
+    let mut lost = begin_outage(&mut own).await;
+    pass_days(&mut own, began, 3).await;
+    own.name("amzn1.account.LATER", "later@shop").await;
+    own.buy("later", "amzn1.account.LATER").await;
+    pass_days(&mut own, began, 6).await;
+    own.skip(23 * HOUR + 30 * MINUTE).await;
+    wait_dead(&mut own, 2).await;
+    for receipt_id in ["kept", "lost"] {
+        check_dead(&own, receipt_id).await;
+    }
+
+    // What came later goes on, until nothing has gone well for seven days.
+    skip_to(&mut own, began, 7 * DAY + 2 * HOUR).await;
+    let disabled = own.world().wait_state(&own.id, "disabled").await;
+    assert!(text(&disabled["reason"]).contains("nothing went well"), "{disabled}");
+    own.amplitude.answer_truly();
+    patch(&own, &own.id, &json!({ "enabled": true })).await;
+    let again = json!({ "reason": "Amplitude is back" });
+    let asked = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    own.drain(MINUTE).await;
+    let dead = dead_events(own.world(), &own.id).await;
+    assert_eq!(own.same_events_but(KEY, &dead).await, 2, "what was kept, and what came later");
+    assert_eq!(own.newest_profiles_but(KEY, &dead), 1);
+
+    // The next event of whom Amplitude never heard brings the profile up to date.
+    let told = lost.switch_off(own.now());
+    own.happen(vec![(lost, told)]).await;
+    own.drain(MINUTE).await;
+    assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing else died, and what did stays so");
+    assert_eq!(own.same_events_but(KEY, &dead).await, 3);
+    assert_eq!(own.newest_profiles_but(KEY, &dead), 2);
+    assert_eq!(own.amplitude.repeated(KEY), 0, "what was kept was never told again");
+    own.finish().await;
+}
+
+/// Two customers buy. Amplitude keeps the one's event, and answers 500 to both, and to everything after. The other one,
+/// of whom it heard nothing.
+async fn begin_outage(own: &mut Analysts) -> Subscription {
+    own.amplitude.script([Fault::Kept(500)]);
+    own.amplitude.answer(Fault::Status(500));
+    own.name("amzn1.account.KEPT", "kept@shop").await;
+    own.name("amzn1.account.LOST", "lost@shop").await;
+    own.buy("kept", "amzn1.account.KEPT").await;
+    own.amplitude.wait_counted(KEY, 1, SOON).await;
+    let lost = own.buy("lost", "amzn1.account.LOST").await;
+    wait::until(SOON, "a refusal of the other one", async || {
+        let asked = own.amplitude.requests();
+        let is_other = |event: &Value| event["user_id"] == "lost@shop";
+        if asked.iter().any(|one| one.events().iter().any(is_other)) { Ok(()) } else { Err(format!("{asked:?}")) }
+    })
+    .await;
+    lost
+}
+
+/// Lets days pass up to so many since the beginning; something is tried on each.
+async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
+    let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
+    let passed = u32::try_from(own.now().millis_since(began).div_euclid(day_ms)).unwrap_or(0);
+    for day in passed + 1..=days {
+        skip_to(own, began, day * DAY).await;
+    }
+}
+
+/// Lets time pass until so long after the beginning, and something is tried.
+async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
+    let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
+    own.skip_to_a_request(time.saturating_sub(passed)).await;
+}
+
+/// Waits until so many deliveries are dead, for which no request is made; an open breaker looks at one in half a minute.
+async fn wait_dead(own: &mut Analysts, count: usize) {
+    wait::until(SOON, "what is too late to be dead", async || {
+        let dead = wait::within(LOOK, "more dead ones", async || {
+            let dead = deliveries(own.world(), &own.id, "dead").await.len();
+            if dead >= count { Ok(()) } else { Err(format!("{dead} are dead")) }
+        });
+        let dead = dead.await;
+        if dead.is_err() {
+            own.skip(MINUTE / 2).await;
+        }
+        dead
+    })
+    .await;
+}
+
+/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and who asks is told why.
+async fn check_dead(own: &Analysts, receipt_id: &str) {
+    let delivery = wait_delivery(own.world(), (&own.id, receipt_id), (PURCHASED, "dead")).await;
+    let listed: BTreeSet<_> =
+        own.world().api.all("/v1/deliveries?status=dead").await.iter().map(|one| text(&one["id"])).collect();
+    assert!(listed.contains(&text(&delivery["id"])), "{delivery} is not in {listed:?}");
+    assert!(text(&delivery["last_error"]).contains("counted twice"), "{delivery}");
+    let attempts = own.world().api.all(&format!("/v1/deliveries/{}/attempts", text(&delivery["id"]))).await;
+    let last = attempts.iter().max_by_key(|one| one["number"].as_i64()).cloned().unwrap_or_default();
+    assert_eq!((&last["class"], &last["status"]), (&json!("too_late"), &Value::Null), "{attempts:#?}");
+    let told =
+        own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
+    for part in ["dead at", "it could be counted twice"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+}

@@ -1,0 +1,267 @@
+//! What people set: keys, names, and what becomes of what cannot be sent.
+
+use super::{
+    Analysts, HOUR, KEY, MINUTE, SANDBOX_KEY, SECRET_KEY, deliveries, integrate, people, requests_with, text,
+    wait_delivery,
+};
+use domain::{CollapseKey, Environment};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::amplitude::Profile;
+use system_tests::rvs::{CUSTOMER, Receipt};
+use system_tests::sns::{Rtn, TOPIC};
+use system_tests::subscription::Subscription;
+use system_tests::wait;
+use system_tests::world::SOON;
+
+/// A key that no project has.
+pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
+
+const PURCHASED: &str = "user.subscription.purchased";
+const STARTED: &str = "user.journey.trial.started";
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_set_of_an_integration_is_kept() {
+    let mut own = Analysts::start("debug", &["*"]).await;
+    the_connection_is_tested_without_an_event(&own).await;
+    what_is_bought_in_a_test_has_a_project_of_its_own(&mut own).await;
+    people::who_turns_out_to_be_known_has_one_profile(&mut own).await;
+    an_unnamed_customer_is_sent_waits_or_is_skipped(&mut own).await;
+    an_id_that_amplitude_refuses_is_the_customers_data_problem(&mut own).await;
+    what_is_refused_goes_alone(&mut own).await;
+    a_daily_quota_is_waited_out(&mut own).await;
+    a_wrong_key_disables_and_the_right_one_sends_what_is_owed(&mut own).await;
+    own.finish().await;
+}
+
+pub async fn patch(own: &Analysts, id: &str, body: &Value) -> Value {
+    own.world().api.call(Method::PATCH, &format!("/v1/destinations/{id}"), body).await.ok()
+}
+
+pub async fn show(own: &Analysts, id: &str) -> Value {
+    own.world().api.get(&format!("/v1/destinations/{id}")).await.ok()
+}
+
+/// Whose events a project counted of a receipt.
+fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
+    let about = collapse_key.to_string();
+    let events = own.amplitude.events(key);
+    let event = events.iter().find(|one| one.event["event_properties"]["collapse_key"] == about.as_str());
+    let device = text(&event.expect("an event of the receipt").event["device_id"]);
+    own.amplitude.profile(key, &device).expect("a profile of the device")
+}
+
+/// The types of the events that a project counted of a receipt.
+fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> {
+    let about = collapse_key.to_string();
+    let own = own
+        .amplitude
+        .events(key)
+        .into_iter()
+        .filter(|one| one.event["event_properties"]["collapse_key"] == about.as_str());
+    own.map(|one| text(&one.event["event_type"])).collect()
+}
+
+/// With the secret key Amplitude is asked something that is no event.
+async fn the_connection_is_tested_without_an_event(own: &Analysts) {
+    let path = format!("/v1/destinations/{}/test", own.id);
+    let tested = own.world().api.post(&path, &json!({})).await.ok();
+    assert_eq!(tested["ok"], true, "{tested}");
+    patch(own, &own.id, &json!({ "secret_key": WRONG_KEY })).await;
+    let tested = own.world().api.post(&path, &json!({})).await.ok();
+    assert_eq!(tested["ok"], false, "{tested}");
+    assert!(!tested.to_string().contains(WRONG_KEY) && !tested.to_string().contains(KEY), "{tested}");
+    patch(own, &own.id, &json!({ "secret_key": null })).await;
+    let refused = own.world().api.post(&path, &json!({})).await;
+    assert_eq!(refused.status, 409, "nothing can be asked without it: {}", refused.body);
+    patch(own, &own.id, &json!({ "secret_key": SECRET_KEY })).await;
+    assert!(own.amplitude.events(KEY).is_empty(), "no event is told for it");
+    assert!(own.amplitude.requests().iter().all(|asked| asked.target.starts_with("GET /api/2/usersearch")));
+}
+
+/// Test purchases go with the sandbox's key only, and those for money never do.
+async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
+    let world = own.world();
+    let platform = json!({
+        "store": "amazon", "name": "sandbox", "package_name": "com.example.sandbox", "environment": "sandbox",
+        "topic_arn": TOPIC, "window_seconds": 1, "shared_secret": system_tests::rvs::SECRET,
+    });
+    let platform = world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok();
+    let platform_id = text(&platform["id"]).parse().expect("a platform id");
+    let alone = integrate(world, &own.amplitude, &json!({ "name": "money only", "sandbox_api_key": null })).await;
+
+    world.rvs().know("tested", Receipt { environment: Environment::Sandbox, ..Receipt::subscription(own.now()) });
+    world.rvs().change("tested", &json!({ "termSku": "platinum.monthly" }));
+    let url = text(&platform["notification_url"]);
+    tell_tested(own, &url, "SUBSCRIPTION_PURCHASED").await;
+    own.buy("paid", CUSTOMER).await;
+    let (tested, paid) = (CollapseKey::of(platform_id, "tested"), own.world().key("paid"));
+    own.amplitude.wait_counted(SANDBOX_KEY, 1, SOON).await;
+    own.amplitude.wait_counted(KEY, 1, SOON).await;
+    own.drain(MINUTE).await;
+    assert_eq!(
+        (counted(own, SANDBOX_KEY, tested), counted(own, SANDBOX_KEY, paid)),
+        (vec![PURCHASED.to_owned()], vec![])
+    );
+    assert_eq!((counted(own, KEY, tested), counted(own, KEY, paid).is_empty()), (vec![], false));
+    let skipped = deliveries(own.world(), &alone, "skipped").await;
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
+    assert!(skipped[0]["last_error"].as_str().is_some_and(|why| why.contains("sandbox_api_key")), "{skipped:?}");
+    let deleted = own.world().api.call(Method::DELETE, &format!("/v1/destinations/{alone}"), &json!({})).await;
+    assert_eq!(deleted.status, 204);
+
+    // The customer has both by now: each profile shows what was bought in its own world.
+    own.world().rvs().change("tested", &json!({ "autoRenewing": false, "cancelReason": 1 }));
+    tell_tested(own, &url, "SUBSCRIPTION_AUTO_RENEWAL_OFF").await;
+    own.amplitude.wait_counted(SANDBOX_KEY, 2, SOON).await;
+    for (key, about, sku) in [(KEY, paid, "gold.monthly"), (SANDBOX_KEY, tested, "platinum.monthly")] {
+        assert_eq!(profile_of(own, key, about).properties["namiml_active_skus"], json!([sku]));
+    }
+}
+
+/// Amazon tells something of the receipt that was bought in a test.
+async fn tell_tested(own: &mut Analysts, url: &str, kind: &str) {
+    let package_name = "com.example.sandbox".to_owned();
+    let message = own.world().sns.notification(&Rtn { package_name, at: own.now(), ..Rtn::new(kind, "tested") });
+    let answer = own.calendar.world.post_at(url, &message).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    own.world().wait_outcome(&message.id).await;
+}
+
+/// By setting, what is told of a customer without a name goes out, waits for the name, or is left out.
+async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
+    let nameless = "amzn1.account.NAMELESS";
+    let wait =
+        json!({ "name": "waits", "without_external_id": "wait", "api_key": SANDBOX_KEY, "sandbox_api_key": null });
+    let waiting = integrate(own.world(), &own.amplitude, &wait).await;
+    let skip =
+        json!({ "name": "skips", "without_external_id": "skip", "api_key": SANDBOX_KEY, "sandbox_api_key": null });
+    let skipping = integrate(own.world(), &own.amplitude, &skip).await;
+    let mut bought = own.buy("nameless-1", nameless).await;
+    let delivery = wait_delivery(own.world(), (&waiting, "nameless-1"), (PURCHASED, "waiting")).await;
+    assert!(delivery["last_error"].is_string() || delivery["attempts"] == 0, "{delivery}");
+    wait_delivery(own.world(), (&skipping, "nameless-1"), (PURCHASED, "skipped")).await;
+    wait_delivery(own.world(), (&own.id, "nameless-1"), (PURCHASED, "delivered")).await;
+    let key = own.world().key("nameless-1");
+    let sent = own
+        .amplitude
+        .events(KEY)
+        .into_iter()
+        .rfind(|one| one.event["event_properties"]["collapse_key"] == key.to_string());
+    let sent = sent.expect("the nameless event").event;
+    assert_eq!(sent["user_id"], Value::Null, "{sent}");
+    assert!(counted(own, SANDBOX_KEY, key).is_empty(), "nothing yet, or never");
+
+    own.name(nameless, "known@shop").await;
+    own.drain_of(&waiting, MINUTE).await;
+    wait_delivery(own.world(), (&waiting, "nameless-1"), (PURCHASED, "delivered")).await;
+    let named = own.amplitude.profile(SANDBOX_KEY, "known@shop").expect("the customer's own id");
+    assert_eq!(named.events.len(), 1, "it waited for the name: {named:?}");
+    let told = bought.switch_off(own.now());
+    own.happen(vec![(bought, told)]).await;
+    wait::until(SOON, "both events on one profile", async || {
+        let profile = own.amplitude.profile(KEY, "known@shop").ok_or("no profile")?;
+        if profile.events.len() == 2 { Ok(()) } else { Err(format!("{profile:?}")) }
+    })
+    .await;
+    for id in [waiting, skipping] {
+        let deleted = own.world().api.call(Method::DELETE, &format!("/v1/destinations/{id}"), &json!({})).await;
+        assert_eq!(deleted.status, 204);
+    }
+}
+
+/// Forbidden and short ids are never sent; a lower minimum sends the short one.
+async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut Analysts) {
+    for (number, id) in ["4711", " Anonymous"].into_iter().enumerate() {
+        let (customer, receipt) = (format!("amzn1.account.REFUSED{number}"), format!("refused-{number}"));
+        own.name(&customer, id).await;
+        own.buy(&receipt, &customer).await;
+        let dead = wait_delivery(own.world(), (&own.id, &receipt), (PURCHASED, "dead")).await;
+        let why = text(&dead["last_error"]);
+        assert!(why.contains("external id") && !why.contains(id), "{why}");
+        let sent =
+            own.amplitude.requests().iter().any(|asked| asked.events().iter().any(|event| event["user_id"] == id));
+        assert!(!sent, "nothing is sent of {id}");
+    }
+    assert_eq!(show(own, &own.id).await["state"], "healthy", "it is no fault of the integration");
+    patch(own, &own.id, &json!({ "min_id_length": 1 })).await;
+    let again = json!({ "reason": "the project takes short ids" });
+    let asked = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    wait_delivery(own.world(), (&own.id, "refused-0"), (PURCHASED, "delivered")).await;
+    let profile = own.amplitude.profile(KEY, "4711").expect("the short id");
+    assert_eq!(profile.user_id.as_deref(), Some("4711"));
+    patch(own, &own.id, &json!({ "min_id_length": null })).await;
+}
+
+/// Of several events in a request, the one that is refused is given up, and so is a silenced device's; the rest arrive.
+async fn what_is_refused_goes_alone(own: &mut Analysts) {
+    own.amplitude.refuse_type(KEY, STARTED);
+    let (tried, told) = Subscription::begin("tried", "amzn1.account.TRIED", own.now(), Some(3));
+    own.happen(vec![(tried, told)]).await;
+    own.drain(MINUTE).await;
+    let dead = wait_delivery(own.world(), (&own.id, "tried"), (STARTED, "dead")).await;
+    wait_delivery(own.world(), (&own.id, "tried"), (PURCHASED, "delivered")).await;
+    let tries = requests_with(&own.amplitude, STARTED);
+    assert_eq!(tries.len(), 1, "what is refused is not tried again: {tries:?}");
+    let attempts = own.world().api.get(&format!("/v1/deliveries/{}/attempts", text(&dead["id"]))).await.ok();
+    assert_eq!(attempts["items"][0]["status"], 400, "{attempts}");
+
+    own.name("amzn1.account.SILENT", "silent@shop").await;
+    let mut silent = own.buy("silent", "amzn1.account.SILENT").await;
+    wait_delivery(own.world(), (&own.id, "silent"), (PURCHASED, "delivered")).await;
+    let profile = own.amplitude.profile(KEY, "silent@shop").expect("a profile");
+    own.amplitude.silence(KEY, profile.device_ids.first().expect("a device"));
+    let told = silent.switch_off(own.now());
+    own.happen(vec![(silent, told)]).await;
+    wait_delivery(own.world(), (&own.id, "silent"), ("user.subscription.cancelled", "dead")).await;
+    assert_eq!(show(own, &own.id).await["enabled"], true);
+}
+
+/// A user over the daily quota is told later, not never.
+async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
+    own.name("amzn1.account.QUOTA", "quota@shop").await;
+    own.amplitude.exceed_quota(KEY, "quota@shop");
+    own.buy("quota", "amzn1.account.QUOTA").await;
+    wait::until(SOON, "a refusal", async || {
+        let refused =
+            own.amplitude.requests().iter().any(|asked| asked.answer["exceeded_daily_quota_users"].is_object());
+        if refused { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    own.drain(DAY / 4).await;
+    let profile = own.amplitude.profile(KEY, "quota@shop").expect("counted a day later");
+    assert_eq!(profile.events.len(), 1);
+}
+
+/// Amplitude says a wrong key back in clear: it is shown nowhere, the integration is disabled where people see it, and
+/// what is owed arrives when the right key is set.
+async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Analysts) {
+    patch(own, &own.id, &json!({ "api_key": WRONG_KEY })).await;
+    let mut bought = own.buy("keyless", "amzn1.account.KEYLESS").await;
+    let disabled = wait::until(SOON, "the integration to be disabled", async || {
+        let shown = show(own, &own.id).await;
+        if shown["state"] == "disabled" { Ok(shown) } else { Err(shown.to_string()) }
+    })
+    .await;
+    assert_eq!(disabled["enabled"], false);
+    let reason = text(&disabled["reason"]);
+    println!("disabled: {reason}");
+    assert!(reason.to_lowercase().contains("key") && !reason.contains(WRONG_KEY), "{reason}");
+    let told = bought.switch_off(own.now());
+    own.happen(vec![(bought, told)]).await;
+    let owed = deliveries(own.world(), &own.id, "pending").await;
+    assert_eq!(owed.len(), 2, "purchases settle on, and are owed: {owed:?}");
+    let answers = own.amplitude.requests();
+    let echoed = answers.iter().filter(|asked| asked.answer.to_string().contains(WRONG_KEY)).count();
+    assert_eq!(echoed, 1, "the fake said the key back, once");
+
+    patch(own, &own.id, &json!({ "api_key": KEY, "enabled": true })).await;
+    own.drain(HOUR).await;
+    let key = own.world().key("keyless");
+    assert_eq!(counted(own, KEY, key), [PURCHASED, "user.subscription.cancelled"]);
+    let shown = show(own, &own.id).await;
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("healthy"), &Value::Null), "{shown}");
+}

@@ -1,0 +1,315 @@
+//! A destination as a whole: its run tries an open breaker, keeps a pause, delivers what is owed and hands back what
+//! fails; people steer it by the lines of README.md; `kill -9` in it loses nothing and sends nothing twice.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::receiver::{Received, Reply};
+use system_tests::runs;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
+
+const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
+const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
+const FAILING: Reply = Reply::Status(500);
+const WELL: Reply = Reply::Status(200);
+/// As many purchases as open a breaker, and some more.
+const MANY: usize = 14;
+/// Two tries of a breaker are half a minute apart. What comes sooner was asked for.
+const BEFORE_THE_NEXT_TRY: Duration = Duration::from_secs(25);
+/// Until a breaker is tried again, and a margin for a busy machine.
+const AFTER_THE_NEXT_TRY: Duration = Duration::from_secs(90);
+/// A worker that is lost is noticed within seconds; on a busy machine the sweep may have to help.
+const REPEATED: Duration = Duration::from_secs(150);
+/// Where `World::processes` has the one that works.
+const WORKER: usize = 1;
+
+fn receipts() -> Vec<String> {
+    (0..MANY).map(|number| format!("many-{number}")).collect()
+}
+
+async fn world(backend: Backend, fail_points: &str) -> World {
+    let variables = vec![("FAILPOINTS".to_owned(), fail_points.to_owned())];
+    let world = World::start(Setting { backend, window_seconds: 1, variables, ..Setting::default() }).await;
+    // So that no second attempt of a purchase comes by itself.
+    change(&world, &json!({ "schedule": [3600, 3600] })).await;
+    world
+}
+
+async fn change(world: &World, fields: &Value) {
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    let answer = world.api.call(Method::PATCH, &path, fields).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+fn workflow(world: &World) -> String {
+    let id = world.destination_id.parse().expect("a destination id");
+    contract::destination_workflow_id(id)
+}
+
+/// Waits until no run of this type is open.
+async fn wait_none_open(world: &World, workflow_type: &str) {
+    let query = format!("WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Running'");
+    wait::until(SOON, &format!("the end of all runs of {workflow_type}"), async || {
+        let open = world.temporal.list(&query).await.len();
+        if open == 0 { Ok(()) } else { Err(format!("{open} are open")) }
+    })
+    .await;
+}
+
+/// So many purchases that the breaker opens, each of them owed.
+async fn open_breaker(world: &mut World) {
+    world.receiver.answer(FAILING);
+    for receipt_id in receipts() {
+        world.send(BOUGHT, &receipt_id).await;
+    }
+    world.wait_state(&world.destination_id, "open").await;
+    for receipt_id in receipts() {
+        wait::until(SOON, &format!("a delivery of {receipt_id}"), async || {
+            let deliveries = world.deliveries(&receipt_id).await;
+            if deliveries.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
+}
+
+/// Waits until everything is acknowledged, once each, and nothing more is to be done.
+async fn check_delivered(world: &World, deadline: Duration) {
+    let keys: Vec<String> = receipts().iter().map(|receipt_id| world.key(receipt_id).to_string()).collect();
+    wait::until(deadline, "everything that was owed", async || {
+        let missing = keys.iter().filter(|key| world.receiver.revisions(key).is_empty()).count();
+        if missing == 0 { Ok(()) } else { Err(format!("{missing} of {MANY} are missing")) }
+    })
+    .await;
+    for receipt_id in receipts() {
+        wait::until(deadline, &format!("the end of the delivery of {receipt_id}"), async || {
+            let deliveries = world.deliveries(&receipt_id).await;
+            if deliveries.iter().all(|one| one["status"] == "delivered") {
+                Ok(())
+            } else {
+                Err(format!("{deliveries:?}"))
+            }
+        })
+        .await;
+    }
+    world.wait_state(&world.destination_id, "healthy").await;
+}
+
+fn acked(world: &World) -> usize {
+    world.receiver.all().iter().filter(|one| one.is_acked()).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_that_opens_ends_its_lanes_and_one_good_try_delivers_what_they_owe() {
+    let mut world = world(Backend::Sqlite, "").await;
+    open_breaker(&mut world).await;
+    // Their next attempts would be in an hour.
+    wait_none_open(&world, contract::PURCHASE).await;
+    let asked = world.receiver.all().len();
+    assert!(asked <= MANY + 2, "{asked} requests of {MANY} purchases reached a dead endpoint");
+    let status = world.by_script("--type status").await;
+    assert!(status.contains("probe") && status.contains("the endpoint answered 500"), "{status}");
+
+    world.receiver.answer(WELL);
+    world.by_script("--signal-name probe ").await;
+    check_delivered(&world, BEFORE_THE_NEXT_TRY).await;
+    assert_eq!(acked(&world), MANY, "each of them once");
+    wait_none_open(&world, contract::DESTINATION).await;
+    wait_none_open(&world, contract::PURCHASE).await;
+    let failures = runs::failures(&world.temporal.history(&workflow(&world)).await);
+    assert_eq!(failures, Vec::<String>::new());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_is_tried_by_itself_and_by_one_request_at_a_time() {
+    let mut world = world(Backend::Sqlite, "").await;
+    open_breaker(&mut world).await;
+    let before = world.receiver.all().len();
+    world.send(STOPPED, "many-0").await;
+    wait::until(AFTER_THE_NEXT_TRY, "the next try", async || {
+        let more = world.receiver.all().len() - before;
+        if more > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    world.receiver.answer(WELL);
+    wait::until(
+        AFTER_THE_NEXT_TRY,
+        "a good try",
+        async || if acked(&world) > 0 { Ok(()) } else { Err("none".to_owned()) },
+    )
+    .await;
+    world.wait_acked("many-0", 2).await;
+    let failed = world.receiver.all().iter().filter(|one| !one.is_acked()).count();
+    assert!(failed <= before + 2, "{failed} failures, {before} of them before the breaker was open");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_in_a_drain_goes_back_to_its_purchase_where_its_retries_are_seen() {
+    let mut world = world(Backend::Sqlite, "").await;
+    change(&world, &json!({ "enabled": false })).await;
+    for receipt_id in ["one", "two"] {
+        world.send(BOUGHT, receipt_id).await;
+        wait::until(SOON, "a delivery that is owed", async || {
+            let deliveries = world.deliveries(receipt_id).await;
+            if deliveries.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+        })
+        .await;
+        world.wait_asleep(receipt_id).await;
+    }
+    world.receiver.answer(FAILING);
+    world.by_script("\"reason\":\"done\"").await;
+    for receipt_id in ["one", "two"] {
+        let purchase = world.workflow(receipt_id);
+        wait::until(SOON, "a delivery that backs off", async || {
+            let pending = world.temporal.pending_activities(&purchase).await;
+            let is_seen =
+                pending.iter().any(|one| one.last_failure.as_ref().is_some_and(|why| why.message.contains("500")));
+            if is_seen { Ok(()) } else { Err(format!("{pending:?}")) }
+        })
+        .await;
+    }
+    world.receiver.answer(WELL);
+    world.by_script("they lost it").await;
+    for receipt_id in ["one", "two"] {
+        world.wait_acked(receipt_id, 1).await;
+        world.wait_asleep(receipt_id).await;
+    }
+    assert_eq!(acked(&world), 2, "each of them once");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_the_destination_asks_for_holds_for_all_and_only_a_person_ends_it() {
+    let mut world = world(Backend::Sqlite, "").await;
+    world.receiver.answer_next(1, &Reply::RetryAfter(3600));
+    world.send(BOUGHT, "asked").await;
+    world.wait_received("asked", 1).await;
+    world.wait_state(&world.destination_id, "failing").await;
+    world.send(BOUGHT, "other").await;
+    world.wait_asleep("other").await;
+    let quiet = Duration::from_secs(8);
+    wait::throughout(quiet, "the pause", async || {
+        let count = world.receiver.all().len();
+        if count == 1 { Ok(()) } else { Err(format!("{count} requests")) }
+    })
+    .await;
+    world.by_script("they lost it").await;
+    world.wait_acked("asked", 1).await;
+    world.wait_acked("other", 1).await;
+    world.wait_state(&world.destination_id, "healthy").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_switched_off_by_script_is_told_nothing_until_it_is_switched_on() {
+    let mut world = world(Backend::Sqlite, "").await;
+    world.receiver.answer(FAILING);
+    world.send(BOUGHT, "tried").await;
+    world.wait_received("tried", 1).await;
+    world.receiver.answer(WELL);
+    world.by_script("--signal-name disable ").await;
+    // Its next attempt would be in an hour.
+    world.wait_asleep("tried").await;
+    let shown = world.wait_state(&world.destination_id, "disabled").await;
+    assert_eq!((&shown["enabled"], &shown["reason"]), (&json!(false), &json!("me: maintenance")), "{shown}");
+    world.send(BOUGHT, "off").await;
+    world.wait_told("off", 1).await;
+    world.wait_asleep("off").await;
+    assert_eq!(acked(&world), 0);
+    world.temporal.signal(&workflow(&world), contract::ENABLE, &json!(3)).await.unwrap_or_default();
+    world.by_script("\"reason\":\"done\"").await;
+    world.wait_acked("off", 1).await;
+    world.wait_acked("tried", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_switched_on_by_script_with_the_newest_only_is_told_no_old_news() {
+    let mut world = world(Backend::Sqlite, "").await;
+    change(&world, &json!({ "events": ["*"], "enabled": false })).await;
+    world.send(BOUGHT, "off").await;
+    wait::until(SOON, "a state and news that are owed", async || {
+        let owed = world.deliveries("off").await.len();
+        if owed > 1 { Ok(()) } else { Err(format!("{owed}")) }
+    })
+    .await;
+    world.wait_asleep("off").await;
+    world.by_script("that is old news").await;
+    world.wait_acked("off", 1).await;
+    world.wait_state(&world.destination_id, "healthy").await;
+    for delivery in world.deliveries("off").await {
+        let is_news = delivery["event_type"].as_str().is_some_and(|name| name.starts_with("user."));
+        assert_eq!(delivery["status"] == "skipped", is_news, "{delivery}");
+    }
+    assert_eq!(acked(&world), 1, "the newest state");
+    // What is on already cannot be switched on in this way, and says so.
+    world.by_script("that is old news").await;
+    wait::until(SOON, "what is said of that", async || {
+        let status = world.by_script("--type status").await;
+        if status.contains("disable it first") { Ok(()) } else { Err(status) }
+    })
+    .await;
+    world.finish().await;
+}
+
+/// A worker kills itself at a named place of a drain, and another one comes.
+async fn killed_at(point: &str, replies: &[Reply]) -> World {
+    let mut world = world(Backend::Postgres, &format!("{point}=1*return")).await;
+    change(&world, &json!({ "schedule": [20, 20, 3600] })).await;
+    open_breaker(&mut world).await;
+    world.receiver.answer(WELL);
+    for reply in replies {
+        world.receiver.answer_next(1, reply);
+    }
+    world.by_script("--signal-name probe ").await;
+    let ended = world.processes()[WORKER].wait_end().await;
+    assert_eq!(ended.signal(), Some(6), "{point}: ended with {ended} and not by aborting itself");
+    world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
+    check_delivered(&world, REPEATED).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_after_the_good_try_of_a_breaker_loses_nothing_and_sends_nothing_twice() {
+    let world = killed_at("tend.after_probe", &[]).await;
+    assert_eq!(acked(&world), MANY, "each of them once");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_before_it_hands_a_lane_back_loses_nothing() {
+    // The try goes well, and one of those that follow does not.
+    let world = killed_at("drain.before_hand_back", &[WELL, FAILING]).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_with_its_worker_and_goes_on_in_another() {
+    let mut world = world(Backend::Postgres, "").await;
+    open_breaker(&mut world).await;
+    change(&world, &json!({ "concurrency": 2 })).await;
+    world.receiver.answer(WELL);
+    world.receiver.answer_next(1, &WELL);
+    world.receiver.answer_next(2, &Reply::Hang);
+    world.by_script("--signal-name probe ").await;
+    wait::until(SOON, "two requests that hang", async || {
+        let hanging = world.receiver.all().iter().filter(|one| one.ended.is_none()).count();
+        if hanging == 2 { Ok(()) } else { Err(format!("{hanging}")) }
+    })
+    .await;
+    let before = world.receiver.all().len();
+    world.processes()[WORKER].terminate();
+    world.receiver.release();
+    world.processes()[WORKER].wait_end().await;
+    let begun: Vec<Received> = world.receiver.all().into_iter().skip(before).collect();
+    assert!(begun.len() <= 2, "{} requests were begun by a worker that was told to end", begun.len());
+    world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
+    check_delivered(&world, BEFORE_THE_NEXT_TRY).await;
+    assert_eq!(acked(&world), MANY, "each of them once");
+    world.finish().await;
+}

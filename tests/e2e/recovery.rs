@@ -1,0 +1,209 @@
+//! What comes after trouble: what failed is sent again by a line of README.md; a receiver that lost its table; a
+//! destination that came later; and why, in words.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use system_tests::process::Backend;
+use system_tests::receiver::{Receiver, Reply};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
+
+/// Where `World::processes` has the one that works.
+const WORKER: usize = 1;
+
+fn quick() -> Setting {
+    Setting { window_seconds: 1, ..Setting::default() }
+}
+
+/// Every sentence of an explanation.
+fn sentences(node: &Value) -> String {
+    let then = node["then"].as_array().into_iter().flatten();
+    then.fold(format!("{}\n", node["says"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))
+}
+
+async fn explained(world: &World, path: &str) -> String {
+    sentences(&world.api.get(&format!("/v1/explain/{path}")).await.ok())
+}
+
+async fn check_audit(world: &World) {
+    let audit = world.api.get("/v1/audit").await.ok();
+    assert_eq!((&audit["violations"], &audit["next_cursor"]), (&json!(0), &Value::Null), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_sent_again_by_script_and_says_why_it_had() {
+    let mut world = World::start(quick()).await;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
+    world.receiver.answer(Reply::Status(500));
+    let message_id = world.send("SUBSCRIPTION_PURCHASED", "dead").await;
+    wait::until(SOON, "a dead delivery", async || {
+        let deliveries = world.deliveries("dead").await;
+        if deliveries.iter().any(|one| one["status"] == "dead") { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+    let told = explained(&world, &format!("notifications/{message_id}")).await;
+    for part in ["dead at", "settle redeliver event", "attempt 2 at", "answered 500 after"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    world.receiver.answer(Reply::Status(200));
+    world.by_script("they lost it").await;
+    world.wait_acked("dead", 1).await;
+    wait::until(SOON, "what was said of it", async || {
+        let deliveries = world.deliveries("dead").await;
+        if deliveries.iter().all(|one| one["status"] != "pending") { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+    let told = explained(&world, &format!("purchases/{}", world.key("dead"))).await;
+    assert!(told.contains("asked again (the 2nd time): delivered at"), "{told}");
+    world.wait_asleep("dead").await;
+    check_audit(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_and_a_table_are_sent_again_by_script_and_the_connection_is_tried() {
+    let mut world = World::start(quick()).await;
+    for receipt in ["one", "two"] {
+        world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+        world.wait_acked(receipt, 1).await;
+        world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", receipt).await;
+        world.wait_acked(receipt, 2).await;
+    }
+    let count = async |wanted: usize, why: &str| {
+        wait::until(SOON, why, async || {
+            let count = world.receiver.count();
+            if count == wanted { Ok(()) } else { Err(format!("{count} requests and not {wanted}")) }
+        })
+        .await;
+    };
+    let told = world.receiver.count();
+    world.by_script("a bad deploy").await;
+    count(told + 2, "of each purchase the newest state of that time").await;
+    world.by_script("their table is gone").await;
+    count(told + 4, "of each purchase the newest state").await;
+    let newest = world.events("one").await[0]["id"].as_str().expect("an id").to_owned();
+    world.by_script_with("this one alone", ("EVENT_ID", &newest)).await;
+    count(told + 5, "the event").await;
+    world.by_script_with("they lack it", ("COLLAPSE_KEY", &world.key("two").to_string())).await;
+    count(told + 6, "the newest state of the purchase that was named").await;
+    world.by_script("it came later").await;
+    world.by_script("is it there").await;
+    count(told + 7, "the test, and nothing that it is behind with").await;
+    let all = world.receiver.all();
+    let named = [&all[told + 4], &all[told + 5]].map(|one| one.collapse_key().to_owned());
+    assert_eq!(named, ["one", "two"].map(|receipt| world.key(receipt).to_string()));
+    assert!(all[told..told + 6].iter().all(|one| one.revision() == 2 && one.is_acked()), "{:?}", &all[told..]);
+    let test = all.last().expect("a request");
+    assert_eq!(test.headers.get("webhook-test").map(|value| value.as_bytes()), Some(&b"true"[..]), "{test:?}");
+    test.verified.clone().expect("a signed test");
+    let status = world.by_script("--type status").await;
+    assert!(status.contains("test: ") && status.contains("200"), "{status}");
+    for receipt in ["one", "two"] {
+        world.wait_asleep(receipt).await;
+    }
+    check_audit(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_lost_its_table_is_made_whole_in_one_delivery_each() {
+    let mut world = World::start(quick()).await;
+    let receipts = ["r1", "r2", "r3", "r4", "r5"];
+    for receipt in receipts {
+        world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+        world.wait_acked(receipt, 1).await;
+        world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", receipt).await;
+    }
+    for receipt in receipts {
+        world.wait_acked(receipt, 2).await;
+        world.wait_asleep(receipt).await;
+    }
+    let before = world.receiver.count();
+    let feed = format!("/v1/apps/{}/feed?destination_id={}", world.app_id, world.destination_id);
+    let fed = world.api.all(&feed).await;
+    let lacks: Vec<&str> = fed.iter().filter_map(|one| one["collapse_key"].as_str()).collect();
+    let replay = format!("/v1/destinations/{}/replay", world.destination_id);
+    let done = world.api.post(&replay, &json!({ "collapse_keys": lacks })).await.ok();
+    assert_eq!((lacks.len(), &done["owed"]), (receipts.len(), &json!(receipts.len())), "{done}");
+    wait::until(SOON, "the whole table", async || {
+        let got = world.receiver.count() - before;
+        if got >= receipts.len() { Ok(()) } else { Err(format!("{got} deliveries")) }
+    })
+    .await;
+    for receipt in receipts {
+        world.wait_asleep(receipt).await;
+    }
+    let got: Vec<_> = world.receiver.all().split_off(before);
+    assert_eq!(got.len(), receipts.len(), "not one more");
+    let keys: BTreeSet<String> = got.iter().map(|one| one.collapse_key().to_owned()).collect();
+    assert_eq!(keys.len(), receipts.len());
+    for one in &got {
+        let newest = fed.iter().find(|fed| fed["collapse_key"] == one.collapse_key());
+        let digest = newest.map(|fed| &fed["state_digest"]);
+        assert_eq!(Some(&one.body["attributes"]["state_digest"]), digest, "the newest state");
+    }
+    let behind = world.api.post(&replay, &json!({})).await.ok();
+    assert_eq!((&behind["owed"], &behind["skipped"]["acknowledged"]), (&json!(0), &json!(receipts.len())), "{behind}");
+    check_audit(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_came_later_is_explained_and_replayed() {
+    let mut world = World::start(quick()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "early").await;
+    world.wait_acked("early", 1).await;
+    let later = Receiver::start().await;
+    let id = world.add_destination(&later, &["*".to_owned()]).await;
+    let told = explained(&world, &format!("purchases/{}", world.key("early"))).await;
+    assert!(told.contains("the destination was made later"), "{told}");
+    let done = world.api.post(&format!("/v1/destinations/{id}/replay"), &json!({})).await.ok();
+    assert_eq!(done["owed"], 1, "{done}");
+    let got = later.wait_for(&world.key("early").to_string(), 1, SOON).await;
+    assert_eq!((got.len(), got[0].revision()), (1, 1));
+    later.check();
+    world.wait_asleep("early").await;
+    check_audit(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_behind_a_page_of_a_replay_sends_each_purchase_once() {
+    let variables = vec![("FAILPOINTS".to_owned(), "bulk.after_page=1*return".to_owned())];
+    let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..quick() }).await;
+    let receipts = ["k1", "k2", "k3"];
+    for receipt in receipts {
+        world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+        world.wait_acked(receipt, 1).await;
+        world.wait_asleep(receipt).await;
+    }
+    let told = world.receiver.count();
+    world.by_script("their table is gone").await;
+    let ended = world.processes()[WORKER].wait_end().await;
+    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
+    // What was owed arrives before the page is asked for again, which takes the engine ten seconds.
+    for receipt in receipts {
+        world.ask(receipt, "flush", &json!({ "reason": "a test" })).await;
+    }
+    for receipt in receipts {
+        world.wait_received(receipt, 2).await;
+    }
+    let workflow = contract::destination_workflow_id(world.destination_id.parse().expect("a destination id"));
+    wait::until(SOON, "the end of the replay", async || {
+        let found = world.temporal.describe(&workflow).await.and_then(|found| found.workflow_execution_info);
+        if found.is_some_and(|info| info.close_time.is_some()) { Ok(()) } else { Err("it is open".to_owned()) }
+    })
+    .await;
+    for receipt in receipts {
+        world.wait_asleep(receipt).await;
+        assert_eq!(world.wait_received(receipt, 2).await.len(), 2, "once more, and only once: {receipt}");
+    }
+    assert_eq!(world.receiver.count(), told + receipts.len());
+    check_audit(&world).await;
+    world.finish().await;
+}

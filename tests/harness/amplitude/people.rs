@@ -1,0 +1,125 @@
+//! Whose events they are: users and devices, joined at the first naming, with their properties.
+
+use domain::Timestamp;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// So many updates of user properties an hour are kept per user.
+const UPDATES: usize = 1800;
+const HOUR_MS: i64 = 3_600_000;
+
+/// What is known of a user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Their id, once they were named.
+    pub user_id: Option<String>,
+    /// Their devices.
+    pub device_ids: BTreeSet<String>,
+    /// Their properties.
+    pub properties: Value,
+    /// Their events, in the order in which they were accepted.
+    pub events: Vec<Value>,
+}
+
+#[derive(Debug, Default)]
+struct Person {
+    user_id: Option<String>,
+    devices: BTreeSet<String>,
+    properties: Map<String, Value>,
+    updates: VecDeque<Timestamp>,
+}
+
+/// All users of a project. A person is named by a number; two that turn out to be one keep both.
+#[derive(Debug, Default)]
+pub struct People {
+    all: Vec<Person>,
+    by_user: BTreeMap<String, usize>,
+    by_device: BTreeMap<String, usize>,
+    /// Who became whom.
+    joined: BTreeMap<usize, usize>,
+}
+
+impl People {
+    /// Who sent an event with these ids, at least one of which is there.
+    pub fn identify(&mut self, user_id: Option<&str>, device_id: Option<&str>) -> usize {
+        let of_device = device_id.and_then(|device| self.by_device.get(device).copied());
+        let person = match user_id {
+            Some(user) => self.named(user, of_device),
+            None => of_device.unwrap_or_else(|| self.add()),
+        };
+        if let Some(device) = device_id {
+            self.by_device.insert(device.to_owned(), person);
+            self.all[person].devices.insert(device.to_owned());
+        }
+        person
+    }
+
+    /// The person with this user id, whom the nameless one of the device becomes.
+    fn named(&mut self, user: &str, of_device: Option<usize>) -> usize {
+        let nameless = of_device.filter(|person| self.all[*person].user_id.is_none());
+        let known = self.by_user.get(user).copied();
+        let person = known.or(nameless).unwrap_or_else(|| self.add());
+        if let Some(nameless) = nameless.filter(|nameless| *nameless != person) {
+            self.join(nameless, person);
+        }
+        self.all[person].user_id = Some(user.to_owned());
+        self.by_user.insert(user.to_owned(), person);
+        person
+    }
+
+    /// What the named one lacks comes from the nameless one.
+    fn join(&mut self, nameless: usize, person: usize) {
+        let was = std::mem::take(&mut self.all[nameless]);
+        for (name, value) in was.properties {
+            self.all[person].properties.entry(name).or_insert(value);
+        }
+        for device in was.devices {
+            self.by_device.insert(device.clone(), person);
+            self.all[person].devices.insert(device);
+        }
+        self.joined.insert(nameless, person);
+    }
+
+    fn add(&mut self) -> usize {
+        self.all.push(Person::default());
+        self.all.len() - 1
+    }
+
+    /// Sets properties of a person; whether it did, since more than so many an hour are dropped.
+    pub fn update(&mut self, person: usize, properties: &Map<String, Value>, now: Timestamp) -> bool {
+        let person = &mut self.all[person];
+        while person.updates.front().is_some_and(|first| now.millis_since(*first) >= HOUR_MS) {
+            person.updates.pop_front();
+        }
+        let is_kept = person.updates.len() < UPDATES;
+        if is_kept {
+            person.updates.push_back(now);
+            person.properties.extend(properties.clone());
+        }
+        is_kept
+    }
+
+    /// The person with this user id, or else device id.
+    pub fn find(&self, id: &str) -> Option<usize> {
+        self.by_user.get(id).or_else(|| self.by_device.get(id)).copied()
+    }
+
+    /// Who a person is by now.
+    pub fn present(&self, mut person: usize) -> usize {
+        while let Some(next) = self.joined.get(&person) {
+            person = *next;
+        }
+        person
+    }
+
+    /// A person with these events.
+    pub fn profile(&self, person: usize, events: Vec<Value>) -> Profile {
+        let person = &self.all[person];
+        Profile {
+            user_id: person.user_id.clone(),
+            device_ids: person.devices.clone(),
+            properties: Value::Object(person.properties.clone()),
+            events,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What it answers.
+
+use serde_json::{Map, Value, json};
+
+/// A request that is refused, with nothing of it kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Value,
+}
+
+impl Refusal {
+    /// 400 for the request as a whole.
+    pub fn whole(error: &str) -> Self {
+        Self { status: 400, body: json!({ "code": 400, "error": error, "missing_field": null }) }
+    }
+
+    /// A field of the request itself is missing.
+    pub fn lacks(field: &str) -> Self {
+        let error = "Request missing required field";
+        Self { status: 400, body: json!({ "code": 400, "error": error, "missing_field": field }) }
+    }
+
+    /// 413.
+    pub fn too_large() -> Self {
+        Self { status: 413, body: json!({ "code": 413, "error": "Payload too large" }) }
+    }
+
+    /// An event lacks a field.
+    pub fn missing(field: &str, index: usize) -> Self {
+        Self::of_event("Request missing required field", "events_with_missing_fields", (field, index))
+    }
+
+    /// A field of an event has a wrong value.
+    pub fn invalid(field: &str, index: usize) -> Self {
+        Self::of_event("Invalid field values on some events", "events_with_invalid_fields", (field, index))
+    }
+
+    /// An event is left without an id, for this one was too short.
+    pub fn short(field: &str, index: usize) -> Self {
+        Self::of_event("Invalid id length for user_id or device_id", "events_with_invalid_id_lengths", (field, index))
+    }
+
+    fn of_event(error: &str, list: &str, (field, index): (&str, usize)) -> Self {
+        let body = json!({ "code": 400, "error": error, "missing_field": null, list: { field: [index] } });
+        Self { status: 400, body }
+    }
+
+    /// A device from which nothing is taken.
+    pub fn silenced(device_id: &str, index: usize) -> Self {
+        let body = json!({
+            "code": 400, "error": "Some devices are silenced", "eps_threshold": 0,
+            "exceeded_daily_quota_devices": {}, "silenced_devices": [device_id], "silenced_events": [index],
+            "throttled_devices": {}, "throttled_events": [],
+        });
+        Self { status: 400, body }
+    }
+
+    /// What an error of a server in between looks like.
+    pub fn status(status: u16) -> Self {
+        match status {
+            403 => Self { status, body: json!({ "code": 403, "error": "Forbidden" }) },
+            413 => Self::too_large(),
+            _ => Self { status, body: json!("<html><body>upstream error</body></html>") },
+        }
+    }
+}
+
+/// Users and devices of a request that have too many events.
+#[derive(Debug, Default)]
+pub struct Busy {
+    /// By user id, how many.
+    pub users: Map<String, Value>,
+    /// By device id, how many.
+    pub devices: Map<String, Value>,
+    /// The first event of any of them.
+    pub first: usize,
+}
+
+impl Busy {
+    /// Too many a second.
+    pub fn throttled(self) -> Refusal {
+        let body = json!({
+            "code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 30,
+            "throttled_users": self.users, "throttled_devices": self.devices, "throttled_events": [self.first],
+        });
+        Refusal { status: 429, body }
+    }
+
+    /// Too many a day.
+    pub fn over_quota(self) -> Refusal {
+        let body = json!({
+            "code": 429, "error": "Exceeded daily quota", "eps_threshold": 30,
+            "throttled_users": {}, "throttled_devices": {}, "throttled_events": [self.first],
+            "exceeded_daily_quota_users": self.users, "exceeded_daily_quota_devices": self.devices,
+        });
+        Refusal { status: 429, body }
+    }
+}
+
+/// What an accepted request is answered.
+pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
+    json!({ "code": 200, "events_ingested": events, "payload_size_bytes": bytes, "server_upload_time": at_ms })
+}

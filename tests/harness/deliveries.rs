@@ -1,0 +1,120 @@
+//! Every request that receivers got, kept on disk with what `standardwebhooks` said of it, so that the libraries of other
+//! languages can be asked the same of all of them afterwards.
+//!
+//! One file for each receiver, a line of JSON for each request. What the other libraries say is not here: it stands in
+//! `tests/verifiers`.
+
+use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// What the crate said with one secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The secret.
+    pub secret: String,
+    /// Why the signature was refused; `None` when it is right.
+    pub refusal: Option<String>,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// For each secret that the receiver was told to trust, the newest first; empty when it was told none.
+    pub said: Vec<Said>,
+    /// Whether the test wants the newest secret to be refused.
+    pub is_refusal_wanted: bool,
+    /// `webhook-id`; empty when it did not come, as the others.
+    pub id: String,
+    /// `webhook-timestamp`
+    pub timestamp: String,
+    /// `webhook-signature`
+    pub signature: String,
+    /// The bytes, in base64.
+    pub body: String,
+}
+
+impl Request {
+    /// A request as it came, and what was said of it.
+    #[must_use]
+    pub fn new(headers: &HeaderMap, raw: &[u8], said: Vec<Said>) -> Self {
+        let header =
+            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        Self {
+            said,
+            is_refusal_wanted: false,
+            id: header("webhook-id"),
+            timestamp: header("webhook-timestamp"),
+            signature: header("webhook-signature"),
+            body: STANDARD.encode(raw),
+        }
+    }
+
+    /// The bytes.
+    ///
+    /// # Panics
+    /// When they are not kept in base64.
+    #[must_use]
+    pub fn raw(&self) -> Vec<u8> {
+        STANDARD.decode(&self.body).expect("a body in base64")
+    }
+
+    /// How many signatures it carries that need the secret.
+    #[must_use]
+    pub fn symmetric_signatures(&self) -> usize {
+        self.signature.split(' ').filter(|signature| signature.starts_with("v1,")).count()
+    }
+}
+
+/// The file of one receiver.
+#[derive(Debug)]
+pub struct Journal(PathBuf);
+
+impl Journal {
+    /// A file of its own in a folder; it is made with the first request.
+    #[must_use]
+    pub fn within(folder: &Path) -> Self {
+        Self(folder.join(format!("{}.jsonl", api::clock::random_uuid().simple())))
+    }
+
+    /// Writes a request down.
+    ///
+    /// # Panics
+    /// When it cannot be written: a request that is not kept would never be verified.
+    pub fn keep(&self, request: &Request) {
+        let folder = self.0.parent().expect("a file in a folder");
+        std::fs::create_dir_all(folder).expect("the folder for deliveries");
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.0).expect("a file for deliveries");
+        let line = serde_json::to_string(request).expect("a request as JSON");
+        writeln!(file, "{line}").expect("a line of a delivery");
+    }
+}
+
+/// The folder that `SETTLE_TEST_DELIVERIES` names. Without it nothing is kept.
+#[must_use]
+pub fn folder() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "where the tests keep what they receive")]
+    let named = std::env::var_os("SETTLE_TEST_DELIVERIES");
+    named.map(|named| std::path::absolute(named).expect("a folder for deliveries"))
+}
+
+/// What is kept in a folder: the requests of each receiver, the files in the order of their names.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn read(folder: &Path) -> Vec<Vec<Request>> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file of deliveries").path()).collect();
+    files.sort();
+    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let read = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        text.lines().map(parsed).collect()
+    };
+    files.iter().map(read).collect()
+}

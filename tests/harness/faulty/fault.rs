@@ -1,0 +1,72 @@
+//! The faults, and the paths at which they happen.
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// No answer ever comes; the connection stays.
+    Never,
+    /// The answer's head comes at one byte per second.
+    Drip,
+    /// The answer is 200, and its body comes at one byte per second.
+    DripBody,
+    /// The request is heard, then the connection is reset.
+    Reset,
+    /// The request is heard and would be processed, then the connection is closed without an answer.
+    Drop,
+    /// This status.
+    Status(u16),
+    /// This status, with this `Retry-After`.
+    RetryAfter(u16, String),
+    /// This status, to this place.
+    Redirect(u16, String),
+    /// 200 with a body of 10 MB.
+    Big,
+    /// 200 with a megabyte of gzip that would unpack to more than 150 MB.
+    Bomb,
+    /// 200 with headers that do not end.
+    EndlessHead,
+}
+
+impl Fault {
+    /// The path at which it happens.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        match self {
+            Self::Never => "/never".to_owned(),
+            Self::Drip => "/drip".to_owned(),
+            Self::DripBody => "/drip-body".to_owned(),
+            Self::Reset => "/reset".to_owned(),
+            Self::Drop => "/drop".to_owned(),
+            Self::Status(status) => format!("/status/{status}"),
+            Self::RetryAfter(status, value) => format!("/retry-after/{status}/{}", encoded(value)),
+            Self::Redirect(status, place) => format!("/redirect/{status}/{}", encoded(place)),
+            Self::Big => "/big".to_owned(),
+            Self::Bomb => "/bomb".to_owned(),
+            Self::EndlessHead => "/endless-head".to_owned(),
+        }
+    }
+
+    /// What happens at a path; nothing for one that is not of a fault.
+    #[must_use]
+    pub fn at(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        match parts[..] {
+            ["never"] => Some(Self::Never),
+            ["drip"] => Some(Self::Drip),
+            ["drip-body"] => Some(Self::DripBody),
+            ["reset"] => Some(Self::Reset),
+            ["drop"] => Some(Self::Drop),
+            ["status", status] => Some(Self::Status(status.parse().ok()?)),
+            ["retry-after", status, value] => Some(Self::RetryAfter(status.parse().ok()?, decoded(value))),
+            ["redirect", status, place] => Some(Self::Redirect(status.parse().ok()?, decoded(place))),
+            ["big"] => Some(Self::Big),
+            ["bomb"] => Some(Self::Bomb),
+            ["endless-head"] => Some(Self::EndlessHead),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Switching on and off, and what is asked of a destination's workflow.
+
+use super::super::edge::Service;
+use super::{check_wrong, desk, made, webhook};
+use domain::DestinationId;
+use serde_json::{Value, json};
+use workflows::signal::{Admin, DestinationSignal};
+
+fn id_of(path: &str) -> DestinationId {
+    path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id")
+}
+
+/// A disabled destination that is owed `purchase.updated` and a `user.*` of each of two purchases.
+async fn owing(name: &str) -> (Service, String) {
+    let (service, list) = desk(name).await;
+    let mut body = webhook();
+    body["enabled"] = json!(false);
+    let (path, _) = made(&service, &list, &body).await;
+    service.seed(&["r1", "r2"]).await;
+    service.seed_events();
+    service.ask("POST", &format!("{path}/snapshot"), &Value::Null).await;
+    service.raw(&format!(
+        "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+             next_due_at, created_at)
+             SELECT '6b275a67-0bbb-4f3a-99b9-00000000000' || seq, '{}', id, 1, 'user.subscription.renewed', collapse_key, 1,
+             CASE WHEN seq % 2 = 0 THEN 'pending' ELSE 'waiting' END, 0, 1, 1 FROM events",
+        id_of(&path)
+    ));
+    (service, path)
+}
+
+async fn figures(service: &Service, path: &str) -> (Value, Value) {
+    let health = service.get(path).await.body["health"].clone();
+    (health["owed"].clone(), health["waiting"].clone())
+}
+
+#[tokio::test]
+async fn the_metrics_page_shows_how_each_destination_stands_until_it_is_deleted() {
+    let (service, path) = owing("measured").await;
+    let id = id_of(&path);
+    let (owed, _) = figures(&service, &path).await;
+    let page = async || service.send("GET", "/metrics", None, Vec::new()).await.body.as_str().unwrap_or("").to_owned();
+    let text = page().await;
+    for line in [
+        "# TYPE settle_destination_state gauge".to_owned(),
+        format!("settle_destination_state{{destination=\"{id}\",state=\"disabled\"}} 1"),
+        format!("settle_destination_state{{destination=\"{id}\",state=\"healthy\"}} 0"),
+        format!("settle_destination_owed{{destination=\"{id}\"}} {owed}"),
+        format!("settle_destination_oldest_owed_seconds{{destination=\"{id}\"}} "),
+    ] {
+        assert!(text.contains(&line), "`{line}` is missing in\n{text}");
+    }
+    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
+    let text = page().await;
+    assert!(!text.contains(&id.to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn each_action_is_its_signal_with_who_and_why() {
+    let (service, list) = desk("asked").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    let id = id_of(&path);
+    let body = json!({ "by": "ann", "reason": "ticket" });
+    for action in ["disable", "enable", "probe", "redeliver"] {
+        let answer = service.ask("POST", &format!("{path}/{action}"), &body).await;
+        assert_eq!((answer.status, &answer.body), (202, &json!({ "destination_id": id, "signal": action })));
+    }
+    let admin = || Admin { by: Some("ann".to_owned()), reason: Some("ticket".to_owned()) };
+    let asked = [
+        (id, DestinationSignal::Disable(admin())),
+        (id, DestinationSignal::Enable(admin().into())),
+        (id, DestinationSignal::Probe(admin())),
+        (id, DestinationSignal::Redeliver(admin().into())),
+    ];
+    assert_eq!(service.engine.asked(), asked);
+}
+
+#[tokio::test]
+async fn actions_answer_503_while_the_engine_is_away() {
+    let (service, list) = desk("away").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    service.engine.set_down(true);
+    for action in ["disable", "enable", "probe", "redeliver"] {
+        assert_eq!(service.ask("POST", &format!("{path}/{action}"), &Value::Null).await.status, 503, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_destination_is_switched_while_the_engine_is_away_and_the_engine_told_when_it_is_not() {
+    let (service, list) = desk("switch").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    let off = service.ask("PATCH", &path, &json!({ "enabled": false })).await.body;
+    assert_eq!((&off["enabled"], &off["state"]), (&json!(false), &json!("disabled")));
+    assert_eq!(off["reason"], "disabled by an admin");
+    assert_eq!(service.engine.tended(), [id_of(&path)], "what waits in runs is called back");
+    service.engine.set_down(true);
+    let on = service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!((on.status, &on.body["state"]), (200, &json!("healthy")), "{}", on.body);
+    assert!(on.body.get("reason").is_none(), "{}", on.body);
+    service.engine.set_down(false);
+    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(service.engine.tended().len(), 1, "it was on already");
+    service.ask("PATCH", &path, &json!({ "enabled": false })).await;
+    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(service.engine.tended(), [id_of(&path); 3]);
+}
+
+#[tokio::test]
+async fn a_disabled_destination_is_not_probed() {
+    let (service, path) = owing("probe").await;
+    let answer = service.ask("POST", &format!("{path}/probe"), &Value::Null).await;
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(answer.body["detail"].to_string().contains("enable it"), "{}", answer.body);
+    assert_eq!(service.engine.asked(), []);
+}
+
+#[tokio::test]
+async fn enabling_keeps_all_that_is_owed() {
+    let (service, path) = owing("all").await;
+    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
+    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
+}
+
+#[tokio::test]
+async fn enabling_with_the_newest_only_ends_the_owed_user_events_as_skipped() {
+    for verb in ["PATCH", "POST"] {
+        let (service, path) = owing(&format!("newest-{verb}")).await;
+        let answer = match verb {
+            "PATCH" => service.ask("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await,
+            _ => service.ask("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await,
+        };
+        assert!((200..300).contains(&answer.status), "{}", answer.body);
+        assert_eq!(figures(&service, &path).await, (json!(2), json!(0)), "one `purchase.updated` per purchase is left");
+        let skipped = service.get("/v1/deliveries?status=skipped").await.body;
+        let items = skipped["items"].as_array().expect("items");
+        assert_eq!(items.len(), 2, "{skipped}");
+        for delivery in items {
+            assert_eq!(delivery["event_type"], "user.subscription.renewed");
+            assert!(delivery["last_error"].to_string().contains("newest"), "{delivery}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_newest_only_would_end_is_counted_and_nothing_changed() {
+    let (service, path) = owing("dry").await;
+    let ask = async |body: Value| service.ask("POST", &format!("{path}/enable"), &body).await;
+    let dry = ask(json!({ "newest_only": true, "dry_run": true })).await;
+    assert_eq!((dry.status, &dry.body), (200, &json!({ "destination_id": id_of(&path), "skipped": 2 })));
+    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
+    assert_eq!((service.engine.asked(), service.get(&path).await.body["enabled"].clone()), (Vec::new(), json!(false)));
+    check_wrong(&ask(json!({ "dry_run": true })).await, &["dry_run"]);
+    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(ask(json!({ "newest_only": true, "dry_run": true })).await.status, 409);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_not_forgotten() {
+    let (service, path) = owing("leased").await;
+    service.raw(&format!(
+        "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
+             SELECT '{}', collapse_key, 't', 9223372036854775807 FROM purchases",
+        id_of(&path)
+    ));
+    service.ask("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await;
+    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)), "its own attempt ends it");
+}
+
+#[tokio::test]
+async fn newest_only_belongs_to_enabling() {
+    let (service, list) = desk("belongs").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    for body in [json!({ "newest_only": true }), json!({ "newest_only": true, "enabled": false })] {
+        check_wrong(&service.ask("PATCH", &path, &body).await, &["newest_only"]);
+    }
+    let body = json!({ "newest_only": true, "enabled": true, "name": "other" });
+    let enabled = service.ask("PATCH", &path, &body).await;
+    assert_eq!(enabled.status, 409, "its events are on their way: {}", enabled.body);
+    assert_eq!(service.get(&path).await.body["name"], "hook", "nothing is half done");
+    let enabled = service.ask("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
+    assert_eq!(enabled.status, 409, "{}", enabled.body);
+}
+
+#[tokio::test]
+async fn a_refused_change_forgets_nothing() {
+    let (service, path) = owing("refused").await;
+    let app = service.get(&path).await.body["app_id"].as_str().expect("an id").to_owned();
+    let mut other = webhook();
+    other["name"] = json!("taken");
+    made(&service, &format!("/v1/apps/{app}/destinations"), &other).await;
+    let body = json!({ "enabled": true, "newest_only": true, "name": "taken" });
+    assert_eq!(service.ask("PATCH", &path, &body).await.status, 409);
+    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
+}

@@ -1,0 +1,116 @@
+//! `/openapi.json` names every field of a destination, and no other.
+
+use super::{desk, made, webhook};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn names(value: &Value) -> BTreeSet<String> {
+    value.as_object().expect("an object").keys().cloned().collect()
+}
+
+fn properties(document: &Value, schema: &str) -> BTreeSet<String> {
+    names(&document["components"]["schemas"][schema]["properties"])
+}
+
+#[tokio::test]
+async fn what_is_shown_of_each_kind_is_documented_and_all_of_that_is_shown() {
+    let (service, list) = desk("documented").await;
+    let mut hook = webhook();
+    hook["signature"] = json!("v1,v1a");
+    hook["enabled"] = json!(false);
+    let analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
+    let document = service.get("/openapi.json").await.body;
+    let (mut created, mut shown, mut listed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for body in [hook, analytics] {
+        let (path, made) = made(&service, &list, &body).await;
+        service.ask("PATCH", &path, &json!({ "enabled": false })).await;
+        service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+        service.ask("PATCH", &path, &json!({ "enabled": false })).await;
+        created.extend(names(&made));
+        shown.extend(names(&service.get(&path).await.body));
+    }
+    for item in service.get(&list).await.body["items"].as_array().expect("items") {
+        listed.extend(names(item));
+    }
+    created.insert("reason".to_owned());
+    assert_eq!(created, properties(&document, "CreatedDestination"));
+    assert_eq!(shown, properties(&document, "DestinationDetail"));
+    assert_eq!(listed, properties(&document, "Destination"));
+    let health = service.get(&list).await.body["items"][0]["id"].as_str().map(|id| format!("/v1/destinations/{id}"));
+    let health = service.get(&health.expect("an id")).await.body["health"].clone();
+    assert_eq!(names(&health), properties(&document, "DestinationHealth"));
+}
+
+#[tokio::test]
+async fn each_documented_field_of_a_change_is_known_to_one_kind() {
+    let (service, list) = desk("known").await;
+    let analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
+    let document = service.get("/openapi.json").await.body;
+    let documented = properties(&document, "DestinationPatch");
+    let mut known = BTreeSet::new();
+    for body in [webhook(), analytics] {
+        let (path, _) = made(&service, &list, &body).await;
+        for field in &documented {
+            let answer = service.ask("PATCH", &path, &json!({ field: {} })).await;
+            let complaint = answer.body["detail"].to_string();
+            if !complaint.contains("no such field") {
+                known.insert(field.clone());
+            }
+        }
+    }
+    assert_eq!(known, documented);
+}
+
+/// Whether null is a value of it.
+fn admits_null(document: &Value, schema: &Value) -> bool {
+    let named = schema["$ref"].as_str().and_then(|path| document.pointer(path.trim_start_matches('#')));
+    let types = &named.unwrap_or(schema)["type"];
+    types == "null" || types.as_array().is_some_and(|types| types.contains(&json!("null")))
+}
+
+#[tokio::test]
+async fn null_is_documented_where_it_brings_a_field_back() {
+    let (service, list) = desk("documented-null").await;
+    let keys = json!({ "api_key": "c0ffee", "secret_key": "c0ffee", "sandbox_api_key": "5a17" });
+    let mut analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu" });
+    analytics.as_object_mut().expect("an object").extend(keys.as_object().cloned().expect("an object"));
+    let document = service.get("/openapi.json").await.body;
+    let schemas = &document["components"]["schemas"]["DestinationPatch"]["properties"];
+    // Null is the same as silence about these.
+    let silent = ["enabled", "events", "name", "newest_only"];
+    for field in names(schemas).into_iter().filter(|field| !silent.contains(&field.as_str())) {
+        let mut is_taken = false;
+        for mut body in [webhook(), analytics.clone()] {
+            body["name"] = json!(format!("{} {field}", body["kind"]));
+            let (path, _) = made(&service, &list, &body).await;
+            is_taken |= service.ask("PATCH", &path, &json!({ &field: null })).await.status == 200;
+        }
+        assert_eq!(admits_null(&document, &schemas[&field]), is_taken, "{field}");
+        let choices = &schemas[&field]["enum"];
+        assert!(choices.is_null() || is_taken == choices.as_array().is_some_and(|all| all.contains(&Value::Null)));
+    }
+}
+
+#[tokio::test]
+async fn the_documented_bounds_of_an_integration_are_the_real_ones() {
+    let (service, list) = desk("documented-bounds").await;
+    let document = service.get("/openapi.json").await.body;
+    let schemas = &document["components"]["schemas"]["NewAmplitude"]["properties"];
+    for field in ["rate", "min_id_length", "prefix"] {
+        let of_length =
+            |length: &Value| json!("p".repeat(usize::try_from(length.as_u64().expect("a length")).unwrap()));
+        let (least, most) = match field {
+            "prefix" => (of_length(&schemas[field]["minLength"]), of_length(&schemas[field]["maxLength"])),
+            _ => (schemas[field]["minimum"].clone(), schemas[field]["maximum"].clone()),
+        };
+        let (under, over) = match most.as_i64() {
+            Some(most) => (json!(least.as_i64().expect("a number") - 1), json!(most + 1)),
+            None => (json!(""), json!(format!("{}p", most.as_str().expect("a text")))),
+        };
+        for (value, status) in [(least, 201), (most, 201), (under, 400), (over, 400)] {
+            let mut body = json!({ "kind": "amplitude", "name": format!("{field} {value}"), "endpoint": "eu", "api_key": "c0ffee" });
+            body[field] = value.clone();
+            assert_eq!(service.ask("POST", &list, &body).await.status, status, "{field} {value}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Names, events, filters, limits: the same for every kind.
+
+use super::{check_wrong, desk, made, webhook, webhook_with};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn what_nobody_said_has_its_default() {
+    let (service, list) = desk("defaults").await;
+    let (path, made) = made(&service, &list, &webhook()).await;
+    let shown = service.get(&path).await.body;
+    let expected = [
+        ("name", json!("hook")),
+        ("kind", json!("webhook")),
+        ("events", json!(["*"])),
+        ("filter", json!({ "platforms": [], "environments": [] })),
+        ("rate", Value::Null),
+        ("concurrency", json!(32)),
+        ("schedule", Value::Null),
+        ("enabled", json!(true)),
+        ("state", json!("healthy")),
+    ];
+    for (field, value) in expected {
+        assert_eq!((&made[field], &shown[field]), (&value, &value), "{field}");
+    }
+    let health = json!({
+        "failures": 0, "last_error": null, "first_failure_at": null, "last_failure_at": null, "last_success_at": null,
+        "opened_at": null, "probed_at": null, "recovered_at": null, "paused_until": null, "owed": 0, "waiting": 0,
+        "dead": 0,
+    });
+    assert_eq!(shown["health"], health);
+    assert!(shown.get("reason").is_none() && shown["since"].is_string(), "{shown}");
+    let listed = service.get(&list).await.body;
+    assert_eq!(listed["items"][0]["id"], shown["id"]);
+    assert!(listed["items"][0].get("health").is_none(), "figures are for one: {listed}");
+}
+
+#[tokio::test]
+async fn every_common_field_is_kept_changed_and_brought_back() {
+    let (service, list) = desk("fields").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    let platform = service.get(&list.replace("destinations", "platforms")).await.body["items"][0]["id"].clone();
+    let cases = [
+        ("name", json!("other"), None),
+        ("events", json!(["purchase.updated", "user.*", "destination.failing"]), None),
+        ("rate", json!(1), Some(Value::Null)),
+        ("rate", json!(1000), Some(Value::Null)),
+        ("concurrency", json!(1), Some(json!(32))),
+        ("concurrency", json!(200), Some(json!(32))),
+        ("schedule", json!([5, 300, 3600]), Some(Value::Null)),
+        ("schedule", json!([691_200]), Some(Value::Null)),
+    ];
+    for (field, value, without) in cases {
+        let changed = service.ask("PATCH", &path, &json!({ field: value })).await;
+        assert_eq!((changed.status, &changed.body[field]), (200, &value), "{}", changed.body);
+        assert_eq!(service.get(&path).await.body[field], value);
+        if let Some(without) = without {
+            let cleared = service.ask("PATCH", &path, &json!({ field: null })).await;
+            assert_eq!((cleared.status, &cleared.body[field]), (200, &without), "{}", cleared.body);
+        }
+    }
+    let filter =
+        |platforms: Value, environments: Value| json!({ "platforms": platforms, "environments": environments });
+    let steps = [
+        (json!({ "platforms": [platform] }), filter(json!([platform]), json!([]))),
+        (json!({ "environments": ["sandbox"] }), filter(json!([platform]), json!(["sandbox"]))),
+        (json!({ "platforms": null }), filter(json!([]), json!(["sandbox"]))),
+        (json!({}), filter(json!([]), json!(["sandbox"]))),
+        (Value::Null, filter(json!([]), json!([]))),
+    ];
+    for (given, expected) in steps {
+        let changed = service.ask("PATCH", &path, &json!({ "filter": given })).await;
+        assert_eq!((changed.status, &changed.body["filter"]), (200, &expected), "{given}: {}", changed.body);
+    }
+    let untouched = service.ask("PATCH", &path, &json!({})).await.body;
+    assert_eq!((&untouched["name"], &untouched["url"]), (&json!("other"), &json!("https://example.com/hooks")));
+}
+
+#[tokio::test]
+async fn all_common_fields_can_be_given_at_the_making() {
+    let (service, list) = desk("whole").await;
+    let platform = service.get(&list.replace("destinations", "platforms")).await.body["items"][0]["id"].clone();
+    let mut body = webhook();
+    let given = json!({
+        "events": ["user.*"], "filter": { "platforms": [platform], "environments": ["production"] }, "rate": 20,
+        "concurrency": 4, "schedule": [5, 60], "enabled": false,
+    });
+    for (field, value) in given.as_object().expect("fields") {
+        body[field] = value.clone();
+    }
+    let (path, _) = made(&service, &list, &body).await;
+    let shown = service.get(&path).await.body;
+    for (field, value) in given.as_object().expect("fields") {
+        assert_eq!(shown[field], *value, "{field}");
+    }
+    assert_eq!(shown["state"], "disabled");
+}
+
+#[tokio::test]
+async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
+    let (service, list) = desk("wrong").await;
+    let wrong = json!({
+        "kind": "webhook", "name": 1, "url": "ftp://example.com", "events": ["purchase.eaten"], "rate": 0,
+        "concurrency": "many", "schedule": [0], "filter": { "platforms": ["x"], "environments": ["live"], "country": 1 },
+        "enabled": "yes", "surprise": true,
+    });
+    let fields = [
+        "concurrency",
+        "enabled",
+        "events",
+        "filter.country",
+        "filter.environments[0]",
+        "filter.platforms[0]",
+        "name",
+        "rate",
+        "schedule",
+        "surprise",
+        "url",
+    ];
+    check_wrong(&service.ask("POST", &list, &wrong).await, &fields);
+    let (path, before) = made(&service, &list, &webhook()).await;
+    let mut change = wrong.clone();
+    change.as_object_mut().expect("fields").remove("kind");
+    check_wrong(&service.ask("PATCH", &path, &change).await, &fields);
+    let after = service.get(&path).await.body;
+    assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "nothing is half done");
+}
+
+#[tokio::test]
+async fn the_kind_is_named_and_never_changed() {
+    let (service, list) = desk("kind").await;
+    let nameless = service.ask("POST", &list, &json!({ "name": "hook", "url": "https://example.com" })).await;
+    check_wrong(&nameless, &["kind"]);
+    let strange = service.ask("POST", &list, &webhook_with("kind", &json!("pigeon"))).await;
+    check_wrong(&strange, &["kind"]);
+    assert!(strange.body["detail"].to_string().contains("`webhook` or `amplitude`"), "{}", strange.body);
+    let (path, _) = made(&service, &list, &webhook()).await;
+    check_wrong(&service.ask("PATCH", &path, &json!({ "kind": "amplitude" })).await, &["kind"]);
+}
+
+#[tokio::test]
+async fn a_filter_takes_only_platforms_of_the_app() {
+    let (service, list) = desk("foreign").await;
+    let app = service.ask("POST", "/v1/apps", &json!({ "name": "another" })).await.body["id"].clone();
+    let path = format!("/v1/apps/{}/platforms", app.as_str().expect("an id"));
+    let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.other" });
+    let foreign = service.ask("POST", &path, &body).await.body["id"].clone();
+    let unknown = json!("6b275a67-0bbb-4f3a-99b9-6600bf711993");
+    let filter = json!({ "platforms": [foreign, unknown] });
+    let answer = service.ask("POST", &list, &webhook_with("filter", &filter)).await;
+    check_wrong(&answer, &["filter.platforms[0]", "filter.platforms[1]"]);
+    assert!(answer.body["detail"].to_string().contains("of a platform of this app"), "{}", answer.body);
+    let (destination, _) = made(&service, &list, &webhook()).await;
+    let answer = service.ask("PATCH", &destination, &json!({ "filter": filter })).await;
+    check_wrong(&answer, &["filter.platforms[0]", "filter.platforms[1]"]);
+}
+
+#[tokio::test]
+async fn what_it_is_owed_is_counted_where_it_is_shown() {
+    let (service, list) = desk("owed").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    service.seed(&["r1", "r2"]).await;
+    service.seed_events();
+    service.ask("POST", &format!("{path}/snapshot"), &Value::Null).await;
+    assert_eq!(service.get(&path).await.body["health"]["owed"], 2);
+    service
+        .raw("UPDATE deliveries SET status = 'dead' WHERE collapse_key = (SELECT MAX(collapse_key) FROM deliveries)");
+    service.raw("UPDATE health SET failures = 3, last_failure_at = 1, last_error = 'the endpoint answered 503'");
+    let health = service.get(&path).await.body["health"].clone();
+    assert_eq!((&health["owed"], &health["dead"], &health["failures"]), (&json!(1), &json!(1), &json!(3)));
+    assert_eq!(health["last_failure_at"], "1970-01-01T00:00:00.000001Z");
+    assert_eq!(health["last_error"], "the endpoint answered 503");
+}

@@ -1,0 +1,43 @@
+//! Destinations: what every kind has, what each kind has besides, and what can be asked of one.
+
+mod actions;
+mod amplitude;
+mod documented;
+mod fields;
+mod webhooks;
+
+use super::edge::{Answer, Service};
+use serde_json::{Value, json};
+
+/// A service with an app, and the path of the app's destinations.
+async fn desk(name: &str) -> (Service, String) {
+    let service = Service::start(name).await;
+    let (app, _) = service.platform().await;
+    (service, format!("/v1/apps/{app}/destinations"))
+}
+
+/// What a webhook is made of.
+fn webhook() -> Value {
+    json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" })
+}
+
+/// The same with another field.
+fn webhook_with(field: &str, value: &Value) -> Value {
+    let mut body = webhook();
+    body[field] = value.clone();
+    body
+}
+
+/// Makes one that must be right; its path, and what was answered.
+async fn made(service: &Service, list: &str, body: &Value) -> (String, Value) {
+    let made = service.ask("POST", list, body).await;
+    assert_eq!(made.status, 201, "{body}: {}", made.body);
+    (format!("/v1/destinations/{}", made.body["id"].as_str().expect("an id")), made.body)
+}
+
+/// A 400 that names exactly these fields.
+fn check_wrong(answer: &Answer, fields: &[&str]) {
+    let mut wrong = answer.wrong_fields();
+    wrong.sort_unstable();
+    assert_eq!((answer.status, wrong), (400, fields.to_vec()), "{}", answer.body);
+}

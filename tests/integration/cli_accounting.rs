@@ -1,0 +1,150 @@
+//! Why, whether it adds up, and once more: by the command line, of a service that runs; its engine is never reached.
+
+use super::cli::{complained, said, settle};
+use super::cli_settings::Desk;
+use diesel::connection::SimpleConnection;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::net::TcpListener;
+use std::time::Duration;
+use system_tests::wait;
+
+const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
+
+/// A service with three purchases, and a destination that came later.
+fn desk(name: &str) -> (Desk, String) {
+    let desk = Desk::open(name);
+    desk.seed(3);
+    let line = ["destination", "create", "--app", &desk.app, "--name", "late", "--url", "http://127.0.0.1:9/"];
+    let destination = desk.id(&line);
+    (desk, destination)
+}
+
+fn text(desk: &Desk, line: &[&str]) -> String {
+    let output = desk.ask(line);
+    assert_eq!(output.status.code(), Some(0), "{line:?}: {output:?}");
+    said(&output)
+}
+
+#[test]
+fn why_is_printed_as_the_api_says_it() {
+    let (desk, destination) = desk("cli-explain");
+    let story = text(&desk, &["explain", "purchase", "r0"]);
+    assert!(story.starts_with(&format!("purchase {FIRST}: state active, revision 1")), "{story}");
+    assert!(story.contains("\n    event purchase.updated") && story.contains("\n      not to `late`"), "{story}");
+    assert_eq!(text(&desk, &["purchase", "explain", "r0"]), story, "both are the same");
+    assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was made later"));
+    assert!(text(&desk, &["explain", "destination", &destination]).contains("nothing is owed to it"));
+    let answer = desk.answer(&["explain", "purchase", FIRST]);
+    assert_eq!((&answer["what"], &answer["collapse_key"]), (&json!("purchase"), &json!(FIRST)));
+    assert_eq!(desk.ask(&["explain", "notification", "nobody"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_audit_exits_with_1_when_a_rule_does_not_hold() {
+    let (desk, _) = desk("cli-audit");
+    assert!(text(&desk, &["audit"]).contains("rows keep all"));
+    assert!(text(&desk, &["audit", "--all"]).contains("ok  revisions_were_told (purchases): "));
+    desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
+    let broken = desk.ask(&["audit"]);
+    let words = said(&broken);
+    assert_eq!(broken.status.code(), Some(1), "{words}");
+    assert!(words.contains("1 purchases break the rule revisions_were_told") && words.contains(FIRST), "{words}");
+    let json = desk.ask(&["audit", "--json"]);
+    let answer: Value = serde_json::from_str(&said(&json)).expect("JSON");
+    assert_eq!((json.status.code(), &answer["violations"]), (Some(1), &json!(1)), "{answer}");
+}
+
+#[test]
+fn the_gauge_of_the_audit_is_there_from_the_start_and_tells_soon_what_is_broken() {
+    let (desk, _) = desk("cli-gauge");
+    let gauge = |desk: &Desk| desk.metric("settle_audit_violations ");
+    assert_eq!(gauge(&desk).as_deref(), Some("settle_audit_violations 0"));
+    desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
+    let desk = desk.again();
+    let look = || match gauge(&desk) {
+        Some(line) if line == "settle_audit_violations 1" => Ok(()),
+        Some(line) if line == "settle_audit_violations 0" => Err(line),
+        other => panic!("{other:?}"),
+    };
+    wait::until_blocking(Duration::from_secs(10), "what the first look finds", look).expect("a violation");
+}
+
+#[test]
+fn what_is_sent_again_is_counted_before_and_after() {
+    let (desk, destination) = desk("cli-redeliver");
+    let owed = |line: &[&str]| {
+        let answer = desk.answer(line);
+        (answer["owed"].clone(), answer["skipped"].clone())
+    };
+    let range = ["redeliver", "range", "--from", "1970-01-01T00:00:00Z", "--destination", &destination];
+    let dry: Vec<&str> = range.iter().copied().chain(["--dry-run"]).collect();
+    assert_eq!(owed(&dry), (json!(3), json!({})));
+    assert_eq!(owed(&["redeliver", "event", FIRST]), (json!(1), json!({})));
+    assert_eq!(owed(&range), (json!(2), json!({ "already_owed": 1 })));
+    assert_eq!(owed(&["redeliver", "purchase", "r1"]), (json!(0), json!({ "already_owed": 1 })));
+    assert_eq!(owed(&["redeliver", "failed"]), (json!(0), json!({})));
+    assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({})));
+    let dead = "UPDATE deliveries SET status = 'dead', finished_at = created_at WHERE destination_id";
+    desk.beside().batch_execute(&format!("{dead} = '{destination}'")).expect("a change");
+    assert_eq!(owed(&["destination", "redeliver", &destination, "--dry-run"]), (json!(3), json!({})));
+    assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(3), json!({})));
+    assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_owed": 3 })));
+    let words = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
+    assert!(words.contains("0 deliveries would be sent") && words.contains("they are owed already"), "{words}");
+    assert_eq!(desk.ask(&["redeliver", "range"]).status.code(), Some(2), "from when is needed");
+}
+
+#[test]
+fn a_replay_sends_what_a_destination_is_behind_with_and_the_feed_lists_it() {
+    let (desk, destination) = desk("cli-replay");
+    let fed = desk.answer(&["feed", "--app", &desk.app, "--destination", &destination, "--limit", "2"]);
+    assert_eq!(fed["items"].as_array().map(Vec::len), Some(2), "{fed}");
+    let cursor = fed["next_cursor"].as_str().expect("there is more");
+    assert!(
+        text(&desk, &["feed", "--app", &desk.app, "--cursor", cursor]).contains("6b275a67-0bbb-4f3a-99b9-000000000002")
+    );
+    let replay = |more: &[&str]| {
+        let line: Vec<&str> = ["destination", "replay", &destination].into_iter().chain(more.iter().copied()).collect();
+        let answer = desk.answer(&line);
+        (answer["purchases"].clone(), answer["owed"].clone())
+    };
+    assert_eq!(replay(&["--dry-run"]), (json!(3), json!(3)));
+    assert_eq!(replay(&[]), (json!(3), json!(3)));
+    assert_eq!(replay(&["--all"]), (json!(3), json!(0)), "they are owed already");
+}
+
+#[test]
+fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
+    let (desk, destination) = desk("cli-run");
+    let replay = ["destination", "replay", &destination, "--all", "--run", "mine"];
+    assert_eq!(desk.answer(&replay)["owed"], 3);
+    let arrived = "UPDATE deliveries SET status = 'delivered', finished_at = created_at";
+    desk.beside().batch_execute(arrived).expect("a change");
+    assert_eq!(desk.answer(&replay)["owed"], 3, "as it was answered before");
+    let shown = desk.answer(&["destination", "show", &destination]);
+    assert_eq!(shown["health"]["owed"], 0, "nothing is owed again");
+    assert_eq!(desk.answer(&replay[..4])["owed"], 3, "another run sends all of it");
+
+    // A service that hears what is asked and never answers.
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", deaf.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for mut stream in deaf.incoming().flatten() {
+            drop(stream.read(&mut [0; 4096]));
+        }
+    });
+    let lost = |line: &[&str]| {
+        let line: Vec<&str> = line.iter().copied().chain(["--service", &url, "--data", "data"]).collect();
+        let output = settle(&desk.folder, &line).output().expect("settle starts");
+        assert_eq!(output.status.code(), Some(1), "{line:?}");
+        complained(&output)
+    };
+    let words = lost(&["destination", "replay", &destination, "--cursor", FIRST]);
+    assert!(words.contains("go on with --run ") && words.contains(&format!(" --cursor {FIRST}, ")), "{words}");
+    let words = lost(&["redeliver", "range", "--from", "1970-01-01T00:00:00Z"]);
+    assert!(words.contains("go on with --run ") && words.contains(" --until 20"), "{words}");
+    assert!(lost(&["redeliver", "failed", "--dry-run"]).contains("nothing was sent"));
+    let refused = complained(&desk.ask(&["redeliver", "event", "nobody"]));
+    assert!(refused.contains("nothing was sent"), "{refused}");
+}

@@ -1,0 +1,255 @@
+//! Destinations by the command line, of a service that runs; its engine is never reached.
+
+use super::cli::{complained, said, settle};
+use super::cli_settings::Desk;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Output, Stdio};
+use system_tests::folder::Folder;
+
+const URL: &str = "https://example.com/hooks";
+
+/// A command to whose standard input this is written.
+fn fed(desk: &Desk, line: &[&str], input: &str) -> Output {
+    let mut command = desk.command(line);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("settle starts");
+    child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("settle ends")
+}
+
+#[test]
+fn a_webhook_is_made_shown_and_changed_by_its_flags() {
+    let desk = Desk::open("cli-webhook");
+    desk.write("token", "Bearer hunter2\n");
+    let line = [
+        "destination",
+        "create",
+        "--app",
+        &desk.app,
+        "--name",
+        "backend",
+        "--url",
+        URL,
+        "--event",
+        "purchase.updated,user.*",
+        "--platform",
+        &desk.platform,
+        "--environment",
+        "production",
+        "--rate",
+        "20",
+        "--concurrency",
+        "4",
+        "--schedule",
+        "5s,5m,1h 30m",
+        "--header",
+        "Authorization=@token",
+        "--signature",
+        "v1,v1a",
+    ];
+    let made = desk.answer(&line);
+    let expected = [
+        ("url", json!(URL)),
+        ("events", json!(["purchase.updated", "user.*"])),
+        ("filter", json!({ "platforms": [desk.platform], "environments": ["production"] })),
+        ("rate", json!(20)),
+        ("concurrency", json!(4)),
+        ("schedule", json!([5, 300, 5400])),
+        ("headers", json!(["authorization"])),
+        ("signature", json!("v1,v1a")),
+    ];
+    for (field, value) in expected {
+        assert_eq!(made[field], value, "{field}");
+    }
+    assert!(made["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "shown once");
+    let id = made["id"].as_str().expect("an id");
+    let shown = said(&desk.ask(&["destination", "show", id]));
+    for words in ["healthy since", "at most 20 requests a second", "5s, 5m, 1h 30m", "0 deliveries"] {
+        assert!(shown.contains(words), "`{words}` is missing:\n{shown}");
+    }
+    assert!(!shown.contains("hunter2") && !shown.contains("whsec_"), "{shown}");
+    let line = ["destination", "update", id, "--remove-header", "authorization", "--clear", "rate,schedule,filter"];
+    let changed = desk.answer(&line);
+    assert_eq!((&changed["rate"], &changed["schedule"], &changed["headers"]), (&Value::Null, &Value::Null, &json!([])));
+    assert_eq!(changed["filter"], json!({ "platforms": [], "environments": [] }));
+    assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the rest is left");
+}
+
+#[test]
+fn a_secret_is_read_from_a_file_or_from_standard_input_and_never_from_the_command_line() {
+    let desk = Desk::open("cli-secret");
+    let create = ["destination", "create", "--app", &desk.app, "--name", "backend", "--url", URL];
+    let own = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let made = fed(&desk, &[&create[..], &["--secret", "-", "--json"]].concat(), own);
+    let made: Value = serde_json::from_str(&said(&made)).unwrap_or_else(|_| panic!("{}", complained(&made)));
+    assert_eq!(made["secret"], own);
+    let id = made["id"].as_str().expect("an id");
+    let header = ["destination", "update", id, "--header", "x-token=-"];
+    assert_eq!(fed(&desk, &header, "hunter2").status.code(), Some(0));
+    assert_eq!(desk.answer(&["destination", "show", id])["headers"], json!(["x-token"]));
+    let two = fed(&desk, &[&header[..], &["--header", "x-other=-"]].concat(), "hunter2");
+    assert_eq!(two.status.code(), Some(1));
+    assert!(complained(&two).contains("only one secret"), "{}", complained(&two));
+    for wrong in [["--secret", "hunter2"], ["--header", "x-token=hunter2"], ["--api-key", "hunter2"]] {
+        let refused = desk.ask(&[&create[..], &wrong].concat());
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+        let line = wrong.join(" ");
+        assert!(complained(&refused).contains("@FILE"), "{line}: {}", complained(&refused));
+    }
+}
+
+#[test]
+fn a_secret_is_replaced_and_shown_once() {
+    let desk = Desk::open("cli-rotate");
+    let made = desk.answer(&["destination", "create", "--app", &desk.app, "--name", "backend", "--url", URL]);
+    let id = made["id"].as_str().expect("an id");
+    let rotated = desk.answer(&["destination", "rotate-secret", id, "--overlap-hours", "48"]);
+    assert!(rotated["secret"].is_string() && rotated["secret"] != made["secret"]);
+    desk.write("secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n");
+    let shown = said(&desk.ask(&["destination", "rotate-secret", id, "--secret", "@secret", "--overlap-hours", "0"]));
+    assert!(shown.contains("whsec_MDEy"), "{shown}");
+    let long = desk.ask(&["destination", "rotate-secret", id, "--overlap-hours", "169"]);
+    assert_eq!(long.status.code(), Some(1));
+    assert!(
+        complained(&long).contains("`overlap_hours`: expected a whole number from 0 to 168"),
+        "{}",
+        complained(&long)
+    );
+}
+
+#[test]
+fn a_private_key_of_ones_own_is_read_and_never_shown() {
+    let desk = Desk::open("cli-private-key");
+    desk.write("key", "whsk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n");
+    let create = |name: &str, more: &[&str]| {
+        let line = ["destination", "create", "--app", &desk.app, "--url", URL, "--signature", "v1a", "--name", name];
+        desk.answer(&line.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let (made, same) = (create("one", &["--private-key", "@key"]), create("two", &["--private-key", "@key"]));
+    assert!(made["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{made}");
+    assert_eq!(made["public_key"], same["public_key"], "of the same private key");
+    assert_ne!(made["public_key"], create("three", &[])["public_key"], "one is made unless said");
+    assert!(!made.to_string().contains("MDEyMzQ1"), "{made}");
+}
+
+#[test]
+fn a_test_says_whether_it_works_by_its_exit_code_too() {
+    let desk = Desk::open("cli-test");
+    let create = ["destination", "create", "--app", &desk.app, "--name", "dead", "--url", "http://127.0.0.1:9/"];
+    let dead = desk.id(&create);
+    let output = desk.ask(&["destination", "test", &dead]);
+    assert_eq!(output.status.code(), Some(1), "{}", complained(&output));
+    assert!(said(&output).starts_with("It does not work: "), "{}", said(&output));
+    let apps = desk.answer(&["app", "list"]);
+    let demo = apps["items"].as_array().expect("apps").iter().find(|app| app["name"] == "demo").expect("the demo");
+    let listed = desk.answer(&["destination", "list", "--app", demo["id"].as_str().expect("an id")]);
+    let receiver = listed["items"][0]["id"].as_str().expect("the built-in receiver");
+    let output = desk.ask(&["destination", "test", receiver]);
+    assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
+    assert!(said(&output).starts_with("It works: "), "{}", said(&output));
+}
+
+#[test]
+fn a_destination_is_switched_off_and_on_and_deleted() {
+    let desk = Desk::open("cli-switch");
+    let id = desk.id(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", URL, "--disabled"]);
+    assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled");
+    let dry = desk.ask(&["destination", "enable", &id, "--newest-only", "--dry-run"]);
+    assert_eq!(said(&dry), "0 deliveries of user.* events would end as skipped.\n", "{}", complained(&dry));
+    assert_eq!(desk.ask(&["destination", "enable", &id, "--dry-run"]).status.code(), Some(2));
+    assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled", "it was only counted");
+    assert_eq!(desk.answer(&["destination", "enable", &id, "--newest-only"])["state"], "healthy");
+    let again = desk.ask(&["destination", "enable", &id, "--newest-only"]);
+    assert!(complained(&again).contains("disable it first"), "{}", complained(&again));
+    let off = said(&desk.ask(&["destination", "disable", &id]));
+    assert!(off.contains("disabled since") && off.contains("disabled by an admin"), "{off}");
+    let probe = desk.ask(&["destination", "probe", &id]);
+    assert!(complained(&probe).contains("enable it"), "{}", complained(&probe));
+    assert_eq!(desk.ask(&["destination", "delete", &id]).status.code(), Some(0));
+    assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
+}
+
+#[test]
+fn the_help_of_each_verb_teaches() {
+    let folder = Folder::new("cli-destination-help");
+    let help = |verb: &str| {
+        let output = settle(&folder, &["destination", verb, "--help"]).output().expect("settle starts");
+        assert_eq!(output.status.code(), Some(0), "{verb}");
+        said(&output)
+    };
+    let verbs = ["enable", "disable", "test", "delete", "probe", "snapshot", "show", "list"];
+    for verb in verbs {
+        assert!(help(verb).contains("Usage:"), "{verb}");
+    }
+    for verb in ["create", "update", "rotate-secret", "redeliver"] {
+        assert!(help(verb).contains("Example"), "{verb} teaches nothing");
+    }
+    let create = help("create");
+    for words in [
+        "Webhook:",
+        "--header <NAME=@FILE|->",
+        "--private-key <@FILE|->",
+        "Amplitude:",
+        "--sandbox-api-key <@FILE|->",
+        "[possible values: send, wait, skip]",
+    ] {
+        assert!(create.contains(words), "`{words}` is missing:\n{create}");
+    }
+}
+
+#[test]
+fn an_amplitude_integration_is_made_by_its_flags_and_its_keys_are_never_shown() {
+    let desk = Desk::open("cli-amplitude");
+    desk.write("sandbox", "5a17db0c5a17db0c\n");
+    let line = [
+        "destination",
+        "create",
+        "--app",
+        &desk.app,
+        "--name",
+        "analytics",
+        "--kind",
+        "amplitude",
+        "--endpoint",
+        "eu",
+        "--api-key",
+        "-",
+        "--sandbox-api-key",
+        "@sandbox",
+        "--user-id",
+        "user_id",
+        "--without-external-id",
+        "wait",
+        "--min-id-length",
+        "3",
+        "--prefix",
+        "settle_",
+    ];
+    let made = said(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
+    for words in
+        ["kind                 amplitude", "at most 90 requests a second", "kept, not shown", "settle_", "wait"]
+    {
+        assert!(made.contains(words), "`{words}` is missing:\n{made}");
+    }
+    let listed = desk.answer(&["destination", "list", "--app", &desk.app]);
+    let id = listed["items"][0]["id"].as_str().expect("an id");
+    let shown = desk.answer(&["destination", "show", id]);
+    let keys = ["has_api_key", "has_secret_key", "has_sandbox_api_key"].map(|name| shown[name].as_bool());
+    assert_eq!(keys, [Some(true), Some(false), Some(true)]);
+    assert!(!format!("{made}{listed}{shown}").contains("c0ffee"), "{shown}");
+    let cleared = desk.answer(&["destination", "update", id, "--clear", "sandbox_api_key,prefix"]);
+    assert_eq!((&cleared["has_sandbox_api_key"], &cleared["prefix"]), (&json!(false), &json!("namiml_")));
+    let test = desk.ask(&["destination", "test", id]);
+    assert_eq!(test.status.code(), Some(1));
+    assert!(complained(&test).contains("`secret_key`"), "{}", complained(&test));
+    let hook = desk.ask(&["destination", "update", id, "--url", URL]);
+    let complaint = complained(&hook);
+    assert!(complaint.contains("`url`: expected no such field"), "{complaint}");
+    let line = ["destination", "update", id, "--url", URL, "--signature", "v1"];
+    let complaint = complained(&desk.ask(&line));
+    for field in ["`url`: expected no such field", "`signature`: expected no such field"] {
+        assert_eq!(complaint.matches(field).count(), 1, "{complaint}");
+    }
+    assert_eq!(complaint.matches("expected").count(), 2, "each is said once: {complaint}");
+}

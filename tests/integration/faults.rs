@@ -1,0 +1,322 @@
+//! What comes of endpoints that fail in every way we know: in which words, what follows for the event and for the
+//! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
+
+use activities::destinations::{Allowed, Config};
+use activities::http::{Http, Lookup, Parts, Reply, Rules, of_this_machine};
+use activities::outcome::{Fares, Tried, Verdict};
+use domain::event::Wildcards;
+use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
+use futures::FutureExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use storage::{Attempt, Destination, Filter};
+use system_tests::faulty::{Fault, Faulty};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const HOUR_MS: i64 = 3_600_000;
+/// The time of every attempt: 1994-11-06T08:49:37Z.
+const AT_SECONDS: i64 = 784_111_777;
+/// For what waits until the end. All others end long before.
+const SHORT: Duration = Duration::from_millis(1200);
+const LONG: Duration = Duration::from_secs(30);
+/// What a busy machine may add.
+const MARGIN: Duration = Duration::from_secs(5);
+/// What is read of an answer at most, and the buffers of the system on both sides. Less than the smallest long answer.
+const LITTLE_BYTES: usize = 900_000;
+
+/// What an attempt came to.
+#[derive(Debug)]
+struct Met {
+    class: &'static str,
+    verdict: Verdict,
+    fares: Fares,
+    counts: bool,
+    reply: Reply,
+    took: Duration,
+}
+
+impl Met {
+    /// Failed, as one of many, and said nothing of when to come again.
+    fn check_failed(&self, class: &str) {
+        assert_eq!(self.class, class, "{self:?}");
+        assert_eq!(self.verdict, Verdict::Retry { delay_ms: 5_000 });
+        assert_eq!((&self.fares, self.counts), (&Fares::Ill { pause_ms: None }, true));
+    }
+
+    fn check_took(&self, at_least: Duration, at_most: Duration) {
+        assert!((at_least..at_most + MARGIN).contains(&self.took), "{self:?}");
+    }
+
+    fn body(&self) -> &str {
+        match &self.reply {
+            Reply::Answer { body, .. } => body,
+            Reply::Failure { .. } => "",
+        }
+    }
+}
+
+fn attempt() -> Attempt {
+    let event_id = EventId::new(Uuid::from_u128(2));
+    Attempt {
+        delivery_id: DeliveryId::of(DestinationId::new(Uuid::from_u128(1)), event_id, 0),
+        event_id,
+        event_type: "purchase.updated".to_owned(),
+        revision: 1,
+        number: 1,
+        refusals: 0,
+        first_tried_at: None,
+        is_stale: false,
+        body: "{\"a\":1}".to_owned(),
+        traceparent: None,
+    }
+}
+
+fn config(url: &str) -> Config {
+    let allowed = Allowed { http: true, ..Allowed::default() };
+    let fields = json!({ "url": url }).as_object().cloned().expect("fields");
+    let made = Config::make("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
+    let destination = Destination {
+        id: DestinationId::new(Uuid::from_u128(1)),
+        app_id: AppId::new(Uuid::nil()),
+        kind: "webhook".to_owned(),
+        name: "faulty".to_owned(),
+        events: vec!["*".to_owned()],
+        wildcards: Wildcards::Everything,
+        filter: Filter::default(),
+        settings: made.settings,
+        per_user: made.traits.per_user,
+        per_request: made.traits.per_request,
+        rate: None,
+        concurrency: 32,
+        schedule: None,
+        enabled: true,
+        state: "healthy".to_owned(),
+        reason: None,
+        since: Timestamp::default(),
+        created_at: Timestamp::default(),
+    };
+    Config::ready(&destination, &made.secret, &allowed).expect("a webhook ready to be used")
+}
+
+/// A sender that may reach 127.0.0.1, trusts these authorities and looks names up like this.
+fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
+    // Whoever was first installed the same one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(CertificateDer::from(authority.clone())).expect("an authority");
+    }
+    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let allowed_networks = vec!["127.0.0.1/32".parse().expect("a network")];
+    Http::with_parts(Rules { allowed_networks, allow_http: true }, Parts { tls, lookup, total })
+}
+
+/// One attempt.
+async fn attempted(http: &Http, url: &str) -> Met {
+    let (config, attempt, at) = (config(url), attempt(), Timestamp::from_millis(AT_SECONDS * 1000));
+    let request = config.request(at, std::slice::from_ref(&attempt)).expect("a request");
+    let began = Instant::now();
+    let reply = http.send(request).await;
+    let took = began.elapsed();
+    let tried =
+        Tried { event_type: &attempt.event_type, body: &attempt.body, number: 1, refusals: 0, first_tried_at: None };
+    let mut outcome = config.outcome(&reply, &[tried], (0.5, at));
+    let judged = outcome.events.pop().expect("a judgement");
+    Met { class: judged.class, verdict: judged.verdict, fares: outcome.fares, counts: judged.counts, reply, took }
+}
+
+/// One attempt at an endpoint with this fault, and the endpoint.
+async fn met(fault: &Fault, total: Duration) -> (Met, Faulty) {
+    let faulty = Faulty::start();
+    let met = attempted(&http(total, &[], of_this_machine()), &faulty.url(fault)).await;
+    (met, faulty)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_is_given_up_when_its_time_is_over() {
+    let (met, faulty) = met(&Fault::Never, SHORT).await;
+    met.check_failed("timeout");
+    met.check_took(SHORT, SHORT);
+    assert_eq!(faulty.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_at_one_byte_per_second_is_given_up_when_its_time_is_over() {
+    let (met, faulty) = met(&Fault::Drip, SHORT).await;
+    met.check_failed("timeout");
+    met.check_took(SHORT, SHORT);
+    assert!(faulty.said_bytes() < 20, "{}", faulty.said_bytes());
+}
+
+#[tokio::test]
+async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
+    let (met, _faulty) = met(&Fault::DripBody, SHORT).await;
+    assert_eq!((met.class, met.verdict, &met.fares), ("success", Verdict::Delivered, &Fares::Well));
+    met.check_took(SHORT, SHORT);
+    assert!(met.body().len() < 20, "{met:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_is_tried_once_and_again_later() {
+    let (met, faulty) = met(&Fault::Reset, LONG).await;
+    met.check_failed("reset");
+    met.check_took(Duration::ZERO, Duration::ZERO);
+    assert_eq!((faulty.requests().len(), faulty.connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_was_processed_before_the_connection_was_dropped_comes_again_under_the_same_id() {
+    let faulty = Faulty::start();
+    faulty.answer_next(1, &Fault::Drop);
+    let http = http(LONG, &[], of_this_machine());
+    attempted(&http, &faulty.scripted_url()).await.check_failed("reset");
+    let again = attempted(&http, &faulty.scripted_url()).await;
+    assert_eq!((again.class, again.verdict), ("success", Verdict::Delivered));
+    let heard = faulty.requests();
+    assert_eq!((heard.len(), faulty.connections()), (2, 2));
+    assert_eq!((heard[0].header("webhook-id"), &heard[0].body), (heard[1].header("webhook-id"), &heard[1].body));
+}
+
+#[tokio::test]
+async fn a_500_is_tried_again_and_slows_nobody_else() {
+    let (met, _faulty) = met(&Fault::Status(500), LONG).await;
+    met.check_failed("server_error");
+    met.check_took(Duration::ZERO, Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_301_is_a_failure_and_its_target_hears_nothing() {
+    let elsewhere = Faulty::start();
+    let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG).await;
+    met.check_failed("redirect");
+    assert_eq!((faulty.requests().len(), elsewhere.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_404_is_tried_again() {
+    let (met, _faulty) = met(&Fault::Status(404), LONG).await;
+    met.check_failed("client_error");
+}
+
+#[tokio::test]
+async fn a_410_disables_the_destination_and_what_is_owed_stays_owed() {
+    let (met, _faulty) = met(&Fault::Status(410), LONG).await;
+    assert_eq!((met.class, met.verdict, met.counts), ("gone", Verdict::Retry { delay_ms: 5_000 }, false));
+    assert!(matches!(met.fares, Fares::Disabled { .. }), "{met:?}");
+}
+
+/// The event and the endpoint wait for the same time.
+async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
+    let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG).await;
+    assert_eq!(met.class, if status == 429 { "client_error" } else { "server_error" });
+    assert_eq!(met.verdict, Verdict::Retry { delay_ms: expected_ms }, "{status}: {retry_after}");
+    assert_eq!((met.fares, met.counts), (Fares::Ill { pause_ms: Some(expected_ms) }, true));
+    let Reply::Answer { headers, .. } = met.reply else { panic!("no answer") };
+    assert!(headers.contains(&("retry-after".to_owned(), retry_after.to_owned())), "{headers:?}");
+}
+
+#[tokio::test]
+async fn retry_after_in_seconds_is_kept() {
+    check_waits(429, "120", 120_000).await;
+    check_waits(503, "120", 120_000).await;
+}
+
+#[tokio::test]
+async fn retry_after_as_a_date_is_kept() {
+    check_waits(429, "Sun, 06 Nov 1994 08:51:37 GMT", 120_000).await;
+    check_waits(503, "Sun, 06 Nov 1994 08:51:37 GMT", 120_000).await;
+}
+
+#[tokio::test]
+async fn retry_after_that_is_garbage_is_not_heard() {
+    for garbage in ["soon", "-5", "1.5", "Sun, 06 Nov 1994"] {
+        check_waits(429, garbage, 5_000).await;
+        check_waits(503, garbage, 5_000).await;
+    }
+}
+
+#[tokio::test]
+async fn retry_after_that_is_huge_is_cut() {
+    for huge in ["99999999999999999999999", "31536000", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        check_waits(429, huge, HOUR_MS).await;
+        check_waits(503, huge, HOUR_MS).await;
+    }
+}
+
+/// Delivered, with no more of the body than is kept, and without reading on.
+fn check_little(met: &Met, faulty: &Faulty) {
+    assert_eq!((met.class, met.verdict), ("success", Verdict::Delivered));
+    // A letter that was cut is left out.
+    assert!((64 * 1024 - 3..=64 * 1024).contains(&met.body().len()), "{}", met.body().len());
+    met.check_took(Duration::ZERO, Duration::ZERO);
+    assert!(faulty.said_bytes() < LITTLE_BYTES, "{}", faulty.said_bytes());
+}
+
+#[tokio::test]
+async fn of_a_body_of_ten_megabytes_only_the_beginning_is_read() {
+    let (met, faulty) = met(&Fault::Big, LONG).await;
+    check_little(&met, &faulty);
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_not_unpacked() {
+    let (met, faulty) = met(&Fault::Bomb, LONG).await;
+    check_little(&met, &faulty);
+    assert!(met.body().starts_with("\u{1f}\u{fffd}\u{8}"), "it was unpacked");
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_given_up() {
+    let (met, faulty) = met(&Fault::EndlessHead, LONG).await;
+    met.check_failed("reset");
+    met.check_took(Duration::ZERO, Duration::ZERO);
+    assert!(faulty.said_bytes() < LITTLE_BYTES, "{}", faulty.said_bytes());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused_and_hears_nothing() {
+    for (name, class, heard) in [("hook.example.com", "success", 1), ("other.example.com", "tls", 0)] {
+        let (faulty, authority) = Faulty::with_tls(name);
+        let lookup: Lookup = Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
+        let url = format!("https://hook.example.com:{}/hook", faulty.port());
+        let met = attempted(&http(LONG, &[authority], lookup), &url).await;
+        assert_eq!((met.class, faulty.requests().len()), (class, heard), "{name}");
+    }
+    let (faulty, _authority) = Faulty::with_tls("localhost");
+    let url = format!("https://127.0.0.1:{}/hook", faulty.port());
+    attempted(&http(LONG, &[], of_this_machine()), &url).await.check_failed("tls");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_at_the_second_look_reaches_nobody_there() {
+    let allowed = Faulty::start();
+    let forbidden = Faulty::at((Ipv4Addr::new(127, 0, 0, 2), allowed.port()).into());
+    let looks = Arc::new(AtomicUsize::new(0));
+    let counted = looks.clone();
+    let lookup: Lookup = Arc::new(move |_| {
+        let last = if counted.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 2 };
+        std::future::ready(Ok(vec![IpAddr::from([127, 0, 0, last])])).boxed()
+    });
+    let http = http(LONG, &[], lookup);
+    let url = format!("http://hook.example.com:{}/hook", allowed.port());
+    assert_eq!(attempted(&http, &url).await.class, "success");
+    assert_eq!(looks.load(Ordering::SeqCst), 1);
+    attempted(&http, &url).await.check_failed("dns");
+    assert_eq!((allowed.requests().len(), forbidden.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn many_answers_without_end_at_once_take_little_of_each() {
+    let faulty = Faulty::start();
+    let http = http(LONG, &[], of_this_machine());
+    let url = faulty.url(&Fault::Big);
+    let all = futures::future::join_all((0..32).map(|_| attempted(&http, &url))).await;
+    assert!(all.iter().all(|met| met.body().len() == 64 * 1024));
+    assert!(faulty.said_bytes() < 32 * LITTLE_BYTES, "{}", faulty.said_bytes());
+}

@@ -1,0 +1,233 @@
+//! What a test can make it do, and what it tells of its sender.
+
+use super::{KEY, OTHER, SECRET, event, fake, plain, post, send};
+use axum::http::Method;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::amplitude::{Amplitude, Chaos, Fault};
+use system_tests::http::send_raw;
+use system_tests::wait;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn scripted_statuses_keep_nothing() {
+    let fake = fake().await;
+    let statuses = [403, 500, 502, 503, 504];
+    fake.script(statuses.map(Fault::Status));
+    for status in statuses {
+        assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, status);
+        assert!(fake.events(KEY).is_empty());
+    }
+    fake.answer_to("bought", Fault::Status(500));
+    assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 500);
+    let other = event("b", "device-1", &json!({ "event_type": "tried" }));
+    assert_eq!(send(&fake, json!([other])).await.status, 200, "only what begins with the named type");
+    fake.answer(Fault::Status(503));
+    assert_eq!(send(&fake, json!([other])).await.status, 503);
+    fake.answer_truly();
+    assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_kept_may_be_answered_by_an_error() {
+    let fake = fake().await;
+    fake.script([Fault::Kept(500), Fault::Kept(504)]);
+    assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 500);
+    assert_eq!(fake.events(KEY).len(), 1);
+    assert_eq!(send(&fake, json!([plain("a", "four")])).await.status, 400, "a refusal stays one");
+    assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 200);
+    assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_lost_reply_leaves_what_was_accepted() {
+    let fake = fake().await;
+    fake.script([Fault::Lost]);
+    let body = json!({ "api_key": KEY, "events": [plain("a", "device-1")] }).to_string();
+    let lost = post(&fake, "/2/httpapi", &body).await;
+    assert!(lost.is_err(), "{lost:?}");
+    assert_eq!(fake.events(KEY).len(), 1);
+    assert_eq!(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status), Ok(200));
+    assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (1, 1));
+    assert_eq!(fake.requests().iter().map(|asked| asked.status).collect::<Vec<_>>(), [None, Some(200)]);
+}
+
+#[tokio::test]
+async fn a_mute_request_leaves_what_was_accepted() {
+    let fake = fake().await;
+    fake.script([Fault::Mute]);
+    let body = json!({ "api_key": KEY, "events": [plain("a", "device-1")] }).to_string();
+    let mut asked = Box::pin(post(&fake, "/2/httpapi", &body));
+    wait::until(SOON, "an event that is counted", async || {
+        let is_answered = futures::poll!(&mut asked).is_ready();
+        assert!(!is_answered, "nothing is answered");
+        if fake.events(KEY).len() == 1 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    drop(asked);
+    assert_eq!(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status), Ok(200));
+    assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (1, 1));
+    assert_eq!(fake.requests().iter().map(|asked| asked.status).collect::<Vec<_>>(), [None, Some(200)]);
+}
+
+/// Waits until the first request is in flight no more.
+async fn wait_ended(fake: &Amplitude) {
+    wait::until(SOON, "the end of the first request", async || {
+        let first = fake.requests().swap_remove(0);
+        first.ended.map(drop).ok_or_else(|| format!("{first:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_never_answered_is_in_flight_until_its_sender_goes_away() {
+    for fault in [Fault::Mute, Fault::Hang] {
+        for waits in [true, false] {
+            let fake = fake().await;
+            fake.script([fault.clone()]);
+            let body = json!({ "api_key": KEY, "events": [plain("a", "device-1")] }).to_string();
+            let mut asked = Box::pin(post(&fake, "/2/httpapi", &body));
+            wait::until(SOON, "a request", async || {
+                assert!(!futures::poll!(&mut asked).is_ready(), "nothing is answered");
+                if fake.requests().len() == 1 { Ok(()) } else { Err("none".to_owned()) }
+            })
+            .await;
+            assert!(fake.requests().iter().all(|asked| asked.ended.is_none()), "it is open");
+            if waits {
+                drop(asked);
+                wait_ended(&fake).await;
+                send(&fake, json!([plain("b", "device-1")])).await;
+                fake.check();
+            } else {
+                send(&fake, json!([plain("b", "device-1")])).await;
+                // Not only of the last one before.
+                send(&fake, json!([plain("c", "device-1")])).await;
+                drop(asked);
+                assert_eq!(fake.verdict().len(), 2, "{fault:?}: {:?}", fake.verdict());
+                wait_ended(&fake).await;
+                assert_eq!(fake.verdict().len(), 2, "{fault:?}: {:?}", fake.verdict());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fault_may_name_one_event_and_none_beside_it() {
+    let fake = fake().await;
+    fake.script([Fault::Throttled(1), Fault::Refused(1), Fault::Silenced]);
+    let events = json!([plain("a", "device-1"), plain("b", "device-2"), plain("c", "device-1")]);
+    let throttled = send(&fake, events.clone()).await;
+    assert_eq!((throttled.status, &throttled.body["throttled_devices"]), (429, &json!({ "device-2": 31 })));
+    assert_eq!((&throttled.body["throttled_events"], fake.blamed().len()), (&json!([1]), 0), "it is taken later");
+    let refused = send(&fake, events.clone()).await;
+    let named = &refused.body["events_with_invalid_fields"];
+    assert_eq!((refused.status, named), (400, &json!({ "event_properties": [1] })));
+    assert_eq!(fake.blamed(), ["b".to_owned()].into());
+    let silenced = send(&fake, events.clone()).await;
+    assert_eq!((silenced.status, &silenced.body["silenced_devices"]), (400, &json!(["device-1"])));
+    assert_eq!(silenced.body["silenced_events"], json!([0]));
+    assert_eq!(fake.blamed(), ["a", "b", "c"].map(str::to_owned).into());
+    assert!(fake.events(KEY).is_empty(), "nothing is kept");
+    assert_eq!(send(&fake, events).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_dropped_request_leaves_nothing() {
+    let fake = fake().await;
+    fake.script([Fault::Dropped]);
+    let body = json!({ "api_key": KEY, "events": [plain("a", "device-1")] }).to_string();
+    assert!(post(&fake, "/2/httpapi", &body).await.is_err());
+    assert!(fake.events(KEY).is_empty());
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn late_and_hanging_requests_are_judged_truly() {
+    let fake = fake().await;
+    fake.script([Fault::Late(Duration::from_millis(50)), Fault::Hang]);
+    assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 200);
+    let url = format!("{}/2/httpapi", fake.url());
+    let body = json!({ "api_key": KEY, "events": [plain("b", "four")] }).to_string();
+    let hanging = tokio::spawn(async move { send_raw(Method::POST, &url, &[], body.into_bytes()).await });
+    wait::until(SOON, "the second request", async || {
+        let count = fake.requests().len();
+        if count == 2 { Ok(()) } else { Err(count.to_string()) }
+    })
+    .await;
+    wait::throughout(Duration::from_millis(200), "no answer", async || {
+        let status = fake.requests().last().and_then(|asked| asked.status);
+        status.map_or(Ok(()), |status| Err(status.to_string()))
+    })
+    .await;
+    fake.release();
+    assert_eq!(hanging.await.expect("it ends").map(|answer| answer.status), Ok(400));
+}
+
+#[tokio::test]
+async fn random_faults_follow_from_their_seed_and_end() {
+    let name = |event: &Value| event["insert_id"].as_str().unwrap_or_default().to_owned();
+    let mut statuses = Vec::new();
+    for seed in [7, 7, 8] {
+        let fake = fake().await;
+        fake.disturb(Chaos::new(seed, 80, 4, name));
+        let mut seen = Vec::new();
+        for number in 0..8 {
+            let body = json!({ "api_key": KEY, "events": [plain(&number.to_string(), "device-1")] }).to_string();
+            for _ in 0..5 {
+                seen.push(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status).ok());
+            }
+            assert_eq!(seen.last(), Some(&Some(200)), "after so many tries no fault is met");
+        }
+        assert_eq!(fake.events(KEY).len(), 8);
+        let throttled = fake.requests().into_iter().filter(|asked| asked.status == Some(429));
+        assert!(throttled.clone().all(|asked| asked.answer["throttled_devices"] == json!({ "device-1": 31 })));
+        statuses.push(seen);
+    }
+    assert_eq!(statuses[0], statuses[1]);
+    assert_ne!(statuses[0], statuses[2]);
+    assert!(statuses[0].contains(&None) || statuses[2].contains(&None), "some lose their connection: {statuses:?}");
+}
+
+#[tokio::test]
+async fn the_user_search_wants_key_and_secret() {
+    let fake = fake().await;
+    let search = async |pair: &str| {
+        let headers = [("authorization", format!("Basic {}", STANDARD.encode(pair)))];
+        let url = format!("{}/api/2/usersearch?user=settle", fake.url());
+        send_raw(Method::GET, &url, &headers, Vec::new()).await.expect("an answer")
+    };
+    let found = search(&format!("{KEY}:{SECRET}")).await;
+    assert_eq!((found.status, &found.body["matches"]), (200, &json!([])));
+    for wrong in [format!("{KEY}:wrong"), format!("{OTHER}:{SECRET}"), SECRET.to_owned()] {
+        assert_eq!(search(&wrong).await.status, 401, "{wrong}");
+    }
+    let url = format!("{}/api/2/usersearch?user=settle", fake.url());
+    assert_eq!(send_raw(Method::GET, &url, &[], Vec::new()).await.map(|answer| answer.status), Ok(401));
+    fake.check();
+}
+
+#[tokio::test]
+async fn the_check_tells_what_no_sender_should_do() {
+    let odd = [
+        ("an ip", json!([event("a", "device-1", &json!({ "ip": "192.0.2.1" }))])),
+        ("revenue beside price", json!([event("a", "device-1", &json!({ "revenue": 1.5, "price": 1.5 }))])),
+        ("no insert_id", json!([{ "event_type": "bought", "device_id": "device-1" }])),
+        ("11 events", (0..11).map(|n| plain(&n.to_string(), "device-1")).collect()),
+        ("two contents", json!([plain("a", "device-1"), event("a", "device-1", &json!({ "country": "US" }))])),
+    ];
+    for (what, events) in odd {
+        let fake = fake().await;
+        send(&fake, events).await;
+        assert_eq!(fake.verdict().len(), 1, "{what}: {:?}", fake.verdict());
+    }
+    let fake = fake().await;
+    let skipped = event("a", "device-1", &json!({ "$skip_user_properties_sync": true }));
+    send(&fake, json!([plain("a", "device-1"), skipped])).await;
+    fake.check();
+    fake.script([Fault::Late(Duration::from_millis(300)), Fault::Late(Duration::from_millis(300))]);
+    tokio::join!(send(&fake, json!([plain("b", "device-1")])), send(&fake, json!([plain("c", "device-1")])));
+    assert!(fake.verdict().iter().any(|wrong| wrong.contains("in flight at once")), "{:?}", fake.verdict());
+}

@@ -1,0 +1,54 @@
+//! Time that passes for the whole ledger, and what is asked of it then.
+
+use super::world::World;
+use storage::{Audited, Page};
+
+pub const MINUTE_MS: i64 = 60_000;
+pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
+/// What [`World::pass`] does not make older on PostgreSQL, since nothing else depends on it.
+const ALSO: [(&str, &str); 11] = [
+    ("notifications", "ended_at"),
+    ("purchases", "created_at"),
+    ("purchases", "updated_at"),
+    ("deliveries", "created_at"),
+    ("deliveries", "finished_at"),
+    ("attempts", "started_at"),
+    ("attempts", "finished_at"),
+    ("destinations", "created_at"),
+    ("destinations", "chosen_at"),
+    ("destinations", "deleted_at"),
+    ("pages", "at"),
+];
+
+impl World {
+    /// Lets time pass for every row.
+    pub fn age(&self, millis: i64) {
+        self.pass(millis);
+        if self.is_postgres() {
+            let mut raw = self.raw();
+            for (table, column) in ALSO {
+                raw.run(&format!("UPDATE {table} SET {column} = {column} - {}", millis * 1000));
+            }
+        }
+    }
+
+    /// All rules that are broken, each with how often, after looking at everything page by page.
+    pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
+        let (mut cursor, mut all) = (None, Vec::<(&'static str, i64)>::new());
+        loop {
+            let Audited { broken, next_cursor, .. } = self.store.audit(Page { cursor, limit }).await.unwrap();
+            for one in broken {
+                assert!(!one.examples.is_empty() && one.examples.len() <= 5, "{one:?}");
+                match all.iter_mut().find(|(name, _)| *name == one.name) {
+                    Some((_, violations)) => *violations += one.violations,
+                    None => all.push((one.name, one.violations)),
+                }
+            }
+            cursor = next_cursor;
+            if cursor.is_none() {
+                return all;
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The audit: silent about what the store wrote, and not about what somebody did to it by hand.
+
+use super::aging::MINUTE_MS;
+use super::sending::{RETRY, Sent, finish};
+use super::world::{LEASE_MS, World, new_destination, new_platform, story};
+use domain::What;
+use storage::{Again, Claimed, DestinationPatch, Fares, Filter, Mode, Owner, Page, Run, Verdict};
+
+/// Two destinations and a purchase with most of what can become of a delivery: delivered, superseded, dead, owed again.
+async fn live(world: &World) {
+    let hook = world.destination("hook").await;
+    let analytics = world.analytics("analytics").await;
+    world.age(2 * MINUTE_MS);
+    world.happen("r1", 1, &[What::Purchased]).await;
+    world.happen("r1", 2, &[What::Cancelled, What::Resumed]).await;
+    world.revise("r2", 1).await;
+    for _ in 0..4 {
+        world.send("r1", hook.id, Verdict::Delivered).await;
+    }
+    for _ in 0..2 {
+        world.send("r1", analytics.id, Verdict::Delivered).await;
+    }
+    world.send("r2", hook.id, RETRY).await;
+    world.pass(5_001);
+    world.send("r2", hook.id, Verdict::Dead).await;
+    let failed = (Page::default(), Run::Real);
+    world.store.redeliver_all(Again::Failed, None, failed).await.unwrap();
+    world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna").await.unwrap();
+    world.age(2 * MINUTE_MS);
+}
+
+story! {
+    async fn what_the_store_wrote_breaks_no_rule(world: World) {
+        assert_eq!(world.broken(1000).await, []);
+        live(&world).await;
+        world.tell("open", "r1", 1).await;
+        for limit in [1000, 1] {
+            assert_eq!(world.broken(limit).await, []);
+        }
+    }
+}
+
+/// Which rows, of which table, and what notices that they are gone.
+const DELETIONS: &[(&str, &str, &[&str])] = &[
+    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up"]),
+    ("purchases", "receipt_id = 'r2'", &["an_outcome_names_a_revision", "an_event_is_of_something"]),
+    (
+        "events",
+        "event_type = 'purchase.updated' AND revision = 2",
+        &["settled_was_told", "revisions_were_told", "a_delivery_tells_an_event"],
+    ),
+    (
+        "events",
+        "event_type = 'user.subscription.purchased'",
+        &["user_revisions_were_told", "a_delivery_tells_an_event"],
+    ),
+    ("users", "revision > 0", &["an_owner_exists", "a_user_event_names_its_user"]),
+    (
+        "deliveries",
+        "event_type = 'purchase.updated' AND status = 'delivered'",
+        &["an_event_was_owed", "superseded_by_a_newer", "acknowledged_was_delivered"],
+    ),
+    ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
+    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_kept"]),
+    ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_kept"]),
+    ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_kept"]),
+];
+
+story! {
+    async fn a_row_deleted_by_hand_is_noticed(world: World) {
+        live(&world).await;
+        // Somebody who deletes rows by hand does not ask whether others point to them.
+        let unchecked = if world.is_postgres() { "SET session_replication_role = replica" } else { "PRAGMA foreign_keys = OFF" };
+        let back = if world.is_postgres() { "OVERRIDING SYSTEM VALUE " } else { "" };
+        for (table, which, expected) in DELETIONS {
+            let mut raw = world.raw();
+            raw.run(unchecked);
+            raw.run(&format!("CREATE TABLE gone AS SELECT * FROM {table} WHERE {which}"));
+            assert!(raw.number("SELECT COUNT(*) AS value FROM gone") > 0, "{table} {which}");
+            raw.run(&format!("DELETE FROM {table} WHERE {which}"));
+            let broken: Vec<_> = world.broken(3).await.into_iter().map(|(name, _)| name).collect();
+            for rule in *expected {
+                assert!(broken.contains(rule), "{table} {which}: {rule} is silent, and these are not: {broken:?}");
+            }
+            raw.run(&format!("INSERT INTO {table} {back}SELECT * FROM gone; DROP TABLE gone"));
+            assert_eq!(world.broken(1000).await, [], "{table} {which} is back");
+        }
+    }
+}
+
+/// What is changed by hand, how it is undone, and what notices it.
+const CHANGES: &[(&str, &str, &str)] = &[
+    (
+        "UPDATE notifications SET ended_at = NULL WHERE message_id = 'r1-1'",
+        "UPDATE notifications SET ended_at = accepted_at WHERE message_id = 'r1-1'",
+        "an_outcome_has_a_time",
+    ),
+    (
+        "UPDATE notifications SET waiting_topic_id = 'nobody', outcome = NULL, ended_at = NULL WHERE message_id = 'r2-1'",
+        "UPDATE notifications SET waiting_topic_id = NULL, outcome = 'settled', ended_at = 1 WHERE message_id = 'r2-1'",
+        "a_topic_can_be_approved",
+    ),
+    (
+        "UPDATE lanes SET acked_revision = 1 WHERE acked_revision = 2",
+        "UPDATE lanes SET acked_revision = 2 WHERE acked_revision = 1",
+        "acknowledged_is_kept",
+    ),
+    (
+        "UPDATE lanes SET acked_revision = 7 WHERE acked_revision = 2",
+        "UPDATE lanes SET acked_revision = 2 WHERE acked_revision = 7",
+        "acknowledged_was_delivered",
+    ),
+    (
+        "UPDATE deliveries SET finished_at = NULL WHERE status = 'dead'",
+        "UPDATE deliveries SET finished_at = created_at WHERE status = 'dead'",
+        "a_status_fits",
+    ),
+    (
+        "UPDATE deliveries SET status = 'lost' WHERE status = 'pending'",
+        "UPDATE deliveries SET status = 'pending' WHERE status = 'lost'",
+        "a_status_fits",
+    ),
+    (
+        "UPDATE deliveries SET last_error = NULL WHERE status = 'dead'",
+        "UPDATE deliveries SET last_error = 'x' WHERE status = 'dead'",
+        "an_end_says_why",
+    ),
+    (
+        "UPDATE purchases SET revision = revision + 1",
+        "UPDATE purchases SET revision = revision - 1",
+        "revisions_were_told",
+    ),
+    (
+        "UPDATE users SET revision = revision + 1",
+        "UPDATE users SET revision = revision - 1",
+        "user_revisions_were_told",
+    ),
+];
+
+story! {
+    async fn a_value_changed_by_hand_is_noticed(world: World) {
+        live(&world).await;
+        for (change, undo, rule) in CHANGES {
+            world.raw().run(change);
+            let broken = world.broken(1000).await;
+            assert!(broken.iter().any(|(name, _)| name == rule), "{change}: {rule} is silent, and not: {broken:?}");
+            world.raw().run(undo);
+            assert_eq!(world.broken(1000).await, [], "{change} is undone");
+        }
+    }
+}
+
+story! {
+    async fn what_a_destination_chose_otherwise_is_not_missed(world: World) {
+        let mut new = new_destination(&world.app, "states");
+        new.events = vec!["purchase.updated".to_owned()];
+        let states = world.store.new_destination(new).await.unwrap();
+        let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
+        world.age(2 * MINUTE_MS);
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.age(2 * MINUTE_MS);
+        let all = DestinationPatch { events: Some(vec!["*".to_owned()]), ..Default::default() };
+        world.store.update_destination(states.id, all).await.unwrap();
+        assert_eq!(world.broken(1000).await, [], "it did not choose user.* then");
+        world.age(2 * MINUTE_MS);
+        world.happen("r1", 2, &[What::Renewed]).await;
+        let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
+        let filter = DestinationPatch { filter: Some(elsewhere), ..Default::default() };
+        world.age(2 * MINUTE_MS);
+        assert_eq!(world.broken(1000).await, []);
+        world.raw().run("DELETE FROM deliveries WHERE event_type = 'user.subscription.renewed'");
+        assert_eq!(world.broken(1000).await, [("an_event_was_owed", 1)]);
+        world.store.update_destination(states.id, filter).await.unwrap();
+        world.age(2 * MINUTE_MS);
+        world.happen("r1", 3, &[What::Renewed]).await;
+        world.age(2 * MINUTE_MS);
+        assert_eq!(world.broken(1000).await, [], "it wants nothing of this platform, and what was is not known any more");
+    }
+}
+
+story! {
+    async fn a_late_success_of_what_was_superseded_agrees(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let late = world.attempt(key, hook.id, "a").await;
+        world.pass(LEASE_MS + 1);
+        world.revise("r1", 2).await;
+        let newer = world.attempt(key, hook.id, "b").await;
+        let mut success = finish(&late, Verdict::Delivered);
+        success.judged[0].class = "success".to_owned();
+        world.end(success).await;
+        assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, "superseded");
+        assert_eq!(world.broken(1000).await, []);
+        world.finish(&newer, Verdict::Dead).await;
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_destination_in_trouble_agrees(world: World) {
+        let hook = world.destination("hook").await;
+        let mut new = new_destination(&world.app, "operators");
+        new.events = vec!["destination.*".to_owned()];
+        world.store.new_destination(new).await.unwrap();
+        world.age(2 * MINUTE_MS);
+        for number in 0..12 {
+            world.revise(&format!("r{number}"), 1).await;
+        }
+        for number in 0..12 {
+            let sent = match world.claim(world.key(&format!("r{number}")), hook.id, "a").await {
+                Claimed::Send(batch) => batch,
+                _ => break,
+            };
+            let key = world.key(&format!("r{number}"));
+            let sent = Sent {
+                batch: sent, key, to: hook.id, token: "a".to_owned(), mode: Mode::Lane,
+            };
+            let mut failed = finish(&sent, Verdict::Dead);
+            failed.fares = Fares::Ill { pause_ms: None };
+            world.end(failed).await;
+        }
+        world.age(2 * MINUTE_MS);
+        assert!(world.raw().number("SELECT COUNT(*) AS value FROM events WHERE event_type LIKE 'destination.%'") > 0);
+        assert_eq!(world.broken(1000).await, []);
+        world.store.delete_destination(hook.id).await.unwrap();
+        assert_eq!(world.broken(1000).await, []);
+    }
+}

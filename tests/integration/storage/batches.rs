@@ -1,0 +1,120 @@
+//! What is too much for one transaction: it is done batch by batch, and gone on with where it was cut off.
+
+use super::world::{Raw, World, story};
+use domain::DestinationId;
+use storage::{Destination, DestinationPatch};
+
+/// More than one batch.
+const MANY: i64 = 2_500;
+/// How many one batch is.
+const BATCH: i64 = 2_000;
+
+/// A destination with many deliveries in this status.
+async fn owes(world: &World, name: &str, status: &str) -> Destination {
+    let to = world.destination(name).await;
+    world.revise(name, 1).await;
+    world.raw().run(&format!(
+        "UPDATE deliveries SET status = '{status}', last_error = 'a reason' WHERE destination_id = '{to}';
+         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+             next_due_at, last_error, created_at)
+             WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {MANY} - 1)
+             SELECT SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + c.n), d.destination_id, d.event_id, c.n,
+             d.event_type, d.collapse_key, d.revision, d.status, 0, d.next_due_at, d.last_error, d.created_at
+             FROM deliveries d, counted c WHERE d.destination_id = '{to}' AND d.n = 0 ORDER BY c.n",
+        to = to.id
+    ));
+    to
+}
+
+fn count(world: &World, to: DestinationId, status: &str) -> i64 {
+    world.raw().number(&format!(
+        "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND status = '{status}'"
+    ))
+}
+
+/// The notes of what is still to be looked at again.
+fn noted(world: &World) -> Vec<String> {
+    world.raw().texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
+}
+
+fn set_anew(to: &Destination, url: &str) -> DestinationPatch {
+    DestinationPatch {
+        settings: Some(serde_json::json!({ "url": url })),
+        name: Some(to.name.clone()),
+        ..Default::default()
+    }
+}
+
+/// From now on the database fails every change of a table after which this holds.
+fn fail_where(world: &World, table: &str, which: &str) {
+    let text = match world.raw() {
+        Raw::Sqlite(_) => format!(
+            "CREATE TRIGGER cut_off BEFORE UPDATE ON {table} WHEN {which} BEGIN SELECT RAISE(ABORT, 'cut off'); END"
+        ),
+        Raw::Postgres(_) => format!(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'cut off'; END $$;
+             CREATE TRIGGER cut_off BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({which}) EXECUTE FUNCTION fail()"
+        ),
+    };
+    world.raw().run(&text);
+}
+
+fn fail_no_more(world: &World, table: &str) {
+    let of = if world.is_postgres() { format!(" ON {table}") } else { String::new() };
+    world.raw().run(&format!("DROP TRIGGER cut_off{of}"));
+}
+
+story! {
+    async fn a_change_is_not_kept_without_a_note_of_what_it_leaves_to_do(world: World) {
+        let hook = world.destination("hook").await;
+        fail_where(&world, "destinations", "NEW.reconsider_after IS NOT NULL");
+        world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap_err();
+        assert_eq!(world.store.destination(hook.id).await.unwrap().settings, hook.settings);
+    }
+}
+
+story! {
+    async fn a_change_that_is_cut_off_is_gone_on_with_by_whoever_comes_next(world: World) {
+        let hook = owes(&world, "hook", "waiting").await;
+        fail_where(&world, "deliveries", &format!("NEW.status = 'pending' AND NEW.n >= {BATCH}"));
+        let url = "https://example.com/other";
+        world.store.update_destination(hook.id, set_anew(&hook, url)).await.unwrap_err();
+        assert_eq!(world.store.destination(hook.id).await.unwrap().settings["url"], url, "the change is kept");
+        assert_eq!(noted(&world), [hook.id.to_string()], "and with it that something is left to do");
+        assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "waiting")), (BATCH, MANY - BATCH));
+        let second = world.second_process().await;
+        second.reconsider_left(100).await.unwrap_err();
+        assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "what fails again is left again");
+        fail_no_more(&world, "deliveries");
+        // What was looked at waits anew, by the new settings.
+        world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE n < 3");
+        assert_eq!(second.reconsider_left(100).await.unwrap(), MANY - BATCH, "a batch is not cut");
+        assert_eq!(second.reconsider_left(100).await.unwrap(), 0);
+        assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (3, 0), "it goes on from where it was");
+    }
+}
+
+story! {
+    async fn other_settings_have_thousands_looked_at_again_that_wait(world: World) {
+        let (hook, other) = (owes(&world, "hook", "waiting").await, owes(&world, "other", "waiting").await);
+        world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap();
+        assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (0, 0));
+        assert_eq!(count(&world, other.id, "waiting"), MANY);
+        let renamed = DestinationPatch { name: Some("renamed".to_owned()), ..Default::default() };
+        world.store.update_destination(other.id, renamed).await.unwrap();
+        assert_eq!(count(&world, other.id, "waiting"), MANY, "by another name nothing is set anew");
+    }
+}
+
+story! {
+    async fn a_deletion_ends_thousands_that_were_owed(world: World) {
+        let hook = owes(&world, "hook", "pending").await;
+        let other = world.destination("other").await;
+        world.revise("r1", 1).await;
+        world.store.delete_destination(hook.id).await.unwrap();
+        assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "dead")), (0, MANY + 1));
+        assert_eq!(count(&world, other.id, "pending"), 1);
+        world.raw().run("UPDATE destinations SET reconsider_after = 0; UPDATE deliveries SET status = 'waiting'");
+        assert_eq!(world.store.reconsider_left(10_000).await.unwrap(), 1, "nothing of the deleted is looked at again");
+    }
+}

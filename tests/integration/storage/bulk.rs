@@ -1,0 +1,119 @@
+//! Bulk runs: a page is owed once in its run, whether its answer arrived or not.
+
+use super::aging::DAY_MS;
+use super::recovering::drain;
+use super::world::{World, story};
+use domain::DestinationId;
+use storage::{Again, Destination, Error, How, Page, Replay, Replayed, Run};
+
+fn page(cursor: Option<&str>) -> Page {
+    Page { cursor: cursor.map(str::to_owned), limit: 2 }
+}
+
+fn once(run: &str) -> How {
+    How::Once(run.to_owned())
+}
+
+async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, &str)) -> Result<Replayed, Error> {
+    world.store.replay(to, Replay::All, (page(cursor), once(run))).await
+}
+
+/// Three purchases whose newest state was delivered, and where to.
+async fn delivered(world: &World) -> Destination {
+    let hook = world.destination("hook").await;
+    for receipt in RECEIPTS {
+        world.revise(receipt, 1).await;
+    }
+    arrive(world, hook.id).await;
+    hook
+}
+
+const RECEIPTS: [&str; 3] = ["r1", "r2", "r3"];
+
+/// Delivers all that is owed.
+async fn arrive(world: &World, to: DestinationId) {
+    for receipt in RECEIPTS {
+        drain(world, world.key(receipt), to).await;
+    }
+}
+
+fn count(world: &World, table: &str) -> i64 {
+    world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"))
+}
+
+story! {
+    async fn a_page_that_is_asked_for_again_in_its_run_answers_the_same_and_owes_nothing(world: World) {
+        let hook = delivered(&world).await;
+        let first = replay(&world, hook.id, (None, "run")).await.unwrap();
+        assert_eq!((first.purchases, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
+        arrive(&world, hook.id).await;
+        assert_eq!(replay(&world, hook.id, (None, "run")).await.unwrap(), first, "its answer was lost");
+        let cursor = first.next_cursor.as_deref();
+        let second = replay(&world, hook.id, (cursor, "run")).await.unwrap();
+        assert_eq!((second.owing.owed, second.next_cursor.as_deref(), count(&world, "deliveries")), (1, None, 6));
+        arrive(&world, hook.id).await;
+        assert_eq!(replay(&world, hook.id, (cursor, "run")).await.unwrap(), second);
+        assert_eq!(count(&world, "deliveries"), 6);
+        assert_eq!(replay(&world, hook.id, (None, "another")).await.unwrap().owing.owed, 2);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn so_does_a_page_of_a_time(world: World) {
+        let hook = delivered(&world).await;
+        let now = world.store.now().await.unwrap();
+        let what = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        let ask = async |run: How| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
+        let first = ask(once("run")).await;
+        assert_eq!((first.looked_at, first.owing.owed), (2, 2));
+        arrive(&world, hook.id).await;
+        assert_eq!(ask(once("run")).await, first);
+        assert_eq!(count(&world, "deliveries"), 5);
+        assert_eq!(ask(How::Anew).await.owing.owed, 2, "without a name it is owed each time");
+    }
+}
+
+story! {
+    async fn two_who_ask_for_a_page_at_once_get_one_answer(world: World) {
+        let hook = delivered(&world).await;
+        let other = if world.is_postgres() { world.second_process().await } else { world.store.clone() };
+        let ask = |store: storage::Store| async move {
+            store.replay(hook.id, Replay::All, (page(None), once("run"))).await.unwrap()
+        };
+        let (one, two) = tokio::join!(ask(world.store.clone()), ask(other));
+        assert_eq!((&one, one.owing.owed, count(&world, "deliveries")), (&two, 2, 5));
+    }
+}
+
+story! {
+    async fn a_run_asks_for_one_thing_and_a_dry_run_keeps_nothing(world: World) {
+        let hook = delivered(&world).await;
+        world.store.replay(hook.id, Replay::All, (page(None), Run::Dry)).await.unwrap();
+        assert_eq!(count(&world, "pages"), 0);
+        replay(&world, hook.id, (None, "run")).await.unwrap();
+        let refused = world.store.replay(hook.id, Replay::Behind, (page(None), once("run"))).await;
+        assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
+        let failed = world.store.redeliver_all(Again::Failed, None, (page(None), once("run"))).await;
+        assert!(matches!(failed, Err(Error::Conflict { what: "run", .. })), "{failed:?}");
+        let missing = world.store.replay(hook.id, Replay::These(Vec::new()), (page(None), once("none"))).await;
+        assert_eq!(missing.unwrap().owing.owed, 0);
+    }
+}
+
+story! {
+    async fn after_a_week_a_page_is_forgotten_some_at_a_time(world: World) {
+        let hook = delivered(&world).await;
+        for run in ["a", "b", "c"] {
+            replay(&world, hook.id, (None, run)).await.unwrap();
+        }
+        world.age(6 * DAY_MS);
+        replay(&world, hook.id, (None, "young")).await.unwrap();
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 0);
+        world.age(2 * DAY_MS);
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 2);
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 1);
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 0);
+        assert_eq!(world.raw().texts("SELECT run AS value FROM pages"), ["young"]);
+    }
+}

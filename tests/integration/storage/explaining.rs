@@ -1,0 +1,133 @@
+//! What explains a notification, a purchase, an event and a destination.
+
+use super::aging::MINUTE_MS;
+use super::sending::{RETRY, finish};
+use super::world::{World, is_missing, new_destination, story, told};
+use domain::{EventId, Outcome, What};
+use storage::{Fares, Fate, Verdict};
+
+story! {
+    async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
+        let hook = world.destination("hook").await;
+        let mut new = new_destination(&world.app, "users");
+        new.events = vec!["user.*".to_owned()];
+        world.store.new_destination(new).await.unwrap();
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.send("r1", hook.id, RETRY).await;
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        world.pass(5_001);
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
+        assert_eq!(of.purchase.map(|purchase| purchase.revision), Some(1));
+        let [heard] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
+        assert_eq!((heard.view.outcome, heard.view.revision), (Some(Outcome::Settled), Some(1)));
+        assert_eq!(of.addressees.len(), 2);
+        let told: Vec<_> = of.told.iter().map(|one| (one.event.event_type.as_str(), one.sendings.len())).collect();
+        assert_eq!(told, [("user.subscription.purchased", 2), ("purchase.updated", 1)]);
+        let mine = |sending: &&storage::Sending| sending.delivery.destination_id == hook.id;
+        let sent = of.told[0].sendings.iter().find(mine).unwrap();
+        let [failed, arrived] = sent.attempts.as_slice() else { panic!("{:?}", sent.attempts) };
+        assert_eq!((failed.number, failed.status, failed.counts, failed.mode.as_str()), (1, Some(500), true, "lane"));
+        assert_eq!(failed.headers, [("retry-after".to_owned(), "7".to_owned())]);
+        assert_eq!((failed.response.as_deref(), failed.next_due_at.is_some()), (Some("body"), true));
+        assert_eq!((arrived.status, arrived.next_due_at, arrived.error.as_deref()), (Some(200), None, None));
+        let nobody = world.store.explain_purchase(world.key("nobody")).await;
+        assert!(nobody.is_err_and(|error| is_missing(&error)));
+    }
+}
+
+story! {
+    async fn what_was_superseded_names_what_took_its_place(world: World) {
+        let hook = world.destination("hook").await;
+        for number in 1..=3 {
+            world.revise("r1", number).await;
+        }
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        let of = world.store.explain_message("r1-1").await.unwrap();
+        let [(heard, told)] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
+        assert_eq!(heard.view.revision, Some(1));
+        let sending = &told[0].sendings[0];
+        assert_eq!(sending.delivery.status, "superseded");
+        let successor = sending.successor.as_ref().unwrap();
+        assert_eq!((successor.revision, successor.status.as_str()), (3, "delivered"));
+        assert!(successor.finished_at.is_some());
+        let event = world.store.explain_event(told[0].event.id).await.unwrap();
+        assert_eq!(event.heard.len(), 1);
+        assert_eq!(event.told, told[0]);
+        let nobody = world.store.explain_event(EventId::new(hook.id.uuid())).await;
+        assert!(nobody.is_err_and(|error| is_missing(&error)));
+        assert!(world.store.explain_message("nobody").await.is_err_and(|error| is_missing(&error)));
+    }
+}
+
+story! {
+    async fn what_waits_says_for_what_and_until_when(world: World) {
+        world.tell("m1", "r1", 1).await;
+        world.revise("held", 1).await;
+        let until = world.store.now().await.unwrap().plus_millis(MINUTE_MS);
+        world.store.hold(world.key("held"), until, "ann", "looking").await.unwrap();
+        world.tell("m2", "held", 5).await;
+        let expires = world.store.now().await.unwrap().plus_millis(MINUTE_MS);
+        let url = storage::SecretString::from("https://sns.example.com/confirm");
+        world.store.keep_pending(world.platform.id, "arn:aws:sns:topic", url, expires).await.unwrap();
+        let topic = world.store.topics(world.platform.id).await.unwrap()[0].id;
+        let mut waiting = told(world.platform.id, "m3", "r3", 1);
+        waiting.fate = Fate::WaitTopic(topic);
+        world.accept(waiting).await;
+        let heard = async |message: &str| world.store.explain_message(message).await.unwrap().heard.remove(0).0;
+        let window = heard("m1").await;
+        assert_eq!(window.view.waiting_for.as_deref(), Some("window"));
+        assert!(window.window_ends_at.is_some() && window.held.is_none());
+        let hold = heard("m2").await;
+        assert_eq!(hold.view.waiting_for.as_deref(), Some("hold"));
+        assert_eq!(hold.held, Some((until, Some("ann".to_owned()), Some("looking".to_owned()))));
+        let topic = heard("m3").await;
+        assert_eq!(topic.view.waiting_for.as_deref(), Some("topic approval"));
+        assert_eq!(topic.topic_arn.as_deref(), Some("arn:aws:sns:topic"));
+        let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
+        assert_eq!((of.purchase, of.heard.len(), of.told.len()), (None, 1, 0));
+    }
+}
+
+story! {
+    async fn a_destination_is_explained_with_what_is_owed_and_what_died(world: World) {
+        let hook = world.destination("hook").await;
+        for receipt in ["r1", "r2", "r3"] {
+            world.revise(receipt, 1).await;
+        }
+        world.send("r1", hook.id, Verdict::Dead).await;
+        let sent = world.attempt(world.key("r2"), hook.id, "a").await;
+        let mut paused = finish(&sent, RETRY);
+        paused.fares = Fares::Ill { pause_ms: Some(MINUTE_MS) };
+        world.end(paused).await;
+        let of = world.store.explain_destination(hook.id).await.unwrap();
+        let portrait = of.portrait;
+        assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
+        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > of.now));
+        assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
+        assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
+        world.store.delete_destination(hook.id).await.unwrap();
+        let gone = world.store.explain_destination(hook.id).await.unwrap();
+        assert!(gone.portrait.addressee.deleted_at.is_some(), "the ledger knows it still");
+        let told = world.store.explain_purchase(world.key("r1")).await.unwrap();
+        assert_eq!(told.addressees.len(), 1);
+    }
+}
+
+story! {
+    async fn of_many_attempts_the_newest_are_shown(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        for number in 0..25 {
+            let sent = world.attempt(world.key("r1"), hook.id, &format!("a{number}")).await;
+            let mut failed = finish(&sent, RETRY);
+            failed.fares = Fares::Unsaid;
+            world.end(failed).await;
+            world.pass(5_001);
+        }
+        let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
+        let sending = &of.told[0].sendings[0];
+        let numbers: Vec<_> = sending.attempts.iter().map(|attempt| attempt.number).collect();
+        assert_eq!((numbers, sending.delivery.attempts), ((6..=25).collect(), 25));
+    }
+}

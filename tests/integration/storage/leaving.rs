@@ -1,0 +1,262 @@
+//! A destination that asks by `Retry-After` to be left alone with a purchase: until when, and what ends that.
+
+use super::sending::{HOUR_MS, RETRY, claim, finish};
+use super::world::{LEASE_MS, World, story};
+use domain::{CollapseKey, DestinationId, What};
+use storage::{Again, Claim, Claimed, DestinationPatch, Finished, Mode, Page, Run, Tending, Verdict};
+
+const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+
+/// Sends what must be due: it fails, and the destination asks for an hour.
+async fn asks(world: &World, receipt: &str, to: DestinationId) -> Finished {
+    asks_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
+}
+
+/// The same with another wait of the event, and another of the lane.
+async fn asks_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> Finished {
+    let sent = world.attempt(world.key(receipt), to, "asks").await;
+    let mut told = finish(&sent, Verdict::Retry { delay_ms });
+    told.lane_pause_ms = Some(pause_ms);
+    world.end(told).await.finished
+}
+
+/// Nobody may send in the lane for so long, and nobody is told to.
+async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
+    let key = world.key(receipt);
+    for mode in [Mode::Lane, Mode::Drain] {
+        let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
+        let is_right = matches!(claimed, Claimed::Wait { ms, .. } if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
+        assert!(is_right, "{receipt}: {claimed:?}");
+    }
+    assert_eq!(tend(world, to).await, Tending::Rest, "{receipt} cannot be claimed");
+    world.pass(50_000);
+    assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
+}
+
+/// A new revision must be sent now, and the destination takes it.
+async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revision: i64) {
+    let sent = world.attempt(world.key(receipt), to, "sent").await;
+    assert_eq!(sent.revision, revision, "{receipt}");
+    world.finish(&sent, Verdict::Delivered).await;
+}
+
+async fn tend(world: &World, id: DestinationId) -> Tending {
+    world.store.tend(id, 100).await.unwrap()
+}
+
+async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
+    match tend(world, id).await {
+        Tending::Drain { keys, .. } => keys,
+        other => panic!("nothing to drain: {other:?}"),
+    }
+}
+
+story! {
+    async fn a_new_event_does_not_break_what_was_asked(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        assert!(matches!(asks(&world, "r1", hook).await, Finished::Wait { .. }));
+        world.revise("r1", 2).await;
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody is to look at it, once");
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.revise("r1", 3).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;
+        world.revise("r2", 1).await;
+        check_sent(&world, ("r2", hook), 1).await;
+        world.pass(HOUR_MS - 100_000);
+        assert_eq!(drained(&world, hook).await, [world.key("r1")]);
+        check_sent(&world, ("r1", hook), 3).await;
+        assert_eq!(tend(&world, hook).await, Tending::Rest);
+        world.revise("r1", 4).await;
+        check_sent(&world, ("r1", hook), 4).await;
+    }
+}
+
+story! {
+    async fn a_new_event_while_the_request_is_in_flight_does_not_break_it_either(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        let sent = world.attempt(world.key("r1"), hook, "a").await;
+        world.revise("r1", 2).await;
+        let mut told = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
+        told.lane_pause_ms = Some(HOUR_MS);
+        assert!(matches!(world.end(told).await.finished, Finished::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.pass(HOUR_MS);
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn what_is_asked_holds_for_both_tracks(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[What::Renewed]).await;
+        let event = world.attempt(world.key("r1"), hook, "a").await;
+        assert_eq!(world.finish(&event, RETRY).await, Finished::More);
+        let left = asks(&world, "r1", hook).await;
+        assert!(matches!(left, Finished::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
+        world.pass(5_001);
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.pass(HOUR_MS);
+        world.send("r1", hook, Verdict::Delivered).await;
+        world.send("r1", hook, Verdict::Delivered).await;
+        assert_eq!(tend(&world, hook).await, Tending::Rest);
+    }
+}
+
+story! {
+    async fn what_was_due_since_the_destination_recovered_is_held_back_by_what_is_asked_later(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[What::Renewed]).await;
+        world.send("r1", hook, LONG).await;
+        world.pass(5);
+        world.store.hasten(hook).await.unwrap();
+        world.pass(5);
+        let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
+        let mut told = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
+        told.lane_pause_ms = Some(HOUR_MS);
+        world.end(told).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+    }
+}
+
+story! {
+    async fn it_is_left_alone_no_longer_than_it_asked(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        asks_for(&world, ("r1", hook), (10 * HOUR_MS, 60_000)).await;
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), 60_000).await;
+        world.pass(10_001);
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn only_who_means_this_very_thing_breaks_it_by_a_redeliver(world: World) {
+        let hook = world.destination("hook").await.id;
+        for (receipt, way) in [("r1", 0), ("r2", 1), ("r3", 2)] {
+            world.revise(receipt, 1).await;
+            let event = world.store.events(Default::default(), Page::default()).await.unwrap().items[0].id;
+            asks(&world, receipt, hook).await;
+            world.revise(receipt, 2).await;
+            let again = async |what| world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
+            again(Again::Failed).await;
+            check_left_alone(&world, (receipt, hook), HOUR_MS).await;
+            let key = world.key(receipt);
+            match way {
+                0 => drop(world.store.redeliver(key, Some(hook)).await.unwrap()),
+                1 => drop(again(Again::Purchase(key)).await),
+                _ => drop(again(Again::Event(event)).await),
+            }
+            check_sent(&world, (receipt, hook), 2).await;
+            world.revise(receipt, 3).await;
+            check_sent(&world, (receipt, hook), 3).await;
+        }
+    }
+}
+
+story! {
+    async fn what_was_delivered_and_is_redelivered_by_its_name_breaks_it_too(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[What::Renewed]).await;
+        let event = world.attempt(world.key("r1"), hook, "a").await;
+        world.finish(&event, Verdict::Delivered).await;
+        asks(&world, "r1", hook).await;
+        let what = Again::Event(event.event_id);
+        let again = world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
+        assert_eq!((again.owing.owed, &again.owing.destinations[..]), (1, &[hook][..]));
+        for _ in 0..2 {
+            world.send("r1", hook, Verdict::Delivered).await;
+        }
+        assert_eq!(tend(&world, hook).await, Tending::Rest, "it and the state were sent");
+    }
+}
+
+story! {
+    async fn a_redeliver_of_the_destination_breaks_it(world: World) {
+        let hook = world.destination("hook").await.id;
+        for receipt in ["r1", "r2"] {
+            world.revise(receipt, 1).await;
+            asks(&world, receipt, hook).await;
+        }
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.store.hasten(hook).await.unwrap();
+        world.pass(5);
+        assert_eq!(drained(&world, hook).await.len(), 2, "what was held back is due as what was tried");
+        check_sent(&world, ("r1", hook), 2).await;
+        world.revise("r2", 2).await;
+        world.send("r2", hook, RETRY).await;
+        world.pass(5_001);
+        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "the first one came in its time");
+    }
+}
+
+story! {
+    async fn the_recovery_of_the_destination_ends_it(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        asks(&world, "r1", hook).await;
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.revise("r2", 1).await;
+        world.raw().run("UPDATE health SET opened_at = 5");
+        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Owed { .. }));
+        let probe = world.attempt_as(Mode::Probe, (world.key("r2"), hook), "p").await;
+        world.finish(&probe, Verdict::Delivered).await;
+        world.pass(5);
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "it is owed now");
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn who_enables_the_destination_ends_it(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        asks(&world, "r1", hook).await;
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        for enabled in [false, true] {
+            let switched = DestinationPatch { enabled: Some(enabled), ..Default::default() };
+            world.store.update_destination(hook, switched).await.unwrap();
+        }
+        world.pass(5);
+        assert_eq!(drained(&world, hook).await, [world.key("r1")]);
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn a_success_in_the_lane_ends_it(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[What::Cancelled, What::Resumed]).await;
+        asks(&world, "r1", hook).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        let state = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
+        assert_eq!(state.event_type, "purchase.updated");
+        assert_eq!(world.finish(&state, Verdict::Delivered).await, Finished::More);
+        for expected in ["user.subscription.cancelled", "user.subscription.resumed"] {
+            let event = world.attempt(world.key("r1"), hook, "e").await;
+            assert_eq!(event.event_type, expected);
+            world.finish(&event, Verdict::Delivered).await;
+        }
+    }
+}
+
+story! {
+    async fn who_lost_the_lease_asks_for_nothing(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        let lost = world.attempt(world.key("r1"), hook, "a").await;
+        world.pass(LEASE_MS + 1);
+        let mine = world.attempt(world.key("r1"), hook, "b").await;
+        let mut told = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
+        told.lane_pause_ms = Some(HOUR_MS);
+        world.finish(&mine, Verdict::Delivered).await;
+        world.end(told).await;
+        world.revise("r1", 2).await;
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}

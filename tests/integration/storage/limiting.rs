@@ -1,0 +1,256 @@
+//! How fast a destination is told, over all processes: its rate, how many requests at once, one user at a time.
+
+use super::sending::{RETRY, Sent, claim, finish, must_send};
+use super::world::{LEASE_MS, World, new_destination, story};
+use domain::{DestinationId, What};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{
+    Claim, Claimed, DeliveryFilter, Destination, Fares, Finished, Limits, Mode, NewDestination, Page, Rendered, Store,
+    Tending, Unsent, Verdict,
+};
+use system_tests::wait;
+
+const TEN_MINUTES_MS: i64 = 600_000;
+
+async fn limited(world: &World, limits: Limits) -> DestinationId {
+    let new = NewDestination { limits, ..new_destination(&world.app, "limited") };
+    world.store.new_destination(new).await.unwrap().id
+}
+
+/// Claims all of these at once, in turn by one store and the other.
+async fn claim_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<Claimed> {
+    let claims = receipts.iter().enumerate().map(|(number, receipt)| {
+        let (store, key) = (stores[number % 2].clone(), world.key(receipt));
+        tokio::spawn(async move { store.claim(claim(key, to, "a")).await.unwrap() })
+    });
+    let mut claimed = Vec::new();
+    for claim in claims.collect::<Vec<_>>() {
+        claimed.push(claim.await.unwrap());
+    }
+    claimed
+}
+
+async fn purchases(world: &World, count: usize) -> Vec<String> {
+    let receipts: Vec<String> = (0..count).map(|number| format!("r{number}")).collect();
+    for receipt in &receipts {
+        world.revise(receipt, 1).await;
+    }
+    receipts
+}
+
+/// A claim whose destination is changed like this by another process while it waits for the destination's health.
+async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed {
+    let mut other = world.raw();
+    other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
+    let (store, mut claim) = (world.store.clone(), claim(world.key("r1"), to, "a"));
+    claim.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
+    let claiming = tokio::spawn(async move { store.claim(claim).await.unwrap() });
+    wait::until(Duration::from_secs(2), "a claim that waits", async || {
+        let waits = "SELECT COUNT(*) AS value FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        if world.raw().number(waits) > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    other.run(&format!("UPDATE destinations SET {change}; COMMIT"));
+    claiming.await.unwrap()
+}
+
+story! {
+    async fn what_another_process_changed_holds_for_a_claim_that_had_begun(world: World) {
+        let hook = limited(&world, Limits::default()).await;
+        world.revise("r1", 1).await;
+        if world.is_postgres() {
+            let Claimed::Send(batch) = claim_during(&world, hook, "name = 'another'").await else { panic!("not sent") };
+            assert_eq!((batch.destination.name.as_str(), batch.attempts[0].body.as_str()), ("another", "another"));
+            world.pass(LEASE_MS + 1);
+            let closed = claim_during(&world, hook, "enabled = FALSE").await;
+            assert!(matches!(closed, Claimed::Closed { .. }), "{closed:?}");
+        }
+    }
+}
+
+story! {
+    async fn the_requests_of_two_processes_keep_to_the_rate(world: World) {
+        let hook = limited(&world, Limits { rate: Some(20), concurrency: 1_000, ..Limits::default() }).await;
+        let receipts = purchases(&world, 70).await;
+        let stores = [world.store.clone(), world.second_process().await];
+        let began = world.store.now().await.unwrap();
+        let claimed = claim_all(&stores, &world, &receipts, hook).await;
+        let took_ms = world.store.now().await.unwrap().millis_since(began);
+        let (mut sent, mut owed) = (0_i64, 0);
+        for claimed in claimed {
+            match claimed {
+                Claimed::Send(batch) => {
+                    assert!((0..=2_000).contains(&batch.start_in_ms));
+                    sent += 1;
+                }
+                Claimed::Owed { ms, .. } => {
+                    assert!((1..=2_000).contains(&ms), "{ms}");
+                    owed += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // One at once, and one every 50 ms of the next two seconds and of the time that it took to ask.
+        let expected = 1 + (2_000 + took_ms) / 50;
+        assert!(owed > 0 && sent <= expected + 1 && sent * 10 >= 41 * 9, "{sent} of {expected} in {took_ms} ms");
+        world.pass(2_000);
+        let claimed = claim_all(&stores, &world, &receipts[60..], hook).await;
+        assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Leased { .. })), "{claimed:?}");
+        let Tending::Drain { keys, .. } = world.store.tend(hook, 5).await.unwrap() else { panic!("nothing is owed") };
+        assert_eq!(keys.len(), 5, "what was sent away is owed");
+    }
+}
+
+story! {
+    async fn no_more_requests_than_allowed_are_in_flight_over_two_processes(world: World) {
+        let hook = limited(&world, Limits { concurrency: 5, ..Limits::default() }).await;
+        let receipts = purchases(&world, 20).await;
+        let stores = [world.store.clone(), world.second_process().await];
+        let mut sent = Vec::new();
+        for (claimed, receipt) in claim_all(&stores, &world, &receipts, hook).await.into_iter().zip(&receipts) {
+            match claimed {
+                Claimed::Send(batch) => {
+                    let (key, token) = (world.key(receipt), "a".to_owned());
+                    sent.push(Sent { batch, key, to: hook, token, mode: Mode::Lane });
+                }
+                Claimed::Owed { ms, .. } => assert!((1..=1_000).contains(&ms)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sent.len(), 5);
+        let free = receipts.iter().find(|receipt| sent.iter().all(|sent| sent.key != world.key(receipt))).unwrap();
+        let drain = Claim { mode: Mode::Drain, ..claim(world.key(free), hook, "b") };
+        assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Owed { .. }));
+        world.finish(&sent[0], Verdict::Delivered).await;
+        assert!(matches!(world.store.claim(drain).await.unwrap(), Claimed::Send(_)));
+        let probe = world.attempt_as(Mode::Probe, (world.key(other(&world, &receipts, &sent, free)), hook), "p").await;
+        assert_eq!(probe.number, 1, "a probe is not kept back");
+        world.pass(LEASE_MS + 1);
+        let again = claim_all(&stores, &world, &receipts, hook).await;
+        assert_eq!(again.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count(), 5, "the lost leases ended");
+    }
+}
+
+/// A purchase that nobody has.
+fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
+    let is_free = |receipt: &&String| **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt));
+    receipts.iter().find(is_free).unwrap()
+}
+
+story! {
+    async fn events_of_a_user_go_together_in_order_and_the_state_goes_alone(world: World) {
+        let to = world.analytics("analytics").await.id;
+        world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
+        world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
+        let key = world.key("r1");
+        let few = Claim { at_most: 3, ..claim(key, to, "a") };
+        let sent = must_send(&world.store, few).await;
+        let all = ["user.journey.trial.started", "user.subscription.purchased", "user.journey.trial.converted",
+            "user.subscription.renewed"];
+        assert_eq!(sent.types(), all[..3]);
+        assert!(sent.batch.attempts.iter().all(|attempt| attempt.number == 1));
+        assert_eq!(world.finish(&sent, RETRY).await, Finished::More, "the state is due");
+        let state = world.attempt(key, to, "b").await;
+        assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
+        world.finish(&state, Verdict::Delivered).await;
+        assert!(matches!(world.claim(key, to, "c").await, Claimed::Wait { .. }), "the first holds back the others");
+        world.pass(5_001);
+        let sent = world.attempt(key, to, "d").await;
+        assert_eq!(sent.types(), all, "what was never tried follows");
+        let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
+        assert_eq!(numbers, [2, 2, 2, 1]);
+        let mut told = finish(&sent, Verdict::Delivered);
+        told.judged[1].verdict = Verdict::Dead;
+        told.judged[2].verdict = Verdict::Retry { delay_ms: 60_000 };
+        told.judged[3].verdict = Verdict::Retry { delay_ms: 0 };
+        assert!(matches!(world.end(told).await.finished, Finished::Wait { .. }));
+        let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
+        let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
+        let statuses: Vec<_> = deliveries.map(|one| one.status).filter(|status| status != "superseded").collect();
+        assert_eq!(statuses, ["delivered", "dead", "pending", "pending", "delivered"]);
+    }
+}
+
+story! {
+    async fn a_later_event_that_waits_ends_the_batch(world: World) {
+        let to = world.analytics("analytics").await.id;
+        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        let key = world.key("r1");
+        world.pass(1);
+        let first = world.attempt(key, to, "a").await;
+        let mut told = finish(&first, Verdict::Retry { delay_ms: 0 });
+        told.judged[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        world.end(told).await;
+        let next = world.attempt(key, to, "b").await;
+        assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
+        world.finish(&next, Verdict::Delivered).await;
+        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"], "not the third before the second");
+    }
+}
+
+story! {
+    async fn two_purchases_of_a_user_are_never_in_flight_together(world: World) {
+        let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
+        let receipts = purchases(&world, 8).await;
+        world.happen_to("customer-2", "other", &[What::Purchased]).await;
+        let stores = [world.store.clone(), world.second_process().await];
+        let claimed = claim_all(&stores, &world, &receipts, to).await;
+        let mut sent = Vec::new();
+        for (claimed, receipt) in claimed.into_iter().zip(&receipts) {
+            match claimed {
+                Claimed::Send(batch) => {
+                    let (key, token) = (world.key(receipt), "a".to_owned());
+                    sent.push(Sent { batch, key, to, token, mode: Mode::Lane });
+                }
+                Claimed::Leased { ms } => assert!((1..=500).contains(&ms), "{ms}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sent.len(), 1);
+        world.attempt(world.key("other"), to, "b").await;
+        for receipt in &receipts {
+            world.attempt(world.key(receipt), hook, "h").await;
+        }
+        let Tending::Pause { .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nobody can be told now") };
+        let waits = receipts.iter().find(|receipt| world.key(receipt) != sent[0].key).unwrap();
+        world.finish(&sent[0], Verdict::Delivered).await;
+        let next = world.attempt(world.key(waits), to, "c").await;
+        world.pass(LEASE_MS + 1);
+        let third = receipts.iter().find(|receipt| ![sent[0].key, next.key].contains(&world.key(receipt))).unwrap();
+        let third = world.attempt(world.key(third), to, "d").await;
+        world.finish(&next, Verdict::Delivered).await;
+        let leased = world.claim(world.key(waits), to, "e").await;
+        assert!(matches!(leased, Claimed::Closed { .. }), "{leased:?}");
+        world.revise(waits, 2).await;
+        let leased = world.claim(world.key(waits), to, "f").await;
+        assert!(matches!(leased, Claimed::Leased { .. }), "who lost the lease does not end the user's: {leased:?}");
+        world.finish(&third, Verdict::Delivered).await;
+        world.attempt(world.key(waits), to, "g").await;
+    }
+}
+
+story! {
+    async fn a_user_who_is_throttled_keeps_nobody_else_waiting(world: World) {
+        let to = world.analytics("analytics").await.id;
+        for receipt in ["r1", "r2"] {
+            world.revise(receipt, 1).await;
+        }
+        world.happen_to("customer-2", "other", &[What::Purchased]).await;
+        let sent = world.attempt(world.key("r1"), to, "a").await;
+        let mut told = finish(&sent, RETRY);
+        (told.fares, told.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
+        world.end(told).await;
+        world.pass(6_000);
+        for receipt in ["r1", "r2"] {
+            let claimed = world.claim(world.key(receipt), to, "b").await;
+            assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+        }
+        let Tending::Drain { keys, .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nothing to drain") };
+        assert_eq!(keys, [world.key("other")]);
+        world.attempt(world.key("other"), to, "c").await;
+        world.pass(TEN_MINUTES_MS);
+        world.attempt(world.key("r2"), to, "d").await;
+    }
+}

@@ -1,0 +1,32 @@
+//! The figures of destinations that an operator's gauges show.
+
+use super::sending::RETRY;
+use super::world::{World, story};
+use domain::DestinationId;
+use storage::Verdict;
+
+/// The state of a destination, what it is owed and for how many minutes.
+async fn figures(world: &World, id: DestinationId) -> Option<(String, i64, i64)> {
+    let all = world.store.figures().await.unwrap();
+    let one = all.into_iter().find(|one| one.id == id)?;
+    Some((one.state, one.owed, one.oldest_owed_ms / 60_000))
+}
+
+story! {
+    async fn each_destination_has_its_figures_until_it_is_deleted(world: World) {
+        let (hook, other) = (world.destination("hook").await.id, world.destination("other").await.id);
+        assert_eq!(figures(&world, hook).await, Some(("healthy".to_owned(), 0, 0)));
+        world.revise("r1", 1).await;
+        world.age(5 * 60_000);
+        world.revise("r2", 1).await;
+        world.send("r2", hook, RETRY).await;
+        world.send("r1", other, Verdict::Delivered).await;
+        assert_eq!(figures(&world, hook).await, Some(("failing".to_owned(), 2, 5)), "the oldest counts");
+        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 1, 0)), "what arrived does not");
+        world.send("r2", other, Verdict::Delivered).await;
+        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 0, 0)));
+        world.store.delete_destination(hook).await.unwrap();
+        assert_eq!(figures(&world, hook).await, None);
+        assert_eq!(world.store.figures().await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,144 @@
+//! Retention: bodies go when they are old, rows never, and nothing that somebody still needs.
+
+use super::aging::{DAY_MS, MINUTE_MS};
+use super::sending::{claim, must_send, rendering};
+use super::world::{World, story};
+use domain::What;
+use storage::{Again, Claim, Page, Rendered, Run, Skipped, Verdict};
+
+const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
+
+/// Prunes what is older than ninety days.
+async fn prune(world: &World, limit: i64) -> usize {
+    let now = world.store.now().await.unwrap();
+    world.store.prune(now.plus_millis(-NINETY_DAYS_MS), limit).await.unwrap()
+}
+
+/// The numbers of rows, table by table.
+fn rows(world: &World) -> Vec<i64> {
+    let count = |table: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"));
+    ["notifications", "purchases", "events", "deliveries", "attempts", "lanes"].map(count).to_vec()
+}
+
+fn number(world: &World, text: &str) -> i64 {
+    world.raw().number(&format!("SELECT COUNT(*) AS value FROM {text}"))
+}
+
+story! {
+    async fn old_bodies_go_and_the_ledger_stays(world: World) {
+        let hook = world.destination("hook").await;
+        world.age(2 * MINUTE_MS);
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.revise("r1", 2).await;
+        for _ in 0..2 {
+            world.send("r1", hook.id, Verdict::Delivered).await;
+        }
+        world.raw().run("UPDATE events SET state_apart = body");
+        world.age(NINETY_DAYS_MS - MINUTE_MS);
+        let before = rows(&world);
+        assert_eq!(prune(&world, 1000).await, 0, "they are young");
+        world.age(2 * MINUTE_MS);
+        // Two notifications, the first state and the user's event, and three deliveries, of which one was superseded.
+        assert_eq!(prune(&world, 1000).await, 2 + 2 + 3);
+        assert_eq!(prune(&world, 1000).await, 0, "once");
+        assert_eq!(rows(&world), before);
+        assert_eq!(world.broken(1000).await, []);
+        let events = world.store.events(Default::default(), Page::default()).await.unwrap().items;
+        let [newest, oldest, user] = events.as_slice() else { panic!("{events:?}") };
+        assert!(newest.body["data"].is_object(), "the newest state of a purchase is whole");
+        assert_eq!(oldest.body["attributes"]["coalesced"], 1);
+        assert!(oldest.body["data"].is_null() && user.body.as_object().is_some_and(serde_json::Map::is_empty));
+        assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
+        assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
+        assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1, "what stands beside a body goes with it");
+        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
+        let pruned: Vec<bool> = told.iter().map(|one| one.event.pruned_at.is_some()).collect();
+        assert_eq!(pruned, [true, true, false]);
+        let again = world.store.redeliver_all(Again::Event(user.id), None, (Page::default(), Run::Real)).await.unwrap();
+        assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
+        // The newest state is sent again whenever somebody asks, and is old once a newer one is.
+        let purchase = Again::Purchase(world.key("r1"));
+        let again = world.store.redeliver_all(purchase, None, (Page::default(), Run::Real)).await.unwrap();
+        assert_eq!(again.owing.owed, 1);
+        let sent = world.attempt(world.key("r1"), hook.id, "again").await;
+        assert!(sent.body.contains("\"data\""), "{}", sent.body);
+        world.finish(&sent, Verdict::Delivered).await;
+        world.revise("r1", 3).await;
+        assert_eq!(prune(&world, 1000).await, 1, "the second state");
+    }
+}
+
+story! {
+    async fn what_waits_or_is_owed_keeps_its_body(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 2, &[What::Renewed]).await;
+        let user_event = world.attempt(world.key("r1"), hook.id, "a").await;
+        world.finish(&user_event, Verdict::Delivered).await;
+        world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
+                         WHERE event_type = 'user.subscription.renewed'");
+        world.tell("open", "r2", 1).await;
+        world.age(2 * NINETY_DAYS_MS);
+        // Two notifications, the event that was delivered, the state that was superseded, and their deliveries.
+        assert_eq!(prune(&world, 1000).await, 2 + 2 + 2);
+        assert_eq!(number(&world, "notifications WHERE outcome IS NULL AND pruned_at IS NULL"), 1);
+        assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2);
+        let owed = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
+        assert_eq!(number(&world, owed), 0);
+        // What is owed is sent as it was, and goes when it is old itself.
+        let state = world.attempt(world.key("r1"), hook.id, "b").await;
+        assert_eq!((state.revision, state.body.contains("\"data\"")), (2, true));
+        world.finish(&state, Verdict::Delivered).await;
+        assert_eq!(prune(&world, 1000).await, 0, "it ended just now");
+        world.age(NINETY_DAYS_MS + MINUTE_MS);
+        assert_eq!(prune(&world, 1000).await, 1, "its delivery, and not the newest state");
+    }
+}
+
+story! {
+    async fn a_state_keeps_its_body_while_what_was_told_with_it_is_owed(world: World) {
+        let hook = world.destination("hook").await;
+        let key = world.key("r1");
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
+                         WHERE event_type = 'user.subscription.purchased'");
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        world.revise("r1", 2).await;
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        world.age(2 * NINETY_DAYS_MS);
+        prune(&world, 1000).await;
+        assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 0);
+        world.raw().run("UPDATE deliveries SET status = 'pending', last_error = NULL WHERE status = 'waiting'");
+        let told = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
+        let sent = must_send(&world.store, Claim { render: told, ..claim(key, hook.id, "late") }).await;
+        assert_eq!((sent.revision, sent.body.as_str()), (1, "\"r1\""));
+        world.finish(&sent, Verdict::Delivered).await;
+        prune(&world, 1000).await;
+        assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2, "the event, and the state of its revision");
+    }
+}
+
+story! {
+    async fn a_large_ledger_is_looked_through_bit_by_bit_and_again(world: World) {
+        let hook = world.destination("hook").await;
+        for number in 0..4 {
+            world.revise("r1", number).await;
+            world.send("r1", hook.id, Verdict::Delivered).await;
+            world.age(MINUTE_MS);
+        }
+        world.age(NINETY_DAYS_MS);
+        let mut pruned = Vec::new();
+        for _ in 0..6 {
+            pruned.push(prune(&world, 1).await);
+        }
+        assert_eq!(pruned.iter().sum::<usize>(), 4 + 3 + 4, "four notifications, three states, four deliveries: {pruned:?}");
+        assert!(pruned.iter().all(|count| *count <= 3), "one row of each table at a time: {pruned:?}");
+        // The fourth state was passed while it was the newest; the look begins anew and finds it.
+        world.revise("r1", 4).await;
+        let mut later = 0;
+        for _ in 0..12 {
+            later += prune(&world, 1).await;
+        }
+        assert_eq!(later, 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! Claims and what comes of them, in the world of a story.
+
+use super::world::{LEASE_MS, Said, World, happened, record, said_so};
+use domain::event::{PURCHASE_UPDATED, for_destination};
+use domain::{CollapseKey, DestinationId, Kind, What};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use storage::{
+    Attempt, Batch, Claim, Claimed, Destination, Ended, Fares, Finish, Finished, Judged, Mode, Render, Rendered, Store,
+    Unsent, Verdict,
+};
+
+pub const HOUR_MS: i64 = 3_600_000;
+/// Five days.
+pub const PATIENCE_MS: i64 = 5 * 24 * HOUR_MS;
+
+/// A request that was claimed. It reads as its first attempt.
+#[derive(Debug)]
+pub struct Sent {
+    pub batch: Box<Batch>,
+    pub key: CollapseKey,
+    pub to: DestinationId,
+    pub token: String,
+    pub mode: Mode,
+}
+
+impl Deref for Sent {
+    type Target = Attempt;
+
+    fn deref(&self) -> &Attempt {
+        &self.batch.attempts[0]
+    }
+}
+
+impl Sent {
+    /// The types of its events.
+    pub fn types(&self) -> Vec<&str> {
+        self.batch.attempts.iter().map(|attempt| attempt.event_type.as_str()).collect()
+    }
+}
+
+/// Bodies as a webhook gets them.
+pub fn render() -> Render {
+    Arc::new(|destination: &Destination, unsent: &Unsent| {
+        let body = unsent.body.clone();
+        let is_state = unsent.event_type == PURCHASE_UPDATED;
+        let told = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
+        Rendered::Body(told.to_string())
+    })
+}
+
+/// Bodies as this function makes them.
+pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -> Render {
+    Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
+}
+
+/// A claim by a purchase's own run.
+pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
+    Claim {
+        key,
+        destination: to,
+        token: token.to_owned(),
+        lease_ms: LEASE_MS,
+        mode: Mode::Lane,
+        at_most: 10,
+        render: render(),
+    }
+}
+
+/// Claims what must be due.
+pub async fn must_send(store: &Store, claim: Claim) -> Sent {
+    let (key, to, token, mode) = (claim.key, claim.destination, claim.token.clone(), claim.mode);
+    match store.claim(claim).await.unwrap() {
+        Claimed::Send(batch) => Sent { batch, key, to, token, mode },
+        other => panic!("nothing to send: {other:?}"),
+    }
+}
+
+/// What becomes of all events of a request: an answer 200, or 500.
+pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
+    let failed = !matches!(verdict, Verdict::Delivered);
+    let judged = |attempt: &Attempt| Judged {
+        delivery_id: attempt.delivery_id,
+        class: if failed { "server_error" } else { "delivered" }.to_owned(),
+        error: failed.then(|| "the endpoint answered 500".to_owned()),
+        counts: true,
+        verdict,
+    };
+    Finish {
+        key: sent.key,
+        destination: sent.to,
+        token: sent.token.clone(),
+        mode: sent.mode,
+        started_at: sent.batch.lease_until,
+        latency_ms: 12,
+        status: Some(if failed { 500 } else { 200 }),
+        headers: vec![("retry-after".to_owned(), "7".to_owned())],
+        response: Some("body".to_owned()),
+        judged: sent.batch.attempts.iter().map(judged).collect(),
+        fares: if failed { Fares::Ill { pause_ms: None } } else { Fares::Well },
+        lane_pause_ms: None,
+        user_pause_ms: None,
+        patience_ms: PATIENCE_MS,
+        alarm: None,
+    }
+}
+
+pub const RETRY: Verdict = Verdict::Retry { delay_ms: 5_000 };
+
+impl World {
+    pub async fn claim(&self, key: CollapseKey, to: DestinationId, token: &str) -> Claimed {
+        self.store.claim(claim(key, to, token)).await.unwrap()
+    }
+
+    /// Claims what must be due.
+    pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
+        must_send(&self.store, claim(key, to, token)).await
+    }
+
+    /// The same in another mode.
+    pub async fn attempt_as(&self, mode: Mode, (key, to): (CollapseKey, DestinationId), token: &str) -> Sent {
+        must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
+    }
+
+    /// What is left in the lane after a request.
+    pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> Finished {
+        self.end(finish(sent, verdict)).await.finished
+    }
+
+    pub async fn end(&self, finish: Finish) -> Ended {
+        self.store.finish(finish).await.unwrap()
+    }
+
+    /// Sends what must be due, with this answer.
+    pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> Ended {
+        let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
+        self.end(finish(&sent, verdict)).await
+    }
+
+    /// A destination to which requests about one user are made one after the other, up to ten events in each.
+    pub async fn analytics(&self, name: &str) -> Destination {
+        let mut new = super::world::new_destination(&self.app, name);
+        new.traits.per_user = true;
+        new.traits.per_request = 10;
+        self.store.new_destination(new).await.unwrap()
+    }
+
+    /// Something happens to what a customer bought.
+    pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[What]) -> i64 {
+        let said = Said { kind: Kind::Renewed, customer: Some(customer), related: None };
+        let number = self.load(self.key(receipt)).await.revision + 1;
+        let told = said_so(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, said);
+        self.accept(told).await;
+        let key = self.key(receipt);
+        self.done(happened(record(key, &self.load(key).await), whats)).await
+    }
+
+    /// Adds a `user.*` event and its delivery, without a `purchase.updated`.
+    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, (event_type, number): (&str, i64)) {
+        let event = domain::EventId::of(key, 1, number, event_type, 0);
+        let delivery = domain::DeliveryId::of(to, event, 0);
+        let now = if self.is_postgres() {
+            "(SELECT MAX(created_at) FROM purchases)".to_owned()
+        } else {
+            self.now.load(Ordering::SeqCst).to_string()
+        };
+        self.raw().run(&format!(
+            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
+                 VALUES ('{event}', '{key}', '{event_type}', {number}, '{{\"event\":\"{event_type}\"}}', {now});
+             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
+                 attempts, next_due_at, created_at)
+                 VALUES ('{delivery}', '{to}', '{event}', 0, '{event_type}', '{key}', {number}, 'pending', 0, {now},
+                 {now})"
+        ));
+    }
+}

@@ -1,0 +1,101 @@
+//! How a destination stands, and what is forgotten before it is enabled again.
+
+use super::world::{World, story};
+use domain::What;
+use domain::event::PURCHASE_UPDATED;
+use storage::{DeliveryFilter, DestinationPatch, Error, Page, Verdict};
+
+/// The event types of what is in a status to a destination, in the order of their making.
+async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
+    let filter = DeliveryFilter { destination_id: Some(to), status: Some(status.to_owned()), ..Default::default() };
+    let found = world.store.deliveries(filter, Page { cursor: None, limit: 1000 }).await.unwrap();
+    found.items.into_iter().rev().map(|delivery| delivery.event_type).collect()
+}
+
+async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
+    let patch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
+    world.store.update_destination(to, patch).await.unwrap();
+}
+
+story! {
+    async fn what_is_owed_waits_and_died_is_counted(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Renewed]).await;
+        let health = world.store.destination_health(hook.id).await.unwrap();
+        assert_eq!((health.fares.owed, health.owes.waiting, health.owes.dead), (2, 0, 0));
+        world.send("r1", hook.id, Verdict::Dead).await;
+        world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
+        let health = world.store.destination_health(hook.id).await.unwrap();
+        assert_eq!((health.fares.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
+        assert_eq!(health.fares.last_error.as_deref(), Some("the endpoint answered 500"));
+    }
+}
+
+story! {
+    async fn of_a_disabled_destination_the_user_events_are_forgotten_and_the_states_kept(world: World) {
+        let hook = world.destination("hook").await;
+        let other = world.destination("other").await;
+        switch(&world, hook.id, false).await;
+        for number in 1..=3 {
+            world.happen(&format!("r{number}"), number, &[What::Renewed]).await;
+        }
+        world.raw().run(&format!(
+            "UPDATE deliveries SET status = 'waiting' WHERE seq =
+                 (SELECT MIN(seq) FROM deliveries WHERE event_type LIKE 'user.%' AND destination_id = '{}')",
+            hook.id
+        ));
+        assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 3);
+        assert_eq!(in_status(&world, hook.id, "skipped").await.len(), 0, "they are only counted");
+        assert_eq!(world.store.forget_user_events(hook.id).await.unwrap(), 3);
+        assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
+        assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
+        assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
+        assert_eq!(world.store.forget_user_events(hook.id).await.unwrap(), 0, "asked again it forgets nothing new");
+        switch(&world, hook.id, true).await;
+        let sent = world.attempt(world.key("r1"), hook.id, "a").await;
+        assert_eq!(sent.types(), [PURCHASE_UPDATED]);
+    }
+}
+
+story! {
+    async fn nothing_of_an_enabled_destination_is_forgotten(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Renewed]).await;
+        let refused = world.store.forget_user_events(hook.id).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+        let refused = world.store.count_user_events(hook.id).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+        assert_eq!(in_status(&world, hook.id, "pending").await.len(), 2);
+    }
+}
+
+story! {
+    async fn what_was_being_sent_when_it_was_disabled_ends_by_its_own_attempt(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[What::Renewed]).await;
+        let sent = world.attempt(world.key("r1"), hook.id, "a").await;
+        switch(&world, hook.id, false).await;
+        assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 0);
+        assert_eq!(world.store.forget_user_events(hook.id).await.unwrap(), 0);
+        world.finish(&sent, Verdict::Delivered).await;
+        assert_eq!(in_status(&world, hook.id, "skipped").await, Vec::<String>::new());
+        assert_eq!(in_status(&world, hook.id, "delivered").await, sent.types());
+    }
+}
+
+story! {
+    async fn a_change_that_another_one_overtook_changes_nothing(world: World) {
+        let hook = world.destination("hook").await;
+        let before = (hook.settings.clone(), world.store.destination_secret(hook.id).await.unwrap());
+        let patch = |secret: &str| DestinationPatch {
+            name: Some(format!("with {secret}")),
+            secret: Some(secret.into()),
+            made_of: Some(before.clone()),
+            ..Default::default()
+        };
+        world.store.update_destination(hook.id, patch("first")).await.unwrap();
+        let second = world.store.update_destination(hook.id, patch("second")).await;
+        assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
+        assert_eq!(world.store.destination(hook.id).await.unwrap().name, "with first");
+    }
+}

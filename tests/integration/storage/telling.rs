@@ -1,0 +1,198 @@
+//! What operators are told of a destination, and when it is disabled without a person.
+
+use super::sending::{HOUR_MS, PATIENCE_MS, RETRY, finish};
+use super::world::{World, new_destination, story};
+use domain::event::schemas;
+use domain::{CollapseKey, DestinationId};
+use serde_json::Value;
+use storage::{Claimed, DestinationPatch, Ended, EventFilter, Fares, Finished, Mode, Page, Tending, Verdict};
+
+const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+
+async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
+    let mut new = new_destination(&world.app, name);
+    new.events = events.iter().map(|&name| name.to_owned()).collect();
+    world.store.new_destination(new).await.unwrap().id
+}
+
+fn about(id: DestinationId) -> CollapseKey {
+    CollapseKey::new(id.uuid())
+}
+
+/// The bodies of what a destination is told of another one, which must all be valid.
+async fn told(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
+    let mut bodies = Vec::new();
+    while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
+        let body: Value = serde_json::from_str(&batch.attempts[0].body).unwrap();
+        let (.., schema) = schemas().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
+        assert!(jsonschema::is_valid(&schema, &body), "{body}");
+        assert_eq!(
+            (&body["destination"]["id"], &body["id"]),
+            (&of.to_string().into(), &batch.attempts[0].event_id.to_string().into())
+        );
+        bodies.push(body);
+        let sent = super::sending::Sent { batch, key: about(of), to, token: "w".to_owned(), mode: Mode::Lane };
+        world.finish(&sent, Verdict::Delivered).await;
+    }
+    bodies
+}
+
+fn types(bodies: &[Value]) -> Vec<&str> {
+    bodies.iter().map(|body| body["event_type"].as_str().unwrap()).collect()
+}
+
+/// A request about a purchase of its own that fails; what follows.
+async fn fails(world: &World, number: i64, to: DestinationId) -> Ended {
+    let receipt = format!("r{number}");
+    world.revise(&receipt, number + 1).await;
+    let sent = world.attempt(world.key(&receipt), to, "f").await;
+    world.end(finish(&sent, LONG)).await
+}
+
+story! {
+    async fn others_who_chose_it_are_told_that_a_breaker_opened_and_closed(world: World) {
+        let hook = chooses(&world, "hook", &["*", "destination.*"]).await;
+        let all = chooses(&world, "all", &["destination.*"]).await;
+        let one = chooses(&world, "one", &["destination.recovered"]).await;
+        let none = chooses(&world, "none", &["*"]).await;
+        let elsewhere = world.store.new_app("Other").await.unwrap();
+        world.store.new_destination(new_destination(&elsewhere, "elsewhere")).await.unwrap();
+        for number in 0..9 {
+            let ended = fails(&world, number, hook).await;
+            assert_eq!((ended.owing, ended.told), (vec![], vec![]));
+        }
+        let opened = fails(&world, 9, hook).await;
+        assert_eq!((opened.owing, opened.told), (vec![all], vec!["destination.failing"]));
+        world.pass(5);
+        assert_eq!(world.store.tend(all, 9).await.unwrap(), Tending::Drain { keys: vec![about(hook)], concurrency: 32 });
+        let bodies = told(&world, hook, all).await;
+        assert_eq!(types(&bodies), ["destination.failing"]);
+        let body = &bodies[0];
+        assert_eq!((&body["state"], &body["failures"], &body["owed"]), (&"open".into(), &10.into(), &10.into()));
+        assert_eq!((&body["reason"], &body["destination"]["name"]), (&"the endpoint answered 500".into(), &"hook".into()));
+
+        world.pass(30_000);
+        let probe = world.attempt_as(Mode::Probe, (world.key("r3"), hook), "p").await;
+        let closed = world.end(finish(&probe, Verdict::Delivered)).await;
+        let owing: std::collections::BTreeSet<_> = closed.owing.into_iter().collect();
+        assert_eq!((owing, closed.told), ([all, one].into(), vec!["destination.recovered"]));
+        for to in [all, one] {
+            let bodies = told(&world, hook, to).await;
+            assert_eq!((types(&bodies), &bodies[0]["state"]), (vec!["destination.recovered"], &"healthy".into()));
+        }
+        for to in [hook, none] {
+            assert!(told(&world, hook, to).await.is_empty(), "nobody is told of itself, or what it did not choose");
+        }
+        let filter = EventFilter { collapse_key: Some(about(hook)), event_type: None };
+        assert_eq!(world.store.events(filter, Page::default()).await.unwrap().items.len(), 2);
+    }
+}
+
+story! {
+    async fn the_same_answer_again_tells_nobody_twice(world: World) {
+        let hook = world.destination("hook").await.id;
+        chooses(&world, "watcher", &["destination.*"]).await;
+        world.revise("r1", 1).await;
+        let sent = world.attempt(world.key("r1"), hook, "a").await;
+        let mut gone = finish(&sent, LONG);
+        gone.fares = Fares::Disabled { reason: "the endpoint is gone".to_owned() };
+        let first = world.end(gone.clone()).await;
+        assert_eq!((first.owing.len(), &first.told[..]), (1, &["destination.disabled"][..]));
+        let again = world.end(gone).await;
+        assert_eq!((again.owing.len(), again.told.len(), again.finished), (0, 0, first.finished));
+    }
+}
+
+story! {
+    async fn who_is_gone_is_disabled_and_operators_are_told_why(world: World) {
+        let hook = world.destination("hook").await.id;
+        let watcher = chooses(&world, "watcher", &["destination.disabled"]).await;
+        world.revise("r1", 1).await;
+        let sent = world.attempt(world.key("r1"), hook, "a").await;
+        let mut gone = finish(&sent, LONG);
+        gone.fares = Fares::Disabled { reason: "the endpoint is gone".to_owned() };
+        gone.alarm = Some("ask the customer".to_owned());
+        assert!(matches!(world.end(gone).await.finished, Finished::Closed { .. }));
+        let bodies = told(&world, hook, watcher).await;
+        assert_eq!((&bodies[0]["reason"], &bodies[0]["state"]), (&"the endpoint is gone".into(), &"disabled".into()));
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        assert_eq!((alarms[0].kind.as_str(), alarms[0].detail.clone()), ("destination", format!("hook ({hook}): ask the customer")));
+    }
+}
+
+story! {
+    async fn of_many_deliveries_that_die_operators_are_told_once_in_a_while(world: World) {
+        let hook = world.destination("hook").await.id;
+        let watcher = chooses(&world, "watcher", &["destination.exhausted"]).await;
+        for (number, expected) in [(1, 1), (2, 0), (3, 1)] {
+            let receipt = format!("r{number}");
+            world.revise(&receipt, number).await;
+            let ended = world.send(&receipt, hook, Verdict::Dead).await;
+            assert_eq!((ended.owing.len(), ended.told.len()), (expected, expected), "{number}");
+            world.pass(301_000);
+        }
+        let bodies = told(&world, hook, watcher).await;
+        assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
+        assert_eq!(bodies[0]["reason"], "a delivery failed for the last time: the endpoint answered 500");
+    }
+}
+
+story! {
+    async fn after_days_without_success_it_is_disabled_and_warned_of_before(world: World) {
+        let hook = world.destination("hook").await.id;
+        let watcher = chooses(&world, "watcher", &["destination.failing", "destination.disabled"]).await;
+        world.revise("r1", 1).await;
+        world.send("r1", hook, Verdict::Delivered).await;
+        let mut hours = 0;
+        let mut at = async |hour: i64, number: i64| {
+            world.pass((hour - hours) * HOUR_MS);
+            hours = hour;
+            world.happen("r2", number, &[domain::What::Renewed]).await;
+            let sent = world.attempt(world.key("r2"), hook, "a").await;
+            world.end(finish(&sent, Verdict::Retry { delay_ms: HOUR_MS / 2 })).await
+        };
+        for (number, (hour, expected)) in (1..).zip([(1, 0), (59, 0), (61, 1), (62, 0), (85, 1), (109, 1), (110, 0)]) {
+            let ended = at(hour, number).await;
+            assert_eq!((ended.told.len(), ended.owing.len()), (expected, expected), "hour {hour}");
+            assert!(matches!(ended.finished, Finished::More | Finished::Wait { .. }), "hour {hour}: {ended:?}");
+        }
+        let disabled = at(121, 8).await;
+        assert_eq!(disabled.told, ["destination.disabled"]);
+        assert!(matches!(disabled.finished, Finished::Closed { .. }));
+        let shown = world.store.destination(hook).await.unwrap();
+        assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
+        let bodies = told(&world, hook, watcher).await;
+        let reasons: Vec<_> = bodies.iter().map(|body| body["reason"].as_str().unwrap()).collect();
+        for (reason, percent) in reasons.iter().zip(["50 %", "70 %", "90 %"]) {
+            assert!(reason.contains(percent) && reason.contains("answered 500"), "{reason}");
+        }
+        assert!(reasons[3].starts_with("nothing went well for 121 h"), "{reasons:?}");
+        assert_eq!((shown.reason.as_deref(), PATIENCE_MS), (Some(reasons[3]), 120 * HOUR_MS));
+
+        world.pass(HOUR_MS);
+        let on = DestinationPatch { enabled: Some(true), ..Default::default() };
+        world.store.update_destination(hook, on).await.unwrap();
+        world.pass(HOUR_MS);
+        let again = world.send("r2", hook, RETRY).await;
+        assert_eq!(again.told, [""; 0], "it has all of the patience again");
+        assert!(world.store.destination(hook).await.unwrap().enabled);
+    }
+}
+
+story! {
+    async fn an_endpoint_that_was_silent_for_long_is_not_disabled_by_a_bad_hour(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        world.send("r1", hook, Verdict::Delivered).await;
+        world.pass(1_000 * HOUR_MS);
+        world.revise("r2", 1).await;
+        for hour in 0..=12 {
+            let ended = world.send("r2", hook, Verdict::Retry { delay_ms: HOUR_MS / 2 }).await;
+            let is_disabled = !world.store.destination(hook).await.unwrap().enabled;
+            assert_eq!(is_disabled, hour == 12, "hour {hour}");
+            let told = if hour == 12 { vec!["destination.disabled"] } else { vec!["destination.failing"; usize::from([6, 9, 11].contains(&hour))] };
+            assert_eq!(ended.told, told, "hour {hour}");
+            world.pass(HOUR_MS);
+        }
+    }
+}

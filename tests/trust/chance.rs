@@ -1,0 +1,130 @@
+//! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside a
+//! destination that must not be reached: I2 to I7 hold. The seed is printed; `SETTLE_TEST_SEED` gives it again.
+
+use super::forbidden::{ALLOWED, Forbidden, attempts, explained};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::random::Random;
+use system_tests::receiver::Reply;
+use system_tests::wait;
+use system_tests::world::{Setting, World};
+
+const PURCHASES: u64 = 12;
+const NOTIFICATIONS: usize = 60;
+const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
+const KINDS: [&str; 3] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON", "SUBSCRIPTION_RENEWED"];
+/// An attempt that died with its worker is repeated when its time is up, a breaker is tried every half minute.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What the receiver does with a request. `elsewhere` is where it must not lead.
+fn reply(random: &mut Random, elsewhere: &str) -> Reply {
+    match random.below(20) {
+        0 => Reply::Status(500),
+        1 => Reply::Status(404),
+        2 => Reply::RetryAfter(1),
+        3 => Reply::Status(301),
+        4 => Reply::Drop,
+        5 => Reply::After(Duration::from_millis(random.below(900))),
+        6 => Reply::Status(429),
+        7 => Reply::Redirect(elsewhere.to_owned()),
+        _ => Reply::Status(200),
+    }
+}
+
+/// Two workers on PostgreSQL, a receiver that answers by chance, and the destination that must not be reached.
+async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 1,
+        events: EVENTS.map(str::to_owned).to_vec(),
+        variables: vec![(ALLOWED.0.to_owned(), ALLOWED.1.to_owned())],
+        ..Setting::default()
+    };
+    let mut world = World::start(setting).await;
+    let worker = world.installation.start(&["worker"], &[ALLOWED]);
+    let other = world.join(worker);
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    let schedule: Vec<i64> = std::iter::repeat_n(1, 60).collect();
+    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": schedule, "concurrency": 5 })).await.ok());
+    let forbidden = Forbidden::join(&world, &EVENTS).await;
+    for _ in 0..2000 {
+        world.receiver.answer_next(1, &reply(random, &forbidden.url()));
+    }
+    (world, other, forbidden)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_schedules_of_faults_break_no_invariant() {
+    let seed = Random::seed();
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let (mut world, other, forbidden) = begun(&mut random).await;
+    for number in 0..NOTIFICATIONS {
+        let receipt = format!("chance-{}", random.below(PURCHASES));
+        let kind = if number < 12 { "SUBSCRIPTION_PURCHASED" } else { KINDS[number % KINDS.len()] };
+        let message_id = world.send(kind, &receipt).await;
+        // Some share a window, others have one of their own.
+        if random.percent(30) {
+            world.wait_outcome(&message_id).await;
+        }
+        if random.percent(4) {
+            world.processes()[other].kill9();
+            let worker = world.installation.start(&["worker"], &[ALLOWED]);
+            world.processes()[other] = worker;
+        }
+        if random.percent(10) {
+            forbidden.turn(&world, &mut random).await;
+        }
+    }
+    wait::until(PATIENCE, "the end of all deliveries", async || {
+        let path = format!("/v1/deliveries?status=pending&destination_id={}", world.destination_id);
+        let pending = world.api.all(&path).await;
+        if pending.is_empty() { Ok(()) } else { Err(format!("{} are pending: {:?}", pending.len(), pending[0])) }
+    })
+    .await;
+    forbidden.unheard();
+    let verdict = world.verdict(PATIENCE).await;
+    verdict.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    world.receiver.told_once().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    let audit = world.api.get("/v1/audit").await.ok();
+    assert_eq!(audit["violations"], 0, "seed {seed}: {audit}");
+    let deliveries = check_sets(&world).await;
+    println!("{} requests for {deliveries} deliveries, each explained", world.receiver.count());
+    world.wait_state(&world.destination_id, "healthy").await;
+    let refused = forbidden.check(&world).await;
+    let led = world.receiver.all().iter().filter(|one| one.status == Some(307)).count();
+    println!("{refused} attempts at a forbidden address and {led} redirects to it, none of which left");
+}
+
+/// What was sent is what came, what was acknowledged is what counts as delivered, and each is explained so; how many.
+async fn check_sets(world: &World) -> usize {
+    let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", world.destination_id)).await;
+    let sent: BTreeSet<&str> = deliveries.iter().map(id).collect();
+    let received = world.receiver.all();
+    let acked: BTreeSet<&str> =
+        received.iter().filter(|one| one.is_acked()).map(|one| one.webhook_id.as_str()).collect();
+    assert!(received.iter().all(|one| sent.contains(one.webhook_id.as_str())), "what came was sent by the ledger");
+    for delivery in &deliveries {
+        let is_acked = acked.contains(id(delivery));
+        let word = match delivery["status"].as_str() {
+            Some("delivered") if is_acked => "delivered at",
+            Some("superseded") if !is_acked || has_died(world, delivery).await => "superseded",
+            _ => panic!("acknowledged: {is_acked}, and by the ledger: {delivery}"),
+        };
+        let told = explained(world, delivery).await;
+        assert!(told.contains(word), "{delivery} is explained by {told}");
+    }
+    deliveries.len()
+}
+
+fn id(delivery: &Value) -> &str {
+    delivery["id"].as_str().expect("an id")
+}
+
+/// Whether a worker died in an attempt. It may have been acknowledged then, and a newer state is sent instead.
+async fn has_died(world: &World, delivery: &Value) -> bool {
+    attempts(world, delivery).await.iter().any(|attempt| attempt["finished_at"].is_null())
+}

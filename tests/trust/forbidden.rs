@@ -1,0 +1,137 @@
+//! A destination whose address is forbidden in this installation, though somebody really listens there: it is owed
+//! everything, its URL is written in ever new ways, and nobody connects to it (I6).
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpStream};
+use system_tests::faulty::Faulty;
+use system_tests::process::Variable;
+use system_tests::random::Random;
+use system_tests::wait;
+use system_tests::world::{SOON, World};
+
+/// What every process of the installation may deliver to: this address alone.
+pub const ALLOWED: Variable<'static> = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32");
+const ADDRESS: [u8; 4] = [127, 0, 0, 2];
+/// The same as URLs can write it.
+const WRITTEN: [&str; 7] =
+    ["127.0.0.2", "127.2", "2130706434", "0x7f000002", "0177.0.0.2", "[::ffff:127.0.0.2]", "127.0.0.2."];
+
+/// The destination, and who listens at its address.
+pub struct Forbidden {
+    listener: Faulty,
+    destination_id: String,
+}
+
+impl Forbidden {
+    /// One more destination of the app, which chooses the same events.
+    pub async fn join(world: &World, events: &[&str]) -> Self {
+        let listener = Faulty::at((ADDRESS, 0).into());
+        let url = listener.scripted_url();
+        let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events });
+        let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+        Self { listener, destination_id: made["id"].as_str().expect("an id").to_owned() }
+    }
+
+    /// The URL at which it listens.
+    pub fn url(&self) -> String {
+        self.listener.scripted_url()
+    }
+
+    /// Writes its address in another way and enables it anew, so that what it is owed is tried at once.
+    pub async fn turn(&self, world: &World, random: &mut Random) {
+        let path = format!("/v1/destinations/{}", self.destination_id);
+        let host = usize::try_from(random.below(WRITTEN.len() as u64)).ok().and_then(|place| WRITTEN.get(place));
+        let url = format!("http://{}:{}/hook", host.expect("a host"), self.listener.port());
+        for fields in [json!({ "url": url }), json!({ "enabled": false }), json!({ "enabled": true })] {
+            drop(world.api.call(Method::PATCH, &path, &fields).await.ok());
+        }
+    }
+
+    /// Nobody connected.
+    pub fn unheard(&self) {
+        assert_eq!(self.listener.connections(), 0, "I6: somebody connected to a forbidden address");
+    }
+
+    /// Nobody connected, though somebody listened; it is owed what the world's own destination was, every delivery is
+    /// explained so, and every attempt was refused for its address. How many attempts.
+    pub async fn check(&self, world: &World) -> usize {
+        self.unheard();
+        let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", self.destination_id)).await;
+        let own = world.api.all(&format!("/v1/deliveries?destination_id={}", world.destination_id)).await;
+        assert_eq!(events(&deliveries), events(&own), "it is owed the same events");
+        let newest = newest(&deliveries);
+        let mut attempts = 0;
+        for delivery in &deliveries {
+            let is_old = newest.get(&delivery["collapse_key"].to_string()).is_some_and(|newest| {
+                delivery["event_type"] == "purchase.updated" && delivery["revision"].as_i64() < Some(*newest)
+            });
+            // An older state is superseded when its lane is claimed next.
+            let word = match delivery["status"].as_str() {
+                Some("pending") => "owed",
+                Some("superseded") if is_old => "superseded",
+                _ => panic!("{delivery} is not owed"),
+            };
+            let said = explained(world, delivery).await;
+            assert!(said.contains(word), "{delivery} is explained by {said}");
+            attempts += refused(world, delivery).await;
+        }
+        assert!(attempts >= 10, "only {attempts} attempts were refused");
+        let address = SocketAddr::from((ADDRESS, self.listener.port()));
+        drop(TcpStream::connect(address).expect("somebody listens"));
+        wait::until(SOON, "the one connection, of this test", async || {
+            let count = self.listener.connections();
+            if count == 1 { Ok(()) } else { Err(format!("{count}")) }
+        })
+        .await;
+        attempts
+    }
+}
+
+/// How many attempts of a delivery were refused for its address. Others were not finished, since their worker died.
+async fn refused(world: &World, delivery: &Value) -> usize {
+    let attempts = attempts(world, delivery).await;
+    let finished = attempts.iter().filter(|attempt| attempt["finished_at"].is_string());
+    finished.inspect(|attempt| assert_eq!(attempt["class"], "forbidden_address", "{attempt}")).count()
+}
+
+/// The attempts of a delivery.
+pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
+    let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().expect("an id"));
+    world.api.get(&path).await.ok()["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// What is said of a delivery where its event is explained.
+pub async fn explained(world: &World, delivery: &Value) -> String {
+    let event_id = delivery["event_id"].as_str().expect("an event");
+    let story = world.api.get(&format!("/v1/explain/events/{event_id}")).await.ok();
+    said_of(&story, &delivery["id"]).unwrap_or_else(|| panic!("{delivery} is not in {story}")).to_owned()
+}
+
+fn said_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
+    if story["id"] == *delivery_id {
+        return story["says"].as_str();
+    }
+    let within: Vec<&Value> = match story {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(fields) => fields.values().collect(),
+        _ => Vec::new(),
+    };
+    within.into_iter().find_map(|part| said_of(part, delivery_id))
+}
+
+fn events(deliveries: &[Value]) -> BTreeSet<String> {
+    deliveries.iter().map(|delivery| delivery["event_id"].to_string()).collect()
+}
+
+/// The highest revision of each purchase.
+fn newest(deliveries: &[Value]) -> BTreeMap<String, i64> {
+    let mut newest = BTreeMap::new();
+    for delivery in deliveries.iter().filter(|delivery| delivery["event_type"] == "purchase.updated") {
+        let revision = delivery["revision"].as_i64().unwrap_or_default();
+        let known = newest.entry(delivery["collapse_key"].to_string()).or_insert(revision);
+        *known = revision.max(*known);
+    }
+    newest
+}

@@ -1,0 +1,143 @@
+//! A destination that hangs for 15 seconds on every request and owes a thousand lanes: its neighbour's lag stays what it
+//! is without it, and nothing is held per purchase while the breaker is open.
+
+use super::ledger::Ledger;
+use super::outage::wait_quiet;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::receiver::{Receiver, Reply};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const OWED: usize = 1000;
+const ROUNDS: usize = 3;
+const PER_ROUND: usize = 15;
+/// The neighbour's lag grows so many times at most over all rounds, and in one of them on a busy machine.
+const MOST: f64 = 2.0;
+const MOST_IN_A_ROUND: f64 = 3.0;
+/// A round differs by so much without any reason: what waits for a slot of a request that hangs waits for seconds.
+const NOISE_MS: f64 = 400.0;
+
+fn time(value: &Value) -> i64 {
+    value.as_str().expect("a time").parse::<domain::Timestamp>().expect("a time").micros()
+}
+
+/// The median time from the record of an event to its acknowledgement, in milliseconds, over some new purchases.
+async fn lag_ms(world: &mut World, round: &str) -> f64 {
+    let receipts: Vec<String> = (0..PER_ROUND).map(|number| format!("{round}-{number}")).collect();
+    for receipt in &receipts {
+        world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+    }
+    let mut lags = Vec::new();
+    for receipt in &receipts {
+        world.wait_acked(receipt, 1).await;
+        let made = time(&world.events(receipt).await[0]["created_at"]);
+        let deliveries = wait::until(SOON, "a finished delivery", async || {
+            let all = world.deliveries(receipt).await;
+            let own = all.into_iter().find(|one| one["destination_id"] == world.destination_id.as_str());
+            own.filter(|one| one["finished_at"].is_string()).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+        lags.push(time(&deliveries["finished_at"]) - made);
+    }
+    lags.sort_unstable();
+    lags[lags.len() / 2] as f64 / 1000.0
+}
+
+async fn enable(world: &World, destination_id: &str, enabled: bool) {
+    let path = format!("/v1/destinations/{destination_id}");
+    drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": enabled })).await.ok());
+}
+
+/// Waits until requests hang that came after so many others: those of rounds before were given up.
+async fn wait_hanging(hanging: &Receiver, known: usize) {
+    wait::until(SOON, "new requests that hang", async || {
+        let new = hanging.all().split_off(known);
+        if new.iter().any(|one| one.ended.is_none()) { Ok(()) } else { Err(format!("{} new ones", new.len())) }
+    })
+    .await;
+}
+
+/// Owes a destination the newest state of everything.
+async fn owe_all(world: &World, destination_id: &str) -> usize {
+    let (mut owed, mut cursor) = (0, Value::Null);
+    loop {
+        let path = format!("/v1/destinations/{destination_id}/snapshot");
+        let page = world.api.post(&path, &json!({ "cursor": cursor })).await.ok();
+        owed += usize::try_from(page["owed"].as_u64().unwrap_or(0)).unwrap_or(0);
+        cursor = page["next_cursor"].clone();
+        if cursor.is_null() {
+            return owed;
+        }
+    }
+}
+
+/// The memory of the process that delivers, in MiB.
+fn resident_mib(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_destination_that_owes_a_thousand_lanes_does_not_slow_its_neighbour() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let receipts: Vec<String> = (0..OWED).map(|number| format!("old-{number}")).collect();
+    enable(&world, &world.destination_id.clone(), false).await;
+    Ledger::of(&world).await.write(&receipts, 1).await;
+    enable(&world, &world.destination_id.clone(), true).await;
+    wait::until(SOON, "the neighbour's own", async || {
+        let count = world.receiver.count();
+        if count >= OWED { Ok(()) } else { Err(format!("{count}")) }
+    })
+    .await;
+    let hanging = Receiver::start().await;
+    hanging.answer(Reply::Hang);
+    let hanging_id = world.add_destination(&hanging, &["purchase.updated".to_owned()]).await;
+    enable(&world, &hanging_id, false).await;
+    let before = resident_mib(world.worker().id());
+    assert_eq!(owe_all(&world, &hanging_id).await, OWED);
+
+    let mut lags = Vec::new();
+    for round in 0..ROUNDS {
+        enable(&world, &hanging_id, false).await;
+        let without = lag_ms(&mut world, &format!("without-{round}")).await;
+        let known = hanging.count();
+        enable(&world, &hanging_id, true).await;
+        wait_hanging(&hanging, known).await;
+        let with = lag_ms(&mut world, &format!("with-{round}")).await;
+        let ratio = with / without;
+        println!(
+            "round {round}: lag of the neighbour {without:.0} ms without and {with:.0} ms with a hanging one, ratio {ratio:.2}"
+        );
+        assert!(
+            ratio <= MOST_IN_A_ROUND || with - without <= NOISE_MS,
+            "in round {round} the neighbour's lag grew {ratio:.2} times"
+        );
+        lags.push((without, with));
+    }
+    let sum = |pick: fn(&(f64, f64)) -> f64| lags.iter().map(pick).sum::<f64>();
+    let ratio = sum(|pair| pair.1) / sum(|pair| pair.0);
+    println!("ratio over all rounds {ratio:.2}");
+    assert!(ratio <= MOST, "the neighbour's lag grew {ratio:.2} times");
+
+    world.wait_state(&hanging_id, "open").await;
+    wait_quiet(&world).await;
+    let grown = resident_mib(world.worker().id()) - before;
+    println!("no run of a purchase is open; the worker's memory grew by {grown:.0} MiB");
+    assert!(grown < 64.0, "the worker grew by {grown:.0} MiB");
+    enable(&world, &hanging_id, false).await;
+    hanging.answer(Reply::Status(200));
+    hanging.release();
+    enable(&world, &hanging_id, true).await;
+    wait::until(Duration::from_secs(120), "everything owed after its return", async || {
+        let acked = hanging.revisions_by_key().len();
+        if acked >= OWED { Ok(()) } else { Err(format!("{acked}")) }
+    })
+    .await;
+    hanging.check();
+    world.finish().await;
+}

@@ -1,0 +1,126 @@
+//! Revisions by the thousand, written as settling writes them: accepted and recorded by a store of the test's own on the
+//! same PostgreSQL, while the processes under test deliver. Settling them through Temporal's dev server would take an
+//! hour; what is proved here begins after it.
+
+use domain::reading::Product;
+use domain::{
+    CollapseKey, Given, Kind, Notification, Outcome, PlatformId, Reading, Snapshot, Timestamp, Transition, What,
+};
+use futures::{StreamExt, stream};
+use storage::{Config, Database, Fate, Key, Loaded, NewNotification, Record, Recorded, Store};
+use system_tests::world::World;
+
+/// So many purchases are written at once.
+const AT_ONCE: usize = 64;
+/// What happens in turn, after the purchase.
+const TURNS: [What; 2] = [What::Cancelled, What::Resumed];
+
+/// The database of a world, written as its processes write it.
+pub struct Ledger {
+    store: Store,
+    platform_id: PlatformId,
+}
+
+impl Ledger {
+    /// Opens the database of a world, which is PostgreSQL.
+    pub async fn of(world: &World) -> Self {
+        let database = Database::Postgres(world.installation.database().to_owned());
+        let config = Config { database, key: Key::new([7; 32]), clock: api::clock::now };
+        let store = Store::open(config).await.expect("the world's database");
+        Self { store, platform_id: world.platform_id }
+    }
+
+    /// Writes `revisions` revisions of each receipt, in each of which something happened, in any order over receipts.
+    pub async fn write(&self, receipts: &[String], revisions: i64) {
+        let all = stream::iter(receipts).map(async |receipt| {
+            for _ in 0..revisions {
+                self.revise(receipt).await;
+            }
+        });
+        all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    }
+
+    /// One more revision of a receipt's purchase.
+    async fn revise(&self, receipt: &str) {
+        let key = CollapseKey::of(self.platform_id, receipt);
+        let number = self.load(key).await.revision;
+        let told = self.told(receipt, number);
+        self.store.accept(vec![told]).await.expect("an accepted notification");
+        loop {
+            let loaded = self.load(key).await;
+            if loaded.revision > number {
+                return; // The purchase's own run was faster.
+            }
+            match self.store.record(record(key, &loaded)).await.expect("a recorded settling") {
+                Recorded::Done { .. } => return,
+                Recorded::Moved => {}
+            }
+        }
+    }
+
+    async fn load(&self, key: CollapseKey) -> Loaded {
+        self.store.load(key, i64::MAX, 500).await.expect("a loaded purchase")
+    }
+
+    fn told(&self, receipt: &str, number: i64) -> NewNotification {
+        let store_time = Timestamp::from_micros(1_800_000_000_000_000).plus_millis(number * 1000);
+        let notification = Notification {
+            message_id: format!("{receipt}-{number}"),
+            collapse_key: CollapseKey::of(self.platform_id, receipt),
+            receipt_id: receipt.to_owned(),
+            kind: Kind::Renewed,
+            said: "SUBSCRIPTION_RENEWED".to_owned(),
+            store_time,
+            app_user_id: Some(format!("customer-of-{receipt}")),
+            related_receipt_id: None,
+            is_test: false,
+        };
+        NewNotification {
+            platform_id: self.platform_id,
+            message_id: notification.message_id.clone(),
+            receipt_id: receipt.to_owned(),
+            collapse_key: Some(notification.collapse_key),
+            said: notification.said.clone(),
+            store_time: Some(store_time),
+            app_user_id: notification.app_user_id.clone(),
+            body: serde_json::to_string(&notification).expect("JSON"),
+            fate: Fate::Open,
+            traceparent: None,
+        }
+    }
+}
+
+/// The store shows a subscription that renews a month later with every revision, and one thing happened.
+fn record(key: CollapseKey, loaded: &Loaded) -> Record {
+    let month_ms = 30 * 24 * 3600 * 1000;
+    let snapshot = Snapshot {
+        at: loaded.now,
+        product: Product::Subscription,
+        product_id: Some("parent".to_owned()),
+        term_sku: Some("term".to_owned()),
+        renews_at: Some(loaded.now.plus_millis((loaded.revision + 1) * month_ms)),
+        auto_renewing: Some(true),
+        ..Snapshot::default()
+    };
+    let reading = Reading::Verified(Box::new(snapshot));
+    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let turn = usize::try_from(loaded.revision).unwrap_or(0);
+    let what = if turn == 0 { What::Purchased } else { TURNS[turn % TURNS.len()] };
+    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
+    decision.transitions = vec![Transition { what, at: Some(loaded.now), cycle: None }];
+    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
+    (decision.waits, decision.wake) = (None, None);
+    Record {
+        collapse_key: key,
+        settling: loaded.settling + 1,
+        revision: loaded.revision,
+        seqs,
+        decision,
+        is_replaced: loaded.is_replaced,
+        asked: loaded.verify,
+        is_answer: true,
+        is_real: true,
+        traceparent: None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Rate and concurrency of a destination hold over two workers on one PostgreSQL.
+
+use super::ledger::Ledger;
+use super::outage::busiest;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::amplitude::Amplitude;
+use system_tests::process::Backend;
+use system_tests::receiver::{Received, Reply};
+use system_tests::wait;
+use system_tests::world::{Setting, World};
+use tokio::time::Instant;
+
+const RATE: usize = 20;
+const CONCURRENCY: usize = 4;
+/// By the ledger, sent by the destination's run; and by notifications, sent by the purchases' runs of both workers.
+const OWED: usize = 200;
+const TOLD: usize = 100;
+/// Of the fake Amplitude's one project.
+const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9";
+const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";
+/// In every such span the rate holds, within a tenth: a busy machine may send what was to be spread over a second at once.
+const SPAN: Duration = Duration::from_secs(10);
+const ENOUGH: Duration = Duration::from_secs(90);
+
+async fn two_workers(variables: Vec<(String, String)>) -> World {
+    let same = variables.clone();
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, variables, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let same: Vec<(&str, &str)> = same.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let worker = world.installation.start(&["worker"], &same);
+    world.join(worker);
+    world
+}
+
+async fn change(world: &World, id: &str, body: &Value) {
+    drop(world.api.call(Method::PATCH, &format!("/v1/destinations/{id}"), body).await.ok());
+}
+
+/// Lets a destination be owed much by both ways at once.
+async fn flood(world: &mut World, id: &str, limits: &Value) {
+    change(world, id, &json!({ "enabled": false })).await;
+    change(world, id, limits).await;
+    let receipts: Vec<String> = (0..OWED).map(|number| format!("owed-{number}")).collect();
+    Ledger::of(world).await.write(&receipts, 1).await;
+    change(world, id, &json!({ "enabled": true })).await;
+    for number in 0..TOLD {
+        world.send("SUBSCRIPTION_PURCHASED", &format!("told-{number}")).await;
+    }
+}
+
+/// The same of the world's webhook; what arrived, once all of it has.
+async fn flooded(world: &mut World, limits: &Value) -> Vec<Received> {
+    let id = world.destination_id.clone();
+    flood(world, &id, limits).await;
+    wait::until(ENOUGH, "everything owed", async || {
+        let count = world.receiver.count();
+        if count >= OWED + TOLD { Ok(()) } else { Err(format!("{count} requests")) }
+    })
+    .await;
+    let received = world.receiver.all();
+    assert_eq!(received.len(), OWED + TOLD, "each once");
+    received
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_holds_over_two_workers() {
+    let mut world = two_workers(Vec::new()).await;
+    let received = flooded(&mut world, &json!({ "rate": RATE })).await;
+    check_rate(&received.iter().map(|request| request.began).collect::<Vec<_>>());
+    world.finish().await;
+}
+
+/// What came in this order came at the rate, and used it as long as much was owed: what is told after that comes as fast
+/// as purchases settle.
+fn check_rate(times: &[Instant]) {
+    let took = times[OWED - 1] - times[0];
+    let (most, at_once) = (busiest(times, SPAN), busiest(times, Duration::from_secs(1)));
+    let per_second = (OWED - 1) as f64 / took.as_secs_f64();
+    println!(
+        "{} requests at {RATE}/s: {per_second:.1}/s while much is owed, at most {most} in {SPAN:?}, {at_once} in a second",
+        times.len()
+    );
+    assert!(most <= RATE * 10 * 11 / 10 + 1, "{most} requests in {SPAN:?}");
+    assert!(at_once <= RATE * 3, "{at_once} requests in a second");
+    assert!(per_second >= RATE as f64 * 0.9, "the rate is used: {per_second:.1}/s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_holds_for_amplitude_over_two_workers() {
+    let amplitude = Amplitude::start().await;
+    amplitude.project(KEY, SECRET_KEY);
+    let mut world = two_workers(vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())]).await;
+    let body = json!({
+        "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
+        "events": ["user.*"], "rate": RATE,
+    });
+    let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+    assert_eq!(made["rate"], RATE);
+    flood(&mut world, made["id"].as_str().expect("an id"), &json!({})).await;
+    amplitude.wait_counted(KEY, OWED + TOLD, ENOUGH).await;
+    check_rate(&amplitude.requests().iter().map(|request| request.began).collect::<Vec<_>>());
+    assert_eq!((amplitude.events(KEY).len(), amplitude.repeated(KEY)), (OWED + TOLD, 0), "each once");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_concurrency_holds_over_two_workers() {
+    let mut world = two_workers(Vec::new()).await;
+    world.receiver.answer(Reply::After(Duration::from_millis(200)));
+    let received = flooded(&mut world, &json!({ "concurrency": CONCURRENCY })).await;
+    let open_at =
+        |time| received.iter().filter(|one| one.began <= time && one.ended.is_some_and(|end| end > time)).count();
+    let most = received.iter().map(|request| open_at(request.began)).max().unwrap_or(0);
+    println!("at most {most} requests at once, {CONCURRENCY} allowed");
+    assert_eq!(most, CONCURRENCY, "the concurrency is used and not exceeded");
+    world.finish().await;
+}

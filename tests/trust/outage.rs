@@ -1,0 +1,105 @@
+//! A destination that is gone while thousands of events are recorded: on its return each purchase's newest state arrives
+//! once and every `user.*` once and in order, at the set rate, within a minute and count ÷ rate.
+
+use super::ledger::Ledger;
+use reqwest::Method;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use system_tests::process::Backend;
+use system_tests::receiver::Received;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use tokio::time::Instant;
+
+const PURCHASES: usize = 200;
+const REVISIONS: i64 = 30;
+/// Requests a second.
+const RATE: usize = 60;
+/// Enough purchases that fail for the breaker to open.
+const FAILING: usize = 12;
+
+/// A world whose destination is open and whose processes share PostgreSQL.
+pub async fn broken(events: &[&str]) -> World {
+    let events = events.iter().map(|name| (*name).to_owned()).collect();
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, events, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.receiver.refuse().await;
+    for number in 0..FAILING {
+        world.send("SUBSCRIPTION_PURCHASED", &format!("first-{number}")).await;
+    }
+    world.wait_state(&world.destination_id, "open").await;
+    world
+}
+
+/// Waits until no run of a purchase is open.
+pub async fn wait_quiet(world: &World) {
+    wait::until(SOON, "the end of all runs of purchases", async || {
+        let open = world.temporal.list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'").await;
+        if open.is_empty() { Ok(()) } else { Err(format!("{} runs are open", open.len())) }
+    })
+    .await;
+}
+
+fn by_receipt(received: &[Received]) -> BTreeMap<&str, Vec<&Received>> {
+    let mut found = BTreeMap::<&str, Vec<&Received>>::new();
+    for request in received {
+        found.entry(request.receipt_id()).or_default().push(request);
+    }
+    found
+}
+
+/// Each purchase's newest state once, every `user.*` once, in the order in which they happened.
+fn check(received: &[Received]) {
+    for (receipt, requests) in by_receipt(received) {
+        let is_first = receipt.starts_with("first-");
+        let revisions: Vec<i64> =
+            requests.iter().filter(|one| !one.collapse_key().is_empty()).map(|one| one.revision()).collect();
+        assert_eq!(revisions, [if is_first { 1 } else { REVISIONS }], "the newest state of {receipt}, once");
+        let told: Vec<i64> = requests.iter().filter_map(|one| one.body["user_revision"].as_i64()).collect();
+        // The first ones are all of one customer.
+        let all = if is_first { told.clone() } else { (1..=REVISIONS).collect() };
+        assert_eq!(told, all, "what happened to {receipt}, each once and in order");
+        assert_eq!(told.len() == 1, is_first, "all that happened to {receipt}");
+    }
+}
+
+/// The most requests within any span of this length.
+pub fn busiest(times: &[Instant], span: Duration) -> usize {
+    let within = |from: &Instant| times.iter().filter(|time| (*from..*from + span).contains(time)).count();
+    times.iter().map(within).max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_outage_everything_owed_arrives_once_in_order_at_the_rate_and_in_time() {
+    let mut world = broken(&["purchase.updated", "user.*"]).await;
+    wait_quiet(&world).await;
+    let ledger = Ledger::of(&world).await;
+    let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("purchase-{number}")).collect();
+    ledger.write(&receipts, REVISIONS).await;
+    wait_quiet(&world).await;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    drop(world.api.call(Method::PATCH, &path, &json!({ "rate": RATE })).await.ok());
+
+    let owed = PURCHASES + FAILING + PURCHASES * usize::try_from(REVISIONS).unwrap_or(0) + FAILING;
+    let seconds = u64::try_from(owed / RATE).unwrap_or(0);
+    let bound = Duration::from_secs(60 + seconds);
+    world.receiver.accept().await;
+    let returned = Instant::now();
+    wait::until(bound, &format!("{owed} requests"), async || {
+        let count = world.receiver.count();
+        if count >= owed { Ok(()) } else { Err(format!("{count} of them")) }
+    })
+    .await;
+    println!("{owed} owed deliveries at {RATE}/s arrived {:?} after the return; bound {bound:?}", returned.elapsed());
+    let received = world.receiver.all();
+    assert_eq!(received.len(), owed, "nothing came twice");
+    check(&received);
+    let times: Vec<Instant> = received.iter().map(|request| request.began).collect();
+    let most = busiest(&times, Duration::from_secs(5));
+    println!("at most {most} requests within five seconds, {} by the rate", RATE * 5);
+    assert!(most <= RATE * 5 * 11 / 10, "{most} requests within five seconds");
+    world.wait_state(&world.destination_id, "healthy").await;
+    assert_eq!(world.api.get("/v1/audit").await.ok()["violations"], 0);
+    world.finish().await;
+}

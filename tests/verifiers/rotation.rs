@@ -1,0 +1,105 @@
+//! A settle whose secret is rotated: before, in the overlap, and when that is over, every event arrives that Amazon's
+//! notifications can cause by themselves.
+
+use domain::Timestamp;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+use system_tests::clock::Clock;
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const HOUR_MS: i64 = 3_600_000;
+const OVERLAP_HOURS: i64 = 24;
+/// Long enough for all words of a receipt to be told in one.
+const WINDOW_SECONDS: u64 = 3;
+
+/// The life of a receipt; what it tells.
+const WORDS: [&str; 8] = [
+    "SUBSCRIPTION_PURCHASED",
+    "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
+    "SUBSCRIPTION_MODIFIED_DEFERRED",
+    "SUBSCRIPTION_AUTO_RENEWAL_OFF",
+    "SUBSCRIPTION_AUTO_RENEWAL_ON",
+    "SUBSCRIPTION_IN_GRACE_PERIOD",
+    "SUBSCRIPTION_OUT_OF_GRACE_PERIOD",
+    "SUBSCRIPTION_CANCELLED",
+];
+/// What takes the place of another receipt.
+const CHANGED: &str = "SUBSCRIPTION_MODIFIED_IMMEDIATE";
+/// A trial that ends without a payment is told only by a store that is asked.
+pub const EVENTS: [&str; 12] = [
+    "purchase.updated",
+    "user.journey.trial.converted",
+    "user.journey.trial.started",
+    "user.subscription.cancelled",
+    "user.subscription.expired",
+    "user.subscription.in_grace_period",
+    "user.subscription.pending_sku_change",
+    "user.subscription.purchased",
+    "user.subscription.renewal_in_grace_period",
+    "user.subscription.renewed",
+    "user.subscription.resumed",
+    "user.subscription.sku_change",
+];
+
+/// Lives through a rotation. What the receiver gets is kept in the folder.
+pub async fn live(folder: &Path) {
+    let clock = Clock::new(api::clock::now());
+    let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
+    let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
+    let setting = Setting { window_seconds: WINDOW_SECONDS, events, variables, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.receiver.keep_in(folder);
+    world.receiver.ignore_time();
+    tell_all(&mut world, "é-before", clock.now()).await;
+    let before = world.receiver.count();
+    let path = format!("/v1/destinations/{}/rotate-secret", world.destination_id);
+    let rotated = world.api.post(&path, &json!({ "overlap_hours": OVERLAP_HOURS })).await.ok();
+    world.receiver.trust(rotated["secret"].as_str().expect("a new secret"));
+    tell_all(&mut world, "é-overlap", clock.now()).await;
+    let overlap = world.receiver.count();
+    clock.set(clock.now().plus_millis((OVERLAP_HOURS + 1) * HOUR_MS));
+    tell_all(&mut world, "é-after", clock.now()).await;
+    for (place, request) in world.receiver.all().iter().enumerate() {
+        let signature = request.headers["webhook-signature"].to_str().expect("a signature");
+        let expected = if (before..overlap).contains(&place) { 2 } else { 1 };
+        assert_eq!(signature.split(' ').count(), expected, "one signature for each secret that signs: {request:?}");
+    }
+    world.finish().await;
+}
+
+/// Says all words of a receipt and of one that takes its place, and waits until everything that they tell arrived.
+async fn tell_all(world: &mut World, receipt_id: &str, now: Timestamp) {
+    let own = format!("amzn1.account.{receipt_id}");
+    for (kind, hours) in WORDS.into_iter().zip(-10..) {
+        let at = now.plus_millis(hours * HOUR_MS);
+        say(world, &Rtn { at, app_user_id: own.clone(), ..Rtn::new(kind, receipt_id) }).await;
+    }
+    let next = format!("{receipt_id}-next");
+    let cancelled_receipt_id = Some(format!("{receipt_id}-other"));
+    say(world, &Rtn { cancelled_receipt_id, app_user_id: own, at: now, ..Rtn::new(CHANGED, &next) }).await;
+    wait::until(SOON, &format!("every event about {receipt_id}"), async || {
+        let received = world.receiver.all();
+        let about = received.iter().filter(|one| one.is_acked() && one.receipt_id().starts_with(receipt_id));
+        let told: BTreeSet<&str> = about.map(|one| one.event_type()).collect();
+        if told == BTreeSet::from(EVENTS) { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    wait_quiet(world).await;
+}
+
+async fn say(world: &mut World, rtn: &Rtn) {
+    let message = world.sns.notification(rtn);
+    world.post_until_accepted(&message).await;
+}
+
+/// Waits until nothing is on its way: what comes later is signed as it is then.
+async fn wait_quiet(world: &World) {
+    wait::until(SOON, "the end of all deliveries", async || {
+        let open = world.temporal.list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'").await;
+        if open.is_empty() { Ok(()) } else { Err(format!("{} runs are open", open.len())) }
+    })
+    .await;
+}

@@ -1,0 +1,103 @@
+//! What operators are told of a destination: the body of the `destination.*` events.
+
+use crate::health::State;
+use crate::ids::{AppId, DestinationId, EventId};
+use crate::time::Timestamp;
+use crate::user::created_date;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Everything that goes into the body of one `destination.*` event.
+#[derive(Debug, Clone, Copy)]
+pub struct DestinationEvent<'a> {
+    /// The event's own id.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: &'a str,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// The destination that it is about, and the app whose events that one receives.
+    pub destination: (DestinationId, AppId),
+    /// That destination's name for people.
+    pub name: &'a str,
+    /// That destination's kind.
+    pub kind: &'a str,
+    /// What people see of it.
+    pub state: State,
+    /// Why, for people.
+    pub reason: Option<&'a str>,
+    /// Since when it is in that state.
+    pub since: Timestamp,
+    /// Failures in a row, each of another purchase than the one before.
+    pub failures: i64,
+    /// How many deliveries it is owed.
+    pub owed: i64,
+}
+
+/// Something that operators should know of a destination.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DestinationBody {
+    /// Names the event, the same for every destination that is told it.
+    id: Uuid,
+    /// The type of the event.
+    event_type: String,
+    /// When it was recorded.
+    #[schemars(extend("format" = "date-time"))]
+    created_date: String,
+    /// The destination that it is about.
+    destination: Concerned,
+    /// What the destination does: `healthy`, `failing`, `open` while only probes are sent, or `disabled`.
+    #[schemars(extend("enum" = ["healthy", "failing", "open", "disabled"]))]
+    state: &'static str,
+    /// Why, for people.
+    reason: Option<String>,
+    /// Since when it is in that state.
+    since: Timestamp,
+    /// Failures in a row, each of another purchase than the one before.
+    #[schemars(range(min = 0))]
+    failures: i64,
+    /// How many deliveries it is owed; a hundred thousand stands for any number beyond.
+    #[schemars(range(min = 0))]
+    owed: i64,
+}
+
+/// The destination that an event is about.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Concerned {
+    /// Its id.
+    id: Uuid,
+    /// Its name for people.
+    name: String,
+    /// Its kind.
+    kind: String,
+    /// The app whose events it receives.
+    app_id: Uuid,
+}
+
+impl DestinationEvent<'_> {
+    /// The body; it is the same for every destination.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let (id, app_id) = self.destination;
+        let body = DestinationBody {
+            id: self.id.uuid(),
+            event_type: self.event_type.to_owned(),
+            created_date: created_date(self.created_at),
+            destination: Concerned {
+                id: id.uuid(),
+                name: self.name.to_owned(),
+                kind: self.kind.to_owned(),
+                app_id: app_id.uuid(),
+            },
+            state: self.state.as_str(),
+            reason: self.reason.map(str::to_owned),
+            since: self.since,
+            failures: self.failures,
+            owed: self.owed,
+        };
+        // Only a map with other keys than texts could fail here, and there is none.
+        serde_json::to_value(body).unwrap_or_default()
+    }
+}

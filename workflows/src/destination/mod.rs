@@ -1,0 +1,276 @@
+//! The workflow `destination`: one run lives while something is owed to a destination that its lanes do not deliver
+//! themselves: its breaker is open, it asked for a pause, or its limits are used up.
+//!
+//! Handlers only fold into [`state::State`]; `run` does what the state wants next. There is one timer and one activity,
+//! `tend`. Whose lanes are owed is in storage: nothing here grows with purchases.
+
+pub mod state;
+pub mod status;
+#[cfg(test)]
+mod tests;
+
+use crate::asks::{Asks, OwedAgain, RedeliverAll, SetEnabled, Tend, Tended, Test};
+use crate::contract;
+use crate::options;
+use crate::run::{Alarm, ask, closing, now_micros, why};
+use crate::signal::{Admin, Enable, Lenient, Range, Replay};
+use domain::DestinationId;
+use serde::{Deserialize, Serialize};
+use state::{AdminAsk, Next, Redelivering, State};
+use status::Status;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use temporalio_common::error::ActivityExecutionError;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_workflow::{
+    ContinueAsNewOptions, SyncWorkflowContext, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+    WorkflowContextView, WorkflowResult, WorkflowTermination,
+};
+
+/// The input of a run: nothing is needed, since the workflow id names the destination.
+/// A continued run is handed what the last one knew.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Start {
+    /// What the last run knew.
+    pub carried: Option<State>,
+}
+
+/// One destination's run.
+#[workflow]
+pub struct Destination {
+    id: Option<DestinationId>,
+    state: State,
+}
+
+#[workflow_methods]
+impl Destination {
+    #[init]
+    fn new(ctx: &WorkflowContextView, start: Lenient<Start>) -> Self {
+        let state = start.0.ok().and_then(|start| start.carried).unwrap_or_default();
+        Self { id: contract::destination_id(ctx.workflow_id()), state }
+    }
+
+    /// Lives until nothing is owed that could be sent, and nothing is asked.
+    #[run(name = contract::DESTINATION)]
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
+        let ctx: &WorkflowContext<Self> = ctx;
+        let Some(id) = ctx.state(|destination| destination.id) else {
+            return Ok(ctx.state(Destination::seen));
+        };
+        ctx.state_mut(|destination| destination.begin_run());
+        let mut look: Option<Look<'_>> = None;
+        let mut alarm = Alarm::default();
+        loop {
+            let seen = ctx.state(|destination| destination.state.changes);
+            let closing = closing(ctx);
+            let now = now_micros(ctx);
+            let next = if closing { Next::Wait } else { ctx.state(|destination| destination.state.next(now)) };
+            match &next {
+                Next::Admin(asked) => {
+                    carry_out(ctx, id, asked).await;
+                    continue;
+                }
+                Next::Redeliver(going_on) => {
+                    redeliver(ctx, id, going_on).await;
+                    continue;
+                }
+                Next::Tend { is_probe } => look = Some(Look::begin(ctx, id, *is_probe)),
+                Next::Sleep(until) => alarm.set(ctx, (*until, now), "until it is looked at again"),
+                Next::Close => {
+                    show(ctx);
+                    return Ok(ctx.state(Destination::seen));
+                }
+                Next::Wait => {}
+            }
+            if closing {
+                let Some(look) = &look else {
+                    end_run(ctx)?;
+                    return Ok(ctx.state(Destination::seen));
+                };
+                look.token.cancel_with_reason("the run is closing");
+            }
+            show(ctx);
+            wait(ctx, &mut look, &mut alarm, seen).await;
+        }
+    }
+
+    /// Something is owed that no purchase's run delivers.
+    #[signal(name = contract::OWED)]
+    pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+        self.state.owed();
+    }
+
+    /// Owe again what it did not take, everything of a time, or one event.
+    #[signal(name = contract::REDELIVER)]
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Range>) {
+        self.asked(contract::REDELIVER, asked, State::redeliver);
+    }
+
+    /// Owe it the newest states that it lacks.
+    #[signal(name = contract::REPLAY)]
+    pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Replay>) {
+        self.asked(contract::REPLAY, asked, State::replay);
+    }
+
+    /// Try the connection; what that shows is in `status`.
+    #[signal(name = contract::TEST)]
+    pub fn test(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
+        self.asked(contract::TEST, asked, |state, asked| state.ask(AdminAsk::Test(asked)));
+    }
+
+    /// Switch it on.
+    #[signal(name = contract::ENABLE)]
+    pub fn enable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Enable>) {
+        self.asked(contract::ENABLE, asked, |state, asked| state.ask(AdminAsk::Enable(asked)));
+    }
+
+    /// Switch it off.
+    #[signal(name = contract::DISABLE)]
+    pub fn disable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
+        self.asked(contract::DISABLE, asked, |state, asked| state.ask(AdminAsk::Disable(asked)));
+    }
+
+    /// Try an open breaker now.
+    #[signal(name = contract::PROBE)]
+    pub fn probe(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
+        self.asked(contract::PROBE, asked, |state, _| state.probe());
+    }
+
+    /// What the destination's run is waiting for.
+    #[query(name = contract::STATUS)]
+    pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
+        self.seen()
+    }
+
+    fn asked<T>(&mut self, signal: &str, asked: Lenient<T>, fold: fn(&mut State, T)) {
+        match asked.0 {
+            Ok(asked) => fold(&mut self.state, asked),
+            Err(why) => self.state.unreadable(signal, &why),
+        }
+    }
+
+    fn seen(&self) -> Status {
+        Status::of(self.id, &self.state)
+    }
+
+    /// A run that was started without a word looks at its destination.
+    fn begin_run(&mut self) {
+        if self.state.changes == 0 && self.state.continued == 0 {
+            self.state.news = true;
+        }
+    }
+}
+
+type Tending<'a> = Pin<Box<dyn Future<Output = Result<Tended, ActivityExecutionError>> + 'a>>;
+
+/// A look that is under way.
+struct Look<'a> {
+    token: WorkflowCancellationToken,
+    tending: Tending<'a>,
+}
+
+impl<'a> Look<'a> {
+    fn begin(ctx: &'a WorkflowContext<Destination>, destination_id: DestinationId, is_probe: bool) -> Self {
+        ctx.state_mut(|destination| destination.state.begin());
+        let token = ctx.cancellation_token().child_token();
+        let summary = if is_probe { "try it now" } else { "deliver what is owed" };
+        let options = options::tend(token.clone(), summary.to_owned());
+        let tending = Box::pin(ctx.execute_activity(Asks::tend, Tend { destination_id, is_probe }, options));
+        Self { token, tending }
+    }
+
+    /// Folds its end; whether there was one.
+    fn poll(&mut self, ctx: &WorkflowContext<Destination>, task: &mut Context<'_>) -> bool {
+        let Poll::Ready(result) = self.tending.as_mut().poll(task) else { return false };
+        let now = now_micros(ctx);
+        ctx.state_mut(|destination| match result {
+            Ok(tended) => destination.state.tended(tended, now),
+            Err(ActivityExecutionError::Cancelled(_)) => destination.state.interrupted(),
+            Err(_) if self.token.is_cancelled() => destination.state.interrupted(),
+            Err(error) => destination.state.lost(format!("looking after it: {}", why(&error))),
+        });
+        true
+    }
+}
+
+/// Hands what is known to the next run. After a cancellation there is none: the sweep starts
+/// another when something is owed.
+fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination> {
+    if ctx.cancellation_token().is_cancelled() {
+        return Ok(());
+    }
+    let mut carried = ctx.state(|destination| destination.state.clone());
+    carried.continued = carried.continued.saturating_add(1);
+    let start = Start { carried: Some(carried) };
+    ctx.continue_as_new(start.into(), ContinueAsNewOptions::default())?;
+    Ok(())
+}
+
+async fn carry_out(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, asked: &AdminAsk) {
+    let failed = match asked.clone() {
+        AdminAsk::Redeliver(again) => {
+            redeliver(ctx, destination_id, &again).await;
+            None
+        }
+        AdminAsk::Test(asked) => {
+            match ctx.execute_activity(Asks::test, Test { destination_id, asked }, options::test()).await {
+                Ok(says) => {
+                    ctx.state_mut(|destination| destination.state.tested(&says));
+                    None
+                }
+                Err(error) => Some(error),
+            }
+        }
+        AdminAsk::Enable(Enable { by, reason, newest_only }) => {
+            let asked = Admin { by, reason };
+            let on = SetEnabled { destination_id, is_enabled: true, newest_only, asked };
+            ask(ctx, || Asks::set_enabled, on).await.err()
+        }
+        AdminAsk::Disable(asked) => {
+            let off = SetEnabled { destination_id, is_enabled: false, newest_only: false, asked };
+            ask(ctx, || Asks::set_enabled, off).await.err()
+        }
+    };
+    ctx.state_mut(|destination| destination.state.carried_out(failed.as_ref().map(why)));
+}
+
+/// Owes something once more from a place on, as far as one run of the activity comes.
+async fn redeliver(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, again: &Redelivering) {
+    let Redelivering { what, asked, cursor } = again.clone();
+    let input = RedeliverAll { destination_id, what, asked, cursor };
+    let came = match ctx.execute_activity(Asks::redeliver_all, input, options::again()).await {
+        Ok(OwedAgain { next_cursor, .. }) => Ok(next_cursor),
+        Err(error) => Err(why(&error)),
+    };
+    ctx.state_mut(|destination| destination.state.redelivered(again, came));
+}
+
+fn show(ctx: &WorkflowContext<Destination>) {
+    ctx.set_current_details(ctx.state(|destination| destination.seen().details()));
+}
+
+/// Waits for the first of: the look's end, the timer, a signal, a cancellation.
+async fn wait<'a>(
+    ctx: &'a WorkflowContext<Destination>,
+    look: &mut Option<Look<'a>>,
+    alarm: &mut Alarm<'a>,
+    seen: u64,
+) {
+    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would
+    // spin on the one thread of all workflows. The timer and the look end by that token.
+    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+    let mut changed = pin!(ctx.wait_condition_with_options(move |destination| destination.state.changes != seen, own));
+    std::future::poll_fn(|task| {
+        if look.as_mut().is_some_and(|look| look.poll(ctx, task)) {
+            *look = None;
+            return Poll::Ready(());
+        }
+        if alarm.poll(task) {
+            return Poll::Ready(());
+        }
+        changed.as_mut().poll(task).map(|_| ())
+    })
+    .await;
+}

@@ -1,0 +1,88 @@
+//! What the runs of `purchase` and `destination` have in common: the time, one timer, when to go on as a new run, and
+//! how an activity is asked.
+
+use crate::options;
+use serde::Serialize;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use temporalio_common::ActivityDefinition;
+use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
+use temporalio_common::error::ActivityExecutionError;
+use temporalio_workflow::{CancellableFuture, TimerOptions, TimerResult, WorkflowContext};
+
+/// A run longer than this is continued as a new one, should the engine not have suggested it before.
+const LONGEST_HISTORY: u32 = 8_000;
+
+type Timer<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
+
+/// The one timer of a run, with the microsecond of workflow time at which it fires.
+#[derive(Default)]
+pub struct Alarm<'a>(Option<(i64, Timer<'a>)>);
+
+impl<'a> Alarm<'a> {
+    /// A later wake is slept out when it fires; only an earlier one costs a new timer.
+    pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, (until, now): (i64, i64), summary: &str) {
+        if self.0.as_ref().is_some_and(|(at, _)| *at <= until) {
+            return;
+        }
+        if let Some((_, old)) = self.0.take() {
+            old.cancel();
+        }
+        let wait = Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
+        let options = TimerOptions::builder(wait).summary(summary.to_owned()).build();
+        self.0 = Some((until, Box::pin(ctx.timer(options))));
+    }
+
+    /// Whether it fired; then it is gone.
+    pub fn poll(&mut self, task: &mut Context<'_>) -> bool {
+        let has_fired = self.0.as_mut().is_some_and(|(_, timer)| timer.as_mut().poll(task).is_ready());
+        if has_fired {
+            self.0 = None;
+        }
+        has_fired
+    }
+}
+
+/// Whether the run must end soon: its history grew long, or somebody cancelled it.
+pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
+    ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
+}
+
+/// Workflow time, in microseconds.
+pub fn now_micros<W>(ctx: &WorkflowContext<W>) -> i64 {
+    micros(ctx.workflow_time())
+}
+
+/// A time in microseconds.
+pub fn micros(time: Option<SystemTime>) -> i64 {
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or(0)
+}
+
+/// One short try inside the workflow task; if that fails, the activity of the same name until it works.
+pub async fn ask<W, A>(
+    ctx: &WorkflowContext<W>,
+    activity: fn() -> A,
+    input: A::Input,
+) -> Result<A::Output, ActivityExecutionError>
+where
+    A: ActivityDefinition,
+    A::Input: Clone + Serialize + TemporalSerializable,
+    A::Output: TemporalDeserializable,
+{
+    match ctx.execute_local_activity(activity(), input.clone(), options::short()).await {
+        Err(ActivityExecutionError::Failed(_)) => ctx.execute_activity(activity(), input, options::lasting()).await,
+        other => other,
+    }
+}
+
+/// Why an activity failed, in the words of whoever said it first.
+pub fn why(error: &ActivityExecutionError) -> String {
+    let mut failure = error.failure();
+    while let Some(cause) = failure.and_then(|failure| failure.cause.as_deref()) {
+        failure = Some(cause);
+    }
+    failure.map_or_else(|| error.to_string(), |failure| failure.message.clone())
+}
