@@ -337,6 +337,7 @@ async fn secrets_stay(own: &Analysts) {
         ("the API key", KEY.to_owned()),
         ("the API key of the sandbox", SANDBOX_KEY.to_owned()),
         ("the secret key", SECRET_KEY.to_owned()),
+        ("the API key of the project for money", settings::MONEY_KEY.to_owned()),
         ("a wrong key", settings::WRONG_KEY.to_owned()),
     ];
     secrets::absent(&keys, &secrets::histories(world).await);

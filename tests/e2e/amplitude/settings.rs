@@ -15,6 +15,8 @@ use system_tests::subscription::Subscription;
 use system_tests::wait;
 use system_tests::world::SOON;
 
+/// A project that takes nothing from tests. One of its own: no two integrations may tell one project the same.
+pub const MONEY_KEY: &str = "91aa3c5be0d84f27b6c2e51fmoneyonly";
 /// A key that no project has.
 pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
 
@@ -90,7 +92,9 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     });
     let platform = world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok();
     let platform_id = text(&platform["id"]).parse().expect("a platform id");
-    let alone = integrate(world, &own.amplitude, &json!({ "name": "money only", "sandbox_api_key": null })).await;
+    own.amplitude.project(MONEY_KEY, SECRET_KEY);
+    let alone = json!({ "name": "money only", "api_key": MONEY_KEY, "sandbox_api_key": null });
+    let alone = integrate(world, &own.amplitude, &alone).await;
 
     world.rvs().know("tested", Receipt { environment: Environment::Sandbox, ..Receipt::subscription(own.now()) });
     world.rvs().change("tested", &json!({ "termSku": "platinum.monthly" }));
@@ -106,6 +110,8 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
         (vec![PURCHASED.to_owned()], vec![])
     );
     assert_eq!((counted(own, KEY, tested), counted(own, KEY, paid).is_empty()), (vec![], false));
+    own.drain_of(&alone, MINUTE).await;
+    assert_eq!((counted(own, MONEY_KEY, tested), counted(own, MONEY_KEY, paid).is_empty()), (vec![], false));
     let skipped = deliveries(own.world(), &alone, "skipped").await;
     assert_eq!(skipped.len(), 1, "{skipped:?}");
     assert!(skipped[0]["last_error"].as_str().is_some_and(|why| why.contains("sandbox_api_key")), "{skipped:?}");
