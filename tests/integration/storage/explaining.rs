@@ -43,6 +43,13 @@ story! {
             world.revise("r1", number).await;
         }
         world.send("r1", hook.id, Verdict::Delivered).await;
+        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
+        let fields = |told: &storage::Told| -> Option<Vec<String>> {
+            Some(told.changes.as_ref()?.iter().map(|change| change.field.clone()).collect())
+        };
+        let changed: Vec<_> = told.iter().map(fields).collect();
+        let moved = Some(vec!["expires_at".to_owned()]);
+        assert_eq!(changed, [None, moved.clone(), moved]);
         let of = world.store.explain_message("r1-1").await.unwrap();
         let [(heard, told)] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
         assert_eq!(heard.view.revision, Some(1));

@@ -54,6 +54,7 @@ story! {
         let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
         let pruned: Vec<bool> = told.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
+        assert!(told.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {told:?}");
         let again = world.store.redeliver_all(Again::Event(user.id), None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
         // The newest state is sent again whenever somebody asks, and is old once a newer one is.

@@ -4,7 +4,7 @@ use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::ledger::{self, AttemptView, DeliveryView};
 use crate::statement::{Value, places, row, sql};
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -17,6 +17,9 @@ const MOST_ATTEMPTS: i64 = 20;
 pub struct Told {
     /// The event.
     pub event: EventFacts,
+    /// What a `purchase.updated` says otherwise than the one before it; `None` where there is none before, where the body
+    /// of either was removed, and of all other events.
+    pub changes: Option<Vec<Change>>,
     /// Its deliveries, in the order in which they were owed.
     pub sendings: Vec<Sending>,
 }
@@ -71,6 +74,7 @@ pub struct Successor {
 
 row! {
     struct EventRow {
+        seq: i64,
         id: EventId,
         event_type: String,
         collapse_key: CollapseKey,
@@ -87,6 +91,14 @@ row! {
 }
 
 row! {
+    struct StateRow {
+        id: EventId,
+        body: String,
+        is_pruned: bool,
+    }
+}
+
+row! {
     struct SuccessorRow {
         revision: i64,
         status: String,
@@ -94,7 +106,7 @@ row! {
     }
 }
 
-const SELECT: &str = "SELECT e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
+const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
      e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, f.environment FROM events e \
      LEFT JOIN purchases p ON p.collapse_key = e.collapse_key LEFT JOIN platforms f ON f.id = p.platform_id WHERE";
 
@@ -126,7 +138,9 @@ pub fn of_id(connection: &mut AnyConnection, id: EventId) -> Result<Option<Told>
     Ok(told(connection, rows)?.into_iter().next())
 }
 
+/// Events of one purchase, in their order, with what became of them.
 fn told(connection: &mut AnyConnection, rows: Vec<EventRow>) -> Result<Vec<Told>, Error> {
+    let mut changes = changed(connection, &rows)?;
     let events: Vec<EventFacts> = rows.into_iter().map(EventRow::facts).collect();
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
@@ -136,8 +150,34 @@ fn told(connection: &mut AnyConnection, rows: Vec<EventRow>) -> Result<Vec<Told>
             of_event.entry(sending.delivery.event_id).or_default().push(sending);
         }
     }
-    let with = |event: EventFacts| Told { sendings: of_event.remove(&event.id).unwrap_or_default(), event };
+    let with = |event: EventFacts| Told {
+        changes: changes.remove(&event.id),
+        sendings: of_event.remove(&event.id).unwrap_or_default(),
+        event,
+    };
     Ok(events.into_iter().map(with).collect())
+}
+
+/// What each of these states says otherwise than the one before it, as far as both are kept.
+fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
+    let mut states = rows.iter().filter(|row| row.event_type == PURCHASE_UPDATED).rev().peekable();
+    let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };
+    let with_one_before = i64::try_from(states.count() + 1).unwrap_or(i64::MAX);
+    let newest_first: Vec<StateRow> = sql("SELECT id, body, (pruned_at IS NOT NULL) AS is_pruned FROM events \
+         WHERE collapse_key = ? AND event_type = ? AND seq <= ? ORDER BY seq DESC LIMIT ?")
+    .bind(newest.collapse_key)
+    .bind(PURCHASE_UPDATED)
+    .bind(newest.seq)
+    .bind(with_one_before)
+    .all(connection)?;
+    let mut changed = HashMap::new();
+    for pair in newest_first.windows(2) {
+        let [after, before] = pair else { continue };
+        if !after.is_pruned && !before.is_pruned {
+            changed.insert(after.id, changes(&before.parsed(), &after.parsed()));
+        }
+    }
+    Ok(changed)
 }
 
 /// Deliveries, with their attempts.
@@ -168,6 +208,12 @@ fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<
     .bind(delivery.id)
     .first(connection)?;
     Ok(row.map(|row| Successor { revision: row.revision, status: row.status, finished_at: row.finished_at }))
+}
+
+impl StateRow {
+    fn parsed(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
 }
 
 impl EventRow {

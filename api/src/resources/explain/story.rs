@@ -73,7 +73,9 @@ fn heard(one: &Heard) -> Node {
 
 /// An event with whom it was told and whom not.
 fn told_on(told: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
-    let mut node = Node::new("event", words::event(&told.event)).of(&told.event);
+    let changes = told.changes.as_ref().map(|all| Node::new("changes", words::changes(all)).fact("changes", all));
+    let mut node = Node::new("event", words::event(&told.event)).of(&told.event).then(changes);
+    let before_whom = node.then.len();
     for whom in addressees {
         let mine = |sending: &&Sending| sending.delivery.destination_id == whom.destination.id;
         let sent: Vec<Node> = told.sendings.iter().filter(mine).map(|one| delivery(one, whom, now)).collect();
@@ -82,7 +84,7 @@ fn told_on(told: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
         }
         node.then.extend(sent);
     }
-    if node.then.is_empty() { node.then([Node::new("nobody", words::nobody())]) } else { node }
+    if node.then.len() == before_whom { node.then([Node::new("nobody", words::nobody())]) } else { node }
 }
 
 fn not_told(why: NotTold, whom: &Addressee) -> Node {

@@ -1,7 +1,7 @@
 //! The sentences, one for each way in which things can stand.
 
 use super::words::{self, NotTold};
-use domain::event::Wildcards;
+use domain::event::{Change, Wildcards};
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::json;
 use storage::{
@@ -123,6 +123,25 @@ fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
 fn says(one: &Sending, whom: &Addressee) -> String {
     let says = words::delivery(one, whom, at(30));
     says.strip_prefix(&format!("to {HOOK}")).unwrap_or_else(|| panic!("{says}")).to_owned()
+}
+
+#[test]
+fn what_changed_is_said_as_it_was_and_as_it_is() {
+    let change = |field: &str, before, after| Change { field: field.to_owned(), before, after };
+    let long = "a".repeat(100);
+    let all = [
+        change("is_active", json!(true), json!(false)),
+        change("product_ref_id", json!(null), json!("gold")),
+        change("entitlements", json!([]), json!([long])),
+    ];
+    assert_eq!(
+        words::changes(&all),
+        format!(
+            "changed: is_active true → false; product_ref_id null → gold; entitlements [] → [\"{}…",
+            "a".repeat(78)
+        )
+    );
+    assert_eq!(words::changes(&[]), "the record says the same as before");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! its attributes. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations'
 //! shapes are not here.
 
+mod changes;
 mod choice;
 mod data;
 mod operators;
@@ -13,6 +14,7 @@ mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use changes::{Change, changes};
 pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, Wildcards, check_choice,
     chooses, is_for_operators,

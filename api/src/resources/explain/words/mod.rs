@@ -3,7 +3,7 @@
 mod sent;
 mod whom;
 
-pub use sent::{NotTold, attempt, delivery, earlier_attempts, event};
+pub use sent::{NotTold, attempt, changes, delivery, earlier_attempts, event};
 pub use whom::{choice, dead, destination, fares, owed};
 
 use domain::{CollapseKey, Outcome};
@@ -50,7 +50,10 @@ pub fn is_settled_in(heard: &Heard, revision: i64) -> bool {
 /// A revision.
 pub fn revision(revision: i64, settled: usize) -> String {
     match settled {
-        0 => format!("revision {revision}, which no notification shown here caused"),
+        0 => format!(
+            "revision {revision}, which no notification shown here caused: the purchase was looked at again, at a time \
+             of its own (a wake) or because the catalogue, a name or a setting changed"
+        ),
         settled => format!("revision {revision}, in which {} settled", were(settled, "notification")),
     }
 }
@@ -58,7 +61,11 @@ pub fn revision(revision: i64, settled: usize) -> String {
 /// What caused an event.
 pub fn caused_by(heard: &[Heard]) -> String {
     match heard.len() {
-        0 => "no notification caused it: its purchase was looked at again, or it is about a destination".to_owned(),
+        0 => {
+            "no notification caused it: its purchase was looked at again, at a time of its own (a wake) or because the \
+              catalogue, a name or a setting changed; or it is about a destination"
+                .to_owned()
+        }
         settled => format!("{} settled in its revision", were(settled, "notification")),
     }
 }

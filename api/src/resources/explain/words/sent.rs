@@ -2,10 +2,14 @@
 
 use super::label;
 use domain::Timestamp;
+use domain::event::Change;
+use serde_json::Value;
 use storage::{Addressee, AttemptView, Destination, EventFacts, Sending};
 
 /// So much of an answer is in a sentence; all that is kept of it is beside it.
 const ANSWER_CHARS: usize = 200;
+/// So much of a value that changed is in a sentence; all of it is beside it.
+const VALUE_CHARS: usize = 80;
 /// The header of an answer that explains when the next attempt follows.
 const TELLING_HEADER: &str = "retry-after";
 
@@ -105,6 +109,25 @@ pub fn event(event: &EventFacts) -> String {
         says.push_str(&format!("; its body was pruned at {at}"));
     }
     says
+}
+
+/// What a state says otherwise than the one before it.
+pub fn changes(all: &[Change]) -> String {
+    if all.is_empty() {
+        return "the record says the same as before".to_owned();
+    }
+    let says = |one: &Change| format!("{} {} → {}", one.field, value(&one.before), value(&one.after));
+    format!("changed: {}", all.iter().map(says).collect::<Vec<_>>().join("; "))
+}
+
+/// As JSON, as far as a sentence has room for it.
+fn value(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.chars().count() <= VALUE_CHARS {
+        return text;
+    }
+    let cut: String = text.chars().take(VALUE_CHARS).collect();
+    format!("{cut}…")
 }
 
 /// A delivery.

@@ -1,6 +1,7 @@
 //! The bytes that receivers see.
 
 mod bodies;
+mod changes;
 mod choices;
 mod operators;
 mod prices;
