@@ -20,6 +20,8 @@ pub const APART_MS: i64 = 12 * 3_600_000;
 pub const WARNINGS_PERCENT: [i64; 3] = [50, 70, 90];
 /// The success of a destination that is well is noted once in this time, in milliseconds.
 pub const SUCCESS_NOTED_EVERY_MS: i64 = 60_000;
+/// No destination is left alone for longer than this at a time, in milliseconds.
+pub const LONGEST_PAUSE_MS: i64 = 3_600_000;
 /// A request whose turn comes later than this, in milliseconds, is not waited for by the one who wants to make it.
 pub const LATEST_START_MS: i64 = 2_000;
 
@@ -156,7 +158,9 @@ impl Health {
         self.first_failure_at = self.first_failure_at.or(Some(now));
         self.last_failure_at = Some(now);
         if let Some(ms) = failure.pause_ms {
-            self.paused_until = self.paused_until.max(Some(now.plus_millis(ms.max(0))));
+            let until = now.plus_millis(ms.clamp(0, LONGEST_PAUSE_MS));
+            let running = self.paused_until.filter(|_| self.paused_ms(now).is_some());
+            self.paused_until = running.max(Some(until));
         }
         if self.opened_at.is_none() && self.failures >= BREAKER_FAILURES {
             self.opened_at = Some(now);
@@ -245,7 +249,9 @@ impl Health {
     /// For how many milliseconds it asked to be left alone; `None` when it does not.
     #[must_use]
     pub fn paused_ms(&self, now: Timestamp) -> Option<i64> {
-        self.paused_until.filter(|until| *until > now).map(|until| millis_until(until, now))
+        // What would last longer than any pause is of a clock that was set back.
+        let ms = millis_until(self.paused_until.filter(|until| *until > now)?, now);
+        (ms <= LONGEST_PAUSE_MS).then_some(ms)
     }
 
     /// In how many milliseconds it is probed next; `None` while the breaker is closed.

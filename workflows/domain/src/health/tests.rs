@@ -1,8 +1,8 @@
 //! Each rule as a table of requests and what follows.
 
 use super::{
-    APART_MS, BREAKER_FAILURES, Failure, Health, Judged, LATEST_START_MS, PROBE_EVERY_MS, SUCCESS_NOTED_EVERY_MS, Said,
-    Slot, State, slot,
+    APART_MS, BREAKER_FAILURES, Failure, Health, Judged, LATEST_START_MS, LONGEST_PAUSE_MS, PROBE_EVERY_MS,
+    SUCCESS_NOTED_EVERY_MS, Said, Slot, State, slot,
 };
 use crate::time::Timestamp;
 
@@ -138,6 +138,16 @@ fn a_pause_holds_for_the_whole_destination_is_never_cut_short_and_ends_with_a_su
     assert_eq!(well.health.paused_until, None);
     assert_eq!(well.health.recovered_at, None, "what failed by itself keeps its own wait");
     assert_eq!(well.said, [], "nobody was told that it was paused");
+}
+
+#[test]
+fn no_pause_outlasts_the_longest_whoever_set_the_clock_back() {
+    let pause = |ms| Failure { pause_ms: Some(ms), ..failure() };
+    let paused = Health::default().failed(pause(i64::MAX), at(0)).health;
+    assert_eq!(paused.paused_ms(at(0)), Some(LONGEST_PAUSE_MS));
+    let back = at(-DAY_MS);
+    assert_eq!(paused.paused_ms(back), None, "it was begun a day later");
+    assert_eq!(paused.failed(pause(5_000), back).health.paused_ms(back), Some(5_000));
 }
 
 #[test]
