@@ -70,8 +70,8 @@ impl Schedule {
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
     /// Without `asked_ms` it is the step's wait, moved by up to a fifth either way by `jitter` from 0 to 1. What was
-    /// asked for is kept from the step's wait to twice of it, or an hour if that is longer, and never makes the next
-    /// attempt later than the schedule's end.
+    /// asked for is kept from the step's wait to twice of it, or an hour if that is longer. Past the schedule's end, by the
+    /// time since the first attempt, nothing is added to the step's wait.
     #[must_use]
     pub fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);

@@ -88,7 +88,7 @@ fn what_is_asked_is_kept_from_the_wait_to_twice_of_it_or_an_hour() {
 }
 
 #[test]
-fn what_is_asked_never_goes_past_the_end_of_the_schedule() {
+fn what_is_asked_adds_nothing_past_the_end_of_the_schedule() {
     let schedule = Schedule::new(Some(&[10, 20, 30]));
     let wait = |number, passed_ms| {
         let (first_tried_at, at) = (Some(Timestamp::default()), Timestamp::from_millis(passed_ms));
