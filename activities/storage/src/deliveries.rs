@@ -92,6 +92,16 @@ pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     .map(drop)
 }
 
+/// The same of one purchase, which is another user's from now on.
+pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
+    sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL WHERE status = 'waiting' \
+         AND collapse_key = ?")
+    .bind(write.now)
+    .bind(key)
+    .run(write.connection)
+    .map(drop)
+}
+
 /// The end of the next batch of a destination's deliveries in a status behind a sequence number; `None` when there is
 /// none.
 pub fn batch(

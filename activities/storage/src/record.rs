@@ -11,7 +11,7 @@ use crate::secrets::hex;
 use crate::statement::{Number, Words, places, sql};
 use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
-use crate::{Error, Installation, Store, alarms, fault, lanes, replacements};
+use crate::{Error, Installation, Store, alarms, deliveries, fault, lanes, replacements};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described};
 use domain::{CollapseKey, Decision, Lane, Outcome, Purchase, State, Waits};
@@ -211,13 +211,16 @@ impl Settling<'_> {
     }
 
     /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions
-    /// know nothing of customers. Words wait unseen by the sweep only if a wake will look at them.
+    /// know nothing of customers. What waited for the name of another owner is looked at again. Words wait unseen by the sweep only if a wake will look at them.
     fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
         let (record, decision) = (self.record, &self.record.decision);
         let waits_for = decision.waits.map(word);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
+        if found.row.user_id.is_some() && found.row.user_id != owner {
+            deliveries::release_purchase(write, record.collapse_key)?;
+        }
         sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
              settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
              first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \

@@ -232,6 +232,28 @@ story! {
 }
 
 story! {
+    async fn what_waits_for_a_name_goes_out_when_another_customer_owns_the_purchase(world: World) {
+        let hook = world.destination("hook").await.id;
+        let render = || rendering(|unsent| match &unsent.external_id {
+            Some(id) => Rendered::Body(format!("{id} {}", unsent.revision)),
+            None => Rendered::Wait { why: "nobody named the customer".to_owned() },
+        });
+        let waiting = "SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'";
+        world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna").await.unwrap();
+        let key = say(&world, "r1", (None, 1_000)).await;
+        world.settle(key).await;
+        let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
+        assert!(matches!(claimed, storage::Claimed::Closed { .. }), "{claimed:?}");
+        assert_eq!(world.raw().number(waiting), 1, "the owner is the receipt's own");
+        say(&world, "r1", (Some("anna's"), 2_000)).await;
+        world.settle(key).await;
+        assert_eq!(world.raw().number(waiting), 0);
+        let sent = must_send(&world.store, Claim { render: render(), ..claim(key, hook, "b") }).await;
+        assert_eq!(sent.body, "anna 2");
+    }
+}
+
+story! {
     async fn a_record_that_fails_leaves_nothing_behind(world: World) {
         let key = world.key("r1");
         world.tell("m1", "r1", 1).await;
