@@ -111,7 +111,6 @@ struct Sent {
 
 /// Claims the lane, sends what is due in it and keeps how that went.
 pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
-    let claimed_at = Instant::now();
     let batch = match doing.store.claim(claim(turn)).await? {
         Claimed::Send(batch) => *batch,
         Claimed::Wait { ms, last_error } => return Ok(Attempted::Wait { ms, last_error }),
@@ -121,6 +120,7 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
+    let claimed_at = batch.claimed_at;
     let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
     let started_at = clock.now();
     let Some(sent) = send(doing, turn, &batch, clock).await? else {

@@ -53,7 +53,7 @@ async fn attempts(doing: &Doing, token: &str, lane: &Deliver) -> Result<Delivere
             Attempted::Owed { last_seq, .. } => return Ok(owed(doing, &turn, last_seq)),
             Attempted::Leased { ms } => return Err(Failed::wait(ms, "another attempt is still in flight".to_owned())),
             Attempted::Wait { ms, last_error } => {
-                return Err(Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned())));
+                return Err(not_due(ms, last_error));
             }
             Attempted::Late => {
                 let why = "the lease of this attempt ran out before it was sent".to_owned();
@@ -61,6 +61,10 @@ async fn attempts(doing: &Doing, token: &str, lane: &Deliver) -> Result<Delivere
             }
         }
     }
+}
+
+fn not_due(ms: i64, last_error: Option<String>) -> Failed {
+    Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
 /// How the run ends after an attempt; `None` when it goes on.
@@ -79,9 +83,13 @@ fn ended(doing: &Doing, turn: &Turn, made: &Made, elapsed: Duration) -> Result<O
     }
 }
 
-/// The destination holds its share of this worker's slots: its own run delivers what the lane owes.
+/// The destination holds its share of this worker's slots: its own run delivers what is due in the lane. What is due later
+/// is waited for, which takes no slot.
 async fn held_back(doing: &Doing, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = doing.store.last_seq(lane.collapse_key, lane.destination_id).await?;
+    if let Some((ms, last_error)) = doing.store.rests(lane.collapse_key, lane.destination_id).await? {
+        return Err(not_due(ms, last_error));
+    }
     doing.engine.tend(lane.destination_id);
     Ok(Delivered { last_seq, more: false })
 }

@@ -97,6 +97,24 @@ async fn a_failing_delivery_is_seen_in_the_engine_with_its_attempts_and_its_last
     world.finish().await;
 }
 
+/// A destination that holds its share of the worker's slots: what is due is delivered by its own run, and what failed waits
+/// for its next attempt in the purchase's run, as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_slot_is_delivered_by_the_destinations_own_run() {
+    let variables = vec![("FAILPOINTS".to_owned(), "share.none=return".to_owned())];
+    let mut world = World::start(Setting { variables, ..quick() }).await;
+    world.receiver.answer_next(1, &FAILING);
+    world.send("SUBSCRIPTION_PURCHASED", "crowded").await;
+    let pending = wait_backing_off(&world, "crowded").await;
+    let failure = pending.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+    assert!(failure.contains("the endpoint answered 500"), "{failure}");
+    world.wait_acked("crowded", 1).await;
+    world.wait_asleep("crowded").await;
+    assert_eq!(world.wait_received("crowded", 2).await.len(), 2, "one failure and one success");
+    wait_statuses(&world, "crowded", &world.destination_id, &[(1, "delivered")]).await;
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_between_attempts_loses_nothing() {
     let mut world = World::start(quick()).await;

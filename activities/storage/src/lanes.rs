@@ -3,10 +3,12 @@
 use crate::connection::AnyConnection;
 use crate::statement::{row, sql};
 use crate::writer::Place;
-use crate::{Destination, Error, Store, claim, deliveries, fault, finish};
+use crate::{Destination, Error, Store, claim, deliveries, fault, finish, health};
+use domain::health::millis_until;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Lane, Timestamp, UserId};
 use secrecy::SecretString;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Who makes an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +164,8 @@ pub enum Claimed {
 /// One request, ready to be sent: an event, or several of one lane where the destination takes them.
 #[derive(Debug)]
 pub struct Batch {
+    /// When its lease began, by the clock of this process.
+    pub claimed_at: Instant,
     /// Whom to send it to.
     pub destination: Destination,
     /// The destination's secrets.
@@ -340,6 +344,25 @@ impl Store {
     /// The newest sequence number ever recorded in a lane, or 0.
     pub async fn last_seq(&self, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
         self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
+    }
+
+    /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
+    /// something is due, when nothing is owed, and while the destination as a whole owes it.
+    pub async fn rests(
+        &self,
+        key: CollapseKey,
+        destination: DestinationId,
+    ) -> Result<Option<(i64, Option<String>)>, Error> {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let health = health::find(connection, destination)?.health();
+            let Some(head) = claim::next(connection, (key, destination), &health)? else { return Ok(None) };
+            let due_at = claim::due_at(&head, &health);
+            let is_late = due_at <= now || health.owes_ms(due_at, now).is_some();
+            Ok((!is_late).then(|| (millis_until(due_at, now), head.last_error)))
+        })
+        .await
     }
 
     /// Leases a lane for one request, if something in it is due, nobody else has it and the destination takes it.

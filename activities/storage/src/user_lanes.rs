@@ -39,18 +39,18 @@ row! {
     }
 }
 
-/// The rows of a user in both environments, locked until the end of the transaction and made first. Always in one order, so
-/// that two of these never wait for each other in a circle.
-pub fn lock(
+/// The rows of a user in both environments, locked until the end of the transaction and made first; `None` when another
+/// process has one of them locked.
+pub fn lock_free(
     write: &mut Write<'_>,
     (destination, user): (DestinationId, UserId),
-) -> Result<[(Environment, UserLaneRow); 2], Error> {
-    let lock = write.connection.for_update();
+) -> Result<Option<[(Environment, UserLaneRow); 2]>, Error> {
+    let lock = write.connection.for_update_of_free();
     let text = format!(
         "SELECT lease_token, lease_until, paused_until FROM user_lanes \
          WHERE destination_id = ? AND user_id = ? AND environment = ?{lock}"
     );
-    let mut locked = |environment: Environment| -> Result<(Environment, UserLaneRow), Error> {
+    let mut locked = |environment: Environment| -> Result<Option<(Environment, UserLaneRow)>, Error> {
         sql("INSERT INTO user_lanes (destination_id, user_id, environment) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(destination)
             .bind(user)
@@ -58,9 +58,10 @@ pub fn lock(
             .run(write.connection)?;
         let row: Option<UserLaneRow> =
             sql(text.clone()).bind(destination).bind(user).bind(environment).first(write.connection)?;
-        Ok((environment, row.ok_or(Error::Missing { what: "user of the lane" })?))
+        Ok(row.map(|row| (environment, row)))
     };
-    Ok([locked(Environment::Production)?, locked(Environment::Sandbox)?])
+    let (production, sandbox) = (locked(Environment::Production)?, locked(Environment::Sandbox)?);
+    Ok(production.zip(sandbox).map(|(production, sandbox)| [production, sandbox]))
 }
 
 /// Leases a user, whose rows are locked.

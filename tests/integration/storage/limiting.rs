@@ -71,6 +71,43 @@ story! {
 }
 
 story! {
+    async fn who_claims_does_not_wait_for_a_lane_or_a_user_that_another_process_has(world: World) {
+        let mut new = new_destination(&world.app, "per user");
+        new.traits.per_user = true;
+        let hook = world.store.new_destination(new).await.unwrap().id;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        let again = || async { world.store.claim(claim(world.key("r1"), hook, "a")).await.unwrap() };
+        let Claimed::Send(_) = again().await else { panic!("not sent") };
+        world.pass(LEASE_MS + 1);
+        if world.is_postgres() {
+            for table in ["lanes", "user_lanes"] {
+                let mut other = world.raw();
+                other.run(&format!("BEGIN; SELECT 1 FROM {table} FOR UPDATE"));
+                let claimed = again().await;
+                assert!(matches!(claimed, Claimed::Leased { .. }), "{table}: {claimed:?}");
+                other.run("COMMIT");
+            }
+        }
+        let Claimed::Send(_) = again().await else { panic!("not sent once it is free") };
+    }
+}
+
+story! {
+    async fn how_long_a_lane_rests_is_known_without_a_claim(world: World) {
+        let hook = limited(&world, Limits::default()).await;
+        let rests = || async { world.store.rests(world.key("r1"), hook).await.unwrap() };
+        assert_eq!(rests().await, None, "nothing is owed");
+        world.revise("r1", 1).await;
+        assert_eq!(rests().await, None, "it is due");
+        world.send("r1", hook, RETRY).await;
+        let (ms, why) = rests().await.unwrap();
+        assert!((1..=5_000).contains(&ms) && why.is_some(), "{ms} {why:?}");
+        world.pass(5_001);
+        assert_eq!(rests().await, None, "it is due again");
+    }
+}
+
+story! {
     async fn the_requests_of_two_processes_keep_to_the_rate(world: World) {
         let hook = limited(&world, Limits { rate: Some(20), concurrency: 1_000, ..Limits::default() }).await;
         let receipts = purchases(&world, 70).await;
@@ -99,7 +136,9 @@ story! {
         let claimed = claim_all(&stores, &world, &receipts[60..], hook).await;
         assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Leased { .. })), "{claimed:?}");
         let Tending::Drain { keys, .. } = world.store.tend(hook, 5).await.unwrap() else { panic!("nothing is owed") };
-        assert_eq!(keys.len(), 5, "what was sent away is owed");
+        let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
+        let left = usize::try_from(owed).unwrap() - late;
+        assert_eq!(keys.len(), left.min(5), "what was sent away is owed");
     }
 }
 

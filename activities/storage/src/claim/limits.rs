@@ -46,18 +46,42 @@ pub struct Start {
 
 /// Locks a lane until the end of the transaction, and makes its row first.
 pub fn lock_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<LaneRow, Error> {
-    if let Some(lane) = find_locked(write, key, destination)? {
-        return Ok(lane);
+    let lock = write.connection.for_update();
+    find_or_make(write, (key, destination), lock)?.ok_or(Error::Missing { what: "lane" })
+}
+
+/// The same, unless another process has it locked. Who claims does not wait for it: with several lanes and their
+/// destination's health in one transaction, two claimers would wait for each other.
+pub fn lock_free_lane(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<Result<LaneRow, Claimed>, Error> {
+    let lock = write.connection.for_update_of_free();
+    let lane = find_or_make(write, (key, destination), lock)?;
+    Ok(lane.ok_or(Claimed::Leased { ms: BUSY_MS }))
+}
+
+fn find_or_make(
+    write: &mut Write<'_>,
+    (key, destination): (CollapseKey, DestinationId),
+    lock: &str,
+) -> Result<Option<LaneRow>, Error> {
+    if let Some(lane) = find_locked(write, (key, destination), lock)? {
+        return Ok(Some(lane));
     }
     sql("INSERT INTO lanes (destination_id, collapse_key) VALUES (?, ?) ON CONFLICT DO NOTHING")
         .bind(destination)
         .bind(key)
         .run(write.connection)?;
-    find_locked(write, key, destination)?.ok_or(Error::Missing { what: "lane" })
+    find_locked(write, (key, destination), lock)
 }
 
-fn find_locked(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<Option<LaneRow>, Error> {
-    let lock = write.connection.for_update();
+fn find_locked(
+    write: &mut Write<'_>,
+    (key, destination): (CollapseKey, DestinationId),
+    lock: &str,
+) -> Result<Option<LaneRow>, Error> {
     let text = format!(
         "SELECT acked_revision, lease_token, lease_until, lease_user_id, asked_at, asked_until FROM lanes \
          WHERE destination_id = ? AND collapse_key = ?{lock}"
@@ -111,7 +135,9 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
     let owner: Option<Owner> = owner.bind(lane.claim.key).first(write.connection)?;
     let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
     let destination = lane.claim.destination;
-    let rows = user_lanes::lock(write, (destination, user))?;
+    let Some(rows) = user_lanes::lock_free(write, (destination, user))? else {
+        return Ok(Some(Claimed::Leased { ms: BUSY_MS }));
+    };
     lane.user = Some(UserLane { destination, user, environment });
     let is_ignored = fault::is_planted("lease.ignored");
     let leased = rows.iter().filter_map(|(_, row)| row.lease_token.as_ref().and(row.lease_until)).max();

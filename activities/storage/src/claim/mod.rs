@@ -1,6 +1,7 @@
 //! Claiming a lane: pick what is due, see whether the destination takes it, freeze the bodies, lease it.
 //!
-//! Locks are taken in this order: the lane, its user, the destination's health.
+//! Locks are taken in this order: the lane, its user, the destination's health. A lane or a user that somebody else has
+//! locked is not waited for: they are at it.
 
 mod limits;
 mod pick;
@@ -58,7 +59,10 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         deliveries::end_deleted_lane(write, (claim.key, claim.destination))?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
-    let row = lock_lane(write, claim.key, claim.destination)?;
+    let row = match limits::lock_free_lane(write, claim.key, claim.destination)? {
+        Ok(row) => row,
+        Err(claimed) => return Ok(claimed),
+    };
     if let Some(until) = live_lease(&row, write.now) {
         return Ok(Claimed::Leased { ms: millis_until(until, write.now) });
     }
@@ -147,6 +151,7 @@ impl Lane<'_> {
         let is_probe = claim.mode == Mode::Probe;
         health::note_request(write, claim.destination, (is_probe, start.next_slot_at))?;
         Ok(Claimed::Send(Box::new(Batch {
+            claimed_at: write.began,
             destination: self.destination.clone(),
             secret: self.found.open_secret(secrets)?,
             attempts,

@@ -14,13 +14,20 @@ use crate::fault;
 use crate::inbox::{Accepted, NewNotification};
 use domain::{DestinationId, Timestamp};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+#[cfg(test)]
+mod tests;
 
 /// So many jobs may wait; a caller beyond that waits with its job in hand.
 const QUEUE_JOBS: usize = 4096;
 /// A group is closed at so many jobs, or at so many notifications.
 const GROUP_JOBS: usize = 1024;
 const GROUP_NOTIFICATIONS: usize = 4096;
+/// A transaction is ended with the job that is at work after so long: what comes later in its group has the next one.
+const TRANSACTION: Duration = Duration::from_millis(250);
 /// How often a job that is run alone is tried.
 const TRIES: usize = 4;
 
@@ -30,6 +37,8 @@ pub struct Write<'c> {
     pub connection: &'c mut AnyConnection,
     /// Now, by the clock that stamps rows.
     pub now: Timestamp,
+    /// The same by the clock of this process, or a little earlier.
+    pub began: Instant,
 }
 
 /// A handle to the writer. The thread ends when the last handle is dropped.
@@ -68,7 +77,7 @@ impl Writer {
     pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let checkpoints = Checkpoints::start(&database)?;
-        let state = Thread { database, connection: Some(connection), clock, checkpoints };
+        let state = Thread { database, connection: Some(connection), clock, checkpoints, transaction: TRANSACTION };
         thread::Builder::new()
             .name("storage-writer".to_owned())
             .spawn(move || state.work(jobs))
@@ -186,11 +195,13 @@ struct Thread {
     connection: Option<AnyConnection>,
     clock: fn() -> Timestamp,
     checkpoints: Option<Checkpoints>,
+    /// How long a transaction takes more jobs.
+    transaction: Duration,
 }
 
 /// How a transaction ended, for all the jobs in it.
 enum Ended {
-    /// Committed; each job's own error is beside it.
+    /// Committed, the first jobs, at least one; each one's own error is beside it.
     Committed(Vec<Option<Error>>),
     /// Undone by trouble that may pass.
     Undone(Error),
@@ -218,12 +229,21 @@ impl Thread {
     }
 
     /// Runs a group to its end and answers all of it.
-    fn settle(&mut self, group: &mut [Box<dyn Job>]) {
-        match self.transact(group) {
-            Ended::Committed(errors) => return answer(group, errors),
-            Ended::Unknown(error) => return answer_all(group, &error),
-            Ended::Undone(_) => {}
+    fn settle(&mut self, mut group: &mut [Box<dyn Job>]) {
+        while !group.is_empty() {
+            match self.transact(group) {
+                Ended::Committed(errors) => {
+                    let (done, rest) = group.split_at_mut(errors.len());
+                    answer(done, errors);
+                    group = rest;
+                }
+                Ended::Unknown(error) => return answer_all(group, &error),
+                Ended::Undone(_) => return self.settle_each(group),
+            }
         }
+    }
+
+    fn settle_each(&mut self, group: &mut [Box<dyn Job>]) {
         for index in 0..group.len() {
             // Without a server none of those who wait needs to wait longer.
             if let Err(error) = self.connect() {
@@ -261,12 +281,12 @@ impl Thread {
 
     /// One transaction for these jobs.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Ended {
-        let clock = self.clock;
+        let (clock, transaction) = (self.clock, self.transaction);
         let connection = match self.connect() {
             Ok(connection) => connection,
             Err(error) => return Ended::Undone(error),
         };
-        let errors = match run(connection, jobs, clock) {
+        let errors = match run(connection, jobs, (clock, transaction)) {
             Ok(errors) => errors,
             Err(error) => {
                 if connection.abandon().is_err() || connection.is_lost() {
@@ -275,6 +295,7 @@ impl Thread {
                 return Ended::Undone(error);
             }
         };
+        let jobs = &mut jobs[..errors.len()];
         if fault::is_planted("accept.acknowledge_early") {
             jobs.iter_mut().filter(|job| job.place() == Place::Accept).for_each(|job| job.answer(None));
         }
@@ -292,24 +313,30 @@ impl Thread {
     }
 }
 
-/// Begins a transaction and runs the jobs in it, the notifications of all of them at once.
+/// Begins a transaction and runs the jobs in it, the notifications of all of them at once, and the others as far as there
+/// is time: the errors are those of the jobs that were run.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
-    clock: fn() -> Timestamp,
+    (clock, transaction): (fn() -> Timestamp, Duration),
 ) -> Result<Vec<Option<Error>>, Error> {
     connection.begin().map_err(Error::of_query)?;
+    let began = Instant::now();
     let now = connection.now(clock)?;
-    let mut write = Write { connection, now };
+    let mut write = Write { connection, now, began };
     let accepting: Vec<usize> = (0..jobs.len()).filter(|&index| !jobs[index].notifications().is_empty()).collect();
     let accepted_together = accepting.len() > 1 && accept_together(&mut write, jobs, &accepting)?;
-    let mut errors = vec![None; jobs.len()];
+    let mut errors = Vec::with_capacity(jobs.len());
     let alone = jobs.len() == 1;
-    for (job, error) in jobs.iter_mut().zip(&mut errors) {
+    for job in jobs {
         if accepted_together && !job.notifications().is_empty() {
+            errors.push(None);
             continue;
         }
-        *error = run_one(&mut write, job.as_mut(), alone)?;
+        if !errors.is_empty() && began.elapsed() > transaction {
+            break;
+        }
+        errors.push(run_one(&mut write, job.as_mut(), alone)?);
     }
     Ok(errors)
 }
@@ -376,103 +403,5 @@ fn kill_around_commit(jobs: &[Box<dyn Job>], accept: &str, record: &str) {
     }
     if has(Place::Record) {
         fault::kill_at(record);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Accept, Job, Place, Thread, Work};
-    use crate::config::Database;
-    use crate::connection::AnyConnection;
-    use crate::error::Error;
-    use crate::statement::{Number, sql};
-    use domain::Timestamp;
-    use std::path::PathBuf;
-    use tokio::sync::oneshot;
-
-    /// A thread's state over a file with a table `t`, and the file.
-    fn thread(name: &str) -> (Thread, PathBuf) {
-        let path = std::env::temp_dir().join(format!("settle-writer-{}-{name}.db", std::process::id()));
-        drop(std::fs::remove_file(&path));
-        let database = Database::Sqlite(path.clone());
-        let mut connection = AnyConnection::to(&database).unwrap();
-        sql("CREATE TABLE t (v BIGINT NOT NULL)").run(&mut connection).unwrap();
-        (Thread { database, connection: Some(connection), clock: Timestamp::default, checkpoints: None }, path)
-    }
-
-    /// A job that inserts `value` after it failed so many times.
-    fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
-        let (reply, answer) = oneshot::channel();
-        let work = move |write: &mut super::Write<'_>| {
-            sql("INSERT INTO t (v) VALUES (?)").bind(value).run(write.connection)?;
-            if failures > 0 {
-                failures -= 1;
-                return Err(error.clone());
-            }
-            Ok(value)
-        };
-        (Box::new(Work { place: Place::Elsewhere, work, result: None, reply: Some(reply) }), answer)
-    }
-
-    fn stored(path: &PathBuf) -> Vec<i64> {
-        let mut connection = AnyConnection::to(&Database::Sqlite(path.clone())).unwrap();
-        let rows: Vec<Number> = sql("SELECT v AS value FROM t ORDER BY v").all(&mut connection).unwrap();
-        drop(std::fs::remove_file(path));
-        rows.into_iter().map(|row| row.value).collect()
-    }
-
-    fn passing() -> Error {
-        Error::unavailable(std::io::Error::other("a deadlock"))
-    }
-
-    #[test]
-    fn trouble_that_passes_costs_nobody_his_write() {
-        let (mut thread, path) = thread("passing");
-        let (mut group, mut answers): (Vec<_>, Vec<_>) =
-            [job(1, 0, passing()), job(2, 2, passing()), job(3, 0, passing())].into_iter().unzip();
-        thread.settle(&mut group);
-        let (after, answer) = job(4, 0, passing());
-        answers.push(answer);
-        thread.settle(&mut [after]);
-        for (answer, expected) in answers.iter_mut().zip(1..) {
-            assert_eq!(answer.try_recv().unwrap().unwrap(), expected);
-        }
-        assert_eq!(stored(&path), [1, 2, 3, 4], "each once, and all committed");
-    }
-
-    #[test]
-    fn what_fails_for_good_undoes_itself_alone() {
-        let (mut thread, path) = thread("alone");
-        let missing = Error::Missing { what: "thing" };
-        let (mut group, mut answers): (Vec<_>, Vec<_>) =
-            [job(1, 0, passing()), job(2, 9, missing.clone()), job(3, 0, passing())].into_iter().unzip();
-        thread.settle(&mut group);
-        let (single, answer) = job(4, 9, missing);
-        answers.push(answer);
-        thread.settle(&mut [single]);
-        let ended: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
-        assert_eq!(ended, [true, false, true, false]);
-        assert_eq!(stored(&path), [1, 3]);
-    }
-
-    #[test]
-    fn trouble_that_stays_is_told_after_a_few_tries() {
-        let (mut thread, path) = thread("stays");
-        let (mut group, mut answers): (Vec<_>, Vec<_>) =
-            [job(1, 0, passing()), job(2, 99, passing())].into_iter().unzip();
-        thread.settle(&mut group);
-        assert!(answers[0].try_recv().unwrap().is_ok());
-        assert!(matches!(answers[1].try_recv().unwrap(), Err(Error::Unavailable(_))));
-        assert_eq!(stored(&path), [1]);
-    }
-
-    #[test]
-    fn without_a_server_nobody_waits_for_the_others_turns() {
-        let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
-        let mut thread = Thread { database, connection: None, clock: Timestamp::default, checkpoints: None };
-        let (reply, mut answer) = oneshot::channel();
-        let accept = Accept { notifications: Vec::new(), result: None, reply: Some(reply) };
-        thread.settle(&mut [Box::new(accept)]);
-        assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
     }
 }
