@@ -44,7 +44,9 @@ fn why_is_printed_as_the_api_says_it() {
 fn an_audit_exits_with_1_when_a_rule_does_not_hold() {
     let (desk, _) = desk("cli-audit");
     assert!(text(&desk, &["audit"]).contains("rows keep all"));
-    assert!(text(&desk, &["audit", "--all"]).contains("ok  revisions_were_told (purchases): "));
+    let all = text(&desk, &["audit", "--all"]);
+    assert!(all.contains("ok  revisions_were_told (purchases): "), "{all}");
+    assert!(all.contains("ok  accepted_is_kept (acceptances): every notification that was accepted is still"), "{all}");
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
     let broken = desk.ask(&["audit"]);
     let words = said(&broken);

@@ -3,6 +3,7 @@
 //! Rows go in with `ON CONFLICT DO NOTHING`. Only what conflicted is looked at one by one: the same
 //! message again is `Repeated`, another message that tells the same is kept as a duplicate.
 
+use crate::acceptances;
 use crate::error::Error;
 use crate::inbox::{Accepted, Fate, NewNotification};
 use crate::replacements;
@@ -91,6 +92,8 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
             None => fold(write, row)?,
         });
     }
+    let entries = notifications.iter().zip(&accepted).filter_map(|(told, accepted)| entry(told, *accepted));
+    acceptances::note(write, entries.collect())?;
     let is_open = |told: &NewNotification| {
         told.collapse_key.is_some() && !matches!(told.fate, Fate::WaitTopic(_) | Fate::Ended(..))
     };
@@ -101,6 +104,14 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
         links.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect(),
     )?;
     Ok(accepted)
+}
+
+/// What is noted of a notification that has a row now.
+const fn entry(told: &NewNotification, accepted: Accepted) -> Option<acceptances::Entry> {
+    match accepted {
+        Accepted::New { seq } | Accepted::Duplicate { seq } => Some((seq, told.collapse_key)),
+        Accepted::Repeated => None,
+    }
 }
 
 fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> Result<Vec<Incoming<'n>>, Error> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
+mod acceptances;
 mod admin;
 mod adopt;
 mod again;

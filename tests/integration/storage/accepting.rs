@@ -119,6 +119,7 @@ story! {
             assert!(matches!(task.await.unwrap().unwrap()[..], [Accepted::New { .. }]));
         }
         assert!(is_missing(&bad.await.unwrap().unwrap_err()));
+        assert_eq!(world.broken(1000).await, [], "what was undone was not accepted");
     }
 }
 

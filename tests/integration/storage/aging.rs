@@ -1,7 +1,7 @@
 //! Time that passes for the whole ledger, and what is asked of it then.
 
 use super::world::World;
-use storage::{Audited, Page};
+use storage::{Audited, Broken, Page};
 
 pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
@@ -33,16 +33,19 @@ impl World {
         }
     }
 
-    /// All rules that are broken, each with how often, after looking at everything page by page.
-    pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
-        let (mut cursor, mut all) = (None, Vec::<(&'static str, i64)>::new());
+    /// All rules that are broken, after looking at everything page by page: with the examples of all pages.
+    pub async fn audit(&self, limit: i64) -> Vec<Broken> {
+        let (mut cursor, mut all) = (None, Vec::<Broken>::new());
         loop {
             let Audited { broken, next_cursor, .. } = self.store.audit(Page { cursor, limit }).await.unwrap();
             for one in broken {
                 assert!(!one.examples.is_empty() && one.examples.len() <= 5, "{one:?}");
-                match all.iter_mut().find(|(name, _)| *name == one.name) {
-                    Some((_, violations)) => *violations += one.violations,
-                    None => all.push((one.name, one.violations)),
+                match all.iter_mut().find(|known| known.name == one.name) {
+                    Some(known) => {
+                        known.violations += one.violations;
+                        known.examples.extend(one.examples);
+                    }
+                    None => all.push(one),
                 }
             }
             cursor = next_cursor;
@@ -50,5 +53,10 @@ impl World {
                 return all;
             }
         }
+    }
+
+    /// The same, each with how often.
+    pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
+        self.audit(limit).await.into_iter().map(|one| (one.name, one.violations)).collect()
     }
 }

@@ -2,9 +2,12 @@
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
-use super::world::{LEASE_MS, World, new_destination, new_platform, story};
-use domain::What;
-use storage::{Again, Claimed, DestinationPatch, Fares, Filter, Mode, Owner, Page, Run, Verdict};
+use super::world::{LEASE_MS, World, new_destination, new_platform, record, story, told};
+use domain::{Decision, Outcome, What};
+use storage::{
+    Accepted, Again, Claimed, DestinationPatch, Fares, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
+    SecretString, Verdict,
+};
 
 /// Two destinations and a purchase with most of what can become of a delivery: delivered, superseded, dead, owed again.
 async fn live(world: &World) {
@@ -29,20 +32,65 @@ async fn live(world: &World) {
     world.age(2 * MINUTE_MS);
 }
 
+/// Notifications with everything that can become of one beside being settled.
+async fn otherwise(world: &World) {
+    let (platform, key) = (world.platform.id, world.key("r3"));
+    let mut outcomes = Vec::new();
+    for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::GivenUp)] {
+        outcomes.push((world.tell(&format!("ended-{number}"), "r3", number).await, outcome));
+    }
+    let loaded = world.load(key).await;
+    let mut nothing = record(key, &loaded);
+    let purchase = loaded.purchase;
+    nothing.decision = Decision { purchase, transitions: Vec::new(), outcomes, waits: None, wake: None };
+    assert_eq!(world.done(nothing).await, 0, "nothing changed");
+    world.tell("discarded", "r3", 4).await;
+    world.store.discard(key, None, "ann", "a test").await.unwrap();
+    world.tell("open", "r3", 5).await;
+    let duplicate = world.accept(told(platform, "duplicate", "r3", 5)).await;
+    assert!(matches!(duplicate, Accepted::Duplicate { .. }));
+    world.tell("successor", "r3", 6).await;
+    let fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
+    world.accept(NewNotification { fate, ..told(platform, "refused", "r3", 7) }).await;
+    let unreadable = NewNotification { collapse_key: None, store_time: None, ..told(platform, "unreadable", "", 8) };
+    world.accept(unreadable).await;
+    let (link, later) = (SecretString::from("https://arn:1"), world.store.now().await.unwrap().plus_millis(60_000));
+    world.store.keep_pending(platform, "arn:1", link, later).await.unwrap();
+    let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
+    world.accept(NewNotification { fate, ..told(platform, "waiting", "r4", 9) }).await;
+}
+
 story! {
     async fn what_the_store_wrote_breaks_no_rule(world: World) {
         assert_eq!(world.broken(1000).await, []);
         live(&world).await;
-        world.tell("open", "r1", 1).await;
+        otherwise(&world).await;
         for limit in [1000, 1] {
             assert_eq!(world.broken(limit).await, []);
         }
     }
 }
 
+/// What notices that a notification is gone.
+const KEPT: &[&str] = &["accepted_is_kept"];
+
 /// Which rows, of which table, and what notices that they are gone.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
-    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up"]),
+    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_kept"]),
+    ("notifications", "outcome = 'settled'", KEPT),
+    ("notifications", "outcome = 'no_change'", KEPT),
+    ("notifications", "outcome = 'duplicate'", KEPT),
+    ("notifications", "outcome = 'refused'", KEPT),
+    ("notifications", "outcome = 'discarded'", KEPT),
+    ("notifications", "outcome = 'unknown' AND collapse_key IS NOT NULL", KEPT),
+    ("notifications", "outcome = 'unknown' AND collapse_key IS NULL", KEPT),
+    ("notifications", "outcome = 'given_up'", KEPT),
+    ("notifications", "outcome IS NULL AND message_id = 'open'", KEPT),
+    ("notifications", "outcome IS NULL AND message_id = 'successor'", KEPT),
+    ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", KEPT),
+    ("notifications", "receipt_id = 'r3'", KEPT),
+    ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["kept_was_accepted"]),
+    ("acceptances", "seq > 0", &["kept_was_accepted"]),
     ("purchases", "receipt_id = 'r2'", &["an_outcome_names_a_revision", "an_event_is_of_something"]),
     (
         "events",
@@ -66,9 +114,14 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
     ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_kept"]),
 ];
 
+/// How those that are gone are named.
+const GONE: &str = "SELECT 'notification ' || seq || ' of ' || COALESCE('purchase ' || collapse_key, 'no purchase') \
+     AS value FROM gone";
+
 story! {
     async fn a_row_deleted_by_hand_is_noticed(world: World) {
         live(&world).await;
+        otherwise(&world).await;
         // Somebody who deletes rows by hand does not ask whether others point to them.
         let unchecked = if world.is_postgres() { "SET session_replication_role = replica" } else { "PRAGMA foreign_keys = OFF" };
         let back = if world.is_postgres() { "OVERRIDING SYSTEM VALUE " } else { "" };
@@ -78,13 +131,49 @@ story! {
             raw.run(&format!("CREATE TABLE gone AS SELECT * FROM {table} WHERE {which}"));
             assert!(raw.number("SELECT COUNT(*) AS value FROM gone") > 0, "{table} {which}");
             raw.run(&format!("DELETE FROM {table} WHERE {which}"));
-            let broken: Vec<_> = world.broken(3).await.into_iter().map(|(name, _)| name).collect();
+            let broken = world.audit(3).await;
             for rule in *expected {
-                assert!(broken.contains(rule), "{table} {which}: {rule} is silent, and these are not: {broken:?}");
+                let speaks = broken.iter().any(|one| one.name == *rule);
+                assert!(speaks, "{table} {which}: {rule} is silent, and these are not: {broken:?}");
+            }
+            if *table == "notifications" {
+                let kept = broken.iter().find(|one| one.name == KEPT[0]).unwrap();
+                assert_eq!(kept.violations, raw.number("SELECT COUNT(*) AS value FROM gone"), "{which}: {kept:?}");
+                for words in raw.texts(GONE) {
+                    assert!(kept.examples.contains(&words), "{which}: {words}: {kept:?}");
+                }
             }
             raw.run(&format!("INSERT INTO {table} {back}SELECT * FROM gone; DROP TABLE gone"));
             assert_eq!(world.broken(1000).await, [], "{table} {which} is back");
         }
+    }
+}
+
+story! {
+    async fn all_that_two_processes_accepted_at_once_is_missed_when_it_is_gone(world: World) {
+        let (platform, second) = (world.platform.id, world.second_process().await);
+        let crowd = |whose: &str, beside: i64| {
+            let whose = whose.to_owned();
+            // The second row of each tells what the other process tells too.
+            (0..700).flat_map(move |number| {
+                let own = told(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
+                [own, told(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
+            }).collect::<Vec<_>>()
+        };
+        let (first, others) = tokio::join!(world.store.accept(crowd("a", 0)), second.accept(crowd("b", 300)));
+        let accepted = [first.unwrap(), others.unwrap()].concat();
+        let rows = accepted.iter().filter(|one| !matches!(one, Accepted::Repeated)).count();
+        let again = world.store.accept(crowd("a", 0)).await.unwrap();
+        assert!(again.iter().all(|one| *one == Accepted::Repeated));
+        assert_eq!(world.broken(70).await, []);
+        let mut raw = world.raw();
+        assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications"), i64::try_from(rows).unwrap());
+        assert!(raw.number("SELECT COUNT(*) AS value FROM acceptances") < 400, "few rows for many notifications");
+        raw.run("DELETE FROM notifications");
+        assert_eq!(world.broken(70).await, [("accepted_is_kept", i64::try_from(rows).unwrap())]);
+        raw.run("UPDATE acceptances SET notifications = 'x' WHERE seq = (SELECT MIN(seq) FROM acceptances)");
+        let broken = world.audit(1000).await;
+        assert!(broken[0].examples[0].contains("cannot be read"), "{broken:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One statement sees one moment, so that what is written meanwhile never looks broken.
 
-use super::{Check, Rule, owed};
+use super::{Check, Rule, kept, owed};
 
 const fn rule(of: &'static str, name: &'static str, says: &'static str) -> Rule {
     Rule { name, says, of }
@@ -10,6 +10,18 @@ const fn rule(of: &'static str, name: &'static str, says: &'static str) -> Rule 
 
 /// The rules, those of a table together, and how each is checked.
 pub const CHECKS: &[(Rule, Check)] = &[
+    (
+        rule(
+            "acceptances",
+            "accepted_is_kept",
+            "every notification that was accepted is still there, whatever became of it",
+        ),
+        Check::Code(kept::kept),
+    ),
+    (
+        rule("notifications", "kept_was_accepted", "every notification is noted as accepted"),
+        Check::Code(kept::accepted),
+    ),
     (
         rule("notifications", "an_outcome_has_a_time", "what has an outcome ended at a time, and nothing else did"),
         Check::Text(

@@ -4,6 +4,7 @@
 //! whoever asks decides what a look costs.
 
 mod checks;
+mod kept;
 mod owed;
 mod walk;
 

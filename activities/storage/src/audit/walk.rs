@@ -49,6 +49,12 @@ row! {
 /// All that are looked through, in this order.
 pub const WALKS: &[Walk] = &[
     Walk {
+        table: "acceptances",
+        range: "a.seq > ? AND a.seq <= ?",
+        keys: "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM acceptances WHERE seq > ? ORDER BY seq LIMIT ?",
+        key: Key::Number,
+    },
+    Walk {
         table: "notifications",
         range: "n.seq > ? AND n.seq <= ?",
         keys: "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?",

@@ -14,6 +14,7 @@ DROP TABLE products;
 DROP TABLE entitlements;
 DROP TABLE store_users;
 DROP TABLE users;
+DROP TABLE acceptances;
 DROP TABLE notifications;
 DROP TABLE health;
 DROP TABLE destinations;

@@ -153,6 +153,15 @@ CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHER
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 
+-- What was accepted: by it the audit finds a notification that is gone, whatever had become of it. Written in the
+-- transaction of the notifications, one row for up to sixteen of them, and never changed.
+CREATE TABLE acceptances (
+    -- The lowest sequence number in it; the others are at most 255 above.
+    seq INTEGER NOT NULL PRIMARY KEY,
+    -- JSON: the sequence number of each notification, and its purchase or null.
+    notifications TEXT NOT NULL
+);
+
 -- The owners of purchases. Anonymous until the customer's own id is named.
 CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY,
