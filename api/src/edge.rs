@@ -38,10 +38,22 @@ pub struct Tested {
     pub says: String,
 }
 
+/// The fields that a kind of destination has beside those of every kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// What can be given at any time.
+    pub lasting: &'static [&'static str],
+    /// What can be given only when one is made.
+    pub at_making: &'static [&'static str],
+}
+
 /// The kinds of destinations, as those who send to them know them. A wrong field is named as it is in the API.
 pub trait Kinds: Send + Sync {
     /// At most so many requests a second, where the named kind has such a bound.
     fn bound(&self, kind: &str) -> Option<i64>;
+
+    /// The fields of the named kind; `None` when there is no such kind.
+    fn own(&self, kind: &str) -> Option<Own>;
 
     /// Whether these waits between attempts, in seconds, are a schedule.
     ///

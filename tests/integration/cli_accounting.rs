@@ -4,9 +4,10 @@ use super::cli::{complained, said, settle};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
+use system_tests::folder::Folder;
 use system_tests::wait;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
@@ -149,4 +150,86 @@ fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
     assert!(lost(&["redeliver", "failed", "--dry-run"]).contains("nothing was sent"));
     let refused = complained(&desk.ask(&["redeliver", "event", "nobody"]));
     assert!(refused.contains("nothing was sent"), "{refused}");
+}
+
+#[test]
+fn a_time_is_a_time_or_how_long_ago_and_an_app_can_be_named() {
+    let (desk, _) = desk("cli-ago");
+    let other = desk.id(&["app", "create", "other"]);
+    let looked_at = |more: &[&str]| {
+        let line: Vec<&str> = ["redeliver", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
+        desk.answer(&line)["looked_at"].clone()
+    };
+    // What was recorded is from 1970.
+    assert_eq!(looked_at(&["--from", "3d"]), 0);
+    assert_eq!(looked_at(&["--from", "36500d", "--until", "2h"]), 3);
+    assert_eq!(looked_at(&["--from", "36500d", "--until", "36000d"]), 0);
+    assert_eq!(looked_at(&["--from", "36500d", "--app", &desk.app]), 3);
+    assert_eq!(looked_at(&["--from", "36500d", "--app", &other]), 0);
+    assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["looked_at"], 0);
+    let wrong = desk.ask(&["redeliver", "range", "--from", "yesterday"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(complained(&wrong).contains("2h for two hours ago"), "{}", complained(&wrong));
+    let both = desk.ask(&["redeliver", "failed", "--app", &desk.app, "--destination", &other]);
+    assert!(complained(&both).contains("`app_id`: expected not to be given with"), "{}", complained(&both));
+}
+
+#[test]
+fn alarms_are_listed_for_eyes_and_as_data() {
+    let (desk, _) = desk("cli-alarm");
+    assert_eq!(text(&desk, &["alarm", "list"]), "No alarm was ever raised.\n");
+    let raised =
+        "INSERT INTO alarms (at, last_at, times, kind, detail) VALUES (1, 2000000, 3, 'audit', 'it is broken')";
+    desk.beside().batch_execute(raised).expect("an alarm");
+    let table = text(&desk, &["alarm", "list"]);
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert_eq!(lines.next().as_deref(), Some("LAST COUNT KIND PLATFORM FIRST DETAIL"), "{table}");
+    let row = lines.next().expect("a row");
+    assert!(row.starts_with("1970-01-01T00:00:02") && row.ends_with("it is broken"), "{row}");
+    assert!(row.contains(" 3 audit - "), "{row}");
+    let answer = desk.answer(&["alarm", "list", "--limit", "1"]);
+    assert_eq!((&answer["items"][0]["kind"], &answer["items"][0]["count"]), (&json!("audit"), &json!(3)));
+}
+
+/// A service that takes everything, and how to call it.
+fn taking() -> String {
+    let service = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", service.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for mut stream in service.incoming().flatten() {
+            let body = "{\"signal\":\"taken\"}";
+            let answer =
+                format!("HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            drop(stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(answer.as_bytes())));
+        }
+    });
+    url
+}
+
+#[test]
+fn what_is_asked_of_a_purchase_is_told_in_a_sentence_and_as_data() {
+    let (folder, url) = (Folder::new("cli-asked"), taking());
+    let ask = |verb: &str, more: &[&str]| {
+        let line: Vec<&str> =
+            ["purchase", verb, FIRST, "--service", &url].into_iter().chain(more.iter().copied()).collect();
+        let output = settle(&folder, &line).env("SETTLE_ADMIN_TOKEN", "a-token").output().expect("settle starts");
+        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
+        said(&output)
+    };
+    for (verb, words) in [
+        ("flush", "settled now"),
+        ("hold", "for seven days"),
+        ("release", "held no longer"),
+        ("discard", "thrown away"),
+        ("redeliver", "sent again to every destination"),
+    ] {
+        let sentence = ask(verb, &["--reason", "a test"]);
+        assert!(sentence.contains(words), "{sentence}");
+        assert!(
+            sentence.ends_with(&format!("`settle explain purchase {FIRST}` shows what becomes of it.\n")),
+            "{sentence}"
+        );
+        let answer: Value = serde_json::from_str(&ask(verb, &["--json"])).expect("JSON");
+        assert_eq!(answer, json!({ "signal": "taken" }));
+    }
 }

@@ -178,12 +178,25 @@ fn the_help_of_each_verb_teaches() {
         assert_eq!(output.status.code(), Some(0), "{verb}");
         said(&output)
     };
-    let verbs = ["enable", "disable", "test", "delete", "probe", "snapshot", "show", "list"];
+    let verbs = [
+        "create",
+        "list",
+        "show",
+        "update",
+        "enable",
+        "disable",
+        "rotate-secret",
+        "test",
+        "probe",
+        "redeliver",
+        "snapshot",
+        "replay",
+        "delete",
+    ];
     for verb in verbs {
-        assert!(help(verb).contains("Usage:"), "{verb}");
-    }
-    for verb in ["create", "update", "rotate-secret", "redeliver"] {
-        assert!(help(verb).contains("Example"), "{verb} teaches nothing");
+        let help = help(verb);
+        let example = format!("\n  settle destination {verb} ");
+        assert!(help.contains(&example) && help.contains("\nNext: "), "{verb} teaches nothing:\n{help}");
     }
     let create = help("create");
     for words in [

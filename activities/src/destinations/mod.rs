@@ -44,6 +44,15 @@ pub struct Allowed {
     pub origins: Vec<Url>,
 }
 
+/// The fields that a kind has beside those of every kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// What can be given at any time.
+    pub lasting: &'static [&'static str],
+    /// What can be given only when one is made.
+    pub at_making: &'static [&'static str],
+}
+
 /// A destination as its kind made it of the fields of a request.
 #[derive(Debug, Clone)]
 pub struct Made {
@@ -114,6 +123,16 @@ impl Config {
     pub fn bound(kind: &str) -> Option<i64> {
         match kind {
             amplitude::KIND => Some(amplitude::config::RATE),
+            _ => None,
+        }
+    }
+
+    /// The fields of the named kind; `None` when there is no such kind.
+    #[must_use]
+    pub fn own(kind: &str) -> Option<Own> {
+        match kind {
+            webhook::KIND => Some(webhook::config::OWN),
+            amplitude::KIND => Some(amplitude::config::OWN),
             _ => None,
         }
     }

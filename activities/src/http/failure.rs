@@ -10,7 +10,7 @@ pub enum Failure {
     Url,
     #[error("the URL's scheme is not allowed: use https")]
     Scheme,
-    #[error("the URL's port is not allowed: use 443 or 8443")]
+    #[error("the URL's port is not allowed: use 443 or 8443 (80 where plain http is allowed)")]
     Port,
     #[error("a header of the request cannot be sent")]
     Headers,

@@ -66,7 +66,7 @@ impl std::fmt::Debug for Request {
 pub struct Rules {
     /// Networks that may be reached although they are not public, on any port.
     pub allowed_networks: Vec<IpNet>,
-    /// Whether plain `http` and any port are allowed.
+    /// Whether plain `http` is allowed, and with it port 80 of public servers.
     pub allow_http: bool,
 }
 

@@ -11,6 +11,8 @@ use url::{Host, Url};
 const DNS: Duration = Duration::from_secs(5);
 /// The ports of public servers; others could make us knock on doors that are not for us.
 const PORTS: [u16; 2] = [443, 8443];
+/// The one that is added where plain `http` is allowed.
+const HTTP_PORT: u16 = 80;
 /// The name that leads to the machine itself everywhere (RFC 6761 6.3), as do all names below it.
 const LOCALHOST: &str = "localhost";
 
@@ -63,8 +65,8 @@ pub fn judge(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failu
     if addresses.iter().any(|ip| address::forbidden(*ip) && !is_allowed(ip)) {
         return Err(Failure::Forbidden);
     }
-    let any_port = rules.allow_http || addresses.iter().all(is_allowed);
-    if any_port || PORTS.contains(&port) { Ok(()) } else { Err(Failure::Port) }
+    let is_usual = PORTS.contains(&port) || (rules.allow_http && port == HTTP_PORT);
+    if is_usual || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
 }
 
 /// What is said of it: that a name exists in our network is nobody's business, so it is told as one that does not.

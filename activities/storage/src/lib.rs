@@ -85,7 +85,7 @@ pub use pages::How;
 pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use rates::Rate;
 pub use record::{Record, Recorded};
-pub use redeliver::{Again, Redelivered};
+pub use redeliver::{Again, Redelivered, To};
 pub use replay::{Replay, Replayed};
 pub use secrets::hex;
 pub use snapshot::SnapshotPage;

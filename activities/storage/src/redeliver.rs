@@ -25,15 +25,48 @@ pub enum Again {
     Event(EventId),
     /// The newest state of this purchase, and all its `user.*` events.
     Purchase(CollapseKey),
-    /// What was recorded from a time until before another.
+    /// What was recorded from a time until before another, of every app unless [`To`] names one.
     Range {
         /// From when.
         from: Timestamp,
         /// Until when.
         until: Timestamp,
     },
-    /// What is dead.
+    /// What is dead, of every app unless [`To`] names one.
     Failed,
+}
+
+/// To whom it is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub enum To {
+    /// Everybody who chooses it.
+    #[default]
+    All,
+    /// The destinations of this app. Says nothing of an event or a purchase: these have an app already.
+    App(AppId),
+    /// This destination.
+    One(DestinationId),
+}
+
+impl From<Option<DestinationId>> for To {
+    fn from(destination: Option<DestinationId>) -> Self {
+        destination.map_or(Self::All, Self::One)
+    }
+}
+
+impl To {
+    const fn destination(self) -> Option<DestinationId> {
+        if let Self::One(id) = self { Some(id) } else { None }
+    }
+
+    /// The only app whose purchases are meant.
+    fn app(self, connection: &mut AnyConnection) -> Result<Option<AppId>, Error> {
+        match self {
+            Self::All => Ok(None),
+            Self::App(id) => Ok(Some(id)),
+            Self::One(id) => app_of(connection, id).map(Some),
+        }
+    }
 }
 
 /// One page of what was sent again.
@@ -72,8 +105,8 @@ struct Candidates {
 #[derive(Clone, Copy)]
 struct Asked {
     what: Again,
-    destination: Option<DestinationId>,
-    /// The app of that destination.
+    to: To,
+    /// The app that is named, or that of the destination.
     app: Option<AppId>,
 }
 
@@ -84,26 +117,25 @@ const IS_LAST: &str = "(e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT
      WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq";
 
 impl Store {
-    /// Owes a page of what is asked once more, to one destination or to all that choose it. A dry run only answers.
+    /// Owes a page of what is asked once more, to whom it is meant for if they choose it. A dry run only answers.
     /// A page's cursor names where the one before ended; asked without one, it begins again. What is owed once in a run is
     /// not owed again by it: [`How::Once`].
     pub async fn redeliver_all(
         &self,
         what: Again,
-        destination: Option<DestinationId>,
+        to: impl Into<To> + Send,
         (page, how): (Page, impl Into<How> + Send),
     ) -> Result<Redelivered, Error> {
-        let how = how.into();
-        let place = how.place(&page, &json!([what, destination]));
+        let (to, how) = (to.into(), how.into());
+        let place = how.place(&page, &json!([what, to]));
         if let Some(done) = self.answered(place.clone()).await? {
             return Ok(done);
         }
-        let (clock, asked) = (self.clock, (what, destination, page));
+        let (clock, asked) = (self.clock, (what, to, page));
         let (asked, candidates) = self
             .read(move |connection| {
-                let (what, destination, page) = asked;
-                let app = destination.map(|id| app_of(connection, id)).transpose()?;
-                let asked = Asked { what, destination, app };
+                let (what, to, page) = asked;
+                let asked = Asked { what, to, app: to.app(connection)? };
                 Ok((asked, candidates(connection, asked, &page)?))
             })
             .await?;
@@ -194,7 +226,13 @@ fn failed(connection: &mut AnyConnection, asked: Asked, page: &Page) -> Result<C
         Some(_) => page.numbers_or(0)?,
         None => (0, newest_dead(connection)?),
     };
-    let to = asked.destination.map_or("", |_| " AND d.destination_id = ?");
+    let (to, id) = match asked.to {
+        To::All => ("", None),
+        To::App(id) => {
+            (" AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)", Some(id.to_string()))
+        }
+        To::One(id) => (" AND d.destination_id = ?", Some(id.to_string())),
+    };
     let rows: Vec<Found> = sql(format!(
         "SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision, d.traceparent, \
          d.destination_id AS only_to, (d.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 FROM deliveries m \
@@ -205,7 +243,7 @@ fn failed(connection: &mut AnyConnection, asked: Asked, page: &Page) -> Result<C
     .bind(through)
     .bind(seq)
     .bind(through)
-    .bind_all(asked.destination)
+    .bind_all(id)
     .bind(page.size() + 1)
     .all(connection)?;
     Ok(cut(rows, page.size(), |row| format!("{}_{through}", row.seq)))
@@ -297,7 +335,7 @@ fn pairs(
     let all = destinations::of_app(connection, origin.app_id)?;
     let mut pairs = Vec::new();
     for one in found {
-        let to = one.only_to.or(asked.destination);
+        let to = one.only_to.or(asked.to.destination());
         let told: Vec<&Destination> =
             all.iter().filter(|destination| to.is_none_or(|to| to == destination.id)).collect();
         if !one.is_last {

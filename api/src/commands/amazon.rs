@@ -10,6 +10,11 @@ use std::process::ExitCode;
 
 /// Amazon: check a message without a service.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle amazon verify --message message.json --certificate certificate.pem --at 2022-07-28T21:24:08Z
+Next: `settle help amazon verify` says where the two files come from. An app is connected to the store by
+`settle platform create`.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,

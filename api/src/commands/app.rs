@@ -1,6 +1,7 @@
 //! `settle app`: the apps of the installation.
 
 use super::client::{Page, Remote, segment};
+use super::confirm::Confirm;
 use super::import::{self, Import};
 use super::rates::{self, Rates};
 use super::table::{self, Column};
@@ -29,21 +30,37 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Make an app.
+    #[command(after_help = "\
+Example:
+  settle app create \"My game\"
+Next: connect its store with `settle platform create --app ID …`.")]
     Create {
         /// Its name, for people.
         name: String,
     },
     /// List the apps.
+    #[command(after_help = "\
+Example:
+  settle app list
+Next: `settle platform list --app ID` and `settle destination list --app ID` show what belongs to one.")]
     List {
         #[command(flatten)]
         page: Page,
     },
     /// Show one app.
+    #[command(after_help = "\
+Example:
+  settle app show ID
+Next: `settle purchase list --platform PLATFORM_ID` shows what was bought in it.")]
     Show {
         /// The app's id.
         id: String,
     },
     /// Give an app another name.
+    #[command(after_help = "\
+Example:
+  settle app rename ID \"Our game\"
+Next: nothing else changes; `settle app list` shows the name.")]
     Rename {
         /// The app's id.
         id: String,
@@ -58,9 +75,15 @@ enum Verb {
     /// Add rates of exchange, from which price_in_usd is computed in what is settled from then on.
     Rates(Rates),
     /// Delete an app. What was accepted and told stays in the ledger.
+    #[command(after_help = "\
+Example:
+  settle app delete ID
+Next: its platforms and destinations are gone with it: stores are answered 404, and nothing more is sent.")]
     Delete {
         /// The app's id.
         id: String,
+        #[command(flatten)]
+        confirm: Confirm,
     },
 }
 
@@ -79,7 +102,10 @@ pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::Import(wanted) => return import::import(&client, &options.remote, wanted).await,
         Verb::Rates(wanted) => return rates::rates(&client, &options.remote, wanted).await,
-        Verb::Delete { id } => client.delete(&format!("/v1/apps/{}", segment(id))).await?,
+        Verb::Delete { id, confirm } => {
+            confirm.ask(&format!("App {id} is deleted, with its platforms and destinations."))?;
+            client.delete(&format!("/v1/apps/{}", segment(id))).await?
+        }
     };
     Ok(table::answer(&options.remote, &answer))
 }

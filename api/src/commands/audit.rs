@@ -48,7 +48,7 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
 
 /// All answers as one.
 async fn look(client: &Client) -> anyhow::Result<Value> {
-    let bar = bar("rows", None);
+    let bar = bar("rows looked at", None);
     let (mut looked_at, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
     loop {
         let answer = client.get("/v1/audit", &[("cursor", cursor)]).await?;

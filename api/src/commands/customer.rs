@@ -24,6 +24,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Name a customer of the store, or the owner of a receipt, by your own id.
+    #[command(after_help = "\
+Example:
+  settle customer name --app ID --external-id 4711 --receipt RECEIPT
+Next: `settle purchase list --external-id 4711` shows what is theirs.")]
     Name {
         /// The app's id.
         #[arg(long)]
@@ -35,6 +39,10 @@ enum Verb {
         owner: Owner,
     },
     /// Show one customer.
+    #[command(after_help = "\
+Example:
+  settle customer show --app ID --external-id 4711
+Next: `settle purchase list --external-id 4711` shows what is theirs.")]
     Show {
         /// The app's id.
         #[arg(long)]

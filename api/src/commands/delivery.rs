@@ -43,6 +43,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List deliveries.
+    #[command(after_help = "\
+Example:
+  settle delivery list --status dead --destination ID
+Next: `settle delivery attempts DELIVERY_ID` shows what was answered.")]
     List {
         /// Only those of this purchase (its collapse key).
         #[arg(long, value_name = "COLLAPSE_KEY")]
@@ -57,6 +61,10 @@ enum Verb {
         page: Page,
     },
     /// List the attempts of one delivery: when, how long, what was answered.
+    #[command(after_help = "\
+Example:
+  settle delivery attempts DELIVERY_ID
+Next: `settle redeliver event EVENT_ID` sends it again.")]
     Attempts {
         /// The delivery's id, which the receiver sees as `webhook-id`.
         id: String,

@@ -1,6 +1,7 @@
 //! `settle entitlement`: what purchases entitle to.
 
 use super::client::{Page, Remote, segment};
+use super::confirm::Confirm;
 use super::product::{Of, concerned, dry};
 use super::table::{self, Column};
 use clap::Subcommand;
@@ -25,6 +26,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Add an entitlement, or name it anew.
+    #[command(after_help = "\
+Example:
+  settle entitlement set premium --app ID --name \"Premium\"
+Next: say which products entitle to it: `settle product set SKU --app ID --entitlement premium`.")]
     Set {
         /// Its reference id, in your own system.
         reference: String,
@@ -38,6 +43,10 @@ enum Verb {
         of: Of,
     },
     /// List the entitlements of an app.
+    #[command(after_help = "\
+Example:
+  settle entitlement list --app ID
+Next: `settle product list --app ID` shows which products entitle to them.")]
     List {
         /// The app's id.
         #[arg(long)]
@@ -46,11 +55,17 @@ enum Verb {
         page: Page,
     },
     /// Delete an entitlement. Products that list it list it no more.
+    #[command(after_help = "\
+Example:
+  settle entitlement delete premium --app ID --dry-run
+Next: without --dry-run the purchases that had it are settled anew, a few at a time.")]
     Delete {
         /// Its reference id.
         reference: String,
         #[command(flatten)]
         of: Of,
+        #[command(flatten)]
+        confirm: Confirm,
     },
 }
 
@@ -70,7 +85,12 @@ pub async fn entitlement(options: Options) -> anyhow::Result<ExitCode> {
             let nothing = "No entitlements yet: `settle entitlement set --help`.";
             return Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing));
         }
-        Verb::Delete { reference, of } => (client.delete(&path(of, reference)).await?, of),
+        Verb::Delete { reference, of, confirm } => {
+            if !of.dry_run {
+                confirm.ask(&format!("Entitlement {reference} is deleted, and no product entitles to it any more."))?;
+            }
+            (client.delete(&path(of, reference)).await?, of)
+        }
     };
     Ok(concerned(&options.remote, &answer, of.dry_run))
 }

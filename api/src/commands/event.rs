@@ -30,6 +30,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List events.
+    #[command(after_help = "\
+Example:
+  settle event list --purchase COLLAPSE_KEY
+Next: `settle explain event EVENT_ID` says to whom one went, to whom not, and why.")]
     List {
         /// Only those of this purchase (its collapse key).
         #[arg(long, value_name = "COLLAPSE_KEY")]

@@ -25,21 +25,37 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// What became of a message of a store, and what came of that.
+    #[command(after_help = "\
+Example:
+  settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11
+Next: `settle explain purchase COLLAPSE_KEY` tells the whole story of the purchase that it names.")]
     Notification {
         /// The message id that the store gave.
         message_id: String,
     },
     /// The story of a purchase.
+    #[command(after_help = "\
+Example:
+  settle explain purchase RECEIPT
+Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
     Purchase {
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
     /// What caused an event, to whom it went and to whom not, and why.
+    #[command(after_help = "\
+Example:
+  settle explain event EVENT_ID      (the `event_id` in what a receiver got)
+Next: `settle redeliver event EVENT_ID` sends it again.")]
     Event {
         /// The event's id.
         id: String,
     },
     /// How a destination fares, what is owed to it and what died on the way.
+    #[command(after_help = "\
+Example:
+  settle explain destination ID
+Next: `settle destination probe ID` tries at once; `settle redeliver failed --destination ID` sends again what died.")]
     Destination {
         /// The destination's id.
         id: String,

@@ -17,6 +17,11 @@ const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 
 /// What to import, and how fast.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle app import purchases.csv --platform ID --rate 10 --wait
+  settle app import --platform ID      (how far it is)
+Next: `settle purchase list --platform ID` shows them once they are settled.")]
 pub struct Import {
     /// CSV with the columns receipt_id, app_user_id and maybe external_id, or one JSON object per line. Without it
     /// only says how far the imports of this platform are.

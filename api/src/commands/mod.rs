@@ -3,10 +3,12 @@
 //! Here is the tree and the choice among its branches, and nothing of what they do. This folder is the composition
 //! root: the only place where hearing and doing are wired together.
 
+mod alarm;
 mod amazon;
 mod app;
 mod audit;
 mod client;
+mod confirm;
 mod customer;
 mod delivery;
 mod destination;
@@ -89,6 +91,7 @@ enum Command {
     Notification(notification::Options),
     Event(event::Options),
     Delivery(delivery::Options),
+    Alarm(alarm::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
     Feed(feed::Options),
@@ -130,6 +133,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,
         Command::Delivery(options) => delivery::delivery(options).await,
+        Command::Alarm(options) => alarm::alarm(options).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,
         Command::Feed(options) => feed::feed(options).await,

@@ -32,6 +32,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show what became of one message: its outcome, or what it waits for.
+    #[command(after_help = "\
+Example:
+  settle notification show 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11
+Next: `settle explain notification MESSAGE_ID` tells what came of it.")]
     Show {
         /// The message id that the store gave.
         message_id: String,

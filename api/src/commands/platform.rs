@@ -1,6 +1,7 @@
 //! `settle platform`: an app on one store.
 
 use super::client::{Page, Remote, segment};
+use super::confirm::Confirm;
 use super::secret::Source;
 use super::table::{self, Column};
 use crate::times;
@@ -40,6 +41,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Connect an app to a store.
+    #[command(after_help = "\
+Example:
+  settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @secret.txt
+Next: copy its notification_url into the store's console, then `settle platform topics ID`.")]
     Create {
         /// The app's id.
         #[arg(long)]
@@ -51,6 +56,10 @@ enum Verb {
         fields: Box<Fields>,
     },
     /// List the platforms of an app.
+    #[command(after_help = "\
+Example:
+  settle platform list --app ID
+Next: `settle platform show ID` shows one with its notification URL.")]
     List {
         /// The app's id.
         #[arg(long)]
@@ -59,11 +68,20 @@ enum Verb {
         page: Page,
     },
     /// Show one platform with its notification URL.
+    #[command(after_help = "\
+Example:
+  settle platform show ID
+Next: where `verification` is not `on`, set the secret: `settle platform update ID --shared-secret @secret.txt`.")]
     Show {
         /// The platform's id.
         id: String,
     },
     /// Change what is given, leave the rest.
+    #[command(after_help = "\
+Example:
+  settle platform update ID --shared-secret @secret.txt
+  settle platform update ID --window 5m --max-wait 30m
+Next: `settle platform show ID` shows it as it is now.")]
     Update {
         /// The platform's id.
         id: String,
@@ -71,16 +89,30 @@ enum Verb {
         fields: Box<Fields>,
     },
     /// Delete a platform. Its notification URL stops working; what was accepted stays in the ledger.
+    #[command(after_help = "\
+Example:
+  settle platform delete ID
+Next: remove its notification URL from the store's console: it is answered 404 now.")]
     Delete {
         /// The platform's id.
         id: String,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// List the topics that send, or asked to send, to this platform.
+    #[command(after_help = "\
+Example:
+  settle platform topics ID
+Next: compare the account in the ARN with the store's, then `settle platform approve ID TOPIC`, or `reject`.")]
     Topics {
         /// The platform's id.
         id: String,
     },
     /// Accept a topic: confirm its subscription and settle what it sent while it waited.
+    #[command(after_help = "\
+Example:
+  settle platform approve ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
+Next: what it sent meanwhile is settled after the window: `settle purchase list --platform ID`.")]
     Approve {
         /// The platform's id.
         id: String,
@@ -88,6 +120,10 @@ enum Verb {
         topic: String,
     },
     /// Refuse a topic and everything that it sent.
+    #[command(after_help = "\
+Example:
+  settle platform reject ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
+Next: what it sent, and sends, is refused; `settle platform topics ID` shows it as rejected.")]
     Reject {
         /// The platform's id.
         id: String,
@@ -95,11 +131,19 @@ enum Verb {
         topic: String,
     },
     /// Look again at purchases that the store did not know, or of another customer.
+    #[command(after_help = "\
+Example:
+  settle platform retry-parked ID
+Next: they are asked about a few at a time; `settle explain purchase RECEIPT` shows what the store says now.")]
     RetryParked {
         /// The platform's id.
         id: String,
     },
     /// Make a new notification URL. The old one stops working within a second.
+    #[command(after_help = "\
+Example:
+  settle platform rotate-key ID
+Next: copy the new notification_url into the store's console.")]
     RotateKey {
         /// The platform's id.
         id: String,
@@ -220,7 +264,10 @@ pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::Show { id } => client.get(&path(id), &[]).await?,
         Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body()?)).await?,
-        Verb::Delete { id } => client.delete(&path(id)).await?,
+        Verb::Delete { id, confirm } => {
+            confirm.ask(&format!("Platform {id} is deleted: its notification URL stops working."))?;
+            client.delete(&path(id)).await?
+        }
         Verb::Approve { id, topic } => client.post(&topic_path(id, topic, "approve"), &json!({})).await?,
         Verb::Reject { id, topic } => client.post(&topic_path(id, topic, "reject"), &json!({})).await?,
         Verb::RetryParked { id } => client.post(&format!("{}/retry-parked", path(id)), &json!({})).await?,

@@ -1,6 +1,7 @@
 //! `settle product`: what can be bought, what it entitles to and what it costs.
 
 use super::client::{Client, Page, Remote, segment};
+use super::confirm::Confirm;
 use super::table::{self, Column};
 use anyhow::Context;
 use clap::Subcommand;
@@ -43,6 +44,10 @@ pub struct Of {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Add a product, or replace it.
+    #[command(after_help = "\
+Example:
+  settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --dry-run
+Next: without --dry-run the purchases of it are settled anew, a few at a time.")]
     Set {
         /// Its SKU at the store.
         sku: String,
@@ -59,6 +64,10 @@ enum Verb {
         of: Of,
     },
     /// List the products of an app.
+    #[command(after_help = "\
+Example:
+  settle product list --app ID
+Next: `settle product unmapped --app ID` lists what was bought and is not in it.")]
     List {
         /// The app's id.
         #[arg(long)]
@@ -67,19 +76,33 @@ enum Verb {
         page: Page,
     },
     /// Delete a product.
+    #[command(after_help = "\
+Example:
+  settle product delete com.example.monthly --app ID --dry-run
+Next: without --dry-run the purchases of it are settled anew, a few at a time, and told without it.")]
     Delete {
         /// Its SKU.
         sku: String,
         #[command(flatten)]
         of: Of,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// List what was bought and is not in the catalogue.
+    #[command(after_help = "\
+Example:
+  settle product unmapped --app ID
+Next: `settle product set SKU --app ID --entitlement REF` puts one into the catalogue.")]
     Unmapped {
         /// The app's id.
         #[arg(long)]
         app: String,
     },
     /// Write all products and entitlements of an app to a file, as JSON.
+    #[command(after_help = "\
+Example:
+  settle product export --app ID catalogue.json
+Next: edit it, then `settle product import --app ID catalogue.json --dry-run`.")]
     Export {
         /// The file; standard output without it.
         file: Option<PathBuf>,
@@ -88,6 +111,10 @@ enum Verb {
         app: String,
     },
     /// Replace all products and entitlements of an app by those of a file.
+    #[command(after_help = "\
+Example:
+  settle product import --app ID catalogue.json --dry-run
+Next: without --dry-run the purchases that it concerns are settled anew, a few at a time.")]
     Import {
         /// A file as `export` writes it.
         file: PathBuf,
@@ -127,7 +154,13 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
             let answer = client.put(&path(of, sku), &Value::Object(body)).await?;
             Ok(concerned(remote, &answer, of.dry_run))
         }
-        Verb::Delete { sku, of } => Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run)),
+        Verb::Delete { sku, of, confirm } => {
+            if !of.dry_run {
+                confirm
+                    .ask(&format!("Product {sku} is deleted: its purchases are settled anew, and told without it."))?;
+            }
+            Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run))
+        }
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/products", segment(app)), &page.query()).await?;
             let nothing = "No products yet: `settle product set --help`.";

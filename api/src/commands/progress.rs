@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 const BAR: &str = "{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left";
-const COUNT: &str = "{msg} {pos}, {per_sec}";
+const COUNT: &str = "{pos} {msg}, {per_sec}";
 
 /// A bar, or a count where nobody knows how many there will be.
 pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::times;
 use anyhow::bail;
 use clap::Subcommand;
-use domain::CollapseKey;
+use domain::{CollapseKey, Timestamp};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
@@ -40,6 +40,11 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List purchases.
+    #[command(after_help = "\
+Example:
+  settle purchase list --platform ID --limit 20
+  settle purchase list --external-id 4711
+Next: `settle explain purchase RECEIPT` tells the story of one.")]
     List {
         /// Only those of this platform.
         #[arg(long, value_name = "ID")]
@@ -57,39 +62,68 @@ enum Verb {
         page: Page,
     },
     /// Show one purchase as it stands.
+    #[command(after_help = "\
+Example:
+  settle purchase show RECEIPT
+Next: `settle explain purchase RECEIPT` says how it came to be so.")]
     Show {
         /// Which one.
         collapse_key: String,
     },
     /// Tell its story in words: notifications, outcomes, revisions, events, deliveries, attempts.
+    #[command(after_help = "\
+Example:
+  settle purchase explain RECEIPT
+Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
     Explain {
         /// Which one.
         collapse_key: String,
     },
     /// Settle now, without waiting for the window's end. Never through a hold.
+    #[command(after_help = "\
+Example:
+  settle purchase flush RECEIPT --reason \"support case 17\"
+Next: `settle explain purchase RECEIPT` shows the revision and to whom it went.")]
     Flush {
         #[command(flatten)]
         asked: Asked,
     },
     /// Stop settling for a while. Deliveries go on.
+    #[command(after_help = "\
+Example:
+  settle purchase hold RECEIPT --until 2h --reason \"ticket 4711\"
+Next: `settle purchase release RECEIPT` ends it; what came meanwhile is settled then.")]
     Hold {
         #[command(flatten)]
         asked: Asked,
         /// Until when: a time, or how long from now. Seven days unless said otherwise.
         #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
-        until: Option<domain::Timestamp>,
+        until: Option<Timestamp>,
     },
     /// End a hold.
+    #[command(after_help = "\
+Example:
+  settle purchase release RECEIPT --reason \"done\"
+Next: `settle explain purchase RECEIPT` shows what was settled.")]
     Release {
         #[command(flatten)]
         asked: Asked,
     },
     /// Throw away what was accepted and is not settled yet.
+    #[command(after_help = "\
+Example:
+  settle purchase discard RECEIPT --reason \"test data\"
+Next: `settle explain purchase RECEIPT` shows what was thrown away. What was settled before stays.")]
     Discard {
         #[command(flatten)]
         asked: Asked,
     },
     /// Send the newest state again.
+    #[command(after_help = "\
+Example:
+  settle purchase redeliver RECEIPT --destination ID --reason \"they lost it\"
+Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeliver purchase RECEIPT` sends the
+`user.*` events too.")]
     Redeliver {
         #[command(flatten)]
         asked: Asked,
@@ -108,10 +142,19 @@ struct Asked {
     reason: Option<String>,
 }
 
+/// What is asked of a purchase.
+enum Deed<'a> {
+    Flush,
+    Hold(Option<Timestamp>),
+    Release,
+    Discard,
+    Redeliver(Option<&'a str>),
+}
+
 /// Does one verb.
 pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
-    let answer = match &options.verb {
+    let (client, remote) = (options.remote.client()?, &options.remote);
+    let (asked, deed) = match &options.verb {
         Verb::List { platform, receipt, app_user, external_id, page } => {
             let filter = [
                 ("platform_id", platform),
@@ -120,36 +163,78 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
                 ("external_id", external_id),
             ];
             let answer = client.get("/v1/purchases", &page.query_with(&filter)).await?;
-            return Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No purchases yet: try `settle sample`."));
+            return Ok(table::answer_list(remote, &answer, COLUMNS, "No purchases yet: try `settle sample`."));
         }
-        Verb::Show { collapse_key } => client.get(&path(&client, collapse_key).await?, &[]).await?,
+        Verb::Show { collapse_key } => {
+            let shown = client.get(&path(&client, collapse_key).await?, &[]).await?;
+            return Ok(table::answer(remote, &shown));
+        }
         Verb::Explain { collapse_key } => {
             let path = format!("purchases/{}", key(&client, collapse_key).await?);
-            return explain::show(&client, &options.remote, &path).await;
+            return explain::show(&client, remote, &path).await;
         }
-        Verb::Flush { asked } => act(&client, "flush", asked, None).await?,
-        Verb::Hold { asked, until } => {
-            act(&client, "hold", asked, until.map(|until| ("until", until.to_string()))).await?
-        }
-        Verb::Release { asked } => act(&client, "release", asked, None).await?,
-        Verb::Discard { asked } => act(&client, "discard", asked, None).await?,
-        Verb::Redeliver { asked, destination } => {
-            act(&client, "redeliver", asked, destination.clone().map(|id| ("destination_id", id))).await?
-        }
+        Verb::Flush { asked } => (asked, Deed::Flush),
+        Verb::Hold { asked, until } => (asked, Deed::Hold(*until)),
+        Verb::Release { asked } => (asked, Deed::Release),
+        Verb::Discard { asked } => (asked, Deed::Discard),
+        Verb::Redeliver { asked, destination } => (asked, Deed::Redeliver(destination.as_deref())),
     };
-    Ok(table::answer(&options.remote, &answer))
+    let answer = act(&client, asked, &deed).await?;
+    if remote.json {
+        table::json(&answer);
+    } else {
+        table::line(&deed.says(&asked.collapse_key));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn act(client: &Client, verb: &str, asked: &Asked, more: Option<(&str, String)>) -> anyhow::Result<Value> {
+async fn act(client: &Client, asked: &Asked, deed: &Deed<'_>) -> anyhow::Result<Value> {
     let mut body = Map::new();
     if let Some(reason) = &asked.reason {
         body.insert("reason".to_owned(), reason.as_str().into());
     }
-    if let Some((name, value)) = more {
-        body.insert(name.to_owned(), value.into());
-    }
+    body.extend(deed.field().map(|(name, value)| (name.to_owned(), value.into())));
     let path = path(client, &asked.collapse_key).await?;
-    client.post(&format!("{path}/{verb}"), &Value::Object(body)).await
+    client.post(&format!("{path}/{}", deed.name()), &Value::Object(body)).await
+}
+
+impl Deed<'_> {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Flush => "flush",
+            Self::Hold(_) => "hold",
+            Self::Release => "release",
+            Self::Discard => "discard",
+            Self::Redeliver(_) => "redeliver",
+        }
+    }
+
+    /// What is said besides.
+    fn field(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Hold(Some(until)) => Some(("until", until.to_string())),
+            Self::Redeliver(Some(id)) => Some(("destination_id", (*id).to_owned())),
+            _ => None,
+        }
+    }
+
+    /// What happens now to a purchase, as it was named, and how to watch it.
+    fn says(&self, purchase: &str) -> String {
+        let now = match self {
+            Self::Flush => "What waits of it is settled now, unless it is held".to_owned(),
+            Self::Hold(until) => {
+                let until = until.map_or_else(|| "for seven days".to_owned(), |until| format!("until {until}"));
+                format!("Nothing of it is settled {until} (`settle purchase release {purchase}` ends that)")
+            }
+            Self::Release => "It is held no longer: what waits of it is settled when its window is over".to_owned(),
+            Self::Discard => "What was accepted of it until now and is not settled is thrown away".to_owned(),
+            Self::Redeliver(None) => {
+                "Its newest state, and what died of it, is sent again to every destination".to_owned()
+            }
+            Self::Redeliver(Some(id)) => format!("Its newest state, and what died of it, is sent again to {id}"),
+        };
+        format!("{now}; `settle explain purchase {purchase}` shows what becomes of it.")
+    }
 }
 
 async fn path(client: &Client, text: &str) -> anyhow::Result<String> {
@@ -168,5 +253,28 @@ pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
         _ => bail!(
             "several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Deed;
+
+    #[test]
+    fn what_was_asked_is_told_in_one_sentence_with_how_to_watch_it() {
+        let until = "2026-12-01T00:00:00Z".parse().unwrap();
+        for (deed, words) in [
+            (Deed::Flush, "is settled now, unless it is held"),
+            (Deed::Hold(None), "for seven days"),
+            (Deed::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
+            (Deed::Release, "held no longer"),
+            (Deed::Discard, "thrown away"),
+            (Deed::Redeliver(None), "to every destination"),
+            (Deed::Redeliver(Some("d1")), "to d1;"),
+        ] {
+            let said = deed.says("r1");
+            assert!(said.contains(words), "{said}");
+            assert!(said.ends_with("; `settle explain purchase r1` shows what becomes of it."), "{said}");
+        }
     }
 }

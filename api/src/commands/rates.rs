@@ -16,6 +16,10 @@ const BATCH: usize = 1000;
 
 /// Whose rates, and where they are.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle app rates rates.csv --app ID
+Next: what is settled from now on tells price_in_usd by them; `settle product set --help` says what a product costs.")]
 pub struct Rates {
     /// CSV with the columns day, currency and usd, or one JSON object per line.
     file: PathBuf,
@@ -28,7 +32,7 @@ pub struct Rates {
 pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/apps/{}/rates", segment(&options.app));
     let rows = rows::read(&options.file, COLUMNS)?;
-    let bar = bar("rates", Some(rows.count));
+    let bar = bar("rates read", Some(rows.count));
     let (mut batch, mut kept, mut wrong) = (Vec::new(), 0_usize, 0_u64);
     for row in rows.rows {
         let checked = row.fields.and_then(|fields| rows::check(&fields, rate).map(|_| fields));

@@ -14,10 +14,11 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
 `webhook-id`. What is still owed is not owed twice, and a destination that counts (Amplitude) is never sent what it has.
+`range` and `failed` mean every app and each of its destinations, unless --app or --destination says which.
 
 Example:
   settle redeliver failed --destination ID --dry-run
-  settle redeliver range --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
+  settle redeliver range --app ID --from 2h
 Next: `settle explain event EVENT_ID` shows what became of it. `settle destination replay ID` sends states only.")]
 pub struct Options {
     #[command(subcommand)]
@@ -34,26 +35,57 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Send one event again.
+    #[command(after_help = "\
+Example:
+  settle redeliver event EVENT_ID --destination ID      (the `event_id` in what a receiver got)
+Next: `settle explain event EVENT_ID` shows what became of it.")]
     Event {
         /// The event's id: `event_id` in what a receiver got.
         id: String,
     },
     /// Send the newest state of a purchase and all its `user.*` events again.
+    #[command(after_help = "\
+Example:
+  settle redeliver purchase RECEIPT --destination ID
+Next: `settle explain purchase RECEIPT` shows what became of it.")]
     Purchase {
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
-    /// Send again what was recorded in a time.
+    /// Send again what was recorded in a time, of every app unless --app or --destination says which.
+    #[command(after_help = "\
+Example:
+  settle redeliver range --app ID --from 2h --dry-run      (how much that would be, of the last two hours)
+  settle redeliver range --destination ID --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
+Next: `settle destination show ID` shows what it is owed.")]
     Range {
-        /// From when, such as 2026-11-20T00:00:00Z.
-        #[arg(long)]
+        /// From when: a time such as 2026-11-20T00:00:00Z, or how long ago, such as 2h or 3d.
+        #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         from: Timestamp,
-        /// Until before when; now unless said. A duration counts from now.
-        #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
+        /// Until before when, in the same way; now unless said.
+        #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         until: Option<Timestamp>,
+        #[command(flatten)]
+        of: Of,
     },
-    /// Send again what is dead, unless it arrived since.
-    Failed,
+    /// Send again what is dead, unless it arrived since; of every app unless --app or --destination says which.
+    #[command(after_help = "\
+Example:
+  settle redeliver failed --app ID --dry-run      (how much that would be)
+  settle redeliver failed --destination ID
+Next: `settle delivery list --status dead` shows what is still dead.")]
+    Failed {
+        #[command(flatten)]
+        of: Of,
+    },
+}
+
+/// Of whom.
+#[derive(Debug, clap::Args)]
+struct Of {
+    /// Only what is of this app. Without it and --destination: of every app.
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
 }
 
 /// How to go through the pages. The names are those of the command line.
@@ -77,12 +109,12 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let what = match &options.what {
         What::Event { id } => json!({ "event_id": id }),
         What::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
-        What::Range { from, until } => {
-            let until = until.unwrap_or_else(clock::now).to_string();
-            flags = format!(" --until {until}");
-            json!({ "from": from.to_string(), "until": until })
+        What::Range { from, until, of } => {
+            let (from, until) = (from.to_string(), until.unwrap_or_else(clock::now).to_string());
+            flags = format!(" --from {from} --until {until}");
+            json!({ "from": from, "until": until, "app_id": of.app })
         }
-        What::Failed => json!({ "failed": true }),
+        What::Failed { of } => json!({ "failed": true, "app_id": of.app }),
     };
     let mut body = what.as_object().cloned().unwrap_or_default();
     if let Some(id) = &options.destination {
@@ -93,6 +125,11 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         path: "/v1/redeliveries".to_owned(),
         body,
         counted: "looked_at",
+        says: if matches!(options.what, What::Failed { .. }) {
+            "dead deliveries looked at"
+        } else {
+            "events looked at"
+        },
         pages: &options.pages,
         flags,
     };
@@ -110,6 +147,8 @@ pub struct Bulk<'a> {
     pub body: Map<String, Value>,
     /// The field that says how many were looked at.
     pub counted: &'static str,
+    /// What they are, for who waits.
+    pub says: &'static str,
     /// How to go through the pages.
     pub pages: &'a Pages,
     /// What else has to be given to go on, as it is written behind the command; empty or with a space before it.
@@ -133,7 +172,7 @@ impl Pages {
 impl Bulk<'_> {
     /// All pages; how many were looked at, and what came of them.
     pub async fn run(mut self) -> anyhow::Result<(u64, Done)> {
-        let (bar, mut seen, mut done) = (bar(self.counted, None), 0, Done::default());
+        let (bar, mut seen, mut done) = (bar(self.says, None), 0, Done::default());
         self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
         self.body.insert("run".to_owned(), run.as_str().into());

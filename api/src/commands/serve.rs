@@ -6,7 +6,7 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, Kinds, Made, Rotation, Tested};
+use crate::edge::{Edge, Kinds, Made, Own, Rotation, Tested};
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
@@ -158,6 +158,11 @@ impl Told {
 impl Kinds for Told {
     fn bound(&self, kind: &str) -> Option<i64> {
         destinations::Config::bound(kind)
+    }
+
+    fn own(&self, kind: &str) -> Option<Own> {
+        let destinations::Own { lasting, at_making } = destinations::Config::own(kind)?;
+        Some(Own { lasting, at_making })
     }
 
     fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field> {

@@ -11,17 +11,58 @@ fn the_tree_of_commands_is_sound() {
     Cli::command().debug_assert();
 }
 
+/// A command with all that are shown below it, each with the words that it is called by.
+fn tree(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
+    let words = format!("{above} {}", command.get_name()).trim_start().to_owned();
+    let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
+    let below: Vec<_> = shown.flat_map(|below| tree(below, &words)).collect();
+    std::iter::once((words, command.clone())).chain(below).collect()
+}
+
+fn all() -> Vec<(String, clap::Command)> {
+    let found = tree(&Cli::command(), "");
+    assert!(found.len() > 70, "only {} commands were found", found.len());
+    found
+}
+
 #[test]
-fn every_command_says_what_it_does_and_gives_an_example() {
-    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
-        assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
-        let verbs = command.get_subcommands().map(clap::Command::get_after_help);
-        let taught =
-            verbs.chain([command.get_after_help()]).flatten().any(|help| help.to_string().contains("Example:"));
-        assert!(taught, "{} gives no example", command.get_name());
-        for verb in command.get_subcommands() {
-            assert!(verb.get_about().is_some(), "{} {} says nothing of itself", command.get_name(), verb.get_name());
+fn every_command_says_what_it_does_gives_an_example_and_what_follows() {
+    for (words, mut command) in all().into_iter().skip(1) {
+        assert!(command.get_about().is_some(), "{words} says nothing of itself");
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Example:") || help.contains("Examples:"), "{words} gives no example:\n{help}");
+        assert!(help.contains("\nNext: "), "{words} says nothing of what follows:\n{help}");
+    }
+}
+
+/// The lines of an example that are commands of ours, without what is said behind them.
+fn lines(help: &str) -> Vec<Vec<String>> {
+    let help = help.split("\\\n").map(str::trim_start).collect::<String>();
+    let ours = help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("settle "));
+    let plain = |line: &str| line.split("   ").next().and_then(|line| line.split(" > ").next()).map(str::to_owned);
+    ours.filter_map(plain).map(|line| words(&line)).collect()
+}
+
+/// The words of a line, as a shell splits them.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    let split = |(at, part): (usize, &str)| match at % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    };
+    parts.flat_map(split).collect()
+}
+
+#[test]
+fn every_line_of_an_example_can_be_typed_and_each_verb_shows_itself() {
+    for (words, command) in all() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in lines(&help) {
+            let parsed = Cli::try_parse_from(&line).map(drop).map_err(|error| error.to_string());
+            assert_eq!(parsed, Ok(()), "{words}: {line:?}");
         }
+        let is_leaf = command.get_subcommands().next().is_none();
+        assert!(!is_leaf || help.contains(&words), "the help of `{words}` shows other commands only");
     }
 }
 
@@ -40,6 +81,10 @@ fn admin_flags_may_stand_behind_the_verb() {
         &["settle", "app", "--json", "list"],
         &["settle", "purchase", "hold", "k", "--until", "2h", "--service", "http://127.0.0.1:1"],
         &["settle", "delivery", "list", "--status", "dead", "--limit", "5"],
+        &["settle", "redeliver", "range", "--from", "2h", "--until", "30m", "--app", "ID"],
+        &["settle", "redeliver", "failed", "--destination", "ID", "--dry-run"],
+        &["settle", "destination", "delete", "ID", "--yes"],
+        &["settle", "alarm", "list", "--limit", "5"],
     ] {
         assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
     }
@@ -73,10 +118,18 @@ fn a_secret_in_a_file_loses_its_lines_end_and_nothing_else() {
 fn durations_and_instants_are_read_as_people_write_them() {
     assert_eq!(times::duration("90s"), Ok(Duration::from_secs(90)));
     assert_eq!(times::duration("1h 30m"), Ok(Duration::from_secs(5400)));
-    assert!(times::duration("-5s").is_err());
-    assert!(times::duration("5").is_err());
+    assert_eq!(times::duration("3d"), Ok(Duration::from_secs(3 * 86_400)));
+    assert_eq!(times::duration("1d 12h"), Ok(Duration::from_secs(36 * 3600)));
+    for wrong in ["-5s", "5", "", "1month", "soon", "9999999999h"] {
+        assert!(times::duration(wrong).is_err(), "{wrong}");
+    }
     let now = Timestamp::from_millis(0);
     assert_eq!(times::instant("2h", now), Ok(Timestamp::from_millis(7_200_000)));
     assert_eq!(times::instant("1970-01-01T00:00:01Z", now), Ok(Timestamp::from_millis(1000)));
     assert!(times::instant("tomorrow", now).is_err());
+    let now = Timestamp::from_millis(7_200_000);
+    assert_eq!(times::past("2h", now), Ok(Timestamp::from_millis(0)));
+    assert_eq!(times::past("1970-01-01T00:00:01Z", now), Ok(Timestamp::from_millis(1000)));
+    assert_eq!(times::past("1d", now), Ok(Timestamp::from_millis(7_200_000 - 86_400_000)));
+    assert!(times::past("yesterday", now).is_err_and(|said| said.contains("2h for two hours ago")));
 }

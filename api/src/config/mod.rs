@@ -133,6 +133,7 @@ pub struct Destinations {
     /// `destinations.allowed_networks`, `SETTLE_DESTINATIONS_ALLOWED_NETWORKS` (by comma): networks that may be
     /// delivered to although they are not public, such as `127.0.0.0/8`; none by default.
     pub allowed_networks: Vec<IpNet>,
-    /// `destinations.allow_http`, `SETTLE_DESTINATIONS_ALLOW_HTTP`: whether `http://` URLs may be used; default false.
+    /// `destinations.allow_http`, `SETTLE_DESTINATIONS_ALLOW_HTTP`: whether `http://` URLs may be used, with port 80
+    /// of public servers; default false.
     pub allow_http: bool,
 }

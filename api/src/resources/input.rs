@@ -1,5 +1,6 @@
 //! Reads bodies, queries and paths so that every wrong field is named, all of them at once.
 
+use super::near::did_you_mean;
 use crate::error::{Error, Field};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -72,6 +73,17 @@ impl Fields {
     /// All that nobody took yet, null included; somebody else names what is wrong in it.
     pub fn rest(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.given)
+    }
+
+    /// What is given of these fields, null included; somebody else judges what is in it.
+    pub fn named(&mut self, names: &[&'static str]) -> Map<String, Value> {
+        self.known.extend(names);
+        self.unlisted(names)
+    }
+
+    /// The same of fields that are not there to be given, and about which somebody else has more to say than that.
+    pub fn unlisted(&mut self, names: &[&'static str]) -> Map<String, Value> {
+        names.iter().filter_map(|name| self.given.remove_entry(*name)).collect()
     }
 
     /// A text of 1 to 2048 bytes without control characters.
@@ -242,14 +254,15 @@ impl Fields {
         Page { cursor, limit: limit.unwrap_or(LIMIT.0) }
     }
 
-    /// Refuses what was wrong, and what nobody took.
+    /// Refuses what was wrong, and what nobody took: with the names that there are, and the one that may be meant.
     ///
     /// # Errors
     /// With each wrong field and what was expected there.
     pub fn finish(mut self) -> Result<(), Error> {
         let known = if self.known.is_empty() { "none".to_owned() } else { self.known.join(", ") };
         for name in self.given.keys() {
-            let expected = format!("no such field (the fields are: {known})");
+            let meant = did_you_mean(name, self.known.iter().copied());
+            let expected = format!("no such field (the fields are: {known}){meant}");
             self.wrong.push(Field { field: name.clone(), expected });
         }
         if self.wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(self.wrong)) }

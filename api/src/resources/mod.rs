@@ -13,6 +13,7 @@ pub mod explain;
 pub mod feed;
 pub mod import;
 mod input;
+mod near;
 pub mod notifications;
 pub mod platforms;
 pub mod purchases;

@@ -5,10 +5,10 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, DestinationId, EventId, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
-use storage::{Again, How, Owing, Page, Run, chain};
+use storage::{Again, How, Owing, Page, Run, To, chain};
 use tokio::time::timeout;
 
 /// Events of a page when the request names no limit, and at most.
@@ -20,14 +20,18 @@ const RUN_NAME: usize = 100;
 /// What says what is sent again.
 const ONE_OF: &str = "exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed` (true)";
 
-/// `POST /v1/redeliveries`: owes a page of what is asked once more. Of a purchase's states always the newest is sent.
+/// `POST /v1/redeliveries`: owes a page of what is asked once more. Of a purchase's states always the newest is sent. A time
+/// and what failed are those of every app, unless `app_id` or `destination_id` says of which.
 pub async fn create(State(edge): State<Shared>, Body(mut fields): Body) -> Result<Json<Value>, Error> {
     let what = again(&mut fields);
-    let destination: Option<DestinationId> = fields.parsed("destination_id", "a destination id (a UUID)");
+    let to = to(&mut fields, what);
     let (page, how) = (page(&mut fields), how(&mut fields));
     fields.finish()?;
     let Some(what) = what else { return Err(Error::invalid("body", ONE_OF)) };
-    let done = edge.store.redeliver_all(what, destination, (page, how.clone())).await?;
+    if let To::App(id) = to {
+        edge.store.app(id).await?;
+    }
+    let done = edge.store.redeliver_all(what, to, (page, how.clone())).await?;
     tell(&edge, &how, &done.owing).await;
     let mut answer = shown(&done.owing);
     answer["looked_at"] = json!(done.looked_at);
@@ -60,6 +64,18 @@ fn again(fields: &mut Fields) -> Option<Again> {
         fields.wrong("body", ONE_OF);
     }
     first
+}
+
+/// `destination_id` or `app_id`: to whom.
+fn to(fields: &mut Fields, what: Option<Again>) -> To {
+    let destination: Option<DestinationId> = fields.parsed("destination_id", "a destination id (a UUID)");
+    let app: Option<AppId> = fields.parsed("app_id", "an app id (a UUID)");
+    if app.is_some() && destination.is_some() {
+        fields.wrong("app_id", "not to be given with `destination_id`, which is of one app");
+    } else if app.is_some() && matches!(what, Some(Again::Event(_) | Again::Purchase(_))) {
+        fields.wrong("app_id", "not to be given with `event_id` or `collapse_key`, which are of one app");
+    }
+    app.map_or(destination.into(), To::App)
 }
 
 /// `cursor` and `limit` of a body.

@@ -130,6 +130,36 @@ async fn what_is_sent_again_is_named_in_exactly_one_way() {
 }
 
 #[tokio::test]
+async fn what_is_sent_again_is_of_every_app_unless_one_is_named() {
+    let (service, app, hook, keys) = with_purchases("again-app", &["r1", "r2"]).await;
+    let other = service.ask("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
+    let ask = async |mut body: Value, app: &Value| {
+        body["app_id"] = app.clone();
+        service.ask("POST", "/v1/redeliveries", &body).await
+    };
+    let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
+    for (app, owed) in [(&other, 0), (&json!(app), 2), (&Value::Null, 0)] {
+        let answer = ask(range.clone(), app).await;
+        assert_eq!((answer.status, &answer.body["owed"]), (200, &json!(owed)), "{app}: {}", answer.body);
+    }
+    service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
+    for (app, looked_at) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
+        let answer = ask(json!({ "failed": true, "dry_run": true }), app).await;
+        assert_eq!((answer.status, &answer.body["looked_at"]), (200, &json!(looked_at)), "{app}: {}", answer.body);
+    }
+    for wrong in [
+        json!({ "failed": true, "destination_id": hook }),
+        json!({ "event_id": keys[0] }),
+        json!({ "collapse_key": keys[0] }),
+    ] {
+        let answer = ask(wrong.clone(), &json!(app)).await;
+        assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["app_id"]), "{wrong}: {}", answer.body);
+    }
+    assert_eq!(ask(json!({ "failed": true }), &json!("mine")).await.status, 400);
+    assert_eq!(ask(json!({ "failed": true }), &json!(hook)).await.status, 404);
+}
+
+#[tokio::test]
 async fn a_page_whose_answer_was_lost_is_asked_for_again_and_owes_nothing() {
     let (service, _, hook, _) = with_purchases("lost", &["r1", "r2"]).await;
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });

@@ -2,9 +2,10 @@
 
 use super::aging::DAY_MS;
 use super::recovering::drain;
-use super::world::{World, story};
+use super::world::{World, new_platform, story};
 use domain::DestinationId;
-use storage::{Again, Destination, Error, How, Page, Replay, Replayed, Run};
+use storage::{Again, Destination, Error, How, Page, Replay, Replayed, Run, To};
+use system_tests::folder::Folder;
 
 fn page(cursor: Option<&str>) -> Page {
     Page { cursor: cursor.map(str::to_owned), limit: 2 }
@@ -115,5 +116,55 @@ story! {
         assert_eq!(world.store.forget_pages(2).await.unwrap(), 1);
         assert_eq!(world.store.forget_pages(2).await.unwrap(), 0);
         assert_eq!(world.raw().texts("SELECT run AS value FROM pages"), ["young"]);
+    }
+}
+
+/// Another app in the same database, with purchases of its own.
+async fn beside(world: &World) -> World {
+    let app = world.store.new_app("Beside").await.unwrap();
+    let platform = world.store.new_platform(new_platform(&app, "ingress-beside")).await.unwrap();
+    let (store, config) = (world.store.clone(), world.config.clone());
+    World { store, config, app, platform, now: world.now, folder: Folder::new("storage") }
+}
+
+story! {
+    async fn a_time_and_what_failed_are_of_every_app_unless_one_is_named(world: World) {
+        let other = beside(&world).await;
+        let (ours, theirs) = (delivered(&world).await.id, delivered(&other).await.id);
+        let now = world.store.now().await.unwrap();
+        let range = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        let ask = async |what: Again, to: To, run: Run| {
+            let done = world.store.redeliver_all(what, to, (Page::default(), run)).await.unwrap();
+            let mut told = done.owing.destinations;
+            told.sort();
+            (done.looked_at, told)
+        };
+        let mut both = vec![ours, theirs];
+        both.sort();
+        let cases = [
+            (To::All, both),
+            (To::App(world.app.id), vec![ours]),
+            (To::App(other.app.id), vec![theirs]),
+            (To::One(theirs), vec![theirs]),
+        ];
+        for (to, told) in &cases {
+            let looked_at = if *to == To::All { 6 } else { 3 };
+            assert_eq!(ask(range, *to, Run::Dry).await, (looked_at, told.clone()), "{to:?}");
+        }
+        assert_eq!(ask(range, To::App(other.app.id), Run::Real).await, (3, vec![theirs]));
+        assert_eq!(drain(&world, world.key("r1"), ours).await, []);
+        assert_eq!(drain(&other, other.key("r1"), theirs).await, [("purchase.updated".to_owned(), 1)]);
+
+        world.raw().run("UPDATE deliveries SET status = 'dead' WHERE n = 0");
+        world.raw().run("UPDATE lanes SET acked_revision = 0");
+        for (to, told) in &cases {
+            let (looked_at, failed) = ask(Again::Failed, *to, Run::Dry).await;
+            assert_eq!(looked_at, if *to == To::All { 6 } else { 3 }, "{to:?}");
+            assert!(failed.iter().all(|id| told.contains(id)), "{to:?}: {failed:?}");
+        }
+        let named = |to: To| world.store.redeliver_all(Again::Failed, to, (page(None), once("run")));
+        named(To::App(other.app.id)).await.unwrap();
+        let refused = named(To::All).await;
+        assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
     }
 }

@@ -4,7 +4,7 @@ use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
-use crate::destinations::{Allowed, Changed, Invalid, Made};
+use crate::destinations::{Allowed, Changed, Invalid, Made, Own};
 use domain::event::Wildcards;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -16,9 +16,22 @@ use url::Url;
 pub const RATE: i64 = 90;
 /// How many events it recommends for one request.
 const PER_REQUEST: i64 = 10;
-/// What a field that does not exist is answered.
-const NO_FIELD: &str = "no such field: an Amplitude integration has `endpoint`, `api_key`, `secret_key`, \
-                        `sandbox_api_key`, `user_id`, `without_external_id`, `min_id_length` and `prefix`";
+/// What a field that does not exist is answered. Which there are beside its own is for who read the others to say.
+const NO_FIELD: &str = "no such field";
+/// Its fields.
+pub const OWN: Own = Own {
+    lasting: &[
+        "endpoint",
+        "api_key",
+        "secret_key",
+        "sandbox_api_key",
+        "user_id",
+        "without_external_id",
+        "min_id_length",
+        "prefix",
+    ],
+    at_making: &[],
+};
 
 /// An integration that is ready to be used. Its debug output hides the keys.
 #[derive(Debug, Clone)]

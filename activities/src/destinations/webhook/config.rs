@@ -7,13 +7,15 @@ use super::secrets::Secrets;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
-use crate::destinations::{Allowed, Changed, Invalid, Made, Rotation};
+use crate::destinations::{Allowed, Changed, Invalid, Made, Own, Rotation};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
 use url::Url;
 
+/// Its fields. Keys are given once: a rotation replaces them.
+pub const OWN: Own = Own { lasting: &["url", "headers", "signature"], at_making: &["secret", "private_key"] };
 /// What a URL should have been, when it is none.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
 /// The versions of signatures that can be chosen. The first is the default.
@@ -47,7 +49,7 @@ pub struct Config {
 /// # Errors
 /// All fields that are wrong.
 pub fn make(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Made, Vec<Invalid>> {
-    let mut wrong = unknown(fields, &["url", "headers", "signature", "secret", "private_key"]);
+    let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
         let made = given_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
         made.map_err(|invalid| wrong.push(invalid)).ok()
@@ -82,8 +84,8 @@ pub fn change(
 ) -> Result<Changed, Vec<Invalid>> {
     let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
     let before = settings.as_object().cloned().unwrap_or_default();
-    let mut wrong = unknown(fields, &["url", "headers", "signature", "secret", "private_key"]);
-    for name in ["secret", "private_key"].into_iter().filter(|name| fields.contains_key(*name)) {
+    let mut wrong = unknown(fields);
+    for name in OWN.at_making.iter().filter(|name| fields.contains_key(**name)) {
         wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
     }
     match apply(&before, &mut secrets, fields, allowed) {
@@ -236,10 +238,11 @@ fn check(url: &Url, allow_http: bool) -> Result<(), String> {
     if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
 }
 
-/// What is no field of a webhook.
-fn unknown(fields: &Map<String, Value>, known: &[&str]) -> Vec<Invalid> {
-    let surplus = fields.keys().filter(|name| !known.contains(&name.as_str()));
-    surplus.map(|name| Invalid::new(name, "no such field: a webhook has `url`, `headers`, `signature`")).collect()
+/// What is no field of a webhook. Which there are beside its own is for who read the others to say.
+fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
+    let is_own = |name: &str| OWN.lasting.iter().chain(OWN.at_making).any(|own| *own == name);
+    let surplus = fields.keys().filter(|name| !is_own(name));
+    surplus.map(|name| Invalid::new(name, "no such field")).collect()
 }
 
 /// The key of this version that a request brings, if it brings one.

@@ -184,6 +184,14 @@ fn networks_are_allowed_by_cidr_and_other_ports_only_there() {
     for port in [0, 22, 25, 80, 3306, 6379, 8080, 9200, 65535] {
         assert_eq!(judged(&["1.1.1.1"], port, &[]), Err(Failure::Port), "{port}");
     }
+    // Plain `http` brings its own port and no other, to public addresses.
+    for (port, expected) in
+        [(80, Ok(())), (443, Ok(())), (8443, Ok(())), (22, Err(Failure::Port)), (8080, Err(Failure::Port))]
+    {
+        assert_eq!(judge(&ips(&["1.1.1.1"]), port, &allowing(&[], true)), expected, "{port}");
+        assert_eq!(judge(&ips(&["1.1.1.1", "127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), expected, "{port}");
+        assert_eq!(judge(&ips(&["127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), Ok(()), "{port}");
+    }
     assert_eq!(judged(&["10.0.0.1"], 22, &["10.0.0.0/24"]), Ok(()));
     assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 443, &["10.0.0.0/24"]), Ok(()));
     assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 22, &["10.0.0.0/24"]), Err(Failure::Port));

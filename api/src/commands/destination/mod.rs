@@ -8,6 +8,7 @@ mod snapshot;
 
 use crate::commands::FAILED;
 use crate::commands::client::{Client, Page, Remote, segment};
+use crate::commands::confirm::Confirm;
 use crate::commands::secret::Source;
 use crate::commands::table::{self, Column};
 use clap::Subcommand;
@@ -56,7 +57,8 @@ Examples:
   settle destination create --app ID --name backend --url https://example.com/hooks
   settle destination create --app ID --name backend --url https://example.com/hooks --header Authorization=@token.txt
   settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @key.txt
-  printf %s \"$KEY\" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -")]
+  printf %s \"$KEY\" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -
+Next: `settle destination test ID`; `settle destination snapshot ID` sends it what is known already.")]
     Create {
         /// The app's id.
         #[arg(long)]
@@ -71,6 +73,10 @@ Examples:
         fields: Box<Fields>,
     },
     /// List the destinations of an app.
+    #[command(after_help = "\
+Example:
+  settle destination list --app ID
+Next: `settle destination show ID` shows one and how it fares.")]
     List {
         /// The app's id.
         #[arg(long)]
@@ -79,6 +85,10 @@ Examples:
         page: Page,
     },
     /// Show one destination, and how it fares.
+    #[command(after_help = "\
+Example:
+  settle destination show ID
+Next: `settle explain destination ID` says why something did not arrive.")]
     Show {
         /// The destination's id.
         id: String,
@@ -88,7 +98,8 @@ Examples:
 Examples:
   settle destination update ID --event purchase.updated,user.subscription.* --platform PLATFORM_ID
   settle destination update ID --rate 20 --concurrency 4
-  settle destination update ID --clear schedule,filter")]
+  settle destination update ID --clear schedule,filter
+Next: events that are recorded from now on follow it; `settle destination test ID` tries the connection.")]
     Update {
         /// The destination's id.
         id: String,
@@ -100,6 +111,11 @@ Examples:
         fields: Box<Fields>,
     },
     /// Enable a destination: what is owed to it is sent.
+    #[command(after_help = "\
+Example:
+  settle destination enable ID
+  settle destination enable ID --newest-only --dry-run      (how many `user.*` events that would end)
+Next: `settle destination show ID` shows how what is owed becomes less.")]
     Enable {
         /// The destination's id.
         id: String,
@@ -111,6 +127,10 @@ Examples:
         dry_run: bool,
     },
     /// Disable a destination: events are kept for it.
+    #[command(after_help = "\
+Example:
+  settle destination disable ID
+Next: purchases settle on, and what it would have been told stays owed until `settle destination enable ID`.")]
     Disable {
         /// The destination's id.
         id: String,
@@ -120,7 +140,8 @@ Examples:
 Both secrets sign until the overlap is over, so a receiver that knows either of them accepts.
 
 Example:
-  settle destination rotate-secret ID --overlap-hours 48")]
+  settle destination rotate-secret ID --overlap-hours 48
+Next: give the receiver the new secret before the overlap is over.")]
     RotateSecret {
         /// The destination's id.
         id: String,
@@ -132,11 +153,19 @@ Example:
         overlap_hours: Option<i64>,
     },
     /// Try the connection with one request that tells no event. Exits with 1 when it does not work.
+    #[command(after_help = "\
+Example:
+  settle destination test ID
+Next: when it works, `settle destination snapshot ID` sends what is known already.")]
     Test {
         /// The destination's id.
         id: String,
     },
     /// Try now whether a destination in trouble answers again, without waiting for the next turn.
+    #[command(after_help = "\
+Example:
+  settle destination probe ID --reason \"they say that they are back\"
+Next: when it answers, all that is owed is sent; `settle destination show ID` shows it.")]
     Probe {
         /// The destination's id.
         id: String,
@@ -153,9 +182,15 @@ Example:
     /// Send it the newest state of every purchase that it is behind with; with `--all` of every purchase.
     Replay(Replay),
     /// Delete a destination. Its deliveries stay in the ledger.
+    #[command(after_help = "\
+Example:
+  settle destination delete ID
+Next: what it was owed is never sent. `settle delivery list --destination ID` shows what was.")]
     Delete {
         /// The destination's id.
         id: String,
+        #[command(flatten)]
+        confirm: Confirm,
     },
 }
 
@@ -174,7 +209,10 @@ pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Replay(wanted) => return replay::replay(&client, remote, &wanted).await,
         Verb::Probe { id, reason } => return probe(&client, remote, (&id, reason)).await,
         Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
-        Verb::Delete { id } => return Ok(table::answer(remote, &client.delete(&path(&id)).await?)),
+        Verb::Delete { id, confirm } => {
+            confirm.ask(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
+            return Ok(table::answer(remote, &client.delete(&path(&id)).await?));
+        }
         Verb::Create { app, kind, disabled, fields } => {
             let mut body = fields.body()?;
             body.insert("kind".to_owned(), kind.into());

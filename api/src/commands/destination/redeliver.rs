@@ -28,6 +28,7 @@ pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) ->
         path: "/v1/redeliveries".to_owned(),
         body,
         counted: "looked_at",
+        says: "dead deliveries looked at",
         pages: &options.pages,
         flags: String::new(),
     };

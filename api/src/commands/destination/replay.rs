@@ -7,6 +7,11 @@ use std::process::ExitCode;
 
 /// Whom to tell, and how much.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle destination replay ID --dry-run      (how many purchases that would be)
+  settle destination replay ID --all          (for a receiver that lost its table)
+Next: `settle destination show ID` shows what is still owed.")]
 pub struct Replay {
     /// The destination's id.
     id: String,
@@ -26,6 +31,7 @@ pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyho
         path: format!("/v1/destinations/{}/replay", segment(&options.id)),
         body,
         counted: "purchases",
+        says: "purchases looked at",
         pages: &options.pages,
         flags: String::new(),
     };

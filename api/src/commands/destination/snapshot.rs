@@ -12,6 +12,12 @@ const PAGE: u32 = 200;
 
 /// Whom to tell, and how fast.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle destination snapshot ID --dry-run      (how many purchases that would be)
+  settle destination snapshot ID --rate 50
+Next: `settle destination show ID` shows what is still owed. What it is behind with is sent by
+`settle destination replay ID`.")]
 pub struct Snapshot {
     /// The destination's id.
     id: String,
@@ -27,7 +33,7 @@ pub struct Snapshot {
 pub async fn snapshot(client: &Client, remote: &Remote, options: &Snapshot) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/destinations/{}/snapshot", segment(&options.id));
     let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };
-    let (bar, mut pace) = (bar("purchases", None), Pace::new(options.rate));
+    let (bar, mut pace) = (bar("purchases looked at", None), Pace::new(options.rate));
     let (mut purchases, mut owed, mut cursor) = (0, 0, Value::Null);
     loop {
         let body = json!({ "limit": limit, "cursor": cursor, "dry_run": options.dry_run });

@@ -4,6 +4,7 @@
 use crate::edge::{Edge, Kinds};
 use crate::error::Error;
 use crate::resources::Fields;
+use crate::resources::near::did_you_mean;
 use domain::{AppId, Environment, PlatformId};
 use std::ops::RangeInclusive;
 use storage::{Destination, Filter, Limits};
@@ -106,7 +107,10 @@ fn events(fields: &mut Fields) -> Option<Vec<String>> {
     if events.len() > MOST_EVENTS {
         fields.wrong("events", format!("at most {MOST_EVENTS} names"));
     } else if let Err(expected) = domain::event::check_choice(&events) {
-        fields.wrong("events", expected);
+        let choices = domain::event::choices();
+        let strange = events.iter().find(|name| !choices.contains(&name.as_str()));
+        let meant = strange.map_or_else(String::new, |name| did_you_mean(name, choices));
+        fields.wrong("events", format!("{expected}{meant}"));
     }
     Some(events)
 }

@@ -21,7 +21,7 @@ use axum::http::StatusCode;
 use domain::{AppId, DestinationId};
 use fields::{Common, limits_of};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use storage::{Destination, DestinationPatch, Filter, Limits, NewDestination};
 
 /// What is shown once, by its name.
@@ -39,7 +39,10 @@ pub async fn create(
     let bound = edge.kinds.bound(&kind);
     let common = Common::read(&mut fields, &*edge.kinds, bound);
     common.check_platforms(&edge, app_id, &mut fields).await?;
-    let given = fields.rest();
+    let given = match edge.kinds.own(&kind) {
+        Some(own) => fields.named(&[own.lasting, own.at_making].concat()),
+        None => fields.rest(),
+    };
     let made = if kind.is_empty() { None } else { Some(edge.kinds.make(&kind, &given, (edge.random)())) };
     let made = made.and_then(|made| made_of(made, &mut fields));
     fields.finish()?;
@@ -91,7 +94,7 @@ pub async fn update(
     let common = Common::read(&mut fields, &*edge.kinds, bound);
     common.check_platforms(&edge, before.app_id, &mut fields).await?;
     let wanted = Switch::read(&mut fields, common.enabled, &before);
-    let given = fields.rest();
+    let given = of_kind(&edge, &before.kind, &mut fields);
     let secret = edge.store.destination_secret(id).await?;
     let changed = if given.is_empty() { None } else { Some(edge.kinds.change(&before, &secret, &given)) };
     let changed = changed.and_then(|changed| made_of(changed, &mut fields));
@@ -167,6 +170,14 @@ async fn tend(edge: &Edge, id: DestinationId) {
     if let Err(error) = super::asked::taken(edge.dispatch.engine().tend(id)).await {
         tracing::warn!(destination.id = %id, reason = %error, "the engine was not told of it; the sweep finds what is owed");
     }
+}
+
+/// What a change gives of the fields of the kind alone.
+fn of_kind(edge: &Edge, kind: &str, fields: &mut Fields) -> Map<String, Value> {
+    let Some(own) = edge.kinds.own(kind) else { return fields.rest() };
+    let mut given = fields.named(own.lasting);
+    given.extend(fields.unlisted(own.at_making));
+    given
 }
 
 fn made_of(made: Result<Made, Vec<Field>>, fields: &mut Fields) -> Option<Made> {

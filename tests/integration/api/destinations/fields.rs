@@ -1,6 +1,6 @@
 //! Names, events, filters, limits: the same for every kind.
 
-use super::{check_wrong, desk, made, webhook, webhook_with};
+use super::{Answer, check_wrong, desk, made, webhook, webhook_with};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -123,6 +123,66 @@ async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
     check_wrong(&service.ask("PATCH", &path, &change).await, &fields);
     let after = service.get(&path).await.body;
     assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "nothing is half done");
+}
+
+/// What was expected of a field.
+fn expected(answer: &Answer, field: &str) -> String {
+    let errors = answer.body["errors"].as_array().expect("errors");
+    let found = errors.iter().find(|error| error["field"] == field).and_then(|error| error["expected"].as_str());
+    found.unwrap_or_else(|| panic!("nothing is said of {field}: {}", answer.body)).to_owned()
+}
+
+#[tokio::test]
+async fn a_mistyped_field_is_answered_with_all_that_there_are_and_the_one_that_is_meant() {
+    let (service, list) = desk("mistyped").await;
+    let common = ["name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
+    let hook = ["url", "headers", "signature"];
+    let keys = ["secret", "private_key"];
+    let analytics = ["endpoint", "api_key", "secret_key", "sandbox_api_key", "user_id", "min_id_length", "prefix"];
+    let integration = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
+    for (whole, own, at_making) in [(webhook(), &hook[..], &keys[..]), (integration, &analytics[..], &[][..])] {
+        let (path, _) = made(&service, &list, &whole).await;
+        let mut mistyped = whole.clone();
+        (mistyped["event"], mistyped["surprise"]) = (json!(["*"]), json!(1));
+        for (verb, path, once) in
+            [("POST", &list, [&["kind"][..], at_making].concat()), ("PATCH", &path, vec!["newest_only"])]
+        {
+            if verb == "PATCH" {
+                mistyped.as_object_mut().expect("fields").remove("kind");
+            }
+            let answer = service.ask(verb, path, &mistyped).await;
+            check_wrong(&answer, &["event", "surprise"]);
+            let said = expected(&answer, "event");
+            assert!(said.ends_with("; did you mean `events`?"), "{said}");
+            let (_, names) = said.split_once("(the fields are: ").expect("the fields");
+            let (names, _) = names.split_once(')').expect("their end");
+            let names: Vec<&str> = names.split(", ").collect();
+            for name in common.iter().chain(own).chain(&once) {
+                assert!(names.contains(name), "{verb}: `{name}` is missing in {said}");
+            }
+            assert!(verb == "POST" || !names.contains(&"secret"), "only a rotation changes it: {said}");
+            assert!(!expected(&answer, "surprise").contains("did you mean"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mistyped_event_is_answered_with_the_one_that_is_meant() {
+    let (service, list) = desk("mistyped-event").await;
+    for (event, meant) in [
+        ("user.subscripton.renewed", Some("user.subscription.renewed")),
+        ("purchase.update", Some("purchase.updated")),
+        ("users.*", Some("user.*")),
+        ("everything", None),
+    ] {
+        let answer = service.ask("POST", &list, &webhook_with("events", &json!(["user.*", event]))).await;
+        check_wrong(&answer, &["events"]);
+        let said = expected(&answer, "events");
+        match meant {
+            Some(meant) => assert!(said.ends_with(&format!("; did you mean `{meant}`?")), "{said}"),
+            None => assert!(!said.contains("did you mean"), "{said}"),
+        }
+    }
 }
 
 #[tokio::test]

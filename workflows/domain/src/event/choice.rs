@@ -80,7 +80,7 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
 /// # Errors
 /// A sentence that names the first wrong one and lists what may be chosen.
 pub fn check_choice(chosen: &[String]) -> Result<(), String> {
-    let names = names();
+    let names = choices();
     let list = || format!("choose from {}", names.join(", "));
     if chosen.is_empty() {
         return Err(format!("no event is chosen; {}", list()));
@@ -91,8 +91,9 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
-/// The wildcards, then every documented type, whether or not we can send it.
-fn names() -> Vec<&'static str> {
+/// What can be chosen: the wildcards, then every documented type, whether or not we can send it.
+#[must_use]
+pub fn choices() -> Vec<&'static str> {
     let sent = What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).collect();
     types.sort_unstable();

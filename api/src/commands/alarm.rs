@@ -1,0 +1,51 @@
+//! `settle alarm`: what a person should look at.
+
+use super::client::{Page, Remote};
+use super::table::{self, Column};
+use clap::Subcommand;
+use std::process::ExitCode;
+
+const COLUMNS: &[Column] = &[
+    ("last", "last_at"),
+    ("count", "count"),
+    ("kind", "kind"),
+    ("platform", "platform_id"),
+    ("first", "at"),
+    ("detail", "detail"),
+];
+
+/// Alarms: what a person should look at, with how often and when last.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle alarm list
+Next: what an alarm is about: `settle platform show ID`, `settle explain destination ID`, `settle audit`.")]
+pub struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the alarms, the last raised first.
+    #[command(after_help = "\
+An alarm stays in the list; one that is raised again with the same words is counted, and stands first again.
+
+Example:
+  settle alarm list --limit 10
+Next: for a topic that asks to send `settle platform topics ID`, for a destination in trouble
+`settle explain destination ID`, for tables that disagree `settle audit`.")]
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+}
+
+/// Does one verb.
+pub async fn alarm(options: Options) -> anyhow::Result<ExitCode> {
+    let Verb::List { page } = &options.verb;
+    let answer = options.remote.client()?.get("/v1/alarms", &page.query()).await?;
+    Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No alarm was ever raised."))
+}

@@ -1,0 +1,59 @@
+//! Asks before something is deleted, where a person sits at a terminal. A script is not asked.
+
+use anyhow::{Context, bail};
+use std::io::{BufRead, IsTerminal, Write};
+
+/// How a deletion is confirmed.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Confirm {
+    /// Do not ask first. A script, without a terminal, is not asked.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Confirm {
+    /// Asks whether this is meant.
+    ///
+    /// # Errors
+    /// When the answer is not yes.
+    pub fn ask(&self, what: &str) -> anyhow::Result<()> {
+        let (input, mut output) = (std::io::stdin(), std::io::stderr());
+        if self.yes || !input.is_terminal() || !output.is_terminal() {
+            return Ok(());
+        }
+        agreed(&mut input.lock(), &mut output, what)
+    }
+}
+
+fn agreed(input: &mut impl BufRead, output: &mut impl Write, what: &str) -> anyhow::Result<()> {
+    write!(output, "{what} Go on? [y/N] ").and_then(|()| output.flush()).context("nobody can be asked: give --yes")?;
+    let mut answer = String::new();
+    input.read_line(&mut answer).context("the answer could not be read: give --yes")?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => bail!("nothing was deleted: the answer was not `y` (--yes goes on without a question)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::agreed;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (answer, goes_on) in [
+            ("y\n", true),
+            ("Yes\n", true),
+            (" y \n", true),
+            ("\n", false),
+            ("n\n", false),
+            ("", false),
+            ("yep\n", false),
+        ] {
+            let mut asked = Vec::new();
+            let said = agreed(&mut answer.as_bytes(), &mut asked, "App a is deleted.");
+            assert_eq!(said.is_ok(), goes_on, "{answer:?}");
+            assert_eq!(asked, b"App a is deleted. Go on? [y/N] ");
+        }
+    }
+}
