@@ -186,14 +186,14 @@ async fn send(doing: &Doing, turn: &Turn, batch: &Batch, clock: Clock) -> Result
     let mut sent = heard(&config, (&fresh, &reply), ((doing.random)(), clock));
     sent.judged.extend(lost);
     sent.reply = Some(redacted(&config, reply));
-    sent.patience_ms = config.patience_ms();
     Ok(Some(sent))
 }
 
 /// What a reply means for each of these events.
 fn heard(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
     let tried: Vec<Tried<'_>> = fresh.iter().map(tried).collect();
-    judged(fresh, config.outcome(reply, &tried, (jitter, clock.now())))
+    let outcome = config.outcome(reply, &tried, (jitter, clock.now()));
+    judged(fresh, (outcome, config.patience_ms()))
 }
 
 fn request(doing: &Doing, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
@@ -270,7 +270,7 @@ fn unsent(judged: Vec<Judged>) -> Sent {
     Sent { judged, reply: None, fares, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
 }
 
-fn judged(attempts: &[Attempt], outcome: Outcome) -> Sent {
+fn judged(attempts: &[Attempt], (outcome, patience_ms): (Outcome, i64)) -> Sent {
     let judge = |(attempt, event): (&Attempt, crate::outcome::Judged)| Judged {
         delivery_id: attempt.delivery_id,
         class: event.class.to_owned(),
@@ -286,7 +286,7 @@ fn judged(attempts: &[Attempt], outcome: Outcome) -> Sent {
         user_pause_ms: outcome.user_pause_ms,
         at_most: outcome.at_most,
         alarm: outcome.alarm,
-        patience_ms: 0,
+        patience_ms,
     }
 }
 
@@ -359,11 +359,43 @@ fn tell(finish: &Finish, batch: &Batch) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destinations::{Allowed, webhook};
+    use domain::AppId;
+    use domain::event::Wildcards;
+    use serde_json::json;
+    use storage::{Destination, Filter};
+    use uuid::Uuid;
+
+    fn config() -> Config {
+        let fields = json!({ "url": "https://example.com/hook" });
+        let made = Config::make(webhook::KIND, fields.as_object().unwrap(), &Allowed::default(), [7; 32]).unwrap();
+        let destination = Destination {
+            id: DestinationId::new(Uuid::nil()),
+            app_id: AppId::new(Uuid::nil()),
+            kind: webhook::KIND.to_owned(),
+            name: String::new(),
+            events: vec!["*".to_owned()],
+            wildcards: Wildcards::Everything,
+            filter: Filter::default(),
+            settings: made.settings,
+            per_user: false,
+            per_request: 1,
+            rate: None,
+            concurrency: 32,
+            schedule: None,
+            enabled: true,
+            state: "healthy".to_owned(),
+            reason: None,
+            since: Timestamp::default(),
+            created_at: Timestamp::default(),
+        };
+        Config::ready(&destination, &made.secret, &Allowed::default()).unwrap()
+    }
 
     fn attempt(number: u8) -> Attempt {
         Attempt {
-            delivery_id: DeliveryId::new(uuid::Uuid::from_bytes([number; 16])),
-            event_id: domain::EventId::new(uuid::Uuid::nil()),
+            delivery_id: DeliveryId::new(Uuid::from_bytes([number; 16])),
+            event_id: domain::EventId::new(Uuid::nil()),
             event_type: "user.subscription.renewed".to_owned(),
             revision: 1,
             number: 1,
@@ -392,6 +424,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_answered_is_told_with_the_patience_of_the_destinations_kind() {
+        let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
+        let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
+        let sent = heard(&config(), (&[attempt(1)], &reply), (0.5, clock));
+        assert_eq!((sent.fares, sent.patience_ms), (Fares::Ill { pause_ms: None }, 5 * 24 * 3_600_000));
+    }
+
+    #[test]
     fn settings_that_make_no_request_use_up_nothing_and_say_nothing_of_the_destination() {
         let sent = unusable(&[attempt(1), attempt(2)], &Invalid::new("secret", "one that signs"));
         assert_eq!(sent.fares, Fares::Unsaid);
@@ -414,10 +454,10 @@ mod tests {
         let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
         let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);
         let outcome = Outcome { events, fares: Fares::Well, lane_pause_ms, user_pause_ms, at_most, alarm };
-        let sent = judged(&[attempt(1), attempt(2)], outcome);
+        let sent = judged(&[attempt(1), attempt(2)], (outcome, 9));
         let verdicts: Vec<_> = sent.judged.iter().map(|one| (one.delivery_id, one.verdict)).collect();
         assert_eq!(verdicts, [(attempt(1).delivery_id, Verdict::Delivered), (attempt(2).delivery_id, retry)]);
         assert_eq!(again(&sent.judged).as_deref(), Some("throttled"));
-        assert_eq!((sent.user_pause_ms, sent.at_most), (Some(30_000), Some(1)));
+        assert_eq!((sent.user_pause_ms, sent.at_most, sent.patience_ms), (Some(30_000), Some(1), 9));
     }
 }

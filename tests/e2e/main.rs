@@ -14,6 +14,7 @@ mod kills;
 mod lanes;
 mod lives;
 mod metrics;
+mod operators;
 mod owned;
 mod recovery;
 mod restless;

@@ -51,7 +51,7 @@ async fn every_count_of_the_road_is_on_the_metrics_page() {
 }
 
 /// Waits until all these lines are on the page.
-async fn wait_shown(world: &World, wanted: &[String]) {
+pub async fn wait_shown(world: &World, wanted: &[String]) {
     wait::until(SOON, "every count", async || {
         let answer = world.api.try_get("/metrics").await?;
         let text = answer.body.as_str().unwrap_or_default();

@@ -1,18 +1,21 @@
 //! What comes after trouble: what failed is sent again by a line of README.md; a receiver that lost its table; a
-//! destination that came later; and why, in words.
+//! destination that came later, or is behind for another reason; and why, in words.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
+use system_tests::amplitude::Amplitude;
 use system_tests::process::Backend;
-use system_tests::receiver::{Receiver, Reply};
+use system_tests::receiver::{Received, Receiver, Reply};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use workflows::contract;
 
 /// Where `World::processes` has the one that works.
 const WORKER: usize = 1;
+/// The key of an analysts' project.
+const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9behind";
 
 fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
@@ -152,21 +155,101 @@ async fn a_receiver_that_lost_its_table_is_made_whole_in_one_delivery_each() {
     world.finish().await;
 }
 
+/// Waits until the deliveries of a receipt to a destination are so many, all with this status.
+async fn wait_ended(world: &World, (receipt_id, destination_id): (&str, &str), (count, status): (usize, &str)) {
+    wait::until(SOON, &format!("{receipt_id} to be {status}"), async || {
+        let mut deliveries = world.deliveries(receipt_id).await;
+        deliveries.retain(|one| one["destination_id"] == destination_id);
+        let is_ended = deliveries.len() == count && deliveries.iter().all(|one| one["status"] == status);
+        if is_ended { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+}
+
+/// Runs the line of README.md that replays what a destination is behind with, for another one than the world's own.
+async fn replay_by_script(world: &World, destination_id: &str) {
+    world.by_script_with("it came later", (&world.destination_id, destination_id)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destination_that_came_later_is_explained_and_replayed() {
+async fn a_destination_that_came_later_is_explained_and_replayed_by_script() {
     let mut world = World::start(quick()).await;
-    world.send("SUBSCRIPTION_PURCHASED", "early").await;
-    world.wait_acked("early", 1).await;
+    for (revision, kind) in (1..).zip(["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_AUTO_RENEWAL_OFF"]) {
+        world.send(kind, "early").await;
+        world.wait_acked("early", revision).await;
+    }
     let later = Receiver::start().await;
     let id = world.add_destination(&later, &["*".to_owned()]).await;
     let told = explained(&world, &format!("purchases/{}", world.key("early"))).await;
     assert!(told.contains("the destination was made later"), "{told}");
-    let done = world.api.post(&format!("/v1/destinations/{id}/replay"), &json!({})).await.ok();
-    assert_eq!(done["owed"], 1, "{done}");
-    let got = later.wait_for(&world.key("early").to_string(), 1, SOON).await;
-    assert_eq!((got.len(), got[0].revision()), (1, 1));
+    let path = format!("/v1/destinations/{id}");
+    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
+    later.answer(Reply::Status(500));
+    world.send("SUBSCRIPTION_PURCHASED", "dead").await;
+    wait_ended(&world, ("dead", &id), (2, "dead")).await;
+    later.answer(Reply::Status(200));
+    world.send("SUBSCRIPTION_PURCHASED", "well").await;
+    wait_ended(&world, ("well", &id), (2, "delivered")).await;
+    let before = later.count();
+
+    replay_by_script(&world, &id).await;
+    for (receipt, owed) in [("early", 1), ("dead", 3), ("well", 2)] {
+        wait::until(SOON, &format!("{owed} deliveries of {receipt}"), async || {
+            let mut deliveries = world.deliveries(receipt).await;
+            deliveries.retain(|one| one["destination_id"] == id.as_str() && one["status"] != "pending");
+            if deliveries.len() == owed { Ok(()) } else { Err(format!("{deliveries:?}")) }
+        })
+        .await;
+        world.wait_asleep(receipt).await;
+    }
+    let mut got: Vec<_> = later.all().split_off(before).iter().map(told_of).collect();
+    got.sort();
+    let mut behind = [("early", 2), ("dead", 1)].map(|(receipt, revision)| (world.key(receipt).to_string(), revision));
+    behind.sort();
+    assert_eq!(got, behind, "the newest state of each that it is behind with, and nothing else");
     later.check();
-    world.wait_asleep("early").await;
+    check_audit(&world).await;
+    world.finish().await;
+}
+
+/// The state that a request tells and that was taken.
+fn told_of(request: &Received) -> (String, i64) {
+    assert!(request.is_acked() && request.event_type() == "purchase.updated", "{request:?}");
+    (request.collapse_key().to_owned(), request.revision())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_destination_was_not_sent_for_want_of_a_key_is_replayed_by_script() {
+    let amplitude = Amplitude::start().await;
+    amplitude.project(KEY, "the secret key");
+    let variables = vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())];
+    let mut world = World::start(Setting { variables, ..quick() }).await;
+    let keyless = json!({
+        "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "api_key": "a-key-for-money",
+        "events": ["purchase.updated"],
+    });
+    let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &keyless).await.ok();
+    let id = made["id"].as_str().expect("an id").to_owned();
+    for receipt in ["one", "two"] {
+        world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+        wait_ended(&world, (receipt, &id), (1, "skipped")).await;
+    }
+    let path = format!("/v1/destinations/{id}");
+    drop(world.api.call(Method::PATCH, &path, &json!({ "sandbox_api_key": KEY })).await.ok());
+    assert!(amplitude.requests().is_empty(), "what was skipped stays so");
+
+    replay_by_script(&world, &id).await;
+    amplitude.wait_counted(KEY, 2, SOON).await;
+    for receipt in ["one", "two"] {
+        world.wait_asleep(receipt).await;
+    }
+    let events = amplitude.events(KEY);
+    let told: BTreeSet<&str> =
+        events.iter().filter_map(|one| one.event["event_properties"]["collapse_key"].as_str()).collect();
+    let keys = ["one", "two"].map(|receipt| world.key(receipt).to_string());
+    assert_eq!(told, keys.iter().map(String::as_str).collect::<BTreeSet<_>>());
+    assert_eq!(events.len(), keys.len(), "each of them once");
+    amplitude.check();
     check_audit(&world).await;
     world.finish().await;
 }

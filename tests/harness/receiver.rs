@@ -392,7 +392,8 @@ fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Res
     schema.validate(&request.body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))?;
     let missing: Vec<&str> = match request.body["attributes"].as_object() {
         Some(attributes) => ADDED.into_iter().filter(|added| !attributes.contains_key(*added)).collect(),
-        None => Some("user_revision").filter(|added| request.body[added].is_null()).into_iter().collect(),
+        None if name.starts_with("user.") && request.body["user_revision"].is_null() => vec!["user_revision"],
+        None => Vec::new(),
     };
     if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
 }

@@ -124,8 +124,9 @@ impl World {
         }
     }
 
-    /// One more destination of the app; its id.
+    /// One more destination of the app, which wants what it gets to be of the shape that is served for it; its id.
     pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
+        expect_schemas(&self.api, receiver).await;
         add_destination(&self.api, &self.app_id, receiver, events).await
     }
 

@@ -1,10 +1,11 @@
 //! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside a
-//! destination that must not be reached: I2 to I7 hold. The seed is printed; `SETTLE_TEST_SEED` gives it again.
+//! destination that must not be reached: I2 to I7 hold, I2 all the while. The seed is printed; `SETTLE_TEST_SEED` gives it
+//! again.
 
 use super::forbidden::{ALLOWED, Forbidden, attempts, explained};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use system_tests::process::Backend;
 use system_tests::random::Random;
@@ -31,6 +32,29 @@ fn reply(random: &mut Random, elsewhere: &str) -> Reply {
         6 => Reply::Status(429),
         7 => Reply::Redirect(elsewhere.to_owned()),
         _ => Reply::Status(200),
+    }
+}
+
+/// What each delivery was seen to have ended as, by its id.
+#[derive(Default)]
+struct Ends(BTreeMap<String, String>);
+
+impl Ends {
+    /// Looks at all deliveries to the world's own destination: what has ended must stay as it ended. Those that are
+    /// pending.
+    async fn look(&mut self, world: &World) -> Vec<Value> {
+        let path = format!("/v1/deliveries?limit=500&destination_id={}", world.destination_id);
+        let mut deliveries = world.api.all(&path).await;
+        for delivery in &deliveries {
+            let status = delivery["status"].as_str().expect("a status");
+            match self.0.get(id(delivery)) {
+                Some(ended) => assert_eq!(status, ended, "I2: a delivery ended twice: {delivery}"),
+                None if status == "pending" => {}
+                None => drop(self.0.insert(id(delivery).to_owned(), status.to_owned())),
+            }
+        }
+        deliveries.retain(|delivery| delivery["status"] == "pending");
+        deliveries
     }
 }
 
@@ -62,6 +86,7 @@ async fn random_schedules_of_faults_break_no_invariant() {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let (mut world, other, forbidden) = begun(&mut random).await;
+    let mut ends = Ends::default();
     for number in 0..NOTIFICATIONS {
         let receipt = format!("chance-{}", random.below(PURCHASES));
         let kind = if number < 12 { "SUBSCRIPTION_PURCHASED" } else { KINDS[number % KINDS.len()] };
@@ -78,10 +103,10 @@ async fn random_schedules_of_faults_break_no_invariant() {
         if random.percent(10) {
             forbidden.turn(&world, &mut random).await;
         }
+        ends.look(&world).await;
     }
     wait::until(PATIENCE, "the end of all deliveries", async || {
-        let path = format!("/v1/deliveries?status=pending&destination_id={}", world.destination_id);
-        let pending = world.api.all(&path).await;
+        let pending = ends.look(&world).await;
         if pending.is_empty() { Ok(()) } else { Err(format!("{} are pending: {:?}", pending.len(), pending[0])) }
     })
     .await;
@@ -89,6 +114,7 @@ async fn random_schedules_of_faults_break_no_invariant() {
     let verdict = world.verdict(PATIENCE).await;
     verdict.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     world.receiver.told_once().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    ends.look(&world).await;
     let audit = world.api.get("/v1/audit").await.ok();
     assert_eq!(audit["violations"], 0, "seed {seed}: {audit}");
     let deliveries = check_sets(&world).await;

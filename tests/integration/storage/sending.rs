@@ -12,8 +12,8 @@ use storage::{
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
-/// Five days.
-pub const PATIENCE_MS: i64 = 5 * 24 * HOUR_MS;
+/// A webhook's.
+pub const PATIENCE_MS: i64 = activities::destinations::webhook::PATIENCE_MS;
 
 /// A request that was claimed. It reads as its first attempt.
 #[derive(Debug)]

@@ -11,6 +11,12 @@ fn wrong(result: Result<destinations::Made, Vec<Invalid>>) -> Vec<String> {
 }
 
 #[test]
+fn without_a_success_it_is_disabled_after_seven_days() {
+    let config = destinations::Config::Amplitude(ready(json!({})));
+    assert_eq!(config.patience_ms(), 7 * 24 * 3_600_000);
+}
+
+#[test]
 fn what_is_not_said_has_its_usual_value() {
     let fields = object(json!({"endpoint": "eu", "api_key": API_KEY}));
     let made = destinations::Config::make("amplitude", &fields, &allowed(), [0; 32]).unwrap();

@@ -16,6 +16,12 @@ fn changed(made: &Made, given: &Value) -> Result<Changed, Vec<Invalid>> {
 }
 
 #[test]
+fn without_a_success_it_is_disabled_after_five_days() {
+    let config = destinations::Config::Webhook(config(&json!({})));
+    assert_eq!(config.patience_ms(), 5 * 24 * 3_600_000);
+}
+
+#[test]
 fn a_url_is_enough_and_its_secret_is_shown_once() {
     let made = made(&json!({ "url": URL }));
     assert_eq!(made.settings, json!({"url": URL, "headers": [], "signature": "v1"}));

@@ -1,0 +1,167 @@
+//! What operators are told of a destination in trouble: events to another one that chose them, each once, by its own
+//! run and without the sweep's help, and counts on the metrics page.
+
+use crate::metrics::wait_shown;
+use domain::{CollapseKey, DestinationId};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::receiver::{Received, Receiver, Reply};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
+
+const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
+const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
+const PURCHASED: &str = "user.subscription.purchased";
+const CANCELLED: &str = "user.subscription.cancelled";
+/// The purchase whose first event is refused.
+const REFUSED: &str = "refused";
+/// At which refusal an event is given up.
+const REFUSALS: usize = 5;
+/// As many purchases as open a breaker, and some more.
+const MANY: usize = 12;
+/// What nobody was told to deliver is found by the sweep, three quarters of a minute late. What comes sooner was told.
+const BEFORE_THE_SWEEP: Duration = Duration::from_secs(30);
+/// What is heard in the end: the type, the state and the reason.
+const HEARD: [(&str, &str, Option<&str>); 4] = [
+    ("destination.exhausted", "failing", Some("the endpoint answered 404, and refused it 5 times")),
+    ("destination.failing", "open", Some("the endpoint answered 500")),
+    ("destination.recovered", "healthy", None),
+    ("destination.disabled", "disabled", Some("the endpoint answered 410")),
+];
+
+/// A destination that fares badly, and one that hears of it. The world's own does well, and chose `*`.
+struct Pair {
+    failing: Receiver,
+    failing_id: String,
+    watching: Receiver,
+}
+
+impl Pair {
+    /// Joins the world's app. Who fails chose such events too; who watches does not take the first request.
+    async fn join(world: &World) -> Self {
+        let (failing, watching) = (Receiver::start().await, Receiver::start().await);
+        let failing_id = add(world, &failing, &["user.*", "destination.*"]).await;
+        add(world, &watching, &["destination.*"]).await;
+        watching.answer_next(1, &Reply::Status(500));
+        Self { failing, failing_id, watching }
+    }
+
+    /// Waits until the first so many of what is heard in the end were acknowledged.
+    async fn wait_heard(&self, count: usize) {
+        let wanted: Vec<&str> = HEARD.iter().take(count).map(|(event_type, ..)| *event_type).collect();
+        wait::until(BEFORE_THE_SWEEP, &format!("{wanted:?}"), async || {
+            let all = self.watching.all();
+            let heard: Vec<&str> = all.iter().filter(|one| one.is_acked()).map(Received::event_type).collect();
+            if heard == wanted { Ok(()) } else { Err(format!("{heard:?}")) }
+        })
+        .await;
+    }
+
+    /// Waits until these were acknowledged of a receipt, and nothing else.
+    async fn wait_told(&self, receipt_id: &str, wanted: &[&str]) {
+        wait::until(SOON, &format!("{wanted:?} of {receipt_id}"), async || {
+            let told = self.failing.told(receipt_id);
+            if told == wanted { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+    }
+}
+
+/// One more destination of the world's app, which is tried every second; its id.
+async fn add(world: &World, receiver: &Receiver, events: &[&str]) -> String {
+    let events: Vec<String> = events.iter().map(|&name| name.to_owned()).collect();
+    let id = world.add_destination(receiver, &events).await;
+    let path = format!("/v1/destinations/{id}");
+    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": vec![1; 10] })).await.ok());
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_destination_hears_once_that_one_gave_up_failed_recovered_and_was_disabled() {
+    let setting = Setting { window_seconds: 1, events: vec!["*".to_owned()], ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let pair = Pair::join(&world).await;
+    refused_until_it_is_given_up(&mut world, &pair).await;
+    pair.wait_heard(1).await;
+
+    pair.failing.answer(Reply::Status(500));
+    let receipts: Vec<String> = (0..MANY).map(|number| format!("many-{number}")).collect();
+    for receipt_id in &receipts {
+        world.send(BOUGHT, receipt_id).await;
+    }
+    world.wait_state(&pair.failing_id, "open").await;
+    pair.wait_heard(2).await;
+
+    pair.failing.answer(Reply::Status(200));
+    let probe = format!("/v1/destinations/{}/probe", pair.failing_id);
+    assert_eq!(world.api.post(&probe, &json!({})).await.status, 202);
+    pair.wait_heard(3).await;
+    for receipt_id in &receipts {
+        pair.wait_told(receipt_id, &[PURCHASED]).await;
+    }
+
+    pair.failing.answer(Reply::Status(410));
+    world.send(BOUGHT, "gone").await;
+    world.wait_state(&pair.failing_id, "disabled").await;
+    pair.wait_heard(4).await;
+    check(&world, &pair).await;
+    world.finish().await;
+}
+
+/// The endpoint answers 404 to the first event of a purchase, whose schedule is longer: at the fifth time it is given up,
+/// and the next event arrives.
+async fn refused_until_it_is_given_up(world: &mut World, pair: &Pair) {
+    pair.failing.answer_next(REFUSALS, &Reply::Status(404));
+    world.send(BOUGHT, REFUSED).await;
+    wait::until(SOON, "the first refusal", async || {
+        let count = pair.failing.count();
+        if count > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    world.send(STOPPED, REFUSED).await;
+    pair.wait_told(REFUSED, &[CANCELLED]).await;
+    let all = pair.failing.all();
+    let asked: Vec<_> = all.iter().map(|one| (one.event_type(), one.status)).collect();
+    let mut expected = vec![(PURCHASED, Some(404)); REFUSALS];
+    expected.push((CANCELLED, Some(200)));
+    assert_eq!(asked, expected, "of a purchase in order");
+    assert!(all[..REFUSALS].iter().all(|one| one.webhook_id == all[0].webhook_id), "{all:?}");
+    let deliveries = world.deliveries(REFUSED).await;
+    let given_up: Vec<&Value> = deliveries.iter().filter(|one| one["status"] == "dead").collect();
+    assert_eq!(given_up.len(), 1, "{deliveries:?}");
+    assert_eq!(
+        (&given_up[0]["event_type"], &given_up[0]["destination_id"], &given_up[0]["attempts"]),
+        (&json!(PURCHASED), &json!(pair.failing_id), &json!(REFUSALS)),
+    );
+}
+
+/// What was heard is signed, of its schema and true, came once, and nobody else heard it.
+async fn check(world: &World, pair: &Pair) {
+    pair.watching.check();
+    pair.watching.told_once().unwrap_or_else(|broken| panic!("{broken}"));
+    let heard = pair.watching.all();
+    let acked: Vec<&Value> = heard.iter().filter(|one| one.is_acked()).map(|one| &one.body).collect();
+    assert_eq!((heard.len(), acked.len()), (HEARD.len() + 1, HEARD.len()), "the first was tried twice: {heard:?}");
+    for (body, (event_type, state, reason)) in acked.into_iter().zip(HEARD) {
+        assert_eq!((&body["event_type"], &body["state"]), (&json!(event_type), &json!(state)), "{body}");
+        assert_eq!(body["destination"]["id"], pair.failing_id.as_str(), "{body}");
+        let is_said = match reason {
+            Some(reason) => body["reason"].as_str().is_some_and(|said| said.contains(reason)),
+            None => body["reason"].is_null(),
+        };
+        assert!(is_said, "{body}");
+    }
+    for other in [&pair.failing, &world.receiver] {
+        other.check();
+        let told = other.all().into_iter().find(|one| one.event_type().starts_with("destination."));
+        assert!(told.is_none(), "{told:?}");
+    }
+    let about: DestinationId = pair.failing_id.parse().expect("a destination id");
+    let run = world.temporal.describe(&contract::workflow_id(CollapseKey::new(about.uuid()))).await;
+    assert!(run.is_none(), "it is tried again by no purchase's run: {run:?}");
+    let of = format!("destination=\"{}\"", pair.failing_id);
+    let counted = HEARD.map(|(event, ..)| format!("settle_destination_events_total{{{of},event=\"{event}\"}} 1"));
+    wait_shown(world, &counted).await;
+}
