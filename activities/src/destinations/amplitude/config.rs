@@ -18,7 +18,8 @@ pub const RATE: i64 = 90;
 const PER_REQUEST: i64 = 10;
 /// What a field that does not exist is answered.
 const NO_FIELD: &str = "no such field: an Amplitude integration has `endpoint`, `api_key`, `secret_key`, \
-                        `sandbox_api_key`, `user_id`, `without_external_id`, `min_id_length` and `prefix`";
+                        `sandbox_api_key`, `user_id`, `without_external_id`, `min_id_length`, `prefix` and \
+                        `partner_id`";
 
 /// An integration that is ready to be used. Its debug output hides the keys.
 #[derive(Debug, Clone)]
@@ -85,7 +86,8 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     check_keys(&keys)?;
     let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
     let urls = endpoint.urls(allowed);
-    let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", "an origin that the operator allows"))?;
+    let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
+    let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", expected))?;
     let own = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
     Ok(Config {
         events,
