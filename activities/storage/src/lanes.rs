@@ -157,8 +157,8 @@ pub enum Claimed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
-    /// A delivery ended as dead because it cannot be sent, and operators are told of it: this claim goes no further, and
-    /// the next one finds what is left.
+    /// A delivery ended as dead because it cannot be sent, and operators are told of it: this claim goes no further,
+    /// and the next one finds what is left.
     Told {
         /// The types of the events about the destination that were recorded.
         events: Vec<&'static str>,
