@@ -111,12 +111,15 @@ struct Sent {
 
 /// Claims the lane, sends what is due in it and keeps how that went.
 pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
-    let batch = match doing.store.claim(claim(turn)).await? {
-        Claimed::Send(batch) => *batch,
-        Claimed::Wait { ms, last_error } => return Ok(Attempted::Wait { ms, last_error }),
-        Claimed::Leased { ms } => return Ok(Attempted::Leased { ms }),
-        Claimed::Owed { last_seq, ms } => return Ok(Attempted::Owed { last_seq, ms }),
-        Claimed::Closed { last_seq } => return Ok(Attempted::Closed { last_seq }),
+    let batch = loop {
+        match doing.store.claim(claim(turn)).await? {
+            Claimed::Send(batch) => break *batch,
+            Claimed::Wait { ms, last_error } => return Ok(Attempted::Wait { ms, last_error }),
+            Claimed::Leased { ms } => return Ok(Attempted::Leased { ms }),
+            Claimed::Owed { last_seq, ms } => return Ok(Attempted::Owed { last_seq, ms }),
+            Claimed::Closed { last_seq } => return Ok(Attempted::Closed { last_seq }),
+            Claimed::Told { events, owing } => tell_operators(doing, turn, (events, owing)),
+        }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
@@ -135,7 +138,14 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
     tell(&finish, &batch);
     let Ended { finished, owing, told } = doing.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    for event in told {
+    tell_operators(doing, turn, (told, owing));
+    let (again, at_most) = made;
+    Ok(Attempted::Made(Made { finished, again, at_most, is_for_operators }))
+}
+
+/// Counts and logs what was recorded about the destination, and has it delivered to whom it is owed.
+fn tell_operators(doing: &Doing, turn: &Turn, (events, owing): (Vec<&'static str>, Vec<DestinationId>)) {
+    for event in events {
         tracing::warn!(destination.id = %turn.destination, event, "operators are told of a destination");
         let destination = turn.destination.to_string();
         metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
@@ -144,8 +154,6 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
     for other in owing {
         doing.engine.tend(other);
     }
-    let (again, at_most) = made;
-    Ok(Attempted::Made(Made { finished, again, at_most, is_for_operators }))
 }
 
 fn claim(turn: &Turn) -> Claim {

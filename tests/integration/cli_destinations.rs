@@ -238,10 +238,12 @@ fn an_amplitude_integration_is_made_by_its_flags_and_its_keys_are_never_shown() 
         "3",
         "--prefix",
         "settle_",
+        "--partner-id",
+        "shop-partner",
     ];
     let made = said(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
     for words in
-        ["kind                 amplitude", "at most 90 requests a second", "kept, not shown", "settle_", "wait"]
+        ["kind                 amplitude", "at most 90 requests a second", "kept, not shown", "settle_", "shop-partner"]
     {
         assert!(made.contains(words), "`{words}` is missing:\n{made}");
     }
@@ -251,8 +253,9 @@ fn an_amplitude_integration_is_made_by_its_flags_and_its_keys_are_never_shown() 
     let keys = ["has_api_key", "has_secret_key", "has_sandbox_api_key"].map(|name| shown[name].as_bool());
     assert_eq!(keys, [Some(true), Some(false), Some(true)]);
     assert!(!format!("{made}{listed}{shown}").contains("c0ffee"), "{shown}");
-    let cleared = desk.answer(&["destination", "update", id, "--clear", "sandbox_api_key,prefix"]);
+    let cleared = desk.answer(&["destination", "update", id, "--clear", "sandbox_api_key,prefix,partner_id"]);
     assert_eq!((&cleared["has_sandbox_api_key"], &cleared["prefix"]), (&json!(false), &json!("namiml_")));
+    assert!(cleared["partner_id"].is_null(), "{cleared}");
     let test = desk.ask(&["destination", "test", id]);
     assert_eq!(test.status.code(), Some(1));
     assert!(complained(&test).contains("`secret_key`"), "{}", complained(&test));

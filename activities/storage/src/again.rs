@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success')) \
      AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";
 
-/// For so long a destination that counts recognizes an event that it was told before.
-const RECOGNIZED_MS: i64 = 7 * 24 * 3600 * 1000;
+/// For so long a destination that counts recognizes an event that it was told before, less the last hour: in that no
+/// attempt is made any more, so that what is owed then would only die again.
+const RECOGNIZED_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
 
 /// Why an event was not owed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

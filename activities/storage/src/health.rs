@@ -194,7 +194,7 @@ pub fn judge(write: &mut Write<'_>, finish: &Finish, (began, died): (Timestamp, 
         Fares::Disabled { reason } => disable(write, id, reason)?,
     };
     if let Some(error) = died {
-        told.add(exhausted(write, finish.destination, error)?);
+        told.add(exhausted(write, finish.destination, format!("a delivery failed for the last time: {error}"))?);
     }
     Ok(told)
 }
@@ -234,15 +234,14 @@ fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Tol
     conclude(write, destination, &judged, Some(reason))
 }
 
-/// Of many deliveries that die, operators are told once in a while.
-fn exhausted(write: &mut Write<'_>, id: DestinationId, error: &str) -> Result<Told, Error> {
+/// Tells operators why a delivery died; of many that do, once in a while.
+pub fn exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<Told, Error> {
     lock(write, id)?;
     let Some(destination) = destinations::find(write.connection, id)? else { return Ok(Told::default()) };
     let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
     if last.is_some_and(|last| write.now.millis_since(last.created_at) < EXHAUSTED_EVERY_MS) {
         return Ok(Told::default());
     }
-    let reason = format!("a delivery failed for the last time: {error}");
     let destination = destination.destination()?;
     alarm(write, &destination, &reason)?;
     operators::tell(write, &destination, &About { event_type: DESTINATION_EXHAUSTED, reason: Some(reason) })

@@ -159,6 +159,14 @@ pub enum Claimed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
+    /// A delivery ended as dead because it cannot be sent, and operators are told of it: this claim goes no further,
+    /// and the next one finds what is left.
+    Told {
+        /// The types of the events about the destination that were recorded.
+        events: Vec<&'static str>,
+        /// Other destinations that are owed them, each once.
+        owing: Vec<DestinationId>,
+    },
 }
 
 /// One request, ready to be sent: an event, or several of one lane where the destination takes them.

@@ -158,6 +158,17 @@ impl Store {
     }
 }
 
+/// Why an event would not be owed to a destination by [`Again::Event`]; `None` where it would.
+pub fn refused(
+    connection: &mut AnyConnection,
+    (event, destination): (EventId, DestinationId),
+    now: Timestamp,
+) -> Result<Option<Skipped>, Error> {
+    let asked = Asked { what: Again::Event(event), to: To::One(destination), app: None };
+    let found = in_order(candidates(connection, asked, &Page::default())?.found);
+    Ok(look(connection, asked, (&found, now))?.skipped.into_keys().next())
+}
+
 fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<AppId, Error> {
     Ok(destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?.app_id)
 }

@@ -102,7 +102,7 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
 }
 
 /// How the attempts ended of each delivery of a receipt.
-async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
+pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     let mut all = Vec::new();
     for delivery in own.world().deliveries(receipt_id).await.iter().filter(|one| one["destination_id"] == *own.id) {
         let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().unwrap_or_default());

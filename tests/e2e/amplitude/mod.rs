@@ -1,6 +1,7 @@
 //! Amplitude: every event arrives once, on the right user and with the newest state, whatever the other side answers;
 //! keys stay in their places.
 
+mod alarms;
 mod chaos;
 mod events;
 mod killed;

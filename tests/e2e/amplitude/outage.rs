@@ -143,7 +143,13 @@ async fn check_dead(own: &Analysts, receipt_id: &str) {
     assert_eq!((&last["class"], &last["status"]), (&json!("too_late"), &Value::Null), "{attempts:#?}");
     let told =
         own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
-    for part in ["dead at", "it could be counted twice"] {
+    let words = "nor when asked to: the destination may have it and would not recognize it any more, so it might be \
+                 counted twice";
+    for part in ["dead at", words] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
+    assert!(!told.contains("settle redeliver"), "what is refused is not advised: {told}");
+    let path = format!("/v1/explain/destinations/{}", own.id);
+    let told = own.world().api.get(&path).await.ok().to_string();
+    assert!(told.contains("none of it would be sent again") && !told.contains("settle redeliver"), "{told}");
 }

@@ -1,7 +1,7 @@
 //! What people set: keys, names, and what becomes of what cannot be sent.
 
 use super::{
-    Analysts, HOUR, KEY, MINUTE, SANDBOX_KEY, SECRET_KEY, deliveries, integrate, people, requests_with, text,
+    Analysts, HOUR, KEY, MINUTE, SANDBOX_KEY, SECRET_KEY, alarms, deliveries, integrate, people, requests_with, text,
     wait_delivery,
 };
 use domain::{CollapseKey, Environment};
@@ -34,6 +34,8 @@ async fn what_people_set_of_an_integration_is_kept() {
     an_id_that_amplitude_refuses_is_the_customers_data_problem(&mut own).await;
     what_is_refused_goes_alone(&mut own).await;
     a_daily_quota_is_waited_out(&mut own).await;
+    alarms::what_costs_a_try_comes_again_and_people_hear_of_it(&mut own).await;
+    alarms::a_throttled_project_is_left_alone(&mut own).await;
     a_wrong_key_disables_and_the_right_one_sends_what_is_owed(&mut own).await;
     own.finish().await;
 }
@@ -186,12 +188,15 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
         own.buy(&receipt, &customer).await;
         let dead = wait_delivery(own.world(), (&own.id, &receipt), (PURCHASED, "dead")).await;
         let why = text(&dead["last_error"]);
-        assert!(why.contains("external id") && !why.contains(id), "{why}");
+        assert!(why.contains("external id") && why.contains("--user-id user_id") && !why.contains(id), "{why}");
         let sent =
             own.amplitude.requests().iter().any(|asked| asked.events().iter().any(|event| event["user_id"] == id));
         assert!(!sent, "nothing is sent of {id}");
     }
     assert_eq!(show(own, &own.id).await["state"], "healthy", "it is no fault of the integration");
+    let alarms = alarms::alarms(own).await;
+    let told = "a delivery cannot be sent: the customer's external id is shorter";
+    assert!(alarms.iter().any(|detail| detail.contains(told)), "{alarms:?}");
     patch(own, &own.id, &json!({ "min_id_length": 1 })).await;
     let again = json!({ "reason": "the project takes short ids" });
     let asked = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
@@ -223,6 +228,8 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     let told = silent.switch_off(own.now());
     own.happen(vec![(silent, told)]).await;
     wait_delivery(own.world(), (&own.id, "silent"), ("user.subscription.cancelled", "dead")).await;
+    let alarms = alarms::alarms(own).await;
+    assert!(alarms.iter().any(|detail| detail.contains("Amplitude has silenced a customer")), "{alarms:?}");
     assert_eq!(show(own, &own.id).await["enabled"], true);
 }
 

@@ -28,6 +28,12 @@ pub enum Fault {
     Refused(usize),
     /// The device of its first event is silenced: 400.
     Silenced,
+    /// It is judged, and if it is accepted, so many events at its end are left out, and the answer counts them out.
+    Fewer(usize),
+    /// It is judged, and if it is accepted, the answer counts so many events less than were taken.
+    Miscounted(usize),
+    /// The project as a whole is throttled: 429, which names nobody.
+    ProjectThrottled,
 }
 
 /// Names an event in every attempt and every run, so that a seed means the same again.
@@ -81,7 +87,7 @@ impl Chaos {
 }
 
 fn fault(random: &mut Random, events: usize) -> Fault {
-    match random.below(16) {
+    match random.below(19) {
         0 => Fault::Status(403),
         1 => Fault::Status(500),
         2 => Fault::Status(502),
@@ -97,6 +103,10 @@ fn fault(random: &mut Random, events: usize) -> Fault {
         11 | 12 if events > 1 => Fault::Refused(place(random, events)),
         13 => Fault::Silenced,
         14 => Fault::Mute,
+        15 => Fault::ProjectThrottled,
+        // What is left out for good would count as delivered after some tries.
+        16 => Fault::Miscounted(1),
+        17 => Fault::Status(400),
         _ => late(random),
     }
 }

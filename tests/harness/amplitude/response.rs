@@ -58,9 +58,19 @@ impl Refusal {
         Self { status: 400, body }
     }
 
-    /// What an error of a server in between looks like.
+    /// The project sends more than it may; nobody in particular is named.
+    pub fn project_throttled() -> Self {
+        let body = json!({
+            "code": 429, "error": "Too many requests", "eps_threshold": 1000,
+            "throttled_users": {}, "throttled_devices": {}, "throttled_events": [],
+        });
+        Self { status: 429, body }
+    }
+
+    /// What an error of a server in between looks like, and a refusal for a reason that no table lists.
     pub fn status(status: u16) -> Self {
         match status {
+            400 => Self { status, body: json!({ "code": 400, "error": "Bad request" }) },
             403 => Self { status, body: json!({ "code": 403, "error": "Forbidden" }) },
             413 => Self::too_large(),
             _ => Self { status, body: json!("<html><body>upstream error</body></html>") },
@@ -103,4 +113,11 @@ impl Busy {
 /// What an accepted request is answered.
 pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
     json!({ "code": 200, "events_ingested": events, "payload_size_bytes": bytes, "server_upload_time": at_ms })
+}
+
+/// The same with so many events less.
+pub fn miscounted(mut body: Value, missing: usize) -> Value {
+    let taken = body["events_ingested"].as_u64().unwrap_or_default();
+    body["events_ingested"] = json!(taken.saturating_sub(u64::try_from(missing).unwrap_or(u64::MAX)));
+    body
 }

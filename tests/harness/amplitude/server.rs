@@ -135,12 +135,15 @@ impl Seen {
             (Some(Fault::Throttled(place)), ..) => Err(throttled(&request.body, *place)),
             (Some(Fault::Refused(place)), ..) => Err(self.refused(&request.body, *place)),
             (Some(Fault::Silenced), ..) => Err(self.silenced(&request.body)),
-            (_, "POST", UPLOAD) => self.upload(&request.body),
+            (Some(Fault::ProjectThrottled), ..) => Err(Refusal::project_throttled()),
+            (Some(Fault::Fewer(missing)), "POST", UPLOAD) => self.upload(&request.body, *missing),
+            (_, "POST", UPLOAD) => self.upload(&request.body, 0),
             (_, "GET", SEARCH) => self.search(&request.headers),
             _ => Err(Refusal::whole("Invalid request path")),
         };
         match (judged, fault) {
             (Ok(_), Some(Fault::Kept(status))) => (*status, Refusal::status(*status).body),
+            (Ok(body), Some(Fault::Miscounted(missing))) => (200, response::miscounted(body, *missing)),
             (Ok(body), _) => (200, body),
             (Err(refusal), _) => (refusal.status, refusal.body),
         }
@@ -160,7 +163,8 @@ impl Seen {
         Refusal::silenced(device, 0)
     }
 
-    fn upload(&mut self, body: &[u8]) -> Result<Value, Refusal> {
+    /// Takes the events of a request, but for so many at its end.
+    fn upload(&mut self, body: &[u8], missing: usize) -> Result<Value, Refusal> {
         let upload = request::read(body)?;
         let (now, key) = (self.now(), upload.api_key.clone());
         if !self.projects.contains_key(&key) {
@@ -169,9 +173,10 @@ impl Seen {
         let (events, removed) = upload.events()?;
         self.welcome(&key, &events)?;
         let project = self.projects.get_mut(&key).ok_or_else(|| Refusal::lacks("api_key"))?;
-        project.take(&events, now)?;
+        let taken = &events[..events.len().saturating_sub(missing)];
+        project.take(taken, now)?;
         self.removed_ids += removed;
-        Ok(response::accepted(events.len(), body.len(), now.micros().div_euclid(1000)))
+        Ok(response::accepted(taken.len(), body.len(), now.micros().div_euclid(1000)))
     }
 
     fn welcome(&self, key: &str, events: &[Event]) -> Result<(), Refusal> {

@@ -1,12 +1,12 @@
 //! What a test can make it do, and what it tells of its sender.
 
-use super::{KEY, OTHER, SECRET, event, fake, plain, post, send};
+use super::{KEY, OTHER, SECRET, error, event, fake, plain, post, send};
 use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::time::Duration;
-use system_tests::amplitude::{Amplitude, Chaos, Fault};
+use system_tests::amplitude::{Amplitude, Asked, Chaos, Fault};
 use system_tests::http::send_raw;
 use system_tests::wait;
 
@@ -15,10 +15,12 @@ const SOON: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn scripted_statuses_keep_nothing() {
     let fake = fake().await;
-    let statuses = [403, 500, 502, 503, 504];
+    let statuses = [400, 403, 500, 502, 503, 504];
     fake.script(statuses.map(Fault::Status));
     for status in statuses {
-        assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, status);
+        let answer = send(&fake, json!([plain("a", "device-1")])).await;
+        assert_eq!(answer.status, status);
+        assert!(status > 400 || error(&answer) == (400, "Bad request"), "it names no event: {answer:?}");
         assert!(fake.events(KEY).is_empty());
     }
     fake.answer_to("bought", Fault::Status(500));
@@ -135,6 +137,35 @@ async fn a_fault_may_name_one_event_and_none_beside_it() {
 }
 
 #[tokio::test]
+async fn a_throttled_project_takes_nothing_and_names_nobody() {
+    let fake = fake().await;
+    fake.script([Fault::ProjectThrottled]);
+    let answer = send(&fake, json!([plain("a", "device-1")])).await;
+    assert_eq!((answer.status, &answer.body["code"]), (429, &json!(429)));
+    let named =
+        ["throttled_users", "throttled_devices", "throttled_events"].map(|field| answer.body[field].to_string());
+    assert_eq!(named, ["{}", "{}", "[]"]);
+    assert!(fake.events(KEY).is_empty());
+    assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 200);
+}
+
+#[tokio::test]
+async fn fewer_events_may_be_counted_than_were_sent() {
+    let events = json!([plain("a", "device-1"), plain("b", "device-2"), plain("c", "device-1")]);
+    for (fault, said, taken) in [(Fault::Fewer(1), 2, 2), (Fault::Fewer(9), 0, 0), (Fault::Miscounted(1), 2, 3)] {
+        let fake = fake().await;
+        fake.script([fault.clone(), fault.clone()]);
+        let answer = send(&fake, events.clone()).await;
+        assert_eq!((answer.status, &answer.body["events_ingested"]), (200, &json!(said)), "{fault:?}");
+        let kept: Vec<_> = fake.events(KEY).iter().map(|one| one.event["insert_id"].clone()).collect();
+        assert_eq!(kept, ["a", "b", "c"][..taken], "{fault:?}");
+        assert_eq!(send(&fake, json!([plain("d", "four")])).await.status, 400, "a refusal stays one");
+        assert_eq!(send(&fake, events.clone()).await.body["events_ingested"], 3);
+        assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (3, taken), "{fault:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_request_leaves_nothing() {
     let fake = fake().await;
     fake.script([Fault::Dropped]);
@@ -182,7 +213,8 @@ async fn random_faults_follow_from_their_seed_and_end() {
             assert_eq!(seen.last(), Some(&Some(200)), "after so many tries no fault is met");
         }
         assert_eq!(fake.events(KEY).len(), 8);
-        let throttled = fake.requests().into_iter().filter(|asked| asked.status == Some(429));
+        let names = |asked: &Asked| asked.answer["throttled_events"] != json!([]);
+        let throttled = fake.requests().into_iter().filter(|asked| asked.status == Some(429) && names(asked));
         assert!(throttled.clone().all(|asked| asked.answer["throttled_devices"] == json!({ "device-1": 31 })));
         statuses.push(seen);
     }
@@ -230,4 +262,31 @@ async fn the_check_tells_what_no_sender_should_do() {
     fake.script([Fault::Late(Duration::from_millis(300)), Fault::Late(Duration::from_millis(300))]);
     tokio::join!(send(&fake, json!([plain("b", "device-1")])), send(&fake, json!([plain("c", "device-1")])));
     assert!(fake.verdict().iter().any(|wrong| wrong.contains("in flight at once")), "{:?}", fake.verdict());
+}
+
+/// Requests of as many devices at once.
+async fn send_at_once(fake: &Amplitude, requests: usize) {
+    let all = (0..requests).map(|n| {
+        let (insert_id, device) = (format!("{n} {}", fake.requests().len()), format!("device-{n}"));
+        async move { send(fake, json!([plain(&insert_id, &device)])).await }
+    });
+    assert!(futures::future::join_all(all).await.iter().all(|answer| answer.status == 200));
+}
+
+#[tokio::test]
+async fn more_than_a_hundred_requests_a_second_are_told() {
+    let fake = fake().await;
+    send_at_once(&fake, 100).await;
+    fake.check();
+    // A busy machine may need more than a second for so many.
+    wait::until(SOON, "101 requests within a second", async || {
+        send_at_once(&fake, 101).await;
+        let wrong = fake.verdict();
+        match wrong.as_slice() {
+            [] => Err("none".to_owned()),
+            [only] if only.contains("more than 100 requests within a second") => Ok(()),
+            _ => panic!("{wrong:?}"),
+        }
+    })
+    .await;
 }

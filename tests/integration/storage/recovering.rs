@@ -235,6 +235,8 @@ story! {
         world.age(5 * DAY_MS);
         let owing = again(&world, Again::Event(unclear.event_id)).await;
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
+        let explained = world.store.explain_event(unclear.event_id).await.unwrap().told.sendings;
+        assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
 
         // Nor does an answer that nobody can read, as a proxy gives it, or one that counted too few.
         for (receipt, class) in [("r4", "unreadable"), ("r5", "too_few")] {

@@ -120,6 +120,8 @@ story! {
             "user.subscription.resumed" => Rendered::Refuse { why: "the id is too short".to_owned() },
             other => Rendered::Body(other.to_owned()),
         });
+        let told = claim_by(&world, render.clone(), lane).await;
+        assert!(matches!(told, Claimed::Told { .. }), "who looks after it is told: {told:?}");
         let Claimed::Send(batch) = claim_by(&world, render, lane).await else { panic!("nothing to send") };
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };

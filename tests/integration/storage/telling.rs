@@ -1,11 +1,14 @@
 //! What operators are told of a destination, and when it is disabled without a person.
 
-use super::sending::{HOUR_MS, PATIENCE_MS, RETRY, finish};
+use super::sending::{HOUR_MS, PATIENCE_MS, RETRY, claim, finish, rendering};
 use super::world::{World, new_destination, story};
 use domain::event::schemas;
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
-use storage::{Claimed, DestinationPatch, Ended, EventFilter, Fares, Finished, Mode, Page, Tending, Verdict};
+use storage::{
+    Claim, Claimed, DeliveryFilter, DestinationPatch, Ended, EventFilter, Fares, Finished, Mode, Page, Rendered,
+    Tending, Verdict,
+};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -134,6 +137,38 @@ story! {
         let bodies = told(&world, hook, watcher).await;
         assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
         assert_eq!(bodies[0]["reason"], "a delivery failed for the last time: the endpoint answered 500");
+    }
+}
+
+story! {
+    async fn what_cannot_be_sent_is_told_like_what_failed_once_in_a_while(world: World) {
+        let hook = world.destination("hook").await.id;
+        let watcher = chooses(&world, "watcher", &["destination.exhausted"]).await;
+        let refuses = || rendering(|_| Rendered::Refuse { why: "the id is too short".to_owned() });
+        for (number, is_told) in [(1, true), (2, false), (3, true)] {
+            let receipt = format!("r{number}");
+            world.revise(&receipt, number).await;
+            let claim = Claim { render: refuses(), ..claim(world.key(&receipt), hook, "a") };
+            let claimed = world.store.claim(claim.clone()).await.unwrap();
+            match claimed {
+                Claimed::Told { events, owing } if is_told => {
+                    assert_eq!((events, owing), (vec!["destination.exhausted"], vec![watcher]));
+                    assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Closed { .. }));
+                }
+                Claimed::Closed { .. } if !is_told => {}
+                other => panic!("{number}: {other:?}"),
+            }
+            world.pass(301_000);
+        }
+        let dead = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
+        assert_eq!(world.store.deliveries(dead, Page::default()).await.unwrap().items.len(), 3);
+        let bodies = told(&world, hook, watcher).await;
+        assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
+        let reason = "a delivery cannot be sent: the id is too short";
+        assert_eq!(bodies[0]["reason"], reason);
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        assert_eq!((alarms[0].count, alarms[0].detail.clone()), (2, format!("hook ({hook}): {reason}")));
+        assert_eq!(world.store.destination(hook).await.unwrap().state, "healthy", "it is no fault of the destination");
     }
 }
 

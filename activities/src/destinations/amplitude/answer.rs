@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// The fields of a request that we name to people. Any other could hold somebody's data.
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 25] = [
     "api_key",
     "country",
     "currency",
@@ -18,6 +18,7 @@ const FIELDS: [&str; 24] = [
     "insert_id",
     "library",
     "options",
+    "partner_id",
     "platform",
     "price",
     "productId",

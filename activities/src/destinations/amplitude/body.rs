@@ -85,6 +85,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     let identity = identity::of(&settings, unsent)?;
     let mut caps = Caps::default();
     let mut event = base(unsent, &mut caps);
+    event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
     event.insert("device_id".to_owned(), json!(identity.device_id));
     event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
     earned(unsent, (&mut event, &mut caps));

@@ -29,6 +29,7 @@ pub const OWN: Own = Own {
         "without_external_id",
         "min_id_length",
         "prefix",
+        "partner_id",
     ],
     at_making: &[],
 };
@@ -98,7 +99,8 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     check_keys(&keys)?;
     let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
     let urls = endpoint.urls(allowed);
-    let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", "an origin that the operator allows"))?;
+    let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
+    let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", expected))?;
     let own = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
     Ok(Config {
         events,

@@ -23,6 +23,10 @@ const FORBIDDEN: [&str; 14] = [
 ];
 /// More characters would be cut, and then name somebody else.
 const MOST: usize = 1024;
+/// What helps whatever is wrong with an id.
+const OTHER_ID: &str = "set the integration to name customers by settle's own id (`--user-id user_id`), and redeliver";
+/// What helps against a short one.
+const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids";
 
 /// Whose profile an event belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,16 +69,17 @@ fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
     refused(id, min_id_length).map_or(Ok(id), |(_, why)| Err(Rendered::Refuse { why }))
 }
 
-/// Why an id is refused, in one word and in a sentence.
+/// Why an id is refused, in one word and in a sentence that says what helps: a name once given stays.
 fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
-        let why = "the customer's external id is one that Amplitude refuses, because it stands for nobody";
-        return Some(("forbidden", why.to_owned()));
+        let why = "is one that Amplitude refuses, because it stands for nobody";
+        return Some(("forbidden", format!("the customer's external id {why}: {OTHER_ID}")));
     }
     let length = id.chars().count();
     if u64::try_from(length).is_ok_and(|length| length < min_id_length) {
-        let why = format!("the customer's external id is shorter than the `min_id_length` of {min_id_length}");
-        return Some(("short", why));
+        let why = format!("is shorter than the `min_id_length` of {min_id_length}: {LOWER}, or {OTHER_ID}");
+        return Some(("short", format!("the customer's external id {why}")));
     }
-    (length > MOST).then(|| ("long", format!("the customer's external id is longer than {MOST} characters")))
+    let why = || format!("the customer's external id is longer than {MOST} characters: {OTHER_ID}");
+    (length > MOST).then(|| ("long", why()))
 }

@@ -24,6 +24,8 @@ pub const USUAL_MIN_ID_LENGTH: u64 = 5;
 const LONGEST_MIN_ID_LENGTH: u64 = 36;
 /// How long a prefix may be.
 const LONGEST_PREFIX: usize = 32;
+/// How long a partner's id may be.
+const LONGEST_PARTNER_ID: usize = 64;
 
 /// What an integration is set to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Settings {
     pub min_id_length: u64,
     /// What the names of user properties begin with.
     pub prefix: String,
+    /// Who sends the events, as Amplitude knows its partners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partner_id: Option<String>,
     /// Which keys are set, for whoever may not see the keys.
     #[serde(flatten)]
     pub keys: Held,
@@ -89,6 +94,7 @@ impl Default for Settings {
             without_external_id: Unnamed::default(),
             min_id_length: USUAL_MIN_ID_LENGTH,
             prefix: "namiml_".to_owned(),
+            partner_id: None,
             keys: Held::default(),
         }
     }
@@ -112,6 +118,7 @@ impl Settings {
             "prefix" => {
                 prefix(value).map(|prefix| self.prefix = prefix).ok_or("1 to 32 ASCII letters, digits and underscores")
             }
+            "partner_id" => partner_id(value).map(|id| self.partner_id = id),
             _ => return None,
         })
     }
@@ -120,8 +127,8 @@ impl Settings {
 impl Endpoint {
     /// What a request says: a name, Amplitude's own URL, or one whose origin the operator allows.
     fn given(value: &Value, allowed: &Allowed) -> Result<Self, &'static str> {
-        const EXPECTED: &str = "`standard`, `eu`, or an http(s) URL whose origin the operator allows, without user name, \
-                                query and fragment";
+        const EXPECTED: &str = "`standard`, `eu`, or an http(s) URL without user name, query and fragment whose origin \
+                                the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
         match value.as_str() {
             Some("standard" | STANDARD) => return Ok(Self::Standard),
             Some("eu" | EU) => return Ok(Self::Eu),
@@ -163,6 +170,16 @@ fn min_id_length(value: &Value) -> Option<u64> {
         return Some(USUAL_MIN_ID_LENGTH);
     }
     value.as_u64().filter(|least| (1..=LONGEST_MIN_ID_LENGTH).contains(least))
+}
+
+fn partner_id(value: &Value) -> Result<Option<String>, &'static str> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_id = |text: &&str| (1..=LONGEST_PARTNER_ID).contains(&text.len()) && text.bytes().all(is_plain);
+    let id = value.as_str().filter(is_id).ok_or("1 to 64 ASCII letters, digits, `-`, `_` and `.`")?;
+    Ok(Some(id.to_owned()))
 }
 
 fn prefix(value: &Value) -> Option<String> {

@@ -14,6 +14,7 @@ use crate::deliveries::{self, DeliveryRow};
 use crate::destinations::{self, DestinationRow};
 use crate::health::{self, HealthRow};
 use crate::lanes::{Attempt, Batch, Claim, Claimed, Mode};
+use crate::operators::Told;
 use crate::secrets::Secrets;
 use crate::statement::{row, sql};
 use crate::user_lanes::{self, UserLane};
@@ -39,7 +40,7 @@ struct Lane<'a> {
 row! {
     /// A delivery's attempts: how many were finished and counted, how many of these the destination refused for good,
     /// and whether the last one's row may be used again.
-    struct Told {
+    struct Tries {
         counted: i64,
         refused: i64,
         reusable: i64,
@@ -81,7 +82,10 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     };
     pick::supersede(write, claim)?;
     loop {
-        let frozen = render::batch(write, &lane, head)?;
+        let frozen = match render::batch(write, &lane, head)? {
+            Ok(frozen) => frozen,
+            Err(Told { events, owing }) => return Ok(Claimed::Told { events, owing }),
+        };
         if !frozen.is_empty() {
             return lane.lease(write, (frozen, start), secrets);
         }
@@ -164,8 +168,8 @@ impl Lane<'_> {
 /// Begins an attempt. The row of one that ended before a request was made is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
     let Frozen { row, body, environment, state } = frozen;
-    let told = told(write, &row)?;
-    let begun = if told.reusable > 0 { row.attempts } else { row.attempts + 1 };
+    let tries = tries(write, &row)?;
+    let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
     sql("INSERT INTO attempts (delivery_id, number, token, mode, counts, started_at) VALUES (?, ?, ?, ?, ?, ?) \
          ON CONFLICT (delivery_id, number) DO UPDATE SET token = excluded.token, mode = excluded.mode, \
          counts = excluded.counts, started_at = excluded.started_at, finished_at = NULL, latency_ms = NULL, \
@@ -196,8 +200,8 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         event_id: row.event_id,
         event_type: row.event_type,
         revision: row.revision,
-        number: told.counted + 1,
-        refusals: told.refused,
+        number: tries.counted + 1,
+        refusals: tries.refused,
         first_tried_at: Some(first_tried_at),
         is_stale: matches!(state, State::Stale),
         body,
@@ -206,8 +210,8 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
 }
 
 /// 408, 410, 425 and 429 are no word about the event.
-fn told(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Told, Error> {
-    let told: Option<Told> = sql("SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted, \
+fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
+    let tries: Option<Tries> = sql("SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted, \
          COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (408, 410, 425, 429) THEN 1 END) \
          AS refused, COUNT(CASE WHEN number = ? AND class IN (?, ?) THEN 1 END) AS reusable \
          FROM attempts WHERE delivery_id = ?")
@@ -216,7 +220,7 @@ fn told(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Told, Error> {
     .bind(LATE)
     .bind(row.id)
     .first(write.connection)?;
-    Ok(told.unwrap_or(Told { counted: 0, refused: 0, reusable: 0 }))
+    Ok(tries.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 }))
 }
 
 /// What was picked has ended meanwhile.

@@ -4,7 +4,9 @@ use super::{Lane, pick};
 use crate::connection::AnyConnection;
 use crate::deliveries::DeliveryRow;
 use crate::error::Error;
+use crate::health;
 use crate::lanes::{Mode, Rendered, Sibling, Unsent};
+use crate::operators::Told;
 use crate::statement::{row, sql};
 use crate::user_lanes::UserLane;
 use crate::users;
@@ -82,8 +84,19 @@ row! {
     }
 }
 
+/// What comes of making a body.
+enum Made {
+    /// This, and the environment of what it tells.
+    Body(String, Environment),
+    /// It is not to be sent now, or at all.
+    Aside,
+    /// It can never be sent, and operators were told so.
+    Told(Told),
+}
+
 /// The bodies of one request, which begins with `head`. What is not to be sent is put aside; empty when nothing is left.
-pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Vec<Frozen>, Error> {
+/// It ends at the first of which operators were told.
+pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Told>, Error> {
     let room = lane.claim.at_most.min(lane.destination.per_request);
     let is_alone = head.event_type == PURCHASE_UPDATED || lane.claim.mode == Mode::Probe || room <= 1;
     let mut rows = if is_alone {
@@ -94,34 +107,44 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
     rows.insert(0, head);
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
-        if let Some((body, environment)) = body(write, lane, &row)? {
-            let state = state(write.connection, lane, (row.event_id, environment))?;
-            frozen.push(Frozen { row, body, environment, state });
+        match body(write, lane, &row)? {
+            Made::Body(body, environment) => {
+                let state = state(write.connection, lane, (row.event_id, environment))?;
+                frozen.push(Frozen { row, body, environment, state });
+            }
+            Made::Aside => {}
+            Made::Told(told) => return Ok(Err(told)),
         }
     }
-    Ok(frozen)
+    Ok(Ok(frozen))
 }
 
-/// The body of a delivery and its environment, frozen before or made now; `None` when it is not to be sent.
-fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Option<(String, Environment)>, Error> {
+/// The body of a delivery and its environment, frozen before or made now. What cannot be sent dies like what failed:
+/// operators are told of it.
+fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Made, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
-        return Ok(Some((body.clone(), environment)));
+        return Ok(Made::Body(body.clone(), environment));
     }
     let (rendered, environment) = render(write, lane, row)?;
     let (status, why) = match rendered {
-        Rendered::Body(body) => return Ok(Some((body, environment))),
+        Rendered::Body(body) => return Ok(Made::Body(body, environment)),
         Rendered::Wait { why } => ("waiting", why),
         Rendered::Skip { why } => ("skipped", why),
         Rendered::Refuse { why } => ("dead", why),
     };
     let finished_at = (status != "waiting").then_some(write.now);
-    sql("UPDATE deliveries SET status = ?, last_error = ?, finished_at = ? WHERE id = ? AND status = 'pending'")
-        .bind(status)
-        .bind(why)
-        .bind(finished_at)
-        .bind(row.id)
-        .run(write.connection)?;
-    Ok(None)
+    let ended =
+        sql("UPDATE deliveries SET status = ?, last_error = ?, finished_at = ? WHERE id = ? AND status = 'pending'")
+            .bind(status)
+            .bind(why.as_str())
+            .bind(finished_at)
+            .bind(row.id)
+            .run(write.connection)?;
+    if status != "dead" || ended == 0 {
+        return Ok(Made::Aside);
+    }
+    let told = health::exhausted(write, row.destination_id, format!("a delivery cannot be sent: {why}"))?;
+    Ok(if told.events.is_empty() { Made::Aside } else { Made::Told(told) })
 }
 
 /// What waits for a name must not miss the one that is given at this moment: then the user is locked, and asked again.

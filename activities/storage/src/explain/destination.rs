@@ -89,7 +89,7 @@ pub fn add_addressees(
 }
 
 /// A destination with what is owed to it, if there ever was one.
-pub fn portrait(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<Portrait>, Error> {
+pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<Option<Portrait>, Error> {
     let Some(app) = app_of(connection, id)? else { return Ok(None) };
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
@@ -97,8 +97,8 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId) -> Result<Opt
     let of = |status: &str, order: &str| {
         format!("destination_id = ? AND status = '{status}' ORDER BY seq {order} LIMIT {MOST_SHOWN}")
     };
-    let owed = events::sendings(connection, (&of("pending", "ASC"), vec![id.into()]))?;
-    let dead = events::sendings(connection, (&of("dead", "DESC"), vec![id.into()]))?;
+    let owed = events::sendings(connection, (&of("pending", "ASC"), vec![id.into()]), now)?;
+    let dead = events::sendings(connection, (&of("dead", "DESC"), vec![id.into()]), now)?;
     Ok(Some(Portrait { addressee, owes, owed, dead }))
 }
 

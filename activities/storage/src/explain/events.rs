@@ -1,8 +1,10 @@
 //! What we told: events, whom each was owed to, and every attempt.
 
+use crate::again::Skipped;
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::ledger::{self, AttemptView, DeliveryView};
+use crate::redeliver;
 use crate::statement::{Value, places, row, sql};
 use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
@@ -59,6 +61,8 @@ pub struct Sending {
     pub attempts: Vec<AttemptView>,
     /// What took its place, if it was superseded.
     pub successor: Option<Successor>,
+    /// If it is dead: why its event would not be sent again to whoever asked for that; `None` where it would.
+    pub not_again: Option<Skipped>,
 }
 
 /// What took the place of a superseded delivery.
@@ -111,16 +115,24 @@ const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revisi
      LEFT JOIN purchases p ON p.collapse_key = e.collapse_key LEFT JOIN platforms f ON f.id = p.platform_id WHERE";
 
 /// The events of a revision, in their order.
-pub fn of_revision(connection: &mut AnyConnection, key: CollapseKey, revision: i64) -> Result<Vec<Told>, Error> {
+pub fn of_revision(
+    connection: &mut AnyConnection,
+    (key, revision): (CollapseKey, i64),
+    now: Timestamp,
+) -> Result<Vec<Told>, Error> {
     let rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq"))
         .bind(key)
         .bind(revision)
         .all(connection)?;
-    told(connection, rows)
+    told(connection, rows, now)
 }
 
 /// The newest events of a purchase, the oldest of them first, and whether there are more.
-pub fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, most: i64) -> Result<(Vec<Told>, bool), Error> {
+pub fn of_purchase(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    (most, now): (i64, Timestamp),
+) -> Result<(Vec<Told>, bool), Error> {
     let mut rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?"))
         .bind(key)
         .bind(most + 1)
@@ -129,24 +141,24 @@ pub fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, most: i64) 
     let has_older = rows.len() > most;
     rows.truncate(most);
     rows.reverse();
-    Ok((told(connection, rows)?, has_older))
+    Ok((told(connection, rows, now)?, has_older))
 }
 
 /// One event.
-pub fn of_id(connection: &mut AnyConnection, id: EventId) -> Result<Option<Told>, Error> {
+pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<Told>, Error> {
     let rows: Vec<EventRow> = sql(format!("{SELECT} e.id = ?")).bind(id).all(connection)?;
-    Ok(told(connection, rows)?.into_iter().next())
+    Ok(told(connection, rows, now)?.into_iter().next())
 }
 
 /// Events of one purchase, in their order, with what became of them.
-fn told(connection: &mut AnyConnection, rows: Vec<EventRow>) -> Result<Vec<Told>, Error> {
+fn told(connection: &mut AnyConnection, rows: Vec<EventRow>, now: Timestamp) -> Result<Vec<Told>, Error> {
     let mut changes = changed(connection, &rows)?;
     let events: Vec<EventFacts> = rows.into_iter().map(EventRow::facts).collect();
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
     if !ids.is_empty() {
         let which = format!("event_id IN ({}) ORDER BY seq", places(ids.len()));
-        for sending in sendings(connection, (&which, ids.into_iter().map(Value::from).collect()))? {
+        for sending in sendings(connection, (&which, ids.into_iter().map(Value::from).collect()), now)? {
             of_event.entry(sending.delivery.event_id).or_default().push(sending);
         }
     }
@@ -184,6 +196,7 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
 pub fn sendings(
     connection: &mut AnyConnection,
     (which, values): (&str, Vec<Value<'_>>),
+    now: Timestamp,
 ) -> Result<Vec<Sending>, Error> {
     let deliveries = ledger::deliveries_where(connection, (which, values))?;
     let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
@@ -191,8 +204,10 @@ pub fn sendings(
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         let successor = if delivery.status == "superseded" { successor(connection, &delivery)? } else { None };
+        let asked = (delivery.event_id, delivery.destination_id);
+        let not_again = if delivery.status == "dead" { redeliver::refused(connection, asked, now)? } else { None };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();
-        sendings.push(Sending { delivery, attempts, successor });
+        sendings.push(Sending { delivery, attempts, successor, not_again });
     }
     Ok(sendings)
 }

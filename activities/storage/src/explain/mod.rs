@@ -73,7 +73,7 @@ impl Store {
             let (mut heard, mut addressees) = (Vec::new(), Vec::new());
             for one in notifications::of_message(connection, &message_id, now)? {
                 let told = match (one.view.collapse_key, one.view.revision) {
-                    (Some(key), Some(revision)) => events::of_revision(connection, key, revision)?,
+                    (Some(key), Some(revision)) => events::of_revision(connection, (key, revision), now)?,
                     _ => Vec::new(),
                 };
                 destination::add_addressees(connection, &told, &mut addressees)?;
@@ -101,7 +101,7 @@ impl Store {
             if heard.is_empty() && purchase.is_none() {
                 return Err(Error::Missing { what: "purchase" });
             }
-            let (told, older_told) = events::of_purchase(connection, key, page.size())?;
+            let (told, older_told) = events::of_purchase(connection, key, (page.size(), now))?;
             let mut addressees = Vec::new();
             destination::add_addressees(connection, &told, &mut addressees)?;
             Ok(OfPurchase { purchase, heard, told, has_older: older_heard || older_told, addressees, now })
@@ -114,7 +114,7 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let told = events::of_id(connection, id)?.ok_or(Error::Missing { what: "event" })?;
+            let told = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
             let revision = (told.event.collapse_key, told.event.revision);
             let heard = notifications::of_revision(connection, revision, (MOST, now))?;
             let mut addressees = Vec::new();
@@ -129,7 +129,7 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let portrait = destination::portrait(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+            let portrait = destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })?;
             Ok(OfDestination { portrait, now })
         })
         .await

@@ -91,6 +91,9 @@ struct Amplitude {
     /// What the names of user properties begin with; `namiml_` unless said.
     #[arg(long, value_name = "P")]
     prefix: Option<String>,
+    /// Who sends the events, as Amplitude names its partners: goes out with each of them. Nobody unless said.
+    #[arg(long, value_name = "ID")]
+    partner_id: Option<String>,
 }
 
 /// Waits between attempts, in seconds.
@@ -111,6 +114,7 @@ impl Fields {
             ("user_id", &amplitude.user_id),
             ("without_external_id", &amplitude.without_external_id),
             ("prefix", &amplitude.prefix),
+            ("partner_id", &amplitude.partner_id),
         ];
         let numbers =
             [("rate", self.rate), ("concurrency", self.concurrency), ("min_id_length", amplitude.min_id_length)];

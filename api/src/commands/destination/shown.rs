@@ -85,13 +85,18 @@ fn rate(rate: &Value) -> String {
 }
 
 fn schedule(destination: &Value) -> String {
+    let is_counting = destination["kind"] == "amplitude";
     let Some(waits) = destination["schedule"].as_array() else {
-        let until =
-            if destination["kind"] == "amplitude" { ", and never later than 6 d 23 h after the first" } else { "" };
-        return format!("10 attempts over 75 h 35 m{until}");
+        let usual = if is_counting {
+            "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, then daily, until 6d 23h after the first attempt"
+        } else {
+            "10 attempts over 75 h 35 m"
+        };
+        return usual.to_owned();
     };
     let waits: Vec<String> = waits.iter().filter_map(Value::as_u64).map(duration).collect();
-    waits.join(", ")
+    let until = if is_counting { "; never later than 6d 23h after the first attempt" } else { "" };
+    format!("{}{until}", waits.join(", "))
 }
 
 fn duration(seconds: u64) -> String {
@@ -171,6 +176,23 @@ mod tests {
             ("last failure", "noon, 11 in a row: 503"),
         ] {
             assert_eq!(line(&destination, name), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_told_as_it_is_kept() {
+        let own = json!([5, 5400]);
+        for (kind, waits, said) in [
+            ("webhook", json!(null), "10 attempts over 75 h 35 m"),
+            ("webhook", own.clone(), "5s, 1h 30m"),
+            (
+                "amplitude",
+                json!(null),
+                "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, then daily, until 6d 23h after the first attempt",
+            ),
+            ("amplitude", own, "5s, 1h 30m; never later than 6d 23h after the first attempt"),
+        ] {
+            assert_eq!(line(&json!({ "kind": kind, "schedule": waits }), "schedule"), said, "{kind}");
         }
     }
 }

@@ -6,7 +6,7 @@ use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId,
 use serde_json::json;
 use storage::{
     Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, Heard, NotificationView, Owes,
-    Portrait, Sending, Successor,
+    Portrait, Sending, Skipped, Successor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -90,7 +90,7 @@ fn sending(status: &str) -> Sending {
         pruned_at: None,
         created_at: at(1),
     };
-    Sending { delivery, attempts: Vec::new(), successor: None }
+    Sending { delivery, attempts: Vec::new(), successor: None, not_again: None }
 }
 
 fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
@@ -186,6 +186,14 @@ fn a_delivery_says_how_it_ended() {
     let dead = says(&sending("dead"), &hook());
     assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
     assert!(dead.contains(&format!("settle redeliver event {ID}")), "{dead}");
+    for (why, words) in [
+        (Skipped::MayBeCounted, "nor when asked to: the destination may have it and would not recognize it any more"),
+        (Skipped::Pruned, "nor when asked to: its body was removed"),
+        (Skipped::AlreadyOwed, "but it is owed again by now"),
+    ] {
+        let lost = says(&Sending { not_again: Some(why), ..sending("dead") }, &hook());
+        assert!(lost.contains(words) && !lost.contains("settle redeliver"), "{lost}");
+    }
     assert!(says(&sending("waiting"), &hook()).contains("as soon as the customer is named"));
     let mut again = sending("delivered");
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
@@ -314,4 +322,10 @@ fn a_destination_says_how_it_stands() {
     assert!(words::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
     let many = portrait(hook(), Portrait::MOST_COUNTED);
     assert!(words::dead(&many).starts_with("10000 or more deliveries are dead"));
+    let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending("dead") };
+    let of = |count, dead| words::dead(&Portrait { dead, ..portrait(hook(), count) });
+    assert_eq!(of(1, vec![lost()]), "1 delivery is dead, and none of it would be sent again; the newest:");
+    for (count, dead) in [(2, vec![lost()]), (2, vec![lost(), sending("dead")])] {
+        assert!(of(count, dead).contains("`settle redeliver failed"), "not all is lost");
+    }
 }

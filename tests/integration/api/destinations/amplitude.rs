@@ -79,6 +79,7 @@ async fn each_field_is_changed_alone_and_brought_back() {
         ("without_external_id", json!("skip"), Some(json!("send"))),
         ("min_id_length", json!(1), Some(json!(5))),
         ("prefix", json!("settle_"), Some(json!("namiml_"))),
+        ("partner_id", json!("shop"), Some(Value::Null)),
         ("rate", json!(7), Some(json!(90))),
         ("schedule", json!([5, 60]), Some(Value::Null)),
     ];
@@ -100,7 +101,7 @@ async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
     let wrong = integration(&json!({
         "endpoint": "https://example.com", "api_key": "two words", "user_id": "email", "without_external_id": "drop",
         "min_id_length": 0, "prefix": "", "rate": 91, "events": ["purchase.eaten"], "url": "https://example.com",
-        "headers": {},
+        "headers": {}, "partner_id": "two words",
     }));
     let fields = [
         "api_key",
@@ -108,6 +109,7 @@ async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
         "events",
         "headers",
         "min_id_length",
+        "partner_id",
         "prefix",
         "rate",
         "url",
@@ -165,6 +167,9 @@ async fn an_endpoint_of_the_operators_own_is_taken_with_its_path() {
     let (_, made) = made(&service, &list, &integration(&own)).await;
     assert_eq!(made["endpoint"], "http://proxy.internal:8443/analytics");
     for foreign in ["http://proxy.internal", "https://proxy.internal:8443", "https://example.com/2/httpapi"] {
-        check_wrong(&service.ask("POST", &list, &integration(&json!({ "endpoint": foreign }))).await, &["endpoint"]);
+        let refused = service.ask("POST", &list, &integration(&json!({ "endpoint": foreign }))).await;
+        check_wrong(&refused, &["endpoint"]);
+        let detail = refused.body["detail"].to_string();
+        assert!(detail.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "it says what to set: {detail}");
     }
 }

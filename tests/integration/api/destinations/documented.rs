@@ -18,7 +18,8 @@ async fn what_is_shown_of_each_kind_is_documented_and_all_of_that_is_shown() {
     let mut hook = webhook();
     hook["signature"] = json!("v1,v1a");
     hook["enabled"] = json!(false);
-    let analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
+    let mut analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
+    analytics["partner_id"] = json!("shop");
     let document = service.get("/openapi.json").await.body;
     let (mut created, mut shown, mut listed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for body in [hook, analytics] {
@@ -96,11 +97,13 @@ async fn the_documented_bounds_of_an_integration_are_the_real_ones() {
     let (service, list) = desk("documented-bounds").await;
     let document = service.get("/openapi.json").await.body;
     let schemas = &document["components"]["schemas"]["NewAmplitude"]["properties"];
-    for field in ["rate", "min_id_length", "prefix"] {
+    for field in ["rate", "min_id_length", "prefix", "partner_id"] {
         let of_length =
             |length: &Value| json!("p".repeat(usize::try_from(length.as_u64().expect("a length")).unwrap()));
         let (least, most) = match field {
-            "prefix" => (of_length(&schemas[field]["minLength"]), of_length(&schemas[field]["maxLength"])),
+            "prefix" | "partner_id" => {
+                (of_length(&schemas[field]["minLength"]), of_length(&schemas[field]["maxLength"]))
+            }
             _ => (schemas[field]["minimum"].clone(), schemas[field]["maximum"].clone()),
         };
         let (under, over) = match most.as_i64() {

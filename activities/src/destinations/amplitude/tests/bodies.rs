@@ -89,11 +89,14 @@ fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
         let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(What::Expired.event_type()) };
         render(&made(more).0, &unsent)
     };
-    let nobody = "the customer's external id is one that Amplitude refuses, because it stands for nobody";
+    let nobody = "the customer's external id is one that Amplitude refuses, because it stands for nobody: set the \
+                  integration to name customers by settle's own id (`--user-id user_id`), and redeliver";
     for id in forbidden {
         assert_eq!(why(&render(json!({"min_id_length": 1}), id)), ("refuse", nobody), "{id}");
     }
-    let short = "the customer's external id is shorter than the `min_id_length` of 5";
+    let short = "the customer's external id is shorter than the `min_id_length` of 5: lower it (`--min-id-length`) if \
+                 the project takes such ids, or set the integration to name customers by settle's own id (`--user-id \
+                 user_id`), and redeliver";
     assert_eq!(why(&render(json!({}), "4711")), ("refuse", short));
     assert_eq!(why(&render(json!({}), "äöüß")), ("refuse", short));
     assert_eq!(why(&render(json!({}), "47110")), ("body", ""));
@@ -171,6 +174,14 @@ fn the_number_of_an_event_puts_those_of_one_time_in_order() {
     assert_eq!(event(&destination, &unsent(PURCHASE_UPDATED))["event_id"], json!(299));
     let late = Unsent { revision: i64::MAX, ..unsent(PURCHASE_UPDATED) };
     assert_eq!(event(&destination, &late)["event_id"], json!(i32::MAX));
+}
+
+#[test]
+fn a_partner_is_named_in_each_event_where_one_is_set() {
+    for event_type in [What::Renewed.event_type(), PURCHASE_UPDATED] {
+        let partner = |more: Value| event(&made(more).0, &unsent(event_type)).get("partner_id").cloned();
+        assert_eq!((partner(json!({})), partner(json!({"partner_id": "shop"}))), (None, Some(json!("shop"))));
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn all_wrong_fields_are_named_at_once_and_no_key_is_repeated() {
     let fields = object(json!({
         "endpoint": "us", "api_key": "a key with spaces", "secret_key": 7, "user_id": "email",
         "without_external_id": "drop", "min_id_length": 0, "prefix": "no spaces", "region": "eu", "has_api_key": true,
+        "partner_id": "no spaces",
     }));
     let refused = config::make(&fields, &allowed()).err().unwrap();
     assert!(!refused.iter().any(|wrong| wrong.to_string().contains("a key with spaces")), "{refused:?}");
@@ -45,6 +46,7 @@ fn all_wrong_fields_are_named_at_once_and_no_key_is_repeated() {
         "endpoint",
         "has_api_key",
         "min_id_length",
+        "partner_id",
         "prefix",
         "region",
         "secret_key",
@@ -95,6 +97,8 @@ fn an_endpoint_is_a_region_or_a_url_whose_origin_the_operator_allows() {
     ] {
         assert_eq!(settle(refused), None, "{refused}");
     }
+    let refused = config::make(&fields(json!({ "endpoint": "http://127.0.0.1:9001/" })), &allowed()).err().unwrap();
+    assert!(refused[0].expected.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "what to do: {refused:?}");
 }
 
 #[test]
@@ -102,6 +106,7 @@ fn an_endpoint_that_the_operator_allows_no_more_is_not_used() {
     let (destination, secret) = made(json!({"endpoint": "http://127.0.0.1:9000"}));
     let refused = config::ready(&destination, &secret, &Allowed::default()).err().unwrap();
     assert_eq!(refused.field, "endpoint");
+    assert!(refused.expected.contains("`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)"), "{refused}");
 }
 
 #[test]
@@ -112,6 +117,11 @@ fn bounds_of_numbers_and_names_hold() {
             "prefix",
             vec![json!("a"), json!("A_1"), json!("x".repeat(32)), json!(null)],
             vec![json!(""), json!("x".repeat(33)), json!("a-b"), json!("ü"), json!(1)],
+        ),
+        (
+            "partner_id",
+            vec![json!("a"), json!("set-tle_1.0"), json!("x".repeat(64)), json!(null)],
+            vec![json!(""), json!("x".repeat(65)), json!("a b"), json!("ü"), json!(1)],
         ),
         ("api_key", vec![json!("k-e_y.1")], vec![json!(""), json!("a b"), json!("a\nb"), json!("x".repeat(129))]),
         ("user_id", vec![json!("user_id"), json!("external_id"), json!(null)], vec![json!("User_Id"), json!(1)]),
@@ -129,12 +139,14 @@ fn bounds_of_numbers_and_names_hold() {
 
 #[test]
 fn a_change_leaves_the_rest_and_null_removes() {
-    let (destination, secret) = made(json!({"prefix": "shop_", "user_id": "user_id"}));
+    let (destination, secret) = made(json!({"prefix": "shop_", "user_id": "user_id", "partner_id": "shop"}));
     let change = |fields: Value| config::change(&destination.settings, &secret, &object(fields), &allowed());
+    assert_eq!(change(json!({"partner_id": null})).unwrap().settings.get("partner_id"), None);
     let changed = change(json!({"secret_key": null, "prefix": null, "min_id_length": 3})).unwrap();
     let expected = json!({
         "endpoint": "standard", "user_id": "user_id", "without_external_id": "send", "min_id_length": 3,
-        "prefix": "namiml_", "has_api_key": true, "has_secret_key": false, "has_sandbox_api_key": true,
+        "prefix": "namiml_", "partner_id": "shop", "has_api_key": true, "has_secret_key": false,
+        "has_sandbox_api_key": true,
     });
     assert_eq!(changed.settings, expected);
     let kept: Value = serde_json::from_str(changed.secret.expose_secret()).unwrap();

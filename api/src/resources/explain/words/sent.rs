@@ -4,7 +4,7 @@ use super::label;
 use domain::Timestamp;
 use domain::event::Change;
 use serde_json::Value;
-use storage::{Addressee, AttemptView, Destination, EventFacts, Sending};
+use storage::{Addressee, AttemptView, Destination, EventFacts, Sending, Skipped};
 
 /// So much of an answer is in a sentence; all that is kept of it is beside it.
 const ANSWER_CHARS: usize = 200;
@@ -147,10 +147,30 @@ fn became(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
         "superseded" => superseded(one),
         "skipped" => format!("not sent: {why}"),
         "waiting" => format!("waits, and is sent as soon as the customer is named: {why}"),
-        "dead" => format!("dead{at}: {why}; never tried again by itself (`settle redeliver event {}`)", view.event_id),
+        "dead" => format!("dead{at}: {why}; never tried again by itself{}", asked_again(one)),
         "pending" => owed_because(one, whom, now),
         other => other.to_owned(),
     }
+}
+
+/// How a dead event is sent again, or why it would not be.
+fn asked_again(one: &Sending) -> String {
+    let why = match one.not_again {
+        None => return format!(" (`settle redeliver event {}`)", one.delivery.event_id),
+        Some(Skipped::AlreadyOwed) => return ", but it is owed again by now".to_owned(),
+        Some(Skipped::Superseded) => "a newer state of the purchase stands for it",
+        Some(Skipped::NotChosen) => "the destination does not choose it any more",
+        Some(Skipped::Acknowledged) => "it, or a newer state, arrived",
+        Some(Skipped::Counted) => "the destination has it, so it might be counted twice",
+        Some(Skipped::MayBeCounted) => {
+            "the destination may have it and would not recognize it any more, so it might be counted twice"
+        }
+        Some(Skipped::Pruned) => "its body was removed, for its age",
+        Some(Skipped::Operators) => "it is about a destination, and such news is told once",
+        Some(Skipped::Deleted) => "the destination was deleted",
+        Some(Skipped::Unknown) => "nothing was told of its purchase",
+    };
+    format!(", nor when asked to: {why}")
 }
 
 fn superseded(one: &Sending) -> String {

@@ -74,16 +74,20 @@ pub fn owed(portrait: &Portrait) -> String {
     }
 }
 
-/// What died on the way to a destination.
+/// What died on the way to a destination. Not all of it may be sent again: where all is shown, it is known whether
+/// anything may.
 pub fn dead(portrait: &Portrait) -> String {
-    let id = portrait.addressee.destination.id;
-    match portrait.owes.dead {
-        0 => "nothing is dead".to_owned(),
-        dead => format!(
-            "{} dead (`settle redeliver failed --destination {id}` sends it again); the newest:",
-            bounded(dead, "delivery is", "deliveries are")
-        ),
+    let (id, dead, shown) = (portrait.addressee.destination.id, portrait.owes.dead, &portrait.dead);
+    if dead == 0 {
+        return "nothing is dead".to_owned();
     }
+    let is_all = usize::try_from(dead).is_ok_and(|dead| dead <= shown.len());
+    let again = if is_all && shown.iter().all(|one| one.not_again.is_some()) {
+        ", and none of it would be sent again".to_owned()
+    } else {
+        format!(" (`settle redeliver failed --destination {id}` sends again what may be)")
+    };
+    format!("{} dead{again}; the newest:", bounded(dead, "delivery is", "deliveries are"))
 }
 
 fn bounded(number: i64, one: &str, many: &str) -> String {
