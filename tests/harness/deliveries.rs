@@ -1,9 +1,10 @@
-//! Every request that receivers got, kept on disk with what `standardwebhooks` said of it, so that the libraries of other
-//! languages can be asked the same of all of them afterwards.
+//! Every request that receivers got, kept on disk with what the crates of [`signature`](super::signature) said of it,
+//! so that the libraries of other languages can be asked the same of all of them afterwards.
 //!
 //! One file for each receiver, a line of JSON for each request. What the other libraries say is not here: it stands in
 //! `tests/verifiers`.
 
+use super::signature::PUBLIC;
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,21 +13,52 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// What the crate said with one secret.
+/// A version of signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HMAC-SHA256, with a secret.
+    V1,
+    /// ed25519, with a public key.
+    V1a,
+}
+
+impl Version {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V1a];
+
+    /// What a signature begins with.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::V1 => "v1,",
+            Self::V1a => "v1a,",
+        }
+    }
+}
+
+/// What was said with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
-    /// The secret.
-    pub secret: String,
+    /// `whsec_…`, or `whpk_…` and the raw 32 bytes of a public key in base64.
+    pub key: String,
     /// Why the signature was refused; `None` when it is right.
     pub refusal: Option<String>,
+}
+
+impl Said {
+    /// What the key verifies.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        if self.key.starts_with(PUBLIC) { Version::V1a } else { Version::V1 }
+    }
 }
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// For each secret that the receiver was told to trust, the newest first; empty when it was told none.
+    /// For each key that the receiver was told to trust, the newest first; empty when it was told none.
     pub said: Vec<Said>,
-    /// Whether the test wants the newest secret to be refused.
+    /// Whether the test wants the newest key to be refused.
     pub is_refusal_wanted: bool,
     /// `webhook-id`; empty when it did not come, as the others.
     pub id: String,
@@ -63,10 +95,10 @@ impl Request {
         STANDARD.decode(&self.body).expect("a body in base64")
     }
 
-    /// How many signatures it carries that need the secret.
+    /// How many signatures of a version it carries.
     #[must_use]
-    pub fn symmetric_signatures(&self) -> usize {
-        self.signature.split(' ').filter(|signature| signature.starts_with("v1,")).count()
+    pub fn signatures(&self, version: Version) -> usize {
+        self.signature.split(' ').filter(|signature| signature.starts_with(version.prefix())).count()
     }
 }
 

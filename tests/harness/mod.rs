@@ -22,6 +22,7 @@ pub mod receiver;
 pub mod runs;
 pub mod rvs;
 pub mod script;
+pub mod signature;
 pub mod sns;
 pub mod subscription;
 pub mod temporal;

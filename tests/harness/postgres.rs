@@ -89,6 +89,23 @@ pub fn execute(database: &str, statement: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes a database go by a clock that is so much ahead of the server's. Sessions that began before the first time do
+/// not see it.
+///
+/// # Errors
+/// When the server does not do it.
+pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
+    let ahead = ahead.as_millis();
+    let function = format!(
+        "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS \
+         $$ SELECT pg_catalog.clock_timestamp() + interval '{ahead} milliseconds' $$"
+    );
+    execute(database, &function)?;
+    // It is found before the one of the same name in `pg_catalog`.
+    let found = "EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());";
+    execute(database, &format!("DO $$ BEGIN {found} END $$"))
+}
+
 /// Rows that a test holds: whoever changes them waits, whoever reads them does not.
 pub struct Hold(PgConnection);
 

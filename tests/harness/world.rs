@@ -33,6 +33,8 @@ pub struct Setting {
     pub max_wait_seconds: Option<u64>,
     /// What the destination chooses.
     pub events: Vec<String>,
+    /// By what its requests are signed: `v1`, `v1a` or `v1,v1a`; those of other destinations of the world too.
+    pub signature: &'static str,
     /// Whether receipts are verified, with a fake of Amazon's service.
     pub rvs: bool,
     /// Which of Amazon's two worlds the platform belongs to: `sandbox` or `production`.
@@ -50,6 +52,7 @@ impl Default for Setting {
             window_seconds: 120,
             max_wait_seconds: None,
             events: vec!["purchase.updated".to_owned()],
+            signature: "v1",
             rvs: false,
             environment: "sandbox",
             variables: Vec::new(),
@@ -103,7 +106,7 @@ impl World {
         let platform = add_platform(&api, &app_id, &setting).await;
         let platform_id = text(&platform, "id").parse().expect("a platform id");
         let notification_url = text(&platform, "notification_url");
-        let destination_id = add_destination(&api, &app_id, &receiver, &setting.events).await;
+        let destination_id = add_destination(&api, &app_id, &receiver, &setting).await;
         expect_schemas(&api, &receiver).await;
         let (accepted, is_finished) = (Vec::new(), false);
         Self {
@@ -127,7 +130,8 @@ impl World {
     /// One more destination of the app, which wants what it gets to be of the shape that is served for it; its id.
     pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
         expect_schemas(&self.api, receiver).await;
-        add_destination(&self.api, &self.app_id, receiver, events).await
+        let setting = Setting { events: events.to_vec(), ..self.setting.clone() };
+        add_destination(&self.api, &self.app_id, receiver, &setting).await
     }
 
     /// The fake of Amazon's verification.
@@ -412,10 +416,12 @@ async fn add_platform(api: &Api, app_id: &str, setting: &Setting) -> Value {
     api.post(&format!("/v1/apps/{app_id}/platforms"), &without_nulls(platform)).await.ok()
 }
 
-async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, events: &[String]) -> String {
-    let body = json!({ "kind": "webhook", "name": receiver.url(), "url": receiver.url(), "events": events });
+async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, setting: &Setting) -> String {
+    let Setting { events, signature, .. } = setting;
+    let url = receiver.url();
+    let body = json!({ "kind": "webhook", "name": url, "url": url, "events": events, "signature": signature });
     let made = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
-    receiver.trust(&text(&made, "secret"));
+    receiver.trust_shown(&made);
     text(&made, "id")
 }
 

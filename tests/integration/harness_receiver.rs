@@ -1,6 +1,6 @@
 //! The receiver's checks fail when what they guard is broken.
 
-use axum::http::Method;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -9,9 +9,14 @@ use std::time::Duration;
 use system_tests::deliveries;
 use system_tests::folder::Folder;
 use system_tests::receiver::{Receiver, Reply};
+use system_tests::signature::Signed;
 use system_tests::wait;
 
 const KEY: &str = "one";
+/// Of Svix' own test of `v1a`.
+const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+/// Of RFC 8032 7.1, test 1.
+const OTHER_PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
 fn secret() -> String {
     format!("whsec_{}", STANDARD.encode([7; 32]))
@@ -89,6 +94,44 @@ async fn a_wrong_signature_is_noticed() {
     assert!(complaint(&receiver).contains("signature"));
 }
 
+#[test]
+fn a_public_key_verifies_what_its_own_key_signed_and_nothing_else() {
+    let says = |key: &str, time: &str, raw: &[u8]| {
+        let signature = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
+        let signatures = format!("v1,AAAA v1a,{} {signature}", STANDARD.encode([7; 64]));
+        let headers = [
+            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+            ("webhook-timestamp", time),
+            ("webhook-signature", &signatures),
+        ];
+        let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
+        let headers: HeaderMap = headers.into_iter().map(pair).collect();
+        let signed = Signed { headers: &headers, raw };
+        assert_eq!(signed.verify(key), signed.verify_at_any_time(key));
+        signed.verify(key)
+    };
+    let (time, raw) = ("1614265330", br#"{"test": 2432232314}"#);
+    assert_eq!(says(PUBLIC, time, raw), Ok(()));
+    assert!(says(PUBLIC, time, br#"{"test": 2432232315}"#).is_err(), "a changed byte");
+    assert!(says(PUBLIC, "1614265331", raw).is_err(), "another time");
+    assert!(says(OTHER_PUBLIC, time, raw).is_err(), "another key");
+    for wrong in ["whpk_", "whpk_AAAA", "whpk_!"] {
+        assert!(says(wrong, time, raw).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_not_signed_is_noticed() {
+    let folder = Folder::new("deliveries");
+    let receiver = after(&[]).await;
+    receiver.keep_in(folder.path());
+    receiver.trust(PUBLIC);
+    send(&receiver, "a", &update(1)).await.expect("sent");
+    assert!(complaint(&receiver).contains("signature"));
+    let kept = deliveries::read(folder.path());
+    assert_eq!(verdicts(&kept[0][0]), [(PUBLIC, false), (secret().as_str(), true)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_is_kept_with_what_each_secret_said_of_it() {
     let folder = Folder::new("deliveries");
@@ -116,9 +159,9 @@ async fn what_came_is_kept_with_what_each_secret_said_of_it() {
     assert!(kept.iter().zip(receiver.all()).all(|(one, request)| one.raw() == request.raw));
 }
 
-/// With which secrets the crate found the signature right.
+/// With which keys the signature was found right.
 fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
-    request.said.iter().map(|said| (said.secret.as_str(), said.refusal.is_none())).collect()
+    request.said.iter().map(|said| (said.key.as_str(), said.refusal.is_none())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,8 @@ const PER_ROUND: usize = 15;
 /// The neighbour's lag grows so many times at most over all rounds, and in one of them on a busy machine.
 const MOST: f64 = 2.0;
 const MOST_IN_A_ROUND: f64 = 3.0;
+/// The worker may grow by so much, which is 6 kB for each lane; -1 and 1.7 MiB were seen.
+const MOST_MIB: f64 = 6.0;
 /// A round differs by so much without any reason: what waits for a slot of a request that hangs waits for seconds.
 const NOISE_MS: f64 = 400.0;
 
@@ -127,8 +129,8 @@ async fn a_hanging_destination_that_owes_a_thousand_lanes_does_not_slow_its_neig
     world.wait_state(&hanging_id, "open").await;
     wait_quiet(&world).await;
     let grown = resident_mib(world.worker().id()) - before;
-    println!("no run of a purchase is open; the worker's memory grew by {grown:.0} MiB");
-    assert!(grown < 64.0, "the worker grew by {grown:.0} MiB");
+    println!("no run of a purchase is open; the worker's memory grew by {grown:.1} MiB from {before:.1} MiB");
+    assert!(grown < MOST_MIB, "the worker grew by {grown:.1} MiB");
     enable(&world, &hanging_id, false).await;
     hanging.answer(Reply::Status(200));
     hanging.release();

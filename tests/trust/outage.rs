@@ -1,11 +1,17 @@
-//! A destination that is gone while thousands of events are recorded: on its return each purchase's newest state arrives
-//! once and every `user.*` once and in order, at the set rate, within a minute and count ÷ rate.
+//! A destination that is gone for an hour and is owed thousands of events from its beginning: on its return each
+//! purchase's newest state arrives once and every `user.*` once and in order, at the set rate, within a minute and
+//! count ÷ rate.
+//!
+//! The hour passes by a clock that is moved, so that the breaker is not tried every half minute of it.
 
 use super::ledger::Ledger;
+use domain::Timestamp;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use system_tests::clock::Clock;
+use system_tests::postgres;
 use system_tests::process::Backend;
 use system_tests::receiver::Received;
 use system_tests::wait;
@@ -18,18 +24,52 @@ const REVISIONS: i64 = 30;
 const RATE: usize = 60;
 /// Enough purchases that fail for the breaker to open.
 const FAILING: usize = 12;
+const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
+const OUTAGE_MS: i64 = 3_600_000;
+const OUTAGE: Duration = Duration::from_secs(3600);
+/// So many lanes can be tried, one each half minute, until it is seen what is owed: each of two deliveries.
+const TRIED: usize = 6;
 
-/// A world whose destination is open and whose processes share PostgreSQL.
-pub async fn broken(events: &[&str]) -> World {
-    let events = events.iter().map(|name| (*name).to_owned()).collect();
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, events, ..Setting::default() };
+/// A world whose destination is open and whose processes share PostgreSQL, which goes by the clock as they do.
+async fn broken(clock: &Clock) -> World {
+    let events = EVENTS.map(str::to_owned).to_vec();
+    let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, events, variables, ..Setting::default() };
     let mut world = World::start(setting).await;
+    postgres::set_ahead(world.installation.database(), Duration::ZERO).expect("a clock that can be moved");
+    world.restart().await;
+    world.receiver.ignore_time();
     world.receiver.refuse().await;
     for number in 0..FAILING {
         world.send("SUBSCRIPTION_PURCHASED", &format!("first-{number}")).await;
     }
     world.wait_state(&world.destination_id, "open").await;
     world
+}
+
+/// Lets the outage last an hour. Then the breaker is open still, since what it tries is refused, and all that is owed
+/// has been due for nearly as long, but for what it tries.
+async fn pass_outage(world: &World, clock: &Clock) {
+    postgres::set_ahead(world.installation.database(), OUTAGE).expect("a clock that is moved");
+    let after = clock.now().plus_millis(OUTAGE_MS);
+    clock.set(after);
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    wait::until(SOON, "a try that is refused after the outage", async || {
+        let shown = world.api.get(&path).await.ok();
+        let has_failed = at(&shown["health"]["last_failure_at"]).is_some_and(|failed| failed >= after);
+        if has_failed && shown["state"] == "open" { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+    let owed = world.api.all(&format!("/v1/deliveries?status=pending&destination_id={}", world.destination_id)).await;
+    let early = after.plus_millis(-OUTAGE_MS * 9 / 10);
+    let late = owed.iter().filter(|one| at(&one["next_due_at"]).is_none_or(|due| due > early)).count();
+    println!("{} deliveries owed, all but {late} of them due for nine tenths of {OUTAGE:?}", owed.len());
+    assert!(late <= TRIED, "{late} deliveries were due when the outage was nearly over");
+    wait_quiet(world).await;
+}
+
+fn at(time: &Value) -> Option<Timestamp> {
+    time.as_str()?.parse().ok()
 }
 
 /// Waits until no run of a purchase is open.
@@ -71,13 +111,15 @@ pub fn busiest(times: &[Instant], span: Duration) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_an_outage_everything_owed_arrives_once_in_order_at_the_rate_and_in_time() {
-    let mut world = broken(&["purchase.updated", "user.*"]).await;
+async fn after_an_outage_of_an_hour_everything_owed_arrives_once_in_order_at_the_rate_and_in_time() {
+    let clock = Clock::new(api::clock::now());
+    let mut world = broken(&clock).await;
     wait_quiet(&world).await;
     let ledger = Ledger::of(&world).await;
     let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("purchase-{number}")).collect();
     ledger.write(&receipts, REVISIONS).await;
     wait_quiet(&world).await;
+    pass_outage(&world, &clock).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "rate": RATE })).await.ok());
 

@@ -1,4 +1,4 @@
-//! A settle whose secret is rotated: before, in the overlap, and when that is over, every event arrives that Amazon's
+//! A settle whose keys are rotated: before, in the overlap, and when that is over, every event arrives that Amazon's
 //! notifications can cause by themselves.
 
 use domain::Timestamp;
@@ -44,12 +44,15 @@ pub const EVENTS: [&str; 12] = [
     "user.subscription.sku_change",
 ];
 
-/// Lives through a rotation. What the receiver gets is kept in the folder.
-pub async fn live(folder: &Path) {
+/// How a destination can have its requests signed.
+pub const SIGNATURES: [&str; 3] = ["v1", "v1,v1a", "v1a"];
+
+/// Lives through a rotation with requests that are signed so. What the receiver gets is kept in the folder.
+pub async fn live(folder: &Path, signature: &'static str) {
     let clock = Clock::new(api::clock::now());
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
-    let setting = Setting { window_seconds: WINDOW_SECONDS, events, variables, ..Setting::default() };
+    let setting = Setting { window_seconds: WINDOW_SECONDS, events, variables, signature, ..Setting::default() };
     let mut world = World::start(setting).await;
     world.receiver.keep_in(folder);
     world.receiver.ignore_time();
@@ -57,15 +60,17 @@ pub async fn live(folder: &Path) {
     let before = world.receiver.count();
     let path = format!("/v1/destinations/{}/rotate-secret", world.destination_id);
     let rotated = world.api.post(&path, &json!({ "overlap_hours": OVERLAP_HOURS })).await.ok();
-    world.receiver.trust(rotated["secret"].as_str().expect("a new secret"));
+    world.receiver.trust_shown(&rotated);
     tell_all(&mut world, "é-overlap", clock.now()).await;
     let overlap = world.receiver.count();
     clock.set(clock.now().plus_millis((OVERLAP_HOURS + 1) * HOUR_MS));
     tell_all(&mut world, "é-after", clock.now()).await;
     for (place, request) in world.receiver.all().iter().enumerate() {
-        let signature = request.headers["webhook-signature"].to_str().expect("a signature");
-        let expected = if (before..overlap).contains(&place) { 2 } else { 1 };
-        assert_eq!(signature.split(' ').count(), expected, "one signature for each secret that signs: {request:?}");
+        let signed = request.headers["webhook-signature"].to_str().expect("a signature");
+        let found: Vec<&str> = signed.split(' ').filter_map(|one| Some(one.split_once(',')?.0)).collect();
+        let times = if (before..overlap).contains(&place) { 2 } else { 1 };
+        let expected: Vec<&str> = signature.split(',').flat_map(|version| [version].repeat(times)).collect();
+        assert_eq!(found, expected, "one signature for each key that signs: {request:?}");
     }
     world.finish().await;
 }

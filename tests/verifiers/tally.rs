@@ -1,48 +1,68 @@
-//! Whether a library says the same as the crate did, request by request.
+//! Whether other languages' libraries say the same as the crates did, request by request.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt;
-use system_tests::deliveries::{Request, Said};
+use system_tests::deliveries::{Request, Said, Version};
 
-/// What a library says with one secret: why it refuses, where it does.
+/// What is said with one key: why a request is refused, where it is.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
     /// The request as it came, at its own time.
     refusal: Option<String>,
     /// The same with a byte changed.
     changed: Option<String>,
+    /// With another time in its header.
+    moved: Option<String>,
+    /// As it came, with a key of the same kind that signs nothing.
+    stranger: Option<String>,
     /// As it came, five minutes later.
     late: Option<String>,
+}
+
+/// How many requests were verified by keys of one version.
+#[derive(Debug, Default)]
+pub struct Count {
+    /// With the one key that the receiver knew.
+    pub before: usize,
+    /// With the newest key and an older one: in the overlap of a rotation.
+    pub overlap: usize,
+    /// With the newest key, while an older one is refused.
+    pub after: usize,
+    /// What was verified.
+    pub event_types: BTreeSet<String>,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, overlap, after, event_types } = self;
+        let (all, types) = (before + overlap + after, event_types.len());
+        write!(f, "{all} bodies of {types} types ({before} before, {overlap} in and {after} after an overlap)")
+    }
 }
 
 /// How many requests were verified, and which were not.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Verified with the secret that the receiver knew last.
-    pub verified: usize,
-    /// Of these, with an older secret too: in the overlap of a rotation.
-    pub twice: usize,
+    /// With a secret.
+    pub v1: Count,
+    /// With a public key.
+    pub v1a: Count,
     /// Of receivers that got a request at all.
     receivers: usize,
-    /// Refused by the crate and the library alike, as the test wanted.
+    /// Signatures that are refused by the crate and the library alike, as the test wanted.
     refused: usize,
-    /// Of receivers that were told no secret.
+    /// Requests to receivers that were told no key.
     unknown: usize,
-    /// Without any signature that these libraries know.
-    asymmetric: usize,
-    /// What was verified.
-    pub event_types: BTreeSet<String>,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { verified, twice, receivers, refused, unknown, asymmetric, event_types } = self;
+        let Self { v1, v1a, receivers, refused, unknown } = self;
         write!(
             f,
-            "{verified} bodies of {receivers} receivers verified, {twice} of them with two secrets, of {} types; \
-             {refused} refused as wanted, {unknown} to receivers without a secret, {asymmetric} signed by v1a alone",
-            event_types.len()
+            "verified for {receivers} receivers: by v1 {v1}, by v1a {v1a}; {refused} refused as wanted, {unknown} to \
+             receivers without a key"
         )
     }
 }
@@ -51,7 +71,7 @@ impl Tally {
     /// Counts all requests of all receivers.
     ///
     /// # Errors
-    /// The first request of which the library says something else than the crate.
+    /// The first request of which the library says something else than the crate, or that nobody could verify.
     pub fn of(receivers: &[Vec<Request>], answers: &[Vec<Answer>]) -> Result<Self, String> {
         let all: Vec<&Request> = receivers.iter().flatten().collect();
         if all.len() != answers.len() {
@@ -61,43 +81,65 @@ impl Tally {
         for (request, answers) in all.into_iter().zip(answers) {
             tally.count(request, answers).map_err(|wrong| format!("{wrong}: {request:?}"))?;
         }
-        if tally.verified == 0 { Err(format!("nothing was verified: {tally}")) } else { Ok(tally) }
+        Ok(tally)
     }
 
     fn count(&mut self, request: &Request, answers: &[Answer]) -> Result<(), String> {
         if request.said.len() != answers.len() {
-            return Err(format!("it was looked at with {} secrets", answers.len()));
+            return Err(format!("it was looked at with {} keys", answers.len()));
         }
         for (said, answer) in request.said.iter().zip(answers) {
             agree(said, answer)?;
         }
-        let right = request.said.iter().filter(|said| said.refusal.is_none()).count();
-        match request.said.first() {
-            None => self.unknown += 1,
-            Some(_) if request.symmetric_signatures() == 0 => self.asymmetric += 1,
+        if request.said.is_empty() {
+            self.unknown += 1;
+            return Ok(());
+        }
+        self.count_version(request, Version::V1)?;
+        self.count_version(request, Version::V1a)
+    }
+
+    /// Counts what the keys of one version say of it.
+    fn count_version(&mut self, request: &Request, version: Version) -> Result<(), String> {
+        let said: Vec<&Said> = request.said.iter().filter(|said| said.version() == version).collect();
+        let signatures = request.signatures(version);
+        let right = said.iter().filter(|said| said.refusal.is_none()).count();
+        let count = match version {
+            Version::V1 => &mut self.v1,
+            Version::V1a => &mut self.v1a,
+        };
+        match said.first() {
+            None if signatures > 0 => return Err(format!("no key is known for its {version:?}")),
+            None => return Ok(()),
             Some(newest) if newest.refusal.is_some() != request.is_refusal_wanted => {
                 return Err("the test wants otherwise".to_owned());
             }
             Some(_) if request.is_refusal_wanted => self.refused += 1,
-            Some(_) if right > request.symmetric_signatures() => {
-                return Err(format!("{right} secrets verify it"));
-            }
+            Some(_) if right > signatures => return Err(format!("{right} keys verify its {version:?}")),
             Some(_) => {
-                self.verified += 1;
-                self.twice += usize::from(right > 1);
-                self.event_types.insert(event_type(request));
+                match (right, said.len()) {
+                    (1, 1) => count.before += 1,
+                    (1, _) => count.after += 1,
+                    _ => count.overlap += 1,
+                }
+                count.event_types.insert(event_type(request));
             }
         }
         Ok(())
     }
 }
 
-/// Both find the signature right, and the library sees that a byte was changed and that it came late; or both refuse.
+/// Both find the signature right, and the library sees what was changed, who did not sign it, and that it came late; or
+/// both refuse. Of a public key no library says what is late.
 fn agree(said: &Said, answer: &Answer) -> Result<(), String> {
     let has = |refusal: &Option<String>, word: &str| refusal.as_ref().is_some_and(|why| why.contains(word));
+    let is_past = said.version() == Version::V1a || has(&answer.late, "too old");
+    let mut wrong = [&answer.changed, &answer.moved, &answer.stranger].into_iter();
     match (&said.refusal, &answer.refusal) {
-        (None, None) if !has(&answer.changed, "No matching signature") => Err(format!("a changed byte: {answer:?}")),
-        (None, None) if !has(&answer.late, "too old") => Err(format!("five minutes later: {answer:?}")),
+        (None, None) if !wrong.all(|refusal| has(refusal, "No matching signature")) => {
+            Err(format!("a changed byte, another time or a key that signed nothing: {answer:?}"))
+        }
+        (None, None) if !is_past => Err(format!("five minutes later: {answer:?}")),
         (None, None) | (Some(_), Some(_)) => Ok(()),
         (crates, librarys) => Err(format!("the crate said {crates:?} and the library {librarys:?}")),
     }

@@ -1,24 +1,48 @@
-// Says, line by line, what the library of npm thinks of all requests that are kept in a folder.
+// Says, line by line, what the library of npm thinks of all requests that are kept in a folder. It knows `v1` alone:
+// with a public key, node itself verifies `v1a`.
 
 const { Webhook } = require("standardwebhooks");
+const { createPublicKey, generateKeyPairSync, randomBytes, verify } = require("crypto");
 const { readdirSync, readFileSync } = require("fs");
 const { join } = require("path");
 
 // Longer than the five minutes that the library allows.
 const LATE_SECONDS = 301;
+// What makes an X.509 SubjectPublicKeyInfo of the raw 32 bytes of a public key.
+const SPKI = Buffer.from("302a300506032b6570032100", "hex");
+// Keys that sign nothing.
+const STRANGERS = {
+  whsec_: randomBytes(32),
+  whpk_: generateKeyPairSync("ed25519").publicKey.export({ format: "der", type: "spki" }).subarray(SPKI.length),
+};
+
+function verifyAsymmetric(key, body, headers) {
+  const raw = Buffer.from(key.slice("whpk_".length), "base64");
+  const publicKey = createPublicKey({ key: Buffer.concat([SPKI, raw]), format: "der", type: "spki" });
+  const text = Buffer.concat([Buffer.from(`${headers["webhook-id"]}.${headers["webhook-timestamp"]}.`), body]);
+  const signatures = headers["webhook-signature"].split(" ").filter((signature) => signature.startsWith("v1a,"));
+  const bytes = signatures.map((signature) => Buffer.from(signature.slice("v1a,".length), "base64"));
+  if (!bytes.some((signature) => verify(null, text, publicKey, signature))) {
+    throw new Error("No matching signature");
+  }
+}
 
 // Why it refuses a request that is looked at then; null when it does not.
-function refusal(secret, body, headers, nowSeconds) {
+function refusal(key, body, headers, nowSeconds) {
   Date.now = () => nowSeconds * 1000;
   try {
-    new Webhook(secret).verify(body, headers);
+    if (key.startsWith("whpk_")) {
+      verifyAsymmetric(key, body, headers);
+    } else {
+      new Webhook(key).verify(body, headers);
+    }
     return null;
   } catch (error) {
     return String(error);
   }
 }
 
-function answer(request, secret) {
+function answer(request, key) {
   const headers = {
     "webhook-id": request.id,
     "webhook-timestamp": request.timestamp,
@@ -28,10 +52,14 @@ function answer(request, secret) {
   const body = Buffer.from(request.body, "base64");
   const changed = Buffer.from(body);
   changed[0] ^= 1;
+  const prefix = key.slice(0, key.indexOf("_") + 1);
+  const stranger = prefix + STRANGERS[prefix].toString("base64");
   return {
-    refusal: refusal(secret, body, headers, sent),
-    changed: refusal(secret, changed, headers, sent),
-    late: refusal(secret, body, headers, sent + LATE_SECONDS),
+    refusal: refusal(key, body, headers, sent),
+    changed: refusal(key, changed, headers, sent),
+    moved: refusal(key, body, { ...headers, "webhook-timestamp": String(sent + 1) }, sent),
+    stranger: refusal(stranger, body, headers, sent),
+    late: refusal(key, body, headers, sent + LATE_SECONDS),
   };
 }
 
@@ -39,6 +67,6 @@ const folder = process.argv[2];
 for (const name of readdirSync(folder).sort()) {
   for (const line of readFileSync(join(folder, name), "utf8").split("\n").filter((text) => text !== "")) {
     const request = JSON.parse(line);
-    console.log(JSON.stringify(request.said.map((said) => answer(request, said.secret))));
+    console.log(JSON.stringify(request.said.map((said) => answer(request, said.key))));
   }
 }

@@ -1,15 +1,23 @@
-"""Says, line by line, what the library of PyPI thinks of all requests that are kept in a folder."""
+"""Says, line by line, what the library of PyPI thinks of all requests that are kept in a folder.
+
+It knows `v1` alone: with a public key, PyNaCl verifies `v1a`.
+"""
 
 import base64
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
 
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
 from standardwebhooks import Webhook, webhooks
 
 # Longer than the five minutes that the library allows.
 LATE_SECONDS = 301
+# Keys that sign nothing.
+STRANGERS = {"whsec_": os.urandom(32), "whpk_": SigningKey.generate().verify_key.encode()}
 
 
 class Clock(datetime):
@@ -25,17 +33,36 @@ class Clock(datetime):
 webhooks.datetime = Clock
 
 
-def refusal(secret, body, headers, now_seconds):
+def is_signed(key, text, signature):
+    try:
+        key.verify(text, base64.b64decode(signature.removeprefix("v1a,")))
+        return True
+    except BadSignatureError:
+        return False
+
+
+def verify_asymmetric(key, body, headers):
+    public = VerifyKey(base64.b64decode(key.removeprefix("whpk_")))
+    text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    signatures = [one for one in headers["webhook-signature"].split(" ") if one.startswith("v1a,")]
+    if not any(is_signed(public, text, signature) for signature in signatures):
+        raise ValueError("No matching signature")
+
+
+def refusal(key, body, headers, now_seconds):
     """Why it refuses a request that is looked at then; none when it does not."""
     Clock.seconds = now_seconds
     try:
-        Webhook(secret).verify(body, headers)
+        if key.startswith("whpk_"):
+            verify_asymmetric(key, body, headers)
+        else:
+            Webhook(key).verify(body, headers)
         return None
     except Exception as error:
         return repr(error)
 
 
-def answer(request, secret):
+def answer(request, key):
     headers = {
         "webhook-id": request["id"],
         "webhook-timestamp": request["timestamp"],
@@ -44,14 +71,18 @@ def answer(request, secret):
     sent = int(request["timestamp"] or 0)
     body = base64.b64decode(request["body"])
     changed = bytes([body[0] ^ 1]) + body[1:] if body else body
+    prefix = key[: key.index("_") + 1]
+    stranger = prefix + base64.b64encode(STRANGERS[prefix]).decode()
     return {
-        "refusal": refusal(secret, body, headers, sent),
-        "changed": refusal(secret, changed, headers, sent),
-        "late": refusal(secret, body, headers, sent + LATE_SECONDS),
+        "refusal": refusal(key, body, headers, sent),
+        "changed": refusal(key, changed, headers, sent),
+        "moved": refusal(key, body, headers | {"webhook-timestamp": str(sent + 1)}, sent),
+        "stranger": refusal(stranger, body, headers, sent),
+        "late": refusal(key, body, headers, sent + LATE_SECONDS),
     }
 
 
 for file in sorted(Path(sys.argv[1]).iterdir(), key=lambda file: file.name):
     for line in file.read_text().splitlines():
         request = json.loads(line)
-        print(json.dumps([answer(request, said["secret"]) for said in request["said"]]))
+        print(json.dumps([answer(request, said["key"]) for said in request["said"]]))

@@ -1,15 +1,19 @@
 //! A webhook endpoint that keeps every request, verifies it as a stranger would, and answers as it is told.
 
-use super::deliveries::{self, Journal, Request, Said};
+mod reply;
+
+pub use reply::Reply;
+
+use super::deliveries::{self, Journal, Request, Said, Version};
+use super::signature::Signed;
 use super::{ports, wait};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use jsonschema::Validator;
 use serde_json::Value;
-use standardwebhooks::Webhook;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -19,23 +23,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-
-/// What the endpoint does with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// Answers with this status.
-    Status(u16),
-    /// Answers 503 with `Retry-After` in seconds.
-    RetryAfter(u64),
-    /// Answers nothing until [`Receiver::release`] or until the sender goes away, then 200.
-    Hang,
-    /// Answers 200 after so long.
-    After(Duration),
-    /// Keeps the request, and drops the connection without an answer.
-    Drop,
-    /// Answers 307 with this `Location`: the same request, there.
-    Redirect(String),
-}
 
 /// One request, as it came.
 #[derive(Debug, Clone)]
@@ -48,7 +35,8 @@ pub struct Received {
     pub raw: Vec<u8>,
     /// The body as JSON; null when it is none.
     pub body: Value,
-    /// What `standardwebhooks` says of the signature with the newest secret; `Err` too while none is known.
+    /// What [`Signed::verify`] says with the newest secret and with the newest public key, as far as they are known;
+    /// `Err` too while neither is.
     pub verified: Result<(), String>,
     /// When it came.
     pub began: Instant,
@@ -102,8 +90,8 @@ impl Received {
 
 #[derive(Default)]
 struct Seen {
-    /// The newest is the last.
-    secrets: Vec<String>,
+    /// Secrets and public keys; the newest is the last.
+    keys: Vec<String>,
     next: VecDeque<Reply>,
     /// To the first request of each `webhook-id` about receipts whose names begin so.
     first: Option<(String, Reply)>,
@@ -155,12 +143,22 @@ impl Receiver {
         self.seen().journal = Some(Journal::within(folder));
     }
 
-    /// The secret that signatures are verified with, as the API answered it.
-    pub fn trust(&self, secret: &str) {
+    /// What signatures are verified with: a secret, or a public key.
+    pub fn trust(&self, key: &str) {
         let mut seen = self.seen();
-        seen.secrets.retain(|known| known != secret);
-        seen.secrets.push(secret.to_owned());
+        seen.keys.retain(|known| known != key);
+        seen.keys.push(key.to_owned());
         seen.is_refusal_wanted = false;
+    }
+
+    /// The same of all that the API showed of a destination.
+    ///
+    /// # Panics
+    /// When it showed neither a secret nor a public key.
+    pub fn trust_shown(&self, destination: &Value) {
+        let keys: Vec<&str> = ["secret", "public_key"].iter().filter_map(|name| destination[name].as_str()).collect();
+        assert!(!keys.is_empty(), "nothing that verifies is shown: {destination}");
+        keys.into_iter().for_each(|key| self.trust(key));
     }
 
     /// Until the next [`Self::trust`], a signature that is refused is what the test wants.
@@ -192,13 +190,13 @@ impl Receiver {
         seen.requests.iter().filter(is_wanted).map(|one| one.event_type().to_owned()).collect()
     }
 
-    /// The secret given to [`Self::trust`] last.
+    /// What was given to [`Self::trust`] last.
     ///
     /// # Panics
-    /// When none was.
+    /// When nothing was.
     #[must_use]
     pub fn secret(&self) -> String {
-        self.seen().secrets.last().cloned().expect("a secret: add the destination first")
+        self.seen().keys.last().cloned().expect("a secret: add the destination first")
     }
 
     /// What is answered from now on, after what [`Self::answer_next`] asked for. At first 200.
@@ -418,69 +416,37 @@ fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 
 async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -> Response {
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
-    let (status, said) = match reply {
-        Reply::Status(status) => (status, None),
-        Reply::RetryAfter(seconds) => (503, Some(("retry-after", seconds.to_string()))),
-        Reply::Redirect(url) => (307, Some(("location", url))),
-        Reply::Hang => {
-            let mut released = shared.released.subscribe();
-            drop(released.changed().await);
-            (200, None)
-        }
-        Reply::After(time) => {
-            wait::pass(time).await;
-            (200, None)
-        }
-        Reply::Drop => {
-            if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
-                request.ended = Some(Instant::now());
-            }
-            // Ends the connection's task without a word, which no response could do.
-            std::panic::resume_unwind(Box::new("the connection is dropped"))
-        }
-    };
+    let response = reply.answer(&shared.released).await;
     if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
         request.ended = Some(Instant::now());
-        request.status = Some(status);
+        request.status = response.as_ref().map(|response| response.status().as_u16());
     }
-    // Without keep-alive, so that a closed port is closed for everybody at once.
-    let mut response = (StatusCode::from_u16(status).unwrap_or_default(), [("connection", "close")]).into_response();
-    if let Some((name, value)) = said {
-        response.headers_mut().insert(name, value.parse().expect("a header's value"));
+    // Ends the connection's task without a word, which no response could do.
+    response.unwrap_or_else(|| std::panic::resume_unwind(Box::new("the connection is dropped")))
+}
+
+/// What is said with each key, the newest first.
+fn said(seen: &Seen, signed: Signed<'_>) -> Vec<Said> {
+    let verify = if seen.is_time_ignored { Signed::verify_at_any_time } else { Signed::verify };
+    let says = |key: &String| Said { key: key.clone(), refusal: verify(&signed, key).err() };
+    seen.keys.iter().rev().map(says).collect()
+}
+
+/// Whether the newest key of each version is content.
+fn verified(said: &[Said]) -> Result<(), String> {
+    let mut newest = Version::ALL.iter().filter_map(|version| said.iter().find(|one| one.version() == *version));
+    match newest.find_map(|one| one.refusal.clone()) {
+        Some(refusal) => Err(refusal),
+        None if said.is_empty() => Err("no key is known".to_owned()),
+        None => Ok(()),
     }
-    response
-}
-
-/// What the crate says with each secret, the newest first.
-fn said(seen: &Seen, headers: &HeaderMap, raw: &[u8]) -> Vec<Said> {
-    let verify = if seen.is_time_ignored { verify_at_any_time } else { verify };
-    let says = |secret: &String| {
-        let verified = Webhook::new(secret).map_err(|error| error.to_string());
-        let verified = verified.and_then(|key| verify(&key, raw, headers));
-        Said { secret: secret.clone(), refusal: verified.err() }
-    };
-    seen.secrets.iter().rev().map(says).collect()
-}
-
-fn verify(key: &Webhook, raw: &[u8], headers: &HeaderMap) -> Result<(), String> {
-    key.verify(raw, headers).map_err(|error| error.to_string())
-}
-
-/// Whether the signature is the one that the same library makes for the time that was sent.
-fn verify_at_any_time(key: &Webhook, raw: &[u8], headers: &HeaderMap) -> Result<(), String> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let time = header("webhook-timestamp").parse().map_err(|_| "no webhook-timestamp".to_owned())?;
-    let expected = key.sign(header("webhook-id"), time, raw).map_err(|error| error.to_string())?;
-    let is_signed = header("webhook-signature").split(' ').any(|signature| signature == expected);
-    if is_signed { Ok(()) } else { Err("the signature is wrong".to_owned()) }
 }
 
 /// Keeps the request and says what to do with it.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let said = said(seen, &headers, raw);
-    let newest = said.first().map(|newest| newest.refusal.clone());
-    let verified = newest.unwrap_or_else(|| Some("no secret is known".to_owned())).map_or(Ok(()), Err);
+    let said = said(seen, Signed { headers: &headers, raw });
+    let verified = verified(&said);
     if let Some(journal) = &seen.journal {
         let is_refusal_wanted = seen.is_refusal_wanted;
         journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, said) });

@@ -1,0 +1,91 @@
+//! What the endpoint answers, and how.
+
+use crate::wait;
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONNECTION, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, stream};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What the endpoint does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Answers with this status.
+    Status(u16),
+    /// Answers 503 with `Retry-After` in seconds.
+    RetryAfter(u64),
+    /// Answers 503 with the date that is so many seconds ahead as `Retry-After`.
+    RetryAfterDate(i64),
+    /// Answers 503 with these words as `Retry-After`.
+    RetryAfterText(&'static str),
+    /// Answers nothing until [`Receiver::release`](super::Receiver::release) or until the sender goes away, then 200.
+    Hang,
+    /// Answers 200 after so long.
+    After(Duration),
+    /// Answers 200 with a body that comes at one byte per second and never ends.
+    Drip,
+    /// Answers 200 with a body of 10 MB.
+    Big,
+    /// Keeps the request, and drops the connection without an answer.
+    Drop,
+    /// Answers 307 with this `Location`: the same request, there.
+    Redirect(String),
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const BIG_BYTES: usize = 10_000_000;
+
+impl Reply {
+    /// The answer; nothing when the connection is to be dropped.
+    pub(super) async fn answer(self, released: &watch::Sender<u64>) -> Option<Response> {
+        match self {
+            Self::Status(status) => Some(response(status, None, Body::empty())),
+            Self::RetryAfter(seconds) => Some(retry_after(seconds.to_string())),
+            Self::RetryAfterDate(seconds) => Some(retry_after(http_date(seconds))),
+            Self::RetryAfterText(text) => Some(retry_after(text.to_owned())),
+            Self::Hang => {
+                drop(released.subscribe().changed().await);
+                Some(response(200, None, Body::empty()))
+            }
+            Self::After(time) => {
+                wait::pass(time).await;
+                Some(response(200, None, Body::empty()))
+            }
+            Self::Drip => Some(response(200, None, Body::from_stream(drip()))),
+            Self::Big => Some(response(200, None, Body::from(vec![b'x'; BIG_BYTES]))),
+            Self::Drop => None,
+            Self::Redirect(url) => Some(response(307, Some((LOCATION, url)), Body::empty())),
+        }
+    }
+}
+
+/// Without keep-alive, so that a closed port is closed for everybody at once.
+fn response(status: u16, said: Option<(HeaderName, String)>, body: Body) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    let mut response = (status, [(CONNECTION, "close")], body).into_response();
+    if let Some((name, value)) = said {
+        response.headers_mut().insert(name, value.parse().expect("a header's value"));
+    }
+    response
+}
+
+fn retry_after(said: String) -> Response {
+    response(503, Some((RETRY_AFTER, said)), Body::empty())
+}
+
+/// As RFC 9110 5.6.7 prefers it.
+fn http_date(seconds_ahead: i64) -> String {
+    let at = api::clock::now().plus_millis(seconds_ahead * 1000);
+    let at = jiff::Timestamp::from_microsecond(at.micros()).expect("a time");
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+fn drip() -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold((), async |()| {
+        wait::pass(SECOND).await;
+        Some((Ok(Bytes::from_static(b"x")), ()))
+    })
+}

@@ -1,0 +1,67 @@
+//! What somebody else's library says of a signature: `standardwebhooks` of `v1`. It knows no `v1a`: of that says
+//! `ring`, since OpenSSL is what signs.
+
+use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::signature::{ED25519, UnparsedPublicKey};
+use standardwebhooks::Webhook;
+
+/// What a public key begins with; the raw 32 bytes follow in base64.
+pub const PUBLIC: &str = "whpk_";
+
+/// A request as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// All headers.
+    pub headers: &'a HeaderMap,
+    /// The body, byte for byte.
+    pub raw: &'a [u8],
+}
+
+impl Signed<'_> {
+    /// Whether it is signed by a key: `whsec_…`, and within five minutes of now; or `whpk_…`, where no library compares
+    /// the time.
+    ///
+    /// # Errors
+    /// Why the signature is refused.
+    pub fn verify(&self, key: &str) -> Result<(), String> {
+        self.verify_with(key, |webhook| webhook.verify(self.raw, self.headers).map_err(|error| error.to_string()))
+    }
+
+    /// The same for a program whose clock is moved.
+    ///
+    /// # Errors
+    /// Why the signature is refused.
+    pub fn verify_at_any_time(&self, key: &str) -> Result<(), String> {
+        self.verify_with(key, |webhook| {
+            let time = self.header("webhook-timestamp").parse().map_err(|_| "no webhook-timestamp".to_owned())?;
+            let expected =
+                webhook.sign(self.header("webhook-id"), time, self.raw).map_err(|error| error.to_string())?;
+            let is_signed = self.header("webhook-signature").split(' ').any(|signature| signature == expected);
+            if is_signed { Ok(()) } else { Err("the signature is wrong".to_owned()) }
+        })
+    }
+
+    fn verify_with(&self, key: &str, v1: impl Fn(&Webhook) -> Result<(), String>) -> Result<(), String> {
+        match key.strip_prefix(PUBLIC) {
+            Some(encoded) => self.verify_asymmetric(encoded),
+            None => Webhook::new(key).map_err(|error| error.to_string()).and_then(|webhook| v1(&webhook)),
+        }
+    }
+
+    fn verify_asymmetric(&self, encoded: &str) -> Result<(), String> {
+        let key = STANDARD.decode(encoded).map_err(|error| error.to_string())?;
+        let key = UnparsedPublicKey::new(&ED25519, key);
+        let head = format!("{}.{}.", self.header("webhook-id"), self.header("webhook-timestamp"));
+        let text = [head.as_bytes(), self.raw].concat();
+        let signatures = self.header("webhook-signature").split(' ').filter_map(|one| one.strip_prefix("v1a,"));
+        let mut signatures = signatures.filter_map(|one| STANDARD.decode(one).ok());
+        let is_signed = signatures.any(|signature| key.verify(&text, &signature).is_ok());
+        if is_signed { Ok(()) } else { Err("the signature is wrong".to_owned()) }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
