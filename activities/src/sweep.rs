@@ -19,15 +19,20 @@ const AT_ONCE: usize = 8;
 const ENDED_AT_MOST: i64 = 2000;
 /// How many deliveries that wait to destinations that were set anew it looks at again, about.
 const RECONSIDERED_AT_MOST: i64 = 2000;
+/// How many purchases that changes concern it goes through, about.
+const LOOKED_AT_MOST: i64 = 10_000;
+/// For how long it does.
+const LOOKING: Duration = Duration::from_secs(2);
 /// After this long the rest is left to the next sweep, before the activity's time is over.
 const ENOUGH: Duration = Duration::from_secs(4);
 
-/// Expires what waited too long for approval, wakes what is overdue, looks again at what waits to those who were set anew,
-/// ends what the deleted are owed and removes bodies that are too old.
+/// Expires what waited too long for approval, has looked at again what changes concern, wakes what is overdue, looks
+/// again at what waits to those who were set anew, ends what the deleted are owed and removes bodies that are too old.
 pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
     if let Err(error) = expire(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
+    let looks_on = look_on(store).await;
     let began = Instant::now();
     let Overdue { found: due, destinations, recalls, more, at } = store.overdue(AT_MOST).await?;
     let found = due.len();
@@ -49,7 +54,25 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     reconsider(store).await;
     end_deleted(store).await;
     retention::prune(store, retention).await;
-    Ok(Swept { woken, more: more && woken > 0 })
+    Ok(Swept { woken, more: looks_on || (more && woken > 0) })
+}
+
+/// Has looked at again what is left of the purchases that changes concern; whether there may be more. This very sweep
+/// finds the first of them due.
+async fn look_on(store: &Store) -> bool {
+    match tokio::time::timeout(LOOKING, store.look_on(LOOKED_AT_MOST)).await {
+        Ok(Ok(0)) => false,
+        Ok(Ok(gone_through)) => {
+            tracing::info!(gone_through, "went through purchases for those that changes concern");
+            gone_through >= LOOKED_AT_MOST
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "what changes concern was not looked at; the next sweep tries again");
+            false
+        }
+        // The batch that is under way is finished all the same.
+        Err(_) => true,
+    }
 }
 
 /// Starts the runs of destinations.

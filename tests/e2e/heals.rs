@@ -143,3 +143,33 @@ async fn a_change_of_settings_that_was_cut_off_is_gone_on_with() {
     }
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_concerns_many_purchases_and_was_cut_off_is_gone_on_with() {
+    let environment = "production";
+    let setting = Setting { backend: Backend::Postgres, environment, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.send(BOUGHT, "known").await;
+    let is_production = async |world: &World, wanted: bool| {
+        wait::until(HEALED, "what is told of the environment", async || {
+            if world.receiver.revisions(&world.key("known").to_string()).is_empty() {
+                return Err("nothing was told".to_owned());
+            }
+            let told = world.newest_told("known");
+            if told["data"]["is_production"] == json!(wanted) { Ok(()) } else { Err(told.to_string()) }
+        })
+        .await;
+    };
+    is_production(&world, true).await;
+    // As if the process that made the change had died before the batch of this purchase.
+    let left = [
+        "UPDATE platforms SET environment = 'sandbox'",
+        "INSERT INTO looks (why, about, app_id, asked_at, behind)
+             SELECT 'environment', id, app_id, 1, '' FROM platforms",
+    ];
+    for statement in left {
+        postgres::execute(world.installation.database(), statement).expect("the change is left");
+    }
+    is_production(&world, false).await;
+    world.finish().await;
+}

@@ -29,6 +29,7 @@ mod lanes;
 mod ledger;
 mod listing;
 mod load;
+mod looks;
 mod open;
 mod operators;
 mod page;

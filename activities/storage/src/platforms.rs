@@ -1,8 +1,8 @@
 //! Platforms: an app on one store. Deleting one hides it; the ledger keeps what it did.
 
 use crate::connection::AnyConnection;
+use crate::looks::{self, Why};
 use crate::open::random_uuid;
-use crate::purchase;
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::topics;
@@ -292,31 +292,19 @@ fn wake_by(
     (id, refused_at, environment, named_by): (PlatformId, Option<Timestamp>, Environment, ProductRef),
     patch: &PlatformPatch,
 ) -> Result<(), Error> {
-    if patch.shared_secret.is_some() {
-        purchase::forget_failures(write, "platform_id = ?", [id.into()])?;
-    }
-    if let Some(Some(_)) = patch.shared_secret {
-        let refused_at = refused_at.map_or(i64::MAX, Timestamp::micros);
-        purchase::look_again(write, UNVERIFIED, [id.into(), refused_at.into()])?;
+    if let Some(secret) = &patch.shared_secret {
+        let why = if secret.is_some() { Why::Secret(refused_at) } else { Why::Failures };
+        looks::at_platform(write, id, why)?;
     }
     if patch.environment.is_some_and(|chosen| chosen != environment) {
         audit::chosen_anew_by_platform(write, id)?;
-        purchase::look_again(write, NEVER_ACCEPTED, [id.into()])?;
+        looks::at_platform(write, id, Why::Environment)?;
     }
     if patch.product_ref.is_some_and(|chosen| chosen != named_by) {
-        purchase::look_again(write, NAMED_TWICE, [id.into()])?;
+        looks::at_platform(write, id, Why::ProductRef)?;
     }
     Ok(())
 }
-
-const NAMED_TWICE: &str =
-    "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
-/// What runs and may have been told unverified, or missed an answer while nobody could be asked; what the store never
-/// answered about; what waits; and what ended since the store refused the old secret.
-const UNVERIFIED: &str = "platform_id = ? AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') \
-     OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)";
-/// What another world of the store may know.
-const NEVER_ACCEPTED: &str = "platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')";
 
 const fn product_ref_word(chosen: ProductRef) -> &'static str {
     match chosen {

@@ -128,31 +128,49 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
     find_locked(write, key)?.ok_or(Error::Missing { what: "purchase" })
 }
 
-/// Asks for another look at purchases, at once; answers at how many. A settling of theirs that began before and
-/// is not recorded yet finds that the purchase has moved: it may not overwrite the wake, nor miss what caused it.
+/// Asks for another look at purchases that are few, at once; answers at how many. For many there is `looks.rs`. A
+/// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
+/// the wake, nor miss what caused it.
 pub fn look_again<'v>(
     write: &mut Write<'_>,
     which: &str,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<usize, Error> {
+    let values = in_order(write, which, values)?;
     sql(format!("UPDATE purchases SET next_wake_at = ?, settling = settling + 1, fingerprint = '' WHERE {which}"))
         .bind(write.now)
         .bind_all(values)
         .run(write.connection)
 }
 
-/// Forgets for how long the store did not answer about purchases: what fails from now on counts anew.
+/// Forgets for how long the store did not answer about purchases that are few: what fails from now on counts anew.
 pub fn forget_failures<'v>(
     write: &mut Write<'_>,
     which: &str,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<(), Error> {
-    sql(format!(
-        "UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 WHERE unverified_since IS NOT NULL AND {which}"
-    ))
-    .bind_all(values)
-    .run(write.connection)
-    .map(drop)
+    let which = format!("unverified_since IS NOT NULL AND {which}");
+    let values = in_order(write, &which, values)?;
+    sql(format!("UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 WHERE {which}"))
+        .bind_all(values)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// Locks purchases in the order of their keys, so that two processes never wait for each other in a circle.
+fn in_order<'v>(
+    write: &mut Write<'_>,
+    which: &str,
+    values: impl IntoIterator<Item = Value<'v>>,
+) -> Result<Vec<Value<'v>>, Error> {
+    let values: Vec<Value<'v>> = values.into_iter().collect();
+    let lock = write.connection.for_no_key_update();
+    if !lock.is_empty() {
+        sql(format!("SELECT collapse_key AS value FROM purchases WHERE {which} ORDER BY collapse_key{lock}"))
+            .bind_all(values.clone())
+            .all::<Words>(write.connection)?;
+    }
+    Ok(values)
 }
 
 fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {

@@ -2,6 +2,7 @@
 //!
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
+use crate::looks::{self, Why};
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Store, alarms, purchase};
@@ -86,6 +87,7 @@ impl Store {
     pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
+            looks::forget_noted(write, key)?;
             let unanswered = sql("UPDATE purchases SET unverified_since = COALESCE(unverified_since, ?), \
                  verify_attempts = verify_attempts + 1 WHERE collapse_key = ? \
                  RETURNING unverified_since AS since, verify_attempts AS attempts")
@@ -134,7 +136,7 @@ impl Store {
             if refused == 0 {
                 return Ok(false);
             }
-            purchase::forget_failures(write, "platform_id = ?", [platform.into()])?;
+            looks::at_platform(write, platform, Why::Failures)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are told unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
@@ -142,18 +144,20 @@ impl Store {
         .await
     }
 
-    /// Wakes the purchases of a platform whose receipts the store did not accept; answers how many.
+    /// Wakes the purchases of a platform whose receipts the store did not accept; answers how many they are, of a very
+    /// great number only that it is one.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
+        let parked = self.read(move |connection| looks::parked(connection, platform)).await?;
         self.write(move |write| {
             let known: Option<Number> =
                 sql("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL")
                     .bind(platform)
                     .first(write.connection)?;
             known.ok_or(Error::Missing { what: "platform" })?;
-            let woken = purchase::look_again(write, "platform_id = ? AND waits_for = 'parked'", [platform.into()])?;
-            Ok(i64::try_from(woken).unwrap_or(i64::MAX))
+            looks::at_platform(write, platform, Why::Parked)
         })
-        .await
+        .await?;
+        Ok(parked)
     }
 }
 

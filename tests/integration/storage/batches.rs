@@ -46,7 +46,7 @@ fn set_anew(to: &Destination, url: &str) -> DestinationPatch {
 }
 
 /// From now on the database fails every change of a table after which this holds.
-fn fail_where(world: &World, table: &str, which: &str) {
+pub fn fail_where(world: &World, table: &str, which: &str) {
     let text = match world.raw() {
         Raw::Sqlite(_) => format!(
             "CREATE TRIGGER cut_off BEFORE UPDATE ON {table} WHEN {which} BEGIN SELECT RAISE(ABORT, 'cut off'); END"
@@ -59,7 +59,7 @@ fn fail_where(world: &World, table: &str, which: &str) {
     world.raw().run(&text);
 }
 
-fn fail_no_more(world: &World, table: &str) {
+pub fn fail_no_more(world: &World, table: &str) {
     let of = if world.is_postgres() { format!(" ON {table}") } else { String::new() };
     world.raw().run(&format!("DROP TRIGGER cut_off{of}"));
 }

@@ -16,6 +16,7 @@ mod explaining;
 mod interleaving;
 mod leaving;
 mod limiting;
+mod looking;
 mod measuring;
 mod opening;
 mod plans;

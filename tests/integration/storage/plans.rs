@@ -48,9 +48,8 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
                 .to_owned(),
             "purchases_app",
         ),
-        ("SELECT COUNT(*) FROM purchases WHERE app_id = 'a' AND term_sku = 's'".to_owned(), "purchases_term_sku"),
         (
-            "SELECT term_sku, COUNT(*) FROM purchases WHERE app_id = 'a' AND product_id = 's' GROUP BY term_sku".to_owned(),
+            "SELECT term_sku FROM purchases WHERE app_id = 'a' AND product_id = 's' LIMIT 9".to_owned(),
             "purchases_product",
         ),
         ("UPDATE purchases SET next_wake_at = 1 WHERE user_id = 'u'".to_owned(), "purchases_user"),
@@ -287,6 +286,33 @@ fn asked_by_sweeps() -> Vec<(String, &'static str)> {
     ]
 }
 
+/// What a batch of a look at many purchases asks.
+fn asked_by_looks() -> Vec<(String, &'static str)> {
+    let listed = |column: &str| {
+        format!("EXISTS (SELECT 1 FROM look_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})")
+    };
+    let which = [
+        "platform_id = 'p' AND waits_for = 'parked'".to_owned(),
+        "platform_id = 'p' AND (product_id IS NULL OR waits_for = 'parked')".to_owned(),
+        "platform_id = 'p' AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id".to_owned(),
+        "platform_id = 'p' AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') OR product_id IS NULL
+             OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= 7)"
+            .to_owned(),
+        "platform_id = 'p' AND unverified_since <= 7".to_owned(),
+        format!("({} OR {})", listed("term_sku"), listed("product_id")),
+    ];
+    let range = "app_id = 'a' AND collapse_key > 'k' AND collapse_key <= 'l'";
+    let batches = which.map(|which| format!("UPDATE purchases SET next_wake_at = 7 WHERE {range} AND {which}"));
+    let few = |which: &str| format!("SELECT 1 FROM purchases WHERE {which} LIMIT 9");
+    let mut asked: Vec<_> = batches.into_iter().map(|question| (question, "purchases_app")).collect();
+    asked.extend([
+        (few("app_id = 'a' AND term_sku = 's'"), "purchases_term_sku"),
+        (few("app_id = 'a' AND product_id = 's'"), "purchases_product"),
+        (few("platform_id = 'p' AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)"), "purchases_waiting"),
+    ]);
+    asked
+}
+
 /// What a settling asks beside: owners, links and the catalogue.
 fn asked_by_settlings() -> Vec<(String, &'static str)> {
     let asked = [
@@ -313,7 +339,8 @@ fn asked_by_settlings() -> Vec<(String, &'static str)> {
 
 /// All of them.
 fn all() -> impl Iterator<Item = (String, &'static str)> {
-    let others = asked_by_people().into_iter().chain(asked_by_sweeps()).chain(asked_by_settlings());
+    let others =
+        asked_by_people().into_iter().chain(asked_by_sweeps()).chain(asked_by_settlings()).chain(asked_by_looks());
     let lanes = asked_by_destinations().into_iter().chain(asked_by_claims());
     questions().into_iter().chain(others).chain(lanes).chain(asked_by_accounting())
 }

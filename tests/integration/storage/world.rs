@@ -189,6 +189,7 @@ impl World {
             ("health", "paused_until"),
             ("health", "next_slot_at"),
             ("events", "created_at"),
+            ("looks", "asked_at"),
             ("topics", "expires_at"),
         ];
         let mut raw = self.raw();

@@ -3,9 +3,8 @@
 use super::{Catalogue, Named, Product};
 use crate::connection::AnyConnection;
 use crate::error::Error;
-use crate::purchase;
-use crate::statement::{Number, row, sql};
-use crate::writer::Write;
+use crate::looks;
+use crate::statement::{row, sql};
 use domain::AppId;
 use domain::catalogue::Price;
 use std::collections::BTreeSet;
@@ -32,33 +31,21 @@ fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
     Some((named.collect(), prices))
 }
 
-/// How many purchases have one of these SKUs, each counted once.
+/// How many purchases have one of these SKUs, each counted once; of a very great number only that it is one.
 pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>) -> Result<i64, Error> {
     let mut count = 0;
     for sku in skus {
-        let of_term: Option<Number> = sql("SELECT COUNT(*) AS value FROM purchases WHERE app_id = ? AND term_sku = ?")
-            .bind(app)
-            .bind(sku.as_str())
-            .first(connection)?;
-        let of_product: Vec<OfProduct> = sql("SELECT term_sku, COUNT(*) AS purchases FROM purchases \
-             WHERE app_id = ? AND product_id = ? GROUP BY term_sku")
+        let of_term = [app.into(), sku.as_str().into()];
+        count += looks::count(connection, looks::OF_TERM, of_term, looks::MOST_COUNTED - count)?;
+        let of_product: Vec<OfProduct> = sql("SELECT term_sku, COUNT(*) AS purchases FROM \
+             (SELECT term_sku FROM purchases WHERE app_id = ? AND product_id = ? LIMIT ?) found GROUP BY term_sku")
+        .once()
         .bind(app)
         .bind(sku.as_str())
+        .bind(looks::MOST_COUNTED - count)
         .all(connection)?;
-        count += of_term.map_or(0, |count| count.value);
         let is_counted = |row: &&OfProduct| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
         count += of_product.iter().filter(|row| !is_counted(row)).map(|row| row.purchases).sum::<i64>();
     }
     Ok(count)
-}
-
-/// Asks the sweep to settle them. All in one transaction, so that a change never concerns some and not others.
-pub fn wake(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
-    for sku in skus {
-        for column in ["term_sku", "product_id"] {
-            let which = format!("app_id = ? AND {column} = ?");
-            purchase::look_again(write, &which, [app.into(), sku.as_str().into()])?;
-        }
-    }
-    Ok(())
 }

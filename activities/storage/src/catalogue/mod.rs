@@ -9,7 +9,7 @@ mod tables;
 use crate::platforms::require_app;
 use crate::statement::{row, sql};
 use crate::writer::Write;
-use crate::{Error, Store};
+use crate::{Error, Store, looks};
 use domain::AppId;
 use domain::catalogue::{Auth, Entitlement, Price};
 use std::collections::BTreeMap;
@@ -152,17 +152,20 @@ impl Store {
         self.read(move |connection| tables::read(connection, app)).await
     }
 
-    /// Changes the catalogue, and answers how many purchases that concerns. A dry run only answers.
+    /// Changes the catalogue, and answers how many purchases that concerns, of a very great number only that it is one.
+    /// A dry run only answers. They are counted first: nobody who writes waits for that.
     pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
+        let counted = change.clone();
+        let concerned = self
+            .read(move |connection| {
+                let before = tables::read(connection, app)?;
+                let mut after = before.clone();
+                after.change(counted)?;
+                concern::count(connection, app, &concern::skus(&before, &after))
+            })
+            .await?;
         if run == Run::Dry {
-            return self
-                .read(move |connection| {
-                    let before = tables::read(connection, app)?;
-                    let mut after = before.clone();
-                    after.change(change)?;
-                    concern::count(connection, app, &concern::skus(&before, &after))
-                })
-                .await;
+            return Ok(concerned);
         }
         self.write(move |write| {
             lock(write, app)?;
@@ -170,11 +173,10 @@ impl Store {
             let mut after = before.clone();
             after.change(change.clone())?;
             tables::write(write, app, (&before, &after))?;
-            let skus = concern::skus(&before, &after);
-            concern::wake(write, app, &skus)?;
-            concern::count(write.connection, app, &skus)
+            looks::at_skus(write, app, &concern::skus(&before, &after))
         })
-        .await
+        .await?;
+        Ok(concerned)
     }
 
     /// The SKUs of purchases that the catalogue does not list, the most bought first.

@@ -7,6 +7,8 @@ DROP TABLE attempts;
 DROP TABLE deliveries;
 DROP TABLE events;
 DROP TABLE replacements;
+DROP TABLE look_skus;
+DROP TABLE looks;
 DROP TABLE purchases;
 DROP TABLE rates;
 DROP TABLE product_entitlements;

@@ -269,6 +269,28 @@ CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_
 CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 
+-- Why many purchases are still to be looked at again, batch by batch: `secret`, `failures`, `environment`, `product_ref`
+-- or `parked` of a platform, `catalogue` of an app. The row goes with its last batch.
+CREATE TABLE looks (
+    why TEXT NOT NULL,
+    -- The platform or the app.
+    about TEXT NOT NULL,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    asked_at BIGINT NOT NULL,
+    -- Of a secret: since when the store refused the one before it.
+    refused_at BIGINT,
+    -- Behind which of the app's purchases, in the order of their keys, nothing was looked at yet.
+    behind TEXT NOT NULL,
+    PRIMARY KEY (why, about)
+);
+
+-- The SKUs that the look for the catalogue of an app is about.
+CREATE TABLE look_skus (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    sku TEXT NOT NULL,
+    PRIMARY KEY (app_id, sku)
+);
+
 -- A change of plan over two receipts, known as soon as it was told. `real_at`: since when the new one is known to be real.
 CREATE TABLE replacements (
     old_key TEXT NOT NULL PRIMARY KEY,
