@@ -29,7 +29,9 @@ pub async fn discard(store: &Store, input: ThrowAway) -> Result<i64, Error> {
 
 /// Sends the newest state again; answers the lanes that this opened.
 pub async fn redeliver(store: &Store, input: SendAgain) -> Result<Vec<Lane>, Error> {
-    store.redeliver(input.collapse_key, input.destination_id).await
+    let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
+    fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
+    Ok(lanes)
 }
 
 /// Switches a destination on or off. What is owed to it stays owed; with the newest states only, the `user.*` events of a

@@ -174,6 +174,9 @@ pub struct SendAgain {
     pub collapse_key: CollapseKey,
     /// To whom; to every destination when absent.
     pub destination_id: Option<DestinationId>,
+    /// What is asked under one name is owed once, however often the activity runs; each time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
 }
 
 /// Ask to look after a destination as a whole: to try its breaker, to deliver what is owed.
