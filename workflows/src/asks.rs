@@ -232,6 +232,13 @@ pub struct SetEnabled {
     pub asked: Admin,
 }
 
+/// A destination is not switched on yet: what must end before is too much for one run of the activity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// How many deliveries this run ended.
+    pub ended: i64,
+}
+
 /// Ask to try the connection to a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Test {
@@ -361,9 +368,9 @@ impl Asks {
     pub fn tend(input: Tend) -> Result<Tended, ActivityError> {
         unimplemented!()
     }
-    /// Switch a destination on or off.
+    /// Switch a destination on or off; nothing when that is done.
     #[activity(name = "set_enabled")]
-    pub fn set_enabled(input: SetEnabled) -> Result<(), ActivityError> {
+    pub fn set_enabled(input: SetEnabled) -> Result<Option<Unfinished>, ActivityError> {
         unimplemented!()
     }
     /// Try the connection to a destination; what that showed, for people.

@@ -88,7 +88,7 @@ pub use redeliver::{Again, Redelivered};
 pub use replay::{Replay, Replayed};
 pub use secrets::hex;
 pub use snapshot::SnapshotPage;
-pub use standing::{DestinationHealth, Figures};
+pub use standing::{DestinationHealth, Figures, Forgotten};
 pub use sweep::{Due, Overdue};
 pub use tending::{Recall, Tending};
 pub use topics::{Kept, Topic, TopicState};

@@ -22,7 +22,10 @@ use domain::{AppId, DestinationId};
 use fields::{Common, limits_of};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use storage::{Destination, DestinationPatch, Filter, Limits, NewDestination};
+use storage::{Destination, DestinationPatch, Filter, Forgotten, Limits, NewDestination};
+
+/// So many `user.*` events one request ends as skipped, well within its time.
+const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
 /// What is shown once, by its name.
 type Shown = Vec<(&'static str, SecretString)>;
@@ -46,7 +49,6 @@ pub async fn create(
     let Some(Made { settings, secret, shown, traits }) = made else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
-    let unlimited = Limits { rate: bound, ..Limits::default() };
     let limits = common.limits(unlimited.clone(), bound).unwrap_or(unlimited);
     let filter = common.filter(Filter::default()).unwrap_or_default();
     let events = common.events.unwrap_or_else(|| vec!["*".to_owned()]);
@@ -150,7 +152,14 @@ impl Switch {
         if self.newest_only {
             // First what can be refused, so that a refusal forgets nothing.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
-            edge.store.forget_user_events(id).await?;
+            let Forgotten { ended, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
+            if more {
+                let detail = format!(
+                    "{ended} `user.*` events ended as skipped and there may be more, so it is still disabled: \
+                     send this again, or POST /v1/destinations/{id}/enable, which goes on by itself"
+                );
+                return Err(Error::Unavailable(detail));
+            }
         }
         patch.enabled = self.on;
         patch.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
