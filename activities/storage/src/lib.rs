@@ -62,7 +62,9 @@ pub use audit::{Audited, Broken, Rule, rules};
 pub use catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Run, Unmapped, entitlement_id};
 pub use config::{Config, Database, Installation, Key};
 pub use customers::{Customer, CustomerKey, Owner};
-pub use destinations::{Destination, DestinationPatch, Filter, Limits, NewDestination, Traits};
+pub use destinations::{
+    Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
+};
 pub use error::{Cause, Error, chain};
 pub use explain::{
     Addressee, EventFacts, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, Portrait, Sending, Successor,

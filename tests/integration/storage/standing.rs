@@ -1,9 +1,9 @@
 //! How a destination stands, and what is forgotten before it is enabled again.
 
 use super::world::{World, story};
-use domain::What;
 use domain::event::PURCHASE_UPDATED;
-use storage::{DeliveryFilter, DestinationPatch, Error, Forgotten, Page, Verdict};
+use domain::{Environment, What};
+use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, Forgotten, LimitsPatch, Page, Verdict};
 
 /// More than any of these stories has.
 const ALL: i64 = 100;
@@ -125,5 +125,32 @@ story! {
         let second = world.store.update_destination(hook.id, patch("second")).await;
         assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
         assert_eq!(world.store.destination(hook.id).await.unwrap().name, "with first");
+    }
+}
+
+story! {
+    async fn of_two_changes_at_once_each_keeps_what_the_other_one_named(world: World) {
+        let hook = world.destination("hook").await;
+        let limits = |limits| DestinationPatch { limits, ..Default::default() };
+        let filter = |filter| DestinationPatch { filter: Some(filter), ..Default::default() };
+        let platforms = Some(vec![world.platform.id]);
+        let environments = Some(vec![Environment::Sandbox]);
+        // Nobody who made them saw another one.
+        let patches = [
+            limits(LimitsPatch { rate: Some(Some(10)), ..Default::default() }),
+            limits(LimitsPatch { concurrency: Some(4), ..Default::default() }),
+            limits(LimitsPatch { schedule: Some(Some(vec![1, 2])), ..Default::default() }),
+            filter(FilterPatch { platforms: platforms.clone(), ..Default::default() }),
+            filter(FilterPatch { environments: environments.clone(), ..Default::default() }),
+        ];
+        let changed = patches.map(|patch| world.store.update_destination(hook.id, patch));
+        futures::future::try_join_all(changed).await.unwrap();
+        let after = world.store.destination(hook.id).await.unwrap();
+        assert_eq!((after.rate, after.concurrency, after.schedule), (Some(10), 4, Some(vec![1, 2])));
+        assert_eq!((Some(after.filter.platforms), Some(after.filter.environments)), (platforms, environments));
+        // What is named as nothing becomes nothing, and alone.
+        let patch = LimitsPatch { rate: Some(None), schedule: Some(None), ..Default::default() };
+        let after = world.store.update_destination(hook.id, limits(patch)).await.unwrap();
+        assert_eq!((after.rate, after.concurrency, after.schedule), (None, 4, None));
     }
 }

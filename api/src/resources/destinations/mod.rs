@@ -19,7 +19,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::{AppId, DestinationId};
-use fields::{Common, limits_of};
+use fields::Common;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use storage::{Destination, DestinationPatch, Filter, Forgotten, Limits, NewDestination};
@@ -49,8 +49,8 @@ pub async fn create(
     let Some(Made { settings, secret, shown, traits }) = made else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
-    let limits = common.limits(unlimited.clone(), bound).unwrap_or(unlimited);
-    let filter = common.filter(Filter::default()).unwrap_or_default();
+    let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
+    let filter = common.filter().unwrap_or_default().of(Filter::default());
     let events = common.events.unwrap_or_else(|| vec!["*".to_owned()]);
     let enabled = common.enabled.unwrap_or(true);
     let new = NewDestination { app_id, kind, name, events, filter, settings, secret, traits, limits, enabled };
@@ -101,8 +101,8 @@ pub async fn update(
     let wanted = wanted?;
     let mut patch = DestinationPatch {
         name,
-        limits: common.limits(limits_of(&before), bound),
-        filter: common.filter(before.filter.clone()),
+        limits: common.limits(bound),
+        filter: common.filter(),
         events: common.events,
         ..DestinationPatch::default()
     };
