@@ -4,12 +4,14 @@ use crate::Doing;
 use crate::destinations::Config;
 use domain::{DestinationId, Lane};
 use std::time::Duration;
-use storage::{DestinationPatch, Error, How, Page, Replay, Store};
+use storage::{DestinationPatch, Error, How, Page, Replay, Store, fault};
 use tokio::time::Instant;
-use workflows::asks::{Again, KeepHold, OwedAgain, RedeliverAll, SendAgain, SetEnabled, ThrowAway};
+use workflows::asks::{Again, KeepHold, OwedAgain, RedeliverAll, SendAgain, SetEnabled, ThrowAway, Unfinished};
 
 /// After this long the rest is left to the next run, before the activity's time is over.
 const ENOUGH: Duration = Duration::from_secs(5);
+/// So many `user.*` events are ended at once, which takes less than the three seconds of a short try.
+const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
 /// Keeps a hold, or its end.
 pub async fn hold(store: &Store, input: KeepHold) -> Result<(), Error> {
@@ -29,20 +31,26 @@ pub async fn discard(store: &Store, input: ThrowAway) -> Result<i64, Error> {
 
 /// Sends the newest state again; answers the lanes that this opened.
 pub async fn redeliver(store: &Store, input: SendAgain) -> Result<Vec<Lane>, Error> {
-    store.redeliver(input.collapse_key, input.destination_id).await
+    let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
+    fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
+    Ok(lanes)
 }
 
 /// Switches a destination on or off. What is owed to it stays owed; with the newest states only, the `user.*` events of a
-/// disabled one end as skipped before.
-pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<(), Error> {
+/// disabled one end as skipped before. When there are very many, some end and it is to be asked again.
+pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
     let (by, why) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
-        store.forget_user_events(input.destination_id).await?;
+        let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { FORGOTTEN_AT_ONCE };
+        let forgotten = store.forget_user_events(input.destination_id, at_once).await?;
+        if forgotten.more {
+            return Ok(Some(Unfinished { ended: forgotten.ended }));
+        }
     }
     let patch =
         DestinationPatch { enabled: Some(input.is_enabled), reason: Some(reason), ..DestinationPatch::default() };
-    store.update_destination(input.destination_id, patch).await.map(drop)
+    store.update_destination(input.destination_id, patch).await.map(|_| None)
 }
 
 /// Owes a destination something once more, page by page until [`ENOUGH`] or the end. At the end of what it did not take

@@ -37,7 +37,7 @@ use workflows::asks::{
     Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded,
     OwedAgain, Record, RecordActivity, Recorded, RedeliverActivity, RedeliverAll, RedeliverAllActivity, SendAgain,
     SetEnabled, SetEnabledActivity, SweepActivity, Swept, Tend, TendActivity, Tended, Test, TestActivity, ThrowAway,
-    Verified, Verify, VerifyActivity,
+    Unfinished, Verified, Verify, VerifyActivity,
 };
 
 /// Everything that an activity may use.
@@ -126,7 +126,11 @@ impl Doing {
 
     /// Switches a destination on or off.
     #[activity(definition = SetEnabledActivity)]
-    pub async fn set_enabled(self: Arc<Self>, _ctx: ActivityContext, input: SetEnabled) -> Result<(), ActivityError> {
+    pub async fn set_enabled(
+        self: Arc<Self>,
+        _ctx: ActivityContext,
+        input: SetEnabled,
+    ) -> Result<Option<Unfinished>, ActivityError> {
         admin::set_enabled(&self.store, input).await.map_err(failure::storage)
     }
 

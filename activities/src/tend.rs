@@ -26,6 +26,12 @@ const BEAT: Duration = Duration::from_secs(4);
 const PAUSE_MS: i64 = 30_000;
 /// So many purchases are called back at once.
 const AT_ONCE: usize = 8;
+/// So many are called back before that is noted.
+const RECALL_AT_A_TIME: i64 = 50;
+/// For so long a look calls back, page after page, before it delivers what is owed.
+const RECALL_ENOUGH: Duration = Duration::from_secs(5);
+/// A page that was begun is left after so long: that is half of a look.
+const RECALL_MOST: Duration = Duration::from_secs(10);
 /// When to look again for purchases that could not be called back.
 const RECALL_AGAIN_MS: i64 = 5_000;
 /// How soon to look again when no lane could be had, at least and at most.
@@ -94,19 +100,51 @@ impl Round {
     }
 }
 
+/// The part of a look in which purchases are called back. The rest of it is for what is owed.
+struct Share<'r> {
+    round: &'r Round,
+    began: Instant,
+}
+
+impl Share<'_> {
+    /// Whether another page may be begun.
+    fn has_time(&self) -> bool {
+        self.began.elapsed() < RECALL_ENOUGH && !self.has_ended()
+    }
+
+    /// Whether nobody is called back any more.
+    fn has_ended(&self) -> bool {
+        self.round.has_ended() || self.began.elapsed() > RECALL_MOST
+    }
+}
+
+/// What came of calling back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recalled {
+    /// All that are to be told were.
+    All,
+    /// There are more, and what is owed has its turn.
+    More,
+    /// Nobody can be told now.
+    NotNow,
+}
+
 /// Looks after a destination for as long as there is something to do, and a run may last.
 pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, Error> {
     let id = input.destination_id;
     let mut is_probe = input.is_probe;
     let mut due = round.follows_a_lost_one.then(|| after(LEASE_MS + *BUSY_MS.start()));
-    let mut can_recall = true;
+    let mut recalled = Recalled::More;
     loop {
         round.is_held_back.store(false, Ordering::Relaxed);
-        if can_recall && !recall(doing, round, id).await? {
-            can_recall = false;
-            due = due.into_iter().chain([after(RECALL_AGAIN_MS)]).min();
+        if recalled != Recalled::NotNow {
+            recalled = recall(doing, &Share { round, began: Instant::now() }, id).await?;
+            let again = (recalled != Recalled::All).then(|| after(RECALL_AGAIN_MS));
+            due = due.into_iter().chain(again).min();
         }
+        let goes_on = recalled == Recalled::More && !round.has_ended();
         let (state, again_ms) = match doing.store.tend(id, AT_A_TIME).await? {
+            needs if goes_on && has_to_wait(&needs, is_probe) => continue,
             // What waits is no purchase's, or was left by a run that was lost.
             Needs::Rest => match due.map(millis_until) {
                 Some(ms) => (Tending::Drain, Some(ms)),
@@ -125,7 +163,7 @@ pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, E
                 let drained = drain(doing, round, id, (keys, concurrency)).await?;
                 due = due.into_iter().chain(drained.due_ms.map(after)).min();
                 match busy(&drained) {
-                    None if !round.has_ended() => continue,
+                    busy_ms if !round.has_ended() && (goes_on || busy_ms.is_none()) => continue,
                     _ if round.has_ended() => (Tending::Drain, Some(0)),
                     busy_ms => (Tending::Drain, busy_ms),
                 }
@@ -135,24 +173,39 @@ pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, E
     }
 }
 
-/// Tells purchases whose runs wait for another attempt not to wait, page by page. Whether all were told: a page is noted
-/// only when the engine took each of its words.
-async fn recall(doing: &Doing, round: &Round, destination_id: DestinationId) -> Result<bool, Error> {
-    while let Some(Recall { keys, through }) = doing.store.to_recall(destination_id, AT_A_TIME).await? {
-        let told = futures::stream::iter(keys).map(|key| call_back(doing, round, (key, destination_id)));
+/// Whether nothing is to be done about what is owed, for now.
+fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
+    match needs {
+        Needs::Rest | Needs::Pause { .. } => true,
+        Needs::Probe { in_ms, .. } => *in_ms > 0 && !is_probe,
+        Needs::Drain { .. } => false,
+    }
+}
+
+/// Tells purchases whose runs wait for another attempt not to wait, page by page for as long as its share lasts. A page
+/// is noted only when the engine took each of its words.
+async fn recall(doing: &Doing, share: &Share<'_>, destination_id: DestinationId) -> Result<Recalled, Error> {
+    while let Some(Recall { keys, through }) = doing.store.to_recall(destination_id, RECALL_AT_A_TIME).await? {
+        if share.round.has_ended() {
+            return Ok(Recalled::NotNow);
+        }
+        if !share.has_time() {
+            return Ok(Recalled::More);
+        }
+        let told = futures::stream::iter(keys).map(|key| call_back(doing, share, (key, destination_id)));
         let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
         while let Some(is_told) = told.next().await {
             if !is_told {
-                return Ok(false);
+                return Ok(Recalled::NotNow);
             }
         }
         doing.store.recalled(destination_id, through).await?;
     }
-    Ok(true)
+    Ok(Recalled::All)
 }
 
-async fn call_back(doing: &Doing, round: &Round, (key, destination_id): (CollapseKey, DestinationId)) -> bool {
-    if round.has_ended() {
+async fn call_back(doing: &Doing, share: &Share<'_>, (key, destination_id): (CollapseKey, DestinationId)) -> bool {
+    if share.has_ended() {
         return false;
     }
     let signal = Signal::Recall(signal::Recall { destination_id: Some(destination_id) });
@@ -231,6 +284,33 @@ mod tests {
         let mut long = round();
         long.began -= TEND_ENOUGH + Duration::from_secs(1);
         assert!(long.is_over());
+    }
+
+    #[tokio::test]
+    async fn purchases_are_called_back_in_a_part_of_a_look_and_what_is_owed_has_the_rest() {
+        let round = round();
+        let share = |seconds: u64| Share { round: &round, began: Instant::now() - Duration::from_secs(seconds) };
+        let at = |seconds| (share(seconds).has_time(), share(seconds).has_ended());
+        assert_eq!(at(0), (true, false));
+        assert_eq!(at(RECALL_ENOUGH.as_secs()), (false, false), "a page that was begun is ended");
+        assert_eq!(at(RECALL_MOST.as_secs()), (false, true), "of a slow engine it is not");
+        assert!(RECALL_MOST * 2 <= TEND_ENOUGH && !round.is_over());
+        round.halt();
+        assert_eq!(at(0), (false, true));
+    }
+
+    #[test]
+    fn while_nothing_else_can_be_done_a_look_goes_on_calling_back() {
+        let key = CollapseKey::new(uuid::Uuid::nil());
+        let probe = |in_ms| Needs::Probe { key, in_ms };
+        for needs in [Needs::Rest, Needs::Pause { ms: 1 }, probe(1)] {
+            assert!(has_to_wait(&needs, false), "{needs:?}");
+        }
+        for (needs, is_probe) in
+            [(probe(0), false), (probe(1), true), (Needs::Drain { keys: vec![key], concurrency: 1 }, false)]
+        {
+            assert!(!has_to_wait(&needs, is_probe), "{needs:?}");
+        }
     }
 
     #[tokio::test]

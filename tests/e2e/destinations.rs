@@ -230,7 +230,16 @@ async fn a_destination_that_is_switched_off_by_script_is_told_nothing_until_it_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destination_that_is_switched_on_by_script_with_the_newest_only_is_told_no_old_news() {
-    let mut world = world(Backend::Sqlite, "").await;
+    is_told_no_old_news("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_is_it_when_that_is_ended_piece_by_piece() {
+    is_told_no_old_news("enable.one_by_one=return").await;
+}
+
+async fn is_told_no_old_news(fail_points: &str) {
+    let mut world = world(Backend::Sqlite, fail_points).await;
     change(&world, &json!({ "events": ["*"], "enabled": false })).await;
     world.send(BOUGHT, "off").await;
     wait::until(SOON, "a state and news that are owed", async || {

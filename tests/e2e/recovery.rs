@@ -290,3 +290,25 @@ async fn a_worker_that_is_killed_behind_a_page_of_a_replay_sends_each_purchase_o
     check_audit(&world).await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_when_it_owed_a_purchase_again_sends_it_once() {
+    let variables = vec![("FAILPOINTS".to_owned(), "redeliver.after_commit=1*return".to_owned())];
+    let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..quick() }).await;
+    world.send("SUBSCRIPTION_PURCHASED", "k1").await;
+    world.wait_acked("k1", 1).await;
+    world.wait_asleep("k1").await;
+    world.ask("k1", "redeliver", &json!({ "reason": "a test" })).await;
+    let ended = world.processes()[WORKER].wait_end().await;
+    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
+    // The destination's own run delivers it before the purchase's asks again, which takes the engine ten seconds.
+    let probe = format!("/v1/destinations/{}/probe", world.destination_id);
+    assert_eq!(world.api.call(Method::POST, &probe, &json!({ "reason": "a test" })).await.status, 202);
+    world.wait_received("k1", 2).await;
+    world.wait_asleep("k1").await;
+    assert_eq!(world.wait_received("k1", 2).await.len(), 2, "once more, and only once");
+    assert_eq!(world.deliveries("k1").await.len(), 2);
+    check_audit(&world).await;
+    world.finish().await;
+}

@@ -174,6 +174,9 @@ pub struct SendAgain {
     pub collapse_key: CollapseKey,
     /// To whom; to every destination when absent.
     pub destination_id: Option<DestinationId>,
+    /// What is asked under one name is owed once, however often the activity runs; each time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
 }
 
 /// Ask to look after a destination as a whole: to try its breaker, to deliver what is owed.
@@ -227,6 +230,13 @@ pub struct SetEnabled {
     pub newest_only: bool,
     /// Who asked, and why.
     pub asked: Admin,
+}
+
+/// A destination is not switched on yet: what must end before is too much for one run of the activity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// How many deliveries this run ended.
+    pub ended: i64,
 }
 
 /// Ask to try the connection to a destination.
@@ -358,9 +368,9 @@ impl Asks {
     pub fn tend(input: Tend) -> Result<Tended, ActivityError> {
         unimplemented!()
     }
-    /// Switch a destination on or off.
+    /// Switch a destination on or off; nothing when that is done.
     #[activity(name = "set_enabled")]
-    pub fn set_enabled(input: SetEnabled) -> Result<(), ActivityError> {
+    pub fn set_enabled(input: SetEnabled) -> Result<Option<Unfinished>, ActivityError> {
         unimplemented!()
     }
     /// Try the connection to a destination; what that showed, for people.

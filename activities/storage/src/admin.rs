@@ -3,11 +3,13 @@
 use crate::again::{self, If, Skipped};
 use crate::connection::AnyConnection;
 use crate::deliveries::Event;
+use crate::pages::{self, How};
 use crate::statement::sql;
 use crate::writer::Write;
-use crate::{Destination, Error, Store, asked, destinations, lanes, purchase};
+use crate::{Destination, Error, Page, Store, asked, destinations, lanes, purchase};
 use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, Lane, Outcome, Timestamp};
+use serde_json::json;
 
 impl Store {
     /// Stops settling of a purchase until a time.
@@ -60,25 +62,38 @@ impl Store {
     }
 
     /// Sends the newest `purchase.updated` again, and what is dead of the purchase's `user.*` events, to one destination
-    /// or to all, each as far as it may be owed again; ends the back-off of those lanes. Answers the open lanes.
-    pub async fn redeliver(&self, key: CollapseKey, destination: Option<DestinationId>) -> Result<Vec<Lane>, Error> {
+    /// or to all, each as far as it may be owed again; ends the back-off of those lanes. What is asked under one name is
+    /// done once, for what it owed may have been delivered when it is asked for again. Answers the open lanes.
+    pub async fn redeliver(
+        &self,
+        key: CollapseKey,
+        destination: Option<DestinationId>,
+        once: Option<String>,
+    ) -> Result<Vec<Lane>, Error> {
+        let how = once.map_or(How::Anew, How::Once);
+        let place = how.place(&Page::default(), &json!([key, destination]));
         self.write(move |write| {
-            purchase::lock(write, key)?;
-            let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-            let newest = newest_event(write.connection, key)?;
-            for target in to_tell(write, origin.app_id, destination)? {
-                for event in dead_events(write.connection, key, target.id)? {
-                    let _: Result<u32, Skipped> = again::owe(write, (&event, &origin), (&target, If::Unacknowledged))?;
-                }
-                if let Some(event) = &newest {
-                    let _: Result<u32, Skipped> = again::owe(write, (event, &origin), (&target, If::Ever))?;
-                }
-                end_back_off(write, key, target.id)?;
-            }
+            pages::once(write, place.as_ref(), |write| redeliver(write, key, destination))?;
             lanes::open(write.connection, key)
         })
         .await
     }
+}
+
+fn redeliver(write: &mut Write<'_>, key: CollapseKey, destination: Option<DestinationId>) -> Result<(), Error> {
+    purchase::lock(write, key)?;
+    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let newest = newest_event(write.connection, key)?;
+    for target in to_tell(write, origin.app_id, destination)? {
+        for event in dead_events(write.connection, key, target.id)? {
+            let _: Result<u32, Skipped> = again::owe(write, (&event, &origin), (&target, If::Unacknowledged))?;
+        }
+        if let Some(event) = &newest {
+            let _: Result<u32, Skipped> = again::owe(write, (event, &origin), (&target, If::Ever))?;
+        }
+        end_back_off(write, key, target.id)?;
+    }
+    Ok(())
 }
 
 /// The destination that was named, or all of the app.

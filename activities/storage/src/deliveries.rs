@@ -50,7 +50,7 @@ pub const SELECT: &str = "SELECT seq, id, event_id, event_type, collapse_key, de
      attempts, next_due_at, first_tried_at, tried_at, body, environment, last_error, traceparent FROM deliveries";
 
 /// Deliveries that are looked at in one transaction, so that nothing else waits long for it.
-const BATCH: i64 = 2000;
+pub const BATCH: i64 = 2000;
 /// What has not ended: tried, or waiting for a customer's id.
 pub const OPEN: [&str; 2] = ["pending", "waiting"];
 /// What is said of a delivery to a destination that is no more.

@@ -64,7 +64,9 @@ pub use audit::{Audited, Broken, Rule, rules};
 pub use catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Run, Unmapped, entitlement_id};
 pub use config::{Config, Database, Installation, Key};
 pub use customers::{Customer, CustomerKey, Owner};
-pub use destinations::{Destination, DestinationPatch, Filter, Limits, NewDestination, Traits};
+pub use destinations::{
+    Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
+};
 pub use error::{Cause, Error, chain};
 pub use explain::{
     Addressee, EventFacts, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, Portrait, Sending, Successor,
@@ -90,7 +92,7 @@ pub use redeliver::{Again, Redelivered, To};
 pub use replay::{Replay, Replayed};
 pub use secrets::hex;
 pub use snapshot::SnapshotPage;
-pub use standing::{DestinationHealth, Figures};
+pub use standing::{DestinationHealth, Figures, Forgotten};
 pub use sweep::{Due, Overdue};
 pub use tending::{Recall, Tending};
 pub use topics::{Kept, Topic, TopicState};

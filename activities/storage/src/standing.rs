@@ -10,10 +10,15 @@ use crate::{Error, Store, deliveries, destinations};
 use domain::{DestinationId, Timestamp};
 use serde::Serialize;
 
-/// Which of a batch of deliveries are forgotten: those of `user.*` events that are not being sent at this moment.
-const FORGETTABLE: &str = "destination_id = ? AND status = ? AND seq > ? AND seq <= ? AND event_type LIKE 'user.%' \
-     AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id \
-     AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
+/// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
+/// the states that are owed beside them are not gone through.
+const NEXT: &str = "SELECT seq FROM deliveries WHERE destination_id = ? AND status IN ('pending', 'waiting') \
+     AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > ? ORDER BY seq LIMIT ?";
+
+/// Which of them are forgotten: those that are not being sent at this moment, and did not end meanwhile.
+const FORGETTABLE: &str = "status IN ('pending', 'waiting') AND NOT EXISTS (SELECT 1 FROM lanes l \
+     WHERE l.destination_id = deliveries.destination_id AND l.collapse_key = deliveries.collapse_key \
+     AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
 
 /// What is said of a delivery that was forgotten.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
@@ -40,6 +45,15 @@ pub struct Figures {
     pub owed: i64,
     /// For how long it has been owed the oldest of them, in milliseconds; 0 when there is none.
     pub oldest_owed_ms: i64,
+}
+
+/// What came of forgetting the `user.*` events that a destination is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many ended.
+    pub ended: i64,
+    /// Whether there may be more.
+    pub more: bool,
 }
 
 row! {
@@ -77,74 +91,95 @@ impl Store {
         .await
     }
 
-    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`; says how many. One that is being
-    /// sent at this moment ends by its own attempt. An enabled destination: [`Error::Conflict`].
-    pub async fn forget_user_events(&self, id: DestinationId) -> Result<i64, Error> {
-        let mut forgotten = 0;
-        for status in deliveries::OPEN {
-            let mut after = 0;
-            while let Some((last, ended)) = self.write(move |write| forget(write, id, status, after)).await? {
-                after = last;
-                forgotten += ended;
-            }
+    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`, batch by batch and at most `limit`:
+    /// asked again it goes on with what is left. One that is being sent at this moment ends by its own attempt. An enabled
+    /// destination: [`Error::Conflict`].
+    pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
+        let (mut after, mut ended) = (0, 0);
+        while ended < limit {
+            let at_most = deliveries::BATCH.min(limit - ended);
+            let Some(batch) = self.write(move |write| forget(write, id, (after, at_most))).await? else {
+                return Ok(Forgotten { ended, more: false });
+            };
+            after = batch.last;
+            ended += batch.count;
         }
-        Ok(forgotten)
+        Ok(Forgotten { ended, more: true })
     }
 
     /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
-        let (clock, mut counted) = (self.clock, 0);
-        for status in deliveries::OPEN {
-            let mut after = 0;
-            let count = |after| {
-                self.read(move |connection| {
-                    let now = connection.now(clock)?;
-                    count(connection, id, (status, after), now)
-                })
-            };
-            while let Some((last, found)) = count(after).await? {
-                after = last;
-                counted += found;
-            }
+        let (clock, mut after, mut counted) = (self.clock, 0, 0);
+        let count = |after| {
+            self.read(move |connection| {
+                let now = connection.now(clock)?;
+                count(connection, id, (after, now))
+            })
+        };
+        while let Some(batch) = count(after).await? {
+            after = batch.last;
+            counted += batch.count;
         }
         Ok(counted)
     }
 }
 
-/// Goes through one batch; the last sequence number in it and how many ended. `None` when there is no more.
-fn forget(write: &mut Write<'_>, id: DestinationId, status: &str, after: i64) -> Result<Option<(i64, i64)>, Error> {
+/// A batch of deliveries that was gone through.
+struct Batch {
+    /// The last sequence number in it.
+    last: i64,
+    /// How many of them are, or would be, forgotten.
+    count: i64,
+}
+
+/// Forgets one batch behind a sequence number; `None` when there is none.
+fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
     check_disabled(write.connection, id)?;
-    let Some(last) = deliveries::batch(write.connection, id, (status, after))? else { return Ok(None) };
-    let text = format!("UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? WHERE {FORGETTABLE}");
+    let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
+    let text = format!(
+        "UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? \
+         WHERE seq IN ({NEXT}) AND {FORGETTABLE}"
+    );
     let ended = sql(text)
         .bind(FORGOTTEN)
         .bind(write.now)
         .bind(id)
-        .bind(status)
         .bind(after)
-        .bind(last)
+        .bind(at_most)
         .bind(write.now)
         .run(write.connection)?;
-    Ok(Some((last, i64::try_from(ended).unwrap_or(i64::MAX))))
+    Ok(Some(Batch { last, count: i64::try_from(ended).unwrap_or(i64::MAX) }))
 }
 
 /// The same, only counted.
 fn count(
     connection: &mut AnyConnection,
     id: DestinationId,
-    (status, after): (&str, i64),
-    now: Timestamp,
-) -> Result<Option<(i64, i64)>, Error> {
+    (after, now): (i64, Timestamp),
+) -> Result<Option<Batch>, Error> {
     check_disabled(connection, id)?;
-    let Some(last) = deliveries::batch(connection, id, (status, after))? else { return Ok(None) };
-    let found: Option<Number> = sql(format!("SELECT COUNT(*) AS value FROM deliveries WHERE {FORGETTABLE}"))
+    let Some(last) = end_of_batch(connection, id, (after, deliveries::BATCH))? else { return Ok(None) };
+    let found: Option<Number> =
+        sql(format!("SELECT COUNT(*) AS value FROM deliveries WHERE seq IN ({NEXT}) AND {FORGETTABLE}"))
+            .bind(id)
+            .bind(after)
+            .bind(deliveries::BATCH)
+            .bind(now)
+            .first(connection)?;
+    Ok(Some(Batch { last, count: found.map_or(0, |found| found.value) }))
+}
+
+fn end_of_batch(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    (after, at_most): (i64, i64),
+) -> Result<Option<i64>, Error> {
+    let last: Option<Number> = sql(format!("SELECT MAX(seq) AS value FROM ({NEXT}) batch HAVING MAX(seq) IS NOT NULL"))
         .bind(id)
-        .bind(status)
         .bind(after)
-        .bind(last)
-        .bind(now)
+        .bind(at_most)
         .first(connection)?;
-    Ok(Some((last, found.map_or(0, |found| found.value))))
+    Ok(last.map(|last| last.value))
 }
 
 fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<(), Error> {

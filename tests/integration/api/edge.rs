@@ -244,8 +244,12 @@ impl Service {
 
     /// How many purchases are to be looked at.
     pub fn woken(&self) -> i64 {
-        let text = "SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL";
-        let rows: Vec<Number> = diesel::sql_query(text).load(&mut self.connection()).expect("a count");
+        self.raw_number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
+    }
+
+    /// A number of what is stored, as the column `value`.
+    pub fn raw_number(&self, text: &str) -> i64 {
+        let rows: Vec<Number> = diesel::sql_query(text).load(&mut self.connection()).expect("a number");
         rows[0].value
     }
 

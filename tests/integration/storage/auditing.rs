@@ -254,7 +254,7 @@ story! {
         world.age(2 * MINUTE_MS);
         world.happen("r1", 2, &[What::Renewed]).await;
         let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
-        let filter = DestinationPatch { filter: Some(elsewhere), ..Default::default() };
+        let filter = DestinationPatch { filter: Some(elsewhere.into()), ..Default::default() };
         world.age(2 * MINUTE_MS);
         assert_eq!(world.broken(1000).await, []);
         world.raw().run("DELETE FROM deliveries WHERE event_type = 'user.subscription.renewed'");

@@ -103,6 +103,24 @@ story! {
 }
 
 story! {
+    async fn one_redelivery_of_a_purchase_that_is_asked_for_again_owes_nothing(world: World) {
+        let hook = delivered(&world).await;
+        let ask = async |to, run: &str| world.store.redeliver(world.key("r1"), to, Some(run.to_owned())).await;
+        assert_eq!(ask(None, "run/1").await.unwrap().len(), 1);
+        assert_eq!(ask(None, "run/1").await.unwrap().len(), 1, "its lane is open still");
+        assert_eq!(count(&world, "deliveries"), 4);
+        arrive(&world, hook.id).await;
+        assert_eq!(ask(None, "run/1").await.unwrap(), [], "its answer was lost, and what it owed arrived");
+        assert_eq!(count(&world, "deliveries"), 4);
+        assert_eq!(ask(None, "run/2").await.unwrap().len(), 1);
+        assert_eq!(count(&world, "deliveries"), 5);
+        let other = ask(Some(hook.id), "run/2").await;
+        assert!(matches!(other, Err(Error::Conflict { what: "run", .. })), "{other:?}");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
     async fn after_a_week_a_page_is_forgotten_some_at_a_time(world: World) {
         let hook = delivered(&world).await;
         for run in ["a", "b", "c"] {

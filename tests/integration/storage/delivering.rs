@@ -274,20 +274,20 @@ story! {
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, Verdict::Delivered).await;
-        let lanes = world.store.redeliver(key, None).await.unwrap();
+        let lanes = world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!((lanes.len(), lanes[0].destination_id), (1, hook.id));
-        world.store.redeliver(key, Some(hook.id)).await.unwrap();
+        world.store.redeliver(key, Some(hook.id), None).await.unwrap();
         let second = world.attempt(key, hook.id, "b").await;
         assert_eq!(second.delivery_id, DeliveryId::of(hook.id, first.event_id, 1));
         assert_eq!(attribute(&second.body, "previous_acked_revision"), 1);
         world.finish(&second, Verdict::Retry { delay_ms: 900_000 }).await;
-        world.store.redeliver(key, Some(hook.id)).await.unwrap();
+        world.store.redeliver(key, Some(hook.id), None).await.unwrap();
         let third = world.attempt(key, hook.id, "c").await;
         assert_eq!((third.delivery_id, third.number), (second.delivery_id, 2));
         assert_eq!(third.body, second.body);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 2);
         let nobody = domain::DestinationId::new(world.app.id.uuid());
-        assert!(is_missing(&world.store.redeliver(key, Some(nobody)).await.unwrap_err()));
+        assert!(is_missing(&world.store.redeliver(key, Some(nobody), None).await.unwrap_err()));
     }
 }
 

@@ -145,7 +145,7 @@ story! {
             check_left_alone(&world, (receipt, hook), HOUR_MS).await;
             let key = world.key(receipt);
             match way {
-                0 => drop(world.store.redeliver(key, Some(hook)).await.unwrap()),
+                0 => drop(world.store.redeliver(key, Some(hook), None).await.unwrap()),
                 1 => drop(again(Again::Purchase(key)).await),
                 _ => drop(again(Again::Event(event)).await),
             }

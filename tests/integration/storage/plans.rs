@@ -131,6 +131,10 @@ const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms
      JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id AND u.environment = f.environment
      WHERE p.collapse_key = d.collapse_key AND (u.lease_until > 7 OR u.paused_until > 7))";
 
+/// What a destination is owed that no newer state stands for.
+const NEWS: &str = "SELECT seq FROM deliveries WHERE destination_id = 'd' AND status IN ('pending', 'waiting')
+     AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > 7 ORDER BY seq LIMIT 9";
+
 /// What a destination's own run asks.
 fn asked_by_destinations() -> Vec<(String, &'static str)> {
     let lanes = |condition: &str, order: &str| {
@@ -158,6 +162,15 @@ fn asked_by_destinations() -> Vec<(String, &'static str)> {
         (
             "SELECT seq FROM deliveries WHERE destination_id = 'd' AND status = 'pending' LIMIT 9".to_owned(),
             "deliveries_of_destination",
+        ),
+        (NEWS.to_owned(), "deliveries_news"),
+        (
+            format!(
+                "UPDATE deliveries SET status = 'skipped' WHERE seq IN ({NEWS}) AND status IN ('pending', 'waiting')
+                 AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id
+                 AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > 7)"
+            ),
+            "deliveries_news",
         ),
         (
             "SELECT created_at FROM deliveries WHERE destination_id = 'd' AND status = 'pending' ORDER BY seq LIMIT 1"

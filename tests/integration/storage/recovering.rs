@@ -196,13 +196,13 @@ story! {
         };
         let (state, event) = ("purchase.updated", "user.subscription.purchased");
         // Who is named is owed no more than what it chose, and nobody anything twice.
-        world.store.redeliver(key, Some(users.id)).await.unwrap();
-        world.store.redeliver(key, None).await.unwrap();
+        world.store.redeliver(key, Some(users.id), None).await.unwrap();
+        world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!(types(counting.id).await, [event], "it has the state, and would count it twice");
         assert_eq!(types(hook.id).await, [state, event]);
         assert_eq!(types(users.id).await, [event]);
         // What was taken meanwhile is not dead any more, however often it died.
-        world.store.redeliver(key, None).await.unwrap();
+        world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!((types(counting.id).await.len(), types(users.id).await.len()), (0, 0));
         assert_eq!(types(hook.id).await, [state]);
     }

@@ -444,7 +444,7 @@ story! {
         ];
         for (number, (filter, receipts)) in wanted.into_iter().enumerate() {
             let hook = world.destination(&format!("hook {number}")).await;
-            let patch = DestinationPatch { filter: Some(filter.clone()), ..Default::default() };
+            let patch = DestinationPatch { filter: Some(filter.clone().into()), ..Default::default() };
             assert_eq!(world.store.update_destination(hook.id, patch).await.unwrap().filter, filter);
             hooks.push((hook.id, receipts));
         }

@@ -1,9 +1,12 @@
 //! How a destination stands, and what is forgotten before it is enabled again.
 
 use super::world::{World, story};
-use domain::What;
 use domain::event::PURCHASE_UPDATED;
-use storage::{DeliveryFilter, DestinationPatch, Error, Page, Verdict};
+use domain::{Environment, What};
+use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, Forgotten, LimitsPatch, Page, Verdict};
+
+/// More than any of these stories has.
+const ALL: i64 = 100;
 
 /// The event types of what is in a status to a destination, in the order of their making.
 async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
@@ -46,11 +49,13 @@ story! {
         ));
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 3);
         assert_eq!(in_status(&world, hook.id, "skipped").await.len(), 0, "they are only counted");
-        assert_eq!(world.store.forget_user_events(hook.id).await.unwrap(), 3);
+        let forgotten = world.store.forget_user_events(hook.id, ALL).await.unwrap();
+        assert_eq!(forgotten, Forgotten { ended: 3, more: false });
         assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
         assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
-        assert_eq!(world.store.forget_user_events(hook.id).await.unwrap(), 0, "asked again it forgets nothing new");
+        let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
+        assert_eq!(again, Forgotten { ended: 0, more: false }, "asked again it forgets nothing new");
         switch(&world, hook.id, true).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), [PURCHASE_UPDATED]);
@@ -58,10 +63,33 @@ story! {
 }
 
 story! {
+    async fn very_many_are_forgotten_some_at_a_time(world: World) {
+        let hook = world.destination("hook").await;
+        switch(&world, hook.id, false).await;
+        for number in 1..=5 {
+            world.happen(&format!("r{number}"), number, &[What::Renewed]).await;
+        }
+        // One of those that came first is being sent, and stands in nobody's way.
+        world.raw().run(&format!(
+            "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
+                 VALUES ('{}', '{}', 't', 9223372036854775807)",
+            hook.id,
+            world.key("r1")
+        ));
+        for (ended, more) in [(2, true), (2, true), (0, false)] {
+            let forgotten = world.store.forget_user_events(hook.id, 2).await.unwrap();
+            assert_eq!(forgotten, Forgotten { ended, more });
+        }
+        assert_eq!(in_status(&world, hook.id, "pending").await.len(), 6);
+        assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 4]);
+    }
+}
+
+story! {
     async fn nothing_of_an_enabled_destination_is_forgotten(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Renewed]).await;
-        let refused = world.store.forget_user_events(hook.id).await;
+        let refused = world.store.forget_user_events(hook.id, ALL).await;
         assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
         let refused = world.store.count_user_events(hook.id).await;
         assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
@@ -76,7 +104,7 @@ story! {
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         switch(&world, hook.id, false).await;
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 0);
-        assert_eq!(world.store.forget_user_events(hook.id).await.unwrap(), 0);
+        assert_eq!(world.store.forget_user_events(hook.id, ALL).await.unwrap().ended, 0);
         world.finish(&sent, Verdict::Delivered).await;
         assert_eq!(in_status(&world, hook.id, "skipped").await, Vec::<String>::new());
         assert_eq!(in_status(&world, hook.id, "delivered").await, sent.types());
@@ -97,5 +125,32 @@ story! {
         let second = world.store.update_destination(hook.id, patch("second")).await;
         assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
         assert_eq!(world.store.destination(hook.id).await.unwrap().name, "with first");
+    }
+}
+
+story! {
+    async fn of_two_changes_at_once_each_keeps_what_the_other_one_named(world: World) {
+        let hook = world.destination("hook").await;
+        let limits = |limits| DestinationPatch { limits, ..Default::default() };
+        let filter = |filter| DestinationPatch { filter: Some(filter), ..Default::default() };
+        let platforms = Some(vec![world.platform.id]);
+        let environments = Some(vec![Environment::Sandbox]);
+        // Nobody who made them saw another one.
+        let patches = [
+            limits(LimitsPatch { rate: Some(Some(10)), ..Default::default() }),
+            limits(LimitsPatch { concurrency: Some(4), ..Default::default() }),
+            limits(LimitsPatch { schedule: Some(Some(vec![1, 2])), ..Default::default() }),
+            filter(FilterPatch { platforms: platforms.clone(), ..Default::default() }),
+            filter(FilterPatch { environments: environments.clone(), ..Default::default() }),
+        ];
+        let changed = patches.map(|patch| world.store.update_destination(hook.id, patch));
+        futures::future::try_join_all(changed).await.unwrap();
+        let after = world.store.destination(hook.id).await.unwrap();
+        assert_eq!((after.rate, after.concurrency, after.schedule), (Some(10), 4, Some(vec![1, 2])));
+        assert_eq!((Some(after.filter.platforms), Some(after.filter.environments)), (platforms, environments));
+        // What is named as nothing becomes nothing, and alone.
+        let patch = LimitsPatch { rate: Some(None), schedule: Some(None), ..Default::default() };
+        let after = world.store.update_destination(hook.id, limits(patch)).await.unwrap();
+        assert_eq!((after.rate, after.concurrency, after.schedule), (None, 4, None));
     }
 }

@@ -226,14 +226,23 @@ async fn carry_out(ctx: &WorkflowContext<Destination>, destination_id: Destinati
         AdminAsk::Enable(Enable { by, reason, newest_only }) => {
             let asked = Admin { by, reason };
             let on = SetEnabled { destination_id, is_enabled: true, newest_only, asked };
-            ask(ctx, || Asks::set_enabled, on).await.err()
+            switch(ctx, on).await.err()
         }
         AdminAsk::Disable(asked) => {
             let off = SetEnabled { destination_id, is_enabled: false, newest_only: false, asked };
-            ask(ctx, || Asks::set_enabled, off).await.err()
+            switch(ctx, off).await.err()
         }
     };
     ctx.state_mut(|destination| destination.state.carried_out(failed.as_ref().map(why)));
+}
+
+/// Switches it on or off. What must end before it is on may be very much: each run of the activity ends some of it.
+async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<(), ActivityExecutionError> {
+    let mut unfinished = ask(ctx, || Asks::set_enabled, set.clone()).await?;
+    while unfinished.is_some() {
+        unfinished = ctx.execute_activity(Asks::set_enabled, set.clone(), options::lasting()).await?;
+    }
+    Ok(())
 }
 
 /// Owes something once more from a place on, as far as one run of the activity comes.

@@ -234,7 +234,8 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &Ad
             ask(ctx, || Asks::discard, ThrowAway { collapse_key: key, through, asked }).await.err()
         }
         AdminAsk::Redeliver(Redeliver { destination_id, .. }) => {
-            match ask(ctx, || Asks::redeliver, SendAgain { collapse_key: key, destination_id }).await {
+            let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
+            match ask(ctx, || Asks::redeliver, SendAgain { collapse_key: key, destination_id, once }).await {
                 Ok(lanes) => {
                     ctx.state_mut(|purchase| purchase.state.woken(&lanes));
                     None

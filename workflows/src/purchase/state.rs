@@ -46,6 +46,9 @@ pub struct State {
     pub noted: Option<String>,
     /// How many runs this one has been continued through.
     pub continued: u32,
+    /// Counts the redeliveries of this run, so that each has a name.
+    #[serde(skip)]
+    pub redeliveries: u64,
     /// Counts what was folded, so that `run` knows that something happened.
     #[serde(skip)]
     pub changes: u64,
@@ -227,6 +230,13 @@ impl State {
     pub fn ask(&mut self, ask: AdminAsk) {
         self.changes += 1;
         self.admin.push_back(ask);
+    }
+
+    /// A name for the next redelivery of the run: the same one when the run is replayed, since what was asked for has an
+    /// order, and no other run's.
+    pub fn name_redelivery(&mut self, run: &str) -> String {
+        self.redeliveries += 1;
+        format!("{run}/redeliver/{}", self.redeliveries)
     }
 
     /// Folds a payload that could not be read.

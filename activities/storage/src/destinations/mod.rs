@@ -58,6 +58,32 @@ impl Filter {
     }
 }
 
+/// What is to change in a filter; `None` leaves a list as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterPatch {
+    /// Other platforms; an empty list wants all.
+    pub platforms: Option<Vec<PlatformId>>,
+    /// Other environments; an empty list wants all.
+    pub environments: Option<Vec<Environment>>,
+}
+
+impl FilterPatch {
+    /// The filter after the change.
+    #[must_use]
+    pub fn of(&self, before: Filter) -> Filter {
+        Filter {
+            platforms: self.platforms.clone().unwrap_or(before.platforms),
+            environments: self.environments.clone().unwrap_or(before.environments),
+        }
+    }
+}
+
+impl From<Filter> for FilterPatch {
+    fn from(Filter { platforms, environments }: Filter) -> Self {
+        Self { platforms: Some(platforms), environments: Some(environments) }
+    }
+}
+
 /// What follows from a destination's kind for how it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
@@ -89,6 +115,29 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { rate: None, concurrency: 32, schedule: None }
+    }
+}
+
+/// What is to change in how fast a destination is told; `None` leaves a limit as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LimitsPatch {
+    /// So many requests a second; `Some(None)` for as many as there are.
+    pub rate: Option<Option<i64>>,
+    /// So many requests at once.
+    pub concurrency: Option<i64>,
+    /// Other waits; `Some(None)` for those of its kind.
+    pub schedule: Option<Option<Vec<i64>>>,
+}
+
+impl LimitsPatch {
+    /// The limits after the change.
+    #[must_use]
+    pub fn of(&self, before: Limits) -> Limits {
+        Limits {
+            rate: self.rate.unwrap_or(before.rate),
+            concurrency: self.concurrency.unwrap_or(before.concurrency),
+            schedule: self.schedule.clone().unwrap_or(before.schedule),
+        }
     }
 }
 
@@ -141,9 +190,9 @@ pub struct DestinationPatch {
     /// Another choice of event types.
     pub events: Option<Vec<String>>,
     /// Other platforms and environments.
-    pub filter: Option<Filter>,
+    pub filter: Option<FilterPatch>,
     /// Another pace.
-    pub limits: Option<Limits>,
+    pub limits: LimitsPatch,
     /// Other settings, as a whole. What waits for a customer's id is looked at again.
     pub settings: Option<serde_json::Value>,
     /// A new secret.

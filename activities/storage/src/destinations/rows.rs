@@ -1,6 +1,6 @@
 //! The row of a destination.
 
-use super::{Destination, DestinationPatch, NewDestination};
+use super::{Destination, DestinationPatch, Filter, Limits, NewDestination};
 use crate::connection::AnyConnection;
 use crate::secrets::Secrets;
 use crate::statement::{row, sql};
@@ -52,13 +52,13 @@ const LISTED: &str = "listed";
 impl DestinationRow {
     /// The destination without its secret.
     pub fn destination(self) -> Result<Destination, Error> {
-        let unreadable =
-            |cause| Error::corrupt_by(format!("the settings of destination {} are not JSON", self.id), cause);
+        let unreadable = |cause| self.unreadable(cause);
+        let limits = self.limits()?;
         Ok(Destination {
             events: serde_json::from_str(&self.events).map_err(unreadable)?,
             wildcards: if self.wildcards == LISTED { Wildcards::Listed } else { Wildcards::Everything },
-            filter: serde_json::from_str(&self.filter).map_err(unreadable)?,
-            schedule: self.schedule.as_deref().map(serde_json::from_str).transpose().map_err(unreadable)?,
+            filter: self.filter()?,
+            schedule: limits.schedule,
             settings: serde_json::from_str(&self.settings).map_err(unreadable)?,
             id: self.id,
             app_id: self.app_id,
@@ -74,6 +74,22 @@ impl DestinationRow {
             since: self.since,
             created_at: self.created_at,
         })
+    }
+
+    /// Which platforms' and environments' events it wants.
+    fn filter(&self) -> Result<Filter, Error> {
+        serde_json::from_str(&self.filter).map_err(|cause| self.unreadable(cause))
+    }
+
+    /// How fast it may be told.
+    fn limits(&self) -> Result<Limits, Error> {
+        let schedule = self.schedule.as_deref().map(serde_json::from_str).transpose();
+        let schedule = schedule.map_err(|cause| self.unreadable(cause))?;
+        Ok(Limits { rate: self.rate, concurrency: self.concurrency, schedule })
+    }
+
+    fn unreadable(&self, cause: serde_json::Error) -> Error {
+        Error::corrupt_by(format!("the settings of destination {} are not JSON", self.id), cause)
     }
 
     /// Whether it still has these settings and this secret, so that no other change is overwritten unseen.
@@ -174,13 +190,15 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: 
     health::insert(write, id)
 }
 
-/// Changes a destination whose row is locked.
+/// Changes a destination whose row is locked: of what is not named, what others changed meanwhile is kept.
 pub fn update(
     write: &mut Write<'_>,
     secrets: &Secrets,
     row: DestinationRow,
     patch: &DestinationPatch,
 ) -> Result<(), Error> {
+    let limits = patch.limits.of(row.limits()?);
+    let filter = patch.filter.clone().unwrap_or_default().of(row.filter()?);
     let secret = match &patch.secret {
         Some(secret) => secrets.seal("destinations", &row.id.to_string(), secret)?,
         None => row.secret,
@@ -204,18 +222,14 @@ pub fn update(
     };
     let since = if state == row.state { row.since } else { write.now };
     let name = patch.name.clone().unwrap_or(row.name);
-    let (rate, concurrency, schedule) = match &patch.limits {
-        Some(limits) => (limits.rate, limits.concurrency, limits.schedule.as_ref().map(json).transpose()?),
-        None => (row.rate, row.concurrency, row.schedule),
-    };
     sql("UPDATE destinations SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, \
          settings = ?, secret = ?, enabled = ?, state = ?, reason = ?, since = ? WHERE id = ?")
     .bind(name.as_str())
     .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
-    .bind(patch.filter.as_ref().map(json).transpose()?.unwrap_or(row.filter))
-    .bind(rate)
-    .bind(concurrency)
-    .bind(schedule)
+    .bind(json(&filter)?)
+    .bind(limits.rate)
+    .bind(limits.concurrency)
+    .bind(limits.schedule.as_ref().map(json).transpose()?)
     .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
     .bind(secret)
     .bind(enabled)

@@ -1,5 +1,6 @@
 //! What an admin can ask of one destination. Each is a signal to its workflow, which starts when none is open; 202.
 
+use super::FORGOTTEN_AT_ONCE;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::resources::asked::{admin, taken};
@@ -9,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use domain::DestinationId;
 use serde_json::{Value, json};
-use workflows::signal::DestinationSignal;
+use workflows::signal::{DestinationSignal, Enable};
 
 type Answer = Result<(StatusCode, Json<Value>), Error>;
 
@@ -28,10 +29,9 @@ pub async fn enable(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(
         let skipped = edge.store.count_user_events(id).await?;
         return Ok((StatusCode::OK, Json(json!({ "destination_id": id, "skipped": skipped }))));
     }
-    if newest_only {
-        edge.store.forget_user_events(id).await?;
-    }
-    ask(&edge, id, DestinationSignal::Enable(admin.into())).await
+    // Here, so that it is refused here; what is left, its workflow ends.
+    let is_left = newest_only && edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?.more;
+    ask(&edge, id, DestinationSignal::Enable(Enable { newest_only: is_left, ..admin.into() })).await
 }
 
 /// `POST …/disable`: send nothing. Purchases settle on, and what is owed stays owed.

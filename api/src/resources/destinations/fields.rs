@@ -5,9 +5,9 @@ use crate::edge::{Edge, Kinds};
 use crate::error::Error;
 use crate::resources::Fields;
 use crate::resources::near::did_you_mean;
-use domain::{AppId, Environment, PlatformId};
+use domain::AppId;
 use std::ops::RangeInclusive;
-use storage::{Destination, Filter, Limits};
+use storage::{Filter, FilterPatch, Limits, LimitsPatch};
 
 /// More names than there are to choose from are a mistake.
 const MOST_EVENTS: usize = 32;
@@ -32,12 +32,6 @@ pub struct Common {
     schedule: Option<Option<Vec<i64>>>,
 }
 
-/// What is to change in a filter; null wants all.
-struct FilterPatch {
-    platforms: Option<Vec<PlatformId>>,
-    environments: Option<Vec<Environment>>,
-}
-
 impl Common {
     /// Reads them; `bound` is the most requests a second that the kind allows.
     pub fn read(fields: &mut Fields, kinds: &dyn Kinds, bound: Option<i64>) -> Self {
@@ -51,28 +45,18 @@ impl Common {
         }
     }
 
-    /// The limits after the change; `None` when none was given. Null brings back what holds without a word.
-    pub fn limits(&self, before: Limits, bound: Option<i64>) -> Option<Limits> {
-        if self.rate.is_none() && self.concurrency.is_none() && self.schedule.is_none() {
-            return None;
+    /// What is to change in the limits. Null brings back what holds without a word.
+    pub fn limits(&self, bound: Option<i64>) -> LimitsPatch {
+        LimitsPatch {
+            rate: self.rate.map(|rate| rate.or(bound)),
+            concurrency: self.concurrency.map(|given| given.unwrap_or(Limits::default().concurrency)),
+            schedule: self.schedule.clone(),
         }
-        Some(Limits {
-            rate: self.rate.map_or(before.rate, |rate| rate.or(bound)),
-            concurrency: self.concurrency.map_or(before.concurrency, |given| given.unwrap_or(default_concurrency())),
-            schedule: self.schedule.clone().unwrap_or(before.schedule),
-        })
     }
 
-    /// The filter after the change; `None` when none was given.
-    pub fn filter(&self, before: Filter) -> Option<Filter> {
-        match &self.filter {
-            None => None,
-            Some(None) => Some(Filter::default()),
-            Some(Some(patch)) => Some(Filter {
-                platforms: patch.platforms.clone().unwrap_or(before.platforms),
-                environments: patch.environments.clone().unwrap_or(before.environments),
-            }),
-        }
+    /// What is to change in the filter; `None` when nothing is. Null wants all.
+    pub fn filter(&self) -> Option<FilterPatch> {
+        self.filter.clone().map(|given| given.unwrap_or_else(|| Filter::default().into()))
     }
 
     /// Notes each platform in the filter that is none of the app's.
@@ -90,16 +74,6 @@ impl Common {
         }
         Ok(())
     }
-}
-
-/// The limits of a destination as it is.
-pub fn limits_of(destination: &Destination) -> Limits {
-    let Destination { rate, concurrency, schedule, .. } = destination;
-    Limits { rate: *rate, concurrency: *concurrency, schedule: schedule.clone() }
-}
-
-fn default_concurrency() -> i64 {
-    Limits::default().concurrency
 }
 
 fn events(fields: &mut Fields) -> Option<Vec<String>> {

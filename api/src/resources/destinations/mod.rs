@@ -19,10 +19,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::{AppId, DestinationId};
-use fields::{Common, limits_of};
+use fields::Common;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use storage::{Destination, DestinationPatch, Filter, Limits, NewDestination};
+use storage::{Destination, DestinationPatch, Filter, Forgotten, Limits, NewDestination};
+
+/// So many `user.*` events one request ends as skipped, well within its time.
+const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
 /// What is shown once, by its name.
 type Shown = Vec<(&'static str, SecretString)>;
@@ -49,9 +52,8 @@ pub async fn create(
     let Some(Made { settings, secret, shown, traits }) = made else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
-    let unlimited = Limits { rate: bound, ..Limits::default() };
-    let limits = common.limits(unlimited.clone(), bound).unwrap_or(unlimited);
-    let filter = common.filter(Filter::default()).unwrap_or_default();
+    let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
+    let filter = common.filter().unwrap_or_default().of(Filter::default());
     let events = common.events.unwrap_or_else(|| vec!["*".to_owned()]);
     let enabled = common.enabled.unwrap_or(true);
     let new = NewDestination { app_id, kind, name, events, filter, settings, secret, traits, limits, enabled };
@@ -102,8 +104,8 @@ pub async fn update(
     let wanted = wanted?;
     let mut patch = DestinationPatch {
         name,
-        limits: common.limits(limits_of(&before), bound),
-        filter: common.filter(before.filter.clone()),
+        limits: common.limits(bound),
+        filter: common.filter(),
         events: common.events,
         ..DestinationPatch::default()
     };
@@ -153,7 +155,14 @@ impl Switch {
         if self.newest_only {
             // First what can be refused, so that a refusal forgets nothing.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
-            edge.store.forget_user_events(id).await?;
+            let Forgotten { ended, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
+            if more {
+                let detail = format!(
+                    "{ended} `user.*` events ended as skipped and there may be more, so it is still disabled: \
+                     send this again, or POST /v1/destinations/{id}/enable, which goes on by itself"
+                );
+                return Err(Error::Unavailable(detail));
+            }
         }
         patch.enabled = self.on;
         patch.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));

@@ -4,7 +4,7 @@ use super::super::edge::Service;
 use super::{check_wrong, desk, made, webhook};
 use domain::DestinationId;
 use serde_json::{Value, json};
-use workflows::signal::{Admin, DestinationSignal};
+use workflows::signal::{Admin, DestinationSignal, Enable};
 
 fn id_of(path: &str) -> DestinationId {
     path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id")
@@ -140,6 +140,36 @@ async fn enabling_with_the_newest_only_ends_the_owed_user_events_as_skipped() {
             assert!(delivery["last_error"].to_string().contains("newest"), "{delivery}");
         }
     }
+}
+
+/// More than one request ends.
+const VERY_MANY: i64 = 50_001;
+
+#[tokio::test]
+async fn very_many_are_ended_by_its_workflow_or_by_the_next_request() {
+    let (service, path) = owing("many").await;
+    service.raw(&format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < {VERY_MANY} - 1)
+         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+             next_due_at, created_at)
+             SELECT d.id || '/' || numbers.n, destination_id, event_id, numbers.n, event_type, collapse_key, 1, 'pending',
+             0, 1, 1 FROM deliveries d JOIN numbers WHERE d.event_type LIKE 'user.%' AND d.status = 'pending'"
+    ));
+    let enable = json!({ "enabled": true, "newest_only": true });
+    let first = service.ask("PATCH", &path, &enable).await;
+    assert_eq!(first.status, 503, "{}", first.body);
+    assert!(first.body["detail"].to_string().contains("send this again"), "{}", first.body);
+    assert_eq!(service.get(&path).await.body["enabled"], false, "it would be told old news");
+    let count = || service.raw_number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'skipped'");
+    assert_eq!(count(), VERY_MANY - 1);
+    service.raw("UPDATE deliveries SET status = 'pending' WHERE status = 'skipped'");
+    let asked = service.ask("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    let enable_the_rest = Enable { by: Some("api".to_owned()), newest_only: true, ..Enable::default() };
+    assert_eq!(service.engine.asked(), [(id_of(&path), DestinationSignal::Enable(enable_the_rest))]);
+    let second = service.ask("PATCH", &path, &enable).await;
+    assert_eq!((second.status, &second.body["enabled"]), (200, &json!(true)), "{}", second.body);
+    assert_eq!(count(), VERY_MANY);
 }
 
 #[tokio::test]

@@ -230,3 +230,23 @@ async fn what_it_is_owed_is_counted_where_it_is_shown() {
     assert_eq!(health["last_failure_at"], "1970-01-01T00:00:00.000001Z");
     assert_eq!(health["last_error"], "the endpoint answered 503");
 }
+
+#[tokio::test]
+async fn of_changes_at_once_none_undoes_another() {
+    let (service, list) = desk("at-once").await;
+    let (path, _) = made(&service, &list, &webhook()).await;
+    let fields = [("rate", json!(10)), ("concurrency", json!(4)), ("schedule", json!([5])), ("name", json!("other"))];
+    for round in 0..10 {
+        let reset = json!({ "rate": null, "concurrency": null, "schedule": null, "name": "hook", "filter": null });
+        assert_eq!(service.ask("PATCH", &path, &reset).await.status, 200);
+        let mut bodies: Vec<Value> = fields.iter().map(|(field, value)| json!({ *field: value })).collect();
+        bodies.push(json!({ "filter": { "environments": ["sandbox"] } }));
+        let answers = futures::future::join_all(bodies.iter().map(|body| service.ask("PATCH", &path, body))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        let shown = service.get(&path).await.body;
+        for (field, value) in &fields {
+            assert_eq!(&shown[*field], value, "{field} in round {round}: {shown}");
+        }
+        assert_eq!(shown["filter"]["environments"], json!(["sandbox"]), "{shown}");
+    }
+}

@@ -73,6 +73,17 @@ const fn early(through: i64) -> Begun {
 }
 
 #[test]
+fn each_redelivery_of_a_run_has_a_name_of_its_own_and_the_same_one_in_a_replay() {
+    let names = |run: &str| {
+        let mut state = State::default();
+        [state.name_redelivery(run), state.name_redelivery(run)]
+    };
+    assert_eq!(names("run"), ["run/redeliver/1", "run/redeliver/2"]);
+    assert_eq!(names("run"), names("run"));
+    assert_ne!(names("run"), names("another"));
+}
+
+#[test]
 fn a_cap_that_load_says_is_over_settles_inside_an_open_window() {
     let mut state = State::default();
     state.notified(&told(1), 0);

@@ -366,6 +366,9 @@ CREATE INDEX deliveries_waiting ON deliveries (collapse_key) WHERE status = 'wai
 -- For those who list them.
 CREATE INDEX deliveries_unnamed ON deliveries (seq) WHERE status = 'waiting';
 CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';
+-- What is owed that no newer state stands for.
+CREATE INDEX deliveries_news ON deliveries (destination_id, seq)
+    WHERE status IN ('pending', 'waiting') AND event_type <> 'purchase.updated';
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL REFERENCES deliveries (id),
