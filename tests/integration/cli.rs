@@ -283,12 +283,13 @@ fn every_window_is_read_in_the_same_way() {
     wait_open(&folder, &mut logged(&folder, &mut command));
 }
 
-/// `settle run` with this script as the Temporal CLI, and with no other server.
+/// `settle run` with this script as the Temporal CLI, and with no other server. Another process writes the script: what
+/// this one has open for writing may still be open in a child of another test when it is to run.
 fn with_temporal(folder: &Folder, script: &str) -> Watched {
-    use std::os::unix::fs::PermissionsExt;
     let cli = folder.path().join("temporal");
-    std::fs::write(&cli, format!("#!/bin/sh\n{script}\n")).expect("a program");
-    std::fs::set_permissions(&cli, std::fs::Permissions::from_mode(0o700)).expect("that it can run");
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 700 "$1""#;
+    let written = Command::new("/bin/sh").args(["-c", write, "sh"]).arg(&cli).arg(script).status();
+    assert!(written.expect("a shell").success(), "{} is not written", cli.display());
     let mut command = settle(folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
     command.env_remove("TEMPORAL_ADDRESS").env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
     logged(folder, &mut command)

