@@ -76,7 +76,8 @@ impl AnyConnection {
         if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
     }
 
-    /// The same as [`Self::for_update`] for rows that others may go on pointing to: a foreign key's check does not wait for it.
+    /// The same as [`Self::for_update`] for rows that others may go on pointing to: a foreign key's check does not wait
+    /// for it.
     pub const fn for_no_key_update(&self) -> &'static str {
         if self.is_shared() { " FOR NO KEY UPDATE" } else { "" }
     }

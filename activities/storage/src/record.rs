@@ -210,8 +210,9 @@ impl Settling<'_> {
         }))
     }
 
-    /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions
-    /// know nothing of customers. What waited for the name of another owner is looked at again. Words wait unseen by the sweep only if a wake will look at them.
+    /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions know nothing
+    /// of customers. What waited for the name of another owner is looked at again. Words wait unseen by the sweep only
+    /// if a wake will look at them.
     fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
         let (record, decision) = (self.record, &self.record.decision);
         let waits_for = decision.waits.map(word);
