@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::purchase::Origin;
 use crate::statement::{Number, Statement, row, sql};
 use crate::writer::Write;
-use crate::{Destination, purchase};
-use domain::event::PURCHASE_UPDATED;
+use crate::{Destination, payments, purchase};
+use domain::event::{PURCHASE_UPDATED, is_implied};
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -117,7 +117,12 @@ pub fn verdict(
     (destination, condition): (&Destination, If),
     now: Timestamp,
 ) -> Result<Result<u32, Skipped>, Error> {
-    if !destination.chose(&event.event_type) || !destination.filter.wants(origin.platform_id, origin.environment) {
+    let is_chosen = if is_implied(&event.event_type) {
+        payments::is_implied(connection, event.id, destination)?
+    } else {
+        destination.chose(&event.event_type) && destination.filter.wants(origin.platform_id, origin.environment)
+    };
+    if !is_chosen {
         return Ok(Err(Skipped::NotChosen));
     }
     let became = became(connection, event.id, destination.id)?;

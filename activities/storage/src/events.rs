@@ -7,6 +7,7 @@ use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
 use crate::fault;
 use crate::listing::Listings;
+use crate::payments::{self, Booking};
 use crate::purchase::{self, Origin};
 use crate::record::Record;
 use crate::statement::{row, sql};
@@ -61,11 +62,11 @@ row! {
 }
 
 /// Writes the events of a revision, and what is owed of each to every destination that chose its type.
-pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
+pub fn tell(write: &mut Write<'_>, told: &Told<'_>, booking: &Booking) -> Result<(), Error> {
     let destinations = destinations::of_app(write.connection, told.origin.app_id)?;
-    if !told.record.decision.transitions.is_empty() {
-        tell_user(write, told, &destinations)?;
-    }
+    let told_by =
+        if told.record.decision.transitions.is_empty() { Vec::new() } else { tell_user(write, told, &destinations)? };
+    payments::book(write, (told, booking), (&told_by, &destinations))?;
     let event = told.event(PURCHASE_UPDATED, 0);
     let body = PurchaseUpdated {
         org_id: told.installation.org_id,
@@ -85,8 +86,9 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
     keep(write, (&event, told.origin), Kept { user, occurred_at: None, body, state_apart: None }, &destinations)
 }
 
-/// All events of one settling tell the same state of the user, which is one revision of it.
-fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<(), Error> {
+/// All events of one settling tell the same state of the user, which is one revision of it. Answers the events of the
+/// transitions, in their order.
+fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<Vec<EventId>, Error> {
     let (user, app_user_id) = told.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
     let mut owned = owned(write.connection, told, user.id)?;
@@ -100,6 +102,7 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         app_user_id: app_user_id.map(str::to_owned),
     };
     let mut times: HashMap<&str, u32> = HashMap::new();
+    let mut told_by = Vec::new();
     for transition in &told.record.decision.transitions {
         let event_type = transition.what.event_type();
         let n = times.entry(event_type).or_insert(0);
@@ -120,8 +123,9 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         let of_user = Some((user.id, Some(user_revision)));
         let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart: state_apart.clone() };
         keep(write, (&event, told.origin), kept, destinations)?;
+        told_by.push(event.id);
     }
-    Ok(())
+    Ok(told_by)
 }
 
 /// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
@@ -154,7 +158,8 @@ impl Told<'_> {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
-    fn event(&self, event_type: &str, n: u32) -> Event {
+    /// Event number `n` of a type in this revision.
+    pub fn event(&self, event_type: &str, n: u32) -> Event {
         let key = self.record.collapse_key;
         let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {

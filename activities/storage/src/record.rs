@@ -6,6 +6,7 @@
 use crate::accept::clean;
 use crate::events::{self, Told};
 use crate::listing::{Listings, usd_rate};
+use crate::payments::Booking;
 use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
 use crate::statement::{Number, Words, places, sql};
@@ -144,6 +145,7 @@ struct Found<'a> {
     digest: String,
     changed: bool,
     revision: i64,
+    booking: Booking,
 }
 
 impl Settling<'_> {
@@ -168,7 +170,7 @@ impl Settling<'_> {
                 coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
                 data: &found.data,
             };
-            events::tell(write, &told)?;
+            events::tell(write, &told, &found.booking)?;
         }
         Ok(Recorded::Done {
             revision: found.revision,
@@ -183,16 +185,18 @@ impl Settling<'_> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
         let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
-        let data = self.says(after, (&listing, rate.as_deref()))?;
+        let mut data = self.says(after, (&listing, rate.as_deref()))?;
+        let booking = Booking::of(write, (self.record, self.origin), &mut data)?;
         let digest = event::state_digest(&data);
         let is_new = if row.digest.is_empty() {
             digest != event::state_digest(&self.says(&Purchase::default(), (&Listing::default(), None))?)
         } else {
             digest != row.digest
         };
-        let changed = is_new || row.state()? != after.state() || !self.record.decision.transitions.is_empty();
+        let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
+        let changed = is_new || row.state()? != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, data, digest, changed, revision: row.revision + i64::from(changed) })
+        Ok(Found { row, data, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
     /// What we say of a purchase.

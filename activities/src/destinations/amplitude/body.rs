@@ -82,6 +82,9 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
         let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
         return Err(Rendered::Skip { why });
     }
+    if let Some(why) = revenue::untold(unsent) {
+        return Err(Rendered::Skip { why: why.to_owned() });
+    }
     let identity = identity::of(&settings, unsent)?;
     let mut caps = Caps::default();
     let mut event = base(unsent, &mut caps);
@@ -125,7 +128,7 @@ fn earned(unsent: &Unsent, (event, caps): (&mut Map<String, Value>, &mut Caps)) 
     event.insert("revenue".to_owned(), json!(revenue.amount));
     event.insert("revenueType".to_owned(), json!(revenue.kind));
     event.insert("currency".to_owned(), json!("USD"));
-    if let Some(sku) = unsent.data.get("product_ref_id").and_then(Value::as_str) {
+    if let Some(sku) = revenue::sku(unsent) {
         event.insert("productId".to_owned(), json!(caps.text(sku)));
     }
 }

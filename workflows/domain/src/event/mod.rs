@@ -16,14 +16,15 @@ pub(crate) mod tests;
 
 pub use changes::{Change, changes};
 pub use choice::{
-    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, Wildcards, check_choice,
-    choices, chooses, is_for_operators,
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
+    Wildcards, check_choice, choices, chooses, is_for_operators, is_implied,
 };
 pub use data::{Described, data, state_digest};
 pub use operators::DestinationEvent;
 pub use price::listed;
 pub use schema::{USER_VERSION, schemas};
 
+pub(crate) use price::usd_of;
 pub(crate) use schema::additions_are_optional;
 
 use crate::ids::{AppId, CollapseKey, DestinationId, EventId, OrgId, PlatformId};

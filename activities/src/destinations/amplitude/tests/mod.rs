@@ -9,12 +9,13 @@ mod settings;
 
 use super::{Config, config};
 use crate::destinations::Allowed;
-use domain::event::{PURCHASE_UPDATED, Wildcards};
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
+use domain::payment::EntryKind;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId, What};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
-use storage::{Attempt, Destination, Filter, Rendered, Sibling, Unsent};
+use storage::{Attempt, Destination, Earned, Filter, Rendered, Sibling, Unsent};
 use uuid::uuid;
 
 const API_KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -165,6 +166,7 @@ fn unsent(event_type: &str) -> Unsent {
         environment: Environment::Production,
         siblings: if is_user { vec![sibling(event_type, 0)] } else { Vec::new() },
         acked_revision: Some(1),
+        earned: None,
     }
 }
 
