@@ -1,7 +1,8 @@
 //! The ledger: each payment earns once, a refund takes back once, and every integration is told so.
 
-use super::sending::{RETRY, claim, finish, must_send};
-use super::world::{World, record, story};
+use super::aging::MINUTE_MS;
+use super::sending::{RETRY, claim, finish, must_send, rendering};
+use super::world::{World, new_destination, record, story};
 use domain::catalogue::Price;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{EntryKind, SaleKind};
@@ -185,7 +186,7 @@ story! {
     async fn a_conversion_earns_by_the_event_that_was_chosen(world: World) {
         world.sell("9.99").await;
         let both = world.analytics("both").await;
-        let mut new = super::world::new_destination(&world.app, "renewals");
+        let mut new = new_destination(&world.app, "renewals");
         (new.traits.per_user, new.events) = (true, vec![What::Renewed.event_type().to_owned()]);
         let renewals = world.store.new_destination(new).await.unwrap();
         world.show("r1", monthly(), &[(What::TrialStarted, 1), (What::Purchased, 1)]).await;
@@ -207,19 +208,19 @@ story! {
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
         world.show("r1", refunded(), &[(What::Expired, 1)]).await;
-        let render = || super::sending::rendering(|unsent| match unsent.earned.as_ref().and_then(|earned| earned.untold) {
+        let render = || rendering(|unsent| match unsent.earned.as_ref().and_then(|earned| earned.untold) {
             Some(why) => storage::Rendered::Skip { why: why.to_owned() },
             None => storage::Rendered::Body(unsent.event_type.clone()),
         });
         let lane = |token: &str| storage::Claim { render: render(), ..claim(world.key("r1"), analytics.id, token) };
         let sent = must_send(&world.store, lane("a")).await;
-        assert_eq!(sent.types(), ["user.subscription.purchased"], "the refund does not go with its payment");
+        assert_eq!(sent.types(), ["user.subscription.purchased", "user.subscription.expired"], "the refund goes behind");
         world.finish(&sent, RETRY).await;
         world.pass(5_001);
         let sent = must_send(&world.store, lane("b")).await;
         world.end(finish(&sent, Verdict::Dead)).await;
         let sent = must_send(&world.store, lane("c")).await;
-        assert_eq!(sent.types(), ["user.subscription.expired"], "the refund was skipped");
+        assert_eq!(sent.types(), ["purchase.updated"], "the refund was skipped");
         world.finish(&sent, Verdict::Delivered).await;
         let why = world.raw().texts("SELECT last_error AS value FROM deliveries WHERE event_type = 'revenue.adjusted'");
         assert_eq!(why, ["the payment is dead here, so that nothing was earned that could change"]);
@@ -294,15 +295,15 @@ story! {
     async fn the_audit_of_revenue_explains_every_difference_or_names_it(world: World) {
         world.sell("9.99").await;
         world.show("r0", monthly(), &[(What::Purchased, 1)]).await;
-        world.age(2 * super::aging::MINUTE_MS);
+        world.age(2 * MINUTE_MS);
         let all = world.analytics("all").await;
-        let mut new = super::world::new_destination(&world.app, "some");
+        let mut new = new_destination(&world.app, "some");
         (new.traits.per_user, new.events) = (true, vec![What::Expired.event_type().to_owned()]);
         world.store.new_destination(new).await.unwrap();
-        world.age(2 * super::aging::MINUTE_MS);
+        world.age(2 * MINUTE_MS);
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
         world.show("r2", monthly(), &[(What::PlanChanged, 1), (What::Renewed, 2), (What::Renewed, 3)]).await;
-        world.age(2 * super::aging::MINUTE_MS);
+        world.age(2 * MINUTE_MS);
         let of = |world: &World, lines: Vec<RevenueLine>, receipt: &str| {
             let key = world.key(receipt);
             let mut found: Vec<_> = lines.into_iter().filter(|line| line.collapse_key == key)

@@ -7,7 +7,7 @@ use super::keys::Key;
 use super::properties::{self, CAPPED};
 use super::{config, identity, revenue};
 use crate::destinations::Noted;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::{Environment, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -72,7 +72,8 @@ fn capped(body: &str) -> Option<u64> {
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
-    if unsent.event_type.starts_with("user.") && !unsent.data.is_object() {
+    let tells_user = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
+    if tells_user && !unsent.data.is_object() {
         return Err(Rendered::Refuse { why: "what is known of the purchase was not kept".into() });
     }
     let sandbox = unsent.environment == Environment::Sandbox;
