@@ -33,8 +33,8 @@ fn desk(name: &str) -> (Desk, String) {
     let paid = format!(
         "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
              VALUES ('{EVENT}', '{FIRST}', 'user.subscription.purchased', 1, '{{}}', 1);
-         INSERT INTO payments (collapse_key, number, entry, app_id, kind, event_id, occurred_at, sku, price, currency,
-             usd, source, created_at) VALUES ('{FIRST}', 1, 0, '{}', 'initial', '{EVENT}', 1794312000000000, 'gold',
+         INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, price, currency,
+             usd, source, created_at) VALUES ('{FIRST}', 1, 0, '{}', 'production', 'initial', '{EVENT}', 1794312000000000, 'gold',
              '9.99', 'USD', '9.99', 'catalogue', 1);
          UPDATE purchases SET payments = 1 WHERE collapse_key = '{FIRST}'",
         desk.app

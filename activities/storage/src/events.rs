@@ -64,9 +64,9 @@ row! {
 /// Writes the events of a revision, and what is owed of each to every destination that chose its type.
 pub fn tell(write: &mut Write<'_>, told: &Told<'_>, booking: &Booking) -> Result<(), Error> {
     let destinations = destinations::of_app(write.connection, told.origin.app_id)?;
-    let told_by =
+    let event_ids =
         if told.record.decision.transitions.is_empty() { Vec::new() } else { tell_user(write, told, &destinations)? };
-    payments::book(write, (told, booking), (&told_by, &destinations))?;
+    payments::book(write, (told, booking), (&event_ids, &destinations))?;
     let event = told.event(PURCHASE_UPDATED, 0);
     let body = PurchaseUpdated {
         org_id: told.installation.org_id,
@@ -102,7 +102,7 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         app_user_id: app_user_id.map(str::to_owned),
     };
     let mut times: HashMap<&str, u32> = HashMap::new();
-    let mut told_by = Vec::new();
+    let mut event_ids = Vec::new();
     for transition in &told.record.decision.transitions {
         let event_type = transition.what.event_type();
         let n = times.entry(event_type).or_insert(0);
@@ -123,9 +123,9 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         let of_user = Some((user.id, Some(user_revision)));
         let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart: state_apart.clone() };
         keep(write, (&event, told.origin), kept, destinations)?;
-        told_by.push(event.id);
+        event_ids.push(event.id);
     }
-    Ok(told_by)
+    Ok(event_ids)
 }
 
 /// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
@@ -154,7 +154,7 @@ fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Resul
 
 impl Told<'_> {
     /// The environment of the purchase.
-    fn environment(&self) -> Environment {
+    pub fn environment(&self) -> Environment {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 

@@ -14,6 +14,7 @@ const MOST_LISTED: usize = 100;
 const COLUMNS: &[table::Column] = &[
     ("integration", "integration"),
     ("month", "month"),
+    ("environment", "environment"),
     ("sku", "sku"),
     ("ledger", "ledger"),
     ("delivered", "delivered"),
@@ -38,11 +39,11 @@ pub struct Revenue {
     month: Option<String>,
 }
 
-/// The sums of one integration, month and SKU, in USD.
+/// The sums of one integration, month, environment and SKU, in USD.
 #[derive(Debug, Default)]
 struct Sums {
     ledger: Decimal,
-    told: BTreeMap<String, Decimal>,
+    sent: BTreeMap<String, Decimal>,
 }
 
 /// All pages as one.
@@ -51,7 +52,7 @@ struct Whole {
     purchases: i64,
     unexplained: i64,
     names: BTreeMap<String, String>,
-    sums: BTreeMap<(String, String, String), Sums>,
+    sums: BTreeMap<[String; 4], Sums>,
     differs: Vec<Value>,
 }
 
@@ -70,7 +71,7 @@ pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> any
         }
     }
     bar.finish_and_clear();
-    whole.tell(remote);
+    whole.print(remote);
     Ok(if whole.unexplained > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -84,10 +85,10 @@ impl Whole {
         }
         for line in table::items(&page["lines"]) {
             let field = |name: &str| table::field(line, name);
-            let sums = self.sums.entry((field("destination_id"), field("month"), field("sku"))).or_default();
+            let sums = self.sums.entry(["destination_id", "month", "environment", "sku"].map(field)).or_default();
             sums.ledger = sums.ledger.saturating_add(decimal(&line["ledger"]));
-            for (fate, usd) in line["told"].as_object().into_iter().flatten() {
-                let sum = sums.told.entry(fate.clone()).or_default();
+            for (fate, usd) in line["sent"].as_object().into_iter().flatten() {
+                let sum = sums.sent.entry(fate.clone()).or_default();
                 *sum = sum.saturating_add(decimal(usd));
             }
             if !line["differs"].is_null() {
@@ -97,19 +98,20 @@ impl Whole {
     }
 
     fn rows(&self) -> Vec<Value> {
-        let row = |((id, month, sku), sums): (&(String, String, String), &Sums)| {
-            let told = |fate: &str| sums.told.get(fate).copied().unwrap_or_default();
+        let row = |([id, month, environment, sku], sums): (&[String; 4], &Sums)| {
+            let sent = |fate: &str| sums.sent.get(fate).copied().unwrap_or_default();
             json!({
-                "destination_id": id, "integration": self.names.get(id), "month": month, "sku": sku,
-                "ledger": sums.ledger.to_string(), "delivered": told("delivered").to_string(),
-                "owed": told("owed").to_string(), "dead": told("dead").to_string(),
-                "difference": sums.ledger.saturating_sub(told("delivered")).to_string(),
+                "destination_id": id, "integration": self.names.get(id), "month": month,
+                "environment": environment, "sku": sku,
+                "ledger": sums.ledger.to_string(), "delivered": sent("delivered").to_string(),
+                "owed": sent("owed").to_string(), "dead": sent("dead").to_string(),
+                "difference": sums.ledger.saturating_sub(sent("delivered")).to_string(),
             })
         };
         self.sums.iter().map(row).collect()
     }
 
-    fn tell(&self, remote: &Remote) {
+    fn print(&self, remote: &Remote) {
         let rows = self.rows();
         if remote.json {
             return table::json(&json!({
@@ -152,9 +154,9 @@ mod tests {
 
     #[test]
     fn pages_add_up_by_integration_month_and_sku() {
-        let line = |ledger: &str, told: &str, differs: serde_json::Value| {
-            json!({"destination_id": "d", "month": "2026-11", "sku": "gold", "ledger": ledger,
-                "told": {"delivered": told}, "differs": differs, "kind": "initial"})
+        let line = |ledger: &str, sent: &str, differs: serde_json::Value| {
+            json!({"destination_id": "d", "month": "2026-11", "environment": "production", "sku": "gold", "ledger": ledger,
+                "sent": {"delivered": sent}, "differs": differs, "kind": "initial"})
         };
         let mut whole = Whole::default();
         let lines = json!([line("9.99", "9.99", json!(null)), line("-9.99", "-9.99", json!(null))]);

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 /// So many wrong places are printed.
 const MOST_NAMED: usize = 20;
-/// Lines of one request: half of what is taken, since a request is bounded in bytes too.
-const PART: usize = MOST / 2;
+/// Lines of one request: a quarter of what is taken, since a request is bounded in bytes too.
+const PART: usize = MOST / 4;
 
 /// Which report, and whose sales.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ pub async fn sales(client: &Client, remote: &Remote, options: &Sales) -> anyhow:
         bar.inc(u64::try_from(part.len()).unwrap_or_default());
     }
     bar.finish_and_clear();
-    tell(remote, &whole);
+    print(remote, &whole);
     let has_open = !table::items(&whole["unmatched"]).is_empty();
     Ok(if has_open { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
@@ -81,7 +81,7 @@ fn add(whole: &mut Value, part: &Value) {
     }
 }
 
-fn tell(remote: &Remote, whole: &Value) {
+fn print(remote: &Remote, whole: &Value) {
     if remote.json {
         return table::json(whole);
     }

@@ -39,8 +39,8 @@ pub async fn import(
     if !kind.to_ascii_lowercase().starts_with("text/csv") {
         fields.wrong("content-type", format!("`text/csv`, and it is `{kind}`"));
     }
-    fields.finish()?;
     edge.store.app(app).await?;
+    fields.finish()?;
     let body = body.map_err(|rejection| unreadable(&rejection))?;
     let report = stores::sales_report(&body).map_err(|wrong| {
         let field = |one: &stores::WrongSale| Field { field: place(one), expected: one.expected.clone() };

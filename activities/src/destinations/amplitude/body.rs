@@ -83,7 +83,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
         let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
         return Err(Rendered::Skip { why });
     }
-    if let Some(why) = revenue::untold(unsent) {
+    if let Some(why) = revenue::not_counted_because(unsent) {
         return Err(Rendered::Skip { why: why.to_owned() });
     }
     let identity = identity::of(&settings, unsent)?;

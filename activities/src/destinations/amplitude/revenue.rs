@@ -26,8 +26,8 @@ pub fn unknown_because(unsent: &Unsent) -> Option<&str> {
 }
 
 /// Why a change of a payment is not sent.
-pub fn untold(unsent: &Unsent) -> Option<&'static str> {
-    unsent.earned.as_ref()?.untold
+pub fn not_counted_because(unsent: &Unsent) -> Option<&'static str> {
+    unsent.earned.as_ref()?.not_counted_because
 }
 
 /// The SKU that was paid.

@@ -22,7 +22,7 @@ pub struct Earned {
     /// Whether another event tells the same payment to the destination, and carries the amount.
     pub is_elsewhere: bool,
     /// Of a change of a payment: why the destination has nothing that could change.
-    pub untold: Option<&'static str>,
+    pub not_counted_because: Option<&'static str>,
 }
 
 row! {
@@ -50,7 +50,7 @@ impl Earned {
     /// The amount that the event carries, if it carries one.
     #[must_use]
     pub fn revenue(&self) -> Option<&str> {
-        let usd = self.usd.as_deref().filter(|_| !self.is_elsewhere && self.untold.is_none());
+        let usd = self.usd.as_deref().filter(|_| !self.is_elsewhere && self.not_counted_because.is_none());
         usd.filter(|usd| usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
     }
 }
@@ -71,7 +71,7 @@ pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Optio
         unknown_because: entry.unknown_because,
         sku: entry.sku,
         is_elsewhere: is_payment && first != row.event_id,
-        untold: if is_payment { None } else { untold(&owed) },
+        not_counted_because: if is_payment { None } else { not_counted_because(&owed) },
     }))
 }
 
@@ -90,7 +90,7 @@ pub fn was_owed(connection: &mut AnyConnection, events: &[EventId], destination:
 }
 
 /// Nothing is taken back from who never counted it.
-fn untold(owed: &[Owed]) -> Option<&'static str> {
+fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
     let is = |status: &str| owed.iter().any(|one| one.status == status);
     match () {
         () if is("delivered") || is("pending") || is("waiting") => None,

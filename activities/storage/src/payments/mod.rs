@@ -99,7 +99,7 @@ impl Booking {
                 entry.usd = charge.usd;
             }
         }
-        let adjustments = payment::adjustments(&booked, &sales, (payment::stands(purchase), reach));
+        let adjustments = payment::adjustments(&booked, &sales, (payment::refund_status(purchase), reach));
         if let Some(charge) = payment::newest(&booked).and_then(|newest| charges.get(&newest)) {
             payment::report_price(data, charge);
         }
@@ -151,16 +151,16 @@ impl Paid {
 
 const REPORT: &str = "report";
 
-/// Writes the entries of a settling. `told_by` are the events of its transitions, in their order. Each adjustment has an
+/// Writes the entries of a settling. `event_ids` are the events of its transitions, in their order. Each adjustment has an
 /// event of its own, which is owed to every destination that counts and was owed the payment.
 pub fn book(
     write: &mut Write<'_>,
     (told, booking): (&Told<'_>, &Booking),
-    (told_by, destinations): (&[EventId], &[Destination]),
+    (event_ids, destinations): (&[EventId], &[Destination]),
 ) -> Result<(), Error> {
     let Booking { payments, adjustments } = booking;
     for paid in payments {
-        insert_payment(write, told, (paid, told_by))?;
+        insert_payment(write, told, (paid, event_ids))?;
     }
     for (n, adjustment) in (0..).zip(adjustments) {
         adjust(write, told, ((adjustment, n), destinations))?;
@@ -176,18 +176,19 @@ pub fn book(
         .map(drop)
 }
 
-fn insert_payment(write: &mut Write<'_>, told: &Told<'_>, (paid, told_by): (&Paid, &[EventId])) -> Result<(), Error> {
+fn insert_payment(write: &mut Write<'_>, told: &Told<'_>, (paid, event_ids): (&Paid, &[EventId])) -> Result<(), Error> {
     let payment = &paid.payment;
-    let event = told_by.get(payment.told_by).copied().ok_or_else(|| Error::corrupt("a payment is told by no event"))?;
-    sql("INSERT INTO payments (collapse_key, number, entry, app_id, kind, event_id, other_event_id, occurred_at, sku, \
-         price, currency, usd, unknown_because, source, transaction_id, created_at) \
-         VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    let event = event_ids.get(payment.place).copied().ok_or_else(|| Error::corrupt("a payment is told by no event"))?;
+    sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, \
+         occurred_at, sku, price, currency, usd, unknown_because, source, transaction_id, created_at) \
+         VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(told.record.collapse_key)
     .bind(payment.number)
     .bind(told.origin.app_id)
+    .bind(told.environment())
     .bind(payment.kind.as_str())
     .bind(event)
-    .bind(payment.also_told_by.and_then(|place| told_by.get(place).copied()))
+    .bind(payment.other_place.and_then(|place| event_ids.get(place).copied()))
     .bind(payment.at.unwrap_or(write.now))
     .bind(told.data.get("product_ref_id").and_then(Value::as_str))
     .bind(paid.price.as_deref())
@@ -230,12 +231,13 @@ fn adjust(
             deliveries::owe(write, &event, destination.id, 0)?;
         }
     }
-    sql("INSERT INTO payments (collapse_key, number, entry, app_id, kind, event_id, occurred_at, sku, usd, source, \
-         transaction_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, usd, \
+         source, transaction_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(key)
     .bind(adjustment.number)
     .bind(carrier.entries)
     .bind(told.origin.app_id)
+    .bind(told.environment())
     .bind(adjustment.kind.as_str())
     .bind(event.id)
     .bind(occurred_at)

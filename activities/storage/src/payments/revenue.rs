@@ -10,6 +10,7 @@ use crate::statement::{row, sql};
 use crate::{Page, Store};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use serde::Serialize;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 /// What is compared.
@@ -39,6 +40,8 @@ pub struct RevenueLine {
     pub destination_id: DestinationId,
     /// The month in UTC in which it happened.
     pub month: String,
+    /// Whether it is for money or of the store's test world.
+    pub environment: Environment,
     /// The SKU that was paid.
     pub sku: Option<String>,
     /// The purchase.
@@ -50,7 +53,7 @@ pub struct RevenueLine {
     /// By the ledger, in USD; null where that is not known.
     pub ledger: Option<String>,
     /// What the frozen bodies say, in USD, by what became of them: `delivered`, `owed` or `dead`.
-    pub told: BTreeMap<&'static str, String>,
+    pub sent: BTreeMap<&'static str, String>,
     /// Why the integration was not told what the ledger has; null where it was.
     pub differs: Option<Differs>,
 }
@@ -74,7 +77,7 @@ pub enum Differs {
     /// The integration does not want it, such as for the lack of a key.
     Skipped,
     /// It changes a payment that the integration was never owed.
-    PaymentNotTold,
+    PaymentNotOwed,
     /// What was told is not what the ledger has. Nothing explains it.
     Unequal,
     /// There is no delivery. Nothing explains it.
@@ -148,6 +151,7 @@ row! {
         event_id: EventId,
         destination_id: DestinationId,
         status: String,
+        environment: Option<Environment>,
         revenue: String,
         at: Timestamp,
         sku: Option<String>,
@@ -171,13 +175,13 @@ struct Chooser {
 const MARGIN_MS: i64 = 60_000;
 
 const ENTRIES: &str = "SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type, \
-     o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id, f.environment, \
-     d.destination_id, d.status, d.revenue FROM payments p JOIN purchases c ON c.collapse_key = p.collapse_key JOIN platforms f ON f.id = c.platform_id \
+     o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id, p.environment, \
+     d.destination_id, d.status, d.revenue FROM payments p JOIN purchases c ON c.collapse_key = p.collapse_key \
      JOIN events e ON e.id = p.event_id LEFT JOIN events o ON o.id = p.other_event_id \
      LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id) \
      WHERE p.collapse_key > ? AND p.collapse_key <= ? ORDER BY p.collapse_key, p.number, p.entry, d.seq";
 
-const STRAYS: &str = "SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.revenue, \
+const STRAYS: &str = "SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue, \
      COALESCE(e.occurred_at, e.created_at) AS at, c.term_sku AS sku FROM deliveries d JOIN events e ON e.id = d.event_id \
      LEFT JOIN purchases c ON c.collapse_key = d.collapse_key WHERE d.collapse_key > ? AND d.collapse_key <= ? \
      AND d.revenue IS NOT NULL AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id) \
@@ -229,8 +233,8 @@ fn look(
 ) -> Result<(Vec<RevenueLine>, Vec<Integration>), Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     for row in keys {
-        if !choosers.contains_key(&row.app_id) {
-            choosers.insert(row.app_id, of_app(connection, row.app_id)?);
+        if let Entry::Vacant(place) = choosers.entry(row.app_id) {
+            place.insert(of_app(connection, row.app_id)?);
         }
     }
     let wants = |app: Option<AppId>, month: &str| {
@@ -279,12 +283,12 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &HashSet<DestinationId>) ->
     let first = entry.first()?;
     let id = chooser.destination.id;
     let own: Vec<&EntryRow> = entry.iter().filter(|row| row.destination_id == Some(id)).collect();
-    let mut told: BTreeMap<&'static str, String> = BTreeMap::new();
+    let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
     // Of several deliveries of one event at most one was taken: the one that was delivered, else the last.
     let bearing = || own.iter().filter(|row| row.revenue.is_some());
     let bearer = bearing().find(|row| row.is("delivered")).or_else(|| bearing().next_back());
     if let Some((row, revenue)) = bearer.and_then(|row| Some((row, row.revenue.clone()?))) {
-        told.insert(row.fate(), revenue);
+        sent.insert(row.fate(), revenue);
     }
     let ledger = first.usd.clone();
     let is_nothing = ledger.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')));
@@ -300,12 +304,13 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &HashSet<DestinationId>) ->
     Some(RevenueLine {
         destination_id: id,
         month: month(first.occurred_at),
+        environment: first.environment,
         sku: first.sku.clone(),
         collapse_key: first.collapse_key,
         event_id: first.event_id,
         kind: Some(first.kind.clone()),
         ledger,
-        told,
+        sent,
         differs,
     })
 }
@@ -319,7 +324,7 @@ impl Chooser {
         match () {
             () if is_nothing => entry.usd.is_none().then_some(Differs::PriceUnknown),
             () if entry.entry > 0 && paid.contains(&self.destination.id) => Some(Differs::Missing),
-            () if entry.entry > 0 => Some(Differs::PaymentNotTold),
+            () if entry.entry > 0 => Some(Differs::PaymentNotOwed),
             () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::MadeLater),
             () if !is_wanted => Some(Differs::NotChosen),
             () => Some(Differs::Missing),
@@ -363,12 +368,13 @@ impl Stray {
         RevenueLine {
             destination_id: self.destination_id,
             month: month(self.at),
+            environment: self.environment.unwrap_or(Environment::Production),
             sku: self.sku,
             collapse_key: self.collapse_key,
             event_id: self.event_id,
             kind: None,
             ledger: None,
-            told: BTreeMap::from([(fate, self.revenue)]),
+            sent: BTreeMap::from([(fate, self.revenue)]),
             differs: Some(Differs::NotInLedger),
         }
     }

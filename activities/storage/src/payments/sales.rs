@@ -138,7 +138,7 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
             Some(_) => count(&mut answer.changed),
         };
         if is_news && run == Run::Real {
-            keep(write, app, sale)?;
+            upsert(write, app, sale)?;
         }
         receipts.entry(&sale.receipt_id).or_default().push(sale);
     }
@@ -169,7 +169,7 @@ fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<O
     .first(connection)
 }
 
-fn keep(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error> {
+fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error> {
     sql("INSERT INTO sales (app_id, transaction_id, kind, receipt_id, sku, price, currency, sold_at, day, created_at) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_id, transaction_id, kind) DO UPDATE SET \
          receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price, currency = excluded.currency, \
@@ -217,7 +217,7 @@ fn compare(
         let matched =
             sales.iter().zip(&matches).enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
         let places: Vec<usize> = matched.map(|(place, _)| place).collect();
-        let adjustments = payment::adjustments(&booked, &sales, (payment::stands(&known), reach));
+        let adjustments = payment::adjustments(&booked, &sales, (payment::refund_status(&known), reach));
         differences(connection, (row.collapse_key, &adjustments), (&sales, &matches, answer))?;
         if !places.is_empty() || !adjustments.is_empty() {
             concerned.push(row.collapse_key);

@@ -103,21 +103,32 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
         Some(Err(error)) => return Err(whole(&format!("CSV ({error})"))),
         None => return Err(whole("a line with the names of the columns, and the file is empty")),
     };
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_of = |position: Option<&csv::Position>| position.map_or(0, |position| line(text, &ends, position));
     let (mut report, mut wrong) = (Report::default(), Vec::new());
     for record in records {
         match record {
             Ok(record) if record.iter().all(str::is_empty) => {}
             Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = line_of(record.position());
                 Cells { record: &record, places: &places, line, wrong: &mut wrong }.take(&mut report);
             }
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
+                let line = line_of(error.position());
                 wrong.push(Wrong { line, column: "", expected: format!("CSV ({error})") });
             }
         }
     }
     if wrong.is_empty() { Ok(report) } else { Err(wrong) }
+}
+
+/// The line of a place, which is before the end of the line before and before empty lines.
+fn line(text: &str, ends: &[usize], position: &csv::Position) -> u64 {
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(start..).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let begun = ends.partition_point(|end| *end < start.saturating_add(skipped));
+    u64::try_from(begun).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// Lines as a report has them, with a first line that names the columns.

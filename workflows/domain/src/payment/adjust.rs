@@ -78,13 +78,13 @@ pub struct Sale {
 
 /// What the store says of the present payment of a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stands {
+pub enum RefundStatus {
     /// It was given back at this time.
-    GivenBack(Timestamp),
+    Refunded(Timestamp),
     /// It is valid.
     Valid,
     /// Nothing, or nothing that can be told in money.
-    Unsaid,
+    Unknown,
 }
 
 /// An entry that is missing.
@@ -108,17 +108,22 @@ struct Known<'a> {
     at: Timestamp,
     earned: Option<Decimal>,
     sum: Decimal,
-    is_given_back: bool,
+    is_refunded: bool,
     charge: Option<&'a Sale>,
     returns: Vec<&'a Sale>,
 }
 
 /// The entries that are missing for the sums to be right, at most one for each payment.
 #[must_use]
-pub fn adjustments(booked: &[Booked], sales: &[Sale], (stands, reach_ms): (Stands, i64)) -> Vec<Adjustment> {
+pub fn adjustments(
+    booked: &[Booked],
+    sales: &[Sale],
+    (refund_status, reach_ms): (RefundStatus, i64),
+) -> Vec<Adjustment> {
     let known = known(booked, sales, reach_ms);
     let present = newest(booked);
-    let adjust = |one: &Known<'_>| one.adjust(if present == Some(one.number) { stands } else { Stands::Unsaid });
+    let adjust =
+        |one: &Known<'_>| one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown });
     known.iter().filter_map(adjust).collect()
 }
 
@@ -150,14 +155,14 @@ pub fn newest(booked: &[Booked]) -> Option<i64> {
 }
 
 impl Known<'_> {
-    fn adjust(&self, stands: Stands) -> Option<Adjustment> {
+    fn adjust(&self, refund_status: RefundStatus) -> Option<Adjustment> {
         // A charge without a rate says nothing in USD: what was known before stays.
         let charge = self.charge.and_then(|charge| charge.usd);
         let price = charge.or(self.earned).unwrap_or_default();
-        let is_given_back = match stands {
-            Stands::GivenBack(_) => true,
-            Stands::Valid => false,
-            Stands::Unsaid => self.is_given_back,
+        let is_refunded = match refund_status {
+            RefundStatus::Refunded(_) => true,
+            RefundStatus::Valid => false,
+            RefundStatus::Unknown => self.is_refunded,
         };
         let returned: Option<Decimal> = self
             .returns
@@ -165,16 +170,16 @@ impl Known<'_> {
             .map(|sale| sale.usd)
             .try_fold(Decimal::ZERO, |sum, usd| usd.map(|usd| sum.saturating_add(usd)));
         let returned = returned.filter(|_| !self.returns.is_empty());
-        let back = returned.unwrap_or(if is_given_back { price } else { Decimal::ZERO });
+        let back = returned.unwrap_or(if is_refunded { price } else { Decimal::ZERO });
         let usd = price.saturating_sub(back).saturating_sub(self.sum);
         if usd.is_zero() {
             return None;
         }
         let last_return = self.returns.last().filter(|_| returned.is_some());
-        let (kind, at, source) = match (last_return, is_given_back) {
+        let (kind, at, source) = match (last_return, is_refunded) {
             (Some(sale), _) if usd.is_sign_negative() => (EntryKind::Refund, Some(sale.at), Some(*sale)),
-            (None, true) if !self.is_given_back => (EntryKind::Refund, stands.at(), None),
-            (None, false) if self.is_given_back => (EntryKind::Restored, None, None),
+            (None, true) if !self.is_refunded => (EntryKind::Refund, refund_status.at(), None),
+            (None, false) if self.is_refunded => (EntryKind::Restored, None, None),
             _ => (EntryKind::Correction, Some(self.at), self.charge),
         };
         let transaction_id = source.map(|sale| sale.transaction_id.clone());
@@ -182,11 +187,11 @@ impl Known<'_> {
     }
 }
 
-impl Stands {
+impl RefundStatus {
     const fn at(self) -> Option<Timestamp> {
         match self {
-            Self::GivenBack(at) => Some(at),
-            Self::Valid | Self::Unsaid => None,
+            Self::Refunded(at) => Some(at),
+            Self::Valid | Self::Unknown => None,
         }
     }
 }
@@ -199,14 +204,14 @@ fn known<'a>(booked: &[Booked], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'
             at: entry.at,
             earned: None,
             sum: Decimal::ZERO,
-            is_given_back: false,
+            is_refunded: false,
             charge: None,
             returns: Vec::new(),
         });
         of_number.sum = of_number.sum.saturating_add(entry.usd.unwrap_or_default());
         match entry.kind {
-            EntryKind::Refund => of_number.is_given_back = true,
-            EntryKind::Restored => of_number.is_given_back = false,
+            EntryKind::Refund => of_number.is_refunded = true,
+            EntryKind::Restored => of_number.is_refunded = false,
             EntryKind::Correction => {}
             _ => {
                 of_number.at = entry.at;

@@ -10,7 +10,7 @@ mod adjust;
 #[cfg(test)]
 mod tests;
 
-pub use adjust::{Adjustment, Booked, Sale, SaleKind, Stands, adjustments, charges, matches, newest};
+pub use adjust::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
 
 use crate::purchase::{Purchase, State};
 use crate::reading::Unit;
@@ -95,9 +95,9 @@ pub struct Payment {
     /// The number of the term that was paid, from 1; below 0 where terms cannot be counted.
     pub number: i64,
     /// The place of the transition that tells it.
-    pub told_by: usize,
+    pub place: usize,
     /// The place of the other transition that tells the same payment: a conversion is also told as a renewal.
-    pub also_told_by: Option<usize>,
+    pub other_place: Option<usize>,
     /// When it was paid, by the store.
     pub at: Option<Timestamp>,
     /// Whether the price of the record is its price.
@@ -179,8 +179,8 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     let payment = |kind, place, one: &Transition| Payment {
         kind,
         number: number(one),
-        told_by: place,
-        also_told_by: None,
+        place,
+        other_place: None,
         at: one.at,
         is_priced: true,
     };
@@ -195,7 +195,7 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
             What::Renewed | What::Recovered => {
                 let converted = conversion.take().and_then(|at| found.get_mut(at));
                 if let Some(converted) = converted {
-                    converted.also_told_by = Some(place);
+                    converted.other_place = Some(place);
                     continue;
                 }
                 if one.what == What::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
@@ -219,16 +219,16 @@ fn is_first_of_new_plan(change: &Transition, purchase: &Purchase) -> bool {
 
 /// What the store says of the present payment of a purchase.
 #[must_use]
-pub fn stands(purchase: &Purchase) -> Stands {
+pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
     // A change of plan gives a part back, which only the sales report names; what is unpaid is not given back.
     if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
-        return Stands::Unsaid;
+        return RefundStatus::Unknown;
     }
     match (purchase.revoked_at(), state.is_active()) {
-        (Some(at), _) => Stands::GivenBack(at),
-        (None, Some(true)) => Stands::Valid,
-        (None, _) => Stands::Unsaid,
+        (Some(at), _) => RefundStatus::Refunded(at),
+        (None, Some(true)) => RefundStatus::Valid,
+        (None, _) => RefundStatus::Unknown,
     }
 }
 

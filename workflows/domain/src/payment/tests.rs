@@ -1,8 +1,8 @@
 //! What is a payment, and what the entries of a ledger add up to.
 
 use super::{
-    Adjustment, Booked, EntryKind, Payment, Sale, SaleKind, Stands, UnknownPrice, adjustments, charges, matches,
-    payments, reach_ms, report_price, stands,
+    Adjustment, Booked, EntryKind, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges, matches,
+    payments, reach_ms, refund_status, report_price,
 };
 use crate::event::tests::{day, known, monthly};
 use crate::notification::Kind;
@@ -34,7 +34,7 @@ fn found(
     paid: &[i64],
 ) -> Vec<(EntryKind, i64, usize, Option<usize>, bool)> {
     let paid: BTreeSet<i64> = paid.iter().copied().collect();
-    let shown = |one: Payment| (one.kind, one.number, one.told_by, one.also_told_by, one.is_priced);
+    let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
     payments(&happened(whats), purchase, &paid).into_iter().map(shown).collect()
 }
 
@@ -128,7 +128,7 @@ fn a_price_that_is_not_known_has_its_reason() {
 
 #[test]
 fn what_the_store_says_of_the_present_payment() {
-    assert_eq!(stands(&bought()), Stands::Valid);
+    assert_eq!(refund_status(&bought()), RefundStatus::Valid);
     let ended = |reason| Snapshot {
         at: day(16),
         ends_at: Some(day(15)),
@@ -138,11 +138,11 @@ fn what_the_store_says_of_the_present_payment() {
         ..monthly()
     };
     let told = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
-    assert_eq!(stands(&shown(&told, ended(EndReason::Customer))), Stands::GivenBack(day(15)));
+    assert_eq!(refund_status(&shown(&told, ended(EndReason::Customer))), RefundStatus::Refunded(day(15)));
     // A change of plan gives a part back, and nobody but the sales report knows which.
-    assert_eq!(stands(&shown(&told, ended(EndReason::Replaced))), Stands::Unsaid);
-    assert_eq!(stands(&shown(&told, ended(EndReason::Pending))), Stands::Unsaid);
-    assert_eq!(stands(&Purchase::default()), Stands::Unsaid);
+    assert_eq!(refund_status(&shown(&told, ended(EndReason::Replaced))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&shown(&told, ended(EndReason::Pending))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&Purchase::default()), RefundStatus::Unknown);
 }
 
 fn usd(text: &str) -> Decimal {
@@ -164,38 +164,38 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
     }
 }
 
-fn adjusted(booked: &[Booked], sales: &[Sale], stands: Stands) -> Vec<(i64, EntryKind, String)> {
+fn adjusted(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
     let shown = |one: Adjustment| (one.number, one.kind, one.usd.to_string());
-    adjustments(booked, sales, (stands, 15 * DAY_MS)).into_iter().map(shown).collect()
+    adjustments(booked, sales, (refund_status, 15 * DAY_MS)).into_iter().map(shown).collect()
 }
 
 #[test]
 fn a_refund_takes_back_the_present_payment_once_and_it_can_come_back_once() {
     use EntryKind::{Initial, Refund, Renewal, Restored};
     let paid = [entry(1, Initial, Some("9.99")), entry(2, Renewal, Some("9.99"))];
-    let back = Stands::GivenBack(day(62));
-    assert_eq!(adjusted(&paid, &[], Stands::Valid), []);
+    let back = RefundStatus::Refunded(day(62));
+    assert_eq!(adjusted(&paid, &[], RefundStatus::Valid), []);
     assert_eq!(adjusted(&paid, &[], back), [(2, Refund, "-9.99".to_owned())]);
     let mut refunded = paid.to_vec();
     refunded.push(entry(2, Refund, Some("-9.99")));
-    for stands in [back, Stands::Unsaid] {
-        assert_eq!(adjusted(&refunded, &[], stands), [], "{stands:?}");
+    for refund_status in [back, RefundStatus::Unknown] {
+        assert_eq!(adjusted(&refunded, &[], refund_status), [], "{refund_status:?}");
     }
-    assert_eq!(adjusted(&refunded, &[], Stands::Valid), [(2, Restored, "9.99".to_owned())]);
+    assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), [(2, Restored, "9.99".to_owned())]);
     let mut valid = refunded.clone();
     valid.push(entry(2, Restored, Some("9.99")));
-    assert_eq!(adjusted(&valid, &[], Stands::Valid), []);
+    assert_eq!(adjusted(&valid, &[], RefundStatus::Valid), []);
     assert_eq!(adjusted(&valid, &[], back), [(2, Refund, "-9.99".to_owned())]);
     // A later payment does not bring back what was given back before it.
     refunded.push(entry(3, Renewal, Some("9.99")));
-    assert_eq!(adjusted(&refunded, &[], Stands::Valid), []);
+    assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), []);
 }
 
 #[test]
 fn what_was_never_earned_is_not_given_back() {
     let unknown = [entry(1, EntryKind::Initial, None)];
-    assert_eq!(adjusted(&unknown, &[], Stands::GivenBack(day(31))), []);
-    assert_eq!(adjusted(&[], &[], Stands::GivenBack(day(31))), []);
+    assert_eq!(adjusted(&unknown, &[], RefundStatus::Refunded(day(31))), []);
+    assert_eq!(adjusted(&[], &[], RefundStatus::Refunded(day(31))), []);
 }
 
 #[test]
@@ -203,15 +203,18 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
     use EntryKind::{Correction, Initial, Refund};
     let charge = [sale("t1", SaleKind::Charge, 30, "8.49")];
     let mut booked = vec![entry(1, Initial, Some("9.99"))];
-    assert_eq!(adjusted(&booked, &charge, Stands::Valid), [(1, Correction, "-1.50".to_owned())]);
+    assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), [(1, Correction, "-1.50".to_owned())]);
     booked.push(entry(1, Correction, Some("-1.50")));
-    assert_eq!(adjusted(&booked, &charge, Stands::Valid), []);
-    let back = Stands::GivenBack(day(40));
+    assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), []);
+    let back = RefundStatus::Refunded(day(40));
     assert_eq!(adjusted(&booked, &charge, back), [(1, Refund, "-8.49".to_owned())]);
     // The refund came first: what was given back is all there was, whatever the price.
     let refunded = [entry(1, Initial, Some("9.99")), entry(1, Refund, Some("-9.99"))];
     assert_eq!(adjusted(&refunded, &charge, back), []);
-    assert_eq!(adjusted(&[entry(1, Initial, None)], &charge, Stands::Valid), [(1, Correction, "8.49".to_owned())]);
+    assert_eq!(
+        adjusted(&[entry(1, Initial, None)], &charge, RefundStatus::Valid),
+        [(1, Correction, "8.49".to_owned())]
+    );
 }
 
 #[test]
@@ -219,15 +222,18 @@ fn a_refund_of_the_report_is_exact_and_holds_before_the_stores_word() {
     use EntryKind::{Correction, Initial, Refund};
     let sales = [sale("t1", SaleKind::Charge, 30, "9.99"), sale("t2", SaleKind::Refund, 45, "4.00")];
     let mut booked = vec![entry(1, Initial, Some("9.99"))];
-    assert_eq!(adjusted(&booked, &sales, Stands::Unsaid), [(1, Refund, "-4.00".to_owned())]);
+    assert_eq!(adjusted(&booked, &sales, RefundStatus::Unknown), [(1, Refund, "-4.00".to_owned())]);
     booked.push(entry(1, Refund, Some("-4.00")));
-    for stands in [Stands::Unsaid, Stands::Valid, Stands::GivenBack(day(45))] {
-        assert_eq!(adjusted(&booked, &sales, stands), [], "{stands:?}");
+    for refund_status in [RefundStatus::Unknown, RefundStatus::Valid, RefundStatus::Refunded(day(45))] {
+        assert_eq!(adjusted(&booked, &sales, refund_status), [], "{refund_status:?}");
     }
     let whole = [entry(1, Initial, Some("9.99")), entry(1, Refund, Some("-9.99"))];
-    assert_eq!(adjusted(&whole, &sales, Stands::Unsaid), [(1, Correction, "5.99".to_owned())]);
+    assert_eq!(adjusted(&whole, &sales, RefundStatus::Unknown), [(1, Correction, "5.99".to_owned())]);
     let back = [sale("t1", SaleKind::Charge, 30, "9.99"), sale("t1", SaleKind::Chargeback, 45, "9.99")];
-    assert_eq!(adjusted(&[entry(1, Initial, Some("9.99"))], &back, Stands::Valid), [(1, Refund, "-9.99".to_owned())]);
+    assert_eq!(
+        adjusted(&[entry(1, Initial, Some("9.99"))], &back, RefundStatus::Valid),
+        [(1, Refund, "-9.99".to_owned())]
+    );
 }
 
 #[test]
@@ -254,7 +260,7 @@ fn a_charge_belongs_to_the_nearest_payment_and_each_has_one() {
 fn a_charge_without_a_rate_corrects_nothing_yet() {
     let booked = [entry(1, EntryKind::Initial, Some("9.99"))];
     let euros = [Sale { currency: "EUR".to_owned(), usd: None, ..sale("t1", SaleKind::Charge, 30, "8.49") }];
-    assert_eq!(adjusted(&booked, &euros, Stands::Valid), []);
+    assert_eq!(adjusted(&booked, &euros, RefundStatus::Valid), []);
     let mut data = json!({"purchase_price": "9.99", "price_in_usd": "9.99", "price_source": "catalogue", "x": 1});
     report_price(&mut data, &euros[0]);
     let expected = json!({"purchase_price": "8.49", "purchase_currency": "EUR", "price_in_usd": null,

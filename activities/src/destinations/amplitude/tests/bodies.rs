@@ -221,7 +221,7 @@ fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
         unknown_because: usd.is_none().then(|| "not_listed".to_owned()),
         sku: Some("gold_monthly".to_owned()),
         is_elsewhere: false,
-        untold: None,
+        not_counted_because: None,
     }
 }
 
@@ -280,9 +280,10 @@ fn a_refund_is_an_event_of_its_own_about_the_payment() {
     assert_eq!(about["payment_insert_id"], json!(event_id("user.subscription.renewed", 0)));
     assert_eq!((&told["user_id"], &told["device_id"]), (&json!("anna@shop"), &json!(USER)));
     assert!(told.get("user_properties").is_none(), "it tells no state of the user");
-    let untold = Earned { untold: Some("the payment is dead here"), ..earned(EntryKind::Refund, Some("-5.43")) };
-    let untold = Unsent { earned: Some(untold), ..refund };
-    assert_eq!(why(&render(&destination, &untold)), ("skip", "the payment is dead here"));
+    let not_counted_because =
+        Earned { not_counted_because: Some("the payment is dead here"), ..earned(EntryKind::Refund, Some("-5.43")) };
+    let not_counted_because = Unsent { earned: Some(not_counted_because), ..refund };
+    assert_eq!(why(&render(&destination, &not_counted_because)), ("skip", "the payment is dead here"));
 }
 
 #[test]

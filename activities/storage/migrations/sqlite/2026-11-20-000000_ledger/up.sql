@@ -465,6 +465,8 @@ CREATE TABLE payments (
     -- 0 is the payment, the others change it, in their order.
     entry BIGINT NOT NULL,
     app_id TEXT NOT NULL REFERENCES apps (id),
+    -- Whether it is for money or of the store's test world: `production` or `sandbox`.
+    environment TEXT NOT NULL,
     -- `initial`, `renewal`, `trial_conversion`, `recovery`, `plan_change`; `refund`, `restored`, `correction`.
     kind TEXT NOT NULL,
     -- The event that tells it, and the other one that tells the same: a conversion is also a renewal.
