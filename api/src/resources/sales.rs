@@ -7,9 +7,8 @@ use crate::error::{Error, Field};
 use crate::stores;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, header};
+use axum::extract::{FromRequest, Request, State};
+use axum::http::header;
 use domain::AppId;
 use serde_json::{Value, json};
 use storage::Run;
@@ -24,8 +23,7 @@ pub async fn import(
     State(edge): State<Shared>,
     Id(app): Id<AppId>,
     Query(mut fields): Query,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Json<Value>, Error> {
     let run = match fields.text("dry_run").as_deref() {
         None | Some("false") => Run::Real,
@@ -35,13 +33,14 @@ pub async fn import(
             Run::Dry
         }
     };
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.to_ascii_lowercase().starts_with("text/csv") {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_csv = kind.to_ascii_lowercase().starts_with("text/csv");
+    if !is_csv {
         fields.wrong("content-type", format!("`text/csv`, and it is `{kind}`"));
     }
     edge.store.app(app).await?;
     fields.finish()?;
-    let body = body.map_err(|rejection| unreadable(&rejection))?;
+    let body = Bytes::from_request(request, &edge).await.map_err(|rejection| unreadable(&rejection))?;
     let report = stores::sales_report(&body).map_err(|wrong| {
         let field = |one: &stores::WrongSale| Field { field: place(one), expected: one.expected.clone() };
         Error::Invalid(wrong.iter().take(MOST_NAMED).map(field).collect())

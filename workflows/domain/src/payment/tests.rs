@@ -28,11 +28,12 @@ fn happened(whats: &[(What, u64)]) -> Vec<Transition> {
     whats.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
 }
 
-fn found(
-    whats: &[(What, u64)],
-    purchase: &Purchase,
-    paid: &[i64],
-) -> Vec<(EntryKind, i64, usize, Option<usize>, bool)> {
+/// Kind, number, the places of the transitions that tell it, and whether the record's price is its price.
+type Found = (EntryKind, i64, usize, Option<usize>, bool);
+/// What happened, and the payments among it.
+type Case<'a> = (&'a [(What, u64)], &'a [Found]);
+
+fn found(whats: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
     let paid: BTreeSet<i64> = paid.iter().copied().collect();
     let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
     payments(&happened(whats), purchase, &paid).into_iter().map(shown).collect()
@@ -44,7 +45,7 @@ fn each_term_is_paid_once_by_the_event_that_tells_it() {
     use What::{Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed};
     use What::{TrialConverted, TrialDidNotConvert, TrialStarted};
     let purchase = bought();
-    let rows: &[(&[(What, u64)], &[(EntryKind, i64, usize, Option<usize>, bool)])] = &[
+    let rows: &[Case<'_>] = &[
         (&[(Purchased, 1)], &[(Initial, 1, 0, None, true)]),
         (&[(TrialStarted, 1), (Purchased, 1)], &[]),
         (
