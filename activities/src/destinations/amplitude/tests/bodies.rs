@@ -213,18 +213,6 @@ fn an_unknown_country_is_not_guessed() {
     assert_eq!((event.get("country"), event["event_properties"].get("purchase_country")), (None, None));
 }
 
-/// A payment of 5.43 USD, as the ledger has it.
-fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
-    Earned {
-        kind,
-        usd: usd.map(str::to_owned),
-        unknown_because: usd.is_none().then(|| "not_listed".to_owned()),
-        sku: Some("gold_monthly".to_owned()),
-        is_elsewhere: false,
-        not_counted_because: None,
-    }
-}
-
 #[test]
 fn an_event_earns_what_the_ledger_has_for_it() {
     let (destination, _) = made(json!({}));

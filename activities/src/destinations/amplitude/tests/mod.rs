@@ -170,6 +170,18 @@ fn unsent(event_type: &str) -> Unsent {
     }
 }
 
+/// An entry of the ledger; without an amount its price is not listed.
+fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
+    Earned {
+        kind,
+        usd: usd.map(str::to_owned),
+        unknown_because: usd.is_none().then(|| "not_listed".to_owned()),
+        sku: Some("gold_monthly".to_owned()),
+        is_elsewhere: false,
+        not_counted_because: None,
+    }
+}
+
 fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     super::body::render(destination, unsent)
 }
