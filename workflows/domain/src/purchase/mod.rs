@@ -4,11 +4,16 @@
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
 mod fields;
+mod revocation;
 mod said;
 mod state;
 mod terms;
 mod told;
 
+#[cfg(test)]
+mod grace;
+#[cfg(test)]
+mod refunds;
 #[cfg(test)]
 mod shown;
 #[cfg(test)]
@@ -18,14 +23,16 @@ pub use state::State;
 
 pub(crate) use said::Said;
 pub(crate) use state::{Life, Stage};
-pub(crate) use terms::Terms;
+pub(crate) use terms::{Origin, Terms};
 pub(crate) use told::Moment;
 
+use crate::environment::Environment;
 use crate::notification::{Kind, Notification};
 use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use terms::TRIALS;
 use told::{Register, Told};
 
 /// What we know of one purchase. The default value knows nothing.
@@ -75,6 +82,8 @@ struct Seen {
     trial_ends_at: Option<Timestamp>,
     /// The row of terms that a change of their length began.
     changed: Option<Terms>,
+    /// The end of the period that was shown last while it ran.
+    period_ends_at: Option<Timestamp>,
     /// The last reading in which it was going to renew.
     renewing_at: Option<Timestamp>,
     /// The first reading since then in which it was not.
@@ -119,10 +128,13 @@ impl Purchase {
             let stood = self.verified.as_ref().map_or(&self.stage, |verified| &verified.stage);
             let before = stood.terms.unwrap_or(0);
             let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
-            self.seen.changed = Some(Terms { anchor, term, before });
+            self.seen.changed = Some(Terms { anchor, term, before, origin: Origin::Seen });
         }
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
         self.snapshot = Some(snapshot.clone());
+        if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
+            self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
+        }
         self.gone_at = None;
         self.gone_again_at = None;
     }
@@ -205,7 +217,7 @@ impl Purchase {
         let first = || {
             let anchor = self.trial_end().or(snapshot.purchased_at).or_else(|| self.began_at())?;
             let term = snapshot.term.filter(|term| term.count > 0)?;
-            Some(Terms { anchor, term, before: 0 })
+            Some(Terms { anchor, term, before: 0, origin: Origin::Seen })
         };
         self.seen.changed.or_else(first)
     }
@@ -223,13 +235,36 @@ impl Purchase {
         snapshot.ends_at.or(snapshot.renews_at)
     }
 
-    /// When the grace ends that the store grants. A date that is not later than the renewal or than the end of
-    /// the trial is no grace: the store's sandbox shows all three as one date.
+    /// The end of the period that was shown last while it ran and no payment had failed.
+    pub(crate) const fn last_period_end(&self) -> Option<Timestamp> {
+        self.seen.period_ends_at
+    }
+
+    /// The date of the grace that the store grants.
+    ///
+    /// The store's sandbox shows the end of the trial, the renewal and the grace as one date
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>), so that there only a later date
+    /// is a grace. For money the store shows the date only while the grace runs; only one that was over before the
+    /// payment was due belongs to an earlier failure.
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
+        let due = snapshot.renews_at.max(snapshot.trial_ends_at);
+        let is_test = self.environment(snapshot.environment) == Environment::Sandbox;
         snapshot.grace_ends_at.filter(|grace| {
-            [snapshot.renews_at, snapshot.trial_ends_at].into_iter().flatten().all(|date| *grace > date)
+            let lasts = |due| grace.millis_since(due);
+            match due.map(lasts) {
+                Some(lasts) if is_test => lasts > 0,
+                Some(lasts) => lasts >= -SAME_MOMENT_MS || *grace > snapshot.at,
+                None => true,
+            }
         })
+    }
+
+    /// Whether the store shows a grace whose date is not later than the renewal. The renewal is then no sign of a
+    /// payment: it is the one that failed, or it moved with the grace.
+    pub(crate) fn has_dateless_grace(&self) -> bool {
+        let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
+        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.millis_since(due) <= SAME_MOMENT_MS))
     }
 
     /// A consumable or an entitlement. A receipt never changes from one to a subscription.
