@@ -15,9 +15,13 @@ mod arrows;
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
+mod conversions;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod lives;
+#[cfg(test)]
+mod order;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
+mod anchor;
 mod fields;
 mod revocation;
 mod said;
@@ -10,6 +11,8 @@ mod state;
 mod terms;
 mod told;
 
+#[cfg(test)]
+mod calendar;
 #[cfg(test)]
 mod grace;
 #[cfg(test)]
@@ -26,7 +29,6 @@ pub(crate) use state::{Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 pub(crate) use told::Moment;
 
-use crate::environment::Environment;
 use crate::notification::{Kind, Notification};
 use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
@@ -80,8 +82,8 @@ pub(crate) struct Verified {
 struct Seen {
     /// The end of its trial.
     trial_ends_at: Option<Timestamp>,
-    /// The row of terms that a change of their length began.
-    changed: Option<Terms>,
+    /// The row of its terms.
+    terms: Option<Terms>,
     /// The end of the period that was shown last while it ran.
     period_ends_at: Option<Timestamp>,
     /// The last reading in which it was going to renew.
@@ -119,19 +121,14 @@ impl Purchase {
 
     /// Takes in what the store showed.
     pub(crate) fn read(&mut self, snapshot: &Snapshot) {
-        let terms = self.terms();
-        let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term.count > 0 && term != terms.term));
-        if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
-            let last = self.snapshot.as_ref();
-            let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
-            // Counted when that date was shown: a word that nobody verified can have told of the new row already.
-            let stood = self.verified.as_ref().map_or(&self.stage, |verified| &verified.stage);
-            let before = stood.terms.unwrap_or(0);
-            let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
-            self.seen.changed = Some(Terms { anchor, term, before, origin: Origin::Seen });
+        let changed = self.changed_terms(snapshot);
+        let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
+        if changed.is_some() || is_new_trial {
+            self.seen.terms = changed;
         }
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
-        self.snapshot = Some(snapshot.clone());
+        let is_first = self.snapshot.replace(snapshot.clone()).is_none();
+        self.keep_terms(is_first);
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
             self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
         }
@@ -211,17 +208,6 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// Its terms, as the calendar counts them.
-    pub(crate) fn terms(&self) -> Option<Terms> {
-        let snapshot = self.snapshot.as_ref()?;
-        let first = || {
-            let anchor = self.trial_end().or(snapshot.purchased_at).or_else(|| self.began_at())?;
-            let term = snapshot.term.filter(|term| term.count > 0)?;
-            Some(Terms { anchor, term, before: 0, origin: Origin::Seen })
-        };
-        self.seen.changed.or_else(first)
-    }
-
     /// Its terms, unless the dates of the store do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
@@ -249,7 +235,7 @@ impl Purchase {
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let due = snapshot.renews_at.max(snapshot.trial_ends_at);
-        let is_test = self.environment(snapshot.environment) == Environment::Sandbox;
+        let is_test = self.is_of_test_world();
         snapshot.grace_ends_at.filter(|grace| {
             let lasts = |due| grace.millis_since(due);
             match due.map(lasts) {
