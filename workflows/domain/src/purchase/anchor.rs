@@ -66,6 +66,19 @@ impl Purchase {
         });
     }
 
+    /// Raises the number of the running term to that of the terms that are told, when all of them must have begun
+    /// before the date of renewal that is shown.
+    pub(super) fn count_told(&mut self) {
+        let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
+        let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
+        let (Some(row), Some(at)) = (row, at) else { return };
+        let Some(end) = self.shown_end(row, false) else { return };
+        let told = self.told_before(end, at);
+        if row.ending(end).is_some_and(|number| number < told) {
+            self.seen.terms = Some(Terms { anchor: end, before: told, origin: Origin::Renewal, ..row });
+        }
+    }
+
     /// Whether a conversion is the first payment of what began with a trial that no reading showed: the terms are
     /// counted from there. Where more was told, the conversion is one of the terms that were counted.
     fn is_converted_first(&self) -> bool {
@@ -78,8 +91,13 @@ impl Purchase {
     fn shown_end(&self, row: Terms, is_first: bool) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let in_trial = snapshot.trial_ends_at.is_some_and(|end| end > snapshot.at);
-        if in_trial || self.grace_end().is_some() || self.is_one_time() {
+        if in_trial || self.is_one_time() {
             return None;
+        }
+        if self.grace_end().is_some() {
+            // The renewal that failed ended the last paid term. It can have moved with the attempts after that, so that
+            // a known row is the better one.
+            return snapshot.renews_at.filter(|due| is_first && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,

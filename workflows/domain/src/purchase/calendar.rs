@@ -21,9 +21,6 @@ const TERMS: [Term; 7] = [
     Term { count: 6, unit: Unit::Month },
     Term { count: 1, unit: Unit::Year },
 ];
-/// How many payments follow the first sight.
-const RENEWALS: i64 = 7;
-
 /// How a payment is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -63,6 +60,12 @@ impl Sold {
                 self.term.after(anchor, number).unwrap()
             }
         }
+    }
+
+    /// How many payments follow the first sight: a year of months where a month can be too short for the day.
+    fn renewals(&self) -> i64 {
+        let day = self.boundary(1).to_string()[8..10].parse::<u8>().unwrap();
+        if day >= 28 && self.term == (Term { count: 1, unit: Unit::Month }) { 12 } else { 3 }
     }
 
     fn shown(&self, at: Timestamp, number: i64) -> Snapshot {
@@ -122,7 +125,8 @@ fn live(sold: Sold, (sight, first): (Kind, i64), way: impl Fn(i64) -> Way) -> Re
     }
     let mut known = seen.purchase;
     let mut cycle = known.billing_cycles().ok_or("no cycles")?;
-    for number in first..first + RENEWALS {
+    let end = first + sold.renewals();
+    for number in first..end {
         let way = way(number);
         let (after, told) = pay(&known, sold, (number, way));
         cycle += 1;
@@ -133,8 +137,8 @@ fn live(sold: Sold, (sight, first): (Kind, i64), way: impl Fn(i64) -> Way) -> Re
         known = after;
     }
     // A reading after words alone tells nothing more.
-    let last = sold.boundary(first + RENEWALS - 1).plus_millis(60 * MINUTE);
-    let late = read(&known, &[], sold.shown(last, first + RENEWALS));
+    let last = sold.boundary(end - 1).plus_millis(60 * MINUTE);
+    let late = read(&known, &[], sold.shown(last, end));
     if late.transitions.is_empty() && late.purchase.billing_cycles() == Some(cycle) {
         return Ok(());
     }

@@ -12,6 +12,8 @@ mod terms;
 mod told;
 
 #[cfg(test)]
+mod anchors;
+#[cfg(test)]
 mod calendar;
 #[cfg(test)]
 mod grace;
@@ -83,6 +85,7 @@ struct Seen {
     /// The end of its trial.
     trial_ends_at: Option<Timestamp>,
     /// The row of its terms.
+    #[serde(alias = "changed")]
     terms: Option<Terms>,
     /// The end of the period that was shown last while it ran.
     period_ends_at: Option<Timestamp>,
@@ -169,6 +172,7 @@ impl Purchase {
         }
         self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone() });
         self.stage = stage;
+        self.count_told();
     }
 
     /// When the store answered last.
