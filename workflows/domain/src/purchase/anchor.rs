@@ -68,10 +68,9 @@ impl Purchase {
 
     /// Raises the number of the running term to that of the terms that are told, when all of them must have begun
     /// before the date of renewal that is shown.
-    pub(super) fn count_told(&mut self) {
-        let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
+    pub(super) fn count_told(&mut self, at: Timestamp) {
         let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
-        let (Some(row), Some(at)) = (row, at) else { return };
+        let Some(row) = row else { return };
         let Some(end) = self.shown_end(row, false) else { return };
         let told = self.told_before(end, at);
         if row.ending(end).is_some_and(|number| number < told) {
@@ -82,9 +81,10 @@ impl Purchase {
     /// Whether a conversion is the first payment of what began with a trial that no reading showed: the terms are
     /// counted from there. Where more was told, the conversion is one of the terms that were counted.
     fn is_converted_first(&self) -> bool {
-        let told = self.verified.as_ref().and_then(|verified| verified.stage.terms);
+        let stood = self.verified.as_ref().map(|verified| &verified.stage);
+        let is_first = stood.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
         let is_fresh = || self.words_after(self.said.newest).iter().any(|(_, kind)| *kind == Kind::TrialConverted);
-        !self.has_shown_trial() && told.is_none_or(|terms| terms <= 1) && is_fresh()
+        !self.has_shown_trial() && is_first && is_fresh()
     }
 
     /// The end of the running paid period, where the store shows one that can be trusted to be a boundary.

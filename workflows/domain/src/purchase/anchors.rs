@@ -140,10 +140,10 @@ fn a_longer_term_that_is_shown_later_than_its_date_tells_one_renewal() {
     };
     let known = read(&bought(), &[(Kind::PlanChangeScheduled, "2026-02-02")], deferred).purchase;
     let moved = read(&known, &[(Kind::Renewed, "2026-02-28")], monthly("2026-02-28T00:05", "2027-02-28"));
-    assert_eq!(cycles(&moved), [(What::Renewed, Some(2))]);
     let yearly = |at, renews_at| Snapshot { term_sku: Some("gold_yearly".to_owned()), ..shown(12, at, renews_at) };
     let changed = read(&moved.purchase, &[], yearly("2026-02-28T01:00", "2027-02-28"));
-    assert_eq!(cycles(&changed), [(What::PlanChanged, Some(2))]);
+    let both = [cycles(&moved), cycles(&changed)].concat();
+    assert_eq!(both, [(What::Renewed, Some(2)), (What::PlanChanged, Some(2))]);
     renews(&changed.purchase, 2, &[yearly("2027-02-28", "2028-02-28")]);
 }
 
@@ -172,4 +172,13 @@ fn a_record_with_a_changed_row_keeps_it() {
     let row = seen.remove("terms").unwrap();
     seen.insert("changed".to_owned(), row);
     assert_eq!(serde_json::from_value::<Purchase>(stored).unwrap(), known);
+}
+
+#[test]
+fn an_answer_without_a_receipt_raises_no_row() {
+    let known =
+        settle_with(&bought(), &heard(&[(Kind::Renewed, "2026-02-28")]), &Reading::Unverifiable, time("2026-02-28"));
+    let gone = settle_with(&known.purchase, &[], &Reading::Gone, time("2026-02-28T00:10")).purchase;
+    let shown = read(&gone, &[], monthly("2026-02-28T01:00", "2026-03-31"));
+    assert_eq!((cycles(&shown), shown.purchase.billing_cycles()), (vec![], Some(2)));
 }

@@ -172,7 +172,7 @@ impl Purchase {
         }
         self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone() });
         self.stage = stage;
-        self.count_told();
+        self.count_told(at);
     }
 
     /// When the store answered last.

@@ -34,6 +34,12 @@ fn settle(known: &Purchase, words: &[(Kind, &str)], shown: Snapshot) -> Purchase
     settle_with(known, &words, &Reading::Verified(Box::new(shown)), at).purchase
 }
 
+/// Settles an end, and looks again a day later: what is shown by half may wait for that.
+fn settle_end(known: &Purchase, shown: Snapshot) -> Purchase {
+    let later = Snapshot { at: shown.at.plus_millis(86_400_000), ..shown.clone() };
+    settle(&settle(known, &[], shown), &[], later)
+}
+
 fn over(running: Snapshot, at: &str, ends_at: &str, reason: Option<EndReason>) -> Snapshot {
     Snapshot {
         at: time(at),
@@ -64,11 +70,11 @@ fn a_refund_within_two_hours_of_a_purchase_or_renewal_is_one() {
     let running = monthly("2026-01-10T00:00", "2026-02-10T00:00");
     for reason in REASONS {
         for ends_at in ["2026-01-10T00:00", "2026-01-10T01:00", "2026-01-20T00:00", "2026-02-09T21:00"] {
-            let refunded = settle(&bought(), &[], over(running.clone(), "2026-02-12T00:00", ends_at, reason));
+            let refunded = settle_end(&bought(), over(running.clone(), "2026-02-12T00:00", ends_at, reason));
             assert_eq!((refunded.state(), refunded.revoked_at()), (State::Expired, Some(time(ends_at))), "{reason:?}");
         }
         for ends_at in ["2026-02-10T00:00", "2026-02-10T01:30", "2026-02-20T00:00"] {
-            let refunded = settle(&renewed(), &[], over(running.clone(), "2026-02-21T00:00", ends_at, reason));
+            let refunded = settle_end(&renewed(), over(running.clone(), "2026-02-21T00:00", ends_at, reason));
             assert_eq!((refunded.state(), refunded.revoked_at()), (State::Expired, Some(time(ends_at))), "{reason:?}");
         }
     }
@@ -94,18 +100,18 @@ fn a_natural_end_is_none() {
     for reason in REASONS {
         for known in [bought(), settle(&bought(), &[(Kind::AutoRenewalOff, "2026-01-20T00:00")], off.clone())] {
             for ends_at in ["2026-02-10T00:00", "2026-02-10T01:00", "2026-02-09T23:00"] {
-                let ended = settle(&known, &[], over(running.clone(), "2026-02-11T00:00", ends_at, reason));
+                let ended = settle_end(&known, over(running.clone(), "2026-02-11T00:00", ends_at, reason));
                 assert_eq!((ended.state(), ended.revoked_at()), (State::Expired, None), "{ends_at}, {reason:?}");
             }
         }
         // Two renewals that nobody told of, and then the end.
-        let ended = settle(&bought(), &[], over(running.clone(), "2026-04-11T00:00", "2026-04-10T00:00", reason));
+        let ended = settle_end(&bought(), over(running.clone(), "2026-04-11T00:00", "2026-04-10T00:00", reason));
         assert_eq!((ended.billing_cycles(), ended.revoked_at()), (Some(3), None));
         let failed = Snapshot { grace_ends_at: Some(time("2026-02-15T00:00")), ..running.clone() };
         let failed = Snapshot { at: time("2026-02-10T01:00"), ..failed };
         let grace = settle(&bought(), &[(Kind::GraceBegan, "2026-02-10T00:00")], failed);
         assert_eq!(grace.state(), State::Grace);
-        let unpaid = settle(&grace, &[], over(running.clone(), "2026-02-16T00:00", "2026-02-15T00:00", reason));
+        let unpaid = settle_end(&grace, over(running.clone(), "2026-02-16T00:00", "2026-02-15T00:00", reason));
         assert_eq!((unpaid.state(), unpaid.revoked_at()), (State::Expired, None));
     }
 }
@@ -118,8 +124,7 @@ fn a_trial_is_taken_back_only_before_its_end() {
         let word = [(Kind::SubscriptionPurchased, "2026-01-10T00:00")];
         let known = settle(&Purchase::default(), &word, shown.clone());
         let ended = |ends_at| {
-            settle(&known, &[], over(shown.clone(), "2026-01-18T00:00", ends_at, Some(EndReason::Customer)))
-                .revoked_at()
+            settle_end(&known, over(shown.clone(), "2026-01-18T00:00", ends_at, Some(EndReason::Customer))).revoked_at()
         };
         assert_eq!((ended(end), ended("2026-01-17T01:00")), (None, None));
         assert_eq!(ended("2026-01-12T00:00"), Some(time("2026-01-12T00:00")));
@@ -138,7 +143,7 @@ fn without_a_term_the_period_that_was_shown_decides() {
     let renewed = settle(&known, &[(Kind::Renewed, "2026-02-10T00:00")], shown);
     for reason in REASONS {
         let ended = |known: &Purchase, at| {
-            settle(known, &[], over(running.clone(), "2026-03-12T00:00", at, reason)).revoked_at()
+            settle_end(known, over(running.clone(), "2026-03-12T00:00", at, reason)).revoked_at()
         };
         for at in ["2026-01-10T01:00", "2026-01-20T00:00", "2026-02-09T00:00"] {
             assert_eq!(ended(&known, at), Some(time(at)), "{reason:?}");
@@ -174,14 +179,14 @@ fn an_end_that_a_trial_before_the_first_sight_explains_is_none() {
 fn a_shortened_term_of_a_test_ends_when_the_store_said() {
     let running = Snapshot { is_test: true, ..monthly("2026-01-10T00:01", "2026-01-10T00:30") };
     let known = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-10T00:00")], running.clone());
-    let ended = |at| settle(&known, &[], over(running.clone(), "2026-01-10T01:00", at, None)).revoked_at();
+    let ended = |at| settle_end(&known, over(running.clone(), "2026-01-10T01:00", at, None)).revoked_at();
     assert_eq!((ended("2026-01-10T00:30"), ended("2026-01-10T00:10")), (None, Some(time("2026-01-10T00:10"))));
 }
 
 #[test]
 fn the_reason_is_awaited() {
     let running = monthly("2026-01-10T00:00", "2026-02-10T00:00");
-    let ended = |reason| settle(&bought(), &[], over(running.clone(), "2026-01-20T00:00", "2026-01-20T00:00", reason));
+    let ended = |reason| settle_end(&bought(), over(running.clone(), "2026-01-20T00:00", "2026-01-20T00:00", reason));
     assert_eq!(ended(Some(EndReason::Pending)).revoked_at(), None);
     assert_eq!(ended(Some(EndReason::Internal)).revoked_at(), Some(time("2026-01-20T00:00")));
 }
