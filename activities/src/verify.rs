@@ -108,7 +108,7 @@ async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Resul
     let began = Instant::now();
     let reply = http.send(request).await;
     metrics::histogram!("settle_verification_seconds").record(began.elapsed());
-    let answer = store.answer(&reply, &receipt.receipt_id, at);
+    let answer = store.answer(&reply, &receipt, at);
     Ok(Attempt::Answer(match answer {
         Answer::Again(again) if again.is_throttled => {
             let until = asking.pace.pause(platform, (Instant::now(), again.retry_after), (doing.random)());

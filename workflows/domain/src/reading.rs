@@ -2,6 +2,7 @@
 //!
 //! A store's spelling of it stays in that store's folder; what it means for a purchase is `decide`'s.
 
+use crate::environment::Environment;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,15 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// The same answer, from this one of the store's two worlds.
+    #[must_use]
+    pub fn of(mut self, environment: Environment) -> Self {
+        if let Self::Verified(snapshot) = &mut self {
+            snapshot.environment = environment;
+        }
+        self
+    }
+
     /// Whether the store answered about this receipt.
     #[must_use]
     pub const fn is_answer(&self) -> bool {
@@ -86,6 +96,9 @@ pub struct Snapshot {
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
+    /// Which of the store's two worlds was asked, by the platform's setting. Records without it count as production:
+    /// there a payment that failed is never taken for one that was made.
+    pub environment: Environment,
 }
 
 /// What kind of thing a receipt is about.

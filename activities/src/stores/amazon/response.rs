@@ -74,6 +74,7 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
         in_intro_offer: fields.0.get("promotions").is_some_and(has_intro_offer),
         country: fields.text("countryCode").and_then(|text| country(&text)),
         is_test: ["betaProduct", "testTransaction"].iter().any(|name| fields.flag(name) == Some(true)),
+        ..Snapshot::default()
     }
 }
 

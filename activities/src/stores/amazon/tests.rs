@@ -360,3 +360,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_receipt_is_of_the_world_that_was_asked() {
+    let settings = stores::Settings::default();
+    let store = settings.of("amazon").unwrap();
+    let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
+    let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
+    for environment in [Environment::Production, Environment::Sandbox] {
+        match store.answer(&reply, &receipt(environment), at()) {
+            Answer::Read(Reading::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
+            other => panic!("{other:?}"),
+        }
+    }
+}

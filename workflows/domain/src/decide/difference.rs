@@ -78,7 +78,8 @@ impl Walk<'_> {
     /// The payments that lie between, and the plan that changed with them.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
-            if !self.stage.in_trial && self.said.covered(What::Purchased).is_some() {
+            let has_begun = [What::Purchased, What::PlanChanged].iter().any(|what| self.said.covered(*what).is_some());
+            if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
                 self.infer(What::TrialStarted, None);
@@ -148,7 +149,7 @@ impl Walk<'_> {
     }
 
     /// One payment.
-    fn renew(&mut self, at: Option<Timestamp>, is_told: bool) {
+    pub fn renew(&mut self, at: Option<Timestamp>, is_told: bool) {
         let what = if self.stage.in_grace { What::Recovered } else { What::Renewed };
         let conversion = self.stage.in_trial.then_some(What::TrialConverted);
         self.stage.in_trial = false;

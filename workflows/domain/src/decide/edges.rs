@@ -172,13 +172,6 @@ fn dates_of_the_next_attempt_are_no_payment() {
 }
 
 #[test]
-fn a_grace_that_is_the_end_of_the_trial_is_none() {
-    let trap =
-        Snapshot { trial_ends_at: Some(day(7)), grace_ends_at: Some(day(7)), renews_at: None, ..monthly(day(1)) };
-    assert_eq!(read(&in_trial(), &[], trap).purchase.state(), State::Trial);
-}
-
-#[test]
 fn a_beginning_that_comes_again_holds_nobody_up() {
     let words = [word(Kind::SubscriptionPurchased, day(0)), word(Kind::Renewed, day(31))];
     let told = settle_with(&bought(), &words, &Reading::Unreachable { since: day(31) }, day(31));

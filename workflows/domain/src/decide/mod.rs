@@ -16,11 +16,15 @@ mod arrows;
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
+mod conversions;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod lagging;
 #[cfg(test)]
 mod lives;
+#[cfg(test)]
+mod order;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

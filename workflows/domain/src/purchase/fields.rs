@@ -1,6 +1,6 @@
 //! The fields of the record, read from what is known.
 
-use super::{BEGAN, BOUGHT, Life, Purchase, Register, State, TAKEN_BACK, Told};
+use super::{BEGAN, Life, Purchase, Register, State, Told};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::Kind;
@@ -228,28 +228,6 @@ impl Purchase {
         self.first_after(since, &[Kind::GraceBegan]).or(self.seen.grace_at)
     }
 
-    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. Not said
-    /// while the store does not know the reason.
-    #[must_use]
-    pub fn revoked_at(&self) -> Option<Timestamp> {
-        let snapshot = self.snapshot.as_ref();
-        if self.is_one_time() {
-            if self.awaits_reason().is_some() {
-                return None;
-            }
-            let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
-            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
-        }
-        if self.gone_at.is_some() {
-            return self.gone_at;
-        }
-        let snapshot = snapshot?;
-        let taken = matches!(snapshot.end_reason, Some(EndReason::Customer | EndReason::Store | EndReason::Replaced));
-        let end = snapshot.ends_at.filter(|end| taken && *end <= snapshot.at)?;
-        let is_natural = self.terms()?.is_end(end) || self.payment_issues_began_at().is_some();
-        (!is_natural).then_some(end)
-    }
-
     /// When it ended, while the store does not say why and can still be asked for that.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
@@ -258,7 +236,7 @@ impl Purchase {
     }
 
     /// Whether we saw how it began, and the store showed it since.
-    fn is_beginning_known(&self) -> bool {
+    pub(super) fn is_beginning_known(&self) -> bool {
         self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_told(*kind))
     }
 

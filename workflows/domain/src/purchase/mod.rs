@@ -3,12 +3,22 @@
 //!
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
+mod anchor;
 mod fields;
+mod revocation;
 mod said;
 mod state;
 mod terms;
 mod told;
 
+#[cfg(test)]
+mod anchors;
+#[cfg(test)]
+mod calendar;
+#[cfg(test)]
+mod grace;
+#[cfg(test)]
+mod refunds;
 #[cfg(test)]
 mod shown;
 #[cfg(test)]
@@ -18,7 +28,7 @@ pub use state::State;
 
 pub(crate) use said::Said;
 pub(crate) use state::{Life, Stage};
-pub(crate) use terms::Terms;
+pub(crate) use terms::{Origin, Terms};
 pub(crate) use told::Moment;
 
 use crate::notification::{Kind, Notification};
@@ -26,6 +36,7 @@ use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use terms::TRIALS;
 use told::{Register, Told};
 
 /// What we know of one purchase. The default value knows nothing.
@@ -95,8 +106,11 @@ pub(crate) struct Verified {
 struct Seen {
     /// The end of its trial.
     trial_ends_at: Option<Timestamp>,
-    /// The row of terms that a change of their length began.
-    changed: Option<Terms>,
+    /// The row of its terms.
+    #[serde(alias = "changed")]
+    terms: Option<Terms>,
+    /// The end of the period that was shown last while it ran.
+    period_ends_at: Option<Timestamp>,
     /// The last reading in which it was going to renew.
     renewing_at: Option<Timestamp>,
     /// The first reading since then in which it was not.
@@ -140,21 +154,19 @@ impl Purchase {
 
     /// Takes in what the store showed.
     pub(crate) fn read(&mut self, snapshot: &Snapshot) {
-        let terms = self.terms();
-        let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term.count > 0 && term != terms.term));
-        if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
-            // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
-            let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
-            let scheduled = self.seen.change_at.filter(|date| old.is_end(*date) && *date <= snapshot.at);
-            let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
-            let anchor = scheduled.or_else(shown).or_else(|| old.end(stood.unwrap_or(0))).unwrap_or(snapshot.at);
-            let before = scheduled.and_then(|date| old.ending(date)).or(stood).unwrap_or(0);
-            self.seen.changed = Some(Terms { anchor, term, before });
-            self.seen.change_at = None;
+        let changed = self.changed_terms(snapshot);
+        let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
+        if changed.is_some() || is_new_trial {
+            self.seen.terms = changed;
+            self.seen.change_at = self.seen.change_at.filter(|_| changed.is_none());
         }
         self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at);
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
-        self.snapshot = Some(snapshot.clone());
+        let is_first = self.snapshot.replace(snapshot.clone()).is_none();
+        self.keep_terms(is_first);
+        if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
+            self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
+        }
         self.seen.grace_ends_at = self.grace_end().or(self.seen.grace_ends_at);
         self.gone_at = None;
         self.gone_again_at = None;
@@ -175,7 +187,8 @@ impl Purchase {
     /// Takes in that it is paid again after its end: its terms are counted from then on.
     pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
         if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
-            self.seen.changed = Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0) });
+            self.seen.terms =
+                Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0), origin: Origin::Seen });
         }
     }
 
@@ -246,6 +259,7 @@ impl Purchase {
         }
         self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });
         self.stage = stage;
+        self.count_told(at);
     }
 
     /// When the store answered last.
@@ -285,17 +299,6 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// Its terms, as the calendar counts them.
-    pub(crate) fn terms(&self) -> Option<Terms> {
-        let snapshot = self.snapshot.as_ref()?;
-        let first = || {
-            let anchor = self.trial_end().or(snapshot.purchased_at).or_else(|| self.began_at())?;
-            let term = snapshot.term.filter(|term| term.count > 0)?;
-            Some(Terms { anchor, term, before: 0 })
-        };
-        self.seen.changed.or_else(first)
-    }
-
     /// Its terms, unless the dates of the store do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
@@ -309,13 +312,36 @@ impl Purchase {
         snapshot.ends_at.or(snapshot.renews_at)
     }
 
-    /// When the grace ends that the store grants. A date that is not later than the renewal or than the end of
-    /// the trial is no grace: the store's sandbox shows all three as one date.
+    /// The end of the period that was shown last while it ran and no payment had failed.
+    pub(crate) const fn last_period_end(&self) -> Option<Timestamp> {
+        self.seen.period_ends_at
+    }
+
+    /// The date of the grace that the store grants.
+    ///
+    /// The store's sandbox shows the end of the trial, the renewal and the grace as one date
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>), so that there only a later date
+    /// is a grace. For money the store shows the date only while the grace runs; only one that was over before the
+    /// payment was due belongs to an earlier failure.
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
+        let due = snapshot.renews_at.max(snapshot.trial_ends_at);
+        let is_test = self.is_of_test_world();
         snapshot.grace_ends_at.filter(|grace| {
-            [snapshot.renews_at, snapshot.trial_ends_at].into_iter().flatten().all(|date| *grace > date)
+            let lasts = |due| grace.millis_since(due);
+            match due.map(lasts) {
+                Some(lasts) if is_test => lasts > 0,
+                Some(lasts) => lasts >= -SAME_MOMENT_MS || *grace > snapshot.at,
+                None => true,
+            }
         })
+    }
+
+    /// Whether the store shows a grace whose date is not later than the renewal. The renewal is then no sign of a
+    /// payment: it is the one that failed, or it moved with the grace.
+    pub(crate) fn has_dateless_grace(&self) -> bool {
+        let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
+        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.millis_since(due) <= SAME_MOMENT_MS))
     }
 
     /// A consumable or an entitlement. A receipt never changes from one to a subscription.
