@@ -2,7 +2,9 @@
 //!
 //! A store's spelling of it stays in that store's folder; what it means for a purchase is `decide`'s.
 
+use crate::catalogue::ProductRef;
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a settling knows from the store itself.
@@ -82,10 +84,34 @@ pub struct Snapshot {
     pub deferred_sku: Option<String>,
     /// Whether an introductory price holds now.
     pub in_intro_offer: bool,
+    /// The promotion whose price holds now.
+    pub offer: Option<Offer>,
     /// The customer's country, two letters.
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
+}
+
+impl Snapshot {
+    /// The SKU that names the product: the term's where there is one and it is chosen, else the product's.
+    pub(crate) fn sku(&self, by: ProductRef) -> Option<&str> {
+        let term = self.term_sku.as_deref().filter(|_| by == ProductRef::Term);
+        term.or(self.product_id.as_deref())
+    }
+}
+
+/// A promotion with a price of its own. Of several in progress the first variant counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// For new customers.
+    Introductory,
+    /// For customers whose subscription lapsed.
+    LapsedCustomer,
+    /// For customers who were about to leave.
+    Retention,
+    /// Of a type that we do not know.
+    Other,
 }
 
 /// What kind of thing a receipt is about.

@@ -44,9 +44,7 @@ impl Purchase {
     /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
     #[must_use]
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
-        let snapshot = self.snapshot.as_ref()?;
-        let term = snapshot.term_sku.as_deref().filter(|_| by == ProductRef::Term);
-        term.or(snapshot.product_id.as_deref())
+        self.snapshot.as_ref()?.sku(by)
     }
 
     /// The customer's country.

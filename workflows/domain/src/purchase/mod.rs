@@ -3,7 +3,9 @@
 //!
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
+mod details;
 mod fields;
+mod plan;
 mod said;
 mod state;
 mod terms;
@@ -24,6 +26,7 @@ pub(crate) use told::Moment;
 use crate::notification::{Kind, Notification};
 use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
+use plan::LeftPlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use told::{Register, Told};
@@ -47,6 +50,8 @@ pub struct Purchase {
     /// When it said so last.
     gone_again_at: Option<Timestamp>,
     seen: Seen,
+    /// The plan before the last change that the readings of this receipt showed.
+    left_plan: Option<LeftPlan>,
     /// Where it stands.
     pub(crate) stage: Stage,
     /// Where it stood, and what was told, when the store answered last; later words go on from there.
@@ -122,6 +127,7 @@ impl Purchase {
             self.seen.changed = Some(Terms { anchor, term, before });
         }
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
+        self.left_plan = LeftPlan::between(self.snapshot.as_ref(), snapshot).or(self.left_plan.take());
         self.snapshot = Some(snapshot.clone());
         self.gone_at = None;
         self.gone_again_at = None;
