@@ -13,7 +13,7 @@ use crate::statement::{row, sql};
 use crate::users::{self, UserRow};
 use crate::writer::Write;
 use crate::{Destination, Error, Installation, destinations};
-use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
+use domain::event::{Details, PURCHASE_UPDATED, PurchaseUpdated};
 use domain::user::{self, Customer, Owned, UserEvent};
 use domain::{CollapseKey, Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
@@ -35,6 +35,8 @@ pub struct Told<'a> {
     pub coalesced: i64,
     /// The purchase's record.
     pub data: &'a Value,
+    /// What every event says of the purchase beside the documented fields.
+    pub details: &'a Details,
 }
 
 /// What is kept of an event beside what a delivery needs to know.
@@ -76,6 +78,7 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
         event_time: write.now,
         revision: event.revision,
         is_verified: !told.record.decision.purchase.is_unverified(),
+        occurred_at: told.record.decision.transitions.iter().filter_map(|transition| transition.at).max(),
         coalesced: told.coalesced,
         data: told.data,
     }
@@ -110,6 +113,8 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
             event_type,
             event_platform: &told.origin.store,
             receipt_id: &told.origin.receipt_id,
+            details: told.details,
+            occurred_at: transition.at,
             created_at: write.now,
             customer: &customer,
             user_revision,

@@ -13,7 +13,7 @@ use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
 use crate::{Error, Installation, Store, alarms, deliveries, fault, lanes, replacements};
 use domain::catalogue::{Listing, ProductRef};
-use domain::event::{self, Described};
+use domain::event::{self, Described, Details};
 use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -142,6 +142,7 @@ struct Settling<'a> {
 struct Found<'a> {
     row: &'a PurchaseRow,
     data: Value,
+    details: Details,
     digest: String,
     changed: bool,
     revision: i64,
@@ -169,6 +170,7 @@ impl Settling<'_> {
                 revision: found.revision,
                 coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
                 data: &found.data,
+                details: &found.details,
             };
             events::tell(write, &told)?;
         }
@@ -185,22 +187,29 @@ impl Settling<'_> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
         let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
-        let data = self.says(after, (&listing, rate.as_deref()))?;
+        let usd_rate = rate.as_deref().map(str::parse).transpose();
+        let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
+        let described = Described {
+            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
+            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
+            ..self.described(after, &listing)
+        };
+        let (data, details) = (event::data(described), Details::of(described));
         let digest = event::state_digest(&data);
         let is_new = if row.digest.is_empty() {
-            digest != event::state_digest(&self.says(&Purchase::default(), (&Listing::default(), None))?)
+            let (nothing, unlisted) = (Purchase::default(), Listing::default());
+            digest != event::state_digest(&event::data(self.described(&nothing, &unlisted)))
         } else {
             digest != row.digest
         };
         let changed = is_new || row.state()? != after.state() || !self.record.decision.transitions.is_empty();
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, data, digest, changed, revision: row.revision + i64::from(changed) })
+        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed) })
     }
 
-    /// What we say of a purchase.
-    fn says(&self, purchase: &Purchase, (listing, rate): (&Listing, Option<&str>)) -> Result<Value, Error> {
-        let usd_rate = rate.map(str::parse).transpose();
-        Ok(event::data(Described {
+    /// What a purchase is described by, but for rates and for what it took the place of.
+    fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> Described<'p> {
+        Described {
             purchase,
             platform_type: &self.origin.store,
             receipt_id: &self.origin.receipt_id,
@@ -208,8 +217,9 @@ impl Settling<'_> {
             external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
             product_ref: self.origin.product_ref(),
             listing,
-            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
-        }))
+            usd_rate: None,
+            replaced_sku: None,
+        }
     }
 
     /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions know nothing

@@ -339,6 +339,11 @@ fn asked_by_settlings() -> Vec<(String, &'static str)> {
              LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = 'u' ORDER BY p.collapse_key",
             "purchases_user",
         ),
+        (
+            "SELECT p.purchase FROM replacements r JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = 'k'
+             ORDER BY r.created_at DESC, r.old_key LIMIT 1",
+            "replacements_new",
+        ),
         ("UPDATE replacements SET real_at = 7 WHERE new_key = 'k' AND real_at IS NULL", "replacements_new"),
         ("UPDATE purchases SET next_wake_at = 7 WHERE platform_id = 'p' AND waits_for = 'parked'", "purchases_waiting"),
         (

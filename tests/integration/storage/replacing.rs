@@ -133,3 +133,21 @@ story! {
         world.settle(old).await;
     }
 }
+
+story! {
+    async fn the_new_purchase_and_its_event_tell_the_sku_of_the_old_one(world: World) {
+        world.happen("old", 1, &[What::Purchased]).await;
+        world.raw().run("UPDATE purchases SET purchase = REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"')");
+        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        let new = world.key("new");
+        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        let told = world.store.purchase(new).await.unwrap().data;
+        let (before, now) = (&told["data"]["previous_sku_ref_id"], &told["data"]["product_ref_id"]);
+        assert_eq!((before, now), (&"silver".into(), &"term".into()), "{told}");
+        let bodies = world.raw().texts("SELECT body AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
+        let skus = bodies.iter().map(|body| {
+            serde_json::from_str::<serde_json::Value>(body).unwrap()["previous_sku_ref_id"].clone()
+        });
+        assert_eq!(skus.collect::<Vec<_>>(), [serde_json::Value::Null, "silver".into()]);
+    }
+}

@@ -4,6 +4,7 @@
 
 use crate::environment::Environment;
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a settling knows from the store itself.
@@ -92,6 +93,8 @@ pub struct Snapshot {
     pub deferred_sku: Option<String>,
     /// Whether an introductory price holds now.
     pub in_intro_offer: bool,
+    /// The promotion whose price holds now.
+    pub offer: Option<Offer>,
     /// The customer's country, two letters.
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
@@ -99,6 +102,20 @@ pub struct Snapshot {
     /// Which of the store's two worlds was asked, by the platform's setting. Records without it count as production:
     /// there a payment that failed is never taken for one that was made.
     pub environment: Environment,
+}
+
+/// A promotion with a price of its own. Of several in progress the first variant counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// For new customers.
+    Introductory,
+    /// For customers whose subscription lapsed.
+    LapsedCustomer,
+    /// For customers who were about to leave.
+    Retention,
+    /// Of a type that we do not know.
+    Other,
 }
 
 /// What kind of thing a receipt is about.

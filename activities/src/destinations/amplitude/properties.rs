@@ -12,10 +12,11 @@ use storage::Unsent;
 pub const CAPPED: &str = "settle_capped";
 
 /// What is told of the purchase under the name that it has in the `data` of `purchase.updated`.
-const SAME: [&str; 14] = [
+const SAME: [&str; 21] = [
     "billing_cycles",
     "canceled_at",
     "current_term_length",
+    "expiration_reason",
     "expires_at",
     "is_active",
     "is_auto_renewable",
@@ -23,11 +24,19 @@ const SAME: [&str; 14] = [
     "is_in_intro_offer_period",
     "is_in_trial_period",
     "not_before",
+    "offer_type",
     "payment_issues_began_at",
+    "pending_at",
+    "pending_sku_ref_id",
+    "previous_sku_ref_id",
+    "price_source",
+    "product_type",
     "purchase_country",
     "purchase_currency",
     "revoked_at",
 ];
+/// Where the body of an event says when it happened by the store: of `user.*`, and of `purchase.updated`.
+const OCCURRED: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 /// Prices: texts in `data`, numbers here, so that they can be added up.
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
 /// Where the user stands, by the name in the body of `user.*`.
@@ -48,6 +57,9 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     }
     if data.is_object() {
         told.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
+    }
+    if let Some(at) = OCCURRED.iter().find_map(|place| plain(unsent.body.pointer(place)?, caps)) {
+        told.insert("occurred_at".to_owned(), at);
     }
     if let Some(verified) = unsent.body.pointer("/attributes/verified").and_then(Value::as_bool) {
         told.insert("verified".to_owned(), json!(verified));
@@ -70,7 +82,7 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
 pub fn of_user(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
     let lists = [
         ("active_entitlements", "active_entitlements", "/entitlement_ref_id"),
-        ("active_skus", "active_entitlements", "/sku_ref_id"),
+        skus(state),
         ("device_ids", "devices", "/id"),
         ("device_platforms", "devices", "/platform/id"),
     ];
@@ -78,6 +90,16 @@ pub fn of_user(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<Strin
     let journey = JOURNEY.map(|name| (name, json!(flag(state, name))));
     let named = |(attribute, value): (&str, Value)| (format!("{}{attribute}", settings.prefix), value);
     lists.into_iter().chain(journey).map(named).collect()
+}
+
+/// The list of SKUs. Events of earlier versions have it only as a part of each entitlement.
+fn skus(state: &Value) -> (&'static str, &'static str, &'static str) {
+    let attribute = "active_skus";
+    if state.get(attribute).is_some() {
+        (attribute, attribute, "")
+    } else {
+        (attribute, "active_entitlements", "/sku_ref_id")
+    }
 }
 
 fn flag(state: &Value, name: &str) -> bool {

@@ -6,7 +6,7 @@ use super::response::answer;
 use super::term::term;
 use crate::http::{Method, Reply};
 use crate::stores::{self, Again, Answer, Receipt};
-use domain::reading::{EndReason, Product, Term};
+use domain::reading::{EndReason, Offer, Product, Term};
 use domain::{Environment, Parked, Reading, Snapshot, Timestamp};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
@@ -247,6 +247,32 @@ fn an_introductory_price_counts_while_it_runs() {
     assert!(!runs("Introductory Price - All Customers", "Completed"));
     assert!(!runs("Promotional Price - Lapsed Customers", "InProgress"));
     assert!(!runs("Retention Offer", "InProgress"));
+}
+
+#[test]
+fn every_promotion_in_progress_is_an_offer() {
+    let offer = |promotions: Value| read(json!({ "promotions": promotions })).offer;
+    let one = |kind: &str, status: &str| json!({ "promotionType": kind, "promotionStatus": status });
+    for (kind, expected) in [
+        ("Introductory Price - All Customers", Offer::Introductory),
+        ("introductory price - all customers", Offer::Introductory),
+        ("Promotional Price - Lapsed Customers", Offer::LapsedCustomer),
+        ("PROMOTIONAL PRICE - LAPSED CUSTOMERS", Offer::LapsedCustomer),
+        ("Retention Offer", Offer::Retention),
+        ("Birthday Offer", Offer::Other),
+        ("", Offer::Other),
+    ] {
+        assert_eq!(offer(json!([one(kind, "InProgress")])), Some(expected), "{kind}");
+        assert_eq!(offer(one(kind, "in progress")), Some(expected), "{kind} without a list");
+        for status in ["Queued", "Completed", ""] {
+            assert_eq!(offer(json!([one(kind, status)])), None, "{kind} {status}");
+        }
+    }
+    let two = json!([one("Retention Offer", "InProgress"), one("Introductory Price - All Customers", "InProgress")]);
+    assert_eq!(offer(two), Some(Offer::Introductory));
+    for nothing in [json!(null), json!([]), json!("none"), json!([null, 7])] {
+        assert_eq!(offer(nothing), None);
+    }
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl Evidence<'_> {
     /// The SKU that it changed to a short while ago, while the reading still shows the one before.
     fn changed(&self, shown: &Stage) -> Option<String> {
         let (left, at) = self.before.left_sku()?;
-        let is_stale = is_recent(*at, self.at) && shown.sku.as_ref() == Some(left);
+        let is_stale = is_recent(at, self.at) && shown.sku.as_ref() == Some(left);
         self.before.stage.sku.clone().filter(|_| is_stale)
     }
 
@@ -262,7 +262,7 @@ impl Evidence<'_> {
     /// Whether its plan changes just now, so that not every field may show the new one yet.
     fn is_changing(&self, shown: &Stage) -> bool {
         let is_new = |date: Timestamp| is_recent(date, self.at);
-        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(*at));
+        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
         let is_due = self.before.change_at().is_some_and(is_new);
         has_left || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
     }
@@ -369,7 +369,7 @@ impl Evidence<'_> {
         let known = &self.before.stage;
         let is_new_sku = known.sku.is_some() && shown.sku.is_some() && shown.sku != known.sku;
         let is_new = |date: Timestamp| is_recent(date, self.at);
-        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(*at));
+        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
         let is_leap = match (known.terms, shown.terms) {
             (Some(known), Some(shown)) => shown > known.saturating_add(u64::from(!has_left)),
             _ => false,

@@ -286,7 +286,7 @@ fn settle(
             after.doubt(weighed.half_made_at);
             let switch = weighed.unconfirmed.switch || late_store.is_some();
             let unconfirmed = Unconfirmed { switch, ..weighed.unconfirmed };
-            after.leave(&stage, at);
+            after.leave(before, &stage, at);
             after.stand(stage, weighed.shown_terms, (at, unconfirmed));
         }
         _ => after.stage = stage,

@@ -4,7 +4,9 @@
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
 mod anchor;
+mod details;
 mod fields;
+mod plan;
 mod revocation;
 mod said;
 mod state;
@@ -34,6 +36,7 @@ pub(crate) use told::Moment;
 use crate::notification::{Kind, Notification};
 use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
+use plan::LeftPlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use terms::TRIALS;
@@ -58,6 +61,8 @@ pub struct Purchase {
     /// When it said so last.
     gone_again_at: Option<Timestamp>,
     seen: Seen,
+    /// The plan before the last change that the readings of this receipt showed.
+    left_plan: Option<LeftPlan>,
     /// Where it stands.
     pub(crate) stage: Stage,
     /// Where it stood, and what was told, when the store answered last; later words go on from there.
@@ -123,8 +128,6 @@ struct Seen {
     grace_ends_at: Option<Timestamp>,
     /// When the change of plan takes effect that was last seen to be scheduled.
     change_at: Option<Timestamp>,
-    /// The SKU before the last change of plan, and when that was noticed.
-    left_sku: Option<(String, Timestamp)>,
     /// The first of the readings in a row that show a change by half.
     half_made_at: Option<Timestamp>,
 }
@@ -205,18 +208,6 @@ impl Purchase {
     /// The end of the grace that it is in, as it was last shown.
     pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
         self.seen.grace_ends_at
-    }
-
-    /// Takes in which SKU it leaves, if this stage has another one.
-    pub(crate) fn leave(&mut self, stage: &Stage, at: Timestamp) {
-        if let Some(left) = self.stage.sku.as_ref().filter(|left| stage.sku.as_ref().is_some_and(|sku| sku != *left)) {
-            self.seen.left_sku = Some((left.clone(), at));
-        }
-    }
-
-    /// The SKU before the last change of plan, and when that was noticed.
-    pub(crate) const fn left_sku(&self) -> Option<&(String, Timestamp)> {
-        self.seen.left_sku.as_ref()
     }
 
     /// When a scheduled change of plan takes effect.

@@ -1,11 +1,14 @@
 //! The user's state, rule by rule, and the bodies that carry it.
 
 use super::journey::{Journey, Subscription};
-use super::{Customer, Owned, UserEvent, active_entitlements, created_date, external_ids, state_apart, written_as};
+use super::{
+    Customer, Owned, UserEvent, active_entitlements, active_skus, created_date, external_ids, state_apart, written_as,
+};
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::tests::schemas::{complaints, schema};
-use crate::event::tests::{bought, day, entitlement, key, known, monthly};
+use crate::event::tests::{bought, day, described, entitlement, key, known, monthly};
+use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, UserId};
 use crate::notification::Kind;
 use crate::purchase::{Purchase, State};
@@ -64,6 +67,8 @@ fn customer() -> Customer {
 
 fn body(what: What, owned: &[Owned]) -> Value {
     let event = UserEvent {
+        details: &Details::of(described(&bought(monthly()))),
+        occurred_at: Some(day(1)),
         id: EventId::of(key("receipt"), 1, 2, what.event_type(), 0),
         event_type: what.event_type(),
         event_platform: "store",
@@ -237,10 +242,10 @@ fn the_state_apart_is_of_one_environment_and_told_only_where_it_is_another() {
     let apart = |environment| state_apart(&both, environment);
     let alone = body(What::Renewed, std::slice::from_ref(&paid));
     let state = apart(Environment::Production).unwrap();
-    for part in ["active_entitlements", "customer_journey_state", "devices"] {
+    for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
         assert_eq!(state[part], alone[part], "{part}");
     }
-    assert_eq!(state.as_object().map(serde_json::Map::len), Some(3));
+    assert_eq!(state.as_object().map(serde_json::Map::len), Some(4));
     assert_eq!(apart(Environment::Sandbox), None, "what lasts longer was bought there");
     assert_eq!(state_apart(&[paid], Environment::Production), None);
 }
@@ -293,6 +298,34 @@ fn what_gives_no_access_entitles_to_nothing() {
 fn the_setting_chooses_the_sku_of_an_entitlement_too() {
     let parent = Owned { product_ref: ProductRef::Parent, ..owned("receipt", bought(monthly())) };
     assert_eq!(active_entitlements(&[parent])[0].sku_ref_id.as_deref(), Some("gold"));
+}
+
+#[test]
+fn every_sku_behind_an_active_entitlement_is_listed_once() {
+    let with = |receipt: &str, sku: &str, end| {
+        owned(receipt, bought(Snapshot { term_sku: Some(sku.to_owned()), renews_at: Some(end), ..monthly() }))
+    };
+    let unlisted = Owned { listing: Listing::default(), ..with("c", "nothing", day(31)) };
+    let replaced = Owned { is_replaced: true, ..with("d", "old", day(31)) };
+    let all =
+        [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
+    assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
+    assert_eq!(active_skus(&all), ["gold", "silver"]);
+    assert_eq!(active_skus(&[owned("heard", heard(&[Kind::SubscriptionPurchased]))]), [""; 0]);
+    let parent = Owned { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
+    assert_eq!(active_skus(&[parent]), ["gold"]);
+    let body = body(What::Renewed, &all);
+    assert_eq!(body["active_skus"], json!(["gold", "silver"]));
+}
+
+#[test]
+fn what_we_add_to_an_event_is_always_there() {
+    let body = body(What::Expired, &[]);
+    let of_purchases = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
+    for ours in ADDITIONS.iter().filter(|ours| !of_purchases.contains(*ours)) {
+        assert!(body.get(ours).is_some(), "{ours}");
+    }
+    assert_eq!(body["occurred_at"], json!(day(1)));
 }
 
 #[test]
@@ -397,7 +430,7 @@ proptest! {
         let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
         let told = body(What::Renewed, &all);
         let (state, alone) = (state_apart(&all, Environment::Production), body(What::Renewed, &purchases));
-        for part in ["active_entitlements", "customer_journey_state", "devices"] {
+        for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
             prop_assert_eq!(&state.as_ref().unwrap_or(&told)[part], &alone[part]);
         }
     }

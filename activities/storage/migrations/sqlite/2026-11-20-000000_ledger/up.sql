@@ -196,7 +196,7 @@ CREATE TABLE products (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     name TEXT,
-    -- JSON: a list of prices.
+    -- JSON: a list of prices, each maybe with the time since when it holds.
     prices TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
 );
