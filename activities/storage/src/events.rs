@@ -12,12 +12,12 @@ use crate::record::Record;
 use crate::statement::{row, sql};
 use crate::users::{self, UserRow};
 use crate::writer::Write;
-use crate::{Destination, Error, Installation, destinations};
+use crate::{Destination, Error, Installation, profiles};
 use domain::event::{Details, PURCHASE_UPDATED, PurchaseUpdated};
-use domain::user::{self, Customer, Owned, UserEvent};
-use domain::{CollapseKey, Environment, EventId, Timestamp, UserId};
+use domain::user::{self, Attributes, Customer, Owned, UserEvent};
+use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What is told, and of what.
 pub struct Told<'a> {
@@ -49,6 +49,16 @@ pub struct Kept {
     pub body: String,
     /// What the body says of the user, over their purchases in the environment of this one, if that is something else.
     pub state_apart: Option<String>,
+    /// More attributes of the user in that environment, where an integration keeps them.
+    pub profile: Option<String>,
+}
+
+/// Which state of their user the events of a record carry, and to whom.
+pub struct Carried {
+    /// The user's revision.
+    pub user_revision: i64,
+    /// Who is owed an event with it.
+    pub to: BTreeSet<DestinationId>,
 }
 
 row! {
@@ -63,11 +73,10 @@ row! {
 }
 
 /// Writes the events of a revision, and what is owed of each to every destination that chose its type.
-pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
-    let destinations = destinations::of_app(write.connection, told.origin.app_id)?;
-    if !told.record.decision.transitions.is_empty() {
-        tell_user(write, told, &destinations)?;
-    }
+/// `None` when none of them carries the user's state.
+pub fn tell(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<Option<Carried>, Error> {
+    let has_happened = !told.record.decision.transitions.is_empty();
+    let carried = if has_happened { Some(tell_user(write, told, destinations)?) } else { None };
     let event = told.event(PURCHASE_UPDATED, 0);
     let body = PurchaseUpdated {
         org_id: told.installation.org_id,
@@ -85,18 +94,28 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
     .body()
     .to_string();
     let user = told.owner.map(|(owner, _)| (owner.id, None));
-    keep(write, (&event, told.origin), Kept { user, occurred_at: None, body, state_apart: None }, &destinations)
+    let kept = Kept { user, occurred_at: None, body, state_apart: None, profile: None };
+    keep(write, (&event, told.origin), kept, destinations)?;
+    Ok(carried)
 }
 
 /// All events of one settling tell the same state of the user, which is one revision of it.
-fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<(), Error> {
+fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<Carried, Error> {
     let (user, app_user_id) = told.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
-    let mut owned = owned(write.connection, told, user.id)?;
+    let mut owned = owned(write.connection, told.origin.app_id, user.id)?;
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != told.record.collapse_key);
     }
     let state_apart = user::state_apart(&owned, told.environment()).map(|state| state.to_string());
+    let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
+    let profile = if is_extended {
+        let profile = profiles::of(write.connection, told.origin.app_id, (&owned, told.environment()))?;
+        Some(profile.extended().to_string())
+    } else {
+        None
+    };
+    let mut to = BTreeSet::new();
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
@@ -123,20 +142,21 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         .body()
         .to_string();
         let of_user = Some((user.id, Some(user_revision)));
-        let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart: state_apart.clone() };
-        keep(write, (&event, told.origin), kept, destinations)?;
+        let (state_apart, profile) = (state_apart.clone(), profile.clone());
+        let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart, profile };
+        to.extend(keep(write, (&event, told.origin), kept, destinations)?);
     }
-    Ok(())
+    Ok(Carried { user_revision, to })
 }
 
 /// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
-fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Result<Vec<Owned>, Error> {
+pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<Owned>, Error> {
     let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.environment, f.product_ref, \
          p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
          LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
     .bind(user)
     .all(connection)?;
-    let mut listings = Listings::of(told.origin.app_id);
+    let mut listings = Listings::of(app);
     rows.into_iter()
         .map(|row| {
             let purchase = purchase::read(&row.purchase)?;
@@ -155,7 +175,7 @@ fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Resul
 
 impl Told<'_> {
     /// The environment of the purchase.
-    fn environment(&self) -> Environment {
+    pub fn environment(&self) -> Environment {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
@@ -172,25 +192,28 @@ impl Told<'_> {
     }
 }
 
+/// Keeps an event; answers who is owed it.
 fn keep(
     write: &mut Write<'_>,
     (event, told): (&Event, &Origin),
     kept: Kept,
     destinations: &[Destination],
-) -> Result<(), Error> {
+) -> Result<Vec<DestinationId>, Error> {
     insert(write, event, kept)?;
+    let mut to = Vec::new();
     for destination in destinations {
         if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, told.environment) {
             deliveries::owe(write, event, destination.id, 0)?;
+            to.push(destination.id);
         }
     }
-    Ok(())
+    Ok(to)
 }
 
 /// Keeps an event. Nobody is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
     sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, body, \
-         state_apart, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         state_apart, profile, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(event.id)
     .bind(event.collapse_key)
     .bind(event.event_type.as_str())
@@ -200,6 +223,7 @@ pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Er
     .bind(kept.occurred_at)
     .bind(kept.body)
     .bind(kept.state_apart)
+    .bind(kept.profile)
     .bind(event.traceparent.as_deref())
     .bind(write.now)
     .run(write.connection)

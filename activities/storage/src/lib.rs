@@ -35,6 +35,7 @@ mod operators;
 mod page;
 mod pages;
 mod platforms;
+mod profiles;
 mod purchase;
 mod rates;
 mod reader;

@@ -4,14 +4,15 @@
 //! same again is answered again, anything else has moved. The owner is locked first, then the purchase.
 
 use crate::accept::clean;
-use crate::events::{self, Told};
+use crate::events::{self, Carried, Told};
 use crate::listing::{Listings, usd_rate};
+use crate::profiles::{self, Subject};
 use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
 use crate::statement::{Number, Words, places, sql};
 use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
-use crate::{Error, Installation, Store, alarms, deliveries, fault, lanes, replacements};
+use crate::{Destination, Error, Installation, Store, alarms, deliveries, destinations, fault, lanes, replacements};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described, Details};
 use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits};
@@ -161,6 +162,8 @@ impl Settling<'_> {
         }
         note_lag(write, record)?;
         self.alarm(write, row)?;
+        let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
+        let mut carried = None;
         if found.changed {
             let told = Told {
                 record,
@@ -172,14 +175,36 @@ impl Settling<'_> {
                 data: &found.data,
                 details: &found.details,
             };
-            events::tell(write, &told)?;
+            carried = events::tell(write, &told, &destinations)?;
         }
+        self.keep_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
         Ok(Recorded::Done {
             revision: found.revision,
             state: record.decision.purchase.state(),
             lanes: open_lanes(write, record.collapse_key)?,
             changed: found.changed,
         })
+    }
+
+    /// Owes the owner's profile where it changed and no event of this record carries it. Of a purchase of which nothing was
+    /// ever recorded there is none.
+    fn keep_profile(
+        &self,
+        write: &mut Write<'_>,
+        (revision, installation): (i64, Installation),
+        to: (&[Destination], Option<&Carried>),
+    ) -> Result<(), Error> {
+        let Some(owner) = self.owner.filter(|_| revision > 0) else { return Ok(()) };
+        let subject = Subject {
+            collapse_key: self.record.collapse_key,
+            revision,
+            environment: self.record.decision.purchase.environment(self.origin.environment),
+            origin: self.origin,
+            owner,
+            installation,
+            traceparent: self.record.traceparent.as_deref(),
+        };
+        profiles::owe(write, &subject, to).map(drop)
     }
 
     /// Whether there is something new to say. Of a purchase of which nothing was said yet, to know nothing is not new.

@@ -8,6 +8,7 @@ mod killed;
 mod order;
 mod outage;
 mod people;
+mod profiles;
 mod settings;
 mod skew;
 mod story;

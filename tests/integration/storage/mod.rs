@@ -20,6 +20,7 @@ mod looking;
 mod measuring;
 mod opening;
 mod plans;
+mod profiling;
 mod recovering;
 mod rendering;
 mod replacing;

@@ -4,6 +4,7 @@ use super::caps::Caps;
 use super::revenue::money;
 use super::settings::Settings;
 use domain::event::PURCHASE_UPDATED;
+use domain::user::Attributes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use storage::Unsent;
@@ -39,6 +40,8 @@ const SAME: [&str; 21] = [
 const OCCURRED: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 /// Prices: texts in `data`, numbers here, so that they can be added up.
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
+/// What the user paid: a text in the profile, a number here.
+const LIFETIME_VALUE: &str = "ltv_usd";
 /// Where the user stands, by the name in the body of `user.*`.
 const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
 
@@ -78,8 +81,34 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     told
 }
 
-/// The eight attributes of the user, from their state in the words of the body of a `user.*` event.
-pub fn of_user(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
+/// The attributes of the user that the integration keeps. What is not known is left out.
+pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
+    let mut all = documented(settings, &unsent.user_state, caps);
+    all.extend(extended(settings, unsent).into_iter().filter(|(_, value)| !value.is_null()));
+    all
+}
+
+/// The operations that make a profile show these attributes: what is not known any more is removed. A profile's operations
+/// are not mixed with plain values (<https://amplitude.com/docs/apis/analytics/identify>).
+pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
+    let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
+    let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
+    let set = of_user(settings, unsent, caps);
+    if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
+}
+
+/// The attributes beside the documented ones, null where unknown; none unless the integration keeps them.
+fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
+    let kept = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
+    let named = |(name, value): (&String, &Value)| {
+        let value = if name == LIFETIME_VALUE { json!(money(value)) } else { value.clone() };
+        (format!("{}{name}", settings.prefix), value)
+    };
+    kept.into_iter().flatten().map(named).collect()
+}
+
+/// The eight attributes of the documented integration, from the state in the words of the body of a `user.*` event.
+fn documented(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
     let lists = [
         ("active_entitlements", "active_entitlements", "/entitlement_ref_id"),
         skus(state),

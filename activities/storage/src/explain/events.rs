@@ -203,7 +203,8 @@ pub fn sendings(
     let mut attempts = ledger::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let successor = if delivery.status == "superseded" { successor(connection, &delivery)? } else { None };
+        let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
+        let successor = if is_replaced { successor(connection, &delivery)? } else { None };
         let asked = (delivery.event_id, delivery.destination_id);
         let not_again = if delivery.status == "dead" { redeliver::refused(connection, asked, now)? } else { None };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();

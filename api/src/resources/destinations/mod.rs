@@ -118,6 +118,7 @@ pub async fn update(
 
 /// Takes over what its kind made of it; what of that is shown once.
 fn remade(patch: &mut DestinationPatch, before: &Destination, (secret, made): (SecretString, Made)) -> Shown {
+    patch.profile = made.traits.profile;
     patch.settings = Some(made.settings).filter(|settings| *settings != before.settings);
     patch.secret = Some(made.secret).filter(|made| made.expose_secret() != secret.expose_secret());
     patch.made_of = Some((before.settings.clone(), secret));

@@ -4,9 +4,12 @@
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
 mod journey;
+mod profile;
 
 #[cfg(test)]
 mod tests;
+
+pub use profile::{Attributes, PROFILE_UPDATED, Profile, ProfileUpdated, paid_in_usd};
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;

@@ -4,6 +4,7 @@ mod bodies;
 mod counts;
 mod keys;
 mod outcomes;
+mod profiles;
 mod requests;
 mod settings;
 
@@ -60,6 +61,7 @@ fn made(more: Value) -> (Destination, SecretString) {
         settings: made.settings,
         per_user: made.traits.per_user,
         per_request: made.traits.per_request,
+        profile: made.traits.profile,
         rate: Some(config::RATE),
         concurrency: 32,
         schedule: None,
@@ -167,6 +169,7 @@ fn unsent(event_type: &str) -> Unsent {
         data: data(),
         store: "shop".to_owned(),
         environment: Environment::Production,
+        user_profile: Value::Null,
         siblings: if is_user { vec![sibling(event_type, 0)] } else { Vec::new() },
         acked_revision: Some(1),
     }

@@ -67,6 +67,8 @@ CREATE TABLE destinations (
     -- Whether requests about one user are made one after the other.
     per_user BOOLEAN NOT NULL,
     per_request BIGINT NOT NULL,
+    -- Which user attributes it keeps profiles of: `documented` or `extended`; NULL where it keeps none.
+    profile TEXT,
     -- At most so many requests a second, and so many at once, over all processes.
     rate BIGINT,
     concurrency BIGINT NOT NULL,
@@ -315,6 +317,8 @@ CREATE TABLE events (
     body TEXT NOT NULL,
     -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` tells the same.
     state_apart TEXT,
+    -- JSON: more attributes of the user in that environment; NULL where no integration keeps them.
+    profile TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     -- When its body was reduced to what counts and proves, for its age.
@@ -419,6 +423,16 @@ CREATE TABLE user_lanes (
     lease_until BIGINT,
     -- Until when the destination wants to hear nothing of this user.
     paused_until BIGINT,
+    PRIMARY KEY (destination_id, user_id, environment)
+);
+
+-- The digest of the profile of a user in an environment that a destination was owed last, by an event that carries it or by
+-- a `profile.updated`; empty when that never arrived.
+CREATE TABLE profiles (
+    destination_id TEXT NOT NULL REFERENCES destinations (id),
+    user_id TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    digest TEXT NOT NULL,
     PRIMARY KEY (destination_id, user_id, environment)
 );
 
