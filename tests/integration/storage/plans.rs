@@ -382,7 +382,7 @@ fn questions() -> Vec<(String, &'static str)> {
             "deliveries_pending",
         ),
         (
-            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND platform_id = 'p'"
+            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND said = 's' AND platform_id = 'p'"
                 .to_owned(),
             "notifications_identity",
         ),

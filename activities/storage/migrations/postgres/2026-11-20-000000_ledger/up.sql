@@ -140,7 +140,8 @@ CREATE TABLE notifications (
     -- When its body was removed, for its age.
     pruned_at BIGINT
 );
-CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, platform_id);
+-- One message can name one receipt with two types: the type belongs to the identity.
+CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, said, platform_id);
 -- Folds, and finds the rows of a purchase. One index for both: each more with keys in no order costs a page per row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
