@@ -98,8 +98,8 @@ impl Desk {
                 self.platform, self.app
             );
         }
-        rows += "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-            SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{\"attributes\":{\"coalesced\":0}}', 1
+        rows += "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+            SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{\"attributes\":{\"coalesced\":0}}', 1
             FROM purchases;";
         self.beside().batch_execute(&rows).expect("purchases");
     }

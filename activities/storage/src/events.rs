@@ -45,6 +45,8 @@ pub struct Kept {
     pub occurred_at: Option<Timestamp>,
     /// Its body, as no destination in particular gets it.
     pub body: String,
+    /// The environment of its purchase, by which it is decided whom it is owed to; of an event about a destination none.
+    pub environment: Option<Environment>,
     /// What the body says of the user, over their purchases in the environment of this one, if that is something else.
     pub state_apart: Option<String>,
 }
@@ -82,7 +84,9 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
     .body()
     .to_string();
     let user = told.owner.map(|(owner, _)| (owner.id, None));
-    keep(write, (&event, told.origin), Kept { user, occurred_at: None, body, state_apart: None }, &destinations)
+    let environment = Some(told.environment());
+    let kept = Kept { user, occurred_at: None, environment, body, state_apart: None };
+    keep(write, (&event, told.origin), kept, &destinations)
 }
 
 /// All events of one settling tell the same state of the user, which is one revision of it.
@@ -93,7 +97,8 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != told.record.collapse_key);
     }
-    let state_apart = user::state_apart(&owned, told.environment()).map(|state| state.to_string());
+    let environment = told.environment();
+    let state_apart = user::state_apart(&owned, environment).map(|state| state.to_string());
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
@@ -118,7 +123,9 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         .body()
         .to_string();
         let of_user = Some((user.id, Some(user_revision)));
-        let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart: state_apart.clone() };
+        let state_apart = state_apart.clone();
+        let environment = Some(environment);
+        let kept = Kept { user: of_user, occurred_at: transition.at, environment, body, state_apart };
         keep(write, (&event, told.origin), kept, destinations)?;
     }
     Ok(())
@@ -173,9 +180,10 @@ fn keep(
     kept: Kept,
     destinations: &[Destination],
 ) -> Result<(), Error> {
+    let environment = kept.environment.unwrap_or(told.environment);
     insert(write, event, kept)?;
     for destination in destinations {
-        if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, told.environment) {
+        if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, environment) {
             deliveries::owe(write, event, destination.id, 0)?;
         }
     }
@@ -184,8 +192,8 @@ fn keep(
 
 /// Keeps an event. Nobody is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
-    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, body, \
-         state_apart, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
+         environment, body, state_apart, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(event.id)
     .bind(event.collapse_key)
     .bind(event.event_type.as_str())
@@ -193,6 +201,7 @@ pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Er
     .bind(kept.user.map(|(id, _)| id))
     .bind(kept.user.and_then(|(_, revision)| revision))
     .bind(kept.occurred_at)
+    .bind(kept.environment.map(|environment| environment.as_str()))
     .bind(kept.body)
     .bind(kept.state_apart)
     .bind(event.traceparent.as_deref())

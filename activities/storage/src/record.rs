@@ -222,13 +222,14 @@ impl Settling<'_> {
         if found.row.user_id.is_some() && found.row.user_id != owner {
             deliveries::release_purchase(write, record.collapse_key)?;
         }
-        sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
+        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
              settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
              first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
              verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
              WHERE collapse_key = ?")
         .bind(found.revision)
         .bind(decision.purchase.state().as_str())
+        .bind(decision.purchase.environment(self.origin.environment))
         .bind(purchase::json(&decision.purchase)?)
         .bind(found.digest.as_str())
         .bind(sku(ProductRef::Term).as_deref())

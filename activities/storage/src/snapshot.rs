@@ -4,7 +4,7 @@ use crate::admin::newest_event;
 use crate::catalogue::Run;
 use crate::connection::AnyConnection;
 use crate::statement::{Number, row, sql};
-use crate::{Destination, Error, Page, Paged, Store, deliveries, destinations, purchase};
+use crate::{Destination, Error, Page, Paged, Store, again, deliveries, destinations, purchase};
 use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId};
 
@@ -98,13 +98,11 @@ fn never_owed(
     let filter = chosen_by(connection, id)?.filter;
     let mut found = Vec::new();
     for key in keys {
-        let origin = purchase::origin(connection, *key)?;
-        if !origin.is_some_and(|origin| filter.wants(origin.platform_id, origin.environment)) {
+        let (Some(origin), Some(event)) = (purchase::origin(connection, *key)?, newest_event(connection, *key)?) else {
             continue;
-        }
-        if let Some(event) = newest_event(connection, *key)?
-            && !was_owed(connection, event.id, id)?
-        {
+        };
+        let environment = again::environment(connection, event.id)?.unwrap_or(origin.environment);
+        if filter.wants(origin.platform_id, environment) && !was_owed(connection, event.id, id)? {
             found.push(*key);
         }
     }

@@ -179,6 +179,16 @@ fn user_state(facts: &Facts, body: &Value, is_at_home: bool) -> Result<Value, Er
     }
 }
 
+/// The body as a destination gets it: one that wants a single environment is told the user's state in that alone.
+fn body_for(lane: &Lane<'_>, facts: &Facts, mut body: Value) -> Result<Value, Error> {
+    let is_narrowed = lane.destination.filter.is_one_environment();
+    let Some(apart) = facts.state_apart.as_deref().filter(|_| is_narrowed) else { return Ok(body) };
+    if let (Some(fields), Value::Object(apart)) = (body.as_object_mut(), json(apart)?) {
+        fields.extend(apart);
+    }
+    Ok(body)
+}
+
 /// All that a body may be made of, and the owner of the purchase.
 fn unsent(
     connection: &mut AnyConnection,
@@ -193,9 +203,9 @@ fn unsent(
     .bind(row.event_id)
     .first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
-    let body = json(&facts.body)?;
+    let told = json(&facts.body)?;
     let is_state = row.event_type == PURCHASE_UPDATED;
-    let data = if is_state { data(&body) } else { told_with(connection, row, facts.seq)? };
+    let data = if is_state { data(&told) } else { told_with(connection, row, facts.seq)? };
     let (recorded_in, environment) = environments(&data, facts.environment);
     let unsent = Unsent {
         event_id: row.event_id,
@@ -205,8 +215,8 @@ fn unsent(
         created_at: facts.created_at,
         occurred_at: facts.occurred_at,
         data,
-        user_state: user_state(&facts, &body, recorded_in == environment)?,
-        body,
+        user_state: user_state(&facts, &told, recorded_in == environment)?,
+        body: body_for(lane, &facts, told)?,
         user_id: facts.user_id.or(facts.owner_id),
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,

@@ -236,6 +236,9 @@ CREATE TABLE purchases (
     state TEXT NOT NULL,
     purchase TEXT NOT NULL,
     -- The SKUs of its product as the store showed them: the term's and the parent's.
+    -- The environment in which it counts, as it was recorded last: a test purchase is of the sandbox on every platform.
+    -- NULL before.
+    environment TEXT,
     term_sku TEXT,
     product_id TEXT,
     -- What open notifications up to `waits_through` wait for after their window: `verification` or `parked`.
@@ -264,6 +267,8 @@ CREATE INDEX purchases_user ON purchases (user_id);
 CREATE INDEX purchases_app ON purchases (app_id, collapse_key);
 CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku IS NOT NULL;
 CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
+-- For the feed of a destination that wants one environment.
+CREATE INDEX purchases_environment ON purchases (app_id, environment, collapse_key);
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
 CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_key);
 CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_wake_at IS NOT NULL;
@@ -315,6 +320,9 @@ CREATE TABLE events (
     occurred_at BIGINT,
     body TEXT NOT NULL,
     -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` tells the same.
+    -- The environment of its purchase when it was recorded: whom it is owed to is decided by it, once. NULL of events
+    -- about a destination.
+    environment TEXT,
     state_apart TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
