@@ -234,5 +234,8 @@ fn customers_rates_and_platform_settings_are_asked_for_in_words() {
     assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));
     let off = desk.answer(&["platform", "update", &desk.platform, "--flush-on-revoke", "false"]);
     assert_eq!((&off["product_ref"], &off["flush_on_revoke"]), (&"parent".into(), &false.into()));
+    let believing = desk.answer(&["platform", "update", &desk.platform, "--unknown-receipts", "believe"]);
+    assert_eq!(believing["unknown_receipts"], "believe");
+    assert_eq!(desk.ask(&["platform", "update", &desk.platform, "--unknown-receipts", "trust"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
 }

@@ -77,12 +77,16 @@ pub enum Waits {
 /// Total and pure. The order of the notifications does not matter, nor whether one of them comes twice.
 #[must_use]
 pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given: Given<'_>) -> Decision {
-    if let Reading::Parked(why) = given.reading {
-        return asked::park(purchase, notifications, *why, given.now);
-    }
+    let is_believed = asked::is_believed(purchase, given);
+    let given = match given.reading {
+        Reading::Parked(_) if is_believed => Given { reading: &Reading::Unverifiable, ..given },
+        Reading::Parked(why) => return asked::park(purchase, notifications, *why, given.now),
+        _ => given,
+    };
     let spoken = asked::spoken(purchase, notifications, given);
     let mut after = purchase.clone();
     after.parked_since = None;
+    after.is_believed = is_believed || (after.is_believed && !given.reading.is_answer());
     let words = Words::of(purchase, &spoken);
     for (_, notification) in &spoken {
         after.learn(notification);
@@ -93,7 +97,8 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given:
     let (transitions, is_behind) = settle(purchase, &mut after, &words, given);
     let is_waiting = spoken.len() < notifications.len();
     let soon = is_behind.then(|| given.now.plus_millis(BEHIND_MS));
-    let wake = soon.into_iter().chain(wake::after(&after, given)).min();
+    let look = if is_believed { wake::weekly(&after, given.now) } else { wake::after(&after, given) };
+    let wake = soon.into_iter().chain(look).min();
     Decision {
         transitions,
         outcomes: spoken.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),

@@ -56,6 +56,8 @@ pub struct Purchase {
     /// The first of the readings in a row in which the store did not accept the receipt.
     pub(crate) parked_since: Option<Timestamp>,
 }
+    /// The store never knew the receipt, and its platform has such ones believed.
+    pub(crate) is_believed: bool,
 
 /// What was known when the store answered last.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
