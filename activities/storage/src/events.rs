@@ -15,7 +15,7 @@ use crate::writer::Write;
 use crate::{Destination, Error, Installation, destinations};
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
 use domain::user::{self, Customer, Owned, UserEvent};
-use domain::{CollapseKey, Environment, EventId, Timestamp, UserId};
+use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -93,7 +93,7 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>) -> Result<(), Error> {
 fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<(), Error> {
     let (user, app_user_id) = told.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
-    let mut owned = owned(write.connection, told, user.id)?;
+    let mut owned = owned(write.connection, told.origin.app_id, user.id)?;
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != told.record.collapse_key);
     }
@@ -131,14 +131,14 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
     Ok(())
 }
 
-/// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
-fn owned(connection: &mut AnyConnection, told: &Told<'_>, user: UserId) -> Result<Vec<Owned>, Error> {
+/// All purchases of a user as they are stored, in the order of their keys.
+pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<Owned>, Error> {
     let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.environment, f.product_ref, \
          p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
          LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
     .bind(user)
     .all(connection)?;
-    let mut listings = Listings::of(told.origin.app_id);
+    let mut listings = Listings::of(app);
     rows.into_iter()
         .map(|row| {
             let purchase = purchase::read(&row.purchase)?;

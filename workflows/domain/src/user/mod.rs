@@ -3,10 +3,13 @@
 //! Which purchases somebody owns is found by the transaction that records; everything here is handed to it.
 //! The shape is the vendor documentation's example of user events; we only add `user_revision`.
 
+mod change;
 mod journey;
 
 #[cfg(test)]
 mod tests;
+
+pub use change::announce_change;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
