@@ -98,8 +98,8 @@ impl Desk {
                 self.platform, self.app
             );
         }
-        rows += "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-            SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{\"attributes\":{\"coalesced\":0}}', 1
+        rows += "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+            SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{\"attributes\":{\"coalesced\":0}}', 1
             FROM purchases;";
         self.beside().batch_execute(&rows).expect("purchases");
     }
@@ -250,5 +250,8 @@ fn customers_rates_and_platform_settings_are_asked_for_in_words() {
     assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));
     let off = desk.answer(&["platform", "update", &desk.platform, "--flush-on-revoke", "false"]);
     assert_eq!((&off["product_ref"], &off["flush_on_revoke"]), (&"parent".into(), &false.into()));
+    let believing = desk.answer(&["platform", "update", &desk.platform, "--unknown-receipts", "believe"]);
+    assert_eq!(believing["unknown_receipts"], "believe");
+    assert_eq!(desk.ask(&["platform", "update", &desk.platform, "--unknown-receipts", "trust"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
 }

@@ -11,7 +11,7 @@ use crate::statement::{Number, Statement, row, sql};
 use crate::writer::Write;
 use crate::{Destination, purchase};
 use domain::event::PURCHASE_UPDATED;
-use domain::{CollapseKey, DestinationId, EventId, Timestamp};
+use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,6 +80,12 @@ row! {
 }
 
 row! {
+    struct Recorded {
+        environment: Option<Environment>,
+    }
+}
+
+row! {
     struct Pruned {
         pruned_at: Option<Timestamp>,
     }
@@ -117,7 +123,8 @@ pub fn verdict(
     (destination, condition): (&Destination, If),
     now: Timestamp,
 ) -> Result<Result<u32, Skipped>, Error> {
-    if !destination.chose(&event.event_type) || !destination.filter.wants(origin.platform_id, origin.environment) {
+    let environment = environment(connection, event.id)?.unwrap_or(origin.environment);
+    if !destination.chose(&event.event_type) || !destination.filter.wants(origin.platform_id, environment) {
         return Ok(Err(Skipped::NotChosen));
     }
     let became = became(connection, event.id, destination.id)?;
@@ -166,6 +173,13 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, E
     }
     purchase::lock(write, key)?;
     Ok(Some(origin))
+}
+
+/// The environment in which an event of a purchase was recorded, which decided whom it was owed to.
+pub fn environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
+    let recorded: Option<Recorded> =
+        sql("SELECT environment FROM events WHERE id = ?").bind(event).first(connection)?;
+    Ok(recorded.and_then(|recorded| recorded.environment))
 }
 
 fn became(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<Became, Error> {

@@ -47,6 +47,8 @@ pub struct Kept {
     pub occurred_at: Option<Timestamp>,
     /// Its body, as no destination in particular gets it.
     pub body: String,
+    /// The environment of its purchase, by which it is decided whom it is owed to; of an event about a destination none.
+    pub environment: Option<Environment>,
     /// What the body says of the user, over their purchases in the environment of this one, if that is something else.
     pub state_apart: Option<String>,
     /// More attributes of the user in that environment, where an integration keeps them.
@@ -94,7 +96,8 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]
     .body()
     .to_string();
     let user = told.owner.map(|(owner, _)| (owner.id, None));
-    let kept = Kept { user, occurred_at: None, body, state_apart: None, profile: None };
+    let environment = Some(told.environment());
+    let kept = Kept { user, occurred_at: None, environment, body, state_apart: None, profile: None };
     keep(write, (&event, told.origin), kept, destinations)?;
     Ok(carried)
 }
@@ -107,10 +110,11 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != told.record.collapse_key);
     }
-    let state_apart = user::state_apart(&owned, told.environment()).map(|state| state.to_string());
+    let environment = told.environment();
+    let state_apart = user::state_apart(&owned, environment).map(|state| state.to_string());
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let profile = if is_extended {
-        let profile = profiles::of(write.connection, told.origin.app_id, (&owned, told.environment()))?;
+        let profile = profiles::of(write.connection, told.origin.app_id, (&owned, environment))?;
         Some(profile.extended().to_string())
     } else {
         None
@@ -143,13 +147,14 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         .to_string();
         let of_user = Some((user.id, Some(user_revision)));
         let (state_apart, profile) = (state_apart.clone(), profile.clone());
-        let kept = Kept { user: of_user, occurred_at: transition.at, body, state_apart, profile };
+        let environment = Some(environment);
+        let kept = Kept { user: of_user, occurred_at: transition.at, environment, body, state_apart, profile };
         to.extend(keep(write, (&event, told.origin), kept, destinations)?);
     }
     Ok(Carried { user_revision, to })
 }
 
-/// All purchases of a user, in the order of their keys; the one that is recorded is stored already.
+/// All purchases of a user as they are stored, in the order of their keys.
 pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<Owned>, Error> {
     let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.environment, f.product_ref, \
          p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
@@ -199,10 +204,11 @@ fn keep(
     kept: Kept,
     destinations: &[Destination],
 ) -> Result<Vec<DestinationId>, Error> {
+    let environment = kept.environment.unwrap_or(told.environment);
     insert(write, event, kept)?;
     let mut to = Vec::new();
     for destination in destinations {
-        if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, told.environment) {
+        if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, environment) {
             deliveries::owe(write, event, destination.id, 0)?;
             to.push(destination.id);
         }
@@ -212,8 +218,9 @@ fn keep(
 
 /// Keeps an event. Nobody is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
-    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, body, \
-         state_apart, profile, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
+         environment, body, state_apart, profile, traceparent, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(event.id)
     .bind(event.collapse_key)
     .bind(event.event_type.as_str())
@@ -221,6 +228,7 @@ pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Er
     .bind(kept.user.map(|(id, _)| id))
     .bind(kept.user.and_then(|(_, revision)| revision))
     .bind(kept.occurred_at)
+    .bind(kept.environment.map(|environment| environment.as_str()))
     .bind(kept.body)
     .bind(kept.state_apart)
     .bind(kept.profile)

@@ -224,7 +224,14 @@ fn insert(
     .body()
     .to_string();
     let profile = Some(profile.extended().to_string());
-    let kept = Kept { user: Some((user, Some(user_revision))), occurred_at: None, body, state_apart: None, profile };
+    let kept = Kept {
+        user: Some((user, Some(user_revision))),
+        occurred_at: None,
+        body,
+        environment: Some(environment),
+        state_apart: None,
+        profile,
+    };
     events::insert(write, &event, kept)?;
     Ok(event)
 }

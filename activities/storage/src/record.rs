@@ -15,7 +15,8 @@ use crate::writer::{Place, Write};
 use crate::{Destination, Error, Installation, Store, alarms, deliveries, destinations, fault, lanes, replacements};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described, Details};
-use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits};
+use domain::user::{self, Owned};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits, What};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -107,8 +108,36 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if !record.asked && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
+    let changed = as_change(write, record, (&origin, owner.as_ref()))?;
+    let record = changed.as_ref().unwrap_or(record);
     let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
     settling.write(write, &row, installation)
+}
+
+/// The record with a beginning that is a change of plan over two receipts; `None` where nothing begins. The owner is
+/// locked, so that their other purchases stay as they are.
+fn as_change(
+    write: &mut Write<'_>,
+    record: &Record,
+    (origin, owner): (&Origin, Option<&UserRow>),
+) -> Result<Option<Record>, Error> {
+    let begins = record.decision.transitions.iter().any(|transition| transition.what == What::Purchased);
+    let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
+        return Ok(None);
+    };
+    let others = events::owned(write.connection, origin.app_id, owner.id)?;
+    let purchase = record.decision.purchase.clone();
+    let bought = Owned {
+        collapse_key: record.collapse_key,
+        platform_type: origin.store.clone(),
+        environment: purchase.environment(origin.environment),
+        is_replaced: record.is_replaced,
+        product_ref: origin.product_ref(),
+        listing: Listings::of(origin.app_id).find(write.connection, &purchase)?,
+        purchase,
+    };
+    let decision = user::announce_change(record.decision.clone(), &bought, &others);
+    Ok(Some(Record { decision, ..record.clone() }))
 }
 
 impl Record {
@@ -259,13 +288,14 @@ impl Settling<'_> {
         if found.row.user_id.is_some() && found.row.user_id != owner {
             deliveries::release_purchase(write, record.collapse_key)?;
         }
-        sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
+        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
              settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
              first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
              verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
              WHERE collapse_key = ?")
         .bind(found.revision)
         .bind(decision.purchase.state().as_str())
+        .bind(decision.purchase.environment(self.origin.environment))
         .bind(purchase::json(&decision.purchase)?)
         .bind(found.digest.as_str())
         .bind(sku(ProductRef::Term).as_deref())

@@ -7,7 +7,7 @@ use crate::connection::AnyConnection;
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
 use crate::{
-    Destination, Error, Installation, Page, Paged, Store, deliveries, destinations, profiles, purchase, users,
+    Destination, Error, Installation, Page, Paged, Store, again, deliveries, destinations, profiles, purchase, users,
 };
 use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId};
@@ -165,13 +165,11 @@ fn never_owed(
     let filter = destination.filter;
     let mut found = Vec::new();
     for key in keys {
-        let origin = purchase::origin(connection, *key)?;
-        if !origin.is_some_and(|origin| filter.wants(origin.platform_id, origin.environment)) {
+        let (Some(origin), Some(event)) = (purchase::origin(connection, *key)?, newest_event(connection, *key)?) else {
             continue;
-        }
-        if let Some(event) = newest_event(connection, *key)?
-            && !was_owed(connection, event.id, id)?
-        {
+        };
+        let environment = again::environment(connection, event.id)?.unwrap_or(origin.environment);
+        if filter.wants(origin.platform_id, environment) && !was_owed(connection, event.id, id)? {
             found.push(*key);
         }
     }

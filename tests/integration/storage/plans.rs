@@ -128,7 +128,7 @@ fn asked_by_accounting() -> Vec<(String, &'static str)> {
 const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
      AND l.collapse_key = d.collapse_key AND l.lease_until > 7)";
 const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id
-     JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id AND u.environment = f.environment
+     JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id AND u.environment = CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END
      WHERE p.collapse_key = d.collapse_key AND (u.lease_until > 7 OR u.paused_until > 7))";
 
 /// What a destination is owed that no newer state stands for.
@@ -387,7 +387,7 @@ fn questions() -> Vec<(String, &'static str)> {
             "deliveries_pending",
         ),
         (
-            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND platform_id = 'p'"
+            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND said = 's' AND platform_id = 'p'"
                 .to_owned(),
             "notifications_identity",
         ),

@@ -21,6 +21,6 @@ pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, Pla
 pub use lane::Lane;
 pub use notification::{Kind, Notification, Outcome};
 pub use purchase::{Purchase, State};
-pub use reading::{Parked, Reading, Snapshot};
+pub use reading::{Parked, Reading, Snapshot, UnknownReceipts};
 pub use time::Timestamp;
 pub use transition::{Transition, What};

@@ -55,8 +55,45 @@ impl Reading {
 pub enum Parked {
     /// It does not know the receipt, or not yet.
     UnknownReceipt,
+    /// The same on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    Believable,
     /// The receipt is another customer's.
     WrongCustomer,
+}
+
+/// What becomes of notifications whose receipt the store still does not know when the schedule of its readings is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReceipts {
+    /// They are given up.
+    #[default]
+    GiveUp,
+    /// They are settled as if nobody could be asked, and marked unverified: purchases by Amazon's Billing Compatibility SDK
+    /// are verified at another address, so that this one never knows them.
+    Believe,
+}
+
+impl UnknownReceipts {
+    /// The word used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GiveUp => "give_up",
+            Self::Believe => "believe",
+        }
+    }
+}
+
+impl std::str::FromStr for UnknownReceipts {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "give_up" => Ok(Self::GiveUp),
+            "believe" => Ok(Self::Believe),
+            other => Err(format!("`give_up` or `believe`, and it is `{other}`")),
+        }
+    }
 }
 
 /// A receipt as the store showed it at one moment. What it did not say is `None`.

@@ -7,7 +7,7 @@ mod limits;
 mod pick;
 mod render;
 
-pub use limits::{LaneRow, live_lease, lock_lane};
+pub use limits::{LaneRow, TELLS_IN, live_lease, lock_lane};
 pub use pick::{due_at, next};
 
 use crate::deliveries::{self, DeliveryRow};

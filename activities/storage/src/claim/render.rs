@@ -194,6 +194,16 @@ fn user_state(facts: &Facts, body: &Value, is_at_home: bool) -> Result<Value, Er
     }
 }
 
+/// The body as a destination gets it: one that wants a single environment is told the user's state in that alone.
+fn body_for(lane: &Lane<'_>, facts: &Facts, mut body: Value) -> Result<Value, Error> {
+    let is_narrowed = lane.destination.filter.is_one_environment();
+    let Some(apart) = facts.state_apart.as_deref().filter(|_| is_narrowed) else { return Ok(body) };
+    if let (Some(fields), Value::Object(apart)) = (body.as_object_mut(), json(apart)?) {
+        fields.extend(apart);
+    }
+    Ok(body)
+}
+
 /// All that a body may be made of, and the owner of the purchase.
 fn unsent(
     connection: &mut AnyConnection,
@@ -208,15 +218,15 @@ fn unsent(
     .bind(row.event_id)
     .first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
-    let body = json(&facts.body)?;
+    let told = json(&facts.body)?;
     let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
     let data = match (is_state, is_profile) {
-        (true, _) => data(&body),
+        (true, _) => data(&told),
         (_, true) => Value::Null,
         _ => told_with(connection, row, facts.seq)?,
     };
     let (recorded_in, environment) = if is_profile {
-        profile_environments(&body, facts.environment)
+        profile_environments(&told, facts.environment)
     } else {
         environments(&data, facts.environment)
     };
@@ -229,9 +239,9 @@ fn unsent(
         created_at: facts.created_at,
         occurred_at: facts.occurred_at,
         data,
-        user_state: user_state(&facts, &body, is_at_home)?,
+        user_state: user_state(&facts, &told, is_at_home)?,
         user_profile: facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default(),
-        body,
+        body: body_for(lane, &facts, told)?,
         user_id: facts.user_id.or(facts.owner_id),
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,

@@ -51,11 +51,17 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether events of this platform are wanted.
+    /// Whether events of purchases on this platform that count in this environment are wanted.
     #[must_use]
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
+    }
+
+    /// Whether it wants events of one environment and not of the other.
+    #[must_use]
+    pub fn is_one_environment(&self) -> bool {
+        self.environments.first().is_some_and(|first| self.environments.iter().all(|other| other == first))
     }
 }
 

@@ -48,7 +48,7 @@ pub struct EventFacts {
     pub created_at: Timestamp,
     /// When its body was removed, for its age.
     pub pruned_at: Option<Timestamp>,
-    /// Of a purchase: its app, platform and environment.
+    /// Of a purchase: its app and platform, and its environment when this was recorded.
     pub origin: Option<(AppId, PlatformId, Environment)>,
 }
 
@@ -111,8 +111,8 @@ row! {
 }
 
 const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
-     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, f.environment FROM events e \
-     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key LEFT JOIN platforms f ON f.id = p.platform_id WHERE";
+     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment FROM events e \
+     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key WHERE";
 
 /// The events of a revision, in their order.
 pub fn of_revision(

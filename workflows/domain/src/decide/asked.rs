@@ -60,6 +60,16 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given
     }
 }
 
+/// Whether a receipt that the store does not know is believed now: its platform wants that, and the schedule is over or
+/// was over before. The store is asked once about each later notification; its first answer verifies as usual.
+pub(super) fn is_believed(purchase: &Purchase, given: Given<'_>) -> bool {
+    let is_over = || {
+        let last = UNKNOWN_RECEIPT_MS.last().copied().unwrap_or_default();
+        purchase.parked_since.is_some_and(|since| given.now.millis_since(since) >= last)
+    };
+    matches!(given.reading, Reading::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
+}
+
 /// The store does not accept the receipt: everything waits for a later reading, until there was the last one.
 pub(super) fn park(
     purchase: &Purchase,
@@ -68,7 +78,7 @@ pub(super) fn park(
     now: Timestamp,
 ) -> Decision {
     let schedule: &[i64] = match why {
-        Parked::UnknownReceipt => &UNKNOWN_RECEIPT_MS,
+        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT_MS,
         Parked::WrongCustomer => &WRONG_CUSTOMER_MS,
     };
     let mut after = purchase.clone();

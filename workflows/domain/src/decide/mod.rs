@@ -112,25 +112,30 @@ pub enum Waits {
 /// Total and pure. The order of the notifications does not matter, nor whether one of them comes twice.
 #[must_use]
 pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given: Given<'_>) -> Decision {
-    if let Reading::Parked(why) = given.reading {
-        return asked::park(purchase, notifications, *why, given.now);
-    }
+    let is_believed = asked::is_believed(purchase, given);
+    let given = match given.reading {
+        Reading::Parked(_) if is_believed => Given { reading: &Reading::Unverifiable, ..given },
+        Reading::Parked(why) => return asked::park(purchase, notifications, *why, given.now),
+        _ => given,
+    };
     let ready = asked::spoken(purchase, notifications, given);
     let (ready, late_store) = confirmed(purchase, ready, given);
     if late_store.is_some() && ready.is_empty() && purchase.stage.is_unknown() {
         return asked::postpone(purchase, late_store, given);
     }
-    let Settled { purchase: after, transitions } = settle(purchase, &ready, (given, late_store));
+    let Settled { purchase: mut after, transitions } = settle(purchase, &ready, (given, late_store));
+    after.is_believed = is_believed || (after.is_believed && !given.reading.is_answer());
     let waits = match given.reading {
         _ if ready.len() == notifications.len() => None,
         Reading::Unreachable { .. } => Some(Waits::Verification),
         _ => Some(Waits::Confirmation),
     };
+    let wake = if is_believed { wake::weekly(&after, given.now) } else { wake::after(&after, given) };
     Decision {
         transitions,
         outcomes: ready.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
         waits,
-        wake: wake::after(&after, given),
+        wake,
         lag: given.read_at().and_then(|_| Lag::between(purchase.behind, after.behind)),
         purchase: after,
     }

@@ -91,6 +91,22 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
+/// What of a choice will cause no event as yet: documented types that nothing connected today causes, chosen by their
+/// names, and wildcards that stand for such types alone. A sentence for each.
+#[must_use]
+pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
+    let all = choices();
+    let types = || all.iter().filter(|name| !name.ends_with('*'));
+    let is_silent = |choice: &str| match choice.strip_suffix('*') {
+        Some(prefix) => types().filter(|name| name.starts_with(prefix)).all(|name| NOT_YET.contains(name)),
+        None => NOT_YET.contains(&choice),
+    };
+    let silent = chosen.iter().filter(|choice| is_silent(choice));
+    silent
+        .map(|choice| format!("`{choice}` is not sent yet: nothing that settle connects to today causes it"))
+        .collect()
+}
+
 /// What can be chosen: the wildcards, then every documented type, whether or not we can send it.
 #[must_use]
 pub fn choices() -> Vec<&'static str> {

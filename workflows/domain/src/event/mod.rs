@@ -18,7 +18,7 @@ pub(crate) mod tests;
 pub use changes::{Change, changes};
 pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, Wildcards, check_choice,
-    choices, chooses, is_for_operators,
+    choices, chooses, is_for_operators, unsent_choices,
 };
 pub use data::{Described, data, state_digest};
 pub use details::Details;

@@ -91,6 +91,12 @@ impl Purchase {
         Some(self.snapshot.as_ref()?.in_intro_offer)
     }
 
+    /// Whether it is told although the store never knew its receipt.
+    #[must_use]
+    pub const fn is_believed(&self) -> bool {
+        self.is_believed
+    }
+
     /// Whether a subscription was paid at least once: a trial alone is not paid.
     #[must_use]
     pub fn was_paid(&self) -> bool {

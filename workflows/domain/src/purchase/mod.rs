@@ -36,6 +36,7 @@ pub(crate) use told::Moment;
 use crate::notification::{Kind, Notification};
 use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
+use crate::transition::What;
 use plan::LeftPlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,6 +72,8 @@ pub struct Purchase {
     pub(crate) said: Said,
     /// The first of the readings in a row in which the store did not accept the receipt.
     pub(crate) parked_since: Option<Timestamp>,
+    /// The store never knew the receipt, and its platform has such ones believed.
+    pub(crate) is_believed: bool,
     /// The newest notification that the last reading contradicts.
     pub(crate) behind: Option<Behind>,
 }
@@ -218,6 +221,14 @@ impl Purchase {
     /// Takes in that another receipt took its place.
     pub(crate) const fn replace(&mut self) {
         self.is_replaced = true;
+    }
+
+    /// Takes in that its beginning was announced as a change of plan: a notification of the same change is no news.
+    pub(crate) fn cover_change(&mut self, at: Timestamp) {
+        self.said.cover(What::PlanChanged, at);
+        if let Some(verified) = &mut self.verified {
+            verified.said.cover(What::PlanChanged, at);
+        }
     }
 
     /// Another receipt took its place, whatever the store still says of this one.

@@ -3,12 +3,14 @@
 //! Which purchases somebody owns is found by the transaction that records; everything here is handed to it.
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
+mod change;
 mod journey;
 mod profile;
 
 #[cfg(test)]
 mod tests;
 
+pub use change::announce_change;
 pub use profile::{Attributes, PROFILE_UPDATED, Profile, ProfileUpdated, paid_in_usd};
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};

@@ -2,13 +2,13 @@
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Attributes, Customer, Owned, Profile, ProfileUpdated, UserEvent, active_entitlements, active_skus, created_date,
-    external_ids, paid_in_usd, state_apart, written_as,
+    Attributes, Customer, Owned, Profile, ProfileUpdated, UserEvent, active_entitlements, active_skus, announce_change,
+    created_date, external_ids, paid_in_usd, state_apart, written_as,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::tests::schemas::{complaints, schema};
-use crate::event::tests::{bought, day, described, entitlement, key, known, monthly, price};
+use crate::event::tests::{bought, day, described, entitlement, key, known, monthly, price, told};
 use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, UserId};
 use crate::notification::Kind;
@@ -203,13 +203,69 @@ fn what_is_bought_once_is_no_journey() {
 }
 
 #[test]
-fn a_replaced_purchase_counts_in_nothing() {
+fn another_sku_with_the_same_entitlement_is_a_change_while_one_runs() {
+    let settle = |sku: &str, since: i64, words: &[Kind]| {
+        let words: Vec<_> = (1_i64..).zip(words.iter().map(|kind| told(*kind, day(since)))).collect();
+        let snapshot =
+            Snapshot { term_sku: Some(sku.to_owned()), purchased_at: Some(day(since)), at: day(since), ..monthly() };
+        let reading = Reading::Verified(Box::new(snapshot));
+        decide(&Purchase::default(), &words, Given { reading: &reading, is_replaced: false, now: day(since) })
+    };
+    let old = owned("old", settle("gold", 0, &[Kind::SubscriptionPurchased]).purchase);
+    let new = settle("silver", 9, &[Kind::SubscriptionPurchased]);
+    let of = |decision: &crate::Decision| owned("new", decision.purchase.clone());
+    let whats = |decision: crate::Decision| decision.transitions.iter().map(|one| one.what).collect::<Vec<_>>();
+    let announced = |others: &[Owned]| announce_change(new.clone(), &of(&new), others);
+    assert_eq!(whats(announced(std::slice::from_ref(&old))), [What::PlanChanged]);
+    let linked = [(1, told(Kind::PlanChanged, day(10)))];
+    let reading = Reading::Unverifiable;
+    let given = Given { reading: &reading, is_replaced: false, now: day(10) };
+    let told_again = |known: &Purchase| whats(decide(known, &linked, given));
+    assert_eq!(told_again(&new.purchase), [What::PlanChanged]);
+    assert_eq!(told_again(&announced(std::slice::from_ref(&old)).purchase), [], "it was announced");
+
+    let elsewhere = Owned { environment: Environment::Sandbox, ..old.clone() };
+    let replaced = Owned { is_replaced: true, ..old.clone() };
+    let unlisted = Owned { listing: Listing::default(), ..old.clone() };
+    let same = owned("old", settle("silver", 0, &[Kind::SubscriptionPurchased]).purchase);
+    let later = owned("old", settle("gold", 10, &[Kind::SubscriptionPurchased]).purchase);
+    for other in [elsewhere, replaced, unlisted, same, later] {
+        assert_eq!(whats(announced(&[other])), [What::Purchased]);
+    }
+}
+
+#[test]
+fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
+    let paid = Owned { is_replaced: true, ..owned("old", heard(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
+    let read = |known: &Purchase, snapshot: Snapshot| {
+        let reading = Reading::Verified(Box::new(snapshot.clone()));
+        decide(known, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
+    };
+    let running = bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() });
+    let ended = Snapshot {
+        at: day(32),
+        renews_at: None,
+        ends_at: Some(day(31)),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let over = read(&running, ended);
+    let of = |new: Purchase| Journey::of(&[paid.clone(), owned("new", new)]);
+    assert_eq!(of(running), Journey { in_trial_period: true, ..Journey::default() });
+    assert_eq!(of(over), Journey { former_subscriber: true, ..Journey::default() }, "the old plan was paid");
+}
+
+#[test]
+fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
     let linked = Owned { is_replaced: true, ..owned("old", until(day(400))) };
     let said = owned("older", heard(&[Kind::SubscriptionPurchased, Kind::Replaced]));
     let paid_and_linked = Owned { is_replaced: true, ..owned("oldest", heard(&[Kind::Renewed, Kind::Expired])) };
     let gone = [linked.clone(), said.clone(), paid_and_linked];
     assert_eq!(active_entitlements(&gone), []);
-    assert_eq!(Journey::of(&gone), Journey::default());
+    assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
+    let running = [linked.clone(), owned("receipt", until(day(31)))];
+    assert_eq!(Journey::of(&running), Journey::default());
     let new = owned("receipt", until(day(31)));
     let listed = active_entitlements(&[linked, new, said]);
     assert_eq!(listed.iter().map(|one| one.expiration).collect::<Vec<_>>(), [Some(day(31))]);
@@ -420,9 +476,13 @@ proptest! {
     }
 
     #[test]
-    fn a_replaced_purchase_never_changes_the_state((purchases, _) in orders()) {
+    fn a_replaced_purchase_changes_the_state_only_by_having_been_paid((purchases, _) in orders()) {
         let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
-        prop_assert_eq!(body(What::Renewed, &purchases), body(What::Renewed, &counting));
+        let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
+        let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
+        let mut alone = body(What::Renewed, &counting);
+        alone["customer_journey_state"]["former_subscriber"] = json!(!runs && was_paid);
+        prop_assert_eq!(body(What::Renewed, &purchases), alone);
     }
 
     #[test]
