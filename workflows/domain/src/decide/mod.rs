@@ -21,6 +21,8 @@ mod lives;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use crate::notification::{Kind, Notification, Outcome};

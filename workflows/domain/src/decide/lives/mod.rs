@@ -14,8 +14,6 @@ use hearing::{Made, Step, hear, hear_with_faults, in_part, once, promptly, with_
 use std::collections::BTreeMap;
 use store::{Beginning, Life, life};
 
-const LIVES: u64 = 1_000;
-
 fn names(tells: &[Transition]) -> Vec<What> {
     tells.iter().map(|tell| tell.what).collect()
 }
@@ -51,8 +49,9 @@ const BEGINNINGS: [Beginning; 8] = [
 ];
 
 fn lives() -> impl Iterator<Item = (u64, Life)> {
-    println!("seeds 0 to {LIVES}");
-    (0..LIVES).zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
+    let seeds = chance::seeds();
+    println!("seeds {} to {}", seeds.start, seeds.end);
+    seeds.zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
 }
 
 #[test]
