@@ -50,7 +50,7 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
     let began = Instant::now();
     let mut run = Run::start(cells).await;
     run.reach().await;
-    let before = run.events();
+    let (before, earlier) = (run.events(), run.amplitude.events(KEY).len());
     let messages = run.happen().await;
     run.settle(&messages).await;
     let first = run.events();
@@ -59,6 +59,7 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
         println!("{minutes} minutes after the notifications, {:.0?} after the start", began.elapsed());
     }
     let then = run.events();
+    let mut revenue = run.revenue(&then, earlier);
     let mut lines = BTreeMap::new();
     for (cell, story) in &run.stories {
         let told = |from: &Told, to: &Told| {
@@ -67,7 +68,7 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
         };
         let (first, then) = (told(&before, &first), told(&first, &then));
         let names = |events: &[(String, String)]| events.iter().map(|(name, _)| short(name)).collect();
-        let revenue = first.iter().chain(&then).filter_map(|(_, id)| run.revenue.get(id).cloned()).collect();
+        let revenue = revenue.remove(cell).unwrap_or_default();
         let outcome = run.outcome(&messages[cell]).await;
         let own = [cell.kind, cell.state, &cell.store.to_string()].map(str::to_owned);
         let line = Line { cell: own, first: names(&first), then: names(&then), revenue, outcome, why: String::new() };
@@ -90,8 +91,6 @@ struct Run {
     amplitude: Amplitude,
     stories: BTreeMap<Cell, Story>,
     now: Timestamp,
-    /// By event.
-    revenue: BTreeMap<String, String>,
 }
 
 impl Run {
@@ -114,7 +113,7 @@ impl Run {
         let _: Value = calendar.world.api.post(&path, &body).await.ok();
         let now = at(NOW);
         let stories = cells.iter().map(|cell| (*cell, cell.story(now))).collect();
-        Self { calendar, amplitude, stories, now, revenue: BTreeMap::new() }
+        Self { calendar, amplitude, stories, now }
     }
 
     /// Brings every purchase into its state, by a store that agrees.
@@ -165,14 +164,27 @@ impl Run {
         self.settle(messages).await;
     }
 
-    async fn settle(&mut self, messages: &BTreeMap<Cell, String>) {
+    async fn settle(&self, messages: &BTreeMap<Cell, String>) {
         self.quiet(messages.values()).await;
-        for counted in self.amplitude.events(KEY) {
-            let revenue = &counted.event["revenue"];
-            if let (Some(id), false) = (counted.event["insert_id"].as_str(), revenue.is_null()) {
-                self.revenue.insert(id.to_owned(), revenue.to_string());
-            }
+    }
+
+    /// The revenue that Amplitude counted of each cell after its first `earlier` events, in the order of arrival. What no
+    /// event of the webhook names belongs to the cell of the same person.
+    fn revenue(&self, told: &Told, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
+        let of_event: BTreeMap<&str, Cell> =
+            told.iter().flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell))).collect();
+        let counted = self.amplitude.events(KEY);
+        let person = |event: &Value| (event["user_id"].to_string(), event["device_id"].to_string());
+        let by_event = |event: &Value| of_event.get(event["insert_id"].as_str()?).copied();
+        let of_person: BTreeMap<_, Cell> =
+            counted.iter().filter_map(|one| Some((person(&one.event), by_event(&one.event)?))).collect();
+        let mut revenue = BTreeMap::<Cell, Vec<String>>::new();
+        for one in counted.iter().skip(earlier).filter(|one| !one.event["revenue"].is_null()) {
+            let cell = by_event(&one.event).or_else(|| of_person.get(&person(&one.event)).copied());
+            let cell = cell.unwrap_or_else(|| panic!("revenue of nobody: {}", one.event));
+            revenue.entry(cell).or_default().push(one.event["revenue"].to_string());
         }
+        revenue
     }
 
     async fn jump(&mut self, to: Timestamp) {

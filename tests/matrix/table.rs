@@ -171,6 +171,18 @@ fn shown(value: &Value) -> Value {
     if time.is_some_and(|time| time.micros() % 1000 != 0) { json!("[first seen]") } else { value.clone() }
 }
 
+/// What a store that is absent and comes back makes is what one makes that agrees at once, or the file says why not.
+pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
+    let of_absence = lines.values().filter(|line| line.cell[2] == Store::Absent.to_string() && line.why.is_empty());
+    let other = |line: &Line| {
+        let [kind, state, _] = line.cell.clone();
+        let agreed = lines.get(&[kind, state, Store::Agrees.to_string()])?;
+        let is_alike = line.events() == agreed.events() && line.revenue == agreed.revenue;
+        (!is_alike).then(|| format!("{}: unlike a store that agrees, and no reason is written", line.cell.join(" ")))
+    };
+    of_absence.filter_map(other).collect()
+}
+
 /// The law of a store that lags: over both settlings it makes what a store makes that agrees at once.
 pub fn unlike(lines: &BTreeMap<Cell, (Line, Record)>) -> Vec<String> {
     let mut wrong = Vec::new();
