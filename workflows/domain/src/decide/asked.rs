@@ -2,7 +2,7 @@
 
 use super::{Decision, Given, Waits, outcome};
 use crate::notification::{Kind, Notification, Outcome};
-use crate::purchase::Purchase;
+use crate::purchase::{Behind, Purchase};
 use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
 
@@ -43,6 +43,20 @@ pub(super) fn spoken<'a>(
         return Vec::new();
     }
     notifications.iter().filter(|(_, told)| SURE.contains(&told.kind)).collect()
+}
+
+/// Nothing but an end or a scheduled change is known of it, which the store does not show yet: all of it waits.
+pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given<'_>) -> Decision {
+    let mut after = purchase.clone();
+    after.parked_since = None;
+    after.behind = behind;
+    Decision {
+        transitions: Vec::new(),
+        outcomes: Vec::new(),
+        waits: Some(Waits::Confirmation),
+        wake: super::wake::after(&after, given),
+        purchase: after,
+    }
 }
 
 /// The store does not accept the receipt: everything waits for a later reading, until there was the last one.

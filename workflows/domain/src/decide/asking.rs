@@ -230,14 +230,6 @@ fn the_dates_of_the_sandbox_are_no_grace() {
 }
 
 #[test]
-fn a_word_of_an_end_that_the_store_does_not_show_tells_nothing() {
-    for kind in [Kind::Expired, Kind::SubscriptionCancelled, Kind::GraceBegan, Kind::ScheduledToEnd] {
-        let early = read(&bought(), &[word(kind, day(2))], monthly(day(2)));
-        assert_eq!((whats(&early), early.purchase.state()), (vec![], State::Active), "{kind:?}");
-    }
-}
-
-#[test]
 fn many_terms_missed_are_told_one_by_one_and_thirty_six_at_most() {
     let missed = |months: i64| {
         let end = jiff::civil::date(2026, 1, 10).saturating_add(jiff::Span::new().months(months + 1));

@@ -20,7 +20,12 @@ impl Walk<'_> {
             (Life::Unknown, _) => self.sight(&goal),
             (Life::Running, Life::Running) => self.run(&goal),
             (Life::Running, Life::Cut | Life::Ended) => self.expire(&goal, None),
-            // What was taken back or replaced is told by nothing else, and what came back is only shown.
+            (Life::Ended, Life::Running) if goal.terms > self.stage.terms && self.stage.terms.is_some() => {
+                self.said.has_ended = false;
+                self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
+                self.run(&goal);
+            }
+            // What was taken back or replaced is told by nothing else, and what came back unpaid is only shown.
             _ => {}
         }
         if self.stage.life == Life::Replaced {
@@ -87,7 +92,7 @@ impl Walk<'_> {
         if is_due {
             let number = goal.terms.or(Some(1));
             self.pay(number, None);
-        } else if self.stage.in_grace && !goal.in_grace && goal.runs() {
+        } else if self.stage.in_grace && !goal.in_grace && goal.runs() && goal.terms.is_none() {
             let is_untold = self.said.untold.remove(&What::GraceBegan);
             let next = self.stage.terms.map(|terms| terms.saturating_add(1));
             if !is_untold {

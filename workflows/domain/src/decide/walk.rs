@@ -157,6 +157,10 @@ impl<'a> Walk<'a> {
         self.truth.as_ref().is_some_and(Stage::is_over)
     }
 
+    fn runs_in_truth(&self) -> bool {
+        self.truth.as_ref().is_some_and(Stage::runs)
+    }
+
     /// A receipt begins: its first word, or it came back after its end.
     fn begin(&mut self, time: Timestamp, kind: Kind) {
         let was_over = matches!(self.stage.life, Life::Cut | Life::Ended | Life::Revoked);
@@ -198,6 +202,7 @@ impl<'a> Walk<'a> {
     fn revive(&mut self, is_back: bool) {
         if is_back {
             self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
+            self.said.has_ended = false;
         }
     }
 
@@ -277,10 +282,8 @@ impl<'a> Walk<'a> {
     /// A term was paid: one that began newly, or after its payment had failed.
     fn paid(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
         let is_over = self.stage.is_over();
-        if matches!(self.stage.life, Life::Replaced | Life::Revoked) || (is_over && self.truth.is_some()) {
-            return;
-        }
-        if kind == Kind::GraceEnded && self.is_over_in_truth() {
+        let is_end = self.is_over_in_truth() && (is_over || kind == Kind::GraceEnded);
+        if matches!(self.stage.life, Life::Replaced | Life::Revoked) || is_end {
             return;
         }
         if kind == Kind::TrialConverted && !self.stage.in_trial {
@@ -361,8 +364,10 @@ impl<'a> Walk<'a> {
     }
 
     fn on(&mut self, time: Timestamp) {
-        if self.stage.life == Life::Cut {
-            self.stage = Stage { life: Life::Running, is_off: true, ..self.stage.clone() };
+        let is_back = self.stage.life == Life::Ended && self.runs_in_truth() && !self.is_covered(What::Resumed, time);
+        if self.stage.life == Life::Cut || is_back {
+            self.revive(true);
+            self.stage.is_off = true;
         }
         if !self.stage.runs() || self.is_covered(What::Resumed, time) {
             return;
@@ -410,6 +415,8 @@ impl<'a> Walk<'a> {
     /// Grace began, if the store shows it, or that it went on from there.
     fn grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_untold = self.said.untold.contains(&What::GraceBegan);
+        let is_graced = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
+        self.revive(is_graced && self.stage.life == Life::Ended && !self.is_covered(What::GraceBegan, time));
         if !self.stage.runs() || self.is_covered(What::GraceBegan, time) || (self.stage.in_grace && !is_untold) {
             return;
         }

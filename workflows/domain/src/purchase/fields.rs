@@ -38,14 +38,16 @@ impl Purchase {
     /// Whether the state stands although the store could not confirm it.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
-        self.said.is_unverified || self.answered_at().is_none()
+        let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
+        self.said.is_unverified || is_behind || self.answered_at().is_none()
     }
 
     /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
     #[must_use]
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
-        let term = snapshot.term_sku.as_deref().filter(|_| by == ProductRef::Term);
+        // A payment of a changed plan can be known before the store shows the new plan's SKU.
+        let term = self.stage.sku.as_deref().or(snapshot.term_sku.as_deref()).filter(|_| by == ProductRef::Term);
         term.or(snapshot.product_id.as_deref())
     }
 
@@ -65,7 +67,9 @@ impl Purchase {
             let renewed = || self.unverified_end();
             let trial = || self.trial_end().filter(|_| self.stage.in_trial);
             let counted = || self.terms()?.end(self.stage.terms?);
-            let end = snapshot.ends_at.or_else(|| self.grace_end().filter(|_| !self.is_paid_since()));
+            let is_stale = |end: &Timestamp| self.stage.runs() && *end <= snapshot.at;
+            let end = snapshot.ends_at.filter(|end| !is_stale(end));
+            let end = end.or_else(|| self.grace_end().filter(|_| !self.is_paid_since()));
             end.or_else(renewed).or(snapshot.renews_at).or_else(trial).or_else(counted)
         });
         match (self.gone_at, shown) {
@@ -198,8 +202,11 @@ impl Purchase {
             return None;
         }
         let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, Kind::Unknown)));
-        let reminded = || self.first_after(since, &[Kind::ScheduledToEnd]).into_iter().chain(self.seen.off_at).min();
-        self.first_after(since, &CANCELLED).or_else(reminded)
+        let reminded = self.first_after(since, &[Kind::ScheduledToEnd]);
+        let ended =
+            self.newest(&[Kind::Expired, Kind::GraceEnded]).filter(|end| self.stage.is_over() && Some(*end) > since);
+        let seen = [reminded, ended.map(|(time, _)| time), self.seen.off_at];
+        self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
     }
 
     /// When the payment failed that was not repaired since. Kept when the grace ended in expiry.
@@ -262,8 +269,8 @@ impl Purchase {
 
     /// The end of the term that words since the last reading began.
     fn unverified_end(&self) -> Option<Timestamp> {
-        let number = self.stage.terms.filter(|_| self.said.is_unverified && self.stage.runs())?;
-        let shown = self.verified.as_ref()?.stage.terms?;
+        let number = self.stage.terms.filter(|_| self.stage.runs() && !self.stage.in_grace)?;
+        let shown = self.verified.as_ref()?.shown_terms?;
         self.calendar()?.end(number).filter(|_| number > shown)
     }
 

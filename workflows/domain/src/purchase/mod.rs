@@ -55,6 +55,26 @@ pub struct Purchase {
     pub(crate) said: Said,
     /// The first of the readings in a row in which the store did not accept the receipt.
     pub(crate) parked_since: Option<Timestamp>,
+    /// The newest notification that the last reading contradicts.
+    pub(crate) behind: Option<Behind>,
+}
+
+/// A notification that the store's reading contradicts, so that the purchase is read again soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Behind {
+    /// When it happened by the store, or when a change that is shown by half was first seen.
+    pub since: Timestamp,
+    /// Whether a reading two hours later contradicted it still: then that one counts.
+    pub is_decided: bool,
+}
+
+/// Which parts of a stage rest on notifications that the reading does not show yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Unconfirmed {
+    /// Whether it will renew.
+    pub switch: bool,
+    /// What is paid, and whether it is in grace.
+    pub payment: bool,
 }
 
 /// What was known when the store answered last.
@@ -65,6 +85,8 @@ pub(crate) struct Verified {
     pub stage: Stage,
     /// What was told.
     pub said: Said,
+    /// How many paid terms the reading itself showed.
+    pub shown_terms: Option<u64>,
 }
 
 /// What readings showed that the last one does not show any more.
@@ -83,6 +105,14 @@ struct Seen {
     paid_at: Option<Timestamp>,
     /// The first reading since then in which it was in grace.
     grace_at: Option<Timestamp>,
+    /// The end of the grace that was last shown, as long as it is in grace.
+    grace_ends_at: Option<Timestamp>,
+    /// When the change of plan takes effect that was last seen to be scheduled.
+    change_at: Option<Timestamp>,
+    /// The SKU before the last change of plan, and when that was noticed.
+    left_sku: Option<(String, Timestamp)>,
+    /// The first of the readings in a row that show a change by half.
+    half_made_at: Option<Timestamp>,
 }
 
 /// A one-time purchase was made.
@@ -113,16 +143,19 @@ impl Purchase {
         let terms = self.terms();
         let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term.count > 0 && term != terms.term));
         if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
-            let last = self.snapshot.as_ref();
-            let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
-            // Counted when that date was shown: a word that nobody verified can have told of the new row already.
-            let stood = self.verified.as_ref().map_or(&self.stage, |verified| &verified.stage);
-            let before = stood.terms.unwrap_or(0);
-            let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
+            // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
+            let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
+            let scheduled = self.seen.change_at.filter(|date| old.is_end(*date) && *date <= snapshot.at);
+            let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
+            let anchor = scheduled.or_else(shown).or_else(|| old.end(stood.unwrap_or(0))).unwrap_or(snapshot.at);
+            let before = scheduled.and_then(|date| old.ending(date)).or(stood).unwrap_or(0);
             self.seen.changed = Some(Terms { anchor, term, before });
+            self.seen.change_at = None;
         }
+        self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at);
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
         self.snapshot = Some(snapshot.clone());
+        self.seen.grace_ends_at = self.grace_end().or(self.seen.grace_ends_at);
         self.gone_at = None;
         self.gone_again_at = None;
     }
@@ -132,6 +165,50 @@ impl Purchase {
         let was_over = matches!(self.stage.life, Life::Ended | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
+    }
+
+    /// Takes in such an answer while a newer notification says that it runs.
+    pub(crate) const fn vanish_unconfirmed(&mut self, now: Timestamp) {
+        self.gone_again_at = Some(now);
+    }
+
+    /// Takes in that it is paid again after its end: its terms are counted from then on.
+    pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
+        if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
+            self.seen.changed = Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0) });
+        }
+    }
+
+    /// Takes in whether the last reading showed a change by half, and since when that is so.
+    pub(crate) fn doubt(&mut self, at: Option<Timestamp>) {
+        self.seen.half_made_at = at;
+    }
+
+    /// The first of the readings in a row that show a change by half.
+    pub(crate) const fn half_made_at(&self) -> Option<Timestamp> {
+        self.seen.half_made_at
+    }
+
+    /// The end of the grace that it is in, as it was last shown.
+    pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
+        self.seen.grace_ends_at
+    }
+
+    /// Takes in which SKU it leaves, if this stage has another one.
+    pub(crate) fn leave(&mut self, stage: &Stage, at: Timestamp) {
+        if let Some(left) = self.stage.sku.as_ref().filter(|left| stage.sku.as_ref().is_some_and(|sku| sku != *left)) {
+            self.seen.left_sku = Some((left.clone(), at));
+        }
+    }
+
+    /// The SKU before the last change of plan, and when that was noticed.
+    pub(crate) const fn left_sku(&self) -> Option<&(String, Timestamp)> {
+        self.seen.left_sku.as_ref()
+    }
+
+    /// When a scheduled change of plan takes effect.
+    pub(crate) const fn change_at(&self) -> Option<Timestamp> {
+        self.seen.change_at
     }
 
     /// Takes in that another receipt took its place.
@@ -144,21 +221,30 @@ impl Purchase {
         self.is_replaced
     }
 
-    /// Takes in where it stands by an answer of the store, which can be behind a word about auto-renewal.
-    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp, is_behind: bool) {
+    /// Takes in where it stands by an answer of the store, and how many paid terms that one shows. What rests on
+    /// notifications that the answer does not show was not seen in it.
+    pub(crate) fn stand(
+        &mut self,
+        stage: Stage,
+        shown_terms: Option<u64>,
+        (at, unconfirmed): (Timestamp, Unconfirmed),
+    ) {
         if stage.runs() && !stage.is_off {
-            self.seen.renewing_at = if is_behind { self.seen.renewing_at } else { Some(at) };
+            self.seen.renewing_at = if unconfirmed.switch { self.seen.renewing_at } else { Some(at) };
             self.seen.off_at = None;
-        } else {
+        } else if !unconfirmed.switch {
             self.seen.off_at = self.seen.off_at.or(Some(at));
         }
         if stage.runs() && !stage.in_grace {
-            self.seen.paid_at = Some(at);
+            self.seen.paid_at = if unconfirmed.payment { self.seen.paid_at } else { Some(at) };
             self.seen.grace_at = None;
-        } else if stage.in_grace {
+        } else if stage.in_grace && !unconfirmed.payment {
             self.seen.grace_at = self.seen.grace_at.or(Some(at));
         }
-        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone() });
+        if !stage.in_grace {
+            self.seen.grace_ends_at = None;
+        }
+        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });
         self.stage = stage;
     }
 
@@ -253,7 +339,7 @@ impl Purchase {
     }
 
     /// The newest moment at which one of these words was told.
-    fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
+    pub(crate) fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
         kinds.iter().filter_map(|kind| Some((self.told.get(kind)?.last()?, *kind))).max()
     }
 

@@ -29,6 +29,16 @@ impl Terms {
         (nearest > 0).then(|| self.before.saturating_add(nearest))
     }
 
+    /// How many terms ended at the boundary nearest to `date`; none of this row at its anchor.
+    pub fn elapsed(&self, date: Timestamp) -> u64 {
+        self.before.saturating_add(self.nearest(date))
+    }
+
+    /// How much earlier than its date the store may renew, in milliseconds.
+    pub fn early_ms(&self) -> i64 {
+        EARLY_MICROS.min(self.micros() / 4) / 1000
+    }
+
     /// The number of the term in which `time` lies; `before` when it is earlier than all of them.
     pub fn begun(&self, time: Timestamp) -> u64 {
         let nearest = self.nearest(time);
