@@ -14,7 +14,7 @@ use crate::writer::{Place, Write};
 use crate::{Error, Installation, Store, alarms, deliveries, fault, lanes, replacements};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described};
-use domain::{CollapseKey, Decision, Lane, Outcome, Purchase, State, Waits};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -64,6 +64,7 @@ pub enum Recorded {
 /// What the words wait for that a decision leaves open, as it is stored and shown.
 pub const VERIFICATION: &str = "verification";
 const PARKED: &str = "parked";
+const CONFIRMATION: &str = "confirmation";
 
 /// The longest SKU that is indexed.
 const MAX_INDEXED_BYTES: usize = 1000;
@@ -157,6 +158,7 @@ impl Settling<'_> {
         for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::GivenUp] {
             end(write, record, (outcome, found.changed), found.revision)?;
         }
+        note_lag(write, record)?;
         self.alarm(write, row)?;
         if found.changed {
             let told = Told {
@@ -276,6 +278,7 @@ const GIVEN_UP: &str = "the store did not accept their receipts in the time allo
 const fn word(waits: Waits) -> &'static str {
     match waits {
         Waits::Verification => VERIFICATION,
+        Waits::Confirmation => CONFIRMATION,
         Waits::Parked(_) => PARKED,
     }
 }
@@ -334,6 +337,25 @@ fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
     let word = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
     let all = record.decision.outcomes.iter();
     all.filter(|(seq, decided)| word(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
+}
+
+/// Keeps with a notification how the store's reading stood to it, for whoever asks why.
+fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
+    let Some((since, lag)) = record.decision.lag else { return Ok(()) };
+    let reason = match lag {
+        Lag::Behind => "the store did not show it yet; the first reading two hours after it decides".to_owned(),
+        Lag::CaughtUp => format!("the store showed it at {}", write.now),
+        Lag::Overruled => {
+            format!("the store showed otherwise two hours after it, and its reading of {} counts", write.now)
+        }
+    };
+    sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \
+         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))")
+    .bind(reason)
+    .bind(record.collapse_key)
+    .bind(since)
+    .run(write.connection)
+    .map(drop)
 }
 
 fn end(

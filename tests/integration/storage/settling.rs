@@ -129,8 +129,7 @@ story! {
             transitions: Vec::new(),
             outcomes: vec![(known, Outcome::Settled), (unknown, Outcome::Unknown)],
             waits: None,
-            wake: None,
-        };
+            wake: None, lag: None };
         let Recorded::Done { revision, changed, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
         assert_eq!((revision, changed, lanes.len()), (0, false, 0));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);

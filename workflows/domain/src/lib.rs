@@ -15,7 +15,7 @@ pub mod time;
 pub mod transition;
 pub mod user;
 
-pub use decide::{Decision, Given, Waits, decide};
+pub use decide::{Decision, Given, Lag, Waits, decide};
 pub use environment::Environment;
 pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId};
 pub use lane::Lane;

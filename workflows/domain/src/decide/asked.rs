@@ -55,6 +55,7 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given
         outcomes: Vec::new(),
         waits: Some(Waits::Confirmation),
         wake: super::wake::after(&after, given),
+        lag: super::Lag::between(purchase.behind, after.behind),
         purchase: after,
     }
 }
@@ -85,5 +86,5 @@ pub(super) fn park(
     }
     let waits = next.filter(|_| !notifications.is_empty()).map(|_| Waits::Parked(why));
     let wake = next.or_else(|| super::wake::weekly(&after, now));
-    Decision { purchase: after, transitions: Vec::new(), outcomes, waits, wake }
+    Decision { purchase: after, transitions: Vec::new(), outcomes, waits, wake, lag: None }
 }

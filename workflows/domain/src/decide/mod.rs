@@ -63,6 +63,34 @@ pub struct Decision {
     pub waits: Option<Waits>,
     /// When to look at it again, without being told anything.
     pub wake: Option<Timestamp>,
+    /// What became of a notification that the store's reading contradicts or contradicted, and when that one happened.
+    #[serde(default)]
+    pub lag: Option<(Timestamp, Lag)>,
+}
+
+/// How a reading that lags stands to a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lag {
+    /// The reading does not show it yet.
+    Behind,
+    /// The reading shows it now.
+    CaughtUp,
+    /// A reading two hours later still contradicts it, and counts.
+    Overruled,
+}
+
+impl Lag {
+    fn between(before: Option<Behind>, after: Option<Behind>) -> Option<(Timestamp, Self)> {
+        match (before.filter(|before| !before.is_decided), after) {
+            (Some(before), None) => Some((before.since, Self::CaughtUp)),
+            (before, Some(after)) if !after.is_decided && before.is_none_or(|before| before.since != after.since) => {
+                Some((after.since, Self::Behind))
+            }
+            (before, Some(after)) if after.is_decided && before.is_some() => Some((after.since, Self::Overruled)),
+            _ => None,
+        }
+    }
 }
 
 /// What notifications wait for after their window.
@@ -101,6 +129,7 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given:
         outcomes: ready.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
         waits,
         wake: wake::after(&after, given),
+        lag: given.read_at().and_then(|_| Lag::between(purchase.behind, after.behind)),
         purchase: after,
     }
 }
