@@ -50,10 +50,10 @@ fn rules(seed: u64) -> bool {
     let (seed, count) = (seed.to_string(), LIVES_OF_RULES.to_string());
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--workspace", "--lib", RULES]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.env("SETTLE_TEST_SEED", &seed).env("SETTLE_TEST_LIVES", &count);
+    command.env("SETTLE_TEST_SEED", &seed).env("SETTLE_LIVES", &count);
     let is_well = command.status().is_ok_and(|status| status.success());
     if !is_well {
-        let variables = format!("SETTLE_TEST_SEED={seed} SETTLE_TEST_LIVES={count}");
+        let variables = format!("SETTLE_TEST_SEED={seed} SETTLE_LIVES={count}");
         println!("\nto repeat it: {variables} cargo test -p domain --lib {RULES}");
     }
     is_well

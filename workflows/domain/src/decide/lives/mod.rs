@@ -126,7 +126,7 @@ fn explored() -> std::ops::Range<u64> {
     #[expect(clippy::disallowed_methods, reason = "how much is explored, and from where")]
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("SETTLE_TEST_SEED").unwrap_or(0);
-    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * LIVES))
+    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * chance::LIVES))
 }
 
 /// What is wrong with what is made of a life by a store that lags; nothing if all is right.
