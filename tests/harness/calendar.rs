@@ -135,8 +135,22 @@ impl Calendar {
             self.world.post_until_accepted(message).await;
         }
         for message in &messages {
-            self.world.wait_outcome(&message.id).await;
+            match self.lag {
+                Some(_) => self.wait_window(&message.id).await,
+                None => drop(self.world.wait_outcome(&message.id).await),
+            }
         }
+    }
+
+    /// Waits until the window of a message has ended: a store that lags may have to show it first.
+    async fn wait_window(&self, message_id: &str) {
+        wait::until(SOON, &format!("the end of the window of {message_id}"), async || {
+            let answer = self.world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
+            let is_open = |one: &Value| one["outcome"].is_null() && one["waiting_for"] == "window";
+            if all.is_empty() || all.iter().any(is_open) { Err(format!("{answer:?}")) } else { Ok(()) }
+        })
+        .await;
     }
 
     fn move_to(&mut self, now: Timestamp) {
