@@ -5,6 +5,7 @@ mod alarms;
 mod chaos;
 mod events;
 mod killed;
+mod money;
 mod order;
 mod outage;
 mod people;

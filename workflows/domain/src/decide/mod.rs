@@ -28,6 +28,8 @@ mod order;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use crate::notification::{Kind, Notification, Outcome};

@@ -19,8 +19,6 @@ use hearing::{
 use std::collections::BTreeMap;
 use store::{Beginning, Life, life};
 
-const LIVES: u64 = 1_000;
-
 fn names(tells: &[Transition]) -> Vec<What> {
     tells.iter().map(|tell| tell.what).collect()
 }
@@ -58,8 +56,9 @@ const BEGINNINGS: [Beginning; 8] = [
 ];
 
 fn lives() -> impl Iterator<Item = (u64, Life)> {
-    println!("seeds 0 to {LIVES}");
-    (0..LIVES).zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
+    let seeds = chance::seeds();
+    println!("seeds {} to {}", seeds.start, seeds.end);
+    seeds.zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
 }
 
 #[test]
@@ -127,7 +126,7 @@ fn explored() -> std::ops::Range<u64> {
     #[expect(clippy::disallowed_methods, reason = "how much is explored, and from where")]
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("SETTLE_TEST_SEED").unwrap_or(0);
-    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * LIVES))
+    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * chance::LIVES))
 }
 
 /// What is wrong with what is made of a life by a store that lags; nothing if all is right.
