@@ -388,6 +388,7 @@ mod tests {
             settings: made.settings,
             per_user: false,
             per_request: 1,
+            profile: None,
             rate: None,
             concurrency: 32,
             schedule: None,

@@ -7,7 +7,7 @@ use crate::Doing;
 use crate::http::{Http, Rules};
 use crate::pace::{Pace, Turn};
 use crate::stores::{Again, Answer, Receipt, Settings, Store};
-use domain::{CollapseKey, Parked, PlatformId, Reading, Timestamp};
+use domain::{CollapseKey, Parked, PlatformId, Reading, Timestamp, UnknownReceipts};
 use std::time::Duration;
 use storage::{Error, Unanswered, Verification};
 use tokio::sync::Semaphore;
@@ -66,6 +66,12 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
     tracing::info!(collapse_key = %key, platform.id = %platform, answer = word, "asked the store about a purchase");
     match answer {
         Answer::Read(reading) => {
+            let reading = match (reading, known.unknown_receipts) {
+                (Reading::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
+                    Reading::Parked(Parked::Believable)
+                }
+                (reading, _) => reading,
+            };
             if matches!(reading, Reading::Parked(_)) {
                 doing.store.verify_answered(key).await?;
             }
@@ -108,7 +114,7 @@ async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Resul
     let began = Instant::now();
     let reply = http.send(request).await;
     metrics::histogram!("settle_verification_seconds").record(began.elapsed());
-    let answer = store.answer(&reply, &receipt.receipt_id, at);
+    let answer = store.answer(&reply, &receipt, at);
     Ok(Attempt::Answer(match answer {
         Answer::Again(again) if again.is_throttled => {
             let until = asking.pace.pause(platform, (Instant::now(), again.retry_after), (doing.random)());
@@ -199,7 +205,7 @@ fn word(answer: &Answer) -> &'static str {
     match answer {
         Answer::Read(Reading::Verified(_)) => "verified",
         Answer::Read(Reading::Gone) => "gone",
-        Answer::Read(Reading::Parked(Parked::UnknownReceipt)) => "unknown_receipt",
+        Answer::Read(Reading::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
         Answer::Read(Reading::Parked(Parked::WrongCustomer)) => "wrong_customer",
         Answer::Read(Reading::Unverifiable | Reading::Unreachable { .. }) => "unverifiable",
         Answer::Refused => "secret_refused",

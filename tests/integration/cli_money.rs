@@ -31,8 +31,8 @@ fn desk(name: &str) -> (Desk, String) {
     let integration = desk.id(&line);
     desk.seed(2);
     let paid = format!(
-        "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-             VALUES ('{EVENT}', '{FIRST}', 'user.subscription.purchased', 1, '{{}}', 1);
+        "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+             VALUES ('{EVENT}', '{FIRST}', 'user.subscription.purchased', 1, 'production', '{{}}', 1);
          INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, price, currency,
              usd, source, created_at) VALUES ('{FIRST}', 1, 0, '{}', 'production', 'initial', '{EVENT}', 1794312000000000, 'gold',
              '9.99', 'USD', '9.99', 'catalogue', 1);

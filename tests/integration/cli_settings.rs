@@ -98,8 +98,8 @@ impl Desk {
                 self.platform, self.app
             );
         }
-        rows += "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-            SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{\"attributes\":{\"coalesced\":0}}', 1
+        rows += "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+            SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{\"attributes\":{\"coalesced\":0}}', 1
             FROM purchases;";
         self.beside().batch_execute(&rows).expect("purchases");
     }
@@ -172,6 +172,10 @@ fn a_catalogue_goes_out_and_comes_in_as_one_file() {
         "USD:9.99",
         "--price",
         "DE:EUR:8.90",
+        "--price",
+        "USD:10.99@2026-03-01",
+        "--price",
+        "DE:EUR:9.90@2026-03-01T12:00:00+01:00",
     ];
     let dry = desk.ask(&[&set[..], &["--dry-run"]].concat());
     assert!(said(&dry).contains("Nothing is changed yet. It would concern 0"), "{}", said(&dry));
@@ -180,7 +184,10 @@ fn a_catalogue_goes_out_and_comes_in_as_one_file() {
     let exported = desk.ask(&["product", "export", "--app", app, "catalogue.json"]);
     assert_eq!(exported.status.code(), Some(0), "{}", complained(&exported));
     let document = desk.answer(&["product", "export", "--app", app]);
-    assert_eq!(document["products"][0]["prices"][1]["country"], "DE");
+    let prices = &document["products"][0]["prices"];
+    assert_eq!((&prices[1]["country"], &prices[1]["since"]), (&"DE".into(), &Value::Null));
+    assert_eq!((&prices[2]["price"], &prices[2]["since"]), (&"10.99".into(), &"2026-03-01".into()));
+    assert_eq!(prices[3]["since"], "2026-03-01T11:00:00.000000Z");
     desk.answer(&["product", "delete", "month", "--app", app]);
     desk.answer(&["entitlement", "delete", "gold", "--app", app]);
     assert_eq!(desk.answer(&["entitlement", "list", "--app", app])["items"], serde_json::json!([]));
@@ -188,6 +195,15 @@ fn a_catalogue_goes_out_and_comes_in_as_one_file() {
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
     desk.answer(&["product", "import", "catalogue.json", "--app", app]);
     assert_eq!(desk.answer(&["product", "export", "--app", app]), document);
+    for wrong in ["USD:9.99@tomorrow", "USD:9.99@", "9.99@2026-03-01", "A:B:C:1"] {
+        let refused = desk.ask(&["product", "set", "month", "--app", app, "--price", wrong]);
+        let complaint = complained(&refused);
+        assert_eq!((refused.status.code(), complaint.contains("USD:10.99@2026-03-01")), (Some(2), true), "{complaint}");
+    }
+    let twice = ["product", "set", "month", "--app", app, "--price", "USD:1@2026-03-01", "--price", "USD:2@2026-03-01"];
+    let complaint = complained(&desk.ask(&twice));
+    assert!(complaint.contains("two without a country are since 2026-03-01"), "{complaint}");
+    assert_eq!(desk.answer(&["product", "export", "--app", app]), document, "what was refused changed nothing");
     let unmapped = desk.ask(&["product", "unmapped", "--app", app]);
     assert!(said(&unmapped).contains("Every SKU that was bought is in the catalogue"), "{}", said(&unmapped));
     let silver = desk.ask(&["product", "set", "month", "--app", app, "--entitlement", "silver"]);
@@ -234,5 +250,8 @@ fn customers_rates_and_platform_settings_are_asked_for_in_words() {
     assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));
     let off = desk.answer(&["platform", "update", &desk.platform, "--flush-on-revoke", "false"]);
     assert_eq!((&off["product_ref"], &off["flush_on_revoke"]), (&"parent".into(), &false.into()));
+    let believing = desk.answer(&["platform", "update", &desk.platform, "--unknown-receipts", "believe"]);
+    assert_eq!(believing["unknown_receipts"], "believe");
+    assert_eq!(desk.ask(&["platform", "update", &desk.platform, "--unknown-receipts", "trust"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
 }

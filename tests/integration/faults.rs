@@ -92,6 +92,7 @@ fn config(url: &str) -> Config {
         settings: made.settings,
         per_user: made.traits.per_user,
         per_request: made.traits.per_request,
+        profile: made.traits.profile,
         rate: None,
         concurrency: 32,
         schedule: None,

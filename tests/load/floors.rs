@@ -47,6 +47,7 @@ impl Floors {
             max_wait_ms: None,
             product_ref: domain::catalogue::ProductRef::Term,
             flush_on_revoke: false,
+            unknown_receipts: domain::UnknownReceipts::GiveUp,
             ingress_key: "floors".to_owned(),
         };
         let platform = store.new_platform(platform).await.expect("a platform");

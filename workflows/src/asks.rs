@@ -106,7 +106,7 @@ pub struct Record {
     pub asked: bool,
     /// See [`Reading::is_answer`].
     pub is_answer: bool,
-    /// See [`Reading::is_real`].
+    /// See [`Reading::is_real`]; also when its platform has it believed.
     pub is_real: bool,
 }
 

@@ -12,6 +12,7 @@ pub use schedule::check_schedule;
 use crate::http::{Reply, Request};
 use crate::outcome::{Outcome, Tried};
 use domain::Timestamp;
+use domain::user::Attributes;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -75,6 +76,8 @@ pub struct Changed {
     pub secret: SecretString,
     /// What is shown once, by its name in the API.
     pub shown: Vec<(&'static str, SecretString)>,
+    /// Which user attributes it keeps profiles of after the change, if it keeps any.
+    pub profile: Option<Attributes>,
 }
 
 /// What a secret is to be replaced by, and for how long the old one is used too. Its debug output shows no secret, nor

@@ -120,9 +120,14 @@ impl Store<'_> {
 
     /// What a reply about a receipt means. `at` is when it was asked.
     #[must_use]
-    pub fn answer(self, reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
-        match self {
-            Self::Amazon(_) => amazon::response::answer(reply, receipt_id, at),
+    pub fn answer(self, reply: &Reply, receipt: &Receipt, at: Timestamp) -> Answer {
+        let answer = match self {
+            Self::Amazon(_) => amazon::response::answer(reply, &receipt.receipt_id, at),
+        };
+        // No answer names its world: which one was asked is known from the request alone.
+        match answer {
+            Answer::Read(reading) => Answer::Read(reading.of(receipt.environment)),
+            other => other,
         }
     }
 }

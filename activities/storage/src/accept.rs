@@ -38,6 +38,7 @@ row! {
         seq: i64,
         message_id: String,
         receipt_id: String,
+        said: String,
         platform_id: PlatformId,
     }
 }
@@ -48,8 +49,10 @@ row! {
     }
 }
 
-/// What makes a message the same message.
-type Identity = (String, String, PlatformId);
+/// What makes a notification the same one: message, receipt, the store's type, platform. The type belongs to it: Amazon's
+/// own samples have one message id and one receipt with two types
+/// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
+type Identity = (String, String, String, PlatformId);
 
 /// One row on its way in.
 struct Incoming<'n> {
@@ -160,7 +163,12 @@ impl<'n> Incoming<'n> {
         let fold_key = if may_fold { fold_key(&told.said, told.store_time) } else { None };
         Self {
             told,
-            identity: (clean(&told.message_id).into_owned(), clean(&told.receipt_id).into_owned(), told.platform_id),
+            identity: (
+                clean(&told.message_id).into_owned(),
+                clean(&told.receipt_id).into_owned(),
+                clean(&told.said).into_owned(),
+                told.platform_id,
+            ),
             due_at: if matches!(told.fate, Fate::AtOnce) { now } else { now.plus_millis(window.window_ms) },
             cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
             fold_key,
@@ -178,7 +186,7 @@ impl<'n> Incoming<'n> {
             Value::from(self.identity.0.as_str()),
             Value::from(self.identity.1.as_str()),
             self.told.collapse_key.into(),
-            Value::Text(Some(clean(&self.told.said))),
+            Value::from(self.identity.2.as_str()),
             self.told.store_time.into(),
             Value::Text(self.told.app_user_id.as_deref().map(clean)),
             Value::Text(Some(clean(&self.told.body))),
@@ -203,7 +211,8 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
             let (rows, others) = rest.split_at(size);
             rest = others;
             let inserted: Vec<Inserted> = statement(rows, write.now).all(write.connection)?;
-            seqs.extend(inserted.into_iter().map(|row| ((row.message_id, row.receipt_id, row.platform_id), row.seq)));
+            let named = |row: Inserted| ((row.message_id, row.receipt_id, row.said, row.platform_id), row.seq);
+            seqs.extend(inserted.into_iter().map(named));
         }
     }
     Ok(seqs)
@@ -211,7 +220,7 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
 
 fn statement<'r>(rows: &'r [&'r Incoming<'_>], now: Timestamp) -> Statement<'r> {
     let places = vec![ROW; rows.len()].join(", ");
-    sql(format!("{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, platform_id"))
+    sql(format!("{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, said, platform_id"))
         .bind_all(rows.iter().flat_map(|row| row.values(now)))
 }
 
@@ -243,13 +252,14 @@ fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
 }
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
-    let (message_id, receipt_id, platform_id) = &row.identity;
-    let stored: Option<Number> =
-        sql("SELECT seq AS value FROM notifications WHERE message_id = ? AND receipt_id = ? AND platform_id = ?")
-            .bind(message_id.as_str())
-            .bind(receipt_id.as_str())
-            .bind(*platform_id)
-            .first(write.connection)?;
+    let (message_id, receipt_id, said, platform_id) = &row.identity;
+    let stored: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE message_id = ? AND receipt_id = ? \
+         AND said = ? AND platform_id = ?")
+    .bind(message_id.as_str())
+    .bind(receipt_id.as_str())
+    .bind(said.as_str())
+    .bind(*platform_id)
+    .first(write.connection)?;
     Ok(stored.is_some())
 }
 

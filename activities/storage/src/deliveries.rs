@@ -77,6 +77,20 @@ pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: 
     .map(drop)
 }
 
+/// Records that a destination is owed an event that belongs to this environment, whatever becomes of its purchase.
+pub fn owe_in(
+    write: &mut Write<'_>,
+    (event, environment): (&Event, Environment),
+    destination: DestinationId,
+) -> Result<(), Error> {
+    owe(write, event, destination, 0)?;
+    sql("UPDATE deliveries SET environment = ? WHERE id = ?")
+        .bind(environment)
+        .bind(DeliveryId::of(destination, event.id, 0))
+        .run(write.connection)
+        .map(drop)
+}
+
 /// One delivery.
 pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRow, Error> {
     sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })

@@ -3,7 +3,7 @@
 use crate::connection::AnyConnection;
 use crate::statement::{Value, places, row, sql};
 use crate::{Error, Filter, Page, Paged, Store, destinations};
-use domain::{AppId, CollapseKey, DestinationId, PlatformId, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use serde::Serialize;
 
 /// A purchase as the feed tells it.
@@ -31,31 +31,23 @@ row! {
     }
 }
 
-row! {
-    struct Platform {
-        id: PlatformId,
-        environment: domain::Environment,
-    }
-}
-
 impl Store {
     /// The purchases of an app of which something was told, each once, in the order of their keys; of a destination
     /// those of the platforms and environments that it wants.
     pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<Fed>, Error> {
         self.read(move |connection| {
-            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.flatten();
-            let of = wanted.as_ref().map(|ids| format!(" AND p.platform_id IN ({})", places(ids.len())));
+            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?;
+            let of = wanted.as_ref().map(Wanted::condition).unwrap_or_default();
             let text = format!(
                 "SELECT p.collapse_key, p.revision, p.digest, l.acked_revision, p.updated_at FROM purchases p \
                  LEFT JOIN lanes l ON l.destination_id = ? AND l.collapse_key = p.collapse_key \
-                 WHERE p.app_id = ? AND p.collapse_key > ? AND p.revision > 0{} ORDER BY p.collapse_key LIMIT ?",
-                of.unwrap_or_default()
+                 WHERE p.app_id = ? AND p.collapse_key > ? AND p.revision > 0{of} ORDER BY p.collapse_key LIMIT ?"
             );
             let rows: Vec<FedRow> = sql(text)
                 .bind(to.map(|id| id.to_string()).unwrap_or_default())
                 .bind(app)
                 .bind(page.cursor.clone().unwrap_or_default())
-                .bind_all(wanted.unwrap_or_default().into_iter().map(Value::from))
+                .bind_all(wanted.map(Wanted::values).unwrap_or_default())
                 .bind(page.size() + 1)
                 .all(connection)?;
             Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), |row| Ok(row.fed()))
@@ -64,23 +56,35 @@ impl Store {
     }
 }
 
-/// The platforms whose purchases a destination wants; `None` for all.
-fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Option<Vec<PlatformId>>, Error> {
+/// What a destination wants of the purchases of its app.
+struct Wanted(Filter);
+
+fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Wanted, Error> {
     let missing = Error::Missing { what: "destination of this app" };
     let found = destinations::find(connection, id)?.filter(|found| found.app_id == app).ok_or(missing)?;
-    let filter = found.destination()?.filter;
-    if filter == Filter::default() {
-        return Ok(None);
+    Ok(Wanted(found.destination()?.filter))
+}
+
+impl Wanted {
+    /// What [`Filter::wants`] asks, of a purchase as it was recorded last.
+    fn condition(&self) -> String {
+        let Filter { platforms, environments } = &self.0;
+        let mut condition = String::new();
+        if !platforms.is_empty() {
+            condition += &format!(" AND p.platform_id IN ({})", places(platforms.len()));
+        }
+        match environments.len() {
+            0 => {}
+            1 => condition += " AND p.environment = ?",
+            more => condition += &format!(" AND p.environment IN ({})", places(more)),
+        }
+        condition
     }
-    let platforms: Vec<Platform> =
-        sql("SELECT id, environment FROM platforms WHERE app_id = ?").bind(app).all(connection)?;
-    let wanted = platforms.into_iter().filter(|one| filter.wants(one.id, one.environment));
-    let mut wanted: Vec<PlatformId> = wanted.map(|one| one.id).collect();
-    if wanted.is_empty() {
-        // No platform has this id: an empty list is no SQL.
-        wanted.push(PlatformId::new(uuid::Uuid::nil()));
+
+    fn values(self) -> Vec<Value<'static>> {
+        let platforms = self.0.platforms.into_iter().map(Value::from);
+        platforms.chain(self.0.environments.into_iter().map(Value::from)).collect()
     }
-    Ok(Some(wanted))
 }
 
 impl FedRow {

@@ -10,7 +10,7 @@ use crate::lanes::{Ended, Finish, Finished, Judged, Mode, Verdict};
 use crate::operators::Told;
 use crate::statement::{row, sql};
 use crate::writer::Write;
-use crate::{Destination, Error, alarms, asked, destinations, health, user_lanes};
+use crate::{Destination, Error, alarms, asked, destinations, health, profiles, user_lanes};
 use domain::event::PURCHASE_UPDATED;
 use domain::health::{PROBE_EVERY_MS, millis_until};
 use domain::{Environment, Timestamp, UserId};
@@ -124,7 +124,8 @@ fn judge(
         }
         Verdict::Dead if holds => {
             end(write, delivery, ("dead", Some(error(judged))))?;
-            user_lanes::forget_told(write, delivery)
+            user_lanes::forget_told(write, delivery)?;
+            profiles::forget(write, delivery)
         }
         Verdict::Retry { delay_ms } if holds => {
             sql("UPDATE deliveries SET next_due_at = ?, last_error = ? WHERE id = ? AND status = 'pending'")

@@ -82,6 +82,9 @@ pub struct Unsent {
     /// The user's state over their purchases in this environment, in the words of the body of a `user.*` event; null for
     /// what tells none, and where the purchase was of another environment when it was recorded.
     pub user_state: serde_json::Value,
+    /// More attributes of the user in this environment, by their names; null where `user_state` is, and where no integration
+    /// kept them.
+    pub user_profile: serde_json::Value,
     /// The customer's own id, as it is known now.
     pub external_id: Option<String>,
     /// The `data` of the purchase in this revision; null for what is not about a purchase.

@@ -36,6 +36,7 @@ mod page;
 mod pages;
 mod payments;
 mod platforms;
+mod profiles;
 mod purchase;
 mod rates;
 mod reader;

@@ -5,7 +5,7 @@ use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::statement::{Words, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
-use domain::event::listed;
+use domain::event::listed_price;
 use domain::{AppId, Purchase};
 use std::collections::HashMap;
 
@@ -89,7 +89,7 @@ pub fn usd_rate(
     app: AppId,
     (purchase, listing): (&Purchase, &Listing),
 ) -> Result<Option<String>, Error> {
-    let Some(price) = listed(&listing.prices, purchase.country()) else { return Ok(None) };
+    let Some(price) = listed_price(&listing.prices, purchase) else { return Ok(None) };
     let Some(began) = purchase.not_before() else { return Ok(None) };
     let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
     let rate: Option<Words> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")

@@ -74,7 +74,8 @@ pub fn tell(write: &mut Write<'_>, concerned: &Destination, about: &About) -> Re
         traceparent: None,
     };
     let body = body(write, concerned, (&event, about))?;
-    events::insert(write, &event, Kept { user: None, occurred_at: None, body, state_apart: None })?;
+    let kept = Kept { user: None, occurred_at: None, environment: None, body, state_apart: None, profile: None };
+    events::insert(write, &event, kept)?;
     let mut told = Told { events: vec![about.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(about.event_type) {

@@ -9,7 +9,7 @@ use crate::topics;
 use crate::writer::Write;
 use crate::{Error, Page, Paged, Store, audit};
 use domain::catalogue::ProductRef;
-use domain::{AppId, Environment, PlatformId, Timestamp};
+use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub struct NewPlatform {
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     pub flush_on_revoke: bool,
+    /// What becomes of receipts that the store never knows.
+    pub unknown_receipts: UnknownReceipts,
     /// The unguessable part of the notification URL.
     pub ingress_key: String,
 }
@@ -67,6 +69,8 @@ pub struct Platform {
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     pub flush_on_revoke: bool,
+    /// What becomes of receipts that the store never knows.
+    pub unknown_receipts: UnknownReceipts,
     /// Since when the store refuses the shared secret.
     pub secret_refused_at: Option<Timestamp>,
     /// The unguessable part of the notification URL.
@@ -94,6 +98,8 @@ pub struct PlatformPatch {
     pub product_ref: Option<ProductRef>,
     /// Settle revocations at once, or not.
     pub flush_on_revoke: Option<bool>,
+    /// Something else to become of receipts that the store never knows.
+    pub unknown_receipts: Option<UnknownReceipts>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
     /// A topic that may send as well, and is confirmed when it asks.
@@ -113,6 +119,7 @@ row! {
         max_wait_ms: Option<i64>,
         product_ref: String,
         flush_on_revoke: bool,
+        unknown_receipts: UnknownReceipts,
         secret_refused_at: Option<Timestamp>,
         ingress_key: String,
         created_at: Timestamp,
@@ -120,7 +127,8 @@ row! {
 }
 
 const SELECT: &str = "SELECT id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-     max_wait_ms, product_ref, flush_on_revoke, secret_refused_at, ingress_key, created_at FROM platforms WHERE deleted_at IS NULL";
+     max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at \
+     FROM platforms WHERE deleted_at IS NULL";
 
 impl From<PlatformRow> for Platform {
     fn from(row: PlatformRow) -> Self {
@@ -136,6 +144,7 @@ impl From<PlatformRow> for Platform {
             max_wait_ms: row.max_wait_ms,
             product_ref: product_ref(&row.product_ref),
             flush_on_revoke: row.flush_on_revoke,
+            unknown_receipts: row.unknown_receipts,
             secret_refused_at: row.secret_refused_at,
             ingress_key: row.ingress_key,
             created_at: row.created_at,
@@ -239,8 +248,8 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
     let sealed = seal(secrets, id, new.shared_secret.as_ref())?;
     sql("INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-         max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke, unknown_receipts) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(id)
     .bind(new.app_id)
     .bind(new.store.as_str())
@@ -254,6 +263,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
     .bind(write.now)
     .bind(product_ref_word(new.product_ref))
     .bind(new.flush_on_revoke)
+    .bind(new.unknown_receipts)
     .run(write.connection)
     .map(drop)
     .map_err(|error| error.or_taken("platform", &new.name))
@@ -268,7 +278,8 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
     let name = patch.name.clone().unwrap_or(row.name);
     let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
     sql("UPDATE platforms SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, \
-         max_wait_ms = ?, ingress_key = ?, product_ref = ?, flush_on_revoke = ?, secret_refused_at = ? WHERE id = ?")
+         max_wait_ms = ?, ingress_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, \
+         secret_refused_at = ? WHERE id = ?")
     .bind(name.as_str())
     .bind(patch.package_name.clone().unwrap_or(row.package_name))
     .bind(patch.environment.unwrap_or(row.environment))
@@ -278,6 +289,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
     .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
     .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_word(chosen).to_owned()))
     .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
+    .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
     .bind(refused_at)
     .bind(row.id)
     .run(write.connection)

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::statement::{Number, Value, Words, row, sql};
 use crate::writer::Write;
 use domain::catalogue::ProductRef;
-use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UserId};
+use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
 
 row! {
     /// A purchase as it is stored.
@@ -36,6 +36,8 @@ row! {
         product_ref: String,
         pub window_ms: i64,
         pub max_wait_ms: Option<i64>,
+        /// What becomes of it if the store never knows its receipt.
+        pub unknown_receipts: UnknownReceipts,
         /// Whether the store would answer: a secret is there, and it was not refused.
         pub has_secret: bool,
         pub receipt_id: String,
@@ -46,7 +48,7 @@ const SELECT: &str = "SELECT app_user_id, user_id, revision, digest, state, purc
      settling, fingerprint, changed, held_until, next_wake_at FROM purchases WHERE collapse_key = ?";
 
 const ORIGIN: &str = "SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.window_ms, \
-     f.max_wait_ms, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL) \
+     f.max_wait_ms, f.unknown_receipts, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL) \
      AS has_secret, o.receipt_id FROM";
 
 impl PurchaseRow {

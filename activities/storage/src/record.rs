@@ -4,18 +4,20 @@
 //! same again is answered again, anything else has moved. The owner is locked first, then the purchase.
 
 use crate::accept::clean;
-use crate::events::{self, Told};
+use crate::events::{self, Carried, Told};
 use crate::listing::{Listings, usd_rate};
 use crate::payments::Booking;
+use crate::profiles::{self, Subject};
 use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
 use crate::statement::{Number, Words, places, sql};
 use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
-use crate::{Error, Installation, Store, alarms, deliveries, fault, lanes, replacements};
+use crate::{Destination, Error, Installation, Store, alarms, deliveries, destinations, fault, lanes, replacements};
 use domain::catalogue::{Listing, ProductRef};
-use domain::event::{self, Described};
-use domain::{CollapseKey, Decision, Lane, Outcome, Purchase, State, Waits};
+use domain::event::{self, Described, Details};
+use domain::user::{self, Owned};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits, What};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -65,6 +67,7 @@ pub enum Recorded {
 /// What the words wait for that a decision leaves open, as it is stored and shown.
 pub const VERIFICATION: &str = "verification";
 const PARKED: &str = "parked";
+const CONFIRMATION: &str = "confirmation";
 
 /// The longest SKU that is indexed.
 const MAX_INDEXED_BYTES: usize = 1000;
@@ -106,8 +109,36 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if !record.asked && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
+    let changed = as_change(write, record, (&origin, owner.as_ref()))?;
+    let record = changed.as_ref().unwrap_or(record);
     let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
     settling.write(write, &row, installation)
+}
+
+/// The record with a beginning that is a change of plan over two receipts; `None` where nothing begins. The owner is
+/// locked, so that their other purchases stay as they are.
+fn as_change(
+    write: &mut Write<'_>,
+    record: &Record,
+    (origin, owner): (&Origin, Option<&UserRow>),
+) -> Result<Option<Record>, Error> {
+    let begins = record.decision.transitions.iter().any(|transition| transition.what == What::Purchased);
+    let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
+        return Ok(None);
+    };
+    let others = events::owned(write.connection, origin.app_id, owner.id)?;
+    let purchase = record.decision.purchase.clone();
+    let bought = Owned {
+        collapse_key: record.collapse_key,
+        platform_type: origin.store.clone(),
+        environment: purchase.environment(origin.environment),
+        is_replaced: record.is_replaced,
+        product_ref: origin.product_ref(),
+        listing: Listings::of(origin.app_id).find(write.connection, &purchase)?,
+        purchase,
+    };
+    let decision = user::announce_change(record.decision.clone(), &bought, &others);
+    Ok(Some(Record { decision, ..record.clone() }))
 }
 
 impl Record {
@@ -142,6 +173,7 @@ struct Settling<'a> {
 struct Found<'a> {
     row: &'a PurchaseRow,
     data: Value,
+    details: Details,
     digest: String,
     changed: bool,
     revision: i64,
@@ -159,7 +191,10 @@ impl Settling<'_> {
         for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::GivenUp] {
             end(write, record, (outcome, found.changed), found.revision)?;
         }
+        note_lag(write, record)?;
         self.alarm(write, row)?;
+        let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
+        let mut carried = None;
         if found.changed {
             let told = Told {
                 record,
@@ -169,9 +204,11 @@ impl Settling<'_> {
                 revision: found.revision,
                 coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
                 data: &found.data,
+                details: &found.details,
             };
-            events::tell(write, &told, &found.booking)?;
+            carried = events::tell(write, (&told, &found.booking), &destinations)?;
         }
+        self.keep_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
         Ok(Recorded::Done {
             revision: found.revision,
             state: record.decision.purchase.state(),
@@ -180,29 +217,57 @@ impl Settling<'_> {
         })
     }
 
+    /// Owes the owner's profile where it changed and no event of this record carries it. Of a purchase of which nothing was
+    /// ever recorded there is none.
+    fn keep_profile(
+        &self,
+        write: &mut Write<'_>,
+        (revision, installation): (i64, Installation),
+        to: (&[Destination], Option<&Carried>),
+    ) -> Result<(), Error> {
+        let Some(owner) = self.owner.filter(|_| revision > 0) else { return Ok(()) };
+        let subject = Subject {
+            collapse_key: self.record.collapse_key,
+            revision,
+            environment: self.record.decision.purchase.environment(self.origin.environment),
+            origin: self.origin,
+            owner,
+            installation,
+            traceparent: self.record.traceparent.as_deref(),
+        };
+        profiles::owe(write, &subject, to).map(drop)
+    }
+
     /// Whether there is something new to say. Of a purchase of which nothing was said yet, to know nothing is not new.
     fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
         let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
-        let mut data = self.says(after, (&listing, rate.as_deref()))?;
-        let booking = Booking::of(write, (self.record, self.origin), &mut data)?;
+        let usd_rate = rate.as_deref().map(str::parse).transpose();
+        let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
+        let described = Described {
+            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
+            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
+            ..self.described(after, &listing)
+        };
+        let (mut data, mut details) = (event::data(described), Details::of(described));
+        let booking = Booking::of(write, (self.record, self.origin), (&mut data, &mut details))?;
         let digest = event::state_digest(&data);
         let is_new = if row.digest.is_empty() {
-            digest != event::state_digest(&self.says(&Purchase::default(), (&Listing::default(), None))?)
+            let (nothing, unlisted) = (Purchase::default(), Listing::default());
+            digest != event::state_digest(&event::data(self.described(&nothing, &unlisted)))
         } else {
             digest != row.digest
         };
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
         let changed = is_new || row.state()? != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, data, digest, changed, revision: row.revision + i64::from(changed), booking })
+        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
-    /// What we say of a purchase.
-    fn says(&self, purchase: &Purchase, (listing, rate): (&Listing, Option<&str>)) -> Result<Value, Error> {
-        let usd_rate = rate.map(str::parse).transpose();
-        Ok(event::data(Described {
+    /// What a purchase is described by, but for rates and for what it took the place of.
+    fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> Described<'p> {
+        Described {
             purchase,
             platform_type: &self.origin.store,
             receipt_id: &self.origin.receipt_id,
@@ -210,8 +275,9 @@ impl Settling<'_> {
             external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
             product_ref: self.origin.product_ref(),
             listing,
-            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
-        }))
+            usd_rate: None,
+            replaced_sku: None,
+        }
     }
 
     /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions know nothing
@@ -226,13 +292,14 @@ impl Settling<'_> {
         if found.row.user_id.is_some() && found.row.user_id != owner {
             deliveries::release_purchase(write, record.collapse_key)?;
         }
-        sql("UPDATE purchases SET revision = ?, state = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
+        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
              settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
              first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
              verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
              WHERE collapse_key = ?")
         .bind(found.revision)
         .bind(decision.purchase.state().as_str())
+        .bind(decision.purchase.environment(self.origin.environment))
         .bind(purchase::json(&decision.purchase)?)
         .bind(found.digest.as_str())
         .bind(sku(ProductRef::Term).as_deref())
@@ -280,6 +347,7 @@ const GIVEN_UP: &str = "the store did not accept their receipts in the time allo
 const fn word(waits: Waits) -> &'static str {
     match waits {
         Waits::Verification => VERIFICATION,
+        Waits::Confirmation => CONFIRMATION,
         Waits::Parked(_) => PARKED,
     }
 }
@@ -338,6 +406,25 @@ fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
     let word = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
     let all = record.decision.outcomes.iter();
     all.filter(|(seq, decided)| word(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
+}
+
+/// Keeps with a notification how the store's reading stood to it, for whoever asks why.
+fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
+    let Some((since, lag)) = record.decision.lag else { return Ok(()) };
+    let reason = match lag {
+        Lag::Behind => "the store did not show it yet; the first reading two hours after it decides".to_owned(),
+        Lag::CaughtUp => format!("the store showed it at {}", write.now),
+        Lag::Overruled => {
+            format!("the store showed otherwise two hours after it, and its reading of {} counts", write.now)
+        }
+    };
+    sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \
+         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))")
+    .bind(reason)
+    .bind(record.collapse_key)
+    .bind(since)
+    .run(write.connection)
+    .map(drop)
 }
 
 fn end(

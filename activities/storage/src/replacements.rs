@@ -6,9 +6,9 @@
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::purchase;
-use crate::statement::{Number, row, sql};
+use crate::statement::{Number, Words, row, sql};
 use crate::writer::Write;
-use domain::{CollapseKey, Kind, Notification, PlatformId, Timestamp};
+use domain::{CollapseKey, Kind, Notification, PlatformId, Purchase, Timestamp};
 
 /// The purchase that was replaced, and the one in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,4 +87,13 @@ pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<b
             .bind(old)
             .first(connection)?;
     Ok(real.is_some())
+}
+
+/// What is known of the purchase whose place this one took; of several, of the one that was linked last.
+pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
+    let old: Option<Words> = sql("SELECT p.purchase AS value FROM replacements r \
+         JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = ? ORDER BY r.created_at DESC, r.old_key LIMIT 1")
+    .bind(new)
+    .first(connection)?;
+    old.map(|old| purchase::read(&old.value)).transpose()
 }

@@ -137,6 +137,11 @@ fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)
     check_disabled(write.connection, id)?;
     let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
     let text = format!(
+        "UPDATE profiles SET digest = '' WHERE destination_id = ? AND user_id IN (SELECT e.user_id \
+         FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.seq IN ({NEXT}))"
+    );
+    sql(text).bind(id).bind(id).bind(after).bind(at_most).run(write.connection)?;
+    let text = format!(
         "UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? \
          WHERE seq IN ({NEXT}) AND {FORGETTABLE}"
     );

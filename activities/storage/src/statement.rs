@@ -12,7 +12,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
 use domain::{
     AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, Timestamp,
-    TopicId, UserId,
+    TopicId, UnknownReceipts, UserId,
 };
 use std::borrow::Cow;
 
@@ -244,7 +244,7 @@ macro_rules! word_columns {
     )*};
 }
 
-word_columns!(Environment, Outcome);
+word_columns!(Environment, Outcome, UnknownReceipts);
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {

@@ -1,5 +1,6 @@
 //! What a destination as a whole needs next.
 
+use crate::claim::TELLS_IN;
 use crate::connection::AnyConnection;
 use crate::destinations::{self, DestinationRow};
 use crate::statement::{Number, Statement, Value, row, sql};
@@ -68,11 +69,6 @@ const UNTRIED: &str = "NOT EXISTS (SELECT 1 FROM deliveries t WHERE t.collapse_k
 /// Nobody has the lane.
 const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
      AND l.collapse_key = d.collapse_key AND l.lease_until > ?)";
-/// Nobody has its user, and the destination did not ask to hear nothing of them, in this environment.
-const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id \
-     JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id \
-     AND u.environment = f.environment WHERE p.collapse_key = d.collapse_key AND (u.lease_until > ? OR u.paused_until > ?))";
-
 impl Store {
     /// What a destination needs next; at most `limit` lanes at a time.
     pub async fn tend(&self, id: DestinationId, limit: i64) -> Result<Tending, Error> {
@@ -244,6 +240,16 @@ fn taken_lane() -> String {
     )
 }
 
+/// Nobody has its user, and the destination did not ask to hear nothing of them, in this environment.
+fn user_is_free() -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id \
+         JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id \
+         AND u.environment = {TELLS_IN} WHERE p.collapse_key = d.collapse_key \
+         AND (u.lease_until > ? OR u.paused_until > ?))"
+    )
+}
+
 /// The lanes of pending deliveries for which something holds and that could be claimed. What the condition asks for
 /// beside its first value is given with the time; how many is bound last.
 fn free<'a>(
@@ -251,7 +257,7 @@ fn free<'a>(
     (condition, value): (&str, Value<'a>),
     order: &str,
 ) -> impl FnOnce((Vec<Value<'a>>, Timestamp)) -> Statement<'a> + 'a + use<'a> {
-    let user_is_free = if destination.per_user { format!(" AND {USER_IS_FREE}") } else { String::new() };
+    let user_is_free = if destination.per_user { format!(" AND {}", user_is_free()) } else { String::new() };
     let text = format!(
         "SELECT d.collapse_key FROM deliveries d WHERE d.destination_id = ? AND d.status = 'pending' AND {condition} \
          AND {NOT_LEASED}{user_is_free} ORDER BY {order} LIMIT ?"

@@ -134,6 +134,14 @@ pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
         .ok_or(Error::Missing { what: "user" })
 }
 
+/// A user, without a lock.
+pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error> {
+    sql("SELECT id, external_id, revision FROM users WHERE id = ?")
+        .bind(id)
+        .first(connection)?
+        .ok_or(Error::Missing { what: "user" })
+}
+
 /// Keeps a user as it is until the end of the transaction.
 pub fn keep(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     let lock = write.connection.for_share();

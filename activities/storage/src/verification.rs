@@ -6,7 +6,7 @@ use crate::looks::{self, Why};
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Store, alarms, purchase};
-use domain::{CollapseKey, Environment, PlatformId, Timestamp};
+use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
 
@@ -22,6 +22,8 @@ pub struct Verification {
     pub app_user_id: String,
     /// The store's name of the purchase.
     pub receipt_id: String,
+    /// What becomes of it if the store never knows the receipt.
+    pub unknown_receipts: UnknownReceipts,
     /// The platform's shared secret.
     pub secret: SecretString,
     /// The secret as it is stored, which says whether it still is the platform's.
@@ -76,6 +78,7 @@ impl Store {
                 platform_id: origin.platform_id,
                 store: origin.store,
                 environment: origin.environment,
+                unknown_receipts: origin.unknown_receipts,
                 app_user_id,
                 receipt_id: origin.receipt_id,
             }))

@@ -180,6 +180,22 @@ impl ProductRef {
     }
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum UnknownReceipts {
+    GiveUp,
+    Believe,
+}
+
+impl UnknownReceipts {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::GiveUp => "give_up",
+            Self::Believe => "believe",
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct Fields {
     /// Its name, for people.
@@ -203,6 +219,10 @@ struct Fields {
     /// Settle a revocation at once, without a window; no unless said.
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     flush_on_revoke: Option<bool>,
+    /// What becomes of a receipt that the store still does not know after a day: its notifications are given up, or
+    /// believed and told unverified (the Billing Compatibility SDK). Given up unless said.
+    #[arg(long)]
+    unknown_receipts: Option<UnknownReceipts>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h, 2m unless said otherwise.
     #[arg(long, value_parser = times::duration)]
     window: Option<Duration>,
@@ -225,6 +245,7 @@ impl Fields {
         put("environment", self.environment.map(|environment| environment.word().into()));
         put("product_ref", self.product_ref.map(|chosen| chosen.word().into()));
         put("flush_on_revoke", self.flush_on_revoke.map(Value::from));
+        put("unknown_receipts", self.unknown_receipts.map(|chosen| chosen.word().into()));
         put("window_seconds", self.window.map(seconds));
         put("max_wait_seconds", self.max_wait.map(seconds));
         if let Some(source) = &self.shared_secret {

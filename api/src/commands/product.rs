@@ -5,12 +5,15 @@ use super::confirm::Confirm;
 use super::table::{self, Column};
 use anyhow::Context;
 use clap::Subcommand;
+use domain::catalogue::Since;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
 const COLUMNS: &[Column] = &[("sku", "sku"), ("name", "name"), ("entitlements", "entitlements"), ("prices", "prices")];
+const EXPECTED_PRICE: &str = "expected CURRENCY:PRICE such as USD:9.99, or COUNTRY:CURRENCY:PRICE such as DE:EUR:8.99, \
+     either with @SINCE such as USD:10.99@2026-03-01";
 const UNMAPPED_COLUMNS: &[Column] = &[("sku", "sku"), ("purchases", "purchases")];
 
 /// Products: what can be bought, what it entitles to and what it costs.
@@ -47,7 +50,9 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --dry-run
-Next: without --dry-run the purchases of it are settled anew, a few at a time.")]
+  settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --price USD:10.99@2026-03-01
+Next: without --dry-run the purchases of it are settled anew, a few at a time. A price that is raised is a second one with
+its day: without that it would be the price of all earlier purchases too.")]
     Set {
         /// Its SKU at the store.
         sku: String,
@@ -57,8 +62,9 @@ Next: without --dry-run the purchases of it are settled anew, a few at a time.")
         /// The reference id of what it entitles to. Can be given more than once.
         #[arg(long = "entitlement", value_name = "REF", value_delimiter = ',')]
         entitlements: Vec<String>,
-        /// What one term of it costs: `USD:9.99`, or in one country only `DE:EUR:8.99`. Can be given more than once.
-        #[arg(long = "price", value_name = "[COUNTRY:]CURRENCY:PRICE")]
+        /// What one term of it costs: `USD:9.99`, or in one country only `DE:EUR:8.99`. With `@2026-03-01` for plans
+        /// that began on that day (UTC) or later: those that run keep their price. Can be given more than once.
+        #[arg(long = "price", value_name = "[COUNTRY:]CURRENCY:PRICE[@SINCE]")]
         prices: Vec<PriceTag>,
         #[command(flatten)]
         of: Of,
@@ -131,14 +137,17 @@ impl FromStr for PriceTag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split(':').collect::<Vec<_>>()[..] {
-            [currency, price] => Ok(Self(json!({ "currency": currency, "price": price }))),
-            [country, currency, price] => Ok(Self(json!({ "country": country, "currency": currency, "price": price }))),
-            _ => {
-                Err("expected CURRENCY:PRICE such as USD:9.99, or COUNTRY:CURRENCY:PRICE such as DE:EUR:8.99"
-                    .to_owned())
-            }
+        let (price, since) = text.split_once('@').map_or((text, None), |(price, since)| (price, Some(since)));
+        let mut tag = match price.split(':').collect::<Vec<_>>()[..] {
+            [currency, price] => json!({ "currency": currency, "price": price }),
+            [country, currency, price] => json!({ "country": country, "currency": currency, "price": price }),
+            _ => return Err(EXPECTED_PRICE.to_owned()),
+        };
+        if let Some(since) = since {
+            let since: Since = since.parse().map_err(|wrong| format!("{EXPECTED_PRICE}: {wrong}"))?;
+            tag["since"] = json!(since);
         }
+        Ok(Self(tag))
     }
 }
 

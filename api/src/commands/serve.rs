@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Destination, Store};
+use storage::{Destination, Store, Traits};
 use tokio::net::TcpListener;
 use workflows::signal::{DestinationSignal, Signal};
 
@@ -206,7 +206,7 @@ impl Kinds for Told {
 }
 
 fn after(destination: &Destination, changed: destinations::Changed) -> Made {
-    let traits = destination.traits();
+    let traits = Traits { profile: changed.profile, ..destination.traits() };
     Made { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
 }
 

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::catalogue::ProductRef;
-use domain::{AppId, Environment, PlatformId};
+use domain::{AppId, Environment, PlatformId, UnknownReceipts};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{NewPlatform, Platform, PlatformPatch};
@@ -42,6 +42,7 @@ pub async fn create(
         max_wait_ms,
         product_ref: product_ref(&mut fields).unwrap_or_default(),
         flush_on_revoke: fields.flag("flush_on_revoke").unwrap_or(false),
+        unknown_receipts: unknown_receipts(&mut fields).unwrap_or_default(),
         ingress_key: ingress_key(&edge),
     };
     fields.finish()?;
@@ -98,6 +99,7 @@ pub async fn update(
         max_wait_ms: changes_wait.then_some(max_wait_ms),
         product_ref: product_ref(&mut fields),
         flush_on_revoke: fields.flag("flush_on_revoke"),
+        unknown_receipts: unknown_receipts(&mut fields),
         ingress_key: None,
         topic_arn,
     };
@@ -150,6 +152,7 @@ async fn view(edge: &Edge, platform: &Platform) -> Result<Value, Error> {
         "verification": verification(platform),
         "product_ref": platform.product_ref,
         "flush_on_revoke": platform.flush_on_revoke,
+        "unknown_receipts": platform.unknown_receipts,
         "window_seconds": platform.window_ms / 1000,
         "max_wait_seconds": platform.max_wait_ms.map(|ms| ms / 1000),
         "notification_url": edge.url(&format!("/v1/stores/{}/{}", platform.store, platform.ingress_key)),
@@ -173,6 +176,16 @@ fn product_ref(fields: &mut Fields) -> Option<ProductRef> {
         "parent" => Some(ProductRef::Parent),
         other => {
             fields.wrong("product_ref", format!("`term` or `parent`, and it is `{other}`"));
+            None
+        }
+    }
+}
+
+fn unknown_receipts(fields: &mut Fields) -> Option<UnknownReceipts> {
+    match fields.text("unknown_receipts")?.parse() {
+        Ok(chosen) => Some(chosen),
+        Err(expected) => {
+            fields.wrong("unknown_receipts", expected);
             None
         }
     }

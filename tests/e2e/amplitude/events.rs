@@ -120,6 +120,10 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
         // When it was recorded.
         event["time"] = json!("[time]");
     }
+    if let Some(revision) = event["event_properties"].get_mut("user_revision") {
+        // Of a change of plan over two receipts either is settled first: between the two, a profile may show neither.
+        *revision = json!("[user_revision]");
+    }
     let mut body = asked.body.clone();
     body["events"] = json!([event]);
     let mut answer = asked.answer.clone();

@@ -3,12 +3,14 @@
 
 mod alarms;
 mod chaos;
+mod charges;
 mod events;
 mod killed;
 mod money;
 mod order;
 mod outage;
 mod people;
+mod profiles;
 mod settings;
 mod skew;
 mod story;
@@ -289,7 +291,7 @@ fn attributes(body: &Value) -> Value {
     let journey = &body["customer_journey_state"];
     json!({
         "namiml_active_entitlements": of("entitlement_ref_id"),
-        "namiml_active_skus": of("sku_ref_id"),
+        "namiml_active_skus": body["active_skus"],
         "namiml_device_ids": [],
         "namiml_device_platforms": [],
         "namiml_former_subscriber": journey["former_subscriber"],

@@ -1,7 +1,7 @@
 //! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and whoever
 //! dies meanwhile; and the audit of revenue says the same.
 
-use super::{Analysts, HOUR, KEY, MINUTE};
+use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
 use system_tests::sns::Rtn;
@@ -77,7 +77,7 @@ async fn refunded_at_once(own: &mut Analysts) {
     let mut bought = own.buy("money-1", CUSTOMER).await;
     own.drain(MINUTE).await;
     assert_eq!(earned(own, "money-1"), (999, 1));
-    own.skip(3 * HOUR).await;
+    own.skip(30 * MINUTE).await;
     let told = bought.revoke(own.now());
     happen(own, &bought, told).await;
     assert_eq!(earned(own, "money-1"), (0, 2), "paid and given back on the same day");
@@ -147,7 +147,7 @@ async fn corrected_by_a_report(own: &mut Analysts) {
 async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {
     let mut bought = own.buy("money-7", CUSTOMER).await;
     own.drain(MINUTE).await;
-    own.skip(3 * HOUR).await;
+    own.skip(30 * MINUTE).await;
     own.calendar.restart_with("record.after_commit=1*return").await;
     let told = bought.revoke(own.now());
     own.world().show(&bought);

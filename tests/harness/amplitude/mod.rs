@@ -197,6 +197,15 @@ impl Amplitude {
         self.of(api_key, |project| project.events().to_vec())
     }
 
+    /// The changes of profiles that a project took, each once, in the order in which they were accepted first.
+    ///
+    /// # Panics
+    /// When there is no such project.
+    #[must_use]
+    pub fn identified(&self, api_key: &str) -> Vec<Counted> {
+        self.of(api_key, |project| project.identified().to_vec())
+    }
+
     /// The events that a [`Fault::Refused`] or [`Fault::Silenced`] named, by insert id: who is told so gives them up.
     #[must_use]
     pub fn blamed(&self) -> BTreeSet<String> {

@@ -29,6 +29,19 @@ struct Person {
     updates: VecDeque<Timestamp>,
 }
 
+impl Person {
+    /// Sets plain values, or does what operations say.
+    fn change(&mut self, properties: &Map<String, Value>) {
+        for (name, value) in properties {
+            match (name.as_str(), value.as_object()) {
+                ("$set", Some(values)) => self.properties.extend(values.clone()),
+                ("$unset", Some(values)) => self.properties.retain(|name, _| !values.contains_key(name)),
+                _ => drop(self.properties.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+}
+
 /// All users of a project. A person is named by a number; two that turn out to be one keep both.
 #[derive(Debug, Default)]
 pub struct People {
@@ -94,7 +107,7 @@ impl People {
         let is_kept = person.updates.len() < UPDATES;
         if is_kept {
             person.updates.push_back(now);
-            person.properties.extend(properties.clone());
+            person.change(properties);
         }
         is_kept
     }

@@ -1,7 +1,7 @@
 //! What one project takes, counts and knows.
 
 use super::people::{People, Profile};
-use super::request::{Event, text};
+use super::request::{Event, IDENTIFY, text};
 use super::response::{Busy, Refusal};
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -42,6 +42,8 @@ pub enum Limit {
 pub struct Project {
     secret_key: String,
     events: Vec<Counted>,
+    /// Changes of profiles, which are no events.
+    identified: Vec<Counted>,
     /// When each event was counted last, by insert id and device.
     counted: BTreeMap<(String, Option<String>), Timestamp>,
     repeated: usize,
@@ -73,6 +75,10 @@ impl Project {
 
     pub fn events(&self) -> &[Counted] {
         &self.events
+    }
+
+    pub fn identified(&self) -> &[Counted] {
+        &self.identified
     }
 
     pub const fn repeated(&self) -> usize {
@@ -159,7 +165,9 @@ impl Project {
         {
             self.dropped += 1;
         }
-        self.events.push(Counted { event, at: now, person });
+        let is_event = event["event_type"] != IDENTIFY;
+        let list = if is_event { &mut self.events } else { &mut self.identified };
+        list.push(Counted { event, at: now, person });
     }
 }
 

@@ -16,16 +16,20 @@ const FORBIDDEN: [&str; 14] =
 const NO_DEVICE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Types that only Amplitude itself, or an API that is not played here, uses.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 7] = [
     "[Amplitude] Start Session",
     "[Amplitude] End Session",
     "[Amplitude] Revenue",
     "[Amplitude] Revenue (Verified)",
     "[Amplitude] Revenue (Unverified)",
     "[Amplitude] Merged User",
-    "$identify",
     "$groupidentify",
 ];
+
+/// Changes properties of a user and is counted as no event.
+pub const IDENTIFY: &str = "$identify";
+/// What such a change may do; others are not played here.
+const OPERATIONS: [&str; 2] = ["$set", "$unset"];
 
 /// One event.
 pub type Event = Map<String, Value>;
@@ -133,11 +137,29 @@ fn has_allowed_values(event: &Event, index: usize) -> Result<(), Refusal> {
     if text(event, "event_type").is_some_and(|name| RESERVED.contains(&name)) {
         return Err(Refusal::invalid("event_type", index));
     }
+    if text(event, "event_type") == Some(IDENTIFY) {
+        return has_operations(event, index);
+    }
     let properties = event.get("user_properties").and_then(Value::as_object);
     if properties.is_some_and(|properties| properties.keys().any(|name| name.starts_with('$'))) {
         return Err(Refusal::invalid("user_properties", index));
     }
     Ok(())
+}
+
+/// What an identification changes: plain values, or operations alone.
+fn has_operations(event: &Event, index: usize) -> Result<(), Refusal> {
+    let properties = event.get("user_properties").and_then(Value::as_object);
+    let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
+        return Err(Refusal::missing("user_properties", index));
+    };
+    let is_operation = |(name, value): (&String, &Value)| OPERATIONS.contains(&name.as_str()) && value.is_object();
+    let is_plain = |name: &String| !name.starts_with('$');
+    if properties.iter().all(is_operation) || properties.keys().all(is_plain) {
+        Ok(())
+    } else {
+        Err(Refusal::invalid("user_properties", index))
+    }
 }
 
 fn remove_short_ids(event: &mut Event, min_id_length: u64, index: usize) -> Result<usize, Refusal> {

@@ -376,7 +376,21 @@ impl Drop for Receiver {
 
 /// What we add to the documented shapes is optional in the schemas, since the documentation's examples lack it; what we
 /// send always has it.
-const ADDED: [&str; 5] = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
+const ADDED: [&str; 6] =
+    ["coalesced", "occurred_at", "previous_acked_revision", "revision", "state_digest", "verified"];
+/// The same of `user.*`.
+const ADDED_FOR_USERS: [&str; 3] = ["active_skus", "occurred_at", "user_revision"];
+/// The same of a purchase: in `data`, and in `user.*`.
+const ADDED_OF_PURCHASE: [&str; 8] = [
+    "environment",
+    "expiration_reason",
+    "offer_type",
+    "pending_at",
+    "pending_sku_ref_id",
+    "previous_sku_ref_id",
+    "price_source",
+    "product_type",
+];
 
 /// Whether an event is of the shape of its schema, and has what we add to it. A test of the connection tells none.
 fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
@@ -388,11 +402,13 @@ fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Res
         return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
     };
     schema.validate(&request.body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))?;
-    let missing: Vec<&str> = match request.body["attributes"].as_object() {
-        Some(attributes) => ADDED.into_iter().filter(|added| !attributes.contains_key(*added)).collect(),
-        None if name.starts_with("user.") && request.body["user_revision"].is_null() => vec!["user_revision"],
-        None => Vec::new(),
+    let parts: &[(&Value, &[&str])] = match request.body.get("attributes") {
+        Some(attributes) => &[(attributes, &ADDED), (&request.body["data"], &ADDED_OF_PURCHASE)],
+        None if name.starts_with("user.") => &[(&request.body, &ADDED_FOR_USERS), (&request.body, &ADDED_OF_PURCHASE)],
+        None => &[],
     };
+    let missing: Vec<&str> =
+        parts.iter().flat_map(|(part, added)| added.iter().copied().filter(|name| part.get(name).is_none())).collect();
     if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
 }
 

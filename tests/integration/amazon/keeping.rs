@@ -174,3 +174,27 @@ async fn a_revocation_is_flushed_where_the_platform_wants_it() {
     let open = world.store.open_after(0, 10).await.expect("storage answers");
     assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
 }
+
+/// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one message
+/// id, one receipt, two types, and a trailing comma.
+#[tokio::test]
+async fn the_two_types_of_amazons_own_samples_are_both_kept() {
+    let world = World::following().await;
+    let receipt = "bsw3Wi6w17Ngdabggckh61kmmFhfwlfT9nPZeLfh83k=:1:11+Sheet2!A1+";
+    let message = |said: &str| {
+        format!(
+            r#"{{"receiptId":"{receipt}","relatedReceipts": {{}},"appUserId":"kyplB1fdRX1m6/GNAVW0l6jv9Nl1V/GemSopKBHM84w=","notificationType":"{said}","appPackageName":"{PACKAGE}","timestamp":1588086967189, "betaProductTransaction":false,}}"#
+        )
+    };
+    let consumable = notification(1, TOPIC, &message("CONSUMABLE_PURCHASED"));
+    let entitlement = notification(1, TOPIC, &message("ENTITLEMENT_PURCHASED"));
+    assert_eq!(message_id(&consumable), message_id(&entitlement));
+    for body in [&consumable, &entitlement] {
+        assert_eq!(world.post(body).await, (200, "accepted"));
+        assert_eq!(world.post(body).await, (200, "accepted before"), "SNS repeats itself");
+    }
+    let kept = world.kept(&consumable).await;
+    let types: Vec<_> = kept.iter().map(|one| (one.said.as_str(), one.outcome, one.collapse_key)).collect();
+    let key = Some(CollapseKey::of(world.platform.id, receipt));
+    assert_eq!(types, [("CONSUMABLE_PURCHASED", None, key), ("ENTITLEMENT_PURCHASED", None, key)]);
+}

@@ -208,6 +208,7 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         max_wait_ms: None,
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
+        unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: INGRESS_KEY.to_owned(),
     }
 }

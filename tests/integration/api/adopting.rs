@@ -150,8 +150,17 @@ async fn a_platform_says_how_it_verifies_and_takes_its_new_settings() {
     service.seed(&["r1"]).await;
     let mended = service.ask("PATCH", &path, &json!({ "shared_secret": "2:open" })).await.body;
     assert_eq!((&mended["verification"], service.woken()), (&json!({ "state": "on" }), 1));
-    for (field, value) in [("product_ref", json!("sku")), ("product_ref", json!(1)), ("flush_on_revoke", json!("yes"))]
-    {
+    assert_eq!(shown["unknown_receipts"], "give_up");
+    let believing = service.ask("PATCH", &path, &json!({ "unknown_receipts": "believe" })).await.body;
+    assert_eq!(believing["unknown_receipts"], "believe");
+    assert_eq!(service.ask("PATCH", &path, &json!({ "name": "other" })).await.body["unknown_receipts"], "believe");
+    for (field, value) in [
+        ("product_ref", json!("sku")),
+        ("product_ref", json!(1)),
+        ("flush_on_revoke", json!("yes")),
+        ("unknown_receipts", json!("trust")),
+        ("unknown_receipts", json!(true)),
+    ] {
         let answer = service.ask("PATCH", &path, &json!({ field: value })).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
     }

@@ -272,8 +272,8 @@ impl Service {
     /// A `purchase.updated` of each purchase.
     pub fn seed_events(&self) {
         self.raw(
-            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-                 SELECT collapse_key, collapse_key, 'purchase.updated', 1, '{}', 1 FROM purchases",
+            "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+                 SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{}', 1 FROM purchases",
         );
     }
 }

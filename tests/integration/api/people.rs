@@ -102,13 +102,16 @@ async fn a_catalogue_is_built_piece_by_piece_and_read_as_one_document() {
     assert_eq!((tv.status, &tv.body), (200, &json!({ "purchases": 0 })));
     shop.ask("PUT", "/entitlements/gold", json!({ "name": "Gold" })).await;
     let price = json!({ "country": "DE", "currency": "EUR", "price": "8.90" });
-    let product = json!({ "name": "Monthly", "entitlements": ["tv", "gold"], "prices": [price] });
+    let raised = json!({ "country": "DE", "currency": "EUR", "price": "9.90", "since": "2026-03-01" });
+    let again = json!({ "country": "DE", "currency": "EUR", "price": "10.90", "since": "2026-06-01T12:00:00.000000Z" });
+    let prices = json!([price, raised, again]);
+    let product = json!({ "name": "Monthly", "entitlements": ["tv", "gold"], "prices": prices });
     let made = shop.ask("PUT", "/products/com.example%2Fmonth", product).await;
     assert_eq!(made.status, 200, "{}", made.body);
     shop.ask("PUT", "/products/year", json!({ "entitlements": [] })).await;
     let document = shop.get("/catalogue").await.body;
     let month =
-        json!({ "sku": "com.example/month", "name": "Monthly", "entitlements": ["tv", "gold"], "prices": [price] });
+        json!({ "sku": "com.example/month", "name": "Monthly", "entitlements": ["tv", "gold"], "prices": prices });
     let year = json!({ "sku": "year", "entitlements": [], "prices": [] });
     let gold = json!({ "ref": "gold", "name": "Gold" });
     let tv = json!({ "ref": "tv", "name": "TV", "description": "all of it" });
@@ -181,6 +184,10 @@ async fn each_wrong_field_of_the_catalogue_is_named_with_its_place() {
         shop.refuses(entitlement, body, &[field]).await;
     }
     let price = |country: &str, currency: &str, price: &str| json!({ "entitlements": [], "prices": [{ "country": country, "currency": currency, "price": price }] });
+    let dated = |since: Value, other: Value| {
+        let price = |since| json!({ "currency": "EUR", "price": "1", "since": since });
+        json!({ "entitlements": [], "prices": [price(since), price(other)] })
+    };
     for (body, field) in [
         (json!({}), "entitlements"),
         (json!({ "entitlements": "tv" }), "entitlements"),
@@ -198,6 +205,11 @@ async fn each_wrong_field_of_the_catalogue_is_named_with_its_place() {
             json!({ "entitlements": [], "prices": [{ "currency": "EUR", "price": "1" }, { "currency": "USD", "price": "1" }] }),
             "prices",
         ),
+        (dated(json!("yesterday"), json!("2026-04-01")), "prices[0].since"),
+        (dated(json!("2026-02-30"), json!("2026-04-01")), "prices[0].since"),
+        (dated(json!(20_260_301), json!("2026-04-01")), "prices[0].since"),
+        (dated(json!("2026-03-01"), json!("2026-03-01T01:00:00+01:00")), "prices"),
+        (dated(json!(null), json!(null)), "prices"),
         (json!({ "entitlements": [], "price": [] }), "price"),
     ] {
         shop.refuses(("PUT", "/products/month"), body, &[field]).await;

@@ -62,6 +62,32 @@ async fn user_properties_are_set_unless_the_event_skips_them() {
 }
 
 #[tokio::test]
+async fn an_identification_changes_the_profile_and_is_no_event() {
+    let fake = fake().await;
+    let identify = |insert_id: &str, properties: Value| {
+        event(insert_id, "device-1", &json!({ "event_type": "$identify", "user_properties": properties }))
+    };
+    let set = json!({ "$set": { "plan": "gold", "grace": true } });
+    let answer = send(&fake, json!([identify("a", set.clone())])).await;
+    assert_eq!((answer.status, &answer.body["events_ingested"]), (200, &json!(1)));
+    assert_eq!(profile(&fake, "device-1").properties, json!({ "plan": "gold", "grace": true }));
+    let both = json!({ "$set": { "plan": "silver" }, "$unset": { "grace": "-" } });
+    send(&fake, json!([identify("b", both)])).await;
+    send(&fake, json!([identify("a", set)])).await;
+    assert_eq!(profile(&fake, "device-1").properties, json!({ "plan": "silver" }), "the first one again is ignored");
+    assert_eq!((fake.events(KEY).len(), fake.identified(KEY).len(), fake.repeated(KEY)), (0, 2, 1));
+    assert!(profile(&fake, "device-1").events.is_empty());
+    for wrong in [json!({ "$set": { "plan": "gold" }, "grace": true }), json!({ "$rename": { "plan": "gold" } })] {
+        let answer = send(&fake, json!([identify("c", wrong)])).await;
+        assert_eq!(answer.body["events_with_invalid_fields"], json!({ "user_properties": [0] }));
+    }
+    let answer = send(&fake, json!([identify("d", json!({}))])).await;
+    assert_eq!(answer.body["events_with_missing_fields"], json!({ "user_properties": [0] }));
+    send(&fake, json!([identify("e", json!({ "plan": "plain" }))])).await;
+    assert_eq!(profile(&fake, "device-1").properties, json!({ "plan": "plain" }));
+}
+
+#[tokio::test]
 async fn the_1801st_update_of_an_hour_is_dropped_silently() {
     let fake = fake().await;
     let update = |n: i64| event(&n.to_string(), "device-1", &json!({ "user_properties": { "n": n } }));

@@ -42,7 +42,7 @@ async fn otherwise(world: &World) {
     let loaded = world.load(key).await;
     let mut nothing = record(key, &loaded);
     let purchase = loaded.purchase;
-    nothing.decision = Decision { purchase, transitions: Vec::new(), outcomes, waits: None, wake: None };
+    nothing.decision = Decision { purchase, transitions: Vec::new(), outcomes, waits: None, wake: None, lag: None };
     assert_eq!(world.done(nothing).await, 0, "nothing changed");
     world.tell("discarded", "r3", 4).await;
     world.store.discard(key, None, "ann", "a test").await.unwrap();

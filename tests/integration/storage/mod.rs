@@ -21,6 +21,7 @@ mod measuring;
 mod opening;
 mod paying;
 mod plans;
+mod profiling;
 mod recovering;
 mod rendering;
 mod replacing;

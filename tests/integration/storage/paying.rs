@@ -47,7 +47,8 @@ fn refunded() -> Snapshot {
 impl World {
     /// Puts a price into the catalogue.
     async fn sell(&self, usd: &str) {
-        let prices = vec![Price { country: None, currency: "USD".to_owned(), price: usd.parse().unwrap() }];
+        let prices =
+            vec![Price { country: None, currency: "USD".to_owned(), price: usd.parse().unwrap(), since: None }];
         let product = Product { name: None, entitlements: Vec::new(), prices };
         let change = Change::SetProduct("term".to_owned(), product);
         self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
@@ -71,7 +72,7 @@ impl World {
     }
 
     /// Looks at a receipt again without being told anything.
-    async fn look(&self, receipt: &str) -> i64 {
+    async fn look_anew(&self, receipt: &str) -> i64 {
         let key = self.key(receipt);
         let mut record = record(key, &self.load(key).await);
         record.decision.purchase = self.load(key).await.purchase;
@@ -150,7 +151,7 @@ story! {
         let both = ["1 initial 9.99 catalogue", "1 refund -9.99 store"];
         assert_eq!(world.ledger("r1"), both);
         world.show("r1", refunded(), &[]).await;
-        world.look("r1").await;
+        world.look_anew("r1").await;
         assert_eq!(world.ledger("r1"), both, "once");
         let told = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, told);
@@ -252,12 +253,12 @@ story! {
         let (listed, reported, usd) = (one.listed.as_deref(), one.reported.as_deref(), one.usd.as_deref());
         assert_eq!((one.what, listed, reported, usd), ("correction", Some("9.99 USD"), Some("8.49 USD"), Some("-1.50")));
         assert_eq!(world.ledger("r1").len(), 1, "the settling writes it");
-        world.look("r1").await;
+        world.look_anew("r1").await;
         let corrected = ["1 initial 9.99 catalogue", "1 correction -1.50 report"];
         assert_eq!(world.ledger("r1"), corrected);
         let again = world.store.import_sales(world.app.id, lines(), Run::Real).await.unwrap();
         assert_eq!((again.new, again.known, again.differences.len()), (0, 3, 0));
-        world.look("r1").await;
+        world.look_anew("r1").await;
         assert_eq!(world.ledger("r1"), corrected, "once");
         let data = world.store.purchase(world.key("r1")).await.unwrap().data["data"].clone();
         assert_eq!((&data["purchase_price"], &data["price_in_usd"]), (&"8.49".into(), &"8.49".into()));
@@ -285,7 +286,7 @@ story! {
         for (amount, new, changed) in [("4.00", 2, 0), ("5.00", 0, 1)] {
             let answer = world.store.import_sales(world.app.id, lines(amount), Run::Real).await.unwrap();
             assert_eq!((answer.new, answer.changed), (new, changed));
-            world.look("r1").await;
+            world.look_anew("r1").await;
         }
         let told = ["user.subscription.purchased 9.99", "revenue.adjusted -4.00", "revenue.adjusted -1.00"];
         assert_eq!(world.sum_up("r1", analytics.id).await, told);

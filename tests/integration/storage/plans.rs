@@ -136,7 +136,7 @@ fn asked_by_accounting() -> Vec<(String, &'static str)> {
 const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
      AND l.collapse_key = d.collapse_key AND l.lease_until > 7)";
 const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id
-     JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id AND u.environment = f.environment
+     JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id AND u.environment = CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END
      WHERE p.collapse_key = d.collapse_key AND (u.lease_until > 7 OR u.paused_until > 7))";
 
 /// What a destination is owed that no newer state stands for.
@@ -347,6 +347,11 @@ fn asked_by_settlings() -> Vec<(String, &'static str)> {
              LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = 'u' ORDER BY p.collapse_key",
             "purchases_user",
         ),
+        (
+            "SELECT p.purchase FROM replacements r JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = 'k'
+             ORDER BY r.created_at DESC, r.old_key LIMIT 1",
+            "replacements_new",
+        ),
         ("UPDATE replacements SET real_at = 7 WHERE new_key = 'k' AND real_at IS NULL", "replacements_new"),
         ("UPDATE purchases SET next_wake_at = 7 WHERE platform_id = 'p' AND waits_for = 'parked'", "purchases_waiting"),
         (
@@ -390,7 +395,7 @@ fn questions() -> Vec<(String, &'static str)> {
             "deliveries_pending",
         ),
         (
-            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND platform_id = 'p'"
+            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND said = 's' AND platform_id = 'p'"
                 .to_owned(),
             "notifications_identity",
         ),

@@ -133,3 +133,75 @@ story! {
         world.settle(old).await;
     }
 }
+
+story! {
+    async fn the_new_purchase_and_its_event_tell_the_sku_of_the_old_one(world: World) {
+        world.happen("old", 1, &[What::Purchased]).await;
+        world.raw().run("UPDATE purchases SET purchase = REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"')");
+        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        let new = world.key("new");
+        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        let told = world.store.purchase(new).await.unwrap().data;
+        let (before, now) = (&told["data"]["previous_sku_ref_id"], &told["data"]["product_ref_id"]);
+        assert_eq!((before, now), (&"silver".into(), &"term".into()), "{told}");
+        let bodies = world.raw().texts("SELECT body AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
+        let skus = bodies.iter().map(|body| {
+            serde_json::from_str::<serde_json::Value>(body).unwrap()["previous_sku_ref_id"].clone()
+        });
+        assert_eq!(skus.collect::<Vec<_>>(), [serde_json::Value::Null, "silver".into()]);
+    }
+}
+
+/// Lists two SKUs that grant the same, and one that grants something else.
+fn list(world: &World) {
+    let app = world.app.id;
+    world.raw().run(&format!(
+        "INSERT INTO entitlements (app_id, ref_id, id, name)
+             VALUES ('{app}', 'premium', '6f9619ff-8b86-4011-b42d-00c04fc964ff', 'Premium'),
+             ('{app}', 'radio', '6f9619ff-8b86-4011-b42d-00c04fc964fe', 'Radio');
+         INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'gold', '[]'), ('{app}', 'silver', '[]'),
+             ('{app}', 'radio', '[]');
+         INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'gold', 0, 'premium'),
+             ('{app}', 'silver', 0, 'premium'), ('{app}', 'radio', 0, 'radio')"
+    ));
+}
+
+/// The same customer begins to subscribe to a SKU, on a day; what of the receipt is told besides.
+async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::Kind) -> i64 {
+    let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
+    let said = super::world::Said { kind, customer: Some("customer-1"), related: None };
+    let at_ms = since.micros() / 1000;
+    world.accept(super::world::said_so(world.platform.id, (&format!("{sku}-{kind:?}"), sku), at_ms, said)).await;
+    let (key, snapshot) = (
+        world.key(sku),
+        domain::Snapshot {
+            at: since,
+            term_sku: Some(sku.to_owned()),
+            purchased_at: Some(domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000)),
+            renews_at: Some(since.plus_millis(31 * 86_400_000)),
+            auto_renewing: Some(true),
+            ..domain::Snapshot::default()
+        },
+    );
+    let loaded = world.load(key).await;
+    let reading = domain::Reading::Verified(Box::new(snapshot));
+    let given = domain::Given { reading: &reading, is_replaced: false, now: loaded.now };
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    world.done(storage::Record { decision, ..super::world::record(key, &loaded) }).await
+}
+
+story! {
+    async fn another_sku_with_the_same_entitlement_is_told_as_a_change_once(world: World) {
+        list(&world);
+        for (sku, day) in [("gold", 0), ("radio", 1), ("silver", 2)] {
+            subscribe(&world, (sku, day), domain::Kind::SubscriptionPurchased).await;
+        }
+        subscribe(&world, ("silver", 2), domain::Kind::PlanChanged).await;
+        let told = world.raw().texts("SELECT event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
+        let [purchased, changed] = ["user.subscription.purchased", "user.subscription.sku_change"];
+        assert_eq!(told, [purchased, purchased, changed]);
+        let ids = "SELECT id AS value FROM events WHERE event_type = 'user.subscription.sku_change'";
+        let expected = domain::EventId::of(world.key("silver"), 1, 1, changed, 0);
+        assert_eq!(world.raw().texts(ids), [expected.to_string()], "named by what it is told as");
+    }
+}

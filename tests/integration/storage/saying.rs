@@ -1,7 +1,7 @@
 //! What is said of a purchase: its digest, the catalogue, and what makes a revision.
 
-use super::world::{World, happened, record, story};
-use domain::What;
+use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
+use domain::{Kind, Timestamp, Transition, What};
 use serde_json::Value;
 
 async fn data(world: &World, receipt: &str) -> Value {
@@ -76,5 +76,54 @@ story! {
         world.raw().run("UPDATE users SET external_id = 'ext-1'");
         assert_eq!(world.done(again(&world, "r1").await).await, 2);
         assert_eq!(data(&world, "r1").await["last_seen_external_id"], "ext-1");
+    }
+}
+
+story! {
+    async fn the_price_that_held_when_the_purchase_was_made_is_said(world: World) {
+        let began = Timestamp::from_micros(BEGINNING);
+        let (before, after) = (began.plus_millis(-86_400_000), began.plus_millis(86_400_000));
+        world.raw().run(&format!(
+            "INSERT INTO products (app_id, sku, prices) VALUES ('{}', 'term', '[
+                 {{\"currency\": \"USD\", \"price\": \"3.99\"}},
+                 {{\"currency\": \"USD\", \"price\": \"4.99\", \"since\": \"{before}\"}},
+                 {{\"currency\": \"USD\", \"price\": \"5.99\", \"since\": \"{after}\"}}]')",
+            world.app.id
+        ));
+        let bought = [(before.plus_millis(-1), "3.99"), (before, "4.99"), (began, "4.99"), (after, "5.99")];
+        for (number, (bought_at, price)) in bought.into_iter().enumerate() {
+            let (message, receipt) = (format!("m{number}"), format!("r{number}"));
+            let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+            world.accept(said_so(world.platform.id, (&message, &receipt), bought_at.micros() / 1000, said)).await;
+            world.settle(world.key(&receipt)).await;
+            let data = data(&world, &receipt).await;
+            assert_eq!((&data["purchase_price"], &data["price_source"]), (&price.into(), &"catalogue".into()), "{data}");
+        }
+    }
+}
+
+story! {
+    async fn each_event_says_when_it_happened_and_the_record_when_the_newest_did(world: World) {
+        world.tell("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let mut told = record(key, &world.load(key).await);
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        let transition = |what, at| Transition { what, at, cycle: None };
+        told.decision.transitions = vec![
+            transition(What::Purchased, at(1_000)),
+            transition(What::Renewed, at(3_000)),
+            transition(What::Cancelled, None),
+        ];
+        world.done(told).await;
+        let bodies = world.raw().texts("SELECT body AS value FROM events ORDER BY seq");
+        let bodies: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+        let when: Vec<&Value> = bodies[..3].iter().map(|body| &body["occurred_at"]).collect();
+        let (first, newest) = ("1970-01-01T00:00:01.000000Z".into(), "1970-01-01T00:00:03.000000Z".into());
+        assert_eq!(when, [&first, &newest, &Value::Null]);
+        assert_eq!(bodies[3]["attributes"]["occurred_at"], newest);
+        for name in ["environment", "product_type", "expiration_reason", "offer_type", "price_source"] {
+            assert_eq!(bodies[0][name], bodies[3]["data"][name], "{name}");
+        }
+        assert_eq!((&bodies[0]["environment"], &bodies[0]["product_type"]), (&"production".into(), &"subscription".into()));
     }
 }

@@ -39,8 +39,8 @@ impl World {
     pub fn seed_event(&self, key: CollapseKey, revision: i64) {
         let id = domain::EventId::of(key, 1, revision, "purchase.updated", 0);
         self.raw().run(&format!(
-            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-                 VALUES ('{id}', '{key}', 'purchase.updated', {revision}, '{{}}', 1)"
+            "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+                 VALUES ('{id}', '{key}', 'purchase.updated', {revision}, 'production', '{{}}', 1)"
         ));
     }
 

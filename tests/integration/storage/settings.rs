@@ -11,7 +11,12 @@ fn named(name: &str) -> Named {
 }
 
 fn lists(refs: &[&str]) -> Product {
-    let price = Price { country: Some("DE".to_owned()), currency: "EUR".to_owned(), price: "9.90".parse().unwrap() };
+    let price = Price {
+        country: Some("DE".to_owned()),
+        currency: "EUR".to_owned(),
+        price: "9.90".parse().unwrap(),
+        since: Some("2026-03-01".parse().unwrap()),
+    };
     Product {
         name: Some("a product".to_owned()),
         entitlements: refs.iter().map(|text| (*text).to_owned()).collect(),

@@ -130,6 +130,7 @@ story! {
             outcomes: vec![(known, Outcome::Settled), (unknown, Outcome::Unknown)],
             waits: None,
             wake: None,
+            lag: None,
         };
         let Recorded::Done { revision, changed, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
         assert_eq!((revision, changed, lanes.len()), (0, false, 0));

@@ -267,6 +267,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         max_wait_ms: None,
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
+        unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: ingress_key.to_owned(),
     }
 }

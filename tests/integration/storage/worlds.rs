@@ -1,10 +1,10 @@
 //! One user in two environments: what a destination is told of them in one says nothing of them in the other.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
-use super::world::{BEGINNING, World, happened, new_platform, record, story, told};
+use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, story, told};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, What};
 use serde_json::{Value, json};
-use storage::{Claim, Claimed, Fares, PlatformPatch, Rendered, Tending, Verdict};
+use storage::{Claim, Claimed, Fares, Filter, Page, PlatformPatch, Rendered, Replay, Run, Tending, Verdict};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -217,5 +217,84 @@ story! {
         assert_eq!(sent.types(), ["user.subscription.purchased"]);
         let told: Value = serde_json::from_str(&sent.body).unwrap();
         assert_eq!(told, json!(["sandbox", null, after(1)]));
+    }
+}
+
+/// A webhook that wants these environments.
+async fn wanting(world: &World, name: &str, environments: &[Environment]) -> DestinationId {
+    let mut new = new_destination(&world.app, name);
+    new.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
+    world.store.new_destination(new).await.unwrap().id
+}
+
+/// Of which purchases a destination was owed anything, and the end of access by each `user.*` event that it gets.
+async fn told_to(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
+    let mut found = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        while let Claimed::Send(batch) = world.claim(*key, to, "all").await {
+            let sent = Sent { batch, key: *key, to, token: "all".to_owned(), mode: storage::Mode::Lane };
+            let body: Value = serde_json::from_str(&sent.body).unwrap();
+            if sent.types() != ["purchase.updated"] {
+                found.push((number, body["active_entitlements"][0]["expiration"].clone()));
+            }
+            world.finish(&sent, Verdict::Delivered).await;
+        }
+    }
+    found
+}
+
+story! {
+    async fn who_wants_production_alone_is_told_nothing_of_a_test_there_and_nobody_contradicts_that(world: World) {
+        list(&world);
+        let [money, test] = [Environment::Production, Environment::Sandbox];
+        let production = wanting(&world, "production", &[money]).await;
+        let sandbox = wanting(&world, "sandbox", &[test]).await;
+        let all = wanting(&world, "all", &[]).await;
+        let both = wanting(&world, "both", &[money, test]).await;
+        world.pass(120_000);
+        let here = world.platform.id;
+        let keys = [buy(&world, here, ("money", 2, false)).await, buy(&world, here, ("test", 4, true)).await,
+            buy(&world, here, ("more", 3, false)).await];
+        let of = |told: &[(usize, i64)]| told.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
+        assert_eq!(told_to(&world, production, &keys).await, of(&[(0, 2), (2, 3)]), "its own world's state");
+        assert_eq!(told_to(&world, sandbox, &keys).await, of(&[(1, 4)]));
+        assert_eq!(told_to(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        assert_eq!(told_to(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        world.pass(120_000);
+        assert_eq!(world.broken(1000).await, []);
+        for (to, wanted) in [(production, [true, false, true]), (sandbox, [false, true, false]), (all, [true; 3])] {
+            let mut expected: Vec<_> = keys.into_iter().zip(wanted).filter(|(_, wants)| *wants).map(|(key, _)| key).collect();
+            expected.sort_unstable();
+            let fed = world.store.feed(world.app.id, Some(to), Page::default()).await.unwrap().items;
+            assert_eq!(fed.iter().map(|one| one.collapse_key).collect::<Vec<_>>(), expected);
+            let replayed = world.store.replay(to, Replay::All, (Page::default(), Run::Dry)).await.unwrap();
+            assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
+            world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
+            let mut snapshot = world.store.snapshot(to, Page::default(), Run::Dry).await.unwrap().owed;
+            snapshot.sort_unstable();
+            assert_eq!(snapshot, expected);
+        }
+        let broken = world.broken(1000).await;
+        let (on_sqlite, missing) = (!world.is_postgres(), broken.iter().any(|(rule, _)| *rule == "an_event_was_owed"));
+        assert_eq!(missing, on_sqlite, "the audit misses what was owed: {broken:?}");
+    }
+}
+
+story! {
+    async fn an_event_is_explained_by_the_environment_in_which_it_was_recorded(world: World) {
+        let key = buy(&world, world.platform.id, ("test", 1, true)).await;
+        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
+        let other = buy(&world, world.platform.id, ("money", 1, false)).await;
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        for (key, environment) in [(key, Environment::Sandbox), (other, Environment::Production)] {
+            let told = world.store.explain_purchase(key).await.unwrap().told;
+            assert!(!told.is_empty());
+            for one in told {
+                assert_eq!(one.event.origin.map(|(.., recorded_in)| recorded_in), Some(environment));
+            }
+        }
+        let production = wanting(&world, "production", &[Environment::Production]).await;
+        let replayed = world.store.replay(production, Replay::All, (Page::default(), Run::Dry)).await.unwrap();
+        assert_eq!(replayed.owing.owed, 1, "what was owed to it once may be owed again");
     }
 }

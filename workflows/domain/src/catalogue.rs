@@ -1,8 +1,11 @@
 //! What the installation's owner says about products: entitlements, prices, and rates of exchange.
 
+use crate::time::Timestamp;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// Something that a purchase entitles its owner to.
@@ -40,6 +43,67 @@ pub struct Price {
     pub currency: String,
     /// One term of it. A decimal, written as text.
     pub price: Decimal,
+    /// For plans that began then or later, until the next price of the same country; always when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
+}
+
+/// From when a price holds: an instant. Midnight UTC is written as a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Since(Timestamp);
+
+/// A text that was expected to be a day or an instant and is neither.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a day, such as 2026-03-01, nor a time in RFC 3339")]
+pub struct InvalidSince(String);
+
+/// The time of day at which a day begins.
+const MIDNIGHT: &str = "T00:00:00.000000Z";
+
+/// Where a price comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceSource {
+    /// The list of prices in the catalogue.
+    Catalogue,
+    /// The store's own report of sales.
+    Report,
+}
+
+impl Since {
+    /// The instant.
+    #[must_use]
+    pub const fn at(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        f.write_str(text.strip_suffix(MIDNIGHT).unwrap_or(&text))
+    }
+}
+
+impl FromStr for Since {
+    type Err = InvalidSince;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSince> {
+        let day = || format!("{text}{MIDNIGHT}").parse();
+        text.parse().or_else(|_| day()).map(Self).map_err(|_| InvalidSince(text.to_owned()))
+    }
+}
+
+impl Serialize for Since {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Since {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// What the catalogue says about the product of one purchase. The default is a product that it does not list.

@@ -1,13 +1,15 @@
 //! Where a platform's purchases are made.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// Which of a store's two worlds a platform belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
     /// Purchases for money.
+    #[default]
     Production,
     /// Purchases of the store's test world.
     Sandbox,

@@ -2,6 +2,7 @@
 //!
 //! Random ids are not made here: who needs one is handed it.
 
+use crate::environment::Environment;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -81,6 +82,15 @@ impl EventId {
     pub fn of(key: CollapseKey, epoch: i64, revision: i64, event_type: &str, n: u32) -> Self {
         let name = format!("{epoch}/{revision}/{event_type}/{n}");
         Self(Uuid::new_v5(&key.uuid(), name.as_bytes()))
+    }
+}
+
+impl EventId {
+    /// The id of the event that carries a user's changed profile in one environment. A user's revision is used once.
+    #[must_use]
+    pub fn of_profile(user: UserId, epoch: i64, user_revision: i64, environment: Environment) -> Self {
+        let name = format!("{epoch}/{user_revision}/profile.updated/{}", environment.as_str());
+        Self(Uuid::new_v5(&user.uuid(), name.as_bytes()))
     }
 }
 

@@ -16,12 +16,12 @@ pub mod time;
 pub mod transition;
 pub mod user;
 
-pub use decide::{Decision, Given, Waits, decide};
+pub use decide::{Decision, Given, Lag, Waits, decide};
 pub use environment::Environment;
 pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId};
 pub use lane::Lane;
 pub use notification::{Kind, Notification, Outcome};
 pub use purchase::{Purchase, State};
-pub use reading::{Parked, Reading, Snapshot};
+pub use reading::{Parked, Reading, Snapshot, UnknownReceipts};
 pub use time::Timestamp;
 pub use transition::{Transition, What};

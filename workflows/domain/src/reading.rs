@@ -2,7 +2,9 @@
 //!
 //! A store's spelling of it stays in that store's folder; what it means for a purchase is `decide`'s.
 
+use crate::environment::Environment;
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a settling knows from the store itself.
@@ -25,6 +27,15 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// The same answer, from this one of the store's two worlds.
+    #[must_use]
+    pub fn of(mut self, environment: Environment) -> Self {
+        if let Self::Verified(snapshot) = &mut self {
+            snapshot.environment = environment;
+        }
+        self
+    }
+
     /// Whether the store answered about this receipt.
     #[must_use]
     pub const fn is_answer(&self) -> bool {
@@ -44,8 +55,45 @@ impl Reading {
 pub enum Parked {
     /// It does not know the receipt, or not yet.
     UnknownReceipt,
+    /// The same on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    Believable,
     /// The receipt is another customer's.
     WrongCustomer,
+}
+
+/// What becomes of notifications whose receipt the store still does not know when the schedule of its readings is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReceipts {
+    /// They are given up.
+    #[default]
+    GiveUp,
+    /// They are settled as if nobody could be asked, and marked unverified: purchases by Amazon's Billing Compatibility SDK
+    /// are verified at another address, so that this one never knows them.
+    Believe,
+}
+
+impl UnknownReceipts {
+    /// The word used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GiveUp => "give_up",
+            Self::Believe => "believe",
+        }
+    }
+}
+
+impl std::str::FromStr for UnknownReceipts {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "give_up" => Ok(Self::GiveUp),
+            "believe" => Ok(Self::Believe),
+            other => Err(format!("`give_up` or `believe`, and it is `{other}`")),
+        }
+    }
 }
 
 /// A receipt as the store showed it at one moment. What it did not say is `None`.
@@ -82,10 +130,29 @@ pub struct Snapshot {
     pub deferred_sku: Option<String>,
     /// Whether an introductory price holds now.
     pub in_intro_offer: bool,
+    /// The promotion whose price holds now.
+    pub offer: Option<Offer>,
     /// The customer's country, two letters.
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
+    /// Which of the store's two worlds was asked, by the platform's setting. Records without it count as production:
+    /// there a payment that failed is never taken for one that was made.
+    pub environment: Environment,
+}
+
+/// A promotion with a price of its own. Of several in progress the first variant counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// For new customers.
+    Introductory,
+    /// For customers whose subscription lapsed.
+    LapsedCustomer,
+    /// For customers who were about to leave.
+    Retention,
+    /// Of a type that we do not know.
+    Other,
 }
 
 /// What kind of thing a receipt is about.

@@ -7,7 +7,7 @@ use super::state::Begun;
 use crate::asks::{Asks, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
 use crate::run::{ask, now_micros, why};
-use domain::{CollapseKey, Given, Reading};
+use domain::{CollapseKey, Given, Parked, Reading};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
@@ -73,16 +73,18 @@ async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun):
 
 fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
     let given = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let is_believed = *reading == Reading::Parked(Parked::Believable) && decision.purchase.is_believed();
     Record {
         collapse_key: key,
         settling: loaded.settling.saturating_add(1),
         revision: loaded.revision,
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
-        decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        decision,
         is_replaced: loaded.is_replaced,
         asked: loaded.verify,
         is_answer: reading.is_answer(),
-        is_real: reading.is_real(),
+        is_real: reading.is_real() || is_believed,
     }
 }
 

@@ -5,9 +5,11 @@
 use super::caps::Caps;
 use super::keys::Key;
 use super::properties::{self, CAPPED};
+use super::settings::Settings;
 use super::{config, identity, revenue};
 use crate::destinations::Noted;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
+use domain::user::PROFILE_UPDATED;
 use domain::{Environment, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,6 +21,9 @@ const MOST_BYTES: usize = 90_000;
 const TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
 /// The place of `purchase.updated`, behind all that happened in its revision.
 const LAST_PLACE: usize = 99;
+/// The type of an event that changes properties of its user and is counted as none
+/// (<https://amplitude.com/docs/apis/analytics/http-v2>).
+const IDENTIFY: &str = "$identify";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// An event as it is frozen.
@@ -86,6 +91,9 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     if let Some(why) = revenue::not_counted_because(unsent) {
         return Err(Rendered::Skip { why: why.to_owned() });
     }
+    if unsent.event_type == PROFILE_UPDATED {
+        return identify(&settings, unsent);
+    }
     let identity = identity::of(&settings, unsent)?;
     let mut caps = Caps::default();
     let mut event = base(unsent, &mut caps);
@@ -94,14 +102,37 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
     earned(unsent, (&mut event, &mut caps));
     if unsent.user_state.is_object() {
-        event
-            .insert("user_properties".to_owned(), json!(properties::of_user(&settings, &unsent.user_state, &mut caps)));
+        event.insert("user_properties".to_owned(), json!(properties::of_user(&settings, unsent, &mut caps)));
     }
     let mut about = properties::of_event(unsent, &mut caps);
     if caps.cut > 0 {
         about.insert(CAPPED.to_owned(), json!(caps.cut));
     }
     event.insert("event_properties".to_owned(), Value::Object(about));
+    Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
+}
+
+/// A profile. It is sent where its user is known to the integration: one who has no name yet gets a profile with the name.
+fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
+    if !unsent.user_state.is_object() {
+        return Err(Rendered::Skip { why: "its platform is in another environment by now".into() });
+    }
+    let identity = identity::of(settings, unsent).map_err(|rendered| match rendered {
+        Rendered::Wait { why } => Rendered::Skip { why },
+        other => other,
+    })?;
+    let mut caps = Caps::default();
+    let mut event = Map::new();
+    event.insert("event_type".to_owned(), json!(IDENTIFY));
+    event.insert("insert_id".to_owned(), json!(unsent.event_id));
+    event.insert("time".to_owned(), json!(time(unsent)));
+    event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
+    event.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
+    event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
+    event.insert("device_id".to_owned(), json!(identity.device_id));
+    event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
+    event.insert("user_properties".to_owned(), properties::operations(settings, unsent, &mut caps));
+    let sandbox = unsent.environment == Environment::Sandbox;
     Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
 }
 

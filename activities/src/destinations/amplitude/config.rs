@@ -6,6 +6,7 @@ use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
 use crate::destinations::{Allowed, Changed, Invalid, Made, Own};
 use domain::event::Wildcards;
+use domain::user::Attributes;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use storage::{Destination, Traits};
@@ -29,6 +30,7 @@ pub const OWN: Own = Own {
         "without_external_id",
         "min_id_length",
         "prefix",
+        "user_properties",
         "partner_id",
     ],
     at_making: &[],
@@ -70,7 +72,8 @@ impl Config {
 /// All fields that are wrong. No key is repeated.
 pub fn make(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Made, Vec<Invalid>> {
     let (settings, secret) = apply((Settings::default(), Keys::default()), fields, allowed)?;
-    let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST };
+    let profile = profile(&settings);
+    let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
     Ok(Made { settings, secret, shown: Vec::new(), traits })
 }
 
@@ -86,7 +89,8 @@ pub fn change(
 ) -> Result<Changed, Vec<Invalid>> {
     let settings = read(settings).map_err(|wrong| vec![wrong])?;
     let (settings, secret) = apply((settings, Keys::open(secret)), fields, allowed)?;
-    Ok(Changed { settings, secret, shown: Vec::new() })
+    let profile = profile(&settings);
+    Ok(Changed { settings, secret, shown: Vec::new(), profile })
 }
 
 /// An integration ready to be used.
@@ -122,6 +126,11 @@ pub fn redact(config: &Config, text: &str) -> String {
 /// Settings as they are kept.
 pub(super) fn read(settings: &Value) -> Result<Settings, Invalid> {
     serde_json::from_value(settings.clone()).map_err(|_| Invalid::new("settings", format!("those of kind `{KIND}`")))
+}
+
+/// Which user attributes are kept by these settings.
+fn profile(settings: &Value) -> Option<Attributes> {
+    read(settings).ok().map(|settings| settings.user_properties)
 }
 
 fn apply(

@@ -4,6 +4,7 @@ use super::caps::Caps;
 use super::revenue::{self, money};
 use super::settings::Settings;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
+use domain::user::Attributes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use storage::Unsent;
@@ -12,10 +13,11 @@ use storage::Unsent;
 pub const CAPPED: &str = "settle_capped";
 
 /// What is told of the purchase under the name that it has in the `data` of `purchase.updated`.
-const SAME: [&str; 14] = [
+const SAME: [&str; 21] = [
     "billing_cycles",
     "canceled_at",
     "current_term_length",
+    "expiration_reason",
     "expires_at",
     "is_active",
     "is_auto_renewable",
@@ -23,15 +25,25 @@ const SAME: [&str; 14] = [
     "is_in_intro_offer_period",
     "is_in_trial_period",
     "not_before",
+    "offer_type",
     "payment_issues_began_at",
+    "pending_at",
+    "pending_sku_ref_id",
+    "previous_sku_ref_id",
+    "price_source",
+    "product_type",
     "purchase_country",
     "purchase_currency",
     "revoked_at",
 ];
 /// What a change of a payment tells of itself: what it is, and the event that told the payment.
 const ADJUSTED: [(&str, &str); 2] = [("kind", "adjustment"), ("payment_event_id", "payment_insert_id")];
+/// Where the body of an event says when it happened by the store: of `user.*`, and of `purchase.updated`.
+const OCCURRED: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 /// Prices: texts in `data`, numbers here, so that they can be added up.
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
+/// What the user paid: a text in the profile, a number here.
+const LIFETIME_VALUE: &str = "ltv_usd";
 /// Where the user stands, by the name in the body of `user.*`.
 const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
 
@@ -50,6 +62,9 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     }
     if data.is_object() {
         told.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
+    }
+    if let Some(at) = OCCURRED.iter().find_map(|place| plain(unsent.body.pointer(place)?, caps)) {
+        told.insert("occurred_at".to_owned(), at);
     }
     if let Some(verified) = unsent.body.pointer("/attributes/verified").and_then(Value::as_bool) {
         told.insert("verified".to_owned(), json!(verified));
@@ -78,11 +93,37 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     told
 }
 
-/// The eight attributes of the user, from their state in the words of the body of a `user.*` event.
-pub fn of_user(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
+/// The attributes of the user that the integration keeps. What is not known is left out.
+pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
+    let mut all = documented(settings, &unsent.user_state, caps);
+    all.extend(extended(settings, unsent).into_iter().filter(|(_, value)| !value.is_null()));
+    all
+}
+
+/// The operations that make a profile show these attributes: what is not known any more is removed. A profile's operations
+/// are not mixed with plain values (<https://amplitude.com/docs/apis/analytics/identify>).
+pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
+    let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
+    let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
+    let set = of_user(settings, unsent, caps);
+    if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
+}
+
+/// The attributes beside the documented ones, null where unknown; none unless the integration keeps them.
+fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
+    let kept = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
+    let named = |(name, value): (&String, &Value)| {
+        let value = if name == LIFETIME_VALUE { json!(money(value)) } else { value.clone() };
+        (format!("{}{name}", settings.prefix), value)
+    };
+    kept.into_iter().flatten().map(named).collect()
+}
+
+/// The eight attributes of the documented integration, from the state in the words of the body of a `user.*` event.
+fn documented(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
     let lists = [
         ("active_entitlements", "active_entitlements", "/entitlement_ref_id"),
-        ("active_skus", "active_entitlements", "/sku_ref_id"),
+        skus(state),
         ("device_ids", "devices", "/id"),
         ("device_platforms", "devices", "/platform/id"),
     ];
@@ -90,6 +131,16 @@ pub fn of_user(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<Strin
     let journey = JOURNEY.map(|name| (name, json!(flag(state, name))));
     let named = |(attribute, value): (&str, Value)| (format!("{}{attribute}", settings.prefix), value);
     lists.into_iter().chain(journey).map(named).collect()
+}
+
+/// The list of SKUs. Events of earlier versions have it only as a part of each entitlement.
+fn skus(state: &Value) -> (&'static str, &'static str, &'static str) {
+    let attribute = "active_skus";
+    if state.get(attribute).is_some() {
+        (attribute, attribute, "")
+    } else {
+        (attribute, "active_entitlements", "/sku_ref_id")
+    }
 }
 
 fn flag(state: &Value, name: &str) -> bool {

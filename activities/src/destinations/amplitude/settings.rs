@@ -2,6 +2,7 @@
 
 use super::keys::Held;
 use crate::destinations::Allowed;
+use domain::user::Attributes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub min_id_length: u64,
     /// What the names of user properties begin with.
     pub prefix: String,
+    /// Which user properties are kept.
+    pub user_properties: Attributes,
     /// Who sends the events, as Amplitude knows its partners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
@@ -94,6 +97,7 @@ impl Default for Settings {
             without_external_id: Unnamed::default(),
             min_id_length: USUAL_MIN_ID_LENGTH,
             prefix: "namiml_".to_owned(),
+            user_properties: Attributes::default(),
             partner_id: None,
             keys: Held::default(),
         }
@@ -118,6 +122,9 @@ impl Settings {
             "prefix" => {
                 prefix(value).map(|prefix| self.prefix = prefix).ok_or("1 to 32 ASCII letters, digits and underscores")
             }
+            "user_properties" => choice(value)
+                .map(|choice| self.user_properties = choice)
+                .ok_or("`documented` (the default) or `extended`"),
             "partner_id" => partner_id(value).map(|id| self.partner_id = id),
             _ => return None,
         })

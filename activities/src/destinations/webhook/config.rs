@@ -92,7 +92,7 @@ pub fn change(
         Ok(settings) if wrong.is_empty() => {
             let old = chosen(&before).unwrap_or_default();
             let shown = shown(&settings, &secrets, |version| !old.contains(&version));
-            Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown })
+            Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
         }
         Ok(_) => Err(wrong),
         Err(more) => Err(wrong.into_iter().chain(more).collect()),
@@ -127,7 +127,7 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
         settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
     }
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
-    Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown })
+    Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
 }
 
 /// A webhook ready to be used.

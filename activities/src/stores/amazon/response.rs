@@ -4,7 +4,7 @@
 use super::term::term;
 use crate::http::Reply;
 use crate::stores::{Again, Answer};
-use domain::reading::{EndReason, Product};
+use domain::reading::{EndReason, Offer, Product};
 use domain::{Parked, Reading, Snapshot, Timestamp};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -56,6 +56,7 @@ fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
 }
 
 fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
+    let offers = fields.0.get("promotions").map(offers).unwrap_or_default();
     Snapshot {
         at,
         product: product(fields.text("productType").as_deref()),
@@ -71,9 +72,11 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
         grace_ends_at: fields.date("gracePeriodEndDate"),
         deferred_at: fields.date("deferredDate"),
         deferred_sku: fields.text("deferredSku"),
-        in_intro_offer: fields.0.get("promotions").is_some_and(has_intro_offer),
+        in_intro_offer: offers.contains(&Offer::Introductory),
+        offer: offers.into_iter().min(),
         country: fields.text("countryCode").and_then(|text| country(&text)),
         is_test: ["betaProduct", "testTransaction"].iter().any(|name| fields.flag(name) == Some(true)),
+        ..Snapshot::default()
     }
 }
 
@@ -102,16 +105,23 @@ fn country(text: &str) -> Option<String> {
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// `Introductory Price - All Customers` in progress; Amazon's page and an implementation differ in capitals.
-fn has_intro_offer(promotions: &Value) -> bool {
-    let is_running = |promotion: &Value| {
+/// The promotions in progress. Amazon's page and an implementation differ in capitals.
+fn offers(promotions: &Value) -> Vec<Offer> {
+    let running = |promotion: &Value| {
         let word = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
-        word("promotionType").contains("introductory") && word("promotionStatus") == "inprogress"
+        (word("promotionStatus") == "inprogress").then(|| offer(&word("promotionType")))
     };
     match promotions {
-        Value::Array(list) => list.iter().any(is_running),
-        one => is_running(one),
+        Value::Array(list) => list.iter().filter_map(running).collect(),
+        one => running(one).into_iter().collect(),
     }
+}
+
+/// `Introductory Price - All Customers`, `Promotional Price - Lapsed Customers` or `Retention Offer`, written plainly.
+fn offer(word: &str) -> Offer {
+    let kinds =
+        [("introductory", Offer::Introductory), ("lapsed", Offer::LapsedCustomer), ("retention", Offer::Retention)];
+    kinds.into_iter().find(|(part, _)| word.contains(part)).map_or(Offer::Other, |(_, offer)| offer)
 }
 
 /// Letters and digits in lower case: `In Progress` and `InProgress` are one word.

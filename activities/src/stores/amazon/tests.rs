@@ -6,7 +6,7 @@ use super::response::answer;
 use super::term::term;
 use crate::http::{Method, Reply};
 use crate::stores::{self, Again, Answer, Receipt};
-use domain::reading::{EndReason, Product, Term};
+use domain::reading::{EndReason, Offer, Product, Term};
 use domain::{Environment, Parked, Reading, Snapshot, Timestamp};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
@@ -250,6 +250,32 @@ fn an_introductory_price_counts_while_it_runs() {
 }
 
 #[test]
+fn every_promotion_in_progress_is_an_offer() {
+    let offer = |promotions: Value| read(json!({ "promotions": promotions })).offer;
+    let one = |kind: &str, status: &str| json!({ "promotionType": kind, "promotionStatus": status });
+    for (kind, expected) in [
+        ("Introductory Price - All Customers", Offer::Introductory),
+        ("introductory price - all customers", Offer::Introductory),
+        ("Promotional Price - Lapsed Customers", Offer::LapsedCustomer),
+        ("PROMOTIONAL PRICE - LAPSED CUSTOMERS", Offer::LapsedCustomer),
+        ("Retention Offer", Offer::Retention),
+        ("Birthday Offer", Offer::Other),
+        ("", Offer::Other),
+    ] {
+        assert_eq!(offer(json!([one(kind, "InProgress")])), Some(expected), "{kind}");
+        assert_eq!(offer(one(kind, "in progress")), Some(expected), "{kind} without a list");
+        for status in ["Queued", "Completed", ""] {
+            assert_eq!(offer(json!([one(kind, status)])), None, "{kind} {status}");
+        }
+    }
+    let two = json!([one("Retention Offer", "InProgress"), one("Introductory Price - All Customers", "InProgress")]);
+    assert_eq!(offer(two), Some(Offer::Introductory));
+    for nothing in [json!(null), json!([]), json!("none"), json!([null, 7])] {
+        assert_eq!(offer(nothing), None);
+    }
+}
+
+#[test]
 fn terms_are_read_in_every_way_in_which_they_are_written() {
     let iso = |text: &str| term(text).map(Term::iso);
     let cases = [
@@ -357,6 +383,20 @@ proptest! {
                 prop_assert_eq!((request.url.query(), request.url.fragment()), (None, None));
             }
             Err(_) => prop_assert!(!is_usable),
+        }
+    }
+}
+
+#[test]
+fn a_receipt_is_of_the_world_that_was_asked() {
+    let settings = stores::Settings::default();
+    let store = settings.of("amazon").unwrap();
+    let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
+    let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
+    for environment in [Environment::Production, Environment::Sandbox] {
+        match store.answer(&reply, &receipt(environment), at()) {
+            Answer::Read(Reading::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -90,7 +90,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         rule(
             "users",
             "user_revisions_were_told",
-            "each revision of a user was told by at least one user.* event, from 1 on without a gap",
+            "each revision of a user was told by at least one event, from 1 on without a gap",
         ),
         Check::Text(
             "SELECT u.id AS value FROM users u WHERE {range} AND NOT EXISTS (SELECT 1 FROM (SELECT \
@@ -113,10 +113,14 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("events", "a_user_event_names_its_user", "a user.* event names a user and a revision that they reached"),
+        rule(
+            "events",
+            "a_user_event_names_its_user",
+            "a user.* event, and a profile, names a user and a revision that they reached",
+        ),
         Check::Text(
-            "SELECT e.id AS value FROM events e WHERE {range} AND e.event_type LIKE 'user.%' \
-             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id AND u.revision >= e.user_revision) \
+            "SELECT e.id AS value FROM events e WHERE {range} AND (e.event_type LIKE 'user.%' \
+             OR e.event_type = 'profile.updated') AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id AND u.revision >= e.user_revision) \
              ORDER BY e.seq",
         ),
     ),
@@ -214,9 +218,16 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("deliveries", "superseded_by_a_newer", "what was superseded has a newer purchase.updated in its lane"),
+        rule(
+            "deliveries",
+            "superseded_by_a_newer",
+            "what was superseded has a newer purchase.updated in its lane; a profile, a newer state of a user",
+        ),
         Check::Text(
             "SELECT d.id AS value FROM deliveries d WHERE {range} AND d.status = 'superseded' \
+             AND NOT (d.event_type = 'profile.updated' AND EXISTS (SELECT 1 FROM events e JOIN events m \
+             ON m.seq > e.seq AND m.user_revision IS NOT NULL WHERE e.id = d.event_id \
+             AND (m.user_id = e.user_id OR m.collapse_key = e.collapse_key))) \
              AND NOT EXISTS (SELECT 1 FROM deliveries m WHERE m.collapse_key = d.collapse_key \
              AND m.destination_id = d.destination_id AND m.seq > d.seq AND m.event_type = 'purchase.updated' \
              AND m.revision >= d.revision) ORDER BY d.seq",

@@ -79,8 +79,8 @@ fn counted(body: &str) -> Option<i64> {
 pub fn owed(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     let text = format!(
-        "SELECT e.id, e.event_type, e.created_at, p.app_id, p.platform_id, f.environment, d.destination_id \
-         FROM events e JOIN purchases p ON p.collapse_key = e.collapse_key JOIN platforms f ON f.id = p.platform_id \
+        "SELECT e.id, e.event_type, e.created_at, p.app_id, p.platform_id, e.environment, d.destination_id \
+         FROM events e JOIN purchases p ON p.collapse_key = e.collapse_key AND e.environment IS NOT NULL \
          LEFT JOIN deliveries d ON d.event_id = e.id WHERE {} AND e.created_at < ? ORDER BY e.seq",
         range.walk.range
     );

@@ -97,6 +97,11 @@ pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
     lane.lease_token.as_ref().and(lane.lease_until).filter(|until| *until > now)
 }
 
+/// The environment in which a purchase `p` on a platform `f` is told of now: like a body, in the sandbox as soon as either
+/// says so.
+pub const TELLS_IN: &str =
+    "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
+
 /// When a request for this lane may start, or else why it may not. Locks its user and the destination's health. A probe
 /// is kept back by its user alone. What another process changed in the destination until then holds: whoever changes
 /// it locks its health too.
@@ -130,8 +135,10 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
     if !lane.destination.per_user {
         return Ok(None);
     }
-    let owner = sql("SELECT p.user_id, f.environment FROM purchases p JOIN platforms f ON f.id = p.platform_id \
-         WHERE p.collapse_key = ?");
+    let owner = sql(format!(
+        "SELECT p.user_id, {TELLS_IN} AS environment FROM purchases p JOIN platforms f \
+         ON f.id = p.platform_id WHERE p.collapse_key = ?"
+    ));
     let owner: Option<Owner> = owner.bind(lane.claim.key).first(write.connection)?;
     let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
     let destination = lane.claim.destination;

@@ -7,7 +7,7 @@ mod limits;
 mod pick;
 mod render;
 
-pub use limits::{LaneRow, live_lease, lock_lane};
+pub use limits::{LaneRow, TELLS_IN, live_lease, lock_lane};
 pub use pick::{due_at, next};
 
 use crate::deliveries::{self, DeliveryRow};
@@ -72,6 +72,9 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         asked::keep(write, (claim.key, claim.destination), (&row, &health.health()))?;
     }
     let mut lane = Lane { claim, destination: found.clone().destination()?, found, row, health, user: None };
+    if lane.found.per_user {
+        pick::supersede_profiles(write, claim)?;
+    }
     let mut head = match lane.head(write)? {
         Ok(head) => head,
         Err(claimed) => return Ok(claimed),

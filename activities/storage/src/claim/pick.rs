@@ -8,7 +8,11 @@ use crate::statement::{Statement, sql};
 use crate::writer::Write;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::health::Health;
+use domain::user::PROFILE_UPDATED;
 use domain::{CollapseKey, DestinationId, Timestamp};
+
+/// Why a profile is superseded.
+const NEWER_PROFILE: &str = "a newer state of the user stands for it";
 
 /// The two heads of a lane.
 struct Heads {
@@ -66,6 +70,33 @@ pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
     .bind(claim.key)
     .bind(claim.destination)
     .bind(PURCHASE_UPDATED)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// Ends every undelivered profile of the lane but the newest of its environment.
+pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
+    sql("UPDATE deliveries SET status = 'superseded', last_error = ?, finished_at = ? WHERE collapse_key = ? \
+         AND destination_id = ? AND status = 'pending' AND event_type = ? AND EXISTS (SELECT 1 FROM deliveries m \
+         WHERE m.collapse_key = deliveries.collapse_key AND m.destination_id = deliveries.destination_id \
+         AND m.status = 'pending' AND m.event_type = deliveries.event_type \
+         AND m.environment = deliveries.environment AND m.seq > deliveries.seq)")
+    .bind(NEWER_PROFILE)
+    .bind(write.now)
+    .bind(claim.key)
+    .bind(claim.destination)
+    .bind(PROFILE_UPDATED)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// Ends a profile that is older than a state of its user that was sent.
+pub fn supersede_profile(write: &mut Write<'_>, row: &DeliveryRow) -> Result<(), Error> {
+    sql("UPDATE deliveries SET status = 'superseded', last_error = ?, finished_at = ? WHERE id = ? \
+         AND status = 'pending'")
+    .bind(NEWER_PROFILE)
+    .bind(write.now)
+    .bind(row.id)
     .run(write.connection)
     .map(drop)
 }

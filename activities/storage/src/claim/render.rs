@@ -13,6 +13,7 @@ use crate::user_lanes::UserLane;
 use crate::users;
 use crate::writer::Write;
 use domain::event::PURCHASE_UPDATED;
+use domain::user::PROFILE_UPDATED;
 use domain::{Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
 
@@ -49,6 +50,7 @@ row! {
         occurred_at: Option<Timestamp>,
         body: String,
         state_apart: Option<String>,
+        profile: Option<String>,
         user_id: Option<UserId>,
         user_revision: Option<i64>,
         owner_id: Option<UserId>,
@@ -113,6 +115,10 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
         match body(write, lane, &row)? {
             Made::Body(body, environment, revenue) => {
                 let state = state(write.connection, lane, (row.event_id, environment))?;
+                if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
+                    pick::supersede_profile(write, &row)?;
+                    continue;
+                }
                 frozen.push(Frozen { row, body, environment, revenue, state });
             }
             Made::Aside => {}
@@ -175,6 +181,15 @@ fn environments(data: &Value, platform: Option<Environment>) -> (Environment, En
     (of(Environment::Production), of(platform.unwrap_or(Environment::Production)))
 }
 
+/// The environment that a profile covers, and in which it is sent: in the sandbox where it covers what is for money and the
+/// platform was moved there since.
+fn profile_environments(body: &Value, platform: Option<Environment>) -> (Environment, Environment) {
+    let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
+    let covers = read("environment").unwrap_or(Environment::Sandbox);
+    let was_moved = platform.is_some_and(|platform| Some(platform) != read("platform_environment"));
+    (covers, if was_moved { Environment::Sandbox } else { covers })
+}
+
 /// The state of the user that a `user.*` event tells in its environment. One of another environment is not told there.
 fn user_state(facts: &Facts, body: &Value, is_at_home: bool) -> Result<Value, Error> {
     match (facts.user_revision, &facts.state_apart) {
@@ -185,13 +200,23 @@ fn user_state(facts: &Facts, body: &Value, is_at_home: bool) -> Result<Value, Er
     }
 }
 
+/// The body as a destination gets it: one that wants a single environment is told the user's state in that alone.
+fn body_for(lane: &Lane<'_>, facts: &Facts, mut body: Value) -> Result<Value, Error> {
+    let is_narrowed = lane.destination.filter.is_one_environment();
+    let Some(apart) = facts.state_apart.as_deref().filter(|_| is_narrowed) else { return Ok(body) };
+    if let (Some(fields), Value::Object(apart)) = (body.as_object_mut(), json(apart)?) {
+        fields.extend(apart);
+    }
+    Ok(body)
+}
+
 /// All that a body may be made of, and the owner of the purchase.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
-    let facts: Option<Facts> = sql("SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.user_id, \
+    let facts: Option<Facts> = sql("SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.user_id, \
          e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS told_external_id, \
          o.external_id AS owner_external_id, f.store, f.environment FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
          LEFT JOIN platforms f ON f.id = p.platform_id LEFT JOIN users u ON u.id = e.user_id \
@@ -199,10 +224,19 @@ fn unsent(
     .bind(row.event_id)
     .first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
-    let body = json(&facts.body)?;
-    let is_state = row.event_type == PURCHASE_UPDATED;
-    let data = if is_state { data(&body) } else { told_with(connection, row, facts.seq)? };
-    let (recorded_in, environment) = environments(&data, facts.environment);
+    let told = json(&facts.body)?;
+    let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
+    let data = match (is_state, is_profile) {
+        (true, _) => data(&told),
+        (_, true) => Value::Null,
+        _ => told_with(connection, row, facts.seq)?,
+    };
+    let (recorded_in, environment) = if is_profile {
+        profile_environments(&told, facts.environment)
+    } else {
+        environments(&data, facts.environment)
+    };
+    let is_at_home = recorded_in == environment;
     let unsent = Unsent {
         event_id: row.event_id,
         event_type: row.event_type.clone(),
@@ -211,15 +245,16 @@ fn unsent(
         created_at: facts.created_at,
         occurred_at: facts.occurred_at,
         data,
-        user_state: user_state(&facts, &body, recorded_in == environment)?,
-        body,
+        user_state: user_state(&facts, &told, is_at_home)?,
+        user_profile: facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default(),
+        body: body_for(lane, &facts, told)?,
         user_id: facts.user_id.or(facts.owner_id),
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,
         external_id: facts.told_external_id.or(facts.owner_external_id),
         store: facts.store.unwrap_or_default(),
         environment,
-        siblings: if is_state { Vec::new() } else { siblings(connection, row)? },
+        siblings: if is_state || is_profile { Vec::new() } else { siblings(connection, row)? },
         acked_revision: lane.row.acked_revision,
         earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
     };
@@ -245,11 +280,12 @@ fn data(body: &Value) -> Value {
 fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Vec<Sibling>, Error> {
     let rows: Vec<SiblingRow> = sql("SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS owed_seq FROM events e \
          LEFT JOIN deliveries d ON d.event_id = e.id AND d.destination_id = ? WHERE e.collapse_key = ? \
-         AND e.revision = ? AND e.event_type <> ? GROUP BY e.seq, e.id, e.event_type ORDER BY e.seq")
+         AND e.revision = ? AND e.event_type NOT IN (?, ?) GROUP BY e.seq, e.id, e.event_type ORDER BY e.seq")
     .bind(row.destination_id)
     .bind(row.collapse_key)
     .bind(row.revision)
     .bind(PURCHASE_UPDATED)
+    .bind(PROFILE_UPDATED)
     .all(connection)?;
     let sibling = |SiblingRow { event_id, event_type, owed_seq }| Sibling { event_id, event_type, owed_seq };
     Ok(rows.into_iter().map(sibling).collect())

@@ -9,6 +9,7 @@ use crate::platforms::require_app;
 use crate::statement::sql;
 use crate::{Error, Page, Paged, Store, audit, deliveries};
 use domain::event::{Wildcards, chooses};
+use domain::user::Attributes;
 use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
 use rows::{SELECT, insert, locked, require, update};
 use secrecy::SecretString;
@@ -50,11 +51,17 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether events of this platform are wanted.
+    /// Whether events of purchases on this platform that count in this environment are wanted.
     #[must_use]
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
+    }
+
+    /// Whether it wants events of one environment and not of the other.
+    #[must_use]
+    pub fn is_one_environment(&self) -> bool {
+        self.environments.first().is_some_and(|first| self.environments.iter().all(|other| other == first))
     }
 }
 
@@ -93,11 +100,13 @@ pub struct Traits {
     pub per_user: bool,
     /// At most so many events in one request.
     pub per_request: i64,
+    /// Which user attributes it keeps profiles of; `None` where it keeps none.
+    pub profile: Option<Attributes>,
 }
 
 impl Default for Traits {
     fn default() -> Self {
-        Self { wildcards: Wildcards::Everything, per_user: false, per_request: 1 }
+        Self { wildcards: Wildcards::Everything, per_user: false, per_request: 1, profile: None }
     }
 }
 
@@ -164,6 +173,9 @@ pub struct Destination {
     pub per_user: bool,
     /// At most so many events in one request.
     pub per_request: i64,
+    /// Which user attributes it keeps profiles of; `None` where it keeps none.
+    #[serde(skip)]
+    pub profile: Option<Attributes>,
     /// At most so many requests a second over all processes; `None` for as many as there are.
     pub rate: Option<i64>,
     /// At most so many requests at once over all processes.
@@ -195,6 +207,8 @@ pub struct DestinationPatch {
     pub limits: LimitsPatch,
     /// Other settings, as a whole. What waits for a customer's id is looked at again.
     pub settings: Option<serde_json::Value>,
+    /// Other user attributes, where it keeps profiles.
+    pub profile: Option<Attributes>,
     /// A new secret.
     pub secret: Option<SecretString>,
     /// The settings and the secret that the new ones were made of. When others are kept by now, nothing changes:
@@ -212,7 +226,12 @@ impl Destination {
     /// What follows from its kind.
     #[must_use]
     pub const fn traits(&self) -> Traits {
-        Traits { wildcards: self.wildcards, per_user: self.per_user, per_request: self.per_request }
+        Traits {
+            wildcards: self.wildcards,
+            per_user: self.per_user,
+            per_request: self.per_request,
+            profile: self.profile,
+        }
     }
 
     /// Whether it chose events of this type.

@@ -8,6 +8,7 @@ use crate::writer::Write;
 use crate::{Error, health};
 use domain::event::Wildcards;
 use domain::health::State;
+use domain::user::Attributes;
 use domain::{AppId, DestinationId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -28,6 +29,7 @@ row! {
         secret: String,
         pub per_user: bool,
         per_request: i64,
+        profile: Option<String>,
         rate: Option<i64>,
         pub concurrency: i64,
         schedule: Option<String>,
@@ -40,8 +42,8 @@ row! {
 }
 
 /// What every read of a destination that was not deleted begins with.
-pub const SELECT: &str = "SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, rate, \
-     concurrency, schedule, enabled, state, reason, since, created_at FROM destinations WHERE deleted_at IS NULL";
+pub const SELECT: &str = "SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, \
+     profile, rate, concurrency, schedule, enabled, state, reason, since, created_at FROM destinations WHERE deleted_at IS NULL";
 
 /// What [`SELECT`] ends with.
 const PRESENT: &str = " WHERE deleted_at IS NULL";
@@ -66,6 +68,7 @@ impl DestinationRow {
             name: self.name,
             per_user: self.per_user,
             per_request: self.per_request,
+            profile: self.profile.as_deref().map(attributes),
             rate: self.rate,
             concurrency: self.concurrency,
             enabled: self.enabled,
@@ -157,6 +160,11 @@ pub fn turn(write: &mut Write<'_>, id: DestinationId, (state, reason): (State, O
     .map(drop)
 }
 
+/// Which attributes the stored word names.
+fn attributes(word: &str) -> Attributes {
+    if word == Attributes::Extended.as_str() { Attributes::Extended } else { Attributes::Documented }
+}
+
 fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a setting cannot be written as JSON", cause))
 }
@@ -165,8 +173,8 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
 pub fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
     let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
     sql("INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, \
-         per_request, rate, concurrency, schedule, enabled, state, since, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         per_request, profile, rate, concurrency, schedule, enabled, state, since, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(id)
     .bind(new.app_id)
     .bind(new.kind.as_str())
@@ -178,6 +186,7 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: 
     .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
     .bind(new.traits.per_user)
     .bind(new.traits.per_request)
+    .bind(new.traits.profile.map(Attributes::as_str))
     .bind(new.limits.rate)
     .bind(new.limits.concurrency)
     .bind(new.limits.schedule.as_ref().map(json).transpose()?)
@@ -223,7 +232,7 @@ pub fn update(
     let since = if state == row.state { row.since } else { write.now };
     let name = patch.name.clone().unwrap_or(row.name);
     sql("UPDATE destinations SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, \
-         settings = ?, secret = ?, enabled = ?, state = ?, reason = ?, since = ? WHERE id = ?")
+         settings = ?, profile = ?, secret = ?, enabled = ?, state = ?, reason = ?, since = ? WHERE id = ?")
     .bind(name.as_str())
     .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
     .bind(json(&filter)?)
@@ -231,6 +240,7 @@ pub fn update(
     .bind(limits.concurrency)
     .bind(limits.schedule.as_ref().map(json).transpose()?)
     .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
+    .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
     .bind(secret)
     .bind(enabled)
     .bind(state)

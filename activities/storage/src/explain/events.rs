@@ -48,7 +48,7 @@ pub struct EventFacts {
     pub created_at: Timestamp,
     /// When its body was removed, for its age.
     pub pruned_at: Option<Timestamp>,
-    /// Of a purchase: its app, platform and environment.
+    /// Of a purchase: its app and platform, and its environment when this was recorded.
     pub origin: Option<(AppId, PlatformId, Environment)>,
     /// The entry of the ledger that it tells.
     pub payment: Option<PaymentFacts>,
@@ -136,9 +136,8 @@ row! {
 }
 
 const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
-     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, f.environment, m.kind, m.number, m.usd, \
+     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd, \
      m.unknown_because, m.source, m.transaction_id FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
-     LEFT JOIN platforms f ON f.id = p.platform_id \
      LEFT JOIN payments m ON (m.event_id = e.id OR m.other_event_id = e.id) WHERE";
 
 /// The events of a revision, in their order.
@@ -230,7 +229,8 @@ pub fn sendings(
     let mut attempts = ledger::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let successor = if delivery.status == "superseded" { successor(connection, &delivery)? } else { None };
+        let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
+        let successor = if is_replaced { successor(connection, &delivery)? } else { None };
         let asked = (delivery.event_id, delivery.destination_id);
         let not_again = if delivery.status == "dead" { redeliver::refused(connection, asked, now)? } else { None };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();

@@ -118,7 +118,7 @@ impl HeardRow {
             None => Some("window".to_owned()),
         };
         let is = |what: &str| waiting_for.as_deref() == Some(what);
-        let asks_the_store = is("verification") || is("parked");
+        let asks_the_store = is("verification") || is("parked") || is("confirmation");
         Heard {
             store_time: self.store_time,
             ended_at: self.ended_at,

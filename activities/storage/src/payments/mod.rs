@@ -4,10 +4,12 @@
 //! What is a payment, and which entries are missing, is `domain`'s; how an amount is told is a destination's.
 
 mod earned;
+mod paid;
 mod revenue;
 mod sales;
 
 pub use earned::{Earned, earned, is_implied};
+pub use paid::paid_by;
 pub use revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
 pub use sales::{Difference, ImportedSales, NewSale, Unmatched};
 
@@ -20,7 +22,8 @@ use crate::purchase::Origin;
 use crate::record::Record;
 use crate::statement::{row, sql};
 use crate::writer::Write;
-use domain::event::REVENUE_ADJUSTED;
+use domain::catalogue::PriceSource;
+use domain::event::{Details, REVENUE_ADJUSTED};
 use domain::payment::{self, Adjustment, Booked, Payment, Sale, UnknownPrice};
 use domain::{AppId, CollapseKey, EventId, Timestamp};
 use serde_json::{Value, json};
@@ -76,8 +79,13 @@ row! {
 }
 
 impl Booking {
-    /// What a settling adds. The record gets the price that a sales report has for the newest payment.
-    pub fn of(write: &mut Write<'_>, (record, origin): (&Record, &Origin), data: &mut Value) -> Result<Self, Error> {
+    /// What a settling adds. The record, and what its events say, get the price that a sales report has for the newest
+    /// payment.
+    pub fn of(
+        write: &mut Write<'_>,
+        (record, origin): (&Record, &Origin),
+        (data, details): (&mut Value, &mut Details),
+    ) -> Result<Self, Error> {
         let purchase = &record.decision.purchase;
         let mut booked = booked(write.connection, record.collapse_key)?;
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
@@ -102,6 +110,7 @@ impl Booking {
         let adjustments = payment::adjustments(&booked, &sales, (payment::refund_status(purchase), reach));
         if let Some(charge) = payment::newest(&booked).and_then(|newest| charges.get(&newest)) {
             payment::report_price(data, charge);
+            details.price_source = Some(PriceSource::Report);
         }
         Ok(Self { payments, adjustments })
     }
@@ -151,19 +160,19 @@ impl Paid {
 
 const REPORT: &str = "report";
 
-/// Writes the entries of a settling. `event_ids` are the events of its transitions, in their order. Each adjustment has an
-/// event of its own, which is owed to every destination that counts and was owed the payment.
-pub fn book(
+/// Writes the entries of a settling. `event_ids` are the events of its transitions, in their order, and are written later
+/// in the same transaction.
+pub fn enter(
     write: &mut Write<'_>,
     (told, booking): (&Told<'_>, &Booking),
-    (event_ids, destinations): (&[EventId], &[Destination]),
+    event_ids: &[EventId],
 ) -> Result<(), Error> {
     let Booking { payments, adjustments } = booking;
     for paid in payments {
         insert_payment(write, told, (paid, event_ids))?;
     }
     for (n, adjustment) in (0..).zip(adjustments) {
-        adjust(write, told, ((adjustment, n), destinations))?;
+        insert_adjustment(write, told, (adjustment, n))?;
     }
     let entries = payments.len() + adjustments.len();
     if entries == 0 {
@@ -174,6 +183,19 @@ pub fn book(
         .bind(told.record.collapse_key)
         .run(write.connection)
         .map(drop)
+}
+
+/// Each adjustment has an event of its own, which is owed to every destination that counts and was owed the payment. The
+/// entries are written, and the events of payments of the same settling are owed.
+pub fn announce(
+    write: &mut Write<'_>,
+    (told, booking): (&Told<'_>, &Booking),
+    destinations: &[Destination],
+) -> Result<(), Error> {
+    for (n, adjustment) in (0..).zip(&booking.adjustments) {
+        announce_one(write, told, ((adjustment, n), destinations))?;
+    }
+    Ok(())
 }
 
 fn insert_payment(write: &mut Write<'_>, told: &Told<'_>, (paid, event_ids): (&Paid, &[EventId])) -> Result<(), Error> {
@@ -202,35 +224,9 @@ fn insert_payment(write: &mut Write<'_>, told: &Told<'_>, (paid, event_ids): (&P
     .map(drop)
 }
 
-/// One adjustment, its event, and whom that is owed to.
-fn adjust(
-    write: &mut Write<'_>,
-    told: &Told<'_>,
-    ((adjustment, n), destinations): ((&Adjustment, u32), &[Destination]),
-) -> Result<(), Error> {
+fn insert_adjustment(write: &mut Write<'_>, told: &Told<'_>, (adjustment, n): (&Adjustment, u32)) -> Result<(), Error> {
     let key = told.record.collapse_key;
-    let carrier: Option<Carrier> = sql("SELECT event_id, other_event_id, sku, (SELECT COUNT(*) FROM payments m \
-         WHERE m.collapse_key = p.collapse_key AND m.number = p.number) AS entries FROM payments p \
-         WHERE collapse_key = ? AND number = ? AND entry = 0")
-    .bind(key)
-    .bind(adjustment.number)
-    .first(write.connection)?;
-    let carrier = carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))?;
-    let event = told.event(REVENUE_ADJUSTED, n);
-    let occurred_at = adjustment.at.unwrap_or(write.now);
-    let body = json!({
-        "id": event.id, "event_type": REVENUE_ADJUSTED, "collapse_key": key, "number": adjustment.number,
-        "kind": adjustment.kind.as_str(), "usd": adjustment.usd.to_string(), "sku": carrier.sku,
-        "payment_event_id": carrier.event_id, "occurred_at": occurred_at,
-    });
-    let user = told.owner.map(|(owner, _)| (owner.id, None));
-    let kept = Kept { user, occurred_at: Some(occurred_at), body: body.to_string(), state_apart: None };
-    events::insert(write, &event, kept)?;
-    for destination in destinations.iter().filter(|destination| destination.per_user) {
-        if earned::was_owed(write.connection, &carrier.events(), destination.id)? {
-            deliveries::owe(write, &event, destination.id, 0)?;
-        }
-    }
+    let carrier = carrier(write.connection, key, adjustment)?;
     sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, usd, \
          source, transaction_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(key)
@@ -239,8 +235,8 @@ fn adjust(
     .bind(told.origin.app_id)
     .bind(told.environment())
     .bind(adjustment.kind.as_str())
-    .bind(event.id)
-    .bind(occurred_at)
+    .bind(told.event(REVENUE_ADJUSTED, n).id)
+    .bind(adjustment.at.unwrap_or(write.now))
     .bind(carrier.sku.as_deref())
     .bind(adjustment.usd.to_string())
     .bind(if adjustment.transaction_id.is_some() { REPORT } else { "store" })
@@ -248,6 +244,50 @@ fn adjust(
     .bind(write.now)
     .run(write.connection)
     .map(drop)
+}
+
+/// The event of one adjustment, and whom it is owed to.
+fn announce_one(
+    write: &mut Write<'_>,
+    told: &Told<'_>,
+    ((adjustment, n), destinations): ((&Adjustment, u32), &[Destination]),
+) -> Result<(), Error> {
+    let key = told.record.collapse_key;
+    let carrier = carrier(write.connection, key, adjustment)?;
+    let event = told.event(REVENUE_ADJUSTED, n);
+    let occurred_at = adjustment.at.unwrap_or(write.now);
+    let environment = told.environment();
+    let body = json!({
+        "id": event.id, "event_type": REVENUE_ADJUSTED, "collapse_key": key, "number": adjustment.number,
+        "kind": adjustment.kind.as_str(), "usd": adjustment.usd.to_string(), "sku": carrier.sku,
+        "payment_event_id": carrier.event_id, "occurred_at": occurred_at, "environment": environment,
+    });
+    let kept = Kept {
+        user: told.owner.map(|(owner, _)| (owner.id, None)),
+        occurred_at: Some(occurred_at),
+        body: body.to_string(),
+        environment: Some(environment),
+        state_apart: None,
+        profile: None,
+    };
+    events::insert(write, &event, kept)?;
+    for destination in destinations.iter().filter(|destination| destination.per_user) {
+        if earned::was_owed(write.connection, &carrier.events(), destination.id)? {
+            deliveries::owe(write, &event, destination.id, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// What announced the payment that an adjustment changes.
+fn carrier(connection: &mut AnyConnection, key: CollapseKey, adjustment: &Adjustment) -> Result<Carrier, Error> {
+    let carrier: Option<Carrier> = sql("SELECT event_id, other_event_id, sku, (SELECT COUNT(*) FROM payments m \
+         WHERE m.collapse_key = p.collapse_key AND m.number = p.number) AS entries FROM payments p \
+         WHERE collapse_key = ? AND number = ? AND entry = 0")
+    .bind(key)
+    .bind(adjustment.number)
+    .first(connection)?;
+    carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))
 }
 
 impl Carrier {

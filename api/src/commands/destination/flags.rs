@@ -91,6 +91,10 @@ struct Amplitude {
     /// What the names of user properties begin with; `namiml_` unless said.
     #[arg(long, value_name = "P")]
     prefix: Option<String>,
+    /// Which user properties are kept up to date: the eight of the documented integration, or also the state, end and
+    /// renewal of the subscription, the number of renewals, the first purchase and what was paid. `documented` unless said.
+    #[arg(long, value_parser = ["documented", "extended"])]
+    user_properties: Option<String>,
     /// Who sends the events, as Amplitude names its partners: goes out with each of them. Nobody unless said.
     #[arg(long, value_name = "ID")]
     partner_id: Option<String>,
@@ -114,6 +118,7 @@ impl Fields {
             ("user_id", &amplitude.user_id),
             ("without_external_id", &amplitude.without_external_id),
             ("prefix", &amplitude.prefix),
+            ("user_properties", &amplitude.user_properties),
             ("partner_id", &amplitude.partner_id),
         ];
         let numbers =

@@ -1,4 +1,5 @@
-//! `settle destination snapshot`: the newest state of every purchase, for a destination that came later.
+//! `settle destination snapshot`: the newest state of every purchase, and of every user where profiles are kept, for a
+//! destination that came later.
 
 use crate::commands::client::{Client, Remote, segment};
 use crate::commands::progress::{Pace, bar};

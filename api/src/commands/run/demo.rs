@@ -110,6 +110,7 @@ async fn platform(store: &Store, app: AppId, window_ms: i64, given: bool) -> Res
         max_wait_ms: None,
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
+        unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: storage::hex(&clock::random_bytes::<16>()),
     };
     store.new_platform(new).await

@@ -45,12 +45,23 @@ pub fn product(fields: &mut Fields) -> Product {
     }
     let name = fields.short_text("name", LONGEST);
     let prices: Vec<Price> = fields.objects("prices", MOST, price).unwrap_or_default().into_iter().flatten().collect();
-    let mut countries: Vec<_> = prices.iter().map(|price| &price.country).collect();
-    countries.sort_unstable();
-    if countries.windows(2).any(|pair| pair[0] == pair[1]) {
-        fields.wrong("prices", "one price per country, and one at most without a country");
+    if let Some(wrong) = twice(&prices) {
+        fields.wrong("prices", wrong);
     }
     Product { name, entitlements, prices }
+}
+
+/// What is wrong with a list that has two prices of one country from the same time on.
+fn twice(prices: &[Price]) -> Option<String> {
+    let mut held: Vec<_> = prices.iter().map(|price| (&price.country, price.since)).collect();
+    held.sort_unstable();
+    let (country, since) = held.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])?;
+    let place = country.as_ref().map_or_else(|| "without a country".to_owned(), |country| format!("of {country}"));
+    let time = since.map_or_else(|| "without `since`".to_owned(), |since| format!("since {since}"));
+    Some(format!(
+        "one price per country, and one at most without a country, or several with another `since` each; \
+         two {place} are {time}"
+    ))
 }
 
 /// An entitlement in a list.
@@ -92,7 +103,8 @@ fn price(fields: &mut Fields) -> Option<Price> {
         fields.wrong("country", format!("two capital letters of ISO 3166, such as DE, and it is `{country}`"));
     }
     let currency = currency(fields);
-    decimal(fields, "price").map(|price| Price { country, currency, price })
+    let since = fields.parsed("since", "a day such as 2026-03-01, which begins at midnight UTC, or a time in RFC 3339");
+    decimal(fields, "price").map(|price| Price { country, currency, price, since })
 }
 
 fn required(fields: &mut Fields, name: &'static str) -> String {

@@ -59,6 +59,7 @@ pub async fn create(
     let new = NewDestination { app_id, kind, name, events, filter, settings, secret, traits, limits, enabled };
     let made = edge.store.new_destination(new).await?;
     let mut view = detail(&edge, &made).await?;
+    warn(&mut view, &made.events);
     show_once(&mut view, shown);
     Ok((StatusCode::CREATED, Json(view)))
 }
@@ -109,15 +110,18 @@ pub async fn update(
         events: common.events,
         ..DestinationPatch::default()
     };
+    let chosen = patch.events.clone().unwrap_or_default();
     let shown = changed.map(|made| remade(&mut patch, &before, (secret, made)));
     let after = wanted.apply(&edge, id, patch).await?;
     let mut view = detail(&edge, &after).await?;
+    warn(&mut view, &chosen);
     show_once(&mut view, shown.unwrap_or_default());
     Ok(Json(view))
 }
 
 /// Takes over what its kind made of it; what of that is shown once.
 fn remade(patch: &mut DestinationPatch, before: &Destination, (secret, made): (SecretString, Made)) -> Shown {
+    patch.profile = made.traits.profile;
     patch.settings = Some(made.settings).filter(|settings| *settings != before.settings);
     patch.secret = Some(made.secret).filter(|made| made.expose_secret() != secret.expose_secret());
     patch.made_of = Some((before.settings.clone(), secret));
@@ -196,6 +200,14 @@ fn made_of(made: Result<Made, Vec<Field>>, fields: &mut Fields) -> Option<Made> 
 fn show_once(view: &mut Value, shown: Shown) {
     for (name, secret) in shown {
         view[name] = json!(secret.expose_secret());
+    }
+}
+
+/// Says which of the events that were chosen in this request nothing causes as yet.
+fn warn(view: &mut Value, chosen: &[String]) {
+    let warnings = domain::event::unsent_choices(chosen);
+    if !warnings.is_empty() {
+        view["warnings"] = json!(warnings);
     }
 }
 

@@ -33,6 +33,7 @@ fn hook() -> Addressee {
         settings: json!({}),
         per_user: false,
         per_request: 1,
+        profile: None,
         rate: None,
         concurrency: 32,
         schedule: None,

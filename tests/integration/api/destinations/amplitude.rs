@@ -80,6 +80,7 @@ async fn each_field_is_changed_alone_and_brought_back() {
         ("min_id_length", json!(1), Some(json!(5))),
         ("prefix", json!("settle_"), Some(json!("namiml_"))),
         ("partner_id", json!("shop"), Some(Value::Null)),
+        ("user_properties", json!("extended"), Some(json!("documented"))),
         ("rate", json!(7), Some(json!(90))),
         ("schedule", json!([5, 60]), Some(Value::Null)),
     ];

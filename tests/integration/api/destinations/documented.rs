@@ -18,6 +18,7 @@ async fn what_is_shown_of_each_kind_is_documented_and_all_of_that_is_shown() {
     let mut hook = webhook();
     hook["signature"] = json!("v1,v1a");
     hook["enabled"] = json!(false);
+    hook["events"] = json!(["*", "device.*"]);
     let mut analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
     analytics["partner_id"] = json!("shop");
     let document = service.get("/openapi.json").await.body;

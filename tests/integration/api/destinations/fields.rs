@@ -250,3 +250,20 @@ async fn of_changes_at_once_none_undoes_another() {
         assert_eq!(shown["filter"]["environments"], json!(["sandbox"]), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_choice_that_nothing_causes_as_yet_is_answered_with_a_warning() {
+    let (service, list) = desk("warnings").await;
+    let chosen = json!(["purchase.updated", "device.*", "device.impression"]);
+    let (path, answer) = made(&service, &list, &webhook_with("events", &chosen)).await;
+    let warnings = answer["warnings"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let about = |warning: &serde_json::Value| warning.as_str().is_some_and(|says| says.contains("is not sent yet"));
+    assert!(warnings.len() == 2 && warnings.iter().all(about), "{warnings:?}");
+    assert_eq!(service.get(&path).await.body["warnings"], json!(null), "it is said once");
+    let renamed = service.ask("PATCH", &path, &json!({ "name": "other" })).await.body;
+    assert_eq!(renamed["warnings"], json!(null), "nothing was chosen");
+    let all = service.ask("PATCH", &path, &json!({ "events": ["*", "user.subscription.renewed"] })).await.body;
+    assert_eq!(all["warnings"], json!(null));
+    let paused = service.ask("PATCH", &path, &json!({ "events": ["user.subscription.paused"] })).await.body;
+    assert_eq!(paused["warnings"].as_array().map(Vec::len), Some(1), "{paused}");
+}

@@ -3,6 +3,7 @@
 //! The subscription is monthly. It began on 10 January, with seven days of trial if its old state or what the
 //! store shows speaks of one.
 
+use super::properties::record_of;
 use super::tests::{settle_with, told};
 use super::{Decision, Given, decide};
 use crate::notification::{Kind, Notification};
@@ -18,6 +19,30 @@ pub struct Arrow {
     pub shows: String,
     pub new: String,
     pub events: Vec<String>,
+    pub lag: Option<Lag>,
+}
+
+/// What a line says of a store that lags.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lag {
+    /// What it shows at first.
+    pub shows: String,
+    /// The events of that settling.
+    pub at_first: Vec<String>,
+    /// Those of the settling in which it caught up.
+    pub later: Vec<String>,
+}
+
+impl Lag {
+    fn read(cell: &str) -> Option<Self> {
+        let (shows, events) = cell.split_once(':')?;
+        let (at_first, later) = events.split_once('/').unwrap_or_else(|| panic!("two lists of events: {cell}"));
+        Some(Self { shows: shows.trim().to_owned(), at_first: names(at_first), later: names(later) })
+    }
+}
+
+fn names(cell: &str) -> Vec<String> {
+    cell.split_whitespace().map(str::to_owned).collect()
 }
 
 impl std::fmt::Display for Arrow {
@@ -38,13 +63,14 @@ pub fn arrows() -> Vec<Arrow> {
     let lines = include_str!("arrows.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let arrow = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let [old, words, shows, new, events] = cells.try_into().unwrap_or_else(|_| panic!("five cells: {line}"));
+        let [old, words, shows, new, events, lag] = cells.try_into().unwrap_or_else(|_| panic!("six cells: {line}"));
         Arrow {
             old: old.to_owned(),
             words: words.split_whitespace().map(|word| serde_json::from_value(word.into()).unwrap()).collect(),
             shows: shows.to_owned(),
             new: new.to_owned(),
-            events: events.split_whitespace().map(str::to_owned).collect(),
+            events: names(events),
+            lag: Lag::read(lag),
         }
     };
     lines.map(arrow).collect()
@@ -150,23 +176,70 @@ fn reading(shows: &str, has_trial: bool) -> Reading {
     }
 }
 
+/// The state before a line, what it settles, and when.
+struct Case {
+    known: Purchase,
+    words: Vec<(i64, Notification)>,
+    reading: Reading,
+    has_trial: bool,
+    now: Timestamp,
+}
+
+impl Case {
+    fn of(arrow: &Arrow) -> Self {
+        let speaks_of_it = |cell: &&String| cell.starts_with("trial") || *cell == "converted";
+        let has_trial = [&arrow.old, &arrow.shows].iter().any(speaks_of_it);
+        let mut known = Purchase::default();
+        for (happened_at, kind, shows) in history(&arrow.old) {
+            let shows = if arrow.can_ask() { shows } else { "nobody" };
+            let word = word(*kind, time(happened_at));
+            let reading = at(&reading(shows, has_trial), time(happened_at));
+            known = settle_with(&known, &[word], &reading, time(happened_at)).purchase;
+        }
+        let reading = reading(&arrow.shows, has_trial);
+        let now = match &reading {
+            Reading::Verified(snapshot) => snapshot.at,
+            _ => time("02-20T00:00"),
+        };
+        let words =
+            (1_i64..).zip(&arrow.words).map(|(n, kind)| (n, word(*kind, now.plus_millis(n * 1_000 - 1_800_000))));
+        Self { words: words.collect(), known, reading, has_trial, now }
+    }
+
+    fn settle(
+        &self,
+        known: &Purchase,
+        words: &[(i64, Notification)],
+        (reading, now): (&Reading, Timestamp),
+    ) -> Decision {
+        decide(known, words, Given { reading, is_replaced: false, now })
+    }
+}
+
 /// The settling of one line.
 fn settled(arrow: &Arrow) -> Decision {
-    let has_trial = [&arrow.old, &arrow.shows].iter().any(|cell| cell.starts_with("trial") || *cell == "converted");
-    let mut known = Purchase::default();
-    for (told_at, kind, shows) in history(&arrow.old) {
-        let shows = if arrow.can_ask() { shows } else { "nobody" };
-        let told = word(*kind, time(told_at));
-        known = settle_with(&known, &[told], &reading(shows, has_trial), time(told_at)).purchase;
+    let case = Case::of(arrow);
+    let is_replaced = arrow.shows.starts_with("linked");
+    decide(&case.known, &case.words, Given { reading: &case.reading, is_replaced, now: case.now })
+}
+
+fn at(reading: &Reading, at: Timestamp) -> Reading {
+    match reading {
+        Reading::Verified(snapshot) => Reading::Verified(Box::new(Snapshot { at, ..snapshot.as_ref().clone() })),
+        other => other.clone(),
     }
-    let reading = reading(&arrow.shows, has_trial);
-    let now = match &reading {
-        Reading::Verified(snapshot) => snapshot.at,
-        _ => time("02-20T00:00"),
-    };
-    let told = (1_i64..).zip(&arrow.words).map(|(n, kind)| (n, word(*kind, now.plus_millis(n * 1_000 - 1_800_000))));
-    let given = Given { reading: &reading, is_replaced: arrow.shows.starts_with("linked"), now };
-    decide(&known, &told.collect::<Vec<_>>(), given)
+}
+
+/// The settlings of one line whose store lags at first: that one, and the one in which it caught up.
+fn settled_late(arrow: &Arrow, lag: &Lag) -> [Decision; 2] {
+    let case = Case::of(arrow);
+    let stale = at(&reading(&lag.shows, case.has_trial), case.now);
+    let first = case.settle(&case.known, &case.words, (&stale, case.now));
+    let is_open = |(seq, _): &&(i64, Notification)| first.outcomes.iter().all(|(decided, _)| decided != seq);
+    let open: Vec<_> = case.words.iter().filter(is_open).cloned().collect();
+    let later = case.now.plus_millis(1_860_000);
+    let second = case.settle(&first.purchase, &open, (&at(&case.reading, later), later));
+    [first, second]
 }
 
 #[test]
@@ -180,4 +253,41 @@ fn every_arrow_leads_where_the_fixture_says_and_tells_what_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{} arrows lead elsewhere:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_store_that_lags_and_catches_up_leads_to_the_same_by_every_arrow() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for arrow in arrows() {
+        let Some(lag) = &arrow.lag else { continue };
+        count += 1;
+        let case = Case::of(&arrow);
+        let [first, second] = settled_late(&arrow, lag);
+        let found = [events(&first), events(&second)];
+        if found != [lag.at_first.clone(), lag.later.clone()] {
+            wrong.push(format!("{} | {:?} | {}: {found:?}", arrow.old, arrow.words, lag.shows));
+        }
+        if found.concat() != arrow.events {
+            wrong.push(format!(
+                "{} | {:?} | {}: {found:?} is not {:?}",
+                arrow.old, arrow.words, lag.shows, arrow.events
+            ));
+        }
+        let later = case.now.plus_millis(1_860_000);
+        let at_once = case.settle(&case.known, &case.words, (&case.reading, case.now)).purchase;
+        let at_once = case.settle(&at_once, &[], (&at(&case.reading, later), later)).purchase;
+        let (late, prompt) = (record_of(&second.purchase), record_of(&at_once));
+        if late != prompt {
+            let differs = late.lines().zip(prompt.lines()).filter(|(late, prompt)| late != prompt).collect::<Vec<_>>();
+            wrong.push(format!("{} | {:?} | {}: {differs:?}", arrow.old, arrow.words, lag.shows));
+        }
+        if !first.purchase.is_unverified() || first.wake.is_none_or(|wake| wake > later) {
+            wrong.push(format!("{} | {:?} | {}: it is not read again soon", arrow.old, arrow.words, lag.shows));
+        }
+        if second.purchase.is_unverified() || second.waits.is_some() {
+            wrong.push(format!("{} | {:?} | {}: it did not catch up", arrow.old, arrow.words, lag.shows));
+        }
+    }
+    assert!(wrong.is_empty(), "of {count} arrows:\n{}", wrong.join("\n"));
 }

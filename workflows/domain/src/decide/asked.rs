@@ -2,7 +2,7 @@
 
 use super::{Decision, Given, Waits, outcome};
 use crate::notification::{Kind, Notification, Outcome};
-use crate::purchase::Purchase;
+use crate::purchase::{Behind, Purchase};
 use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
 
@@ -45,6 +45,31 @@ pub(super) fn spoken<'a>(
     notifications.iter().filter(|(_, told)| SURE.contains(&told.kind)).collect()
 }
 
+/// Nothing but an end or a scheduled change is known of it, which the store does not show yet: all of it waits.
+pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given<'_>) -> Decision {
+    let mut after = purchase.clone();
+    after.parked_since = None;
+    after.behind = behind;
+    Decision {
+        transitions: Vec::new(),
+        outcomes: Vec::new(),
+        waits: Some(Waits::Confirmation),
+        wake: super::wake::after(&after, given),
+        lag: super::Lag::between(purchase.behind, after.behind),
+        purchase: after,
+    }
+}
+
+/// Whether a receipt that the store does not know is believed now: its platform wants that, and the schedule is over or
+/// was over before. The store is asked once about each later notification; its first answer verifies as usual.
+pub(super) fn is_believed(purchase: &Purchase, given: Given<'_>) -> bool {
+    let is_over = || {
+        let last = UNKNOWN_RECEIPT_MS.last().copied().unwrap_or_default();
+        purchase.parked_since.is_some_and(|since| given.now.millis_since(since) >= last)
+    };
+    matches!(given.reading, Reading::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
+}
+
 /// The store does not accept the receipt: everything waits for a later reading, until there was the last one.
 pub(super) fn park(
     purchase: &Purchase,
@@ -53,7 +78,7 @@ pub(super) fn park(
     now: Timestamp,
 ) -> Decision {
     let schedule: &[i64] = match why {
-        Parked::UnknownReceipt => &UNKNOWN_RECEIPT_MS,
+        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT_MS,
         Parked::WrongCustomer => &WRONG_CUSTOMER_MS,
     };
     let mut after = purchase.clone();
@@ -71,5 +96,5 @@ pub(super) fn park(
     }
     let waits = next.filter(|_| !notifications.is_empty()).map(|_| Waits::Parked(why));
     let wake = next.or_else(|| super::wake::weekly(&after, now));
-    Decision { purchase: after, transitions: Vec::new(), outcomes, waits, wake }
+    Decision { purchase: after, transitions: Vec::new(), outcomes, waits, wake, lag: None }
 }

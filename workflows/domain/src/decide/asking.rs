@@ -71,6 +71,38 @@ fn a_receipt_that_is_not_accepted_is_read_again_by_its_schedule_and_then_given_u
 }
 
 #[test]
+fn a_receipt_that_is_never_known_is_believed_where_its_platform_wants_that() {
+    let words = [word(Kind::SubscriptionPurchased, day(0))];
+    let believable = Reading::Parked(Parked::Believable);
+    let (mut known, mut now) = (Purchase::default(), day(0));
+    for wait in [MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY] {
+        let parked = settle_with(&known, &words, &believable, now);
+        assert_eq!((parked.outcomes, parked.waits), (vec![], Some(Waits::Parked(Parked::Believable))));
+        assert_eq!((parked.wake, parked.purchase.is_believed()), (Some(day(0).plus_millis(wait)), false));
+        (known, now) = (parked.purchase, parked.wake.unwrap());
+    }
+    let last = settle_with(&known, &words, &believable, now);
+    assert_eq!((whats(&last), &last.outcomes, last.waits), (vec![What::Purchased], &vec![(1, Outcome::Settled)], None));
+    assert!(last.purchase.is_believed() && last.purchase.is_unverified());
+    assert_eq!(last.wake, Some(now.plus_millis(7 * DAY)), "the store may know it later");
+
+    let renewed = [word(Kind::Renewed, day(31))];
+    let next = settle_with(&last.purchase, &renewed, &believable, day(31));
+    assert_eq!((whats(&next), next.waits), (vec![What::Renewed], None), "asked once, and not for a day");
+    let looked = settle_with(&next.purchase, &[], &believable, day(38));
+    assert_eq!((whats(&looked), looked.purchase.state()), (vec![], State::Active));
+
+    let foreign = settle_with(&last.purchase, &renewed, &Reading::Parked(Parked::WrongCustomer), day(31));
+    assert_eq!((foreign.outcomes.len(), foreign.waits), (0, Some(Waits::Parked(Parked::WrongCustomer))));
+    let given_up = settle_with(&last.purchase, &renewed, &Reading::Parked(Parked::UnknownReceipt), day(31));
+    assert_eq!(given_up.waits, Some(Waits::Parked(Parked::UnknownReceipt)), "the setting was taken back");
+    let verified = read(&last.purchase, &[], monthly(day(2))).purchase;
+    assert!(!verified.is_believed() && !verified.is_unverified());
+    let again = settle_with(&verified, &renewed, &believable, day(31));
+    assert_eq!(again.waits, Some(Waits::Parked(Parked::Believable)), "it was known");
+}
+
+#[test]
 fn an_accepted_receipt_ends_the_schedule() {
     let parked = settle_with(&bought(), &[], &Reading::Parked(Parked::UnknownReceipt), day(1)).purchase;
     let accepted = read(&parked, &[], monthly(day(2))).purchase;
@@ -230,14 +262,6 @@ fn the_dates_of_the_sandbox_are_no_grace() {
 }
 
 #[test]
-fn a_word_of_an_end_that_the_store_does_not_show_tells_nothing() {
-    for kind in [Kind::Expired, Kind::SubscriptionCancelled, Kind::GraceBegan, Kind::ScheduledToEnd] {
-        let early = read(&bought(), &[word(kind, day(2))], monthly(day(2)));
-        assert_eq!((whats(&early), early.purchase.state()), (vec![], State::Active), "{kind:?}");
-    }
-}
-
-#[test]
 fn many_terms_missed_are_told_one_by_one_and_thirty_six_at_most() {
     let missed = |months: i64| {
         let end = jiff::civil::date(2026, 1, 10).saturating_add(jiff::Span::new().months(months + 1));
@@ -310,4 +334,22 @@ fn words_and_readings_of_one_settling_tell_thirty_six_renewals_at_most() {
     let words = [word(Kind::Renewed, day(31)), word(Kind::Renewed, day(59)), word(Kind::Renewed, day(1500))];
     let many = read(&bought(), &words, Snapshot { renews_at: Some(end), ..monthly(end.plus_millis(-DAY)) });
     assert_eq!((many.transitions.len(), many.purchase.billing_cycles()), (36, Some(72)));
+}
+
+/// One receipt is one product: Amazon's own samples tell it as a consumable and as an entitlement, in one message.
+#[test]
+fn a_receipt_with_two_types_is_bought_once_and_the_store_says_what_it_is() {
+    let words = [word(Kind::ConsumablePurchased, day(0)), word(Kind::EntitlementPurchased, day(0))];
+    let together = settle_with(&Purchase::default(), &words, &Reading::Unverifiable, day(1));
+    assert_eq!((whats(&together), together.purchase.state()), (vec![What::Purchased], State::Active));
+    for order in [[0, 1], [1, 0]] {
+        let [first, second] = order.map(|index| &words[index]);
+        let begun = settle_with(&Purchase::default(), std::slice::from_ref(first), &Reading::Unverifiable, day(1));
+        let again = settle_with(&begun.purchase, std::slice::from_ref(second), &Reading::Unverifiable, day(1));
+        assert_eq!((whats(&begun), whats(&again)), (vec![What::Purchased], vec![]));
+    }
+    let owned =
+        Snapshot { at: day(1), product: Product::Entitlement, purchased_at: Some(day(0)), ..Snapshot::default() };
+    let shown = read(&Purchase::default(), &words, owned);
+    assert_eq!((whats(&shown), shown.wake), (vec![What::Purchased], Some(day(8))), "an entitlement, looked at weekly");
 }

@@ -20,7 +20,12 @@ impl Walk<'_> {
             (Life::Unknown, _) => self.sight(&goal),
             (Life::Running, Life::Running) => self.run(&goal),
             (Life::Running, Life::Cut | Life::Ended) => self.expire(&goal, None),
-            // What was taken back or replaced is told by nothing else, and what came back is only shown.
+            (Life::Ended, Life::Running) if goal.terms > self.stage.terms && self.stage.terms.is_some() => {
+                self.said.has_ended = false;
+                self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
+                self.run(&goal);
+            }
+            // What was taken back or replaced is told by nothing else, and what came back unpaid is only shown.
             _ => {}
         }
         if self.stage.life == Life::Replaced {
@@ -73,7 +78,8 @@ impl Walk<'_> {
     /// The payments that lie between, and the plan that changed with them.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
-            if !self.stage.in_trial && self.said.covered(What::Purchased).is_some() {
+            let has_begun = [What::Purchased, What::PlanChanged].iter().any(|what| self.said.covered(*what).is_some());
+            if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
                 self.infer(What::TrialStarted, None);
@@ -87,7 +93,7 @@ impl Walk<'_> {
         if is_due {
             let number = goal.terms.or(Some(1));
             self.pay(number, None);
-        } else if self.stage.in_grace && !goal.in_grace && goal.runs() {
+        } else if self.stage.in_grace && !goal.in_grace && goal.runs() && goal.terms.is_none() {
             let is_untold = self.said.untold.remove(&What::GraceBegan);
             let next = self.stage.terms.map(|terms| terms.saturating_add(1));
             if !is_untold {
@@ -143,7 +149,7 @@ impl Walk<'_> {
     }
 
     /// One payment.
-    fn renew(&mut self, at: Option<Timestamp>, is_told: bool) {
+    pub fn renew(&mut self, at: Option<Timestamp>, is_told: bool) {
         let what = if self.stage.in_grace { What::Recovered } else { What::Renewed };
         let conversion = self.stage.in_trial.then_some(What::TrialConverted);
         self.stage.in_trial = false;

@@ -5,6 +5,7 @@
 
 mod asked;
 mod difference;
+mod lag;
 mod telling;
 mod truth;
 mod wake;
@@ -15,25 +16,31 @@ mod arrows;
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
+mod conversions;
+#[cfg(test)]
 mod edges;
+#[cfg(test)]
+mod lagging;
 #[cfg(test)]
 mod lives;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::notification::{Kind, Notification, Outcome};
-use crate::purchase::{Moment, Purchase, Said, Stage};
+use crate::purchase::{Behind, Life, Moment, Purchase, Unconfirmed};
 use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
-use crate::transition::{Transition, What};
+use crate::transition::Transition;
+use lag::{Evidence, Weighed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use walk::Walk;
-
-/// So long a reading may not show yet what the store said of auto-renewal.
-const BEHIND_MS: i64 = 600_000;
 
 /// What a settling was given beside the notifications.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +67,34 @@ pub struct Decision {
     pub waits: Option<Waits>,
     /// When to look at it again, without being told anything.
     pub wake: Option<Timestamp>,
+    /// What became of a notification that the store's reading contradicts or contradicted, and when that one happened.
+    #[serde(default)]
+    pub lag: Option<(Timestamp, Lag)>,
+}
+
+/// How a reading that lags stands to a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lag {
+    /// The reading does not show it yet.
+    Behind,
+    /// The reading shows it now.
+    CaughtUp,
+    /// A reading two hours later still contradicts it, and counts.
+    Overruled,
+}
+
+impl Lag {
+    fn between(before: Option<Behind>, after: Option<Behind>) -> Option<(Timestamp, Self)> {
+        match (before.filter(|before| !before.is_decided), after) {
+            (Some(before), None) => Some((before.since, Self::CaughtUp)),
+            (before, Some(after)) if !after.is_decided && before.is_none_or(|before| before.since != after.since) => {
+                Some((after.since, Self::Behind))
+            }
+            (before, Some(after)) if after.is_decided && before.is_some() => Some((after.since, Self::Overruled)),
+            _ => None,
+        }
+    }
 }
 
 /// What notifications wait for after their window.
@@ -68,6 +103,8 @@ pub struct Decision {
 pub enum Waits {
     /// The store cannot be reached.
     Verification,
+    /// The store does not show it yet.
+    Confirmation,
     /// The store does not accept the receipt.
     Parked(Parked),
 }
@@ -77,30 +114,55 @@ pub enum Waits {
 /// Total and pure. The order of the notifications does not matter, nor whether one of them comes twice.
 #[must_use]
 pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given: Given<'_>) -> Decision {
-    if let Reading::Parked(why) = given.reading {
-        return asked::park(purchase, notifications, *why, given.now);
+    let is_believed = asked::is_believed(purchase, given);
+    let given = match given.reading {
+        Reading::Parked(_) if is_believed => Given { reading: &Reading::Unverifiable, ..given },
+        Reading::Parked(why) => return asked::park(purchase, notifications, *why, given.now),
+        _ => given,
+    };
+    let ready = asked::spoken(purchase, notifications, given);
+    let (ready, late_store) = confirmed(purchase, ready, given);
+    if late_store.is_some() && ready.is_empty() && purchase.stage.is_unknown() {
+        return asked::postpone(purchase, late_store, given);
     }
-    let spoken = asked::spoken(purchase, notifications, given);
-    let mut after = purchase.clone();
-    after.parked_since = None;
-    let words = Words::of(purchase, &spoken);
-    for (_, notification) in &spoken {
-        after.learn(notification);
-    }
-    if given.is_replaced {
-        after.replace();
-    }
-    let (transitions, is_behind) = settle(purchase, &mut after, &words, given);
-    let is_waiting = spoken.len() < notifications.len();
-    let soon = is_behind.then(|| given.now.plus_millis(BEHIND_MS));
-    let wake = soon.into_iter().chain(wake::after(&after, given)).min();
+    let Settled { purchase: mut after, transitions } = settle(purchase, &ready, (given, late_store));
+    after.is_believed = is_believed || (after.is_believed && !given.reading.is_answer());
+    let waits = match given.reading {
+        _ if ready.len() == notifications.len() => None,
+        Reading::Unreachable { .. } => Some(Waits::Verification),
+        _ => Some(Waits::Confirmation),
+    };
+    let wake = if is_believed { wake::weekly(&after, given.now) } else { wake::after(&after, given) };
     Decision {
         transitions,
-        outcomes: spoken.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
-        waits: is_waiting.then_some(Waits::Verification),
+        outcomes: ready.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
+        waits,
         wake,
+        lag: given.read_at().and_then(|_| Lag::between(purchase.behind, after.behind)),
         purchase: after,
     }
+}
+
+/// Those notifications that the reading does not contradict, or that it can contradict for good; and what the others,
+/// which wait, show the reading to lack.
+fn confirmed<'a>(
+    purchase: &Purchase,
+    ready: Vec<&'a (i64, Notification)>,
+    given: Given<'_>,
+) -> (Vec<&'a (i64, Notification)>, Option<Behind>) {
+    let Some(at) = given.read_at() else { return (ready, None) };
+    let moment = |(_, notification): &&(i64, Notification)| (notification.store_time, notification.kind);
+    let (others, doubtful): (Vec<_>, Vec<_>) = ready.iter().partition(|one| !lag::may_wait(moment(one), at));
+    if doubtful.is_empty() {
+        return (ready, None);
+    }
+    let taken = Taken::of(purchase, &others, given);
+    let Some(weighed) = &taken.weighed else { return (ready, None) };
+    let evidence = taken.evidence(purchase, given);
+    let waiting: BTreeSet<Moment> =
+        doubtful.iter().map(moment).filter(|moment| evidence.is_premature(&weighed.stage, *moment)).collect();
+    let late_store = waiting.iter().map(|(time, _)| Behind { since: *time, is_decided: false }).max();
+    (ready.into_iter().filter(|one| !waiting.contains(&moment(one))).collect(), late_store)
 }
 
 const fn outcome(notification: &Notification) -> Outcome {
@@ -127,49 +189,114 @@ impl Words {
         let (fresh, late) = words.partition(|word| Some(*word) > purchase.said.newest);
         Self { fresh, late }
     }
+}
 
-    /// Whether auto-renewal is off by the last word about it, if that is so new that a reading may not show it yet.
-    /// The next reading decides.
-    fn switched(&self, said: &Said, read_at: Timestamp) -> Option<bool> {
-        let switch = |(_, kind): &&Moment| matches!(kind, Kind::AutoRenewalOn | Kind::AutoRenewalOff);
-        let (time, kind) = *self.fresh.iter().rev().find(switch)?;
-        let is_told = [What::Cancelled, What::Resumed].iter().any(|what| said.covered(*what) >= Some(time));
-        (!is_told && read_at.millis_since(time) <= BEHIND_MS).then_some(kind == Kind::AutoRenewalOff)
+impl Given<'_> {
+    /// When the store answered, if it did.
+    const fn read_at(&self) -> Option<Timestamp> {
+        match self.reading {
+            Reading::Verified(snapshot) => Some(snapshot.at),
+            Reading::Gone => Some(self.now),
+            Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => None,
+        }
     }
 }
 
-/// Brings words and reading together: the stage afterwards, the transitions on the way to it, and whether the store
-/// seems to be behind its own words.
-fn settle(before: &Purchase, after: &mut Purchase, words: &Words, given: Given<'_>) -> (Vec<Transition>, bool) {
-    let mut is_behind = false;
-    let truth = match given.reading {
-        Reading::Verified(snapshot) => {
-            after.read(snapshot);
-            let shown = truth::shown(before, after, snapshot);
-            let switched =
-                words.switched(&before.said, snapshot.at).filter(|is_off| shown.runs() && shown.is_off != *is_off);
-            is_behind = switched.is_some();
-            Some(Stage { is_off: switched.unwrap_or(shown.is_off), ..shown })
+/// What is known with the notifications and the reading of a settling.
+struct Taken {
+    after: Purchase,
+    words: Words,
+    /// What both show together, if the store answered.
+    weighed: Option<Weighed>,
+}
+
+impl Taken {
+    fn of(before: &Purchase, notifications: &[&(i64, Notification)], given: Given<'_>) -> Self {
+        let mut after = before.clone();
+        after.parked_since = None;
+        let words = Words::of(before, notifications);
+        for (_, notification) in notifications {
+            after.learn(notification);
         }
-        Reading::Gone => {
-            after.vanish(given.now);
-            Some(truth::gone(after))
+        if given.is_replaced {
+            after.replace();
         }
-        Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => None,
-    };
-    let is_answer = truth.is_some();
-    let goal = truth.clone().unwrap_or_else(|| truth::told(after));
-    let mut walk = Walk::new(after, words, truth);
+        let mut taken = Self { after, words, weighed: None };
+        match given.reading {
+            Reading::Verified(snapshot) => {
+                if let Some(time) = taken.begins_again(before) {
+                    taken.after.begin_again(time, snapshot);
+                }
+                taken.after.read(snapshot);
+                let shown = truth::shown(before, &taken.after, snapshot);
+                taken.weighed = Some(taken.evidence(before, given).weigh(shown));
+            }
+            Reading::Gone => {
+                let weighed = taken.evidence(before, given).weigh(truth::gone(&taken.after));
+                if weighed.stage.runs() {
+                    taken.after.vanish_unconfirmed(given.now);
+                } else {
+                    taken.after.vanish(given.now);
+                }
+                taken.weighed = Some(weighed);
+            }
+            Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => {}
+        }
+        taken
+    }
+
+    fn evidence<'a>(&'a self, before: &'a Purchase, given: Given<'a>) -> Evidence<'a> {
+        let snapshot = match given.reading {
+            Reading::Verified(snapshot) => Some(snapshot.as_ref()),
+            _ => None,
+        };
+        let at = given.read_at().unwrap_or(given.now);
+        Evidence { before, after: &self.after, fresh: &self.words.fresh, late: &self.words.late, snapshot, at }
+    }
+
+    /// When it was paid again after its end.
+    fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
+        let pays = |(_, kind): &&Moment| {
+            matches!(kind, Kind::SubscriptionPurchased | Kind::Renewed | Kind::TrialConverted | Kind::GraceEnded)
+        };
+        let is_over = matches!(before.stage.life, Life::Cut | Life::Ended);
+        self.words.fresh.iter().find(pays).filter(|_| is_over).map(|(time, _)| *time)
+    }
+}
+
+/// What a settling knows, and what happened.
+struct Settled {
+    purchase: Purchase,
+    transitions: Vec<Transition>,
+}
+
+/// Brings notifications and reading together: the stage afterwards, and the transitions on the way to it.
+fn settle(
+    before: &Purchase,
+    notifications: &[&(i64, Notification)],
+    (given, late_store): (Given<'_>, Option<Behind>),
+) -> Settled {
+    let Taken { mut after, words, weighed } = Taken::of(before, notifications, given);
+    let truth = weighed.as_ref().map(|weighed| weighed.stage.clone());
+    let goal = truth.clone().unwrap_or_else(|| truth::told(&after));
+    let mut walk = Walk::new(&after, &words, truth);
     walk.follow();
     walk.reach(&goal);
     let Walk { stage, mut said, transitions, .. } = walk;
     let has_heard = !words.fresh.is_empty() || !words.late.is_empty();
     said.newest = said.newest.max(words.fresh.last().copied());
-    said.is_unverified = !is_answer && (said.is_unverified || has_heard);
+    said.is_unverified = weighed.is_none() && (said.is_unverified || has_heard);
     after.said = said;
-    match after.answered_at().filter(|_| is_answer) {
-        Some(at) => after.stand(stage, at, is_behind),
-        None => after.stage = stage,
+    match (weighed, after.answered_at()) {
+        (Some(weighed), Some(at)) => {
+            after.behind = weighed.behind.max(late_store);
+            after.doubt(weighed.half_made_at);
+            let switch = weighed.unconfirmed.switch || late_store.is_some();
+            let unconfirmed = Unconfirmed { switch, ..weighed.unconfirmed };
+            after.leave(before, &stage, at);
+            after.stand(stage, weighed.shown_terms, (at, unconfirmed));
+        }
+        _ => after.stage = stage,
     }
-    (transitions, is_behind)
+    Settled { purchase: after, transitions }
 }

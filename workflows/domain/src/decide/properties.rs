@@ -73,6 +73,7 @@ fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> Described<'a> 
         product_ref: ProductRef::Term,
         listing,
         usd_rate: None,
+        replaced_sku: None,
     }
 }
 

@@ -120,7 +120,7 @@ impl Looked<'_> {
             return end <= at;
         }
         if let Some(grace) = self.after.grace_end() {
-            return is_long_past(grace);
+            return is_long_past(grace) && !self.is_date_of_failure(grace);
         }
         let trial = || self.after.trial_end().filter(|_| in_trial);
         let counted = || self.after.calendar()?.end(self.before.stage.terms?);
@@ -128,11 +128,27 @@ impl Looked<'_> {
         self.is_off() && end.is_some_and(is_long_past)
     }
 
+    /// Whether this date of a grace is only that of the payment that failed. It says nothing of the grace's end.
+    fn is_date_of_failure(&self, grace: Timestamp) -> bool {
+        let calendar = self.after.calendar();
+        let known = self.before.stage.terms.filter(|_| !self.before.stage.is_unknown());
+        let counted = calendar.and_then(|calendar| calendar.end(known?));
+        let is_boundary = || calendar.is_none_or(|calendar| calendar.is_end(grace));
+        let paid_until = counted.or_else(|| self.after.last_period_end());
+        let is_failure = paid_until.map_or_else(is_boundary, |end| grace.millis_since(end) < LAG_MS);
+        self.after.has_dateless_grace() && is_failure
+    }
+
     /// How many paid terms began.
     fn terms(&self, is_over: bool) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
         let Some(calendar) = self.after.calendar() else { return self.counted(end) };
+        if self.after.has_dateless_grace() {
+            let begun = || calendar.begun(self.snapshot.at).saturating_sub(1).max(1);
+            let shown = || if end <= self.snapshot.at { calendar.ending(end) } else { Some(begun()) };
+            return known.or_else(shown);
+        }
         if is_over && !calendar.is_end(end) {
             return known.or_else(|| Some(calendar.containing(end)));
         }
@@ -146,7 +162,7 @@ impl Looked<'_> {
     /// Without a calendar, a term more when the date moved on and no word told of that renewal.
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
-        let last = self.before.period_end();
+        let last = self.before.period_end().filter(|_| self.after.grace_end().is_none());
         let Some(last) = last.filter(|last| end.millis_since(*last) > SAME_MS && self.snapshot.ends_at.is_none())
         else {
             return Some(known);

@@ -10,7 +10,7 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const WEEK_MS: i64 = 7 * DAY_MS;
 
-/// How long after a date of the store it is asked whether it moved on.
+/// How long after a date of the store, or after a notification that it does not show yet, it is asked again.
 const FIRST_MS: [i64; 3] = [10 * MINUTE_MS, HOUR_MS, 2 * HOUR_MS + 5 * MINUTE_MS];
 /// And then so often, for two days.
 const THEN_MS: i64 = 6 * HOUR_MS;
@@ -21,11 +21,14 @@ pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> 
     match given.reading {
         Reading::Unverifiable => None,
         Reading::Unreachable { since } => Some(given.now.plus_millis(retry_ms(given.now.millis_since(*since)))),
-        Reading::Verified(_) | Reading::Gone | Reading::Parked(_) if purchase.stage.is_over() => {
-            reason(purchase, given.now)
-        }
         Reading::Verified(_) | Reading::Gone | Reading::Parked(_) => {
-            dates(purchase, given.now).chain(weekly(purchase, given.now)).min()
+            let behind = purchase.behind.and_then(|behind| look(behind.since, given.now));
+            let regular = if purchase.stage.is_over() {
+                reason(purchase, given.now)
+            } else {
+                dates(purchase, given.now).chain(weekly(purchase, given.now)).min()
+            };
+            behind.into_iter().chain(regular).min()
         }
     }
 }
@@ -64,7 +67,9 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
     let snapshot = purchase.snapshot.as_ref().filter(|_| is_live);
     let dates = snapshot.map(|shown| {
         let trial = shown.trial_ends_at.filter(|_| purchase.stage.in_trial);
-        [shown.renews_at, shown.ends_at, shown.deferred_at, purchase.grace_end(), trial]
+        let counted = || purchase.terms()?.end(purchase.stage.terms?);
+        let renews_at = shown.renews_at.or_else(|| shown.ends_at.map_or_else(counted, |_| None));
+        [renews_at, shown.ends_at, shown.deferred_at, purchase.grace_end(), trial]
     });
     dates.into_iter().flatten().flatten().filter_map(move |date| look(date, now))
 }

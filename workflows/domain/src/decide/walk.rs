@@ -12,6 +12,9 @@ use crate::transition::{Transition, What};
 
 /// The words of one recovery are not further apart.
 const ONE_RECOVERY_MS: i64 = 86_400_000;
+/// Words of different types that are not further apart speak of one payment. The shortest term that is sold is a week,
+/// of which a grace can take six days; in the store's test world terms last minutes.
+const ONE_PAYMENT_MS: i64 = 43_200_000;
 
 /// One walk.
 #[derive(Debug)]
@@ -157,6 +160,10 @@ impl<'a> Walk<'a> {
         self.truth.as_ref().is_some_and(Stage::is_over)
     }
 
+    fn runs_in_truth(&self) -> bool {
+        self.truth.as_ref().is_some_and(Stage::runs)
+    }
+
     /// A receipt begins: its first word, or it came back after its end.
     fn begin(&mut self, time: Timestamp, kind: Kind) {
         let was_over = matches!(self.stage.life, Life::Cut | Life::Ended | Life::Revoked);
@@ -165,6 +172,11 @@ impl<'a> Walk<'a> {
         if is_change && !self.stage.is_unknown() {
             if self.said.covered(What::PlanChanged).is_none() && self.stage.life != Life::Replaced {
                 self.revive(is_back);
+                let has_begun =
+                    [What::TrialStarted, What::Purchased].iter().any(|what| self.said.covered(*what).is_some());
+                if self.stage.in_trial && !has_begun {
+                    self.say(What::TrialStarted, time);
+                }
                 self.say(What::PlanChanged, time);
             }
             return;
@@ -185,19 +197,17 @@ impl<'a> Walk<'a> {
         self.stage.in_trial = had_trial || self.truth.as_ref().is_some_and(|truth| truth.in_trial);
         let shown = self.stage.terms.filter(|_| is_back);
         self.stage.terms = shown.or(Some(u64::from(!self.stage.in_trial)));
-        if is_change {
-            return self.say(What::PlanChanged, time);
-        }
         if self.stage.in_trial {
             self.say(What::TrialStarted, time);
         }
-        self.say(What::Purchased, time);
+        self.say(if is_change { What::PlanChanged } else { What::Purchased }, time);
     }
 
     /// It came back after its end.
     fn revive(&mut self, is_back: bool) {
         if is_back {
             self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
+            self.said.has_ended = false;
         }
     }
 
@@ -277,14 +287,12 @@ impl<'a> Walk<'a> {
     /// A term was paid: one that began newly, or after its payment had failed.
     fn paid(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
         let is_over = self.stage.is_over();
-        if matches!(self.stage.life, Life::Replaced | Life::Revoked) || (is_over && self.truth.is_some()) {
-            return;
-        }
-        if kind == Kind::GraceEnded && self.is_over_in_truth() {
+        let is_end = self.is_over_in_truth() && (is_over || kind == Kind::GraceEnded);
+        if matches!(self.stage.life, Life::Replaced | Life::Revoked) || is_end {
             return;
         }
         if kind == Kind::TrialConverted && !self.stage.in_trial {
-            return self.converted(time);
+            return self.converted(time, ahead);
         }
         if self.is_paid(time, kind) {
             return;
@@ -309,23 +317,48 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A conversion of a trial that nobody saw.
-    fn converted(&mut self, time: Timestamp) {
+    /// A conversion of a trial that nobody saw. Its payment can have been told as a renewal, or counted already.
+    fn converted(&mut self, time: Timestamp, ahead: &[Moment]) {
         if self.said.covered(What::TrialConverted).is_some() {
             return;
         }
         self.revive(self.stage.is_over());
-        let is_renewed = self.said.covered(What::Renewed).is_some_and(|told| time.millis_since(told) <= ECHO_MS);
-        self.say(What::TrialConverted, time);
-        if self.stage.in_grace {
-            self.stage.in_grace = false;
-            self.say(What::Recovered, time);
-        } else if !is_renewed {
-            self.say(What::Renewed, time);
+        self.resume_in_time(ahead);
+        if self.is_payment_told(time) {
+            self.say(What::TrialConverted, time);
+        } else if let Some(number) = self.uncounted(time) {
+            self.stage.terms = number.checked_sub(1);
+            self.stage.in_trial = true;
+            self.pay(Some(number), Some(time));
+            self.change_plan_in_time();
+        } else {
+            self.stage.in_trial = true;
+            self.renew(Some(time), true);
         }
         if self.truth.is_none() {
             self.stage.is_off = false;
         }
+    }
+
+    /// The number of the term that this payment began, if the terms that were counted do not contain it.
+    fn uncounted(&self, time: Timestamp) -> Option<u64> {
+        let (calendar, terms) = (self.calendar?, self.stage.terms?);
+        let next = terms.saturating_add(1);
+        let shown = self.truth.as_ref().and_then(|truth| truth.terms);
+        let dated = calendar.containing(time);
+        let is_counted = shown.is_some_and(|shown| shown <= terms) || (!self.stage.in_grace && dated <= terms);
+        (!is_counted).then(|| dated.clamp(next, shown.unwrap_or(next).max(next)))
+    }
+
+    /// Whether the payment of this time was told as a renewal or a recovery: two of them are a term apart.
+    fn is_payment_told(&self, time: Timestamp) -> bool {
+        let term = |time| self.calendar.map(|calendar| calendar.containing(time));
+        let is_same = |told: Timestamp| {
+            let apart = time.millis_since(told).abs();
+            apart <= ONE_PAYMENT_MS || (term(told).is_some() && term(told) == term(time))
+        };
+        let told = [What::Renewed, What::Recovered].iter().filter_map(|what| self.said.covered(*what)).max();
+        !self.stage.in_grace && told.is_some_and(is_same)
     }
 
     /// Whether what this word tells was told: by a reading, for its term, or by another word of the same act.
@@ -343,7 +376,8 @@ impl<'a> Walk<'a> {
             Kind::Renewed => [What::TrialConverted, What::Recovered],
             _ => [What::Renewed, What::Recovered],
         };
-        let is_echo = |what: &What| self.said.covered(*what).is_some_and(|told| time.millis_since(told) <= ECHO_MS);
+        let apart = if self.known.is_of_test_world() { ECHO_MS } else { ONE_PAYMENT_MS };
+        let is_echo = |what: &What| self.said.covered(*what).is_some_and(|told| time.millis_since(told) <= apart);
         others.iter().any(is_echo)
     }
 
@@ -361,8 +395,10 @@ impl<'a> Walk<'a> {
     }
 
     fn on(&mut self, time: Timestamp) {
-        if self.stage.life == Life::Cut {
-            self.stage = Stage { life: Life::Running, is_off: true, ..self.stage.clone() };
+        let is_back = self.stage.life == Life::Ended && self.runs_in_truth() && !self.is_covered(What::Resumed, time);
+        if self.stage.life == Life::Cut || is_back {
+            self.revive(true);
+            self.stage.is_off = true;
         }
         if !self.stage.runs() || self.is_covered(What::Resumed, time) {
             return;
@@ -410,6 +446,8 @@ impl<'a> Walk<'a> {
     /// Grace began, if the store shows it, or that it went on from there.
     fn grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_untold = self.said.untold.contains(&What::GraceBegan);
+        let is_graced = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
+        self.revive(is_graced && self.stage.life == Life::Ended && !self.is_covered(What::GraceBegan, time));
         if !self.stage.runs() || self.is_covered(What::GraceBegan, time) || (self.stage.in_grace && !is_untold) {
             return;
         }

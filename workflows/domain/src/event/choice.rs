@@ -2,6 +2,7 @@
 
 use super::PURCHASE_UPDATED;
 use crate::transition::What;
+use crate::user::PROFILE_UPDATED;
 use serde::{Deserialize, Serialize};
 
 /// Documented types that nothing connected today can cause. What we can send is named where it is made.
@@ -32,7 +33,7 @@ pub(super) const OPERATORS: [&str; 4] =
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
 
 /// What nobody chooses: it follows from what an analytics integration was owed before, and no webhook gets it.
-const IMPLIED: [&str; 1] = [REVENUE_ADJUSTED];
+const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
 
 /// Whether events of this type are owed because of others, and cannot be chosen.
 #[must_use]
@@ -104,6 +105,22 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
         Some(wrong) => Err(format!("`{wrong}` is not an event type; {}", list())),
         None => Ok(()),
     }
+}
+
+/// What of a choice will cause no event as yet: documented types that nothing connected today causes, chosen by their
+/// names, and wildcards that stand for such types alone. A sentence for each.
+#[must_use]
+pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
+    let all = choices();
+    let types = || all.iter().filter(|name| !name.ends_with('*'));
+    let is_silent = |choice: &str| match choice.strip_suffix('*') {
+        Some(prefix) => types().filter(|name| name.starts_with(prefix)).all(|name| NOT_YET.contains(name)),
+        None => NOT_YET.contains(&choice),
+    };
+    let silent = chosen.iter().filter(|choice| is_silent(choice));
+    silent
+        .map(|choice| format!("`{choice}` is not sent yet: nothing that settle connects to today causes it"))
+        .collect()
 }
 
 /// What can be chosen: the wildcards, then every documented type, whether or not we can send it.

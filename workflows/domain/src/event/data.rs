@@ -1,6 +1,8 @@
-//! The record of a purchase as we tell it: the 26 fields of the documented `data`, all of them, always.
+//! The record of a purchase as we tell it: the 26 fields of the documented `data` and our own, all of them, always.
 
+use super::details::Details;
 use super::price::{in_usd, letters, price};
+use super::schema::additions_are_optional;
 use crate::catalogue::{Entitlement, Listing, Price, ProductRef};
 use crate::environment::Environment;
 use crate::purchase::Purchase;
@@ -31,10 +33,13 @@ pub struct Described<'a> {
     pub listing: &'a Listing,
     /// How many USD one unit of the price's currency was worth on the day of the purchase.
     pub usd_rate: Option<Decimal>,
+    /// The SKU of the purchase that it took the place of in a change of plan, by `product_ref`.
+    pub replaced_sku: Option<&'a str>,
 }
 
 /// Everything known about the purchase. What nobody told is null.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(transform = additions_are_optional)]
 pub(super) struct Data<'a> {
     /// Billing cycles so far; the original purchase is the first.
     #[schemars(range(min = 1))]
@@ -92,6 +97,9 @@ pub(super) struct Data<'a> {
     revoked_at: Option<Timestamp>,
     /// The store's name of the newest payment.
     transaction_id: String,
+    /// What we add.
+    #[serde(flatten)]
+    details: Details,
 }
 
 /// A device that has access to a purchase.
@@ -147,6 +155,7 @@ impl<'a> Data<'a> {
             purchase_price: price.map(|price| price.price),
             revoked_at: purchase.revoked_at(),
             transaction_id: transaction_id(purchase, receipt_id),
+            details: Details::of(described),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod changes;
 mod choice;
 mod data;
+mod details;
 mod operators;
 mod price;
 mod schema;
@@ -17,14 +18,17 @@ pub(crate) mod tests;
 pub use changes::{Change, changes};
 pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
-    Wildcards, check_choice, choices, chooses, is_for_operators, is_implied,
+    Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
 pub use data::{Described, data, state_digest};
+pub use details::Details;
 pub use operators::DestinationEvent;
-pub use price::listed;
+pub use price::listed_price;
 pub use schema::{USER_VERSION, schemas};
 
 pub(crate) use price::usd_of;
+#[cfg(test)]
+pub(crate) use schema::ADDITIONS;
 pub(crate) use schema::additions_are_optional;
 
 use crate::ids::{AppId, CollapseKey, DestinationId, EventId, OrgId, PlatformId};
@@ -61,6 +65,8 @@ pub struct PurchaseUpdated<'a> {
     pub coalesced: i64,
     /// Whether the last answer of the store is in it: the opposite of `Purchase::is_unverified`.
     pub is_verified: bool,
+    /// When the newest transition of the revision happened, by the store.
+    pub occurred_at: Option<Timestamp>,
     /// The record, by [`data`].
     pub data: &'a Value,
 }
@@ -93,6 +99,9 @@ struct Attributes {
     /// The type of the event.
     #[schemars(extend("const" = PURCHASE_UPDATED))]
     event_type: &'static str,
+    /// When the newest thing that this revision tells happened, by the store; null when nothing happened that has a
+    /// name, or nobody said when.
+    occurred_at: Option<Timestamp>,
     /// The installation's customer.
     org_id: Option<Uuid>,
     /// The app on one store.
@@ -126,6 +135,7 @@ impl PurchaseUpdated<'_> {
             event_id: self.event_id.uuid(),
             event_time: self.event_time,
             event_type: PURCHASE_UPDATED,
+            occurred_at: self.occurred_at,
             org_id: Some(self.org_id.uuid()),
             platform_id: Some(self.platform_id.uuid()),
             previous_acked_revision: None,

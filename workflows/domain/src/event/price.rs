@@ -2,28 +2,39 @@
 
 use super::Described;
 use crate::catalogue::Price;
+use crate::purchase::Purchase;
+use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// The price that the owner pays, `None` where the list cannot know it.
+/// The price that the owner pays, `None` where the list cannot know it: nothing was paid yet, as in a trial, or a
+/// promotion has a price of its own.
 pub fn price(described: Described<'_>) -> Option<&Price> {
     let purchase = described.purchase;
-    let is_special = has_own_price(purchase.is_in_trial_period(), purchase.is_in_intro_offer());
-    if is_special { None } else { listed(&described.listing.prices, purchase.country()) }
+    let was_paid = purchase.is_one_time_purchase() || purchase.was_paid();
+    if was_paid && purchase.offer().is_none() { listed_price(&described.listing.prices, purchase) } else { None }
 }
 
-/// In a trial nothing is paid, and an introductory offer has a price of its own.
-pub fn has_own_price(in_trial: Option<bool>, in_intro_offer: Option<bool>) -> bool {
-    in_trial == Some(true) || in_intro_offer == Some(true)
+/// The listed price of a purchase: of its country, else of everywhere else, the one that held when its plan began.
+#[must_use]
+pub fn listed_price<'a>(prices: &'a [Price], purchase: &Purchase) -> Option<&'a Price> {
+    listed(prices, (purchase.country(), purchase.plan_began_at()))
 }
 
-/// The price that names this country, else the one that names none.
-pub fn listed<'a>(prices: &'a [Price], country: Option<&str>) -> Option<&'a Price> {
-    let sendable = || prices.iter().filter(|price| letters(&price.currency, 3).is_some());
-    let names_it = |price: &&Price| match (price.country.as_deref(), country) {
+/// The price that names this country, else the one that names none; of several the newest that held at that time. At
+/// a time that is not known only a list without dates says anything.
+pub fn listed<'a>(prices: &'a [Price], (country, at): (Option<&str>, Option<Timestamp>)) -> Option<&'a Price> {
+    let concerns = |price: &&Price| match (price.country.as_deref(), country) {
         (Some(listed), Some(country)) => listed.eq_ignore_ascii_case(country),
-        _ => false,
+        (listed, _) => listed.is_none(),
     };
-    sendable().find(names_it).or_else(|| sendable().find(|price| price.country.is_none()))
+    let sendable = |price: &&Price| letters(&price.currency, 3).is_some();
+    let concerned = || prices.iter().filter(sendable).filter(concerns);
+    if at.is_none() && concerned().any(|price| price.since.is_some()) {
+        return None;
+    }
+    let held = |price: &&Price| price.since.is_none_or(|since| Some(since.at()) <= at);
+    // The last of equal ones would win: the first of the list does.
+    concerned().filter(held).rev().max_by_key(|price| (price.country.is_some(), price.since))
 }
 
 /// The same in USD: as listed, or by the rate of the purchase's day, in cents. `None` without a rate.

@@ -21,8 +21,24 @@ pub const USER_VERSION: &str = "1.0";
 pub const DESTINATION_VERSION: &str = "1.0";
 
 /// What we add to the documented shapes.
-pub(crate) const ADDITIONS: [&str; 6] =
-    ["coalesced", "previous_acked_revision", "revision", "state_digest", "user_revision", "verified"];
+pub(crate) const ADDITIONS: [&str; 16] = [
+    "active_skus",
+    "coalesced",
+    "environment",
+    "expiration_reason",
+    "occurred_at",
+    "offer_type",
+    "pending_at",
+    "pending_sku_ref_id",
+    "previous_acked_revision",
+    "previous_sku_ref_id",
+    "price_source",
+    "product_type",
+    "revision",
+    "state_digest",
+    "user_revision",
+    "verified",
+];
 
 /// Type, version and schema of each event that we can send.
 #[must_use]

@@ -12,6 +12,7 @@ mod tests;
 
 pub use adjust::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
 
+use crate::catalogue::PriceSource;
 use crate::purchase::{Purchase, State};
 use crate::reading::Unit;
 use crate::time::Timestamp;
@@ -104,6 +105,26 @@ pub struct Payment {
     pub is_priced: bool,
 }
 
+/// What the entries of a purchase add up to in USD, as far as amounts are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Total(Option<rust_decimal::Decimal>);
+
+impl Total {
+    /// Adds an entry; `None` where its amount is not known.
+    pub fn add(&mut self, usd: Option<rust_decimal::Decimal>) {
+        self.0 = match (self.0, usd) {
+            (Some(sum), Some(usd)) => Some(sum.saturating_add(usd)),
+            (known, other) => known.or(other),
+        };
+    }
+
+    /// The sum; `None` where no amount is known.
+    #[must_use]
+    pub const fn usd(self) -> Option<rust_decimal::Decimal> {
+        self.0
+    }
+}
+
 /// Why what a payment earned is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -142,7 +163,9 @@ impl UnknownPrice {
             () if !is_null("price_in_usd") => None,
             () if !is_null("purchase_price") => Some(Self::NoRate),
             () if is_null("product_ref_id") => Some(Self::ProductUnknown),
-            () if is_on("is_in_intro_offer_period") || is_on("is_in_trial_period") => Some(Self::Promotion),
+            () if !is_null("offer_type") || is_on("is_in_intro_offer_period") || is_on("is_in_trial_period") => {
+                Some(Self::Promotion)
+            }
             () => Some(Self::NotListed),
         }
     }
@@ -212,9 +235,10 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 /// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
 /// scheduled change is told with the renewal that it comes with.
 fn is_first_of_new_plan(change: &Transition, purchase: &Purchase) -> bool {
-    let is_of_new_receipt = purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
-    let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
-    is_of_new_receipt && is_first && purchase.is_in_trial_period() != Some(true)
+    let is_of_new_receipt = || purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
+    // A purchase beside another one that it takes up is announced as a change without the store's word for one.
+    let is_first = change.cycle.map_or_else(is_of_new_receipt, |cycle| cycle <= 1);
+    is_first && purchase.is_in_trial_period() != Some(true)
 }
 
 /// What the store says of the present payment of a purchase.
@@ -262,9 +286,7 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
     fields.insert("purchase_currency".to_owned(), Value::from(sale.currency.as_str()));
     fields.insert("price_in_usd".to_owned(), sale.usd.map_or(Value::Null, decimal));
     fields.insert("transaction_id".to_owned(), Value::from(sale.transaction_id.as_str()));
-    if fields.contains_key("price_source") {
-        fields.insert("price_source".to_owned(), Value::from("report"));
-    }
+    fields.insert("price_source".to_owned(), serde_json::to_value(PriceSource::Report).unwrap_or_default());
 }
 
 /// An amount in USD, in cents: as it is, or by a rate. `None` without a rate.

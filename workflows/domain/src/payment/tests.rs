@@ -111,7 +111,9 @@ fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial(
     let changed = shown(&[Kind::PlanChanged], monthly());
     assert_eq!(found(&change, &changed, &[]), [(EntryKind::PlanChange, 1, 0, None, true)]);
     assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
-    assert_eq!(found(&change, &bought(), &[]), [], "a scheduled change is paid with its renewal");
+    let beside = found(&change, &bought(), &[]);
+    assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
+    assert_eq!(found(&[(What::PlanChanged, 2)], &bought(), &[1]), [], "a scheduled change is paid with its renewal");
     let trial = Snapshot { trial_ends_at: Some(day(40)), renews_at: Some(day(40)), ..monthly() };
     assert_eq!(found(&change, &shown(&[Kind::PlanChanged], trial), &[]), []);
     assert_eq!(found(&[(What::TrialStarted, 1), (What::PlanChanged, 1)], &changed, &[]), []);
@@ -124,7 +126,9 @@ fn a_price_that_is_not_known_has_its_reason() {
     assert_eq!(why(json!({"price_in_usd": null, "purchase_price": "1.00"})), Some("no_rate"));
     assert_eq!(why(json!({"product_ref_id": null})), Some("product_unknown"));
     assert_eq!(why(json!({"product_ref_id": "x", "is_in_intro_offer_period": true})), Some("promotion"));
-    assert_eq!(why(json!({"product_ref_id": "x", "is_in_intro_offer_period": false})), Some("not_listed"));
+    assert_eq!(why(json!({"product_ref_id": "x", "offer_type": "retention"})), Some("promotion"));
+    let no_offer = json!({"product_ref_id": "x", "is_in_intro_offer_period": false, "offer_type": null});
+    assert_eq!(why(no_offer), Some("not_listed"));
 }
 
 #[test]

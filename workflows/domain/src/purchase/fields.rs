@@ -1,6 +1,6 @@
 //! The fields of the record, read from what is known.
 
-use super::{BEGAN, BOUGHT, Life, Purchase, Register, State, TAKEN_BACK, Told};
+use super::{BEGAN, Life, Purchase, Register, State, Told};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::Kind;
@@ -38,14 +38,16 @@ impl Purchase {
     /// Whether the state stands although the store could not confirm it.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
-        self.said.is_unverified || self.answered_at().is_none()
+        let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
+        self.said.is_unverified || is_behind || self.answered_at().is_none()
     }
 
     /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
     #[must_use]
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
-        let term = snapshot.term_sku.as_deref().filter(|_| by == ProductRef::Term);
+        // A payment of a changed plan can be known before the store shows the new plan's SKU.
+        let term = self.stage.sku.as_deref().or(snapshot.term_sku.as_deref()).filter(|_| by == ProductRef::Term);
         term.or(snapshot.product_id.as_deref())
     }
 
@@ -65,7 +67,9 @@ impl Purchase {
             let renewed = || self.unverified_end();
             let trial = || self.trial_end().filter(|_| self.stage.in_trial);
             let counted = || self.terms()?.end(self.stage.terms?);
-            let end = snapshot.ends_at.or_else(|| self.grace_end().filter(|_| !self.is_paid_since()));
+            let is_stale = |end: &Timestamp| self.stage.runs() && *end <= snapshot.at;
+            let end = snapshot.ends_at.filter(|end| !is_stale(end));
+            let end = end.or_else(|| self.grace_end().filter(|_| !self.is_paid_since()));
             end.or_else(renewed).or(snapshot.renews_at).or_else(trial).or_else(counted)
         });
         match (self.gone_at, shown) {
@@ -85,6 +89,12 @@ impl Purchase {
     #[must_use]
     pub fn is_in_intro_offer(&self) -> Option<bool> {
         Some(self.snapshot.as_ref()?.in_intro_offer)
+    }
+
+    /// Whether it is told although the store never knew its receipt.
+    #[must_use]
+    pub const fn is_believed(&self) -> bool {
+        self.is_believed
     }
 
     /// Whether a subscription was paid at least once: a trial alone is not paid.
@@ -198,8 +208,11 @@ impl Purchase {
             return None;
         }
         let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, Kind::Unknown)));
-        let reminded = || self.first_after(since, &[Kind::ScheduledToEnd]).into_iter().chain(self.seen.off_at).min();
-        self.first_after(since, &CANCELLED).or_else(reminded)
+        let reminded = self.first_after(since, &[Kind::ScheduledToEnd]);
+        let ended =
+            self.newest(&[Kind::Expired, Kind::GraceEnded]).filter(|end| self.stage.is_over() && Some(*end) > since);
+        let seen = [reminded, ended.map(|(time, _)| time), self.seen.off_at];
+        self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
     }
 
     /// When the payment failed that was not repaired since. Kept when the grace ended in expiry.
@@ -221,28 +234,6 @@ impl Purchase {
         self.first_after(since, &[Kind::GraceBegan]).or(self.seen.grace_at)
     }
 
-    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. Not said
-    /// while the store does not know the reason.
-    #[must_use]
-    pub fn revoked_at(&self) -> Option<Timestamp> {
-        let snapshot = self.snapshot.as_ref();
-        if self.is_one_time() {
-            if self.awaits_reason().is_some() {
-                return None;
-            }
-            let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
-            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
-        }
-        if self.gone_at.is_some() {
-            return self.gone_at;
-        }
-        let snapshot = snapshot?;
-        let taken = matches!(snapshot.end_reason, Some(EndReason::Customer | EndReason::Store | EndReason::Replaced));
-        let end = snapshot.ends_at.filter(|end| taken && *end <= snapshot.at)?;
-        let is_natural = self.terms()?.is_end(end) || self.payment_issues_began_at().is_some();
-        (!is_natural).then_some(end)
-    }
-
     /// When it ended, while the store does not say why and can still be asked for that.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
@@ -251,7 +242,7 @@ impl Purchase {
     }
 
     /// Whether we saw how it began, and the store showed it since.
-    fn is_beginning_known(&self) -> bool {
+    pub(super) fn is_beginning_known(&self) -> bool {
         self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_told(*kind))
     }
 
@@ -262,8 +253,8 @@ impl Purchase {
 
     /// The end of the term that words since the last reading began.
     fn unverified_end(&self) -> Option<Timestamp> {
-        let number = self.stage.terms.filter(|_| self.said.is_unverified && self.stage.runs())?;
-        let shown = self.verified.as_ref()?.stage.terms?;
+        let number = self.stage.terms.filter(|_| self.stage.runs() && !self.stage.in_grace)?;
+        let shown = self.verified.as_ref()?.shown_terms?;
         self.calendar()?.end(number).filter(|_| number > shown)
     }
 

@@ -3,12 +3,24 @@
 //!
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
+mod anchor;
+mod details;
 mod fields;
+mod plan;
+mod revocation;
 mod said;
 mod state;
 mod terms;
 mod told;
 
+#[cfg(test)]
+mod anchors;
+#[cfg(test)]
+mod calendar;
+#[cfg(test)]
+mod grace;
+#[cfg(test)]
+mod refunds;
 #[cfg(test)]
 mod shown;
 #[cfg(test)]
@@ -18,14 +30,17 @@ pub use state::State;
 
 pub(crate) use said::Said;
 pub(crate) use state::{Life, Stage};
-pub(crate) use terms::Terms;
+pub(crate) use terms::{Origin, Terms};
 pub(crate) use told::Moment;
 
 use crate::notification::{Kind, Notification};
 use crate::reading::{Product, Snapshot};
 use crate::time::Timestamp;
+use crate::transition::What;
+use plan::LeftPlan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use terms::TRIALS;
 use told::{Register, Told};
 
 /// What we know of one purchase. The default value knows nothing.
@@ -47,6 +62,8 @@ pub struct Purchase {
     /// When it said so last.
     gone_again_at: Option<Timestamp>,
     seen: Seen,
+    /// The plan before the last change that the readings of this receipt showed.
+    left_plan: Option<LeftPlan>,
     /// Where it stands.
     pub(crate) stage: Stage,
     /// Where it stood, and what was told, when the store answered last; later words go on from there.
@@ -55,6 +72,28 @@ pub struct Purchase {
     pub(crate) said: Said,
     /// The first of the readings in a row in which the store did not accept the receipt.
     pub(crate) parked_since: Option<Timestamp>,
+    /// The store never knew the receipt, and its platform has such ones believed.
+    pub(crate) is_believed: bool,
+    /// The newest notification that the last reading contradicts.
+    pub(crate) behind: Option<Behind>,
+}
+
+/// A notification that the store's reading contradicts, so that the purchase is read again soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Behind {
+    /// When it happened by the store, or when a change that is shown by half was first seen.
+    pub since: Timestamp,
+    /// Whether a reading two hours later contradicted it still: then that one counts.
+    pub is_decided: bool,
+}
+
+/// Which parts of a stage rest on notifications that the reading does not show yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Unconfirmed {
+    /// Whether it will renew.
+    pub switch: bool,
+    /// What is paid, and whether it is in grace.
+    pub payment: bool,
 }
 
 /// What was known when the store answered last.
@@ -65,6 +104,8 @@ pub(crate) struct Verified {
     pub stage: Stage,
     /// What was told.
     pub said: Said,
+    /// How many paid terms the reading itself showed.
+    pub shown_terms: Option<u64>,
 }
 
 /// What readings showed that the last one does not show any more.
@@ -73,8 +114,11 @@ pub(crate) struct Verified {
 struct Seen {
     /// The end of its trial.
     trial_ends_at: Option<Timestamp>,
-    /// The row of terms that a change of their length began.
-    changed: Option<Terms>,
+    /// The row of its terms.
+    #[serde(alias = "changed")]
+    terms: Option<Terms>,
+    /// The end of the period that was shown last while it ran.
+    period_ends_at: Option<Timestamp>,
     /// The last reading in which it was going to renew.
     renewing_at: Option<Timestamp>,
     /// The first reading since then in which it was not.
@@ -83,6 +127,12 @@ struct Seen {
     paid_at: Option<Timestamp>,
     /// The first reading since then in which it was in grace.
     grace_at: Option<Timestamp>,
+    /// The end of the grace that was last shown, as long as it is in grace.
+    grace_ends_at: Option<Timestamp>,
+    /// When the change of plan takes effect that was last seen to be scheduled.
+    change_at: Option<Timestamp>,
+    /// The first of the readings in a row that show a change by half.
+    half_made_at: Option<Timestamp>,
 }
 
 /// A one-time purchase was made.
@@ -110,19 +160,20 @@ impl Purchase {
 
     /// Takes in what the store showed.
     pub(crate) fn read(&mut self, snapshot: &Snapshot) {
-        let terms = self.terms();
-        let changed = terms.filter(|terms| snapshot.term.is_some_and(|term| term.count > 0 && term != terms.term));
-        if let (Some(old), Some(term)) = (changed.filter(|_| self.stage.runs()), snapshot.term) {
-            let last = self.snapshot.as_ref();
-            let date = last.and_then(|last| last.deferred_at.or(last.renews_at));
-            // Counted when that date was shown: a word that nobody verified can have told of the new row already.
-            let stood = self.verified.as_ref().map_or(&self.stage, |verified| &verified.stage);
-            let before = stood.terms.unwrap_or(0);
-            let anchor = date.or_else(|| old.end(before)).unwrap_or(snapshot.at);
-            self.seen.changed = Some(Terms { anchor, term, before });
+        let changed = self.changed_terms(snapshot);
+        let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
+        if changed.is_some() || is_new_trial {
+            self.seen.terms = changed;
+            self.seen.change_at = self.seen.change_at.filter(|_| changed.is_none());
         }
+        self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at);
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
-        self.snapshot = Some(snapshot.clone());
+        let is_first = self.snapshot.replace(snapshot.clone()).is_none();
+        self.keep_terms(is_first);
+        if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
+            self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
+        }
+        self.seen.grace_ends_at = self.grace_end().or(self.seen.grace_ends_at);
         self.gone_at = None;
         self.gone_again_at = None;
     }
@@ -134,9 +185,50 @@ impl Purchase {
         self.gone_again_at = Some(now);
     }
 
+    /// Takes in such an answer while a newer notification says that it runs.
+    pub(crate) const fn vanish_unconfirmed(&mut self, now: Timestamp) {
+        self.gone_again_at = Some(now);
+    }
+
+    /// Takes in that it is paid again after its end: its terms are counted from then on.
+    pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
+        if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
+            self.seen.terms =
+                Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0), origin: Origin::Seen });
+        }
+    }
+
+    /// Takes in whether the last reading showed a change by half, and since when that is so.
+    pub(crate) fn doubt(&mut self, at: Option<Timestamp>) {
+        self.seen.half_made_at = at;
+    }
+
+    /// The first of the readings in a row that show a change by half.
+    pub(crate) const fn half_made_at(&self) -> Option<Timestamp> {
+        self.seen.half_made_at
+    }
+
+    /// The end of the grace that it is in, as it was last shown.
+    pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
+        self.seen.grace_ends_at
+    }
+
+    /// When a scheduled change of plan takes effect.
+    pub(crate) const fn change_at(&self) -> Option<Timestamp> {
+        self.seen.change_at
+    }
+
     /// Takes in that another receipt took its place.
     pub(crate) const fn replace(&mut self) {
         self.is_replaced = true;
+    }
+
+    /// Takes in that its beginning was announced as a change of plan: a notification of the same change is no news.
+    pub(crate) fn cover_change(&mut self, at: Timestamp) {
+        self.said.cover(What::PlanChanged, at);
+        if let Some(verified) = &mut self.verified {
+            verified.said.cover(What::PlanChanged, at);
+        }
     }
 
     /// Another receipt took its place, whatever the store still says of this one.
@@ -144,22 +236,32 @@ impl Purchase {
         self.is_replaced
     }
 
-    /// Takes in where it stands by an answer of the store, which can be behind a word about auto-renewal.
-    pub(crate) fn stand(&mut self, stage: Stage, at: Timestamp, is_behind: bool) {
+    /// Takes in where it stands by an answer of the store, and how many paid terms that one shows. What rests on
+    /// notifications that the answer does not show was not seen in it.
+    pub(crate) fn stand(
+        &mut self,
+        stage: Stage,
+        shown_terms: Option<u64>,
+        (at, unconfirmed): (Timestamp, Unconfirmed),
+    ) {
         if stage.runs() && !stage.is_off {
-            self.seen.renewing_at = if is_behind { self.seen.renewing_at } else { Some(at) };
+            self.seen.renewing_at = if unconfirmed.switch { self.seen.renewing_at } else { Some(at) };
             self.seen.off_at = None;
-        } else {
+        } else if !unconfirmed.switch {
             self.seen.off_at = self.seen.off_at.or(Some(at));
         }
         if stage.runs() && !stage.in_grace {
-            self.seen.paid_at = Some(at);
+            self.seen.paid_at = if unconfirmed.payment { self.seen.paid_at } else { Some(at) };
             self.seen.grace_at = None;
-        } else if stage.in_grace {
+        } else if stage.in_grace && !unconfirmed.payment {
             self.seen.grace_at = self.seen.grace_at.or(Some(at));
         }
-        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone() });
+        if !stage.in_grace {
+            self.seen.grace_ends_at = None;
+        }
+        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });
         self.stage = stage;
+        self.count_told(at);
     }
 
     /// When the store answered last.
@@ -199,17 +301,6 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// Its terms, as the calendar counts them.
-    pub(crate) fn terms(&self) -> Option<Terms> {
-        let snapshot = self.snapshot.as_ref()?;
-        let first = || {
-            let anchor = self.trial_end().or(snapshot.purchased_at).or_else(|| self.began_at())?;
-            let term = snapshot.term.filter(|term| term.count > 0)?;
-            Some(Terms { anchor, term, before: 0 })
-        };
-        self.seen.changed.or_else(first)
-    }
-
     /// Its terms, unless the dates of the store do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
@@ -223,13 +314,36 @@ impl Purchase {
         snapshot.ends_at.or(snapshot.renews_at)
     }
 
-    /// When the grace ends that the store grants. A date that is not later than the renewal or than the end of
-    /// the trial is no grace: the store's sandbox shows all three as one date.
+    /// The end of the period that was shown last while it ran and no payment had failed.
+    pub(crate) const fn last_period_end(&self) -> Option<Timestamp> {
+        self.seen.period_ends_at
+    }
+
+    /// The date of the grace that the store grants.
+    ///
+    /// The store's sandbox shows the end of the trial, the renewal and the grace as one date
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>), so that there only a later date
+    /// is a grace. For money the store shows the date only while the grace runs; only one that was over before the
+    /// payment was due belongs to an earlier failure.
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
+        let due = snapshot.renews_at.max(snapshot.trial_ends_at);
+        let is_test = self.is_of_test_world();
         snapshot.grace_ends_at.filter(|grace| {
-            [snapshot.renews_at, snapshot.trial_ends_at].into_iter().flatten().all(|date| *grace > date)
+            let lasts = |due| grace.millis_since(due);
+            match due.map(lasts) {
+                Some(lasts) if is_test => lasts > 0,
+                Some(lasts) => lasts >= -SAME_MOMENT_MS || *grace > snapshot.at,
+                None => true,
+            }
         })
+    }
+
+    /// Whether the store shows a grace whose date is not later than the renewal. The renewal is then no sign of a
+    /// payment: it is the one that failed, or it moved with the grace.
+    pub(crate) fn has_dateless_grace(&self) -> bool {
+        let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
+        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.millis_since(due) <= SAME_MOMENT_MS))
     }
 
     /// A consumable or an entitlement. A receipt never changes from one to a subscription.
@@ -253,7 +367,7 @@ impl Purchase {
     }
 
     /// The newest moment at which one of these words was told.
-    fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
+    pub(crate) fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
         kinds.iter().filter_map(|kind| Some((self.told.get(kind)?.last()?, *kind))).max()
     }
 

@@ -1,6 +1,6 @@
 //! The fields of the record when the store answered, and the calendar of terms.
 
-use super::{Purchase, State, Terms};
+use super::{Origin, Purchase, State, Terms};
 use crate::catalogue::ProductRef;
 use crate::decide::tests::{settle_with, told};
 use crate::notification::{Kind, Notification};
@@ -47,7 +47,12 @@ fn bought() -> Purchase {
 
 #[test]
 fn terms_are_counted_from_the_anchor_and_a_missing_day_becomes_the_last_of_the_month() {
-    let terms = |anchor, count, unit| Terms { anchor: time(anchor), term: Term { count, unit }, before: 0 };
+    let terms = |anchor, count, unit| Terms {
+        anchor: time(anchor),
+        term: Term { count, unit },
+        before: 0,
+        origin: Origin::Seen,
+    };
     let monthly = terms("2027-01-31", 1, Unit::Month);
     let ends: Vec<_> = (1..=4).map(|number| monthly.end(number).unwrap()).collect();
     assert_eq!(ends, ["2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31"].map(time));
@@ -140,7 +145,7 @@ fn a_subscription_is_revoked_when_it_ends_before_what_was_paid() {
     assert_eq!(ended("2026-02-10", EndReason::Store), Some(time("2026-02-10")));
     assert_eq!(ended("2026-02-10", EndReason::Replaced), Some(time("2026-02-10")));
     assert_eq!(ended("2026-02-10", EndReason::Pending), None);
-    assert_eq!(ended("2026-02-10", EndReason::Internal), None);
+    assert_eq!(ended("2026-02-10", EndReason::Internal), Some(time("2026-02-10")));
     assert_eq!(ended("2026-02-28", EndReason::Customer), None);
     let gone = settle_with(&bought(), &[], &Reading::Gone, time("2026-02-10")).purchase;
     let gone = settle_with(&gone, &[], &Reading::Gone, time("2026-02-11")).purchase;

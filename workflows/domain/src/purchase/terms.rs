@@ -12,39 +12,84 @@ pub struct Terms {
     pub anchor: Timestamp,
     /// How long each lasts.
     pub term: Term,
-    /// How many terms of another length there were before.
+    /// How many terms there were before the anchor.
     pub before: u64,
+    /// How the anchor is known.
+    #[serde(default)]
+    pub origin: Origin,
 }
+
+/// How the anchor of a row is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The beginning, the end of the trial or a change of the length was seen.
+    #[default]
+    Seen,
+    /// The purchase, though a trial that nobody saw may have been between: the day of the month can be another one.
+    Purchase,
+    /// A renewal that the store showed. Terms are counted from it both ways.
+    Renewal,
+}
+
+/// The trials that the store sells, the shortest first (<https://developer.amazon.com/docs/in-app-purchasing>).
+pub const TRIALS: [Term; 5] = [
+    Term { count: 7, unit: Unit::Day },
+    Term { count: 14, unit: Unit::Day },
+    Term { count: 1, unit: Unit::Month },
+    Term { count: 2, unit: Unit::Month },
+    Term { count: 3, unit: Unit::Month },
+];
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// How much earlier than its date the store may renew.
 const EARLY_MICROS: i64 = DAY_MICROS / 2;
 
+/// How much earlier than counted a term can begin, when the day of the month is that of a month which is too short
+/// for the true one, or the other way round: the 28th instead of the 31st.
+const CLAMPED_MICROS: i64 = 7 * DAY_MICROS / 2;
+
 impl Terms {
     /// The number of the term that ends at the boundary nearest to `date`; `None` when that is before the
     /// first term's end, as with the shortened terms of a test.
     pub fn ending(&self, date: Timestamp) -> Option<u64> {
         let nearest = self.nearest(date);
-        (nearest > 0).then(|| self.before.saturating_add(nearest))
+        let number = self.number(nearest);
+        let is_end = nearest > 0 || self.origin == Origin::Renewal;
+        (is_end && number > 0).then_some(number)
+    }
+
+    /// How many terms ended at the boundary nearest to `date`; none of this row at its anchor.
+    pub fn elapsed(&self, date: Timestamp) -> u64 {
+        self.number(self.nearest(date))
+    }
+
+    /// How much earlier than its date the store may renew, in milliseconds.
+    pub fn early_ms(&self) -> i64 {
+        EARLY_MICROS.min(self.micros() / 4) / 1000
     }
 
     /// The number of the term in which `time` lies; `before` when it is earlier than all of them.
     pub fn begun(&self, time: Timestamp) -> u64 {
         let nearest = self.nearest(time);
         let has_begun = self.boundary(nearest).is_some_and(|begin| begin <= time);
-        self.before.saturating_add(nearest).saturating_add(u64::from(has_begun))
+        self.number(nearest).saturating_add(u64::from(has_begun))
     }
 
     /// The same, for a word that tells the beginning of a term and may be a little early.
     pub fn containing(&self, time: Timestamp) -> u64 {
-        let early = EARLY_MICROS.min(self.micros() / 4);
-        self.begun(Timestamp::from_micros(time.micros().saturating_add(early)))
+        let early = match (self.origin, self.term.unit) {
+            (Origin::Purchase | Origin::Renewal, Unit::Month | Unit::Year) => CLAMPED_MICROS,
+            _ => EARLY_MICROS,
+        };
+        self.begun(Timestamp::from_micros(time.micros().saturating_add(early.min(self.micros() / 4))))
     }
 
     /// When the term with this number ends.
     pub fn end(&self, number: u64) -> Option<Timestamp> {
-        self.boundary(number.checked_sub(self.before)?)
+        let places = i64::try_from(number).ok()?.checked_sub_unsigned(self.before)?;
+        self.boundary(places).filter(|_| places >= self.first())
     }
 
     /// Whether `date` is an end of a term, give or take two hours.
@@ -53,28 +98,31 @@ impl Terms {
         self.boundary(self.nearest(date)).is_some_and(near)
     }
 
-    /// How many whole terms after the anchor the boundary lies that is nearest to `date`.
-    fn nearest(&self, date: Timestamp) -> u64 {
+    /// How many whole terms from the anchor the boundary lies that is nearest to `date`.
+    fn nearest(&self, date: Timestamp) -> i64 {
         let passed = date.micros().saturating_sub(self.anchor.micros());
-        let about = u64::try_from(passed / self.micros().max(1)).unwrap_or(0);
+        let about = passed.div_euclid(self.micros().max(1));
         let around = about.saturating_sub(1)..=about.saturating_add(2);
-        let distance = |n: &u64| self.boundary(*n).map_or(u64::MAX, |end| end.micros().abs_diff(date.micros()));
-        around.min_by_key(distance).unwrap_or(0)
+        let distance = |n: &i64| self.boundary(*n).map_or(u64::MAX, |end| end.micros().abs_diff(date.micros()));
+        around.filter(|n| *n >= self.first()).min_by_key(distance).unwrap_or_else(|| self.first())
     }
 
-    /// `n` terms after the anchor. A day that the month does not have becomes its last.
-    fn boundary(&self, n: u64) -> Option<Timestamp> {
-        let count = i64::try_from(n).ok()?.checked_mul(i64::from(self.term.count))?;
-        let span = match self.term.unit {
-            Unit::Day => jiff::Span::new().try_days(count),
-            Unit::Week => jiff::Span::new().try_weeks(count),
-            Unit::Month => jiff::Span::new().try_months(count),
-            Unit::Year => jiff::Span::new().try_years(count),
-        };
-        let anchor = jiff::Timestamp::from_microsecond(self.anchor.micros()).ok()?;
-        let date = jiff::tz::TimeZone::UTC.to_datetime(anchor).checked_add(span.ok()?).ok()?;
-        let instant = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?;
-        Some(Timestamp::from_micros(instant.as_microsecond()))
+    /// The number of the term that ends so many terms from the anchor.
+    fn number(&self, places: i64) -> u64 {
+        self.before.saturating_add_signed(places)
+    }
+
+    /// The first boundary of the row, in terms from the anchor.
+    fn first(&self) -> i64 {
+        match self.origin {
+            Origin::Renewal => i64::try_from(self.before).map_or(i64::MIN, |before| -before),
+            Origin::Seen | Origin::Purchase => 0,
+        }
+    }
+
+    /// So many terms from the anchor.
+    fn boundary(&self, places: i64) -> Option<Timestamp> {
+        self.term.after(self.anchor, places)
     }
 
     /// About how long one term lasts.
@@ -86,5 +134,22 @@ impl Terms {
             Unit::Year => DAY_MICROS / 4 * 1461,
         };
         unit.saturating_mul(i64::from(self.term.count.max(1)))
+    }
+}
+
+impl Term {
+    /// So many terms after `begin`. A day that the month does not have becomes its last.
+    pub(crate) fn after(self, begin: Timestamp, times: i64) -> Option<Timestamp> {
+        let count = times.checked_mul(i64::from(self.count))?;
+        let span = match self.unit {
+            Unit::Day => jiff::Span::new().try_days(count),
+            Unit::Week => jiff::Span::new().try_weeks(count),
+            Unit::Month => jiff::Span::new().try_months(count),
+            Unit::Year => jiff::Span::new().try_years(count),
+        };
+        let begin = jiff::Timestamp::from_microsecond(begin.micros()).ok()?;
+        let date = jiff::tz::TimeZone::UTC.to_datetime(begin).checked_add(span.ok()?).ok()?;
+        let instant = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?;
+        Some(Timestamp::from_micros(instant.as_microsecond()))
     }
 }

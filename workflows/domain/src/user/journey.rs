@@ -38,9 +38,14 @@ pub(super) struct Subscription {
 impl Journey {
     /// Where the owner of these purchases stands.
     pub fn of(owned: &[Owned]) -> Self {
-        let subscriptions = owned.iter().filter(|owned| owned.counts() && !owned.purchase.is_one_time_purchase());
-        let subscriptions: Vec<_> = subscriptions.map(|owned| Subscription::of(&owned.purchase)).collect();
-        Self::with(&subscriptions)
+        let subscriptions = || owned.iter().filter(|owned| !owned.purchase.is_one_time_purchase());
+        let counted = subscriptions().filter(|owned| owned.counts());
+        let counted: Vec<_> = counted.map(|owned| Subscription::of(&owned.purchase)).collect();
+        let journey = Self::with(&counted);
+        // What was paid for a plan that another took the place of was paid all the same.
+        let was_paid = || subscriptions().any(|owned| owned.purchase.was_paid());
+        let runs = counted.iter().any(|one| one.state.is_active() == Some(true));
+        Self { former_subscriber: !runs && (journey.former_subscriber || was_paid()), ..journey }
     }
 
     pub(super) fn with(subscriptions: &[Subscription]) -> Self {

@@ -1,16 +1,21 @@
 //! The owner of purchases: the state across all of them, and the body of a `user.*` event.
 //!
 //! Which purchases somebody owns is found by the transaction that records; everything here is handed to it.
-//! The shape is the vendor documentation's example of user events; we only add `user_revision`.
+//! The shape is the vendor documentation's example of user events; we only add to it.
 
+mod change;
 mod journey;
+mod profile;
 
 #[cfg(test)]
 mod tests;
 
+pub use change::announce_change;
+pub use profile::{Attributes, PROFILE_UPDATED, Profile, ProfileUpdated, paid_in_usd};
+
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
-use crate::event::additions_are_optional;
+use crate::event::{Details, additions_are_optional};
 use crate::ids::{CollapseKey, EventId, UserId};
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
@@ -18,7 +23,7 @@ use journey::Journey;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// One purchase of a user, with what is said of its product.
@@ -62,6 +67,10 @@ pub struct UserEvent<'a> {
     pub event_platform: &'a str,
     /// The store's name of that purchase.
     pub receipt_id: &'a str,
+    /// More about that purchase.
+    pub details: &'a Details,
+    /// When it happened, by the store.
+    pub occurred_at: Option<Timestamp>,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// Who.
@@ -78,6 +87,8 @@ pub struct UserEvent<'a> {
 pub(crate) struct UserBody {
     /// What the user has access to, each once.
     active_entitlements: Vec<ActiveEntitlement>,
+    /// The SKU of every purchase that gives an active entitlement, each once.
+    active_skus: Vec<String>,
     /// Where the user stands.
     customer_journey_state: Journey,
     /// The user's devices.
@@ -98,12 +109,18 @@ pub(crate) struct UserBody {
     /// Grows each time that the user's state is told.
     #[schemars(range(min = 1))]
     user_revision: i64,
+    /// When it happened, by the store; null when nobody said that.
+    occurred_at: Option<Timestamp>,
+    /// About the purchase that the event is about.
+    #[serde(flatten)]
+    details: Details,
 }
 
 /// The part of a body that is made of the user's purchases.
 #[derive(Debug, Serialize)]
 struct UserState {
     active_entitlements: Vec<ActiveEntitlement>,
+    active_skus: Vec<String>,
     customer_journey_state: Journey,
     devices: Vec<Device>,
 }
@@ -167,6 +184,7 @@ impl UserEvent<'_> {
     pub fn body(&self) -> Value {
         let body = UserBody {
             active_entitlements: active_entitlements(self.owned),
+            active_skus: active_skus(self.owned),
             customer_journey_state: Journey::of(self.owned),
             devices: Vec::new(),
             event_type: self.event_type.to_owned(),
@@ -176,6 +194,8 @@ impl UserEvent<'_> {
             id: self.id.uuid(),
             created_date: created_date(self.created_at),
             user_revision: self.user_revision,
+            occurred_at: self.occurred_at,
+            details: self.details.clone(),
         };
         // Only a map with other keys than texts could fail here, and there is none.
         serde_json::to_value(body).unwrap_or_default()
@@ -197,6 +217,7 @@ pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
 fn state(owned: &[Owned]) -> Value {
     let state = UserState {
         active_entitlements: active_entitlements(owned),
+        active_skus: active_skus(owned),
         customer_journey_state: Journey::of(owned),
         devices: Vec::new(),
     };
@@ -249,6 +270,13 @@ fn active_entitlements(owned: &[Owned]) -> Vec<ActiveEntitlement> {
         sku_ref_id: owned.purchase.sku(owned.product_ref).map(str::to_owned),
     });
     described.collect()
+}
+
+/// The SKU of every purchase that gives an active entitlement, each once, in the order of their letters.
+fn active_skus(owned: &[Owned]) -> Vec<String> {
+    let giving = owned.iter().filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
+    let skus: BTreeSet<&str> = giving.filter_map(|owned| owned.purchase.sku(owned.product_ref)).collect();
+    skus.into_iter().map(str::to_owned).collect()
 }
 
 /// The customer's own id when it is known, the store's name of the customer, and the purchase's receipt.

@@ -1,13 +1,18 @@
 //! The user's state, rule by rule, and the bodies that carry it.
 
 use super::journey::{Journey, Subscription};
-use super::{Customer, Owned, UserEvent, active_entitlements, created_date, external_ids, state_apart, written_as};
+use super::{
+    Attributes, Customer, Owned, Profile, ProfileUpdated, UserEvent, active_entitlements, active_skus, announce_change,
+    created_date, external_ids, paid_in_usd, state_apart, written_as,
+};
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::tests::schemas::{complaints, schema};
-use crate::event::tests::{bought, day, entitlement, key, known, monthly};
+use crate::event::tests::{bought, day, described, entitlement, key, known, monthly, price, told};
+use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, UserId};
 use crate::notification::Kind;
+use crate::payment::Total;
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Product, Reading, Snapshot};
 use crate::time::Timestamp;
@@ -64,6 +69,8 @@ fn customer() -> Customer {
 
 fn body(what: What, owned: &[Owned]) -> Value {
     let event = UserEvent {
+        details: &Details::of(described(&bought(monthly()))),
+        occurred_at: Some(day(1)),
         id: EventId::of(key("receipt"), 1, 2, what.event_type(), 0),
         event_type: what.event_type(),
         event_platform: "store",
@@ -197,13 +204,69 @@ fn what_is_bought_once_is_no_journey() {
 }
 
 #[test]
-fn a_replaced_purchase_counts_in_nothing() {
+fn another_sku_with_the_same_entitlement_is_a_change_while_one_runs() {
+    let settle = |sku: &str, since: i64, words: &[Kind]| {
+        let words: Vec<_> = (1_i64..).zip(words.iter().map(|kind| told(*kind, day(since)))).collect();
+        let snapshot =
+            Snapshot { term_sku: Some(sku.to_owned()), purchased_at: Some(day(since)), at: day(since), ..monthly() };
+        let reading = Reading::Verified(Box::new(snapshot));
+        decide(&Purchase::default(), &words, Given { reading: &reading, is_replaced: false, now: day(since) })
+    };
+    let old = owned("old", settle("gold", 0, &[Kind::SubscriptionPurchased]).purchase);
+    let new = settle("silver", 9, &[Kind::SubscriptionPurchased]);
+    let of = |decision: &crate::Decision| owned("new", decision.purchase.clone());
+    let whats = |decision: crate::Decision| decision.transitions.iter().map(|one| one.what).collect::<Vec<_>>();
+    let announced = |others: &[Owned]| announce_change(new.clone(), &of(&new), others);
+    assert_eq!(whats(announced(std::slice::from_ref(&old))), [What::PlanChanged]);
+    let linked = [(1, told(Kind::PlanChanged, day(10)))];
+    let reading = Reading::Unverifiable;
+    let given = Given { reading: &reading, is_replaced: false, now: day(10) };
+    let told_again = |known: &Purchase| whats(decide(known, &linked, given));
+    assert_eq!(told_again(&new.purchase), [What::PlanChanged]);
+    assert_eq!(told_again(&announced(std::slice::from_ref(&old)).purchase), [], "it was announced");
+
+    let elsewhere = Owned { environment: Environment::Sandbox, ..old.clone() };
+    let replaced = Owned { is_replaced: true, ..old.clone() };
+    let unlisted = Owned { listing: Listing::default(), ..old.clone() };
+    let same = owned("old", settle("silver", 0, &[Kind::SubscriptionPurchased]).purchase);
+    let later = owned("old", settle("gold", 10, &[Kind::SubscriptionPurchased]).purchase);
+    for other in [elsewhere, replaced, unlisted, same, later] {
+        assert_eq!(whats(announced(&[other])), [What::Purchased]);
+    }
+}
+
+#[test]
+fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
+    let paid = Owned { is_replaced: true, ..owned("old", heard(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
+    let read = |known: &Purchase, snapshot: Snapshot| {
+        let reading = Reading::Verified(Box::new(snapshot.clone()));
+        decide(known, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
+    };
+    let running = bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() });
+    let ended = Snapshot {
+        at: day(32),
+        renews_at: None,
+        ends_at: Some(day(31)),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let over = read(&running, ended);
+    let of = |new: Purchase| Journey::of(&[paid.clone(), owned("new", new)]);
+    assert_eq!(of(running), Journey { in_trial_period: true, ..Journey::default() });
+    assert_eq!(of(over), Journey { former_subscriber: true, ..Journey::default() }, "the old plan was paid");
+}
+
+#[test]
+fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
     let linked = Owned { is_replaced: true, ..owned("old", until(day(400))) };
     let said = owned("older", heard(&[Kind::SubscriptionPurchased, Kind::Replaced]));
     let paid_and_linked = Owned { is_replaced: true, ..owned("oldest", heard(&[Kind::Renewed, Kind::Expired])) };
     let gone = [linked.clone(), said.clone(), paid_and_linked];
     assert_eq!(active_entitlements(&gone), []);
-    assert_eq!(Journey::of(&gone), Journey::default());
+    assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
+    let running = [linked.clone(), owned("receipt", until(day(31)))];
+    assert_eq!(Journey::of(&running), Journey::default());
     let new = owned("receipt", until(day(31)));
     let listed = active_entitlements(&[linked, new, said]);
     assert_eq!(listed.iter().map(|one| one.expiration).collect::<Vec<_>>(), [Some(day(31))]);
@@ -237,10 +300,10 @@ fn the_state_apart_is_of_one_environment_and_told_only_where_it_is_another() {
     let apart = |environment| state_apart(&both, environment);
     let alone = body(What::Renewed, std::slice::from_ref(&paid));
     let state = apart(Environment::Production).unwrap();
-    for part in ["active_entitlements", "customer_journey_state", "devices"] {
+    for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
         assert_eq!(state[part], alone[part], "{part}");
     }
-    assert_eq!(state.as_object().map(serde_json::Map::len), Some(3));
+    assert_eq!(state.as_object().map(serde_json::Map::len), Some(4));
     assert_eq!(apart(Environment::Sandbox), None, "what lasts longer was bought there");
     assert_eq!(state_apart(&[paid], Environment::Production), None);
 }
@@ -293,6 +356,34 @@ fn what_gives_no_access_entitles_to_nothing() {
 fn the_setting_chooses_the_sku_of_an_entitlement_too() {
     let parent = Owned { product_ref: ProductRef::Parent, ..owned("receipt", bought(monthly())) };
     assert_eq!(active_entitlements(&[parent])[0].sku_ref_id.as_deref(), Some("gold"));
+}
+
+#[test]
+fn every_sku_behind_an_active_entitlement_is_listed_once() {
+    let with = |receipt: &str, sku: &str, end| {
+        owned(receipt, bought(Snapshot { term_sku: Some(sku.to_owned()), renews_at: Some(end), ..monthly() }))
+    };
+    let unlisted = Owned { listing: Listing::default(), ..with("c", "nothing", day(31)) };
+    let replaced = Owned { is_replaced: true, ..with("d", "old", day(31)) };
+    let all =
+        [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
+    assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
+    assert_eq!(active_skus(&all), ["gold", "silver"]);
+    assert_eq!(active_skus(&[owned("heard", heard(&[Kind::SubscriptionPurchased]))]), [""; 0]);
+    let parent = Owned { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
+    assert_eq!(active_skus(&[parent]), ["gold"]);
+    let body = body(What::Renewed, &all);
+    assert_eq!(body["active_skus"], json!(["gold", "silver"]));
+}
+
+#[test]
+fn what_we_add_to_an_event_is_always_there() {
+    let body = body(What::Expired, &[]);
+    let of_purchases = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
+    for ours in ADDITIONS.iter().filter(|ours| !of_purchases.contains(*ours)) {
+        assert!(body.get(ours).is_some(), "{ours}");
+    }
+    assert_eq!(body["occurred_at"], json!(day(1)));
 }
 
 #[test]
@@ -386,9 +477,13 @@ proptest! {
     }
 
     #[test]
-    fn a_replaced_purchase_never_changes_the_state((purchases, _) in orders()) {
+    fn a_replaced_purchase_changes_the_state_only_by_having_been_paid((purchases, _) in orders()) {
         let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
-        prop_assert_eq!(body(What::Renewed, &purchases), body(What::Renewed, &counting));
+        let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
+        let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
+        let mut alone = body(What::Renewed, &counting);
+        alone["customer_journey_state"]["former_subscriber"] = json!(!runs && was_paid);
+        prop_assert_eq!(body(What::Renewed, &purchases), alone);
     }
 
     #[test]
@@ -397,8 +492,128 @@ proptest! {
         let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
         let told = body(What::Renewed, &all);
         let (state, alone) = (state_apart(&all, Environment::Production), body(What::Renewed, &purchases));
-        for part in ["active_entitlements", "customer_journey_state", "devices"] {
+        for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
             prop_assert_eq!(&state.as_ref().unwrap_or(&told)[part], &alone[part]);
         }
+    }
+}
+
+/// The attributes beside the documented ones, with nothing in the ledger.
+fn extended(owned: &[Owned]) -> Value {
+    let without = owned.iter().map(|one| (one.clone(), None));
+    entered(&without.collect::<Vec<_>>())
+}
+
+/// The same with the entries that the ledger has for each purchase.
+fn entered(owned: &[(Owned, Option<&[Option<&str>]>)]) -> Value {
+    let total = |entries: &[Option<&str>]| {
+        let mut total = Total::default();
+        entries.iter().for_each(|usd| total.add(usd.map(|usd| usd.parse().unwrap())));
+        total
+    };
+    let purchases: Vec<Owned> = owned.iter().map(|(one, _)| one.clone()).collect();
+    let paid = paid_in_usd(owned.iter().map(|(one, entries)| (one, entries.map(total))));
+    Profile::of(&purchases, paid).extended()
+}
+
+/// A purchase of a subscription or a product that costs 9.99 USD.
+fn priced(receipt_id: &str, purchase: Purchase) -> Owned {
+    let listing = Listing { entitlements: vec![entitlement("premium")], prices: vec![price(None, "USD", "9.99")] };
+    Owned { listing, ..owned(receipt_id, purchase) }
+}
+
+#[test]
+fn the_extended_attributes_show_the_subscription_that_gives_access_longest() {
+    let third = bought(Snapshot { at: day(65), renews_at: Some(day(92)), ..monthly() });
+    let three: &[_] = &[Some("9.99"), Some("9.99"), Some("8.49")];
+    let one: &[_] = &[Some("9.99")];
+    let shown =
+        entered(&[(priced("receipt", third.clone()), Some(three)), (priced("another", until(day(31))), Some(one))]);
+    assert_eq!(
+        shown,
+        json!({
+            "will_renew": true, "expires_at": day(92), "subscription_state": "active", "renewals": 2,
+            "first_purchase_at": day(0), "ltv_usd": "38.46",
+        })
+    );
+    let off = bought(Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..monthly() });
+    let shown = extended(&[priced("receipt", off)]);
+    assert_eq!((&shown["will_renew"], &shown["subscription_state"]), (&json!(false), &json!("off")));
+    let replaced = Owned { is_replaced: true, ..priced("receipt", third) };
+    let shown = entered(&[(replaced, Some(three)), (priced("another", until(day(31))), Some(one))]);
+    assert_eq!(
+        (&shown["expires_at"], &shown["ltv_usd"]),
+        (&json!(day(31)), &json!("38.46")),
+        "what was paid stays paid"
+    );
+}
+
+#[test]
+fn who_bought_nothing_or_only_once_has_no_subscription() {
+    let nothing = json!({
+        "will_renew": false, "expires_at": null, "subscription_state": "none", "renewals": 0,
+        "first_purchase_at": null, "ltv_usd": "0",
+    });
+    assert_eq!(extended(&[]), nothing);
+    assert_eq!(extended(&[priced("receipt", Purchase::default())])["subscription_state"], "none");
+    let coins = heard(&[Kind::ConsumablePurchased]);
+    let shown = entered(&[(priced("coins", coins), Some(&[Some("9.99")]))]);
+    assert_eq!((&shown["subscription_state"], &shown["ltv_usd"]), (&json!("none"), &json!("9.99")));
+    assert_eq!(shown["first_purchase_at"], json!(day(0)));
+    let taken = heard(&[Kind::ConsumablePurchased, Kind::ConsumableCancelled]);
+    let back: &[_] = &[Some("9.99"), Some("-9.99")];
+    assert_eq!(entered(&[(priced("coins", taken), Some(back))])["ltv_usd"], "0", "it was taken back");
+}
+
+#[test]
+fn what_is_not_known_of_a_payment_is_not_added_up() {
+    let trial = bought(Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..monthly() });
+    let shown = extended(&[priced("receipt", trial.clone())]);
+    assert_eq!((&shown["ltv_usd"], &shown["first_purchase_at"]), (&json!("0"), &Value::Null), "nothing was paid");
+    assert_eq!((&shown["renewals"], &shown["subscription_state"]), (&json!(0), &json!("trial")));
+    let unlisted = owned("receipt", bought(monthly()));
+    let imported = priced("another", bought(monthly()));
+    assert_eq!(extended(std::slice::from_ref(&imported))["ltv_usd"], Value::Null, "the ledger has no entry");
+    let unknown: &[_] = &[None];
+    assert_eq!(entered(&[(unlisted.clone(), Some(unknown))])["ltv_usd"], Value::Null, "its price is not known");
+    let both =
+        [(unlisted, Some(unknown)), (imported, None), (priced("third", bought(monthly())), Some(&[Some("9.99")]))];
+    assert_eq!(entered(&both)["ltv_usd"], "9.99", "what is known");
+    let no_term = bought(Snapshot { term: None, ..monthly() });
+    assert_eq!(extended(&[priced("receipt", no_term)])["renewals"], Value::Null);
+}
+
+#[test]
+fn a_profile_changes_with_what_it_shows_and_with_nothing_else() {
+    let digest = |owned: &[Owned], attributes, name| Profile::of(owned, None).digest(attributes, name);
+    let now = [owned("receipt", bought(monthly()))];
+    let later = [owned("receipt", bought(Snapshot { at: day(2), ..monthly() }))];
+    for attributes in [Attributes::Documented, Attributes::Extended] {
+        assert_eq!(digest(&now, attributes, None), digest(&later, attributes, None), "verified again");
+        assert_ne!(digest(&now, attributes, None), digest(&[], attributes, None));
+        assert_ne!(digest(&now, attributes, None), digest(&now, attributes, Some("anna@shop")));
+    }
+    let renewed = [owned("receipt", until(day(62)))];
+    assert_eq!(digest(&now, Attributes::Documented, None), digest(&renewed, Attributes::Documented, None));
+    assert_ne!(digest(&now, Attributes::Extended, None), digest(&renewed, Attributes::Extended, None));
+}
+
+#[test]
+fn a_profile_is_an_event_of_its_user() {
+    let user_id = customer().user_id;
+    let id = EventId::of_profile(user_id, 1, 4, Environment::Production);
+    let profile = Profile::of(&[owned("receipt", bought(monthly()))], None);
+    let body = ProfileUpdated {
+        id,
+        user_id,
+        user_revision: 4,
+        created_at: day(2),
+        environment: Environment::Production,
+        platform_environment: Environment::Production,
+        profile: &profile,
+    };
+    insta::assert_json_snapshot!(super::PROFILE_UPDATED, body.body());
+    for other in [(2, 4, Environment::Production), (1, 5, Environment::Production), (1, 4, Environment::Sandbox)] {
+        assert_ne!(EventId::of_profile(user_id, other.0, other.1, other.2), id);
     }
 }

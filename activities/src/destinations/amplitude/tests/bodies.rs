@@ -138,6 +138,9 @@ fn a_profile_is_told_the_state_of_its_own_world_or_none() {
     assert_eq!(told["namiml_active_skus"], json!(["tested"]));
     assert_eq!(told["namiml_active_entitlements"], json!(["trial"]));
     assert_eq!((&told["namiml_in_trial_period"], &told["namiml_in_grace_period"]), (&json!(true), &json!(false)));
+    unsent.user_state["active_skus"] = json!(["other", "tested"]);
+    let skus = event(&destination, &unsent)["user_properties"]["namiml_active_skus"].clone();
+    assert_eq!(skus, json!(["other", "tested"]), "every SKU behind an entitlement, and not one of each");
     unsent.user_state = Value::Null;
     assert_eq!(event(&destination, &unsent).get("user_properties"), None, "what is not known wipes nothing");
 }
@@ -211,6 +214,37 @@ fn an_unknown_country_is_not_guessed() {
     unsent.data["purchase_country"] = Value::Null;
     let event = event(&destination, &unsent);
     assert_eq!((event.get("country"), event["event_properties"].get("purchase_country")), (None, None));
+}
+
+#[test]
+fn what_is_added_to_a_webhook_is_a_property_too_and_left_out_where_it_is_null() {
+    let (destination, _) = made(json!({}));
+    let added = [
+        "expiration_reason",
+        "offer_type",
+        "pending_at",
+        "pending_sku_ref_id",
+        "previous_sku_ref_id",
+        "price_source",
+        "product_type",
+    ];
+    for event_type in [PURCHASE_UPDATED, What::Renewed.event_type()] {
+        let mut unsent = unsent(event_type);
+        let about = event(&destination, &unsent)["event_properties"].clone();
+        assert_eq!(about["occurred_at"], json!(HAPPENED), "{event_type}");
+        assert_eq!(about["environment"], json!("production"), "{event_type}");
+        for name in added {
+            assert_eq!(about[name], data()[name], "{event_type}: {name}");
+            assert!(about[name].is_string(), "{event_type}: {name}");
+            unsent.data[name] = Value::Null;
+        }
+        let place = if event_type == PURCHASE_UPDATED { "/attributes/occurred_at" } else { "/occurred_at" };
+        *unsent.body.pointer_mut(place).unwrap() = Value::Null;
+        let silent = event(&destination, &unsent)["event_properties"].clone();
+        for name in added.into_iter().chain(["occurred_at"]) {
+            assert_eq!(silent.get(name), None, "{event_type}: {name}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bodies;
 mod counts;
 mod keys;
 mod outcomes;
+mod profiles;
 mod requests;
 mod settings;
 
@@ -61,6 +62,7 @@ fn made(more: Value) -> (Destination, SecretString) {
         settings: made.settings,
         per_user: made.traits.per_user,
         per_request: made.traits.per_request,
+        profile: made.traits.profile,
         rate: Some(config::RATE),
         concurrency: 32,
         schedule: None,
@@ -109,6 +111,7 @@ fn user_body(event_type: &str) -> Value {
              "expiration": "2026-04-01T12:00:00.000000Z", "last_verified": null, "name": "SPORT",
              "purchase_platform": "shop", "sku_ref_id": "gold_monthly"}
         ],
+        "active_skus": ["gold_monthly", "sport_yearly"],
         "customer_journey_state": {
             "former_subscriber": false, "in_account_hold": false, "in_grace_period": true,
             "in_intro_offer_period": false, "in_pause": false, "in_trial_period": false, "is_cancelled": false
@@ -123,7 +126,8 @@ fn user_body(event_type: &str) -> Value {
         "id": "1170fc27-03e3-558d-9f7f-6b0e146ce040",
         "user_id": USER,
         "created_date": "2026-03-03T12:00:00.000000+00:00",
-        "user_revision": 4
+        "user_revision": 4,
+        "occurred_at": HAPPENED
     })
 }
 
@@ -140,14 +144,16 @@ fn data() -> Value {
         "not_before": "2026-02-01T12:00:00.000000Z", "original_purchase_guid": null, "payment_issues_began_at": null,
         "platform_type": "shop", "price_in_usd": "5.43", "product_ref_id": "gold_monthly", "purchase_country": "DE",
         "purchase_currency": "EUR", "purchase_guid": "receipt", "purchase_price": "4.99", "revoked_at": null,
-        "transaction_id": "receipt..1"
+        "transaction_id": "receipt..1", "environment": "production", "expiration_reason": "customer",
+        "offer_type": "retention", "pending_at": "2026-04-01T12:00:00.000000Z", "pending_sku_ref_id": "gold_yearly",
+        "previous_sku_ref_id": "gold_weekly", "price_source": "catalogue", "product_type": "subscription"
     })
 }
 
 /// An event of a named customer.
 fn unsent(event_type: &str) -> Unsent {
     let is_user = event_type != PURCHASE_UPDATED;
-    let attributes = json!({"attributes": {"verified": true, "revision": 2}, "data": data()});
+    let attributes = json!({"attributes": {"verified": true, "revision": 2, "occurred_at": HAPPENED}, "data": data()});
     Unsent {
         event_id: event_id(event_type, 0),
         event_type: event_type.to_owned(),
@@ -164,6 +170,7 @@ fn unsent(event_type: &str) -> Unsent {
         data: data(),
         store: "shop".to_owned(),
         environment: Environment::Production,
+        user_profile: Value::Null,
         siblings: if is_user { vec![sibling(event_type, 0)] } else { Vec::new() },
         acked_revision: Some(1),
         earned: None,

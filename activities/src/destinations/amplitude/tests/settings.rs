@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::destinations::{self, Invalid};
+use domain::user::Attributes;
 use secrecy::ExposeSecret as _;
 
 fn wrong(result: Result<destinations::Made, Vec<Invalid>>) -> Vec<String> {
@@ -22,7 +23,8 @@ fn what_is_not_said_has_its_usual_value() {
     let made = destinations::Config::make("amplitude", &fields, &allowed(), [0; 32]).unwrap();
     let expected = json!({
         "endpoint": "eu", "user_id": "external_id", "without_external_id": "send", "min_id_length": 5,
-        "prefix": "namiml_", "has_api_key": true, "has_secret_key": false, "has_sandbox_api_key": false,
+        "prefix": "namiml_", "user_properties": "documented", "has_api_key": true, "has_secret_key": false,
+        "has_sandbox_api_key": false,
     });
     assert_eq!(made.settings, expected);
     assert_eq!((made.traits.per_request, made.traits.per_user), (10, true));
@@ -126,6 +128,7 @@ fn bounds_of_numbers_and_names_hold() {
         ("api_key", vec![json!("k-e_y.1")], vec![json!(""), json!("a b"), json!("a\nb"), json!("x".repeat(129))]),
         ("user_id", vec![json!("user_id"), json!("external_id"), json!(null)], vec![json!("User_Id"), json!(1)]),
         ("without_external_id", vec![json!("wait"), json!("skip"), json!(null)], vec![json!(""), json!([])]),
+        ("user_properties", vec![json!("documented"), json!("extended"), json!(null)], vec![json!("all"), json!(true)]),
     ] {
         for value in right {
             assert!(config::make(&fields(json!({ field: value.clone() })), &allowed()).is_ok(), "{field}: {value}");
@@ -141,11 +144,16 @@ fn bounds_of_numbers_and_names_hold() {
 fn a_change_leaves_the_rest_and_null_removes() {
     let (destination, secret) = made(json!({"prefix": "shop_", "user_id": "user_id", "partner_id": "shop"}));
     let change = |fields: Value| config::change(&destination.settings, &secret, &object(fields), &allowed());
+    let extended = change(json!({"user_properties": "extended"})).unwrap();
+    assert_eq!(
+        (&extended.settings["user_properties"], extended.profile),
+        (&json!("extended"), Some(Attributes::Extended))
+    );
     assert_eq!(change(json!({"partner_id": null})).unwrap().settings.get("partner_id"), None);
     let changed = change(json!({"secret_key": null, "prefix": null, "min_id_length": 3})).unwrap();
     let expected = json!({
         "endpoint": "standard", "user_id": "user_id", "without_external_id": "send", "min_id_length": 3,
-        "prefix": "namiml_", "partner_id": "shop", "has_api_key": true, "has_secret_key": false,
+        "prefix": "namiml_", "user_properties": "documented", "partner_id": "shop", "has_api_key": true, "has_secret_key": false,
         "has_sandbox_api_key": true,
     });
     assert_eq!(changed.settings, expected);

@@ -46,6 +46,7 @@ fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
         settings,
         per_user: false,
         per_request: 1,
+        profile: None,
         rate: None,
         concurrency: 32,
         schedule,

@@ -55,7 +55,7 @@ fn rotated(from: &Changed, rotation: &Rotation) -> Changed {
 
 fn new(given: &Value) -> Changed {
     let made = made(given);
-    Changed { settings: made.settings, secret: made.secret, shown: made.shown }
+    Changed { settings: made.settings, secret: made.secret, shown: made.shown, profile: None }
 }
 
 #[test]

@@ -30,6 +30,8 @@ CREATE TABLE platforms (
     product_ref TEXT NOT NULL,
     -- Whether a revocation is settled at once, without a window.
     flush_on_revoke BOOLEAN NOT NULL,
+    -- What becomes of receipts that the store never knows: `give_up` or `believe`.
+    unknown_receipts TEXT NOT NULL,
     -- Since when the store refuses the shared secret; NULL while it does not.
     secret_refused_at BIGINT,
     ingress_key TEXT NOT NULL,
@@ -67,6 +69,8 @@ CREATE TABLE destinations (
     -- Whether requests about one user are made one after the other.
     per_user BOOLEAN NOT NULL,
     per_request BIGINT NOT NULL,
+    -- Which user attributes it keeps profiles of: `documented` or `extended`; NULL where it keeps none.
+    profile TEXT,
     -- At most so many requests a second, and so many at once, over all processes.
     rate BIGINT,
     concurrency BIGINT NOT NULL,
@@ -140,7 +144,8 @@ CREATE TABLE notifications (
     -- When its body was removed, for its age.
     pruned_at BIGINT
 );
-CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, platform_id);
+-- One message can name one receipt with two types: the type belongs to the identity.
+CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, said, platform_id);
 -- Folds, and finds the rows of a purchase. One index for both: each more with keys in no order costs a page per row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
@@ -196,7 +201,7 @@ CREATE TABLE products (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     name TEXT,
-    -- JSON: a list of prices.
+    -- JSON: a list of prices, each maybe with the time since when it holds.
     prices TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
 );
@@ -233,6 +238,9 @@ CREATE TABLE purchases (
     -- Of `data` as it was told last; empty before.
     digest TEXT NOT NULL,
     state TEXT NOT NULL,
+    -- The environment in which it counts, as it was recorded last: a test purchase is of the sandbox on every platform.
+    -- NULL before.
+    environment TEXT,
     purchase TEXT NOT NULL,
     -- The SKUs of its product as the store showed them: the term's and the parent's.
     term_sku TEXT,
@@ -263,6 +271,8 @@ CREATE INDEX purchases_receipt ON purchases (receipt_id);
 CREATE INDEX purchases_customer ON purchases (app_user_id) WHERE app_user_id IS NOT NULL;
 CREATE INDEX purchases_user ON purchases (user_id);
 CREATE INDEX purchases_app ON purchases (app_id, collapse_key);
+-- For the feed of a destination that wants one environment.
+CREATE INDEX purchases_environment ON purchases (app_id, environment, collapse_key);
 CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku IS NOT NULL;
 CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
@@ -314,9 +324,14 @@ CREATE TABLE events (
     user_revision BIGINT,
     -- When it happened by the store, where that is known.
     occurred_at BIGINT,
+    -- The environment of its purchase when it was recorded: whom it is owed to is decided by it, once. NULL of events
+    -- about a destination.
+    environment TEXT,
     body TEXT NOT NULL,
     -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` tells the same.
     state_apart TEXT,
+    -- JSON: more attributes of the user in that environment; NULL where no integration keeps them.
+    profile TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     -- When its body was reduced to what counts and proves, for its age.
@@ -423,6 +438,16 @@ CREATE TABLE user_lanes (
     lease_until BIGINT,
     -- Until when the destination wants to hear nothing of this user.
     paused_until BIGINT,
+    PRIMARY KEY (destination_id, user_id, environment)
+);
+
+-- The digest of the profile of a user in an environment that a destination was owed last, by an event that carries it or by
+-- a `profile.updated`; empty when that never arrived.
+CREATE TABLE profiles (
+    destination_id TEXT NOT NULL REFERENCES destinations (id),
+    user_id TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    digest TEXT NOT NULL,
     PRIMARY KEY (destination_id, user_id, environment)
 );
 

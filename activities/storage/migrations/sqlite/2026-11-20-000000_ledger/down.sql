@@ -1,6 +1,7 @@
 DROP TABLE pages;
 DROP TABLE retention;
 DROP TABLE alarms;
+DROP TABLE profiles;
 DROP TABLE user_lanes;
 DROP TABLE lanes;
 DROP TABLE attempts;

@@ -130,6 +130,7 @@ fn waits(heard: &Heard) -> String {
             format!("waits for the approval of the topic{topic} (`settle platform topics`)")
         }
         Some("verification") => format!("waits for its store, which does not answer{since}{again}"),
+        Some("confirmation") => format!("waits for its store, which does not show it yet{again}"),
         Some("parked") => format!("parked, for its store does not know the receipt{again}"),
         Some(other) => format!("waits for {other}"),
         None => "waits".to_owned(),

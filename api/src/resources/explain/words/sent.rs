@@ -3,6 +3,7 @@
 use super::label;
 use domain::Timestamp;
 use domain::event::{Change, is_implied};
+use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{Addressee, AttemptView, Destination, EventFacts, PaymentFacts, Sending, Skipped};
 
@@ -24,6 +25,10 @@ pub enum NotTold {
     MadeLater(Timestamp),
     /// It does not choose this type.
     Type,
+    /// It is a profile, and the destination keeps none.
+    NoProfiles,
+    /// It is a profile that the destination has.
+    SameProfile,
     /// It wants events of other platforms only.
     Platform,
     /// It wants events of other environments only.
@@ -45,6 +50,8 @@ impl NotTold {
             _ if is_itself => Self::Itself,
             _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
             _ if destination.created_at > event.created_at => Self::MadeLater(destination.created_at),
+            _ if event.event_type == PROFILE_UPDATED && destination.profile.is_none() => Self::NoProfiles,
+            _ if event.event_type == PROFILE_UPDATED => Self::SameProfile,
             _ if is_implied(&event.event_type) => Self::Implied,
             _ if !destination.chose(&event.event_type) => Self::Type,
             Some((_, platform, _))
@@ -68,6 +75,8 @@ impl NotTold {
             Self::Deleted(_) => "deleted",
             Self::MadeLater(_) => "made_later",
             Self::Type => "type_not_chosen",
+            Self::NoProfiles => "keeps_no_profiles",
+            Self::SameProfile => "has_this_profile",
             Self::Platform => "filtered_by_platform",
             Self::Environment => "filtered_by_environment",
             Self::Implied => "follows_from_nothing",
@@ -86,6 +95,11 @@ impl NotTold {
                 "the destination was made later, at {at} (`settle destination snapshot {id}` sends it what was there)"
             ),
             Self::Type => format!("the destination does not choose this type (it chooses {})", events.join(", ")),
+            Self::NoProfiles => "profiles go only to integrations that keep user properties".to_owned(),
+            Self::SameProfile => {
+                "it was owed the same profile before, another event carries it, or it is of a platform or environment that it \
+                 does not want".to_owned()
+            }
             Self::Platform => "the destination wants events of other platforms only".to_owned(),
             Self::Environment => {
                 let wanted: Vec<_> = filter.environments.iter().map(|environment| environment.as_str()).collect();
@@ -203,7 +217,11 @@ fn asked_again(one: &Sending) -> String {
 }
 
 fn superseded(one: &Sending) -> String {
-    let Some(successor) = &one.successor else { return "superseded by a newer revision".to_owned() };
+    let Some(successor) = &one.successor else {
+        let is_profile = one.delivery.event_type == PROFILE_UPDATED;
+        let why = one.delivery.last_error.as_deref().filter(|_| is_profile);
+        return why.map_or_else(|| "superseded by a newer revision".to_owned(), |why| format!("superseded: {why}"));
+    };
     let at = successor.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let became = match successor.status.as_str() {
         "delivered" => format!("which was delivered{at}"),

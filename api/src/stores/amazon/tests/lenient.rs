@@ -25,6 +25,7 @@ fn platform(package_name: &str) -> Platform {
         max_wait_ms: None,
         product_ref: ProductRef::Term,
         flush_on_revoke: false,
+        unknown_receipts: domain::UnknownReceipts::GiveUp,
         secret_refused_at: None,
         ingress_key: "key".to_owned(),
         created_at: now(),

@@ -1,7 +1,8 @@
 //! What we hear of a life, and when: windows, wakes, losses, delays, repetitions.
 
 use super::chance::Chance;
-use super::store::{DAY, Life, MINUTE};
+use super::store::{DAY, HOUR, Life, MINUTE};
+use crate::catalogue::ProductRef;
 use crate::decide::arrows::events;
 use crate::decide::tests::told;
 use crate::decide::{Given, decide};
@@ -9,7 +10,7 @@ use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
 use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
-use crate::transition::Transition;
+use crate::transition::{Transition, What};
 use std::collections::{BTreeMap, BTreeSet};
 
 const WINDOW: i64 = 2 * MINUTE;
@@ -32,6 +33,10 @@ pub struct Made {
     can_ask: bool,
     /// Whether the store sometimes fails.
     faults: Option<Chance>,
+    /// How the store lags, if it does.
+    lag: Option<u64>,
+    /// The SKU of each payment that was announced, and the number of its term.
+    pub charges: Vec<(Option<String>, Option<u64>)>,
     /// The first failure in a row.
     unreachable_since: Option<Timestamp>,
     /// What has no outcome yet.
@@ -126,6 +131,25 @@ pub fn hear_with_faults(life: &Life, heard: &Heard, seed: u64) -> Made {
     hear_as(life, heard, Made { can_ask: true, faults: Some(Chance::new(seed ^ 0xf_ffff)), ..Made::default() })
 }
 
+/// The same by a store that lags.
+pub fn hear_late(life: &Life, heard: &Heard, seed: u64) -> Made {
+    hear_as(life, heard, Made { can_ask: true, lag: Some(seed ^ 0xff_ffff), ..Made::default() })
+}
+
+/// A third of the notifications is lost as in [`with_losses`], and others come twice, the second time hours later.
+pub fn with_losses_and_repetitions(life: &Life, seed: u64) -> Heard {
+    let mut chance = Chance::new(seed ^ 0xfff_ffff);
+    let mut heard = with_losses(life, seed);
+    for at in 0..heard.len() {
+        if chance.percent(30) {
+            let (time, word) = heard[at].clone();
+            heard.push((time.plus_millis(chance.below(3 * HOUR)), word));
+        }
+    }
+    heard.sort_by_key(|(time, word)| (*time, word.store_time));
+    heard
+}
+
 fn hear_as(life: &Life, heard: &Heard, mut made: Made) -> Made {
     let can_ask = made.can_ask;
     let until = heard.iter().map(|(time, _)| *time).max().unwrap_or(life.ends).max(life.ends).plus_millis(16 * DAY);
@@ -155,9 +179,24 @@ fn hear_as(life: &Life, heard: &Heard, mut made: Made) -> Made {
     made
 }
 
+/// The terms that the transitions of one settling say to be paid.
+fn payments(transitions: &[Transition]) -> Vec<Option<u64>> {
+    let is_trial = transitions.iter().any(|one| one.what == What::TrialStarted);
+    let pays = |one: &&Transition| match one.what {
+        What::Renewed | What::Recovered => true,
+        What::Purchased => !is_trial,
+        What::PlanChanged => one.cycle == Some(1) && !is_trial,
+        _ => false,
+    };
+    transitions.iter().filter(pays).map(|one| one.cycle).collect()
+}
+
 impl Made {
     fn ask(&mut self, life: &Life, now: Timestamp) -> Reading {
         let since = self.unreachable_since.take();
+        if let Some(seed) = self.lag {
+            return life.read_late(now, seed);
+        }
         let Some(chance) = &mut self.faults else { return life.read(now) };
         let is_reachable = since.is_some_and(|since| now.millis_since(since) >= DAY) || chance.percent(70);
         if is_reachable {
@@ -191,6 +230,9 @@ impl Made {
         }
         let is_open = |number: &i64| decision.outcomes.iter().all(|(decided, _)| decided != number);
         self.waiting = told.into_iter().filter(|(number, _)| is_open(number)).collect();
+        let paid = payments(&decision.transitions);
+        let sku = decision.purchase.sku(ProductRef::Term).map(str::to_owned);
+        self.charges.extend(paid.into_iter().map(|cycle| (sku.clone(), cycle)));
         self.tells.extend(decision.transitions);
         self.known = decision.purchase;
         self.reads.push(now);

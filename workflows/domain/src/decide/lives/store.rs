@@ -3,7 +3,7 @@
 use super::chance::Chance;
 use crate::decide::tests::told;
 use crate::notification::{Kind, Notification};
-use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
+use crate::reading::{EndReason, Parked, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
 
@@ -34,9 +34,53 @@ pub struct Life {
     /// Words that are never late: they are about what no reading shows.
     pub prompt: Vec<(Timestamp, Kind)>,
     pub ends: Timestamp,
+    /// What was charged: the SKU of each payment, in order.
+    pub charges: Vec<String>,
 }
 
+/// How many fields of a receipt can lag, each by itself.
+const FIELDS: u64 = 10;
+
 impl Life {
+    /// What a store shows that lags by up to an hour, each field by itself and each time anew, by this seed. A receipt
+    /// is not known before it is shown for the first time.
+    pub fn read_late(&self, at: Timestamp, seed: u64) -> Reading {
+        let lag = |field: u64, change: usize| {
+            let change = u64::try_from(change).unwrap();
+            Chance::new(seed ^ (field << 40) ^ (change << 20)).below(HOUR)
+        };
+        let newest = |field: u64| {
+            let visible = |(change, (since, _)): &(usize, &(Timestamp, Option<Snapshot>))| {
+                since.plus_millis(lag(field, *change)) <= at
+            };
+            self.shows.iter().enumerate().rev().find(visible).map(|(change, _)| change)
+        };
+        let Some(known) = newest(0) else { return Reading::Parked(Parked::UnknownReceipt) };
+        if self.shows[known].1.is_none() {
+            return Reading::Gone;
+        }
+        let field = |number: u64| {
+            let changes = self.shows.iter().take(newest(number).unwrap_or(0) + 1).rev();
+            changes.filter_map(|(_, snapshot)| snapshot.as_ref()).next().unwrap()
+        };
+        let [sku, term, renews, ends, reason] = [1, 2, 3, 4, 5].map(field);
+        let [auto, trial, grace, deferred_at, deferred_sku] = [6, 7, 8, 9, FIELDS].map(field);
+        Reading::Verified(Box::new(Snapshot {
+            at,
+            term_sku: sku.term_sku.clone(),
+            term: term.term,
+            renews_at: renews.renews_at,
+            ends_at: ends.ends_at,
+            end_reason: reason.end_reason,
+            auto_renewing: auto.auto_renewing,
+            trial_ends_at: trial.trial_ends_at,
+            grace_ends_at: grace.grace_ends_at,
+            deferred_at: deferred_at.deferred_at,
+            deferred_sku: deferred_sku.deferred_sku.clone(),
+            ..sku.clone()
+        }))
+    }
+
     pub fn read(&self, at: Timestamp) -> Reading {
         let shown = self.shows.iter().rev().find(|(since, _)| *since <= at);
         match shown.or_else(|| self.shows.first()).and_then(|(_, snapshot)| snapshot.clone()) {
@@ -83,6 +127,7 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
         vital: vec![],
         prompt: vec![],
         ends: now,
+        charges: vec![],
     };
     let mut author = Author { chance, life, now, shown, anchor: now, begun: 0, end: now, in_trial: false, plans: 0 };
     match beginning {
@@ -110,6 +155,11 @@ impl Author {
         self.life.tells.push((self.now, what));
     }
 
+    fn charge(&mut self) {
+        let sku = self.shown.term_sku.clone().or_else(|| self.shown.product_id.clone());
+        self.life.charges.extend(sku);
+    }
+
     fn show(&mut self) {
         self.life.shows.push((self.now, Some(self.shown.clone())));
         self.life.ends = self.now;
@@ -124,6 +174,7 @@ impl Author {
         self.show();
         self.word(bought);
         self.tell(What::Purchased);
+        self.charge();
         if self.chance.percent(60) {
             self.now = self.now.plus_millis(self.chance.between(DAY, 20 * DAY));
             if self.chance.percent(70) {
@@ -164,6 +215,9 @@ impl Author {
                 self.tell(What::TrialStarted);
             }
             self.tell(What::Purchased);
+        }
+        if !self.in_trial {
+            self.charge();
         }
         if self.chance.percent(10) {
             self.soon();
@@ -266,7 +320,7 @@ impl Author {
         if self.chance.percent(5) {
             let off = self.life.words.last().map(|word| (word.store_time, word.kind));
             self.life.vital.extend(off);
-            self.life.replaced_at = Some(self.now.plus_millis(HOUR));
+            self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
             return false;
         }
         if self.chance.percent(30) && left > 3 * DAY {
@@ -296,7 +350,7 @@ impl Author {
         let kind = if self.chance.percent(20) { Kind::SubscriptionCancelled } else { Kind::Expired };
         self.over(self.end, EndReason::Customer, kind);
         if self.chance.percent(8) {
-            self.life.replaced_at = Some(self.now.plus_millis(HOUR));
+            self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
         }
         false
     }
@@ -322,7 +376,9 @@ impl Author {
     fn is_refunded(&mut self) -> bool {
         let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
         let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        self.life.prompt.extend(recent.map(|word| (word.store_time, word.kind)));
+        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
+        self.life.prompt.extend(&recent);
+        self.life.vital.extend(recent);
         self.shown.trial_ends_at = None;
         let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
         if self.chance.percent(20) {
@@ -337,6 +393,10 @@ impl Author {
     }
 
     fn is_replaced(&mut self) -> bool {
+        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
+        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
+        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
+        self.life.vital.extend(recent);
         if self.chance.percent(50) {
             self.shown.trial_ends_at = None;
             self.shown.ends_at = Some(self.now);
@@ -397,7 +457,7 @@ impl Author {
         self.tell(What::GraceBegan);
         self.show();
         if self.chance.percent(5) {
-            self.life.replaced_at = Some(self.now.plus_millis(HOUR));
+            self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
             return false;
         }
         if self.chance.percent(70) {
@@ -457,6 +517,7 @@ impl Author {
             self.shown.deferred_at = None;
         }
         self.in_trial = false;
+        self.charge();
         self.next_end();
         self.shown.renews_at = Some(self.end);
         self.shown.grace_ends_at = None;

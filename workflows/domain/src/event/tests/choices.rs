@@ -1,7 +1,9 @@
 //! What destinations may choose, and what a choice means.
 
 use crate::event::choice::OPERATORS;
-use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators};
+use crate::event::{
+    DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators, unsent_choices,
+};
 use crate::transition::What;
 
 #[test]
@@ -59,4 +61,15 @@ fn everything_that_we_can_send_can_be_chosen_by_its_name() {
     }
     let listed = check_choice(&[]).unwrap_err();
     assert_eq!(listed.split(", ").count(), 6 + 24, "{listed}");
+}
+
+#[test]
+fn a_choice_that_nothing_causes_as_yet_is_warned_of() {
+    let warned =
+        |names: &[&str]| unsent_choices(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).len();
+    assert_eq!(warned(&["*", "user.*", "user.journey.*", "user.subscription.*", "destination.*", PURCHASE_UPDATED]), 0);
+    assert_eq!(warned(&["device.*", "device.impression", "user.subscription.paused", "purchase.updated"]), 3);
+    assert!(What::ALL.iter().all(|what| warned(&[what.event_type()]) == 0));
+    let one = unsent_choices(&["device.impression".to_owned()]);
+    assert!(one[0].starts_with("`device.impression` is not sent yet"), "{one:?}");
 }

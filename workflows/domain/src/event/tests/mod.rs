@@ -3,6 +3,7 @@
 mod bodies;
 mod changes;
 mod choices;
+mod details;
 mod operators;
 mod prices;
 pub mod schemas;
@@ -70,7 +71,13 @@ pub fn bought(snapshot: Snapshot) -> Purchase {
 }
 
 pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
-    Price { country: country.map(str::to_owned), currency: currency.to_owned(), price: price.parse().unwrap() }
+    let country = country.map(str::to_owned);
+    Price { country, currency: currency.to_owned(), price: price.parse().unwrap(), since: None }
+}
+
+/// The same, from this day on.
+pub fn price_since(country: Option<&str>, dollars: &str, since: &str) -> Price {
+    Price { since: Some(since.parse().unwrap()), ..price(country, "USD", dollars) }
 }
 
 pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {
@@ -94,6 +101,7 @@ pub fn described(purchase: &Purchase) -> Described<'_> {
         product_ref: ProductRef::Term,
         listing: NOTHING_LISTED,
         usd_rate: None,
+        replaced_sku: None,
     }
 }
 
@@ -110,6 +118,7 @@ pub fn body(described: Described<'_>) -> Value {
         revision: 2,
         coalesced: 3,
         is_verified: !described.purchase.is_unverified(),
+        occurred_at: Some(day(1)),
         data: &data(described),
     };
     event.body()

@@ -1,11 +1,13 @@
 //! What a purchase cost, by the owner's list and the rate of the day.
 
-use super::{bought, data, day, described, known, monthly, price};
-use crate::catalogue::{Listing, Price};
+use super::{bought, data, day, described, known, monthly, price, price_since};
+use crate::catalogue::{Listing, Price, Since};
 use crate::event::Described;
-use crate::event::price::{has_own_price, listed};
+use crate::event::price::listed;
 use crate::notification::Kind;
-use crate::reading::{Reading, Snapshot};
+use crate::purchase::State;
+use crate::reading::{EndReason, Offer, Reading, Snapshot};
+use crate::{Given, decide};
 use serde_json::{Value, json};
 
 /// `purchase_price`, `purchase_currency` and `price_in_usd` of a purchase in this country.
@@ -54,14 +56,14 @@ fn the_price_of_the_country_wins_over_the_price_of_everywhere_else() {
         price(Some("US"), "USD", "3.99"),
         price(None, "USD", "9.99"),
     ];
-    let found = |country: Option<&str>| listed(&list, country).map(|price| price.price.to_string());
+    let found = |country: Option<&str>| listed(&list, (country, None)).map(|price| price.price.to_string());
     assert_eq!(found(Some("DE")).as_deref(), Some("5.99"));
     assert_eq!(found(Some("us")).as_deref(), Some("3.99"));
     assert_eq!(found(Some("FR")).as_deref(), Some("4.99"));
     assert_eq!(found(None).as_deref(), Some("4.99"));
-    assert_eq!(listed(&list[..1], Some("FR")), None);
-    assert_eq!(listed(&list[..1], None), None);
-    assert_eq!(listed(&[], Some("DE")), None);
+    assert_eq!(listed(&list[..1], (Some("FR"), None)), None);
+    assert_eq!(listed(&list[..1], (None, None)), None);
+    assert_eq!(listed(&[], (Some("DE"), None)), None);
 }
 
 #[test]
@@ -86,17 +88,87 @@ fn a_trial_has_no_listed_price() {
 }
 
 #[test]
-fn only_what_is_known_to_have_a_price_of_its_own_has_no_listed_one() {
-    for (in_trial, in_offer, expected) in [
-        (Some(true), Some(false), true),
-        (Some(false), Some(true), true),
-        (Some(false), Some(false), false),
-        (None, None, false),
-        (None, Some(true), true),
-        (Some(true), None, true),
-    ] {
-        assert_eq!(has_own_price(in_trial, in_offer), expected, "{in_trial:?} {in_offer:?}");
+fn a_trial_that_ended_unpaid_never_had_a_price() {
+    let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
+    let over = Snapshot {
+        at: day(32),
+        ends_at: Some(day(31)),
+        renews_at: None,
+        auto_renewing: Some(false),
+        end_reason: Some(EndReason::Customer),
+        ..monthly()
+    };
+    let paid = Snapshot { at: day(32), renews_at: Some(day(61)), ..monthly() };
+    let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "9.99")] };
+    for (next, state, expected) in [(over, State::Expired, Value::Null), (paid, State::Active, json!("9.99"))] {
+        let reading = Reading::Verified(Box::new(next));
+        let given = Given { reading: &reading, is_replaced: false, now: day(32) };
+        let purchase = decide(&bought(trial.clone()), &[], given).purchase;
+        let data = data(Described { listing: &listing, ..described(&purchase) });
+        assert_eq!((purchase.state(), &data["purchase_price"], &data["price_in_usd"]), (state, &expected, &expected));
     }
+}
+
+#[test]
+fn no_promotion_has_a_listed_price() {
+    for offer in [Offer::Introductory, Offer::LapsedCustomer, Offer::Retention, Offer::Other] {
+        let promoted = Snapshot { offer: Some(offer), ..monthly() };
+        assert_eq!(prices(promoted, &[price(None, "USD", "4.99")], None), unknown(), "{offer:?}");
+    }
+}
+
+/// Of a list with dates, the price of a country at a time.
+fn held(list: &[Price], country: Option<&str>, at: Option<&str>) -> Option<String> {
+    let at = at.map(|at| at.parse().unwrap());
+    listed(list, (country, at)).map(|price| price.price.to_string())
+}
+
+#[test]
+fn of_several_prices_the_one_counts_that_held_at_the_time() {
+    let list = [
+        price_since(None, "3", "2026-03-01"),
+        price(None, "USD", "1"),
+        price_since(None, "2", "2026-02-01T12:00:00Z"),
+        price_since(Some("DE"), "9", "2026-03-01"),
+    ];
+    for (at, everywhere, germany) in [
+        ("2020-01-01T00:00:00Z", "1", "1"),
+        ("2026-02-01T11:59:59.999999Z", "1", "1"),
+        ("2026-02-01T12:00:00Z", "2", "2"),
+        ("2026-02-28T23:59:59Z", "2", "2"),
+        ("2026-03-01T00:00:00Z", "3", "9"),
+        ("2030-01-01T00:00:00Z", "3", "9"),
+    ] {
+        assert_eq!(held(&list, Some("FR"), Some(at)).as_deref(), Some(everywhere), "{at}");
+        assert_eq!(held(&list, Some("DE"), Some(at)).as_deref(), Some(germany), "{at}");
+    }
+}
+
+#[test]
+fn before_the_first_date_and_at_an_unknown_time_a_dated_list_says_nothing() {
+    let list = [price_since(None, "3", "2026-03-01"), price_since(None, "4", "2026-04-01")];
+    assert_eq!(held(&list, None, Some("2026-02-28T23:59:59Z")), None);
+    assert_eq!(held(&list, None, None), None);
+    let mixed = [price(None, "USD", "1"), price_since(Some("DE"), "9", "2026-03-01")];
+    assert_eq!((held(&mixed, Some("DE"), None), held(&mixed, Some("FR"), None).as_deref()), (None, Some("1")));
+}
+
+#[test]
+fn a_date_is_written_as_it_was_read() {
+    for (read, written) in [
+        ("2026-03-01", "2026-03-01"),
+        ("2026-03-01T00:00:00Z", "2026-03-01"),
+        ("2026-03-01T01:00:00+01:00", "2026-03-01"),
+        ("2026-03-01T12:30:00Z", "2026-03-01T12:30:00.000000Z"),
+    ] {
+        let price: Price = serde_json::from_value(json!({"currency": "USD", "price": "1", "since": read})).unwrap();
+        assert_eq!(serde_json::to_value(price).unwrap()["since"], json!(written));
+    }
+    for wrong in ["", "2026", "2026-13-01", "2026-02-30", "01.03.2026", "2026-03-01T12:30", "yesterday"] {
+        assert!(wrong.parse::<Since>().is_err(), "{wrong}");
+    }
+    let undated: Price = serde_json::from_value(json!({"currency": "USD", "price": "1"})).unwrap();
+    assert_eq!(serde_json::to_value(undated).unwrap().get("since"), None);
 }
 
 #[test]

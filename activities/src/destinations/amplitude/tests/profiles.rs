@@ -1,0 +1,76 @@
+//! Profiles: what is sent where no event carries a changed state, and the attributes beside the documented ones.
+
+use super::*;
+use domain::user::{Attributes, PROFILE_UPDATED};
+
+/// What is known of the user beside the documented attributes.
+fn known() -> Value {
+    json!({
+        "will_renew": true, "expires_at": "2026-04-01T12:00:00.000000Z", "subscription_state": "active", "renewals": 1,
+        "first_purchase_at": "2026-02-01T12:00:00.000000Z", "ltv_usd": "10.86",
+    })
+}
+
+/// A changed profile.
+fn profile(user_profile: Value) -> Unsent {
+    let state = user_body(PROFILE_UPDATED);
+    Unsent {
+        data: Value::Null,
+        occurred_at: None,
+        body: state.clone(),
+        user_state: state,
+        user_profile,
+        ..unsent(PROFILE_UPDATED)
+    }
+}
+
+/// The event of a changed profile, without the version that sends it.
+fn shown(destination: &Destination) -> String {
+    without_version(&serde_json::to_string_pretty(&event(destination, &profile(known()))).unwrap())
+}
+
+#[test]
+fn a_changed_profile_is_an_identification_with_the_keys_of_its_world() {
+    let (destination, _) = made(json!({}));
+    insta::assert_snapshot!("identify_documented", shown(&destination));
+    let (extended, _) = made(json!({ "user_properties": "extended" }));
+    insta::assert_snapshot!("identify_extended", shown(&extended));
+    assert_eq!((destination.profile, extended.profile), (Some(Attributes::Documented), Some(Attributes::Extended)));
+}
+
+#[test]
+fn what_is_not_known_any_more_is_removed_from_a_profile() {
+    let (extended, _) = made(json!({ "user_properties": "extended", "prefix": "shop_" }));
+    let unknown = json!({ "will_renew": null, "renewals": 0, "ltv_usd": null, "subscription_state": "none" });
+    let properties = event(&extended, &profile(unknown))["user_properties"].clone();
+    assert_eq!(properties["$unset"], json!({ "shop_will_renew": "-", "shop_ltv_usd": "-" }));
+    let set = properties["$set"].as_object().unwrap();
+    assert_eq!((set.get("shop_renewals"), set.get("shop_ltv_usd")), (Some(&json!(0)), None));
+    assert_eq!(properties.as_object().unwrap().len(), 2, "operations are not mixed with plain values");
+}
+
+#[test]
+fn an_event_carries_the_attributes_that_its_integration_keeps() {
+    let renewed = Unsent { user_profile: known(), ..unsent(What::Renewed.event_type()) };
+    let (documented, _) = made(json!({}));
+    let (extended, _) = made(json!({ "user_properties": "extended" }));
+    let properties = |destination: &Destination| event(destination, &renewed)["user_properties"].clone();
+    let (eight, fourteen) = (properties(&documented), properties(&extended));
+    assert_eq!((eight.as_object().unwrap().len(), fourteen.as_object().unwrap().len()), (8, 14));
+    assert_eq!((&fourteen["namiml_ltv_usd"], &fourteen["namiml_renewals"]), (&json!(10.86), &json!(1)));
+    let unknown = Unsent { user_profile: json!({ "will_renew": null }), ..renewed.clone() };
+    assert_eq!(event(&extended, &unknown)["user_properties"], eight, "what is not known is left out");
+}
+
+#[test]
+fn a_profile_waits_for_no_name_since_the_name_brings_one() {
+    let nobody = Unsent { external_id: None, ..profile(known()) };
+    let rendered = |setting: &str| render(&made(json!({ "without_external_id": setting })).0, &nobody);
+    assert!(matches!(rendered("send"), Rendered::Body(_)));
+    for setting in ["wait", "skip"] {
+        assert!(matches!(rendered(setting), Rendered::Skip { .. }), "{setting}");
+    }
+    let moved = Unsent { user_state: Value::Null, ..profile(Value::Null) };
+    let rendered = render(&made(json!({})).0, &moved);
+    assert!(matches!(&rendered, Rendered::Skip { why } if why.contains("another environment")), "{rendered:?}");
+}

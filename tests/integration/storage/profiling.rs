@@ -1,0 +1,283 @@
+//! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries it
+//! or by a `profile.updated`.
+
+use super::sending::{RETRY, Sent, claim, must_send};
+use super::world::{LEASE_MS, Said, World, happened, new_destination, new_platform, record, said_so, story, told};
+use domain::user::{Attributes, PROFILE_UPDATED};
+use domain::{CollapseKey, DestinationId, Environment, Kind, What};
+use serde_json::Value;
+use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
+
+/// What the integrations here choose.
+const PURCHASED: &str = "user.subscription.purchased";
+
+impl World {
+    /// An integration that keeps these attributes and chose one event.
+    async fn keeping(&self, name: &str, attributes: Attributes) -> DestinationId {
+        let mut new = new_destination(&self.app, name);
+        (new.traits.per_user, new.traits.per_request) = (true, 10);
+        new.traits.profile = Some(attributes);
+        new.events = vec![PURCHASED.to_owned()];
+        self.store.new_destination(new).await.unwrap().id
+    }
+
+    /// How many profiles a destination was ever owed.
+    fn profiles(&self, to: DestinationId) -> i64 {
+        self.raw().number(&format!(
+            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
+        ))
+    }
+
+    /// Settles a purchase again although nobody told anything of it, as after a change around it.
+    async fn look(&self, key: CollapseKey) {
+        let again = record(key, &self.load(key).await);
+        match self.store.record(again).await.unwrap() {
+            Recorded::Done { .. } => {}
+            Recorded::Moved => panic!("the purchase moved"),
+        }
+    }
+
+    /// The product of every purchase here entitles to this alone.
+    async fn entitle(&self, entitlement: &str) {
+        let named =
+            Change::SetEntitlement(entitlement.to_owned(), Named { name: entitlement.to_owned(), description: None });
+        let product = Product { entitlements: vec![entitlement.to_owned()], ..Product::default() };
+        for change in [named, Change::SetProduct("term".to_owned(), product)] {
+            self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+        }
+    }
+
+    /// Sends all that a lane owes; the bodies, by their types.
+    async fn drain(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<(String, Value)> {
+        let mut all = Vec::new();
+        for turn in 0.. {
+            let Claimed::Send(batch) = self.claim(key, to, &format!("drain-{turn}")).await else { break };
+            let sent = Sent { batch, key, to, token: format!("drain-{turn}"), mode: storage::Mode::Lane };
+            let bodies = sent.batch.attempts.iter();
+            all.extend(bodies.map(|one| (one.event_type.clone(), serde_json::from_str(&one.body).unwrap())));
+            self.finish(&sent, Verdict::Delivered).await;
+        }
+        all
+    }
+}
+
+/// The entitlements that a profile shows.
+fn entitlements(body: &Value) -> Vec<&str> {
+    let all = body["active_entitlements"].as_array().unwrap().iter();
+    all.map(|one| one["entitlement_ref_id"].as_str().unwrap()).collect()
+}
+
+story! {
+    async fn what_a_chosen_event_carries_needs_no_profile_and_anything_else_is_owed_one(world: World) {
+        let (plain, more) =
+            (world.keeping("plain", Attributes::Documented).await, world.keeping("more", Attributes::Extended).await);
+        let hook = world.destination("hook").await.id;
+        world.entitle("gold").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the event that was chosen carries it");
+        world.revise("r1", 2).await;
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "a new end is part of the one alone");
+        world.happen("r1", 3, &[What::Renewed]).await;
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "an event that nobody chose carries nothing");
+        world.happen("r2", 1, &[What::Renewed]).await;
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "another purchase of the same is no news");
+        assert_eq!(world.profiles(hook), 0, "a webhook keeps no profiles, whatever it chooses");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_change_of_the_catalogue_is_owed_once_however_many_purchases_it_concerns(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        for receipt in ["r1", "r2"] {
+            world.happen(receipt, 1, &[What::Purchased]).await;
+        }
+        world.entitle("gold").await;
+        assert_eq!((world.woken(), world.profiles(to)), (2, 0), "it is noticed by the looks that it causes");
+        for receipt in ["r1", "r2", "r1"] {
+            world.look(world.key(receipt)).await;
+        }
+        assert_eq!(world.profiles(to), 1);
+        let sent = [world.drain((world.key("r1"), to)).await, world.drain((world.key("r2"), to)).await].concat();
+        let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
+        assert_eq!((entitlements(&profile.1), &profile.1["user_revision"]), (vec!["gold"], &3.into()));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_name_and_a_join_are_owed_once_and_show_all_that_is_theirs(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        let named = |customer: &str| Owner::AppUser(customer.to_owned());
+        world.store.name_customer(world.app.id, named("first"), "anna").await.unwrap();
+        world.happen_to("first", "r1", &[What::Purchased]).await;
+        for receipt in ["r2", "r3"] {
+            world.happen_to("second", receipt, &[What::Purchased]).await;
+        }
+        assert_eq!(world.profiles(to), 0);
+        world.store.name_customer(world.app.id, named("second"), "otto").await.unwrap();
+        for receipt in ["r2", "r3"] {
+            world.look(world.key(receipt)).await;
+        }
+        assert_eq!(world.profiles(to), 1, "a name is one change");
+        world.happen_to("third", "r4", &[What::Purchased]).await;
+        world.entitle("silver").await;
+        world.store.name_customer(world.app.id, named("third"), "anna").await.unwrap();
+        world.look(world.key("r4")).await;
+        assert_eq!(world.profiles(to), 2);
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 2, "who was joined has it already");
+        let sent = world.drain((world.key("r4"), to)).await;
+        let anna = world.store.customer(world.app.id, storage::CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
+        let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
+        assert_eq!((&profile.1["user_id"], entitlements(&profile.1)), (&anna.user_id.to_string().into(), vec!["silver"]));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_first_record_that_names_no_event_is_owed_a_profile(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.revise("unlisted", 1).await;
+        assert_eq!(world.profiles(to), 0, "who has nothing to show is no news");
+        world.entitle("gold").await;
+        let said = Said { kind: Kind::Adopted, customer: Some("somebody"), related: None };
+        world.accept(said_so(world.platform.id, ("imported", "r1"), 1_000, said)).await;
+        world.settle(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 1);
+        let sent = must_send(&world.store, claim(world.key("r1"), to, "a")).await;
+        assert_eq!(sent.types(), [PROFILE_UPDATED]);
+        let body: Value = serde_json::from_str(&sent.body).unwrap();
+        assert_eq!((&body["environment"], &body["event_type"]), (&"production".into(), &PROFILE_UPDATED.into()));
+        assert_eq!(body["id"], sent.event_id.to_string());
+    }
+}
+
+story! {
+    async fn a_newer_profile_stands_for_an_older_one_of_its_lane(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.drain((world.key("r1"), to)).await;
+        for entitlement in ["bronze", "silver", "gold"] {
+            world.entitle(entitlement).await;
+            world.look(world.key("r1")).await;
+        }
+        assert_eq!(world.profiles(to), 3);
+        let sent = world.drain((world.key("r1"), to)).await;
+        let shown: Vec<_> = sent.iter().map(|(_, body)| entitlements(body)).collect();
+        assert_eq!(shown, [["gold"]]);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'superseded'"), 2);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_profile_that_is_late_never_overwrites_a_newer_state(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        for receipt in ["r1", "r2"] {
+            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.drain((world.key(receipt), to)).await;
+        }
+        world.entitle("gold").await;
+        world.look(world.key("r1")).await;
+        let stuck = world.attempt(world.key("r1"), to, "a").await;
+        assert_eq!(stuck.types(), [PROFILE_UPDATED]);
+        world.finish(&stuck, RETRY).await;
+        world.happen("r2", 2, &[What::Purchased]).await;
+        let newer = world.attempt(world.key("r2"), to, "b").await;
+        assert_eq!(newer.types(), [PURCHASED]);
+        world.finish(&newer, Verdict::Delivered).await;
+        world.pass(5_001);
+        assert_eq!(world.drain((world.key("r1"), to)).await, [], "it is never sent again");
+        let ended = world.raw().texts("SELECT status || ': ' || last_error AS value FROM deliveries WHERE attempts > 1 \
+             OR status = 'superseded'");
+        assert_eq!(ended, ["superseded: a newer state of the user stands for it"]);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn who_dies_with_a_profile_leaves_it_to_the_next_under_the_same_id_and_body(world: World) {
+        let to = world.keeping("analytics", Attributes::Extended).await;
+        world.revise("r1", 1).await;
+        let first = world.attempt(world.key("r1"), to, "a").await;
+        world.pass(LEASE_MS + 1);
+        let second = world.attempt(world.key("r1"), to, "b").await;
+        assert_eq!((second.event_id, &second.body), (first.event_id, &first.body));
+        world.finish(&second, Verdict::Delivered).await;
+        assert_eq!((world.drain((world.key("r1"), to)).await, world.profiles(to)), (vec![], 1));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn what_never_arrived_is_owed_again_with_the_next_settling(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 0);
+        let refused = world.attempt(world.key("r1"), to, "a").await;
+        world.finish(&refused, Verdict::Dead).await;
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 1, "the event that carried it is dead");
+        let refused = world.attempt(world.key("r1"), to, "b").await;
+        assert_eq!(refused.types(), [PROFILE_UPDATED]);
+        world.finish(&refused, Verdict::Delivered).await;
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 1);
+    }
+}
+
+story! {
+    async fn a_snapshot_owes_each_user_the_profile_that_an_integration_lacks(world: World) {
+        world.entitle("gold").await;
+        for receipt in ["r1", "r2"] {
+            world.happen(receipt, 1, &[What::Purchased]).await;
+        }
+        world.happen_to("other", "r3", &[What::Purchased]).await;
+        let to = world.keeping("late", Attributes::Documented).await;
+        let snapshot = async |run| world.store.snapshot(to, Page::default(), run).await.unwrap();
+        assert_eq!((snapshot(Run::Dry).await.owed.len(), world.profiles(to)), (2, 0), "two users");
+        assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (2, 2));
+        assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (0, 2));
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 2);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn each_environment_has_a_profile_of_its_own(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        let mut new = new_destination(&world.app, "money only");
+        (new.traits.per_user, new.traits.profile) = (true, Some(Attributes::Documented));
+        new.events = vec![PURCHASED.to_owned()];
+        new.filter = Filter { platforms: Vec::new(), environments: vec![Environment::Production] };
+        let filtered = world.store.new_destination(new).await.unwrap().id;
+        world.entitle("gold").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        let mut there = new_platform(&world.app, "sandbox");
+        there.environment = Environment::Sandbox;
+        let there = world.store.new_platform(there).await.unwrap().id;
+        world.accept(told(there, "t1", "tested", 1_000)).await;
+        let tested = CollapseKey::of(there, "tested");
+        world.settle(tested).await;
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "of the other world only");
+        let sent = world.drain((tested, to)).await;
+        assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
+        world.done(happened(record(tested, &world.load(tested).await), &[What::Expired])).await;
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
+
+        // A platform that is moved to the sandbox takes its purchases there: each world is owed what changed in it.
+        let sandboxed = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
+        world.look(world.key("r1")).await;
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "nothing is left for money");
+        let sent = world.drain((world.key("r1"), to)).await;
+        let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
+        assert_eq!((&profile.1["environment"], entitlements(&profile.1).len()), (&"production".into(), 0));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}

@@ -1,0 +1,415 @@
+//! A store whose readings lag behind its own notifications.
+//!
+//! A reading is evidence up to its lag, a signed notification is evidence of its instant. Where the newest notification
+//! is younger than the lag and the reading contradicts it, what says payment, grace, auto-renewal or conversion stands,
+//! and what says an end or a scheduled change waits. Nothing opposite is inferred until the first reading after the lag,
+//! which decides. Changes that no notification named and that a reading shows by half wait in the same way.
+
+use crate::notification::Kind;
+use crate::purchase::{Behind, Life, Moment, Purchase, Stage, Unconfirmed};
+use crate::reading::Snapshot;
+use crate::time::Timestamp;
+use crate::transition::What;
+
+/// How long a reading may lag: a minute to an hour was seen of renewals, and a margin.
+pub(super) const LAG_MS: i64 = 2 * HOUR_MS;
+/// How long a contradiction is looked at again after it was decided.
+const WATCHED_MS: i64 = 48 * HOUR_MS;
+/// How far the store's clock may be ahead of ours.
+const CLOCKS_MS: i64 = HOUR_MS;
+const HOUR_MS: i64 = 3_600_000;
+/// Dates closer than this are one date.
+const SAME_MS: i64 = 60_000;
+/// A recovery is not reported so close to the end of the grace, or later: that is its end.
+const AT_THE_END_MS: i64 = 600_000;
+
+const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
+const BEGINNINGS: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
+const ENDS: [Kind; 2] = [Kind::SubscriptionCancelled, Kind::Expired];
+const SWITCHES: [Kind; 3] = [Kind::AutoRenewalOn, Kind::AutoRenewalOff, Kind::ScheduledToEnd];
+const BOUGHT: [Kind; 2] = [Kind::ConsumablePurchased, Kind::EntitlementPurchased];
+
+/// What may wait for a reading that shows it.
+const WAITING: [Kind; 6] = [
+    Kind::SubscriptionCancelled,
+    Kind::Expired,
+    Kind::ConsumableCancelled,
+    Kind::EntitlementCancelled,
+    Kind::PlanChangeScheduled,
+    Kind::GraceEnded,
+];
+
+/// A reading beside the notifications that are known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    /// What was known before this settling.
+    pub before: &'a Purchase,
+    /// The same with the notifications and the reading of this settling.
+    pub after: &'a Purchase,
+    /// The notifications of this settling that are newer than all before, and the others.
+    pub fresh: &'a [Moment],
+    pub late: &'a [Moment],
+    /// The receipt; `None` when the store says that it is no longer valid.
+    pub snapshot: Option<&'a Snapshot>,
+    /// When the store was asked.
+    pub at: Timestamp,
+}
+
+/// What a reading and the newest notifications show together.
+#[derive(Debug, Clone)]
+pub(super) struct Weighed {
+    /// Where the purchase stands.
+    pub stage: Stage,
+    /// How many paid terms the reading itself shows.
+    pub shown_terms: Option<u64>,
+    /// What the reading contradicts.
+    pub behind: Option<Behind>,
+    /// What rests on notifications alone.
+    pub unconfirmed: Unconfirmed,
+    /// The first of the readings in a row that show a change by half.
+    pub half_made_at: Option<Timestamp>,
+}
+
+/// Whether a notification of this kind and time could wait for a reading of `at`.
+pub(super) fn may_wait((time, kind): Moment, at: Timestamp) -> bool {
+    WAITING.contains(&kind) && is_recent(time, at)
+}
+
+/// Whether a reading of `at` may not show yet what happened at `time`.
+const fn is_recent(time: Timestamp, at: Timestamp) -> bool {
+    let age = at.millis_since(time);
+    age < LAG_MS && age >= -CLOCKS_MS
+}
+
+impl Weighed {
+    /// Notes a contradiction; of several the newest counts. Gives whether the notification stands.
+    fn contradict(&mut self, time: Timestamp, at: Timestamp) -> bool {
+        let is_decided = !is_recent(time, at);
+        let behind = Behind { since: time, is_decided };
+        let newest = self.behind.filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
+        self.behind = newest.or(Some(behind));
+        !is_decided
+    }
+}
+
+impl Evidence<'_> {
+    /// Where the purchase stands by `shown`, the reading alone, and the notifications that it may not show yet.
+    pub fn weigh(&self, shown: Stage) -> Weighed {
+        let mut weighed = Weighed {
+            shown_terms: shown.terms,
+            stage: shown,
+            behind: None,
+            unconfirmed: Unconfirmed::default(),
+            half_made_at: None,
+        };
+        let is_subscription = !self.after.is_one_time();
+        if !is_subscription || matches!(weighed.stage.life, Life::Replaced | Life::Revoked) {
+            return weighed;
+        }
+        let shown = weighed.stage.clone();
+        self.weigh_payment(&mut weighed, &shown);
+        self.weigh_switch(&mut weighed, &shown);
+        self.hold_half_made(&mut weighed, &shown);
+        self.watch_end(&mut weighed);
+        weighed.behind = weighed.behind.or_else(|| self.watched(&weighed.stage));
+        weighed
+    }
+
+    /// What was decided against a notification is looked at a while longer, as long as the reading stays the same.
+    fn watched(&self, stage: &Stage) -> Option<Behind> {
+        let known = &self.before.stage;
+        let is_same = (stage.life, stage.in_grace, stage.is_off, stage.terms)
+            == (known.life, known.in_grace, known.is_off, known.terms);
+        let is_open = |behind: &Behind| self.at.millis_since(behind.since) < WATCHED_MS;
+        self.before.behind.filter(|behind| behind.is_decided && is_same && is_open(behind))
+    }
+
+    /// Whether it is a notification of this settling.
+    fn is_new(&self, moment: Moment) -> bool {
+        self.fresh.contains(&moment) || self.late.contains(&moment)
+    }
+
+    /// The newest notification of these kinds, unless it is too old to matter.
+    fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
+        let age = |time: Timestamp| self.at.millis_since(time);
+        self.after.newest(kinds).filter(|(time, _)| (-CLOCKS_MS..WATCHED_MS).contains(&age(*time)))
+    }
+
+    fn newest_end(&self) -> Option<Moment> {
+        self.newest(&ENDS)
+    }
+
+    /// Whether the reading shows a paid period that goes on after `time`. A receipt that never shows dates contradicts
+    /// nothing.
+    fn is_paid_beyond(&self, time: Timestamp) -> bool {
+        let margin = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
+        match self.after.period_end() {
+            Some(end) => end.millis_since(time) > margin,
+            None => self.before.period_end().is_none(),
+        }
+    }
+
+    /// Whether this notification of a recovery came with the end of the grace: then it says that it ended.
+    fn ends_grace(&self, time: Timestamp) -> bool {
+        self.after.last_grace_end().is_some_and(|end| end.millis_since(time) <= AT_THE_END_MS)
+    }
+
+    /// The newest notification about what is paid.
+    fn newest_payment(&self) -> Option<Moment> {
+        let recovered = self.newest(&[Kind::GraceEnded]).filter(|(time, _)| !self.ends_grace(*time));
+        let others =
+            [Kind::TrialConverted, Kind::Renewed, Kind::GraceBegan, Kind::SubscriptionPurchased, Kind::PlanChanged];
+        self.newest(&others).max(recovered)
+    }
+
+    /// Whether a payment, grace or beginning is news, or stood until now.
+    fn stood(&self, (time, kind): Moment) -> bool {
+        let known = &self.before.stage;
+        if self.is_new((time, kind)) {
+            return true;
+        }
+        known.runs() && known.in_grace == (kind == Kind::GraceBegan)
+    }
+
+    /// What says payment, conversion or grace stands.
+    fn weigh_payment(&self, weighed: &mut Weighed, shown: &Stage) {
+        let Some(payment) = self.newest_payment().filter(|payment| self.stood(*payment)) else { return };
+        let (time, kind) = payment;
+        let is_back = shown.life == Life::Ended && self.newest_end() < Some(payment) && self.is_older_end(time);
+        let is_contradicted = match kind {
+            Kind::GraceBegan => is_back && self.before.stage.is_over() || self.lacks_grace(shown, time),
+            _ if BEGINNINGS.contains(&kind) => is_back && self.snapshot.is_some(),
+            _ => is_back || self.lacks_payment(shown, time),
+        };
+        if !is_contradicted || !weighed.contradict(time, self.at) {
+            return;
+        }
+        weighed.unconfirmed.payment = true;
+        let is_off = if shown.runs() { weighed.stage.is_off } else { self.is_switched_off() };
+        let changed = self.due_change(kind, shown).or_else(|| self.changed(shown));
+        let stage = Stage {
+            life: Life::Running,
+            is_off,
+            in_grace: kind == Kind::GraceBegan,
+            in_trial: kind == Kind::GraceBegan && (shown.in_trial || self.before.stage.in_trial),
+            terms: if kind == Kind::GraceBegan {
+                self.before.stage.terms.or(shown.terms)
+            } else {
+                self.terms(shown, payment)
+            },
+            pending: if changed.is_some() { None } else { weighed.stage.pending.take() },
+            sku: changed.or_else(|| shown.sku.clone()),
+        };
+        weighed.stage = stage;
+    }
+
+    /// Whether the end that the reading shows is older than what happened at `time`.
+    fn is_older_end(&self, time: Timestamp) -> bool {
+        let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
+        end.is_none_or(|end| end.millis_since(time) <= SAME_MS)
+    }
+
+    /// Whether the reading shows neither this grace nor that it was repaired since.
+    fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
+        let known = &self.before.stage;
+        let is_repaired = || {
+            let is_told = super::truth::PAYMENTS.iter().any(|what| self.before.said.covered(*what) >= Some(time));
+            self.is_paid_beyond(time) && (is_told || known.is_unknown() || shown.terms > known.terms)
+        };
+        shown.runs() && !shown.in_grace && !is_repaired()
+    }
+
+    /// Whether the reading does not show yet that something was paid at `time`.
+    fn lacks_payment(&self, shown: &Stage, time: Timestamp) -> bool {
+        let is_half = self.due_change(Kind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        shown.runs() && (shown.in_grace || shown.in_trial || is_half || !self.is_paid_beyond(time))
+    }
+
+    /// The SKU that a payment changed to by a schedule that the reading showed earlier, while it still shows the old one.
+    fn due_change(&self, kind: Kind, shown: &Stage) -> Option<String> {
+        let known = &self.before.stage;
+        let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && PAYMENTS.contains(&kind))?;
+        let early = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
+        let is_due = self.before.change_at().is_some_and(|at| at.millis_since(self.at) <= early);
+        (is_due && shown.sku == known.sku).then(|| pending.clone())
+    }
+
+    /// The SKU that it changed to a short while ago, while the reading still shows the one before.
+    fn changed(&self, shown: &Stage) -> Option<String> {
+        let (left, at) = self.before.left_sku()?;
+        let is_stale = is_recent(at, self.at) && shown.sku.as_ref() == Some(left);
+        self.before.stage.sku.clone().filter(|_| is_stale)
+    }
+
+    /// The number of the term that was paid.
+    fn terms(&self, shown: &Stage, payment: Moment) -> Option<u64> {
+        let known = self.before.stage.terms;
+        let next = || known.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
+        let is_half = self.due_change(Kind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        let is_leap = shown.terms > next() && self.is_changing(shown);
+        let terms = if self.before.stage.is_over() || is_half || is_leap {
+            next()
+        } else if self.is_paid_beyond(payment.0) {
+            shown.terms.max(known)
+        } else {
+            let elapsed = || Some(self.after.calendar()?.elapsed(self.after.period_end()?).saturating_add(1));
+            let is_counted = self.after.calendar().is_some() && self.after.period_end().is_some();
+            if is_counted { elapsed().max(known) } else { next() }
+        };
+        terms.map(|terms| terms.max(1))
+    }
+
+    /// Whether its plan changes just now, so that not every field may show the new one yet.
+    fn is_changing(&self, shown: &Stage) -> bool {
+        let is_new = |date: Timestamp| is_recent(date, self.at);
+        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
+        let is_due = self.before.change_at().is_some_and(is_new);
+        has_left || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
+    }
+
+    /// Whether auto-renewal is off by the last notification about it.
+    fn is_switched_off(&self) -> bool {
+        self.newest(&SWITCHES).is_some_and(|(_, kind)| kind != Kind::AutoRenewalOn)
+    }
+
+    /// What says auto-renewal on or off stands.
+    fn weigh_switch(&self, weighed: &mut Weighed, shown: &Stage) {
+        let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
+        let is_off = kind != Kind::AutoRenewalOn;
+        let what = if is_off { What::Cancelled } else { What::Resumed };
+        let is_news = self.is_new(switch) && self.before.said.covered(what) < Some(time);
+        if !is_news && (self.is_new(switch) || self.before.stage.is_off != is_off) {
+            return;
+        }
+        let is_back = !is_off && shown.life == Life::Ended && self.newest_end() < Some(switch);
+        let is_contradicted = is_back || (shown.runs() && shown.is_off != is_off);
+        if !is_contradicted || !weighed.contradict(time, self.at) {
+            return;
+        }
+        weighed.unconfirmed.switch = true;
+        weighed.stage.is_off = is_off;
+        if is_back && !weighed.stage.runs() {
+            let known = &self.before.stage;
+            weighed.stage = Stage { life: Life::Running, in_grace: false, terms: known.terms, ..weighed.stage.clone() };
+        }
+    }
+
+    /// An end that a reading did not show in time is looked at a while longer.
+    fn watch_end(&self, weighed: &mut Weighed) {
+        let is_decided = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
+        let Some(end) = self.newest_end().filter(is_decided) else { return };
+        let kinds = [PAYMENTS.as_slice(), &BEGINNINGS, &[Kind::AutoRenewalOn]].concat();
+        let is_cancel = end.1 == Kind::SubscriptionCancelled && weighed.stage.is_off;
+        if weighed.stage.runs() && !is_cancel && self.after.newest(&kinds) < Some(end) {
+            weighed.contradict(end.0, self.at);
+        }
+    }
+
+    /// Keeps what was known while the reading shows a change by half that no notification named: its fields can lag each
+    /// by itself.
+    fn hold_half_made(&self, weighed: &mut Weighed, shown: &Stage) {
+        let Some((last, snapshot)) = self.before.snapshot.as_ref().zip(self.snapshot) else { return };
+        let known = &self.before.stage;
+        if !known.runs() {
+            return;
+        }
+        let is_moved = match (known.terms, shown.terms) {
+            (Some(known), Some(shown)) => shown > known,
+            _ => self.after.period_end().is_some_and(|end| end > self.at),
+        };
+        let unconfirmed = weighed.unconfirmed;
+        let is_known = |end: Timestamp| {
+            let dates = [last.ends_at, last.renews_at, self.after.last_grace_end()];
+            dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
+        };
+        let is_new_end = snapshot.ends_at.is_some_and(|end| !is_known(end) || self.before.half_made_at().is_some());
+        let is_new_switch = last.auto_renewing != Some(false) || self.before.half_made_at().is_some();
+        let says_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
+        let is_off_by_half = !known.is_off && says_off && is_new_switch;
+        let is_ended_by_half =
+            shown.life == Life::Ended && (is_off_by_half || (is_new_end && snapshot.end_reason.is_none()));
+        let stage = &mut weighed.stage;
+        let mut is_half = false;
+        if is_ended_by_half && !unconfirmed.payment && !unconfirmed.switch {
+            is_half = true;
+            *stage = known.clone();
+        }
+        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_switched_off() {
+            is_half = true;
+            stage.is_off = false;
+        }
+        if shown.runs() && !unconfirmed.payment {
+            if known.in_grace && !shown.in_grace && !is_moved {
+                is_half = true;
+                stage.in_grace = true;
+                stage.in_trial = known.in_trial;
+            }
+            let end = self.after.period_end();
+            let is_later = end.zip(last.renews_at).is_some_and(|(end, last)| end.millis_since(last) > SAME_MS);
+            let is_later = is_later || self.before.half_made_at().is_some();
+            if self.is_changed_by_half(shown, (is_moved, is_later)) {
+                is_half = true;
+                stage.sku = known.sku.clone();
+                stage.pending = known.pending.clone();
+                stage.terms = known.terms;
+            }
+        }
+        if !is_half {
+            return;
+        }
+        let since = self.before.half_made_at().unwrap_or(self.at);
+        weighed.half_made_at = Some(since);
+        if !weighed.contradict(since, self.at) {
+            weighed.stage = shown.clone();
+        }
+    }
+
+    /// Whether the plan changed without a payment, or a payment that changes it shows the old plan or the old term.
+    fn is_changed_by_half(&self, shown: &Stage, (is_paid, is_later): (bool, bool)) -> bool {
+        let known = &self.before.stage;
+        let is_new_sku = known.sku.is_some() && shown.sku.is_some() && shown.sku != known.sku;
+        let is_new = |date: Timestamp| is_recent(date, self.at);
+        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
+        let is_leap = match (known.terms, shown.terms) {
+            (Some(known), Some(shown)) => shown > known.saturating_add(u64::from(!has_left)),
+            _ => false,
+        };
+        let is_due = known.pending.is_some() && self.before.change_at().is_some_and(|at| at <= self.at && is_new(at));
+        let shows_old = (is_paid || is_later) && is_due && !is_new_sku;
+        (is_paid && is_leap && self.is_changing(shown)) || shows_old || (is_new_sku && !is_paid && !self.was_paid())
+    }
+
+    /// Whether a payment was announced or reported within two days.
+    fn was_paid(&self) -> bool {
+        let announced = super::truth::PAYMENTS.iter().filter_map(|what| self.before.said.covered(*what)).max();
+        let reported = self.newest_payment().filter(|(_, kind)| PAYMENTS.contains(kind)).map(|(time, _)| time);
+        announced.max(reported).is_some_and(|paid| self.at.millis_since(paid) < WATCHED_MS)
+    }
+
+    /// Whether this notification of an end or a scheduled change waits: it is the newest of its kind, and `stage`, what
+    /// all others and the reading show, contradicts it.
+    pub fn is_premature(&self, stage: &Stage, moment: Moment) -> bool {
+        let (time, kind) = moment;
+        let is_newest = |kinds: &[Kind]| self.after.newest(kinds) < Some(moment);
+        let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[Kind::AutoRenewalOn]].concat();
+        match kind {
+            Kind::Expired => stage.runs() && is_newest(&runs_on),
+            Kind::SubscriptionCancelled => stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now(),
+            Kind::ConsumableCancelled | Kind::EntitlementCancelled => stage.runs() && is_newest(&BOUGHT),
+            Kind::PlanChangeScheduled => {
+                let known = &self.before.stage;
+                let is_shown = stage.pending.is_some() && stage.pending != known.pending;
+                stage.runs() && !is_shown && (known.is_unknown() || stage.sku == known.sku) && is_newest(&PAYMENTS)
+            }
+            Kind::GraceEnded => stage.runs() && stage.in_grace && self.ends_grace(time),
+            _ => false,
+        }
+    }
+
+    /// Whether the reading shows a cancellation that lets the paid time run out, and that is news.
+    fn is_cancelled_by_now(&self) -> bool {
+        let is_shown = self.snapshot.and_then(|snapshot| snapshot.ends_at).is_some_and(|end| end > self.at);
+        let off = |(_, kind): &Moment| matches!(kind, Kind::AutoRenewalOff | Kind::ScheduledToEnd);
+        is_shown && !(self.before.stage.runs() && self.before.stage.is_off) && !self.fresh.iter().any(off)
+    }
+}

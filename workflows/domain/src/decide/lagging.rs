@@ -1,0 +1,205 @@
+//! A store that shows later than it notifies: what stands, what waits, when it is read again, and what decides.
+
+use super::asking::{MINUTE, bought, day, monthly, off, read, whats, word};
+use super::tests::settle_with;
+use super::{Decision, Waits};
+use crate::notification::{Kind, Notification};
+use crate::purchase::{Purchase, State};
+use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::time::Timestamp;
+use crate::transition::What;
+
+const HOUR: i64 = 60 * MINUTE;
+
+fn ended(ends_at: Timestamp, at: Timestamp) -> Snapshot {
+    Snapshot { ends_at: Some(ends_at), end_reason: Some(EndReason::Customer), ..off(at) }
+}
+
+fn renewed(at: Timestamp) -> Snapshot {
+    Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..monthly(at) }
+}
+
+fn grace(at: Timestamp) -> Snapshot {
+    Snapshot { grace_ends_at: Some(day(37)), ..monthly(at) }
+}
+
+fn deferred(at: Timestamp) -> Snapshot {
+    Snapshot { deferred_at: Some(day(31)), deferred_sku: Some("silver".to_owned()), ..monthly(at) }
+}
+
+/// What is looked at, and when, after a notification of `at`, until the first look that `shows` later.
+fn looks(
+    first: &Decision,
+    (at, until): (Timestamp, i64),
+    shows: impl Fn(Timestamp) -> Snapshot,
+) -> (Vec<i64>, Decision) {
+    let mut waits = Vec::new();
+    let mut last = first.clone();
+    while let Some(wake) = last.wake.filter(|wake| wake.millis_since(at) <= until) {
+        waits.push(wake.millis_since(at) / MINUTE);
+        last = read(&last.purchase, &[], shows(wake));
+    }
+    (waits, last)
+}
+
+#[test]
+fn what_says_payment_grace_or_auto_renewal_stands_and_nothing_opposite_is_inferred() {
+    let in_grace = read(&bought(), &[word(Kind::GraceBegan, day(31))], grace(day(31))).purchase;
+    let is_off = read(&bought(), &[word(Kind::AutoRenewalOff, day(3))], off(day(3))).purchase;
+    type Shows = fn(Timestamp) -> Snapshot;
+    let cases: [(&Purchase, Kind, Shows, What, State); 6] = [
+        (&in_grace, Kind::Renewed, grace, What::Recovered, State::Active),
+        (&in_grace, Kind::GraceEnded, grace, What::Recovered, State::Active),
+        (&bought(), Kind::Renewed, monthly, What::Renewed, State::Active),
+        (&bought(), Kind::GraceBegan, monthly, What::GraceBegan, State::Grace),
+        (&bought(), Kind::AutoRenewalOff, monthly, What::Cancelled, State::Off),
+        (&is_off, Kind::AutoRenewalOn, off, What::Resumed, State::Active),
+    ];
+    for (known, kind, stale, what, state) in cases {
+        let at = day(if kind == Kind::AutoRenewalOn { 10 } else { 33 });
+        let first = read(known, &[word(kind, at)], stale(at.plus_millis(2 * MINUTE)));
+        assert_eq!((whats(&first), first.purchase.state()), (vec![what], state), "{kind:?}");
+        assert!(first.purchase.is_unverified(), "{kind:?}");
+        let (waits, last) = looks(&first, (at, 2 * HOUR), stale);
+        assert_eq!(waits, [10, 60], "{kind:?}");
+        assert_eq!(
+            (last.purchase.state(), last.wake),
+            (state, Some(at.plus_millis(2 * HOUR + 5 * MINUTE))),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn the_first_reading_after_two_hours_decides_and_is_watched_for_two_days() {
+    let at = day(10);
+    let first = read(&bought(), &[word(Kind::AutoRenewalOff, at)], monthly(at));
+    let undone = read(&first.purchase, &[], monthly(at.plus_millis(2 * HOUR)));
+    assert_eq!((whats(&undone), undone.purchase.state()), (vec![What::Resumed], State::Active));
+    assert!(!undone.purchase.is_unverified());
+    let (waits, last) = looks(&undone, (at, 48 * HOUR), monthly);
+    assert_eq!(waits, [125, 485, 845, 1205, 1565, 1925, 2285, 2645]);
+    assert_eq!(last.wake.map(|wake| wake > at.plus_millis(6 * 24 * HOUR)), Some(true));
+}
+
+#[test]
+fn what_says_an_end_or_a_scheduled_change_waits_until_the_store_shows_it() {
+    let at = day(10);
+    type Shows = fn(Timestamp) -> Snapshot;
+    let cases: [(Kind, Shows, &[What]); 3] = [
+        (Kind::SubscriptionCancelled, |at| ended(day(10), at), &[What::Expired]),
+        (Kind::Expired, |at| ended(day(10), at), &[What::Expired]),
+        (Kind::PlanChangeScheduled, deferred, &[What::PlanChangeScheduled]),
+    ];
+    for (kind, shows, events) in cases {
+        let words = [word(kind, at)];
+        let first = read(&bought(), &words, monthly(at));
+        assert_eq!(
+            (whats(&first), first.outcomes.len(), first.waits),
+            (vec![], 0, Some(Waits::Confirmation)),
+            "{kind:?}"
+        );
+        assert_eq!(first.wake, Some(at.plus_millis(10 * MINUTE)), "{kind:?}");
+        let later = at.plus_millis(10 * MINUTE);
+        let shown = read(&first.purchase, &words, shows(later));
+        assert_eq!((whats(&shown), shown.outcomes.len(), shown.waits), (events.to_vec(), 1, None), "{kind:?}");
+        assert_eq!(shown.transitions[0].at, Some(at), "{kind:?}");
+        let never = read(&first.purchase, &words, monthly(at.plus_millis(2 * HOUR)));
+        assert_eq!((whats(&never), never.outcomes.len(), never.waits), (vec![], 1, None), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_one_time_purchase_is_taken_back_by_the_store_or_two_hours_later_by_its_notification() {
+    let coins = |at| Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly(at) };
+    let known = read(&Purchase::default(), &[word(Kind::ConsumablePurchased, day(0))], coins(day(0))).purchase;
+    let words = [word(Kind::ConsumableCancelled, day(1))];
+    let waiting = read(&known, &words, coins(day(1)));
+    assert_eq!((waiting.purchase.state(), waiting.outcomes.len()), (State::Active, 0));
+    let taken = read(&waiting.purchase, &words, coins(day(1).plus_millis(2 * HOUR)));
+    assert_eq!((taken.purchase.state(), taken.purchase.revoked_at()), (State::Revoked, Some(day(1))));
+    let shown = Snapshot { ends_at: Some(day(1)), ..coins(day(1).plus_millis(10 * MINUTE)) };
+    assert_eq!(read(&waiting.purchase, &words, shown).purchase.revoked_at(), Some(day(1)));
+}
+
+#[test]
+fn nothing_is_known_of_a_purchase_of_which_only_an_end_was_reported_that_the_store_does_not_show() {
+    let words = [word(Kind::Expired, day(31))];
+    let first = read(&Purchase::default(), &words, monthly(day(31)));
+    assert_eq!(
+        (first.purchase.state(), first.waits, first.outcomes.len()),
+        (State::Unknown, Some(Waits::Confirmation), 0)
+    );
+    let over = read(&first.purchase, &words, ended(day(31), day(31).plus_millis(10 * MINUTE)));
+    assert_eq!((whats(&over), over.purchase.state()), (vec![What::Expired], State::Expired));
+}
+
+#[test]
+fn what_runs_again_after_its_end_is_a_payment_or_a_resumption() {
+    let over = read(&bought(), &[word(Kind::Expired, day(31))], ended(day(31), day(31))).purchase;
+    let at = day(35);
+    for (kind, what) in [
+        (Kind::Renewed, What::Renewed),
+        (Kind::GraceEnded, What::Renewed),
+        (Kind::AutoRenewalOn, What::Resumed),
+        (Kind::SubscriptionPurchased, What::Purchased),
+    ] {
+        let words = [word(kind, at)];
+        let cycles = if kind == Kind::AutoRenewalOn { 1 } else { 2 };
+        let renews_at = Some(day(if cycles == 2 { 66 } else { 31 }));
+        let back = |at| Snapshot { renews_at, ..monthly(at) };
+        let at_once = read(&over, &words, back(at.plus_millis(2 * MINUTE)));
+        assert_eq!((whats(&at_once), at_once.purchase.state()), (vec![what], State::Active), "{kind:?}");
+        let first = read(&over, &words, ended(day(31), at.plus_millis(2 * MINUTE)));
+        assert_eq!((whats(&first), first.purchase.state()), (vec![what], State::Active), "{kind:?}");
+        let second = read(&first.purchase, &[], back(at.plus_millis(HOUR)));
+        assert_eq!((whats(&second), second.purchase.state()), (vec![], State::Active), "{kind:?}");
+        if cycles == 2 {
+            assert_eq!(at_once.purchase.billing_cycles(), Some(2), "{kind:?}");
+            assert_eq!(second.purchase.billing_cycles(), Some(2), "{kind:?}");
+        }
+        let never = read(&first.purchase, &[], ended(day(31), at.plus_millis(2 * HOUR + MINUTE)));
+        assert_eq!((whats(&never), never.purchase.state()), (vec![What::Expired], State::Expired), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_receipt_that_is_no_longer_valid_runs_again_by_a_payment() {
+    let gone = settle_with(&bought(), &[], &Reading::Gone, day(20)).purchase;
+    let paid = settle_with(&gone, &[word(Kind::Renewed, day(31))], &Reading::Gone, day(31));
+    assert_eq!((whats(&paid), paid.purchase.state()), (vec![What::Renewed], State::Active));
+    let shown = read(&paid.purchase, &[], renewed(day(31).plus_millis(HOUR)));
+    assert_eq!((whats(&shown), shown.purchase.revoked_at()), (vec![], None));
+}
+
+#[test]
+fn a_payment_of_a_changed_plan_is_one_of_the_new_plan_although_the_store_shows_the_old_one() {
+    let known = read(&bought(), &[word(Kind::PlanChangeScheduled, day(2))], deferred(day(2))).purchase;
+    let first = read(&known, &[word(Kind::Renewed, day(31))], deferred(day(31).plus_millis(2 * MINUTE)));
+    assert_eq!(whats(&first), [What::Renewed, What::PlanChanged]);
+    assert_eq!(first.purchase.sku(crate::catalogue::ProductRef::Term), Some("silver"));
+    let silver = |at| Snapshot { term_sku: Some("silver".to_owned()), ..renewed(at) };
+    let second = read(&first.purchase, &[], silver(day(31).plus_millis(HOUR)));
+    assert_eq!((whats(&second), second.purchase.billing_cycles()), (vec![], Some(2)));
+}
+
+#[test]
+fn a_change_that_is_shown_by_half_waits_for_the_other_half() {
+    let at = day(10);
+    let half = Snapshot { auto_renewing: Some(false), ..monthly(at) };
+    let first = read(&bought(), &[], half.clone());
+    assert_eq!((whats(&first), first.wake), (vec![], Some(at.plus_millis(10 * MINUTE))));
+    let over = read(&first.purchase, &[], ended(day(10), at.plus_millis(10 * MINUTE)));
+    assert_eq!(whats(&over), [What::Expired]);
+    let off = read(&first.purchase, &[], off(at.plus_millis(10 * MINUTE)));
+    assert_eq!(whats(&off), [What::Cancelled]);
+    let stays = read(&first.purchase, &[], Snapshot { at: at.plus_millis(2 * HOUR), ..half });
+    assert_eq!(whats(&stays), [What::Cancelled]);
+}
+
+#[test]
+fn clocks_that_differ_do_not_keep_a_purchase_behind_for_ever() {
+    let far: Notification = word(Kind::AutoRenewalOff, day(300));
+    let first = read(&bought(), &[far], monthly(day(10)));
+    assert!(first.wake.is_some_and(|wake| wake <= day(17)));
+}

@@ -1,0 +1,107 @@
+//! What we add to the documented fields about a purchase: the same in `data` and in the body of each `user.*`.
+
+use super::Described;
+use super::price::price;
+use crate::catalogue::PriceSource;
+use crate::environment::Environment;
+use crate::reading::{EndReason, Offer, Product};
+use crate::time::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// More about the purchase. What nobody told is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Details {
+    /// Whether it was made for money or in the store's test world.
+    environment: Environment,
+    /// Why it ended or will end; null while it goes on, and when the store gives no reason.
+    expiration_reason: Option<ExpirationReason>,
+    /// The promotion whose price holds now; null without one.
+    offer_type: Option<Offer>,
+    /// When a scheduled change of plan takes effect.
+    pending_at: Option<Timestamp>,
+    /// The SKU that a scheduled change of plan leads to.
+    pending_sku_ref_id: Option<String>,
+    /// The SKU before the last change of plan.
+    previous_sku_ref_id: Option<String>,
+    /// Where the price comes from; null when there is none.
+    pub price_source: Option<PriceSource>,
+    /// What kind of thing was bought.
+    product_type: Option<ProductType>,
+}
+
+/// Why a purchase ended or will end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ExpirationReason {
+    /// The customer cancelled.
+    Customer,
+    /// The store ended it: unpaid after grace, or by its customer service.
+    Store,
+    /// The store ended it, for a reason of its own.
+    Internal,
+    /// A change of plan put another purchase in its place.
+    Replaced,
+    /// The store does not know it yet.
+    Pending,
+    /// A reason that we do not know.
+    Other,
+}
+
+/// What kind of thing was bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ProductType {
+    /// It renews.
+    Subscription,
+    /// It is used up.
+    Consumable,
+    /// It is owned for ever.
+    Entitlement,
+}
+
+impl Details {
+    /// Of this purchase. A change of plan over two receipts is newest at the beginning of the second: its own changes
+    /// come later.
+    #[must_use]
+    pub fn of(described: Described<'_>) -> Self {
+        let purchase = described.purchase;
+        let sku = purchase.sku(described.product_ref);
+        let replaced = || described.replaced_sku.filter(|replaced| Some(*replaced) != sku);
+        let previous = purchase.previous_sku(described.product_ref).or_else(replaced);
+        Self {
+            environment: purchase.environment(described.environment),
+            expiration_reason: purchase.end_reason().map(ExpirationReason::of),
+            offer_type: purchase.offer(),
+            pending_at: purchase.pending_at(),
+            pending_sku_ref_id: purchase.pending_sku().map(str::to_owned),
+            previous_sku_ref_id: previous.map(str::to_owned),
+            price_source: price(described).map(|_| PriceSource::Catalogue),
+            product_type: ProductType::of(purchase.product()),
+        }
+    }
+}
+
+impl ExpirationReason {
+    const fn of(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Pending => Self::Pending,
+            EndReason::Customer => Self::Customer,
+            EndReason::Store => Self::Store,
+            EndReason::Internal => Self::Internal,
+            EndReason::Replaced => Self::Replaced,
+            EndReason::Other(_) => Self::Other,
+        }
+    }
+}
+
+impl ProductType {
+    const fn of(product: Product) -> Option<Self> {
+        match product {
+            Product::Unknown => None,
+            Product::Subscription => Some(Self::Subscription),
+            Product::Consumable => Some(Self::Consumable),
+            Product::Entitlement => Some(Self::Entitlement),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! From which date the terms of a purchase are counted.
+//!
+//! The end of the trial, else the purchase; but a trial that nobody saw lies between the purchase and the first term,
+//! so that every date of renewal that the store shows is compared with the row and corrects it. The number of a term
+//! that was told never falls.
+
+use super::{BEGAN, Origin, Purchase, Terms};
+use crate::notification::Kind;
+use crate::reading::Snapshot;
+use crate::time::Timestamp;
+
+const HOUR_MS: i64 = 3_600_000;
+/// Dates of the store that are not further apart are one.
+const SAME_DATE_MS: i64 = 2 * HOUR_MS;
+/// A term of a test can be as short as some minutes; nothing that is sold is shorter than this.
+const SHORTENED_MS: i64 = 12 * HOUR_MS;
+/// How much earlier than its date nothing was ever paid.
+const UNPAID_MS: i64 = 84 * HOUR_MS;
+/// The words of a payment.
+const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
+
+impl Purchase {
+    /// Its terms, as the calendar counts them.
+    pub(crate) fn terms(&self) -> Option<Terms> {
+        let shown = self.snapshot.as_ref()?.term.filter(|term| term.count > 0);
+        let known = self.seen.terms.filter(|known| shown.is_none_or(|term| term == known.term));
+        known.or_else(|| self.first_terms())
+    }
+
+    /// The row that begins with the end of the trial, or with the purchase.
+    fn first_terms(&self) -> Option<Terms> {
+        let snapshot = self.snapshot.as_ref()?;
+        let term = snapshot.term.filter(|term| term.count > 0)?;
+        let trial_end = self.trial_end();
+        let anchor = trial_end.or(snapshot.purchased_at).or_else(|| self.began_at())?;
+        let is_seen = trial_end.is_some() || BEGAN.iter().any(|kind| self.was_told(*kind));
+        let origin = if is_seen { Origin::Seen } else { Origin::Purchase };
+        Some(Terms { anchor, term, before: 0, origin })
+    }
+
+    /// The row that a change of the term's length begins, if this receipt shows one.
+    pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
+        let old = self.terms().filter(|_| self.stage.runs())?;
+        let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
+        // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
+        let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
+        let scheduled = self.seen.change_at.filter(|date| old.is_end(*date) && *date <= snapshot.at);
+        let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
+        let anchor = scheduled.or_else(shown).or_else(|| old.end(stood.unwrap_or(0))).unwrap_or(snapshot.at);
+        let before = scheduled.and_then(|date| old.ending(date)).or(stood).unwrap_or(0);
+        Some(Terms { anchor, term, before, origin: Origin::Seen })
+    }
+
+    /// Keeps the row of terms, corrected by the date of renewal that is shown.
+    pub(super) fn keep_terms(&mut self, is_first: bool) {
+        if self.is_converted_first() {
+            self.seen.terms = None;
+        }
+        let Some(row) = self.terms() else { return };
+        let shown = self.shown_end(row, is_first).filter(|_| !self.is_changing());
+        let counted = shown.and_then(|end| Some((end, self.number(row, end, is_first)?)));
+        self.seen.terms = Some(match counted {
+            Some((end, number)) if !row.is_end(end) || row.ending(end) != Some(number) => {
+                Terms { anchor: end, before: number, origin: Origin::Renewal, ..row }
+            }
+            _ => row,
+        });
+    }
+
+    /// Raises the number of the running term to that of the terms that are told, when all of them must have begun
+    /// before the date of renewal that is shown.
+    pub(super) fn count_told(&mut self, at: Timestamp) {
+        let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
+        let Some(row) = row else { return };
+        let Some(end) = self.shown_end(row, false).filter(|_| !self.is_changing()) else { return };
+        let told = self.told_before(end, at);
+        if row.ending(end).is_some_and(|number| number < told) {
+            self.seen.terms = Some(Terms { anchor: end, before: told, origin: Origin::Renewal, ..row });
+        }
+    }
+
+    /// Whether a scheduled change of the plan took effect of which the store may not show the new term yet: a date is
+    /// then no boundary of the old row.
+    fn is_changing(&self) -> bool {
+        let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
+        let passed = self.seen.change_at.zip(at).map(|(date, at)| at.millis_since(date));
+        passed.is_some_and(|passed| (-UNPAID_MS..=UNPAID_MS).contains(&passed))
+    }
+
+    /// Whether a conversion is the first payment of what began with a trial that no reading showed: the terms are
+    /// counted from there. Where more was told, the conversion is one of the terms that were counted.
+    fn is_converted_first(&self) -> bool {
+        let stood = self.verified.as_ref().map(|verified| &verified.stage);
+        let is_first = stood.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
+        let is_fresh = || self.words_after(self.said.newest).iter().any(|(_, kind)| *kind == Kind::TrialConverted);
+        !self.has_shown_trial() && is_first && is_fresh()
+    }
+
+    /// The end of the running paid period, where the store shows one that can be trusted to be a boundary.
+    fn shown_end(&self, row: Terms, is_first: bool) -> Option<Timestamp> {
+        let snapshot = self.snapshot.as_ref()?;
+        let in_trial = snapshot.trial_ends_at.is_some_and(|end| end > snapshot.at);
+        if in_trial || self.is_one_time() {
+            return None;
+        }
+        if self.grace_end().is_some() {
+            // The renewal that failed ended the last paid term. It can have moved with the attempts after that, so that
+            // a known row is the better one.
+            return snapshot.renews_at.filter(|due| is_first && *due <= snapshot.at);
+        }
+        match snapshot.ends_at {
+            None => snapshot.renews_at,
+            // Switched off, the end is the day on which it would have renewed; another one can be a refund to come.
+            Some(end) if end > snapshot.at => {
+                let nearest = || row.end(row.ending(end)?);
+                let is_boundary = || nearest().is_some_and(|near| near.millis_since(end).abs() <= UNPAID_MS);
+                Some(end).filter(|_| is_first || is_boundary())
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The number of the term that ends at this date.
+    fn number(&self, row: Terms, end: Timestamp, is_first: bool) -> Option<u64> {
+        let at = self.snapshot.as_ref()?.at;
+        let after = end.millis_since(row.anchor);
+        let is_shortened = self.is_of_test_world() || after <= SHORTENED_MS;
+        let nearest = row.ending(end).or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
+        if is_first && !row.is_end(end) {
+            // What is left over after whole terms is the trial.
+            let whole = row.begun(end).saturating_sub(1).max(1);
+            return Some(whole.min(row.containing(at).max(1)).max(self.told_before(end, at)));
+        }
+        let last = self.seen.period_ends_at.filter(|_| !is_first).and_then(|last| Some((last, row.ending(last)?)));
+        let (has_moved, known) = match last {
+            Some((last, number)) => (end.millis_since(last) > SAME_DATE_MS, number),
+            None => (false, 0),
+        };
+        let is_paid = has_moved && self.words_after(self.said.newest).iter().any(|(_, kind)| PAYMENTS.contains(kind));
+        let at_least = if is_paid { known.saturating_add(1) } else { 0 };
+        // A date beyond the running term is more than one term away from the last one only if those began.
+        let at_most = row.containing(at).max(known.saturating_add(1));
+        Some(nearest.min(at_most).max(at_least).max(self.told_before(end, at)))
+    }
+
+    /// How many terms were told, if all of them must have begun before this date of renewal.
+    fn told_before(&self, end: Timestamp, at: Timestamp) -> u64 {
+        self.stage.terms.filter(|_| self.stage.runs() && end.millis_since(at) > UNPAID_MS).unwrap_or(0)
+    }
+}

@@ -1,0 +1,163 @@
+//! A grace whose date is not later than the renewal: in the store's test world a trap, for money a failed payment.
+
+use crate::Decision;
+use crate::decide::tests::{settle_with, told};
+use crate::environment::Environment;
+use crate::notification::{Kind, Notification};
+use crate::purchase::{Purchase, State};
+use crate::reading::{Product, Reading, Snapshot, Term, Unit};
+use crate::time::Timestamp;
+use crate::transition::What;
+use What::{Expired, GraceBegan, Purchased, Recovered, Renewed, TrialStarted};
+
+const HOUR: i64 = 3_600_000;
+
+fn day(days: i64) -> Timestamp {
+    let first: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
+    first.plus_millis(days * 24 * HOUR)
+}
+
+/// A monthly subscription of day 0, as it is shown on a day.
+fn shown(at: Timestamp) -> Snapshot {
+    Snapshot {
+        at,
+        product: Product::Subscription,
+        term_sku: Some("gold".to_owned()),
+        term: Some(Term { count: 1, unit: Unit::Month }),
+        purchased_at: Some(day(0)),
+        renews_at: Some(day(31)),
+        auto_renewing: Some(true),
+        ..Snapshot::default()
+    }
+}
+
+/// The same with a grace; the renewal and, in a trial, its end are the same date.
+fn failed(at: Timestamp, date: Timestamp) -> Snapshot {
+    Snapshot { renews_at: Some(date), grace_ends_at: Some(date), ..shown(at) }
+}
+
+fn of_sandbox(shown: Snapshot) -> Snapshot {
+    Snapshot { environment: Environment::Sandbox, ..shown }
+}
+
+fn of_test(shown: Snapshot) -> Snapshot {
+    Snapshot { is_test: true, ..shown }
+}
+
+fn settle(known: &Purchase, words: &[(Kind, Timestamp)], shown: Snapshot) -> Decision {
+    let words: Vec<_> = words.iter().map(|(kind, at)| Notification { store_time: *at, ..told(*kind, 0) }).collect();
+    let at = shown.at;
+    settle_with(known, &words, &Reading::Verified(Box::new(shown)), at)
+}
+
+fn whats(decision: &Decision) -> Vec<What> {
+    decision.transitions.iter().map(|transition| transition.what).collect()
+}
+
+fn bought() -> Purchase {
+    settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], shown(day(0))).purchase
+}
+
+fn in_trial() -> Purchase {
+    let trial = Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..shown(day(0)) };
+    settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], trial).purchase
+}
+
+#[test]
+fn a_payment_that_failed_is_grace_with_the_date_of_the_old_renewal_too() {
+    let (at, word) = (day(31).plus_millis(HOUR), [(Kind::GraceBegan, day(31))]);
+    let grace = settle(&bought(), &word, failed(at, day(31)));
+    assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
+    let unheard = settle(&bought(), &[], failed(at, day(31)));
+    assert_eq!((whats(&unheard), unheard.purchase.billing_cycles()), (vec![GraceBegan], Some(1)));
+    // The date is that of the failure, and says nothing of the end of the grace.
+    let later = settle(&grace.purchase, &[], failed(day(35), day(31)));
+    assert_eq!((whats(&later), later.purchase.state()), (vec![], State::Grace));
+    let repaired = Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..shown(day(36)) };
+    let repaired = settle(&later.purchase, &[(Kind::GraceEnded, day(36))], repaired);
+    assert_eq!((whats(&repaired), repaired.purchase.billing_cycles()), (vec![Recovered], Some(2)));
+}
+
+#[test]
+fn a_renewal_that_moved_with_the_grace_is_no_payment() {
+    for date in [day(36), day(47), "2026-03-10T00:00:00Z".parse().unwrap()] {
+        for words in [&[(Kind::GraceBegan, day(31))][..], &[]] {
+            let grace = settle(&bought(), words, failed(day(32), date));
+            assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace), "{date}");
+            assert_eq!(grace.purchase.billing_cycles(), Some(1));
+        }
+    }
+    let grace = settle(&bought(), &[], failed(day(32), day(36))).purchase;
+    let lapsed = settle(&grace, &[], failed(day(36).plus_millis(2 * HOUR), day(36)));
+    assert_eq!((whats(&lapsed), lapsed.purchase.state()), (vec![Expired], State::Expired));
+}
+
+#[test]
+fn a_trial_whose_payment_failed_does_not_convert() {
+    for date in [day(7), day(13)] {
+        for words in [&[(Kind::GraceBegan, day(7))][..], &[]] {
+            let shown = Snapshot { trial_ends_at: None, ..failed(day(7).plus_millis(HOUR), date) };
+            let grace = settle(&in_trial(), words, shown);
+            assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace), "{date}");
+            assert_eq!(grace.purchase.is_free_trial_conversion(), Some(false));
+        }
+    }
+    // All three dates are one, as in the public sample, but the receipt is for money.
+    let sample = Snapshot { trial_ends_at: Some(day(7)), ..failed(day(7).plus_millis(-HOUR), day(7)) };
+    let grace = settle(&in_trial(), &[(Kind::GraceBegan, day(7).plus_millis(-HOUR))], sample);
+    assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
+}
+
+#[test]
+fn a_first_sight_in_such_a_grace_counts_what_was_paid() {
+    for (at, date) in [(day(32), day(36)), (day(32), day(31)), (day(32), day(46))] {
+        let first = settle(&Purchase::default(), &[(Kind::GraceBegan, day(31))], failed(at, date));
+        assert_eq!((whats(&first), first.purchase.billing_cycles()), (vec![GraceBegan], Some(1)), "{date}");
+    }
+}
+
+#[test]
+fn without_a_calendar_the_date_of_a_grace_is_no_payment() {
+    let known = settle(&bought(), &[], Snapshot { term: None, ..shown(day(1)) }).purchase;
+    for date in [day(31), day(36)] {
+        let grace = settle(&known, &[], Snapshot { term: None, ..failed(day(32), date) });
+        assert_eq!(whats(&grace), [GraceBegan]);
+    }
+}
+
+#[test]
+fn a_date_that_an_earlier_failure_left_behind_is_no_grace() {
+    let renewed = Snapshot {
+        renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()),
+        grace_ends_at: Some(day(36)),
+        ..shown(day(37))
+    };
+    let read = settle(&bought(), &[(Kind::Renewed, day(31))], renewed);
+    assert_eq!((whats(&read), read.purchase.state()), (vec![Renewed], State::Active));
+}
+
+#[test]
+fn in_the_test_world_one_date_for_all_is_no_grace() {
+    let trap = |at| Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..failed(at, day(7)) };
+    for shown in [of_sandbox(trap(day(1))), of_test(trap(day(1)))] {
+        let trial = settle(&in_trial(), &[], shown.clone());
+        assert_eq!((whats(&trial), trial.purchase.state()), (vec![], State::Trial));
+        let first = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(1))], shown);
+        assert_eq!((whats(&first), first.purchase.state()), (vec![TrialStarted, Purchased], State::Trial));
+    }
+    // A word of the store's test programme counts like its reading.
+    let word = Notification { store_time: day(0), is_test: true, ..told(Kind::SubscriptionPurchased, 0) };
+    let reading = Reading::Verified(Box::new(trap(day(1))));
+    assert_eq!(settle_with(&Purchase::default(), &[word], &reading, day(1)).purchase.state(), State::Trial);
+    // A later date is a grace there, too.
+    let grace = Snapshot { grace_ends_at: Some(day(36)), ..shown(day(32)) };
+    assert_eq!(whats(&settle(&bought(), &[], of_sandbox(grace))), [GraceBegan]);
+}
+
+#[test]
+fn records_without_the_environment_are_of_production() {
+    let mut stored = serde_json::to_value(of_sandbox(shown(day(0)))).unwrap();
+    stored.as_object_mut().unwrap().remove("environment");
+    let snapshot: Snapshot = serde_json::from_value(stored).unwrap();
+    assert_eq!(snapshot.environment, Environment::Production);
+}

@@ -1,0 +1,78 @@
+//! Changes of plan: the one before, and the one that is scheduled.
+
+use super::{Purchase, Stage};
+use crate::catalogue::ProductRef;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The plan that a receipt had before another one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct LeftPlan {
+    /// The SKU of its term.
+    term_sku: Option<String>,
+    /// The SKU of its product.
+    product_id: Option<String>,
+    /// When the next plan began.
+    left_at: Timestamp,
+    /// When that was noticed.
+    noticed_at: Timestamp,
+}
+
+impl LeftPlan {
+    fn sku(&self, by: ProductRef) -> Option<&str> {
+        let term = self.term_sku.as_deref().filter(|_| by == ProductRef::Term);
+        term.or(self.product_id.as_deref())
+    }
+}
+
+impl Purchase {
+    /// Takes in which plan it leaves, if `stage` has another SKU than was known `before`. It was left at the date that
+    /// was scheduled for that, or else at the renewal, as far as that date is past.
+    pub(crate) fn leave(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
+        let Some((left, next)) = before.stage.sku.as_ref().zip(stage.sku.as_ref()) else { return };
+        if left == next {
+            return;
+        }
+        let last = before.snapshot.as_ref();
+        let dates = [before.change_at(), last.and_then(|last| last.renews_at)];
+        self.left_plan = Some(LeftPlan {
+            term_sku: Some(left.clone()),
+            product_id: last.and_then(|last| last.product_id.clone()),
+            left_at: dates.into_iter().flatten().find(|date| *date <= at).unwrap_or(at),
+            noticed_at: at,
+        });
+    }
+
+    /// The SKU of the term before the last change of plan, and when that was noticed.
+    pub(crate) fn left_sku(&self) -> Option<(&String, Timestamp)> {
+        let left = self.left_plan.as_ref()?;
+        Some((left.term_sku.as_ref()?, left.noticed_at))
+    }
+
+    /// The SKU before the last change of plan of this receipt; `None` when no change was seen, or none of this SKU.
+    #[must_use]
+    pub fn previous_sku(&self, by: ProductRef) -> Option<&str> {
+        self.left_plan.as_ref()?.sku(by).filter(|left| Some(*left) != self.sku(by))
+    }
+
+    /// When its plan began: at the last change of plan that was seen, else with the purchase. The store never changes
+    /// the price of a plan that runs.
+    #[must_use]
+    pub fn plan_began_at(&self) -> Option<Timestamp> {
+        self.left_plan.as_ref().map(|left| left.left_at).or_else(|| self.not_before())
+    }
+
+    /// The SKU that a scheduled change of plan leads to; `None` also while only a notification told of the change.
+    #[must_use]
+    pub fn pending_sku(&self) -> Option<&str> {
+        self.stage.pending.as_deref().filter(|sku| !sku.is_empty())
+    }
+
+    /// When a scheduled change of plan takes effect.
+    #[must_use]
+    pub fn pending_at(&self) -> Option<Timestamp> {
+        self.pending_sku()?;
+        self.snapshot.as_ref()?.deferred_at
+    }
+}

@@ -1,0 +1,100 @@
+//! When a purchase was taken back, and what only ended.
+//!
+//! The store dates an end and gives a reason, but does not say whether money was returned: what ends before the end
+//! of what was paid was taken back, whatever the reason.
+
+use super::{BOUGHT, Purchase, SAME_MOMENT_MS, TAKEN_BACK, TRIALS, Terms};
+use crate::environment::Environment;
+use crate::reading::EndReason;
+use crate::time::Timestamp;
+use crate::transition::What;
+
+/// An end so near to the end of what was paid is that end.
+const NEAR_MS: i64 = 2 * 3_600_000;
+/// The shortest term and the shortest trial that the store sells.
+const SHORTEST_MS: i64 = 7 * 86_400_000;
+/// How much earlier than its date the store may renew.
+const EARLY_MS: i64 = 43_200_000;
+
+impl Purchase {
+    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. Not said
+    /// while the store does not know the reason.
+    #[must_use]
+    pub fn revoked_at(&self) -> Option<Timestamp> {
+        let snapshot = self.snapshot.as_ref();
+        if self.is_one_time() {
+            if self.awaits_reason().is_some() {
+                return None;
+            }
+            let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
+            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
+        }
+        if self.gone_at.is_some() {
+            return self.gone_at;
+        }
+        let snapshot = snapshot.filter(|snapshot| snapshot.end_reason != Some(EndReason::Pending))?;
+        let end = snapshot.ends_at.filter(|end| *end <= snapshot.at)?;
+        let is_unpaid = self.payment_issues_began_at().is_some();
+        (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
+    }
+
+    /// Whether it ended before the end of what was paid, as far as that can be known.
+    fn is_before_paid_end(&self, end: Timestamp) -> bool {
+        match (self.terms().filter(|_| !self.is_accelerated()), self.stage.terms) {
+            (Some(terms), Some(number)) => {
+                let is_paid_end = terms.end(number).is_some_and(|paid| is_near(end, paid));
+                let is_later = terms.end(number).is_some_and(|paid| end > paid) && terms.is_end(end);
+                !is_paid_end && !is_later && !self.ends_after_unseen_trial(end, terms)
+            }
+            (Some(terms), None) => {
+                let is_boundary = terms.is_end(end) && !is_near(end, terms.anchor);
+                !is_boundary && !self.ends_after_unseen_trial(end, terms)
+            }
+            (None, _) => self.is_before_shown_end(end),
+        }
+    }
+
+    /// Whether it ended before the period did that the store showed last. Without one, only what is shorter than
+    /// anything that is sold is known to have been taken back.
+    fn is_before_shown_end(&self, end: Timestamp) -> bool {
+        let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
+        let paid = [What::Renewed, What::Recovered].iter().filter_map(|what| self.said.covered(*what)).max();
+        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.millis_since(*paid) <= EARLY_MS));
+        match (shown, paid_since) {
+            (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),
+            _ if self.is_of_test_world() => false,
+            (_, paid) => {
+                let began = paid.or_else(|| self.not_before());
+                began.is_some_and(|began| end.millis_since(began) < SHORTEST_MS - NEAR_MS)
+            }
+        }
+    }
+
+    /// Whether a trial that was over before the first sight explains this end as that of a term.
+    fn ends_after_unseen_trial(&self, end: Timestamp, terms: Terms) -> bool {
+        let is_unseen = self.seen.period_ends_at.is_none() && self.trial_end().is_none() && !self.is_beginning_known();
+        let purchased_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at).filter(|_| is_unseen);
+        let ends = |anchor: Timestamp| {
+            let row = Terms { anchor, ..terms };
+            row.is_end(end) && end.millis_since(anchor) >= -NEAR_MS
+        };
+        purchased_at
+            .is_some_and(|purchased_at| TRIALS.iter().filter_map(|trial| trial.after(purchased_at, 1)).any(ends))
+    }
+
+    /// Whether the store showed a period that is much shorter than the term, as in an accelerated test.
+    fn is_accelerated(&self) -> bool {
+        let shown = self.seen.period_ends_at.zip(self.terms());
+        shown.is_some_and(|(end, terms)| end.millis_since(terms.anchor) > SAME_MOMENT_MS && terms.ending(end).is_none())
+    }
+
+    /// Whether it is of the store's test world, where periods can be of any length.
+    pub(crate) fn is_of_test_world(&self) -> bool {
+        let platform = self.snapshot.as_ref().map(|snapshot| snapshot.environment).unwrap_or_default();
+        self.environment(platform) == Environment::Sandbox
+    }
+}
+
+fn is_near(end: Timestamp, other: Timestamp) -> bool {
+    end.millis_since(other).abs() <= NEAR_MS
+}

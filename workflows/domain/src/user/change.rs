@@ -1,0 +1,38 @@
+//! A purchase of another SKU that grants what a running one grants: a change of plan over two receipts that no
+//! notification links. The vendor's words: "User has purchased a different SKU that grants the same entitlement."
+
+use super::Owned;
+use crate::catalogue::ProductRef;
+use crate::decide::Decision;
+use crate::transition::What;
+
+/// Announces the beginning of `bought` as a change where one of the `others` of the same user ran before it in the same
+/// environment, by another SKU, and grants one of its entitlements. A trial and the count of terms stay as decided; the
+/// notification that may link the two later announces nothing more.
+#[must_use]
+pub fn announce_change(mut decision: Decision, bought: &Owned, others: &[Owned]) -> Decision {
+    let began = decision.transitions.iter_mut().find(|transition| transition.what == What::Purchased);
+    let (Some(began), Some(since)) = (began, bought.purchase.not_before()) else { return decision };
+    if bought.purchase.is_one_time_purchase() || !others.iter().any(|other| bought.continues(other)) {
+        return decision;
+    }
+    began.what = What::PlanChanged;
+    let at = began.at.map_or(since, |at| at.max(since));
+    decision.purchase.cover_change(at);
+    decision
+}
+
+impl Owned {
+    /// Whether it takes up what another one grants, which ran when it began.
+    fn continues(&self, other: &Self) -> bool {
+        let entitles = |purchase: &Self, name: &str| {
+            purchase.listing.entitlements.iter().any(|entitlement| entitlement.entitlement_ref_id == name)
+        };
+        let shares = || self.listing.entitlements.iter().any(|one| entitles(other, &one.entitlement_ref_id));
+        let sku = |purchase: &Self| purchase.purchase.sku(ProductRef::Term).map(str::to_owned);
+        let is_other = self.collapse_key != other.collapse_key && sku(self) != sku(other);
+        let is_later = other.purchase.not_before().is_some_and(|before| Some(before) < self.purchase.not_before());
+        let runs = other.is_active() && !other.purchase.is_one_time_purchase();
+        is_other && is_later && runs && self.environment == other.environment && shares()
+    }
+}

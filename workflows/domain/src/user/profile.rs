@@ -1,0 +1,208 @@
+//! What an analytics profile shows of a user: the documented attributes, and on request six more.
+//!
+//! A profile covers one environment. The documented attributes are the state that `user.*` events carry; which names
+//! they get in a vendor's system is not here.
+
+use super::{Owned, created_date, state};
+use crate::environment::Environment;
+use crate::event::state_digest;
+use crate::ids::{EventId, UserId};
+use crate::payment::Total;
+use crate::purchase::State;
+use crate::time::Timestamp;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// The type of the event that carries a changed profile where no chosen event does. It cannot be chosen: integrations
+/// that keep profiles get it, and no other destination.
+pub const PROFILE_UPDATED: &str = "profile.updated";
+/// The state of a subscription that does not exist.
+const NO_SUBSCRIPTION: &str = "none";
+/// What of an active entitlement is not part of a profile, and would only repeat equal ones.
+const NOT_SHOWN: [&str; 5] = ["description", "expiration", "last_verified", "name", "purchase_platform"];
+/// The same of the customer's journey.
+const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
+
+/// Which user attributes an integration keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attributes {
+    /// The eight of the documented integration.
+    #[default]
+    Documented,
+    /// Those, and six more: see this package's README.
+    Extended,
+}
+
+impl Attributes {
+    /// The word used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Documented => "documented",
+            Self::Extended => "extended",
+        }
+    }
+}
+
+/// The attributes beside the documented ones. `None` is what nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Extended {
+    /// Whether the subscription that gives access longest will renew; false when there is none.
+    pub will_renew: Option<bool>,
+    /// When that subscription ends or renews, or ended.
+    pub expires_at: Option<Timestamp>,
+    /// Its state; `none` when there is none.
+    pub subscription_state: &'static str,
+    /// How many payments followed the first one, over all subscriptions.
+    pub renewals: Option<u64>,
+    /// When the first purchase began that was paid.
+    pub first_purchase_at: Option<Timestamp>,
+    /// What the user paid, in USD, as a decimal.
+    pub ltv_usd: Option<String>,
+}
+
+/// What a profile shows of a user in one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// In the words of the body of a `user.*` event.
+    state: Value,
+    /// The attributes beside the documented ones.
+    extended: Extended,
+}
+
+/// Everything that goes into the body of one `profile.updated`.
+#[derive(Debug, Clone, Copy)]
+pub struct ProfileUpdated<'a> {
+    /// The event's own id.
+    pub id: EventId,
+    /// The user.
+    pub user_id: UserId,
+    /// Which of the user's revisions it is.
+    pub user_revision: i64,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// The environment that the profile covers.
+    pub environment: Environment,
+    /// The environment of the platform whose purchase caused it.
+    pub platform_environment: Environment,
+    /// What it shows.
+    pub profile: &'a Profile,
+}
+
+impl Profile {
+    /// Of the user of these purchases, all of one environment. `ltv_usd` is what they paid, where that is known.
+    #[must_use]
+    pub fn of(owned: &[Owned], ltv_usd: Option<String>) -> Self {
+        Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
+    }
+
+    /// The attributes beside the documented ones, as JSON with null for what is not known.
+    #[must_use]
+    pub fn extended(&self) -> Value {
+        // Only a map with other keys than texts could fail here, and there is none.
+        serde_json::to_value(&self.extended).unwrap_or_default()
+    }
+
+    /// Equal for equal profiles of one user: of these attributes, under the customer's own id.
+    #[must_use]
+    pub fn digest(&self, attributes: Attributes, external_id: Option<&str>) -> String {
+        let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
+        state_digest(&json!({ "state": self.shown(), "extended": extended, "external_id": external_id }))
+    }
+
+    /// The state without what no profile shows, so that a new date of verification alone is no change.
+    fn shown(&self) -> Value {
+        let mut shown = self.state.clone();
+        let entitlements = shown.get_mut("active_entitlements").and_then(Value::as_array_mut);
+        for entitlement in entitlements.into_iter().flatten() {
+            remove(entitlement.as_object_mut(), &NOT_SHOWN);
+        }
+        remove(shown.get_mut("customer_journey_state").and_then(Value::as_object_mut), &NOT_SHOWN_OF_JOURNEY);
+        shown
+    }
+}
+
+fn remove(fields: Option<&mut Map<String, Value>>, names: &[&str]) {
+    if let Some(fields) = fields {
+        fields.retain(|name, _| !names.contains(&name.as_str()));
+    }
+}
+
+impl Extended {
+    fn of(owned: &[Owned], ltv_usd: Option<String>) -> Self {
+        let is_subscription =
+            |one: &&Owned| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
+        let counted = owned.iter().filter(is_subscription).filter(|one| one.counts());
+        let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
+        let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
+        Self {
+            will_renew: longest.map_or(Some(false), |one| one.purchase.is_auto_renewable()),
+            expires_at: longest.and_then(Owned::expiration),
+            subscription_state: longest.map_or(NO_SUBSCRIPTION, |one| one.purchase.state().as_str()),
+            renewals: paid.map(Owned::renewals).sum(),
+            first_purchase_at: owned
+                .iter()
+                .filter(|one| one.was_bought())
+                .filter_map(|one| one.purchase.not_before())
+                .min(),
+            ltv_usd,
+        }
+    }
+}
+
+impl Owned {
+    /// How many payments are known to have been made for it; `None` when that is not known.
+    #[must_use]
+    pub fn payments(&self) -> Option<u64> {
+        if self.purchase.is_one_time_purchase() {
+            return Some(u64::from(self.was_bought()));
+        }
+        if self.purchase.was_paid() { self.purchase.billing_cycles() } else { Some(0) }
+    }
+
+    /// How many payments followed its first one.
+    fn renewals(&self) -> Option<u64> {
+        Some(self.payments()?.saturating_sub(1))
+    }
+
+    /// Whether it was paid, also if that was taken back since.
+    fn was_bought(&self) -> bool {
+        let is_known = self.purchase.state() != State::Unknown;
+        self.purchase.was_paid() || (self.purchase.is_one_time_purchase() && is_known)
+    }
+}
+
+/// What these purchases are known to have earned in USD, each with the total of its entries in the ledger, `None`
+/// without an entry. A payment that the ledger does not have, of what was imported, is not known. `None` when something
+/// was paid and nothing of it is known.
+#[must_use]
+pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a Owned, Option<Total>)>) -> Option<String> {
+    let nothing = |one: &Owned| (one.payments() == Some(0)).then_some(Decimal::ZERO);
+    let paid: Vec<Option<Decimal>> =
+        purchases.into_iter().map(|(one, total)| total.map_or_else(|| nothing(one), Total::usd)).collect();
+    if !paid.is_empty() && paid.iter().all(Option::is_none) {
+        return None;
+    }
+    let total = paid.into_iter().flatten().try_fold(Decimal::ZERO, Decimal::checked_add)?;
+    Some(total.normalize().to_string())
+}
+
+impl ProfileUpdated<'_> {
+    /// The body as it is kept.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let mut body = self.profile.state.clone();
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("event_type".to_owned(), json!(PROFILE_UPDATED));
+            fields.insert("id".to_owned(), json!(self.id));
+            fields.insert("user_id".to_owned(), json!(self.user_id));
+            fields.insert("user_revision".to_owned(), json!(self.user_revision));
+            fields.insert("created_date".to_owned(), json!(created_date(self.created_at)));
+            fields.insert("environment".to_owned(), json!(self.environment));
+            fields.insert("platform_environment".to_owned(), json!(self.platform_environment));
+        }
+        body
+    }
+}
