@@ -20,7 +20,7 @@ pub const PROFILE_UPDATED: &str = "profile.updated";
 /// The state of a subscription that does not exist.
 const NO_SUBSCRIPTION: &str = "none";
 /// What of an active entitlement is not part of a profile, and would only repeat equal ones.
-const NOT_SHOWN: [&str; 5] = ["description", "expiration", "last_verified", "name", "purchase_platform"];
+const NOT_SHOWN: [&str; 6] = ["description", "expiration", "last_verified", "name", "purchase_platform", "sku_ref_id"];
 /// The same of the customer's journey.
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
 

@@ -596,6 +596,13 @@ fn a_profile_changes_with_what_it_shows_and_with_nothing_else() {
     let renewed = [owned("receipt", until(day(62)))];
     assert_eq!(digest(&now, Attributes::Documented, None), digest(&renewed, Attributes::Documented, None));
     assert_ne!(digest(&now, Attributes::Extended, None), digest(&renewed, Attributes::Extended, None));
+    let running = |sku: &str, end| {
+        owned(sku, bought(Snapshot { term_sku: Some(sku.to_owned()), renews_at: Some(end), ..monthly() }))
+    };
+    let [one, other] =
+        [(31, 62), (62, 31)].map(|(gold, silver)| [running("gold", day(gold)), running("silver", day(silver))]);
+    let same = "which of two SKUs gives an entitlement longest is not shown";
+    assert_eq!(digest(&one, Attributes::Documented, None), digest(&other, Attributes::Documented, None), "{same}");
 }
 
 #[test]
