@@ -32,6 +32,7 @@ mod settings;
 mod settling;
 mod standing;
 mod states;
+mod succeeding;
 mod sweeping;
 mod telling;
 mod topics;
