@@ -158,6 +158,8 @@ story! {
         let since = CHANGE_MS + 3 * HOUR_MS;
         settle(&world, ("old", &replaced()), since + 7 * DAY_MS - 1).await;
         assert_eq!(told(&world), events(&[("old", "purchased")]));
+        let explained = world.store.explain_purchase(world.key("old")).await.unwrap();
+        assert_eq!((explained.successor_missing_since, explained.is_believed), (Some(at(since)), false));
         for late_ms in [0, DAY_MS, 9 * DAY_MS] {
             settle(&world, ("old", &replaced()), since + 7 * DAY_MS + late_ms).await;
         }

@@ -29,6 +29,8 @@ mod order;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod succeeding;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use crate::notification::{Kind, Notification, Outcome};
