@@ -268,7 +268,8 @@ impl Evidence<'_> {
     fn is_changing(&self, shown: &Stage) -> bool {
         let is_new = |date: Timestamp| is_recent(date, self.at);
         let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
-        let is_due = self.before.change_at().is_some_and(is_new);
+        let is_near = |date: Timestamp| is_new(date) || (self.before.stage.in_grace && date <= self.at);
+        let is_due = self.before.change_at().is_some_and(is_near);
         has_left || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
     }
 

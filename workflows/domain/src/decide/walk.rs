@@ -139,7 +139,7 @@ impl<'a> Walk<'a> {
 
     /// The plan changes with the first payment of the term that the store shows.
     fn change_plan_in_time(&mut self) {
-        let shown = self.truth.as_ref().filter(|truth| truth.terms == self.stage.terms);
+        let shown = self.truth.as_ref().filter(|truth| truth.terms <= self.stage.terms);
         let sku = shown.and_then(|truth| truth.sku.clone());
         self.change_plan(sku.as_deref());
     }
