@@ -1,155 +1,167 @@
-//! A year of money: what Amplitude adds up is what the customer was charged, to the cent.
-//!
-//! The refund of the rest of a plan that was changed at once is not in it: Amazon tells of it in its sales report alone.
+//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and whoever
+//! dies meanwhile; and the audit of revenue says the same.
 
-use super::{Analysts, KEY, MINUTE, text};
-use std::collections::BTreeMap;
-use system_tests::calendar::Step;
+use super::{Analysts, KEY, MINUTE};
+use serde_json::{Value, json};
+use std::os::unix::process::ExitStatusExt;
 use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
 use system_tests::world::SOON;
 
 const CUSTOMER: &str = "amzn1.account.MONEY";
-const GOLD: i64 = 999;
-const PLATINUM: i64 = 1999;
 
-/// What happens, and what Amazon charges for it or pays back, in cents.
-#[derive(Default)]
-struct Year {
-    steps: Vec<Step>,
-    charges: Vec<(&'static str, i64)>,
+/// An amount in cents.
+fn cents(amount: &Value) -> i64 {
+    let amount: f64 = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).expect("an amount");
+    format!("{:.0}", amount * 100.0).parse().expect("cents")
 }
 
-impl Year {
-    fn step(&mut self, (time, cents): (&'static str, i64), shown: &[&Subscription], told: Vec<Rtn>) {
-        let shown = shown.iter().copied().cloned().collect();
-        self.steps.push(Step { at: at(time), shown, told });
-        if cents != 0 {
-            self.charges.push((time, cents));
-        }
-    }
-
-    fn renew(&mut self, subscription: &mut Subscription, paid: (&'static str, i64)) {
-        let told = subscription.renew(at(paid.0));
-        self.step(paid, &[subscription], told);
-    }
-
-    fn total(&self) -> i64 {
-        self.charges.iter().map(|(_, cents)| cents).sum()
-    }
+/// What a receipt earned by Amplitude, in cents; and how many events carry an amount.
+fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
+    let key = own.world().key(receipt_id).to_string();
+    let events = own.amplitude.events(KEY);
+    let of_receipt = events.iter().filter(|one| one.event["event_properties"]["collapse_key"] == key.as_str());
+    let amounts: Vec<i64> = of_receipt.filter_map(|one| one.event.get("revenue")).map(cents).collect();
+    (amounts.iter().sum(), amounts.len())
 }
 
-/// A trial and its conversion, renewals, a payment that failed and was repaired, a plan that is changed at once and one
-/// that is changed at the next renewal, a refund, and another subscription of the same customer.
-fn year() -> Year {
-    let mut year = Year::default();
-    let (mut first, told) = Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
-    year.step(("2027-02-01T10:00", 0), &[&first], told);
-    for time in ["2027-02-15T10:00", "2027-03-15T10:00"] {
-        year.renew(&mut first, (time, GOLD));
+/// A thing that is bought once: what Amazon shows, and what it sends when it is bought and taken back.
+fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
+    let (mut bought, _) = Subscription::begin(receipt_id, CUSTOMER, own.now(), None);
+    bought.shown["productType"] = json!("CONSUMABLE");
+    bought.shown["productId"] = json!("coins");
+    for field in ["termSku", "term", "renewalDate"] {
+        bought.shown[field] = Value::Null;
     }
-    let told = first.fail_payment(at("2027-04-15T10:00"));
-    year.step(("2027-04-15T10:00", 0), &[&first], told);
-    for time in ["2027-04-18T08:00", "2027-05-15T10:00"] {
-        year.renew(&mut first, (time, GOLD));
-    }
-    let (mut second, told) = first.change("money-2", "platinum.monthly", at("2027-05-31T10:00"));
-    year.step(("2027-05-31T10:00", PLATINUM), &[&first, &second], told);
-    year.renew(&mut second, ("2027-06-30T10:00", PLATINUM));
-    let told = second.defer("gold.monthly", at("2027-07-10T12:00"));
-    year.step(("2027-07-10T12:00", 0), &[&second], told);
-    for time in ["2027-07-31T10:00", "2027-08-31T10:00"] {
-        year.renew(&mut second, (time, GOLD));
-    }
-    let told = second.revoke(at("2027-09-05T15:00"));
-    year.step(("2027-09-05T15:00", -GOLD), &[&second], told);
-    let (mut third, told) = Subscription::begin("money-3", CUSTOMER, at("2027-10-02T10:00"), None);
-    year.step(("2027-10-02T10:00", GOLD), &[&third], told);
-    for time in ["2027-11-02T10:00", "2027-12-02T10:00"] {
-        year.renew(&mut third, (time, GOLD));
-    }
-    let told = third.switch_off(at("2027-12-20T09:00"));
-    year.step(("2027-12-20T09:00", 0), &[&third], told);
-    let told = third.expire(at("2028-01-02T10:00"));
-    year.step(("2028-01-02T10:00", 0), &[&third], told);
-    year
+    let told = vec![rtn("CONSUMABLE_PURCHASED", receipt_id, own)];
+    (bought, told)
 }
 
-/// The events of the year by receipt, as the webhook gets them.
-const TOLD: [(&str, &[&str]); 3] = [
-    (
-        "money-1",
-        &[
-            "user.journey.trial.started",
-            "user.subscription.purchased",
-            "user.journey.trial.converted",
-            "user.subscription.renewed",
-            "user.subscription.renewed",
-            "user.subscription.in_grace_period",
-            "user.subscription.renewal_in_grace_period",
-            "user.subscription.renewed",
-        ],
-    ),
-    (
-        "money-2",
-        &[
-            "user.subscription.sku_change",
-            "user.subscription.renewed",
-            "user.subscription.pending_sku_change",
-            "user.subscription.renewed",
-            "user.subscription.sku_change",
-            "user.subscription.renewed",
-            "user.subscription.expired",
-        ],
-    ),
-    (
-        "money-3",
-        &[
-            "user.subscription.purchased",
-            "user.subscription.renewed",
-            "user.subscription.renewed",
-            "user.subscription.cancelled",
-            "user.subscription.expired",
-        ],
-    ),
-];
+fn rtn(kind: &str, receipt_id: &str, own: &Analysts) -> Rtn {
+    Rtn { app_user_id: CUSTOMER.to_owned(), at: own.now(), ..Rtn::new(kind, receipt_id) }
+}
+
+/// Something happens to one receipt, and everything that follows is told.
+async fn happen(own: &mut Analysts, shown: &Subscription, told: Vec<Rtn>) {
+    own.happen(vec![(shown.clone(), told)]).await;
+    own.drain(MINUTE).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_year_of_money_is_in_amplitude_to_the_cent() {
-    let mut own = Analysts::start("info", &super::events::CHOSEN).await;
-    let mut year = year();
-    for together in std::mem::take(&mut year.steps).chunk_by(|one, next| one.at == next.at) {
-        own.live(together.to_vec()).await;
-        // Nothing is under way when time passes: a month is longer than an event may be tried.
-        own.drain(MINUTE).await;
-    }
-    for (receipt, events) in TOLD {
-        assert_eq!(own.world().receiver.told(receipt), events, "{receipt}");
-    }
-    wait::until(SOON, "the charges of the year in Amplitude", async || {
-        let counted = counted(&own);
-        let total: i64 = counted.iter().map(|(_, cents)| cents).sum();
-        let case = || format!("{total} of {} cents: {counted:?}, charged {:?}", year.total(), year.charges);
-        if total == year.total() { Ok(()) } else { Err(case()) }
-    })
-    .await;
-    let mut charged: BTreeMap<i64, usize> = BTreeMap::new();
-    let mut earned = charged.clone();
-    year.charges.iter().for_each(|(_, cents)| *charged.entry(*cents).or_default() += 1);
-    counted(&own).iter().for_each(|(_, cents)| *earned.entry(*cents).or_default() += 1);
-    assert_eq!(earned, charged, "each charge and each refund is one event");
+async fn what_amplitude_sums_is_what_was_paid_less_what_was_given_back() {
+    let mut own = Analysts::start("info", &["*", "user.subscription.sku_change"]).await;
+    own.sell("coins", "coins", "1.99").await;
+    own.name(CUSTOMER, "money@shop").await;
+
+    refunded_at_once(&mut own).await;
+    refunded_after_a_renewal(&mut own).await;
+    taken_back_and_changed(&mut own).await;
+    corrected_by_a_report(&mut own).await;
+    killed_while_a_refund_is_recorded(&mut own).await;
+
+    let audit = own.world().api.get("/v1/audit/revenue?limit=500").await.ok();
+    assert_eq!(audit["unexplained"], 0, "{audit}");
+    let lines = audit["lines"].as_array().expect("lines");
+    assert!(lines.iter().all(|line| line["differs"].is_null()), "{audit}");
+    let ledger: i64 = lines.iter().map(|line| cents(&line["ledger"])).sum();
+    let events = own.amplitude.events(KEY);
+    let told: i64 = events.iter().filter_map(|one| one.event.get("revenue")).map(cents).sum();
+    assert_eq!(told, ledger, "to the cent");
+    let kinds = own.world().receiver.all().into_iter().filter(|one| one.event_type().starts_with("revenue")).count();
+    assert_eq!(kinds, 0, "no webhook is told");
     own.finish().await;
 }
 
-/// The events with revenue, in cents.
-fn counted(own: &Analysts) -> Vec<(String, i64)> {
-    let events = own.amplitude.events(KEY);
-    let revenue = |event: &serde_json::Value| Some((text(&event["event_type"]), cents(event["revenue"].as_f64()?)));
-    events.iter().filter_map(|one| revenue(&one.event)).collect()
+async fn refunded_at_once(own: &mut Analysts) {
+    let mut bought = own.buy("money-1", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    assert_eq!(earned(own, "money-1"), (999, 1));
+    own.skip(30 * MINUTE).await;
+    let told = bought.revoke(own.now());
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-1"), (0, 2), "paid and given back on the same day");
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "amounts of a few dollars")]
-fn cents(usd: f64) -> i64 {
-    (usd * 100.0).round() as i64
+async fn refunded_after_a_renewal(own: &mut Analysts) {
+    let mut bought = own.buy("money-2", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    own.calendar.pass_until(bought.ends_at()).await;
+    own.amplitude.set(own.now());
+    let told = bought.renew(own.now());
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-2"), (1998, 2));
+    let later = own.now().plus_millis(3 * 86_400_000);
+    own.calendar.pass_until(later).await;
+    own.amplitude.set(own.now());
+    let told = bought.revoke(own.now());
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-2"), (999, 3), "the present term alone is given back");
+}
+
+async fn taken_back_and_changed(own: &mut Analysts) {
+    let (mut bought, told) = coins("money-3", own);
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-3"), (199, 1));
+    bought.shown["cancelDate"] = json!(own.now().micros() / 1000);
+    bought.shown["cancelReason"] = json!(1);
+    let told = vec![rtn("CONSUMABLE_CANCELLED", "money-3", own)];
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-3"), (0, 2), "it has no event of its own that it was taken back");
+
+    let mut old = own.buy("money-4", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    let (new, told) = old.change("money-5", "platinum.monthly", own.now());
+    own.happen(vec![(old.clone(), Vec::new()), (new, told)]).await;
+    own.drain(MINUTE).await;
+    assert_eq!((earned(own, "money-4"), earned(own, "money-5")), ((999, 1), (1999, 1)));
+}
+
+async fn corrected_by_a_report(own: &mut Analysts) {
+    own.buy("money-6", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    let now = own.now();
+    let csv = |price: &str| {
+        format!(
+            "Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace Currency,Sales Price\n\
+             T6,{now},Charge,gold.monthly,money-6,USD,{price}\nT4,{now},Refund,gold.monthly,money-4,USD,-6.50\n"
+        )
+    };
+    for (price, cents, count) in [("8.49", 849, 2), ("8.49", 849, 2), ("8.99", 899, 3)] {
+        let world = own.world();
+        let answer = world.api.post_csv(&format!("/v1/apps/{}/sales", world.app_id), csv(price)).await.ok();
+        assert_eq!((&answer["matched"], &answer["unmatched"]), (&json!(2), &json!([])), "{answer}");
+        let later = own.now().plus_millis(60_000);
+        own.calendar.pass_until(later).await;
+        own.amplitude.set(own.now());
+        wait::until(SOON, &format!("{cents} cents of money-6"), async || {
+            let found = earned(own, "money-6");
+            if found == (cents, count) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    }
+    own.drain(MINUTE).await;
+    assert_eq!(earned(own, "money-4"), (349, 2), "the part that the change of plan gave back");
+}
+
+async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {
+    let mut bought = own.buy("money-7", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    own.skip(30 * MINUTE).await;
+    own.calendar.restart_with("record.after_commit=1*return").await;
+    let told = bought.revoke(own.now());
+    own.world().show(&bought);
+    let messages: Vec<_> = told.iter().map(|rtn| own.world().sns.notification(rtn)).collect();
+    for message in &messages {
+        own.calendar.world.post_until_accepted(message).await;
+    }
+    let ended = own.calendar.world.worker().wait_end().await;
+    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    own.calendar.world.restart().await;
+    for message in &messages {
+        own.world().wait_outcome(&message.id).await;
+    }
+    own.drain(MINUTE).await;
+    assert_eq!(earned(own, "money-7"), (0, 2), "told once");
+    assert!(own.now() > at("2027-01-31T10:00"));
 }
