@@ -6,6 +6,7 @@
 mod asked;
 mod difference;
 mod lag;
+mod successor;
 mod telling;
 mod truth;
 mod wake;
@@ -284,6 +285,7 @@ fn settle(
     let mut walk = Walk::new(&after, &words, truth);
     walk.follow();
     walk.reach(&goal);
+    walk.end_without_successor(given.now);
     let Walk { stage, mut said, transitions, .. } = walk;
     let has_heard = !words.fresh.is_empty() || !words.late.is_empty();
     said.newest = said.newest.max(words.fresh.last().copied());
@@ -300,5 +302,6 @@ fn settle(
         }
         _ => after.stage = stage,
     }
+    after.miss_successor(before, given.now);
     Settled { purchase: after, transitions }
 }

@@ -10,6 +10,7 @@ mod plan;
 mod revocation;
 mod said;
 mod state;
+mod successor;
 mod terms;
 mod told;
 
@@ -76,6 +77,8 @@ pub struct Purchase {
     pub(crate) is_believed: bool,
     /// The newest notification that the last reading contradicts.
     pub(crate) behind: Option<Behind>,
+    /// Since when the store says that another receipt took its place, while nothing is known of that one.
+    successor_missing_since: Option<Timestamp>,
 }
 
 /// A notification that the store's reading contradicts, so that the purchase is read again soon.
@@ -234,9 +237,14 @@ impl Purchase {
 
     /// Takes in that its beginning was announced as a change of plan: a notification of the same change is no news.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
-        self.said.cover(What::PlanChanged, at);
+        self.cover_beginning(What::PlanChanged, at);
+    }
+
+    /// Takes in that a part of its beginning was announced.
+    pub(crate) fn cover_beginning(&mut self, what: What, at: Timestamp) {
+        self.said.cover(what, at);
         if let Some(verified) = &mut self.verified {
-            verified.said.cover(What::PlanChanged, at);
+            verified.said.cover(what, at);
         }
     }
 

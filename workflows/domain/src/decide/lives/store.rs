@@ -403,6 +403,8 @@ impl Author {
             self.shown.end_reason = Some(EndReason::Replaced);
             self.shown.renews_at = None;
             self.show();
+            // No notification names the new receipt: a week later the end is announced.
+            self.tell_end();
             if self.chance.percent(50) {
                 self.word(Kind::SubscriptionCancelled);
             }
