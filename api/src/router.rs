@@ -4,7 +4,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::resources::{
     alarms, apps, audit, catalogue, customers, deliveries, destinations, events, explain, feed, import, notifications,
-    platforms, purchases, rates, redeliveries, schema, stores, topics,
+    platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
 };
 use crate::{health, metrics, openapi};
 use axum::Router;
@@ -133,6 +133,7 @@ fn catalogue_routes() -> Vec<Route> {
         admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", get(catalogue::unmapped)),
         admin("GET", "/v1/apps/{app_id}/rates", get(rates::list)),
         admin("PUT", "/v1/apps/{app_id}/rates", put(rates::put)),
+        admin("POST", "/v1/apps/{app_id}/sales", post(sales::import)),
     ]
 }
 
@@ -177,6 +178,7 @@ fn accounting_routes() -> Vec<Route> {
         admin("GET", "/v1/explain/events/{event_id}", get(explain::event)),
         admin("GET", "/v1/explain/destinations/{destination_id}", get(explain::destination)),
         admin("GET", "/v1/audit", get(audit::show)),
+        admin("GET", "/v1/audit/revenue", get(audit::revenue)),
         admin("POST", "/v1/redeliveries", post(redeliveries::create)),
     ]
 }

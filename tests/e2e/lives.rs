@@ -10,6 +10,8 @@ use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
+/// The seed of `cargo test`.
+const SEED: u64 = 30_607;
 const LIVES: usize = 50;
 const START: &str = "2027-03-01T10:00";
 const DAY_MS: i64 = 86_400_000;
@@ -34,6 +36,8 @@ struct Life {
     steps: Vec<Step>,
     receipts: Vec<Subscription>,
     told: BTreeMap<String, Vec<&'static str>>,
+    /// The notifications that arrive.
+    sent: Vec<String>,
 }
 
 impl Life {
@@ -146,18 +150,23 @@ fn disturb(steps: &mut Vec<Step>, random: &mut Random) {
 
 #[tokio::test]
 async fn fifty_random_lives_end_with_what_the_store_shows() {
-    let seed = Random::seed();
+    live_all(Random::seed(SEED), LIVES).await;
+}
+
+/// So many lives of a seed; fewer of them are the first ones of more. Exploring calls it with seeds of its own.
+pub async fn live_all(seed: u64, lives_of_seed: usize) {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let mut calendar = Calendar::start(at(START)).await;
     let (mut steps, mut lives) = (Vec::new(), Vec::new());
-    for number in 0..LIVES {
+    for number in 0..lives_of_seed {
         let mut life = live(&format!("life-{number}"), &mut random);
         let mut own = std::mem::take(&mut life.steps);
         let is_heard = number % 2 == 0;
         if !is_heard {
             disturb(&mut own, &mut random);
         }
+        life.sent = own.iter().flat_map(|step| step.told.iter().map(|rtn| sent(rtn, step.at))).collect();
         steps.extend(own);
         lives.push((life, is_heard));
     }
@@ -168,35 +177,81 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
     for (life, is_heard) in &lives {
         for receipt in &life.receipts {
             let expected = life.told.get(&receipt.receipt_id).cloned().unwrap_or_default();
-            count += check(&world, receipt, (&expected, *is_heard), seed).await;
+            let case = format!("seed {seed}, sent {:#?}", life.sent);
+            count += check(&world, receipt, (&expected, *is_heard), &case).await;
         }
     }
-    println!("{count} events of {LIVES} lives");
+    println!("{count} events of {lives_of_seed} lives");
     world.finish().await;
+}
+
+/// A notification and when it arrives, for people.
+fn sent(rtn: &Rtn, at: Timestamp) -> String {
+    format!("{at}: {} of {}, {}", rtn.kind, rtn.receipt_id, rtn.at)
 }
 
 /// What was told in the end is what Amazon shows; what was told on the way is what happened: all of it where every word
 /// arrived, and nothing else where some were lost. Gives how many events there were.
-async fn check(world: &World, receipt: &Subscription, (expected, is_heard): (&[&str], bool), seed: u64) -> usize {
+async fn check(world: &World, receipt: &Subscription, (expected, is_heard): (&[&str], bool), case: &str) -> usize {
     let id = &receipt.receipt_id;
     let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
-    wait::until(SOON, &format!("seed {seed}: is_active {runs} of {}", receipt.shown), async || {
+    wait::until(SOON, &format!("{case}: is_active {runs} of {}", receipt.shown), async || {
         let newest = world.newest_told(id);
         if newest["data"]["is_active"] == runs { Ok(()) } else { Err(newest.to_string()) }
     })
     .await;
     if is_heard {
-        wait::until(SOON, &format!("seed {seed}: the events {expected:?} of {id}"), async || {
+        wait::until(SOON, &format!("{case}: the events {expected:?} of {id}"), async || {
             let told = world.receiver.told(id);
             if told == expected { Ok(()) } else { Err(format!("{told:?}")) }
         })
         .await;
     }
     let told = world.receiver.told(id);
-    for event in &told {
-        let times = |all: &[&str]| all.iter().filter(|one| *one == event).count();
-        let said: Vec<&str> = told.iter().map(String::as_str).collect();
-        assert!(times(&said) <= times(expected), "seed {seed}: {id} was told {told:?}, and {expected:?} happened");
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    if let Some(event) = too_often(&told, expected) {
+        panic!("{case}: {id} was told {told:?}, and {expected:?} happened: {event} is too much");
     }
     told.len()
+}
+
+/// What was told more often than it happened. A payment that ended a grace of which nothing was heard or seen is a plain
+/// renewal to whoever hears only `SUBSCRIPTION_RENEWED` of it: Amazon sends that for both.
+fn too_often<'a>(told: &[&'a str], happened: &[&str]) -> Option<&'a str> {
+    let times = |all: &[&str], of: &[&str]| all.iter().filter(|one| of.contains(one)).count();
+    let payments = [RENEWED[0], RECOVERED[0]];
+    told.iter().copied().find(|event| {
+        let same = [*event];
+        let alike: &[&str] = if *event == RENEWED[0] { &payments } else { &same };
+        times(told, alike) > times(happened, alike)
+    })
+}
+
+/// IN_GRACE_PERIOD is lost, RENEWED comes in time and OUT_OF_GRACE_PERIOD six days late, as in `life-3-1` of the seed
+/// 1875154959: what was paid is one event, a plain renewal, and the late notification tells nothing new of that term.
+#[tokio::test]
+async fn a_recovery_whose_grace_nobody_heard_of_is_one_payment() {
+    const ID: &str = "late-recovery";
+    let time = |text| at(text);
+    let mut calendar = Calendar::start(time("2027-03-04T10:00")).await;
+    let (mut shown, told) = Subscription::begin(ID, ID, time("2027-03-04T10:00"), Some(6));
+    let mut steps = vec![Step { at: time("2027-03-04T10:00"), shown: vec![shown.clone()], told }];
+    let told = shown.renew(time("2027-03-10T10:00"));
+    steps.push(Step { at: time("2027-03-10T10:00"), shown: vec![shown.clone()], told });
+    drop(shown.fail_payment(time("2027-04-12T10:00")));
+    steps.push(Step { at: time("2027-04-12T10:00"), shown: vec![shown.clone()], told: Vec::new() });
+    let [renewed, recovered] = <[Rtn; 2]>::try_from(shown.renew(time("2027-04-15T10:00"))).expect("two notifications");
+    let told = vec![renewed.clone(), renewed];
+    steps.push(Step { at: time("2027-04-15T10:00"), shown: vec![shown], told });
+    steps.push(Step { at: time("2027-04-21T10:00"), shown: Vec::new(), told: vec![recovered] });
+    calendar.live(steps).await;
+    let world = calendar.world;
+    let expected = [TRIED.as_slice(), &CONVERTED, &RENEWED].concat();
+    wait::until(SOON, "one event of each payment", async || {
+        let told = world.receiver.told(ID);
+        if told == expected { Ok(()) } else { Err(format!("{told:?}")) }
+    })
+    .await;
+    assert_eq!(world.newest_told(ID)["data"]["billing_cycles"], 2);
+    world.finish().await;
 }

@@ -40,6 +40,9 @@ const SECOND: [&str; 13] = [
 /// After the last word: an expiry that nobody told is declared two hours late.
 const END: &str = "2028-01-02T10:00";
 
+/// The seed of `cargo test`.
+const SEED: u64 = 40_702;
+
 /// The year of one customer.
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -121,7 +124,7 @@ fn lose_some(steps: &mut [Step], random: &mut Random) -> Vec<String> {
 
 #[tokio::test]
 async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or_not() {
-    let seed = Random::seed();
+    let seed = Random::seed(SEED);
     let mut calendar = Calendar::start(at("2027-01-31T10:00")).await;
     let (heard, mut half_heard) = (year("heard"), year("half-heard"));
     let lost = lose(&mut half_heard, seed);

@@ -2,6 +2,7 @@
 //! that are due, each by the program's own sweep.
 
 use super::clock::Clock;
+use super::random::Random;
 use super::sns::Rtn;
 use super::subscription::Subscription;
 use super::wait;
@@ -28,6 +29,19 @@ pub struct Calendar {
     pub world: World,
     clock: Clock,
     now: Timestamp,
+    lag: Option<Lag>,
+}
+
+/// By how much what Amazon shows is behind what happened: each group of fields by itself.
+struct Lag {
+    random: Random,
+    most_ms: u64,
+}
+
+impl Lag {
+    fn at(&mut self, now: Timestamp) -> Timestamp {
+        now.plus_millis(i64::try_from(self.random.below(self.most_ms)).unwrap_or_default())
+    }
 }
 
 impl Calendar {
@@ -44,13 +58,20 @@ impl Calendar {
         let world =
             World::start(Setting { window_seconds: 1, events: vec!["*".to_owned()], rvs: true, ..setting }).await;
         world.receiver.ignore_time();
-        Self { world, clock, now }
+        world.rvs().follow(clock.reader());
+        Self { world, clock, now, lag: None }
     }
 
     /// Starts the processes again, by the same clock and with this fail point besides.
     pub async fn restart_with(&mut self, fail_point: &str) {
         let fail_points = format!("{};{fail_point}", self.clock.fail_point());
         self.world.start_with(&[("FAILPOINTS", &fail_points)]).await;
+    }
+
+    /// From now on what Amazon shows of a subscription that it knows is behind what happened by up to `most`.
+    pub fn lag(&mut self, random: Random, most: Duration) {
+        let most_ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        self.lag = Some(Lag { random, most_ms });
     }
 
     /// What the clock shows.
@@ -93,11 +114,20 @@ impl Calendar {
         self.move_to(until);
     }
 
+    /// Moves the clock at once, past whatever was due meanwhile, and looks at each purchase that is due then.
+    pub async fn jump(&mut self, to: Timestamp) {
+        self.move_to(to);
+        self.wake_all().await;
+    }
+
     async fn happen(&mut self, steps: Vec<Step>) {
         let mut messages = Vec::new();
         for step in steps {
             for subscription in &step.shown {
-                self.world.show(subscription);
+                match &mut self.lag {
+                    Some(lag) => self.world.show_late(subscription, || lag.at(step.at)),
+                    None => self.world.show(subscription),
+                }
             }
             messages.extend(step.told.iter().map(|rtn| self.world.sns.notification(rtn)));
         }
@@ -105,8 +135,22 @@ impl Calendar {
             self.world.post_until_accepted(message).await;
         }
         for message in &messages {
-            self.world.wait_outcome(&message.id).await;
+            match self.lag {
+                Some(_) => self.wait_window(&message.id).await,
+                None => drop(self.world.wait_outcome(&message.id).await),
+            }
         }
+    }
+
+    /// Waits until the window of a message has ended: a store that lags may have to show it first.
+    async fn wait_window(&self, message_id: &str) {
+        wait::until(SOON, &format!("the end of the window of {message_id}"), async || {
+            let answer = self.world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
+            let is_open = |one: &Value| one["outcome"].is_null() && one["waiting_for"] == "window";
+            if all.is_empty() || all.iter().any(is_open) { Err(format!("{answer:?}")) } else { Ok(()) }
+        })
+        .await;
     }
 
     fn move_to(&mut self, now: Timestamp) {

@@ -3,12 +3,13 @@
 use super::folder::Folder;
 use domain::Timestamp;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The clock of the processes that are started with [`Clock::fail_point`].
 pub struct Clock {
     folder: Folder,
-    ahead_ms: AtomicI64,
+    ahead_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -18,7 +19,7 @@ impl Clock {
     /// When its file cannot be written.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        let clock = Self { folder: Folder::new("clock"), ahead_ms: AtomicI64::new(0) };
+        let clock = Self { folder: Folder::new("clock"), ahead_ms: Arc::default() };
         clock.set(now);
         clock
     }
@@ -33,6 +34,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         api::clock::now().plus_millis(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// What it shows, for a fake that goes by it too.
+    pub fn reader(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+        let ahead_ms = Arc::clone(&self.ahead_ms);
+        move || api::clock::now().plus_millis(ahead_ms.load(Ordering::Relaxed))
     }
 
     /// Moves it forward; it goes on by itself meanwhile, and is never moved back.

@@ -77,6 +77,16 @@ impl Api {
         self.call(Method::POST, path, body).await
     }
 
+    /// Posts CSV to a path.
+    ///
+    /// # Panics
+    /// When nothing answers.
+    pub async fn post_csv(&self, path: &str, csv: String) -> Answer {
+        let headers = [("content-type", "text/csv".to_owned()), ("authorization", format!("Bearer {}", self.token))];
+        let answer = send_raw(Method::POST, &format!("{}{path}", self.url), &headers, csv.into_bytes()).await;
+        answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
     /// All items of a list, over its pages. `path` may have a query.
     ///
     /// # Panics

@@ -1,16 +1,21 @@
-//! Chance that can be had again: every schedule of a run follows from its seed, which is printed.
+//! Chance that can be had again: every schedule of a run follows from its seed. A test has a seed of its own, so that it
+//! is the same in every run; new ones are for `tests/explore`.
 
 /// A small generator (Knuth's MMIX constants).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A new seed, or the one in `SETTLE_TEST_SEED`.
+    /// The seed of a test, unless `SETTLE_TEST_SEED` names another one.
+    ///
+    /// # Panics
+    /// When the variable holds no number.
     #[must_use]
-    pub fn seed() -> u64 {
+    pub fn seed(of_test: u64) -> u64 {
         #[expect(clippy::disallowed_methods, reason = "a seed of the tests")]
-        let given = std::env::var("SETTLE_TEST_SEED").ok().and_then(|text| text.parse().ok());
-        given.unwrap_or_else(|| u64::from(u32::from_le_bytes(api::clock::random_bytes())))
+        let chosen = std::env::var("SETTLE_TEST_SEED").ok();
+        let number = |text: String| text.parse().unwrap_or_else(|_| panic!("SETTLE_TEST_SEED is no number: {text}"));
+        chosen.map_or(of_test, number)
     }
 
     /// Everything that follows from a seed.

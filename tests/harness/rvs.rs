@@ -1,5 +1,6 @@
 //! Amazon's receipt verification as our service sees it, over real HTTP: it knows only the receipts that a scenario
-//! created, judges secret, customer and world of every request, keeps what it was asked, and fails as it is told.
+//! created, judges secret, customer and world of every request, keeps what it was asked, and fails as it is told. What
+//! is true can be shown later ([`Rvs::know_at`]), by the clock that it follows, as Amazon's own service does.
 //!
 //! It is stricter than Amazon's own sandbox, which accepts any secret.
 
@@ -10,7 +11,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use domain::{Environment, Timestamp};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,15 @@ use tokio::task::JoinHandle;
 pub const SECRET: &str = "2:rvs/secret+of=the:tests!==";
 /// The customer of [`super::sns::Rtn::new`].
 pub const CUSTOMER: &str = "amzn1.account.TESTS";
+
+/// Fields of a subscription that Amazon's systems change together; those of one group are shown at one time.
+pub const GROUPS: [&[&str]; 5] = [
+    &["renewalDate", "purchaseDate"],
+    &["autoRenewing", "cancelDate", "cancelReason"],
+    &["freeTrialEndDate"],
+    &["gracePeriodEndDate"],
+    &["termSku", "term", "deferredDate", "deferredSku"],
+];
 
 /// What is done with a request instead of answering it truly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +97,23 @@ pub fn millis(at: Timestamp) -> i64 {
     at.micros().div_euclid(1000)
 }
 
+/// What is true of a receipt and not shown yet.
+struct Later {
+    at: Timestamp,
+    receipt_id: String,
+    environment: Environment,
+    app_user_id: String,
+    fields: Map<String, Value>,
+}
+
+type Reader = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 #[derive(Default)]
 struct Seen {
+    /// The clock that it goes by; the real one without it.
+    clock: Option<Reader>,
+    /// In the order in which it happened.
+    later: Vec<Later>,
     secret: String,
     receipts: BTreeMap<String, Receipt>,
     next: VecDeque<Reply>,
@@ -141,6 +166,30 @@ impl Rvs {
         self.seen().receipts.insert(receipt_id.to_owned(), receipt);
     }
 
+    /// Whether it knows a receipt, or will know it.
+    #[must_use]
+    pub fn is_known(&self, receipt_id: &str) -> bool {
+        let seen = self.seen();
+        seen.receipts.contains_key(receipt_id) || seen.later.iter().any(|later| later.receipt_id == receipt_id)
+    }
+
+    /// Goes by this clock from now on.
+    pub fn follow(&self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) {
+        self.seen().clock = Some(Arc::new(clock));
+    }
+
+    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known then. What is shown never
+    /// goes back: a field that a later call shows earlier stays as that call says.
+    pub fn know_at(&self, receipt_id: &str, receipt: &Receipt, at: Timestamp) {
+        let fields = receipt.fields.as_object().cloned().unwrap_or_default();
+        let mut seen = self.seen();
+        for later in seen.later.iter_mut().filter(|later| later.receipt_id == receipt_id && later.at >= at) {
+            later.fields.retain(|name, _| !fields.contains_key(name));
+        }
+        let (receipt_id, app_user_id) = (receipt_id.to_owned(), receipt.app_user_id.clone());
+        seen.later.push(Later { at, receipt_id, environment: receipt.environment, app_user_id, fields });
+    }
+
     /// Changes fields of a receipt that it knows; null says nothing any more.
     ///
     /// # Panics
@@ -161,6 +210,11 @@ impl Rvs {
     /// What is answered about one receipt from now on.
     pub fn answer_about(&self, receipt_id: &str, reply: Reply) {
         self.seen().of_receipt.insert(receipt_id.to_owned(), reply);
+    }
+
+    /// Answers truly again about one receipt.
+    pub fn answer_truly_about(&self, receipt_id: &str) {
+        self.seen().of_receipt.remove(receipt_id);
     }
 
     /// Answers truly again, as at first.
@@ -287,8 +341,24 @@ fn keep(seen: &mut Seen, asked: &Asked) -> (usize, Option<Reply>) {
 }
 
 impl Seen {
+    /// Shows what is due.
+    fn catch_up(&mut self) {
+        let now = self.clock.as_ref().map_or_else(api::clock::now, |clock| clock());
+        for later in self.later.extract_if(.., |later| later.at <= now) {
+            let receipt = self.receipts.entry(later.receipt_id).or_insert_with(|| Receipt {
+                environment: later.environment,
+                app_user_id: later.app_user_id,
+                fields: json!({}),
+            });
+            for (name, value) in later.fields {
+                receipt.fields[name] = value;
+            }
+        }
+    }
+
     /// The true answer: the secret is judged first, then the receipt in its world, then whose it is.
-    fn judge(&self, asked: &Asked) -> (u16, String) {
+    fn judge(&mut self, asked: &Asked) -> (u16, String) {
+        self.catch_up();
         if asked.secret != self.secret {
             return (496, error("Invalid developer secret"));
         }

@@ -21,6 +21,8 @@ pub struct Subscription {
     pub shown: Value,
     /// From where terms are counted.
     anchor: DateTime,
+    /// How long a term is.
+    term: Span,
     /// How many terms were paid.
     paid: i64,
 }
@@ -48,10 +50,6 @@ fn millis(time: DateTime) -> Value {
     json!(instant(time).micros() / 1000)
 }
 
-fn months(count: i64) -> Span {
-    count.months()
-}
-
 impl Subscription {
     /// A monthly subscription, bought now, perhaps with a trial of so many days.
     #[must_use]
@@ -70,6 +68,7 @@ impl Subscription {
                 "betaProduct": false, "testTransaction": false, "parentProductId": null, "purchaseMetadataMap": null,
             }),
             anchor,
+            term: 1.months(),
             paid,
         };
         new.shown["renewalDate"] = millis(new.term_end());
@@ -87,7 +86,33 @@ impl Subscription {
     }
 
     fn term_end(&self) -> DateTime {
-        self.anchor + months(self.paid)
+        let span = self.term.checked_mul(self.paid).expect("a few terms");
+        self.anchor + span
+    }
+
+    /// The same subscription with terms of so many weeks, under the name of that term.
+    ///
+    /// # Panics
+    /// When something has happened to it already.
+    #[must_use]
+    pub fn in_weeks(mut self, weeks: i64, term_sku: &str) -> Self {
+        assert!(self.paid < 2 && self.renews(), "only a new subscription has its term chosen");
+        self.term = weeks.weeks();
+        self.shown["term"] = json!(if weeks == 1 { "1 Week".to_owned() } else { format!("{weeks} Weeks") });
+        self.shown["termSku"] = json!(term_sku);
+        self.shown["renewalDate"] = millis(self.term_end());
+        self
+    }
+
+    /// It runs again under the same receipt, after its end, and its new term is paid now.
+    pub fn restart(&mut self, now: Timestamp) {
+        self.anchor = civil(now);
+        self.paid = 1;
+        self.shown["autoRenewing"] = json!(true);
+        for field in ["cancelDate", "cancelReason", "gracePeriodEndDate", "freeTrialEndDate"] {
+            self.shown[field] = Value::Null;
+        }
+        self.shown["renewalDate"] = millis(self.term_end());
     }
 
     /// Whether it will be charged at the end of its term.

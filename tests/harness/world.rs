@@ -11,12 +11,15 @@ use super::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
 use super::subscription::Subscription;
 use super::temporal::{Memory, Temporal};
 use super::wait;
-use domain::{CollapseKey, PlatformId};
+use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long anything may take that is under way, on a busy machine with debug binaries.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// How many messages [`World::post_all`] posts at once.
+const AT_ONCE: usize = 16;
 
 /// What a world is made of.
 #[derive(Debug, Clone)]
@@ -153,12 +156,28 @@ impl World {
 
     /// Makes the fake of Amazon's verification show a subscription as it is now.
     pub fn show(&self, subscription: &Subscription) {
-        let receipt = rvs::Receipt {
+        self.rvs().know(&subscription.receipt_id, self.receipt(subscription));
+    }
+
+    /// Makes it show that later, each group of fields at the time that `at` gives: all of a new one at the first of them.
+    pub fn show_late(&self, subscription: &Subscription, mut at: impl FnMut() -> Timestamp) {
+        let (rvs, receipt) = (self.rvs(), self.receipt(subscription));
+        if !rvs.is_known(&subscription.receipt_id) {
+            return rvs.know_at(&subscription.receipt_id, &receipt, at());
+        }
+        for group in rvs::GROUPS {
+            let fields = group.iter().map(|name| ((*name).to_owned(), receipt.fields[*name].clone()));
+            let part = rvs::Receipt { fields: Value::Object(fields.collect()), ..receipt.clone() };
+            rvs.know_at(&subscription.receipt_id, &part, at());
+        }
+    }
+
+    fn receipt(&self, subscription: &Subscription) -> rvs::Receipt {
+        rvs::Receipt {
             environment: self.setting.environment.parse().expect("an environment"),
             app_user_id: subscription.app_user_id.clone(),
             fields: subscription.shown.clone(),
-        };
-        self.rvs().know(&subscription.receipt_id, receipt);
+        }
     }
 
     /// The newest `purchase.updated` of a receipt that was acknowledged.
@@ -214,6 +233,21 @@ impl World {
             self.accepted.push(message.id.clone());
         }
         Ok(answer)
+    }
+
+    /// Posts messages, several at once, and wants 200 for each.
+    ///
+    /// # Panics
+    /// When one is not accepted.
+    pub async fn post_all(&mut self, messages: &[Message]) {
+        for together in messages.chunks(AT_ONCE) {
+            let posts = together.iter().map(|message| post_as_sns(&self.notification_url, &message.body));
+            for answer in futures::future::join_all(posts).await {
+                let status = answer.map(|answer| answer.status);
+                assert_eq!(status, Ok(200), "a message that is not accepted");
+            }
+        }
+        self.accepted.extend(messages.iter().map(|message| message.id.clone()));
     }
 
     /// Posts a message again and again, as SNS does for a while, until it is answered 200.

@@ -4,6 +4,8 @@ use api::clock;
 use axum::http::Method;
 use domain::Environment;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use system_tests::http::{Answer, send_raw};
 use system_tests::rvs::{CUSTOMER, Receipt, Reply, Rvs};
@@ -74,6 +76,33 @@ async fn it_answers_as_it_is_told_and_then_truly_again() {
     .await;
     rvs.release();
     assert_eq!(hanging.await.expect("it ends").map(|answer| answer.status), Ok(200));
+}
+
+#[tokio::test]
+async fn what_is_true_is_shown_when_its_time_comes_and_never_goes_back() {
+    let (start, passed) = (clock::now(), Arc::new(AtomicI64::new(0)));
+    let rvs = Rvs::start().await;
+    let reader = Arc::clone(&passed);
+    rvs.follow(move || start.plus_millis(reader.load(Ordering::Relaxed)));
+    let path = path("/sandbox", (SECRET, CUSTOMER, "c"));
+    let part = |fields: Value| Receipt { fields, ..Receipt::subscription(start) };
+    rvs.know_at("c", &Receipt::subscription(start), start.plus_millis(1000));
+    rvs.know_at("c", &part(json!({ "autoRenewing": false, "cancelReason": 1 })), start.plus_millis(5000));
+    // Switched on again, which is shown before that it was off.
+    rvs.know_at("c", &part(json!({ "autoRenewing": true })), start.plus_millis(4000));
+    assert!(rvs.is_known("c") && !rvs.is_known("d"));
+    assert_eq!(ask(&rvs, &path).await.status, 400);
+    let mut shown = Vec::new();
+    for millis in [1000, 4000, 5000] {
+        passed.store(millis, Ordering::Relaxed);
+        let body = ask(&rvs, &path).await.body;
+        shown.push((body["autoRenewing"].clone(), body["cancelReason"].clone()));
+    }
+    assert_eq!(shown, [(json!(true), Value::Null), (json!(true), Value::Null), (json!(true), json!(1))]);
+    rvs.answer_about("c", Reply::Status(503));
+    assert_eq!(ask(&rvs, &path).await.status, 503);
+    rvs.answer_truly_about("c");
+    assert_eq!(ask(&rvs, &path).await.status, 200);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use system_tests::receiver::Reply;
 use system_tests::wait;
 use system_tests::world::{Setting, World};
 
+/// The seed of `cargo test`.
+const SEED: u64 = 10_429;
 /// So many schedules, one after the other.
 const SEEDS: u64 = 2;
 const PURCHASES: u64 = 12;
@@ -91,7 +93,7 @@ async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_schedules_of_faults_break_no_invariant() {
-    let first = Random::seed();
+    let first = Random::seed(SEED);
     for seed in first..first + SEEDS {
         live(seed).await;
     }

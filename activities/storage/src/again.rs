@@ -9,8 +9,9 @@ use crate::error::Error;
 use crate::purchase::Origin;
 use crate::statement::{Number, Statement, row, sql};
 use crate::writer::Write;
-use crate::{Destination, purchase};
-use domain::event::PURCHASE_UPDATED;
+use crate::{Destination, payments, purchase};
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
+use domain::user::PROFILE_UPDATED;
 use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -123,8 +124,7 @@ pub fn verdict(
     (destination, condition): (&Destination, If),
     now: Timestamp,
 ) -> Result<Result<u32, Skipped>, Error> {
-    let environment = environment(connection, event.id)?.unwrap_or(origin.environment);
-    if !destination.chose(&event.event_type) || !destination.filter.wants(origin.platform_id, environment) {
+    if !is_for(connection, (event, origin), destination)? {
         return Ok(Err(Skipped::NotChosen));
     }
     let became = became(connection, event.id, destination.id)?;
@@ -146,6 +146,22 @@ pub fn verdict(
         return Ok(Err(Skipped::Pruned));
     }
     Ok(Ok(u32::try_from(became.next_n).unwrap_or(u32::MAX)))
+}
+
+/// Whether events of this type are for a destination: because it chose them, or because they follow from what else it is
+/// owed, and it wants those of this platform and environment. What changes a payment goes where that went.
+fn is_for(
+    connection: &mut AnyConnection,
+    (event, origin): (&Event, &Origin),
+    destination: &Destination,
+) -> Result<bool, Error> {
+    let is_for = match event.event_type.as_str() {
+        REVENUE_ADJUSTED => return payments::is_implied(connection, event.id, destination),
+        PROFILE_UPDATED => destination.profile.is_some(),
+        event_type => destination.chose(event_type),
+    };
+    let environment = environment(connection, event.id)?.unwrap_or(origin.environment);
+    Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
 /// The verdict, carried out. The purchase is locked.

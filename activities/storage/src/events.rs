@@ -7,6 +7,7 @@ use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
 use crate::fault;
 use crate::listing::Listings;
+use crate::payments::{self, Booking};
 use crate::purchase::{self, Origin};
 use crate::record::Record;
 use crate::statement::{row, sql};
@@ -75,10 +76,17 @@ row! {
 }
 
 /// Writes the events of a revision, and what is owed of each to every destination that chose its type.
-/// `None` when none of them carries the user's state.
-pub fn tell(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<Option<Carried>, Error> {
-    let has_happened = !told.record.decision.transitions.is_empty();
-    let carried = if has_happened { Some(tell_user(write, told, destinations)?) } else { None };
+/// `None` when none of them carries the user's state. The ledger is written first, since the user's state has its sum.
+pub fn tell(
+    write: &mut Write<'_>,
+    (told, booking): (&Told<'_>, &Booking),
+    destinations: &[Destination],
+) -> Result<Option<Carried>, Error> {
+    let happened = told.happened();
+    let event_ids: Vec<EventId> = happened.iter().map(|event| event.id).collect();
+    payments::enter(write, (told, booking), &event_ids)?;
+    let carried = if happened.is_empty() { None } else { Some(tell_user(write, told, (&happened, destinations))?) };
+    payments::announce(write, (told, booking), destinations)?;
     let event = told.event(PURCHASE_UPDATED, 0);
     let body = PurchaseUpdated {
         org_id: told.installation.org_id,
@@ -103,7 +111,11 @@ pub fn tell(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]
 }
 
 /// All events of one settling tell the same state of the user, which is one revision of it.
-fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination]) -> Result<Carried, Error> {
+fn tell_user(
+    write: &mut Write<'_>,
+    told: &Told<'_>,
+    (events, destinations): (&[Event], &[Destination]),
+) -> Result<Carried, Error> {
     let (user, app_user_id) = told.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
     let mut owned = owned(write.connection, told.origin.app_id, user.id)?;
@@ -114,7 +126,7 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
     let state_apart = user::state_apart(&owned, environment).map(|state| state.to_string());
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let profile = if is_extended {
-        let profile = profiles::of(write.connection, told.origin.app_id, (&owned, environment))?;
+        let profile = profiles::of(write.connection, user.id, (&owned, environment))?;
         Some(profile.extended().to_string())
     } else {
         None
@@ -125,15 +137,10 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         external_id: user.external_id.clone(),
         app_user_id: app_user_id.map(str::to_owned),
     };
-    let mut times: HashMap<&str, u32> = HashMap::new();
-    for transition in &told.record.decision.transitions {
-        let event_type = transition.what.event_type();
-        let n = times.entry(event_type).or_insert(0);
-        let event = told.event(event_type, *n);
-        *n += 1;
+    for (transition, event) in told.record.decision.transitions.iter().zip(events) {
         let body = UserEvent {
             id: event.id,
-            event_type,
+            event_type: transition.what.event_type(),
             event_platform: &told.origin.store,
             receipt_id: &told.origin.receipt_id,
             details: told.details,
@@ -149,7 +156,7 @@ fn tell_user(write: &mut Write<'_>, told: &Told<'_>, destinations: &[Destination
         let (state_apart, profile) = (state_apart.clone(), profile.clone());
         let environment = Some(environment);
         let kept = Kept { user: of_user, occurred_at: transition.at, environment, body, state_apart, profile };
-        to.extend(keep(write, (&event, told.origin), kept, destinations)?);
+        to.extend(keep(write, (event, told.origin), kept, destinations)?);
     }
     Ok(Carried { user_revision, to })
 }
@@ -184,7 +191,20 @@ impl Told<'_> {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
-    fn event(&self, event_type: &str, n: u32) -> Event {
+    /// The events of what happened, in its order.
+    fn happened(&self) -> Vec<Event> {
+        let mut times: HashMap<&str, u32> = HashMap::new();
+        let transitions = self.record.decision.transitions.iter();
+        let event = |event_type| {
+            let n = times.entry(event_type).or_insert(0);
+            *n += 1;
+            self.event(event_type, *n - 1)
+        };
+        transitions.map(|transition| transition.what.event_type()).map(event).collect()
+    }
+
+    /// Event number `n` of a type in this revision.
+    pub fn event(&self, event_type: &str, n: u32) -> Event {
         let key = self.record.collapse_key;
         let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {

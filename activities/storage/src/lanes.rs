@@ -1,6 +1,7 @@
 //! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
 
 use crate::connection::AnyConnection;
+use crate::payments::Earned;
 use crate::statement::{row, sql};
 use crate::writer::Place;
 use crate::{Destination, Error, Store, claim, deliveries, fault, finish, health};
@@ -96,6 +97,8 @@ pub struct Unsent {
     pub siblings: Vec<Sibling>,
     /// The newest revision of the purchase that the destination acknowledged.
     pub acked_revision: Option<i64>,
+    /// The entry of the ledger that it tells to a destination that counts; `None` for all other events.
+    pub earned: Option<Earned>,
 }
 
 /// What happened with an event.

@@ -34,6 +34,7 @@ mod open;
 mod operators;
 mod page;
 mod pages;
+mod payments;
 mod platforms;
 mod profiles;
 mod purchase;
@@ -71,8 +72,8 @@ pub use destinations::{
 };
 pub use error::{Cause, Error, chain};
 pub use explain::{
-    Addressee, EventFacts, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, Portrait, Sending, Successor,
-    Told,
+    Addressee, EventFacts, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait, Sending,
+    Successor, Told,
 };
 pub use feed::Fed;
 pub use health::HealthView;
@@ -87,6 +88,10 @@ pub use ledger::{
 pub use load::Loaded;
 pub use page::{Page, Paged};
 pub use pages::How;
+pub use payments::{
+    Difference, Differs, Earned, ImportedSales, Integration, NewSale, RevenueFilter, RevenueLine, RevenuePage,
+    Unmatched,
+};
 pub use platforms::{NewPlatform, Platform, PlatformPatch};
 pub use rates::Rate;
 pub use record::{Record, Recorded};

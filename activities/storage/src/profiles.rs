@@ -10,14 +10,13 @@
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, DeliveryRow, Event};
 use crate::events::{self, Carried, Kept};
-use crate::listing::usd_rate;
 use crate::purchase::Origin;
 use crate::statement::{Words, row, sql};
 use crate::users::{self, UserRow};
 use crate::writer::Write;
-use crate::{Destination, Error, Installation};
+use crate::{Destination, Error, Installation, payments};
 use domain::user::{self, Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated};
-use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, UserId};
+use domain::{CollapseKey, DestinationId, Environment, EventId, UserId};
 
 /// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
 pub struct Subject<'a> {
@@ -66,12 +65,13 @@ pub fn is_due(
 /// The profile of the user of these purchases in an environment.
 pub fn of(
     connection: &mut AnyConnection,
-    app: AppId,
+    user: UserId,
     (owned, environment): (&[Owned], Environment),
 ) -> Result<Profile, Error> {
     let owned: Vec<Owned> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
-    let paid = payments_total(connection, app, &owned)?;
-    Ok(Profile::of(&owned, paid))
+    let ledger = payments::paid_by(connection, (user, environment))?;
+    let entries = owned.iter().map(|one| (one, ledger.get(&one.collapse_key).copied()));
+    Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
 /// Notes that what carried the profile of a user did not arrive and never will: the next settling owes it again.
@@ -88,15 +88,6 @@ pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error
         .bind(environment)
         .run(write.connection)
         .map(drop)
-}
-
-/// What the user of these purchases paid, in USD: by the prices of the catalogue and the terms that were counted.
-fn payments_total(connection: &mut AnyConnection, app: AppId, owned: &[Owned]) -> Result<Option<String>, Error> {
-    let mut rates = Vec::with_capacity(owned.len());
-    for one in owned {
-        rates.push(usd_rate(connection, app, (&one.purchase, &one.listing))?);
-    }
-    Ok(user::paid_in_usd(owned.iter().zip(rates.iter().map(Option::as_deref))))
 }
 
 /// Brings the digests of these destinations up to date, and owes the profile to those to whom no event of this record carries
@@ -150,7 +141,7 @@ fn changed(
     let nothing = Profile::of(&[], user::paid_in_usd([]));
     let mut all = Vec::new();
     for environment in ENVIRONMENTS {
-        let profile = of(connection, origin.app_id, (&owned, environment))?;
+        let profile = of(connection, owner.id, (&owned, environment))?;
         let mut digests = Vec::new();
         for (destination, attributes) in &keeping {
             if !destination.filter.wants(origin.platform_id, environment) {

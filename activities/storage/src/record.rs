@@ -6,6 +6,7 @@
 use crate::accept::clean;
 use crate::events::{self, Carried, Told};
 use crate::listing::{Listings, usd_rate};
+use crate::payments::Booking;
 use crate::profiles::{self, Subject};
 use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
@@ -183,6 +184,7 @@ struct Found<'a> {
     digest: String,
     changed: bool,
     revision: i64,
+    booking: Booking,
 }
 
 impl Settling<'_> {
@@ -211,7 +213,7 @@ impl Settling<'_> {
                 data: &found.data,
                 details: &found.details,
             };
-            carried = events::tell(write, &told, &destinations)?;
+            carried = events::tell(write, (&told, &found.booking), &destinations)?;
         }
         self.keep_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
         Ok(Recorded::Done {
@@ -255,7 +257,8 @@ impl Settling<'_> {
             usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
             ..self.described(after, &listing)
         };
-        let (data, details) = (event::data(described), Details::of(described));
+        let (mut data, mut details) = (event::data(described), Details::of(described));
+        let booking = Booking::of(write, (self.record, self.origin), (&mut data, &mut details))?;
         let digest = event::state_digest(&data);
         let is_new = if row.digest.is_empty() {
             let (nothing, unlisted) = (Purchase::default(), Listing::default());
@@ -263,9 +266,10 @@ impl Settling<'_> {
         } else {
             digest != row.digest
         };
-        let changed = is_new || row.state()? != after.state() || !self.record.decision.transitions.is_empty();
+        let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
+        let changed = is_new || row.state()? != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed) })
+        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
     /// What a purchase is described by, but for rates and for what it took the place of.

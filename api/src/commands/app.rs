@@ -4,6 +4,7 @@ use super::client::{Page, Remote, segment};
 use super::confirm::Confirm;
 use super::import::{self, Import};
 use super::rates::{self, Rates};
+use super::sales::{self, Sales};
 use super::table::{self, Column};
 use clap::Subcommand;
 use serde_json::json;
@@ -18,6 +19,7 @@ Example:
   settle app create \"My game\"
   settle app import purchases.csv --platform ID      purchases that were made before
   settle app rates rates.csv --app ID                rates of exchange, for prices in USD
+  settle app import-sales sales.csv --app ID         what the store's sales report says was paid
 Next: connect its store with `settle platform create --app ID …`, and say whom to tell with
 `settle destination create --app ID …`.")]
 pub struct Options {
@@ -74,6 +76,11 @@ Next: nothing else changes; `settle app list` shows the name.")]
     Import(Import),
     /// Add rates of exchange, from which price_in_usd is computed in what is settled from then on.
     Rates(Rates),
+    /// Take in a store's sales report: exact prices and refunds, and what of them was told otherwise.
+    ///
+    /// A file with a wrong line is refused as a whole, and each wrong line is named with its column. Exits with 1 when
+    /// transactions remain whose payment is not known.
+    ImportSales(Sales),
     /// Delete an app. What was accepted and told stays in the ledger.
     #[command(after_help = "\
 Example:
@@ -102,6 +109,7 @@ pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::Import(wanted) => return import::import(&client, &options.remote, wanted).await,
         Verb::Rates(wanted) => return rates::rates(&client, &options.remote, wanted).await,
+        Verb::ImportSales(wanted) => return sales::sales(&client, &options.remote, wanted).await,
         Verb::Delete { id, confirm } => {
             confirm.ask(&format!("App {id} is deleted, with its platforms and destinations."))?;
             client.delete(&format!("/v1/apps/{}", segment(id))).await?

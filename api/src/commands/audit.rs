@@ -1,6 +1,7 @@
 //! `settle audit`: whether the tables agree with each other.
 
 use super::FAILED;
+use super::audit_revenue::{self, Revenue};
 use super::client::{Client, Remote};
 use super::progress::bar;
 use super::table;
@@ -9,15 +10,21 @@ use std::process::ExitCode;
 
 /// Whether the tables agree with each other: inputs and outcomes, revisions and events, events and deliveries.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Reads everything, some rows at a time, and changes nothing. Exits with 1 when a rule does not hold.
 `settle serve` does the same by itself, round after round: the metric settle_audit_violations must read 0.
 
 Example:
   settle audit
   settle audit --all                 (every rule, those that hold too)
-Next: `settle explain` with an example that is named.")]
+  settle audit revenue --month 2026-11
+Next: `settle explain` with an example that is named."
+)]
 pub struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// List the rules that hold too.
     #[arg(long)]
     all: bool,
@@ -25,9 +32,19 @@ pub struct Options {
     remote: Remote,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Money: what each integration that counts was told, by SKU and month, against the ledger of payments. Exits with 1
+    /// when something differs and nothing explains it.
+    Revenue(Revenue),
+}
+
 /// Looks at all tables.
 pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
+    if let Some(What::Revenue(wanted)) = &options.what {
+        return audit_revenue::revenue(&client, &options.remote, wanted).await;
+    }
     let whole = look(&client).await?;
     let violations = whole["violations"].as_i64().unwrap_or_default();
     if options.remote.json {

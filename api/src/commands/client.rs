@@ -123,6 +123,12 @@ impl Client {
         self.ask(Method::POST, self.at(path)?, Some(body)).await
     }
 
+    /// Sends a file as CSV. The path may have a query.
+    pub async fn post_csv(&self, path: &str, csv: Vec<u8>) -> anyhow::Result<Value> {
+        let request = self.http.request(Method::POST, self.at(path)?).header("content-type", "text/csv").body(csv);
+        self.answer(request).await
+    }
+
     /// Sets something as a whole. The path may have a query.
     pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::PUT, self.at(path)?, Some(body)).await
@@ -144,11 +150,15 @@ impl Client {
     }
 
     async fn ask(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut request = self.http.request(method, url).bearer_auth(self.token.expose_secret());
+        let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let (status, text) = send(request, &self.url).await?;
+        self.answer(request).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let (status, text) = send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
         if !status.is_success() {
             return Err(refusal(status, &text));
         }

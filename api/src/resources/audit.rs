@@ -1,4 +1,4 @@
-//! `/v1/audit`: whether the tables agree with each other.
+//! `/v1/audit`: whether the tables agree with each other, and what was told of money with the ledger.
 
 use super::Query;
 use crate::auditing::Findings;
@@ -6,9 +6,10 @@ use crate::edge::Shared;
 use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
+use domain::AppId;
 use serde_json::{Value, json};
 use std::time::Duration;
-use storage::Page;
+use storage::{Page, RevenueFilter};
 use tokio::time::Instant;
 
 /// Rows of one look into storage.
@@ -41,5 +42,29 @@ pub async fn show(State(edge): State<Shared>, Query(mut fields): Query) -> Resul
         "looked_at": findings.looked_at(),
         "rules": findings.rules(),
         "next_cursor": cursor,
+    })))
+}
+
+/// `GET /v1/audit/revenue`: every payment and change of one at every integration that counts, of the next purchases:
+/// what the ledger has, what was told of it, and why that is not the same. `next_cursor` leads on.
+pub async fn revenue(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Value>, Error> {
+    let app_id: Option<AppId> = fields.parsed("app_id", "the id of an app");
+    let month = fields.text("month");
+    let is_month = |month: &String| month.len() == 7 && format!("{month}-01").parse::<jiff::civil::Date>().is_ok();
+    if month.as_ref().is_some_and(|month| !is_month(month)) {
+        fields.wrong("month", "a month such as 2026-11");
+    }
+    let page = fields.page();
+    fields.finish()?;
+    if let Some(app) = app_id {
+        edge.store.app(app).await?;
+    }
+    let found = edge.store.audit_revenue(RevenueFilter { app_id, month }, page).await?;
+    Ok(Json(json!({
+        "purchases": found.purchases,
+        "integrations": found.integrations,
+        "lines": found.lines,
+        "unexplained": found.lines.iter().filter(|line| line.is_unexplained()).count(),
+        "next_cursor": found.next_cursor,
     })))
 }

@@ -19,6 +19,7 @@ pub mod platforms;
 pub mod purchases;
 pub mod rates;
 pub mod redeliveries;
+pub mod sales;
 pub mod schema;
 pub mod stores;
 pub mod topics;

@@ -13,6 +13,8 @@ use system_tests::subscription::Subscription;
 use system_tests::wait;
 use system_tests::world::SOON;
 
+/// The seed of `cargo test`.
+const SEED: u64 = 20_518;
 /// Schedules of faults.
 const SEEDS: u64 = 3;
 /// Customers of each.
@@ -33,7 +35,7 @@ fn name(event: &Value) -> String {
 /// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the end
 /// of each day everything owed has arrived, or is dead because Amplitude named it.
 pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
-    let first = Random::seed();
+    let first = Random::seed(SEED);
     println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
     for seed in first..first + SEEDS {
         let before = own.amplitude.requests().len();

@@ -1,7 +1,7 @@
 //! Each event of a subscription as Amplitude gets it, and what it answers.
 
 use super::{Analysts, KEY, MINUTE, requests_with, text};
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use system_tests::calendar::Step;
@@ -13,8 +13,9 @@ pub const CHOSEN: [&str; 4] =
     ["*", "purchase.updated", "user.subscription.sku_change", "user.subscription.pending_sku_change"];
 
 /// What that comes to, of what a subscription can cause.
-const TYPES: [&str; 13] = [
+const TYPES: [&str; 14] = [
     PURCHASE_UPDATED,
+    REVENUE_ADJUSTED,
     "user.journey.trial.converted",
     "user.journey.trial.did_not_convert",
     "user.journey.trial.started",
@@ -29,12 +30,14 @@ const TYPES: [&str; 13] = [
     "user.subscription.sku_change",
 ];
 
-/// What is paid of it, by whom everything happens to: the end of the trial, the end of grace, and the renewal into the plan
-/// that was chosen before. A plan that is changed at once has no price of its own: what Amazon takes for it is not told.
-const PAID: [(&str, f64); 3] = [
+/// What is paid of it, by whom everything happens to: the end of the trial, the end of grace, the plan that is changed at
+/// once, and the renewal into the plan that was chosen before, which is given back when it ends within its term.
+const PAID: [(&str, f64); 5] = [
     ("user.journey.trial.converted", 9.99),
     ("user.subscription.renewal_in_grace_period", 9.99),
+    ("user.subscription.sku_change", 19.99),
     ("user.subscription.renewed", 9.99),
+    (REVENUE_ADJUSTED, -9.99),
 ];
 
 const ANNA: &str = "amzn1.account.ANNA";

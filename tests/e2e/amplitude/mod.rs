@@ -3,8 +3,10 @@
 
 mod alarms;
 mod chaos;
+mod charges;
 mod events;
 mod killed;
+mod money;
 mod order;
 mod outage;
 mod people;
@@ -15,7 +17,7 @@ mod story;
 
 use crate::secrets::{self, Secret};
 use domain::Timestamp;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,7 +202,8 @@ impl Analysts {
             let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
             for Counted { event, .. } in events {
                 let id = text(&event["insert_id"]);
-                if event["event_type"] != PURCHASE_UPDATED {
+                // What changes a payment is told to integrations alone.
+                if event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED {
                     of_users.insert(id.clone());
                 }
                 assert!(all.insert(id), "counted twice: {event}");

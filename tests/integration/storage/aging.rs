@@ -7,7 +7,7 @@ pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
 /// What [`World::pass`] does not make older on PostgreSQL, since nothing else depends on it.
-const ALSO: [(&str, &str); 11] = [
+const ALSO: [(&str, &str); 12] = [
     ("notifications", "ended_at"),
     ("purchases", "created_at"),
     ("purchases", "updated_at"),
@@ -19,6 +19,7 @@ const ALSO: [(&str, &str); 11] = [
     ("destinations", "chosen_at"),
     ("destinations", "deleted_at"),
     ("pages", "at"),
+    ("payments", "created_at"),
 ];
 
 impl World {

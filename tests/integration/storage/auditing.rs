@@ -102,6 +102,7 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
         "event_type = 'user.subscription.purchased'",
         &["user_revisions_were_told", "a_delivery_tells_an_event"],
     ),
+    ("payments", "entry = 0", &["the_ledger_is_whole"]),
     ("users", "revision > 0", &["an_owner_exists", "a_user_event_names_its_user"]),
     (
         "deliveries",

@@ -19,6 +19,7 @@ mod limiting;
 mod looking;
 mod measuring;
 mod opening;
+mod paying;
 mod plans;
 mod profiling;
 mod recovering;

@@ -121,6 +121,14 @@ fn asked_by_accounting() -> Vec<(String, &'static str)> {
             "DELETE FROM pages WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < 7 ORDER BY at LIMIT 9)",
             "pages_at",
         ),
+        ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_event"),
+        ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_other_event"),
+        (
+            "SELECT s.transaction_id, r.usd FROM sales s LEFT JOIN rates r ON r.app_id = s.app_id
+             AND r.currency = s.currency AND r.day = s.day WHERE s.app_id = 'a' AND s.receipt_id = 'r'
+             ORDER BY s.sold_at, s.transaction_id, s.kind",
+            "sales_receipt",
+        ),
     ];
     asked.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
 }

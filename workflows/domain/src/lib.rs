@@ -9,6 +9,7 @@ pub mod health;
 pub mod ids;
 pub mod lane;
 pub mod notification;
+pub mod payment;
 pub mod purchase;
 pub mod reading;
 pub mod time;

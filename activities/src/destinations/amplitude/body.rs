@@ -8,7 +8,7 @@ use super::properties::{self, CAPPED};
 use super::settings::Settings;
 use super::{config, identity, revenue};
 use crate::destinations::Noted;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{Environment, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,8 @@ fn capped(body: &str) -> Option<u64> {
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
-    if unsent.event_type.starts_with("user.") && !unsent.data.is_object() {
+    let tells_user = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
+    if tells_user && !unsent.data.is_object() {
         return Err(Rendered::Refuse { why: "what is known of the purchase was not kept".into() });
     }
     let sandbox = unsent.environment == Environment::Sandbox;
@@ -86,6 +87,9 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
         let world = if sandbox { "of the store's test world" } else { "for money" };
         let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
         return Err(Rendered::Skip { why });
+    }
+    if let Some(why) = revenue::not_counted_because(unsent) {
+        return Err(Rendered::Skip { why: why.to_owned() });
     }
     if unsent.event_type == PROFILE_UPDATED {
         return identify(&settings, unsent);
@@ -156,7 +160,7 @@ fn earned(unsent: &Unsent, (event, caps): (&mut Map<String, Value>, &mut Caps)) 
     event.insert("revenue".to_owned(), json!(revenue.amount));
     event.insert("revenueType".to_owned(), json!(revenue.kind));
     event.insert("currency".to_owned(), json!("USD"));
-    if let Some(sku) = unsent.data.get("product_ref_id").and_then(Value::as_str) {
+    if let Some(sku) = revenue::sku(unsent) {
         event.insert("productId".to_owned(), json!(caps.text(sku)));
     }
 }

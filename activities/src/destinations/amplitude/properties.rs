@@ -1,9 +1,9 @@
 //! What an event says of the purchase, and of the user: the tables in this package's README.
 
 use super::caps::Caps;
-use super::revenue::money;
+use super::revenue::{self, money};
 use super::settings::Settings;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::Attributes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -36,6 +36,8 @@ const SAME: [&str; 21] = [
     "purchase_currency",
     "revoked_at",
 ];
+/// What a change of a payment tells of itself: what it is, and the event that told the payment.
+const ADJUSTED: [(&str, &str); 2] = [("kind", "adjustment"), ("payment_event_id", "payment_insert_id")];
 /// Where the body of an event says when it happened by the store: of `user.*`, and of `purchase.updated`.
 const OCCURRED: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 /// Prices: texts in `data`, numbers here, so that they can be added up.
@@ -71,6 +73,16 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     for (name, property) in named {
         if let Some(value) = data.get(name).and_then(|value| plain(value, caps)) {
             told.insert(property.to_owned(), value);
+        }
+    }
+    if let Some(why) = revenue::unknown_because(unsent) {
+        told.insert("revenue_unknown_because".to_owned(), json!(why));
+    }
+    if unsent.event_type == REVENUE_ADJUSTED {
+        for (name, property) in ADJUSTED {
+            if let Some(value) = unsent.body.get(name).and_then(|value| plain(value, caps)) {
+                told.insert(property.to_owned(), value);
+            }
         }
     }
     for name in PRICES {

@@ -80,6 +80,13 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
+        rule("purchases", "the_ledger_is_whole", "a purchase has as many entries in its ledger as were written"),
+        Check::Text(
+            "SELECT p.collapse_key AS value FROM purchases p WHERE {range} AND p.payments <> (SELECT COUNT(*) \
+             FROM payments m WHERE m.collapse_key = p.collapse_key) ORDER BY p.collapse_key",
+        ),
+    ),
+    (
         rule(
             "users",
             "user_revisions_were_told",
@@ -133,6 +140,22 @@ pub const CHECKS: &[(Rule, Check)] = &[
              last minute, nor of what is older than the destination's present choice",
         ),
         Check::Code(owed::owed),
+    ),
+    (
+        rule(
+            "events",
+            "an_adjustment_is_booked_and_owed",
+            "a revenue.adjusted is in a ledger, and owed to each destination that counts and was owed the payment before",
+        ),
+        Check::Text(
+            "SELECT e.id AS value FROM events e WHERE {range} AND e.event_type = 'revenue.adjusted' AND (NOT EXISTS \
+             (SELECT 1 FROM payments p WHERE p.event_id = e.id) OR EXISTS (SELECT 1 FROM payments p JOIN payments m \
+             ON m.collapse_key = p.collapse_key AND m.number = p.number AND m.entry = 0 JOIN deliveries d \
+             ON (d.event_id = m.event_id OR d.event_id = m.other_event_id) AND d.created_at < e.created_at \
+             JOIN destinations x ON x.id = d.destination_id WHERE p.event_id = e.id AND x.per_user \
+             AND x.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.event_id = e.id \
+             AND o.destination_id = d.destination_id))) ORDER BY e.seq",
+        ),
     ),
     (
         rule("deliveries", "a_delivery_tells_an_event", "a delivery's event exists, with its type and revision"),
@@ -223,6 +246,14 @@ pub const CHECKS: &[(Rule, Check)] = &[
             "SELECT d.id AS value FROM deliveries d WHERE {range} AND d.n > 0 AND NOT EXISTS (SELECT 1 \
              FROM deliveries m WHERE m.event_id = d.event_id AND m.destination_id = d.destination_id \
              AND m.n = d.n - 1) ORDER BY d.seq",
+        ),
+    ),
+    (
+        rule("deliveries", "revenue_is_in_the_ledger", "what a delivery says was earned is an entry of the ledger"),
+        Check::Text(
+            "SELECT d.id AS value FROM deliveries d WHERE {range} AND d.revenue IS NOT NULL AND NOT EXISTS (SELECT 1 \
+             FROM payments p WHERE p.event_id = d.event_id AND p.usd = d.revenue) AND NOT EXISTS (SELECT 1 \
+             FROM payments p WHERE p.other_event_id = d.event_id AND p.usd = d.revenue) ORDER BY d.seq",
         ),
     ),
     (

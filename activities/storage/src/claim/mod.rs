@@ -170,7 +170,7 @@ impl Lane<'_> {
 
 /// Begins an attempt. The row of one that ended before a request was made is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
-    let Frozen { row, body, environment, state } = frozen;
+    let Frozen { row, body, environment, revenue, state } = frozen;
     let tries = tries(write, &row)?;
     let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
     sql("INSERT INTO attempts (delivery_id, number, token, mode, counts, started_at) VALUES (?, ?, ?, ?, ?, ?) \
@@ -185,11 +185,12 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     .bind(write.now)
     .run(write.connection)?;
     let first_tried_at = row.first_tried_at.unwrap_or(write.now);
-    let changed = sql("UPDATE deliveries SET attempts = ?, body = ?, environment = ?, first_tried_at = ?, \
-         tried_at = ? WHERE id = ? AND status = 'pending'")
+    let changed = sql("UPDATE deliveries SET attempts = ?, body = ?, environment = ?, \
+         revenue = COALESCE(revenue, ?), first_tried_at = ?, tried_at = ? WHERE id = ? AND status = 'pending'")
     .bind(begun)
     .bind(body.as_str())
     .bind(environment)
+    .bind(revenue)
     .bind(first_tried_at)
     .bind(write.now)
     .bind(row.id)

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::lanes::Claim;
 use crate::statement::{Statement, sql};
 use crate::writer::Write;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::health::Health;
 use domain::user::PROFILE_UPDATED;
 use domain::{CollapseKey, DestinationId, Timestamp};
@@ -52,7 +52,10 @@ pub fn followers(
     let lane = (head.collapse_key, head.destination_id);
     let rows: Vec<DeliveryRow> =
         pending(lane, "<> ? AND seq + 0 > ? ORDER BY seq LIMIT ?").bind(head.seq).bind(at_most).all(connection)?;
-    Ok(rows.into_iter().take_while(|row| row.tried_at.is_none() || due_at(row, health) <= now).collect())
+    // What changes a payment is rendered by what became of it, so that it never goes with it.
+    let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
+    let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, health) <= now;
+    Ok(rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect())
 }
 
 /// Ends every undelivered `purchase.updated` of the lane but the newest.

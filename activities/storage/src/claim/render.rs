@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::health;
 use crate::lanes::{Mode, Rendered, Sibling, Unsent};
 use crate::operators::Told;
+use crate::payments::{self, Earned};
 use crate::statement::{row, sql};
 use crate::user_lanes::UserLane;
 use crate::users;
@@ -24,6 +25,8 @@ pub struct Frozen {
     pub body: String,
     /// The environment of the purchase that it tells of.
     pub environment: Environment,
+    /// What it says that was earned, in USD, when it is made now.
+    pub revenue: Option<String>,
     /// Which state of its user it tells, if any, and whether that is news to the destination.
     pub state: State,
 }
@@ -88,8 +91,8 @@ row! {
 
 /// What comes of making a body.
 enum Made {
-    /// This, and the environment of what it tells.
-    Body(String, Environment),
+    /// This, the environment of what it tells, and what it says that was earned.
+    Body(String, Environment, Option<String>),
     /// It is not to be sent now, or at all.
     Aside,
     /// It can never be sent, and operators were told so.
@@ -110,13 +113,13 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
         match body(write, lane, &row)? {
-            Made::Body(body, environment) => {
+            Made::Body(body, environment, revenue) => {
                 let state = state(write.connection, lane, (row.event_id, environment))?;
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
                     continue;
                 }
-                frozen.push(Frozen { row, body, environment, state });
+                frozen.push(Frozen { row, body, environment, revenue, state });
             }
             Made::Aside => {}
             Made::Told(told) => return Ok(Err(told)),
@@ -129,11 +132,14 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
 /// operators are told of it.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Made, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
-        return Ok(Made::Body(body.clone(), environment));
+        return Ok(Made::Body(body.clone(), environment, None));
     }
-    let (rendered, environment) = render(write, lane, row)?;
+    let (rendered, unsent) = render(write, lane, row)?;
     let (status, why) = match rendered {
-        Rendered::Body(body) => return Ok(Made::Body(body, environment)),
+        Rendered::Body(body) => {
+            let revenue = unsent.earned.as_ref().and_then(Earned::revenue).map(str::to_owned);
+            return Ok(Made::Body(body, unsent.environment, revenue));
+        }
         Rendered::Wait { why } => ("waiting", why),
         Rendered::Skip { why } => ("skipped", why),
         Rendered::Refuse { why } => ("dead", why),
@@ -154,17 +160,17 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Mad
 }
 
 /// What waits for a name must not miss the one that is given at this moment: then the user is locked, and asked again.
-fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Environment), Error> {
+fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
     let (unsent, owner) = unsent(write.connection, lane, row)?;
     let rendered = (lane.claim.render)(&lane.destination, &unsent);
     if !matches!(rendered, Rendered::Wait { .. }) || !write.connection.is_shared() {
-        return Ok((rendered, unsent.environment));
+        return Ok((rendered, unsent));
     }
     if let Some(owner) = owner {
         users::keep(write, owner)?;
     }
     let (unsent, _) = self::unsent(write.connection, lane, row)?;
-    Ok(((lane.claim.render)(&lane.destination, &unsent), unsent.environment))
+    Ok(((lane.claim.render)(&lane.destination, &unsent), unsent))
 }
 
 /// In which environment it was recorded, and in which it is told: what was not for money when it was recorded, or is on
@@ -250,6 +256,7 @@ fn unsent(
         environment,
         siblings: if is_state || is_profile { Vec::new() } else { siblings(connection, row)? },
         acked_revision: lane.row.acked_revision,
+        earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
     };
     Ok((unsent, facts.owner_id))
 }

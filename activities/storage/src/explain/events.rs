@@ -50,6 +50,25 @@ pub struct EventFacts {
     pub pruned_at: Option<Timestamp>,
     /// Of a purchase: its app and platform, and its environment when this was recorded.
     pub origin: Option<(AppId, PlatformId, Environment)>,
+    /// The entry of the ledger that it tells.
+    pub payment: Option<PaymentFacts>,
+}
+
+/// An entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentFacts {
+    /// What it is.
+    pub kind: String,
+    /// The number of the term that was paid.
+    pub number: i64,
+    /// What it adds, in USD; null where that is not known.
+    pub usd: Option<String>,
+    /// Why it is not known.
+    pub unknown_because: Option<String>,
+    /// What says so: `catalogue`, `store` or `report`.
+    pub source: String,
+    /// The store's name of the transaction, where a sales report told it.
+    pub transaction_id: Option<String>,
 }
 
 /// A delivery with its attempts.
@@ -91,6 +110,12 @@ row! {
         app_id: Option<AppId>,
         platform_id: Option<PlatformId>,
         environment: Option<Environment>,
+        kind: Option<String>,
+        number: Option<i64>,
+        usd: Option<String>,
+        unknown_because: Option<String>,
+        source: Option<String>,
+        transaction_id: Option<String>,
     }
 }
 
@@ -111,8 +136,9 @@ row! {
 }
 
 const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
-     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment FROM events e \
-     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key WHERE";
+     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd, \
+     m.unknown_because, m.source, m.transaction_id FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
+     LEFT JOIN payments m ON (m.event_id = e.id OR m.other_event_id = e.id) WHERE";
 
 /// The events of a revision, in their order.
 pub fn of_revision(
@@ -246,6 +272,17 @@ impl EventRow {
             pruned_at: self.pruned_at,
             origin: match (self.app_id, self.platform_id, self.environment) {
                 (Some(app), Some(platform), Some(environment)) => Some((app, platform, environment)),
+                _ => None,
+            },
+            payment: match (self.kind, self.number, self.source) {
+                (Some(kind), Some(number), Some(source)) => Some(PaymentFacts {
+                    kind,
+                    number,
+                    usd: self.usd,
+                    unknown_because: self.unknown_because,
+                    source,
+                    transaction_id: self.transaction_id,
+                }),
                 _ => None,
             },
         }

@@ -5,7 +5,7 @@ mod events;
 mod notifications;
 
 pub use destination::{Addressee, Owes, Portrait, owes};
-pub use events::{EventFacts, Sending, Successor, Told};
+pub use events::{EventFacts, PaymentFacts, Sending, Successor, Told};
 pub use notifications::Heard;
 
 use crate::{Error, Page, PurchaseView, Store, purchase};

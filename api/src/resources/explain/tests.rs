@@ -70,6 +70,7 @@ fn event() -> EventFacts {
         created_at: at(10),
         pruned_at: None,
         origin: Some((id(), id(), Environment::Production)),
+        payment: None,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod mapping;
 pub mod notification;
 mod recipient;
 mod refusal;
+pub mod report;
 mod settings;
 pub mod signature;
 pub mod signer;

@@ -29,6 +29,8 @@ mod order;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod succeeding;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -257,8 +259,10 @@ impl Taken {
 
     /// When it was paid again after its end.
     fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
-        let pays = |(_, kind): &&Moment| {
-            matches!(kind, Kind::SubscriptionPurchased | Kind::Renewed | Kind::TrialConverted | Kind::GraceEnded)
+        let pays = |(time, kind): &&Moment| match kind {
+            Kind::SubscriptionPurchased | Kind::Renewed | Kind::TrialConverted => true,
+            Kind::GraceEnded => !before.is_end_of_grace(*time),
+            _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Ended);
         self.words.fresh.iter().find(pays).filter(|_| is_over).map(|(time, _)| *time)

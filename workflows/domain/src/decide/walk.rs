@@ -139,7 +139,7 @@ impl<'a> Walk<'a> {
 
     /// The plan changes with the first payment of the term that the store shows.
     fn change_plan_in_time(&mut self) {
-        let shown = self.truth.as_ref().filter(|truth| truth.terms == self.stage.terms);
+        let shown = self.truth.as_ref().filter(|truth| truth.terms <= self.stage.terms);
         let sku = shown.and_then(|truth| truth.sku.clone());
         self.change_plan(sku.as_deref());
     }
@@ -189,7 +189,11 @@ impl<'a> Walk<'a> {
         let had_trial = self.stage.is_unknown() && self.known.trial_end().is_some();
         self.appear();
         if self.known.is_one_time() {
-            return self.say(What::Purchased, time);
+            // A receipt of what is bought once is bought once, whatever comes late.
+            if self.said.covered(What::Purchased).is_none() {
+                self.say(What::Purchased, time);
+            }
+            return;
         }
         self.stage.in_grace = false;
         self.said.untold.remove(&What::GraceBegan);
@@ -422,7 +426,8 @@ impl<'a> Walk<'a> {
         }
         if self.stage.is_off {
             let is_untold = self.said.untold.contains(&What::Cancelled);
-            if is_reminder || (!is_untold && self.is_echo(What::Cancelled, time)) {
+            let is_named = is_untold && self.said.covered(What::Purchased).is_some();
+            if (is_reminder && !is_named) || (!is_untold && self.is_echo(What::Cancelled, time)) {
                 return;
             }
             if !is_untold && kind == Kind::SubscriptionCancelled {

@@ -2,6 +2,7 @@
 
 use super::PURCHASE_UPDATED;
 use crate::transition::What;
+use crate::user::PROFILE_UPDATED;
 use serde::{Deserialize, Serialize};
 
 /// Documented types that nothing connected today can cause. What we can send is named where it is made.
@@ -27,6 +28,18 @@ pub const DESTINATION_DISABLED: &str = "destination.disabled";
 /// What operators may want to know of another destination.
 pub(super) const OPERATORS: [&str; 4] =
     [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
+
+/// What a payment earned changed since: a refund, a corrected price, or money that came back.
+pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
+
+/// What nobody chooses: it follows from what an analytics integration was owed before, and no webhook gets it.
+const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
+
+/// Whether events of this type are owed because of others, and cannot be chosen.
+#[must_use]
+pub fn is_implied(event_type: &str) -> bool {
+    IMPLIED.contains(&event_type)
+}
 
 /// Whether events of this type tell operators of another destination, and not of a purchase.
 #[must_use]
@@ -67,6 +80,9 @@ pub enum Wildcards {
 /// own: `*` does not stand for it.
 #[must_use]
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
+    if is_implied(event_type) {
+        return false;
+    }
     let is_open = wildcards == Wildcards::Everything || LISTED.contains(&event_type);
     chosen.iter().any(|choice| match choice.strip_suffix('*') {
         Some("") => is_open && !OPERATORS.contains(&event_type),

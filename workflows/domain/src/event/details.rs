@@ -25,7 +25,7 @@ pub struct Details {
     /// The SKU before the last change of plan.
     previous_sku_ref_id: Option<String>,
     /// Where the price comes from; null when there is none.
-    price_source: Option<PriceSource>,
+    pub price_source: Option<PriceSource>,
     /// What kind of thing was bought.
     product_type: Option<ProductType>,
 }

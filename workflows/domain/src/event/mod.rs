@@ -17,8 +17,8 @@ pub(crate) mod tests;
 
 pub use changes::{Change, changes};
 pub use choice::{
-    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, Wildcards, check_choice,
-    choices, chooses, is_for_operators, unsent_choices,
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
+    Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
 pub use data::{Described, data, state_digest};
 pub use details::Details;
@@ -26,6 +26,7 @@ pub use operators::DestinationEvent;
 pub use price::listed_price;
 pub use schema::{USER_VERSION, schemas};
 
+pub(crate) use price::usd_of;
 #[cfg(test)]
 pub(crate) use schema::ADDITIONS;
 pub(crate) use schema::additions_are_optional;

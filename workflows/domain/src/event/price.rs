@@ -39,10 +39,15 @@ pub fn listed<'a>(prices: &'a [Price], (country, at): (Option<&str>, Option<Time
 
 /// The same in USD: as listed, or by the rate of the purchase's day, in cents. `None` without a rate.
 pub fn in_usd(price: &Price, usd_rate: Option<Decimal>) -> Option<Decimal> {
-    if price.currency.eq_ignore_ascii_case("USD") {
-        return Some(price.price);
+    usd_of(price.price, &price.currency, usd_rate)
+}
+
+/// An amount in USD: as it is, or by a rate, in cents. `None` without a rate.
+pub fn usd_of(amount: Decimal, currency: &str, usd_rate: Option<Decimal>) -> Option<Decimal> {
+    if currency.eq_ignore_ascii_case("USD") {
+        return Some(amount);
     }
-    let exact = price.price.checked_mul(usd_rate?)?;
+    let exact = amount.checked_mul(usd_rate?)?;
     let mut cents = exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     cents.rescale(2);
     Some(cents)

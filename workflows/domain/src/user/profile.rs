@@ -5,8 +5,9 @@
 
 use super::{Owned, created_date, state};
 use crate::environment::Environment;
-use crate::event::{Described, data, state_digest};
+use crate::event::state_digest;
 use crate::ids::{EventId, UserId};
+use crate::payment::Total;
 use crate::purchase::State;
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
@@ -166,16 +167,6 @@ impl Owned {
         Some(self.payments()?.saturating_sub(1))
     }
 
-    /// What was paid for it and not taken back, in USD; `None` when a payment or its price is not known.
-    fn paid_in_usd(&self, usd_rate: Option<Decimal>) -> Option<Decimal> {
-        let taken_back = u64::from(self.purchase.revoked_at().is_some());
-        let payments = self.payments()?.saturating_sub(taken_back);
-        if payments == 0 {
-            return Some(Decimal::ZERO);
-        }
-        Decimal::from(payments).checked_mul(price_in_usd(self, usd_rate)?)
-    }
-
     /// Whether it was paid, also if that was taken back since.
     fn was_bought(&self) -> bool {
         let is_known = self.purchase.state() != State::Unknown;
@@ -183,33 +174,19 @@ impl Owned {
     }
 }
 
-/// What these purchases are known to have earned in USD, each with what one unit of its currency was worth; `None` when
-/// something was paid and nothing of it is known.
+/// What these purchases are known to have earned in USD, each with the total of its entries in the ledger, `None`
+/// without an entry. A payment that the ledger does not have, of what was imported, is not known. `None` when something
+/// was paid and nothing of it is known.
 #[must_use]
-pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a Owned, Option<&'a str>)>) -> Option<String> {
-    let paid = purchases.into_iter().map(|(one, rate)| one.paid_in_usd(rate.and_then(|rate| rate.parse().ok())));
-    let paid: Vec<Option<Decimal>> = paid.collect();
+pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a Owned, Option<Total>)>) -> Option<String> {
+    let nothing = |one: &Owned| (one.payments() == Some(0)).then_some(Decimal::ZERO);
+    let paid: Vec<Option<Decimal>> =
+        purchases.into_iter().map(|(one, total)| total.map_or_else(|| nothing(one), Total::usd)).collect();
     if !paid.is_empty() && paid.iter().all(Option::is_none) {
         return None;
     }
     let total = paid.into_iter().flatten().try_fold(Decimal::ZERO, Decimal::checked_add)?;
     Some(total.normalize().to_string())
-}
-
-/// The price of one term, as the record of the purchase shows it.
-fn price_in_usd(owned: &Owned, usd_rate: Option<Decimal>) -> Option<Decimal> {
-    let record = data(Described {
-        purchase: &owned.purchase,
-        platform_type: &owned.platform_type,
-        receipt_id: "",
-        environment: owned.environment,
-        replaced_sku: None,
-        external_id: None,
-        product_ref: owned.product_ref,
-        listing: &owned.listing,
-        usd_rate,
-    });
-    record.get("price_in_usd")?.as_str()?.parse().ok()
 }
 
 impl ProfileUpdated<'_> {

@@ -12,6 +12,7 @@ use crate::event::tests::{bought, day, described, entitlement, key, known, month
 use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, UserId};
 use crate::notification::Kind;
+use crate::payment::Total;
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Product, Reading, Snapshot};
 use crate::time::Timestamp;
@@ -497,9 +498,22 @@ proptest! {
     }
 }
 
-/// The attributes beside the documented ones.
+/// The attributes beside the documented ones, with nothing in the ledger.
 fn extended(owned: &[Owned]) -> Value {
-    Profile::of(owned, paid_in_usd(owned.iter().map(|one| (one, None)))).extended()
+    let without = owned.iter().map(|one| (one.clone(), None));
+    entered(&without.collect::<Vec<_>>())
+}
+
+/// The same with the entries that the ledger has for each purchase.
+fn entered(owned: &[(Owned, Option<&[Option<&str>]>)]) -> Value {
+    let total = |entries: &[Option<&str>]| {
+        let mut total = Total::default();
+        entries.iter().for_each(|usd| total.add(usd.map(|usd| usd.parse().unwrap())));
+        total
+    };
+    let purchases: Vec<Owned> = owned.iter().map(|(one, _)| one.clone()).collect();
+    let paid = paid_in_usd(owned.iter().map(|(one, entries)| (one, entries.map(total))));
+    Profile::of(&purchases, paid).extended()
 }
 
 /// A purchase of a subscription or a product that costs 9.99 USD.
@@ -511,22 +525,25 @@ fn priced(receipt_id: &str, purchase: Purchase) -> Owned {
 #[test]
 fn the_extended_attributes_show_the_subscription_that_gives_access_longest() {
     let third = bought(Snapshot { at: day(65), renews_at: Some(day(92)), ..monthly() });
-    let shown = extended(&[priced("receipt", third.clone()), priced("another", until(day(31)))]);
+    let three: &[_] = &[Some("9.99"), Some("9.99"), Some("8.49")];
+    let one: &[_] = &[Some("9.99")];
+    let shown =
+        entered(&[(priced("receipt", third.clone()), Some(three)), (priced("another", until(day(31))), Some(one))]);
     assert_eq!(
         shown,
         json!({
             "will_renew": true, "expires_at": day(92), "subscription_state": "active", "renewals": 2,
-            "first_purchase_at": day(0), "ltv_usd": "39.96",
+            "first_purchase_at": day(0), "ltv_usd": "38.46",
         })
     );
     let off = bought(Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..monthly() });
     let shown = extended(&[priced("receipt", off)]);
     assert_eq!((&shown["will_renew"], &shown["subscription_state"]), (&json!(false), &json!("off")));
     let replaced = Owned { is_replaced: true, ..priced("receipt", third) };
-    let shown = extended(&[replaced, priced("another", until(day(31)))]);
+    let shown = entered(&[(replaced, Some(three)), (priced("another", until(day(31))), Some(one))]);
     assert_eq!(
         (&shown["expires_at"], &shown["ltv_usd"]),
-        (&json!(day(31)), &json!("39.96")),
+        (&json!(day(31)), &json!("38.46")),
         "what was paid stays paid"
     );
 }
@@ -540,11 +557,12 @@ fn who_bought_nothing_or_only_once_has_no_subscription() {
     assert_eq!(extended(&[]), nothing);
     assert_eq!(extended(&[priced("receipt", Purchase::default())])["subscription_state"], "none");
     let coins = heard(&[Kind::ConsumablePurchased]);
-    let shown = extended(&[priced("coins", coins)]);
+    let shown = entered(&[(priced("coins", coins), Some(&[Some("9.99")]))]);
     assert_eq!((&shown["subscription_state"], &shown["ltv_usd"]), (&json!("none"), &json!("9.99")));
     assert_eq!(shown["first_purchase_at"], json!(day(0)));
     let taken = heard(&[Kind::ConsumablePurchased, Kind::ConsumableCancelled]);
-    assert_eq!(extended(&[priced("coins", taken)])["ltv_usd"], "0", "it was taken back");
+    let back: &[_] = &[Some("9.99"), Some("-9.99")];
+    assert_eq!(entered(&[(priced("coins", taken), Some(back))])["ltv_usd"], "0", "it was taken back");
 }
 
 #[test]
@@ -554,9 +572,13 @@ fn what_is_not_known_of_a_payment_is_not_added_up() {
     assert_eq!((&shown["ltv_usd"], &shown["first_purchase_at"]), (&json!("0"), &Value::Null), "nothing was paid");
     assert_eq!((&shown["renewals"], &shown["subscription_state"]), (&json!(0), &json!("trial")));
     let unlisted = owned("receipt", bought(monthly()));
-    assert_eq!(extended(std::slice::from_ref(&unlisted))["ltv_usd"], Value::Null);
-    let both = [unlisted, priced("another", bought(monthly()))];
-    assert_eq!(extended(&both)["ltv_usd"], "9.99", "what is known");
+    let imported = priced("another", bought(monthly()));
+    assert_eq!(extended(std::slice::from_ref(&imported))["ltv_usd"], Value::Null, "the ledger has no entry");
+    let unknown: &[_] = &[None];
+    assert_eq!(entered(&[(unlisted.clone(), Some(unknown))])["ltv_usd"], Value::Null, "its price is not known");
+    let both =
+        [(unlisted, Some(unknown)), (imported, None), (priced("third", bought(monthly())), Some(&[Some("9.99")]))];
+    assert_eq!(entered(&both)["ltv_usd"], "9.99", "what is known");
     let no_term = bought(Snapshot { term: None, ..monthly() });
     assert_eq!(extended(&[priced("receipt", no_term)])["renewals"], Value::Null);
 }

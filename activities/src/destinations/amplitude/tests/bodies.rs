@@ -248,56 +248,64 @@ fn what_is_added_to_a_webhook_is_a_property_too_and_left_out_where_it_is_null() 
 }
 
 #[test]
-fn each_payment_earns_once_and_only_where_its_price_is_known() {
-    use What::{Expired, GraceBegan, PlanChanged, Purchased, Recovered, Renewed, TrialConverted, TrialStarted};
-    let rows: &[(&[What], &[&str])] = &[
-        (&[Purchased], &["initial"]),
-        (&[TrialStarted, Purchased], &["", ""]),
-        (&[TrialStarted, Purchased, TrialConverted, Renewed], &["", "", "trial_conversion", ""]),
-        (&[TrialConverted, Renewed], &["trial_conversion", ""]),
-        (&[TrialConverted, Renewed, Renewed], &["trial_conversion", "", "renewal"]),
-        (&[Renewed], &["renewal"]),
-        (&[Renewed, Renewed], &["renewal", "renewal"]),
-        (&[Renewed, Renewed, PlanChanged], &["", "renewal", ""]),
-        (&[Purchased, Renewed, PlanChanged], &["", "renewal", ""]),
-        (&[TrialConverted, Renewed, PlanChanged], &["trial_conversion", "", ""]),
-        (&[GraceBegan, Recovered], &["", "renewal"]),
-        (&[PlanChanged], &[""]),
-        (&[Expired], &[""]),
-    ];
+fn an_event_earns_what_the_ledger_has_for_it() {
     let (destination, _) = made(json!({}));
-    for (whats, kinds) in rows {
-        let told = siblings(whats).into_iter().map(|Sibling { event_id, event_type, .. }| {
-            let unsent = Unsent { event_id, siblings: siblings(whats), ..unsent(&event_type) };
-            let event = event(&destination, &unsent);
-            let earned = event.get("revenue").map(|revenue| {
-                let other = (&event["currency"], &event["productId"]);
-                assert_eq!((revenue, other), (&json!(5.43), (&json!("USD"), &json!("gold_monthly"))));
-                event["revenueType"].as_str().unwrap().to_owned()
-            });
-            earned.unwrap_or_default()
-        });
-        assert_eq!(told.collect::<Vec<_>>(), *kinds, "{whats:?}");
+    for (kind, usd, revenue_type) in [
+        (EntryKind::Initial, "5.43", "initial"),
+        (EntryKind::Renewal, "5.43", "renewal"),
+        (EntryKind::Recovery, "5.43", "renewal"),
+        (EntryKind::TrialConversion, "5.43", "trial_conversion"),
+        (EntryKind::PlanChange, "5.43", "plan_change"),
+        (EntryKind::Refund, "-5.43", "refund"),
+        (EntryKind::Restored, "5.43", "correction"),
+        (EntryKind::Correction, "-0.50", "correction"),
+    ] {
+        let unsent = Unsent { earned: Some(earned(kind, Some(usd))), ..unsent(What::Renewed.event_type()) };
+        let event = event(&destination, &unsent);
+        let amount: f64 = usd.parse().unwrap();
+        assert_eq!((&event["revenue"], &event["revenueType"]), (&json!(amount), &json!(revenue_type)), "{kind:?}");
+        assert_eq!((&event["currency"], &event["productId"]), (&json!("USD"), &json!("gold_monthly")));
+        assert!(event["event_properties"].get("revenue_unknown_because").is_none());
     }
 }
 
 #[test]
-fn a_payment_stays_with_the_event_that_was_owed_first_whatever_is_chosen_later() {
-    let (mut destination, _) = made(json!({}));
-    let whats = [What::TrialConverted, What::Renewed];
-    for (converted, renewed, told_by) in
-        [(Some(1), Some(2), 0), (Some(1), None, 0), (None, Some(1), 1), (Some(2), Some(1), 1)]
-    {
-        for chosen in ["user.*", What::Renewed.event_type(), What::TrialConverted.event_type()] {
-            destination.events = vec![chosen.to_owned()];
-            let earned = whats.map(|what| {
-                let mut unsent = among(what.event_type(), &whats, |_| ());
-                (unsent.siblings[0].owed_seq, unsent.siblings[1].owed_seq) = (converted, renewed);
-                event(&destination, &unsent).get("revenue").is_some()
-            });
-            assert_eq!(earned, [told_by == 0, told_by == 1], "{converted:?} {renewed:?} {chosen}");
-        }
-    }
+fn a_price_that_is_not_known_says_why() {
+    let (destination, _) = made(json!({}));
+    let because = |earned: Earned| {
+        let event = event(&destination, &Unsent { earned: Some(earned), ..unsent(What::Renewed.event_type()) });
+        assert!(event.get("revenue").is_none());
+        event["event_properties"].get("revenue_unknown_because").cloned()
+    };
+    assert_eq!(because(earned(EntryKind::Renewal, None)), Some(json!("not_listed")));
+    let elsewhere = Earned { is_elsewhere: true, ..earned(EntryKind::Renewal, None) };
+    assert_eq!(because(elsewhere), None, "the event that carries the payment says it");
+    assert_eq!(because(Earned { is_elsewhere: true, ..earned(EntryKind::Renewal, Some("5.43")) }), None);
+}
+
+#[test]
+fn a_refund_is_an_event_of_its_own_about_the_payment() {
+    let (destination, _) = made(json!({}));
+    let body =
+        json!({ "kind": "refund", "usd": "-5.43", "payment_event_id": event_id("user.subscription.renewed", 0) });
+    let refund = Unsent {
+        body,
+        user_revision: None,
+        user_state: Value::Null,
+        earned: Some(earned(EntryKind::Refund, Some("-5.43"))),
+        ..unsent(REVENUE_ADJUSTED)
+    };
+    let told = event(&destination, &refund);
+    assert_eq!((&told["event_type"], &told["revenue"]), (&json!("revenue.adjusted"), &json!(-5.43)));
+    let about = &told["event_properties"];
+    assert_eq!(about["adjustment"], json!("refund"));
+    assert_eq!(about["payment_insert_id"], json!(event_id("user.subscription.renewed", 0)));
+    assert_eq!((&told["user_id"], &told["device_id"]), (&json!("anna@shop"), &json!(USER)));
+    assert!(told.get("user_properties").is_none(), "it tells no state of the user");
+    let not_counted_because =
+        Earned { not_counted_because: Some("the payment is dead here"), ..earned(EntryKind::Refund, Some("-5.43")) };
+    let not_counted_because = Unsent { earned: Some(not_counted_because), ..refund };
+    assert_eq!(why(&render(&destination, &not_counted_because)), ("skip", "the payment is dead here"));
 }
 
 #[test]
@@ -312,11 +320,13 @@ fn of_what_is_not_known_any_more_nothing_is_guessed() {
 #[test]
 fn what_has_no_price_earns_nothing() {
     let (destination, _) = made(json!({}));
-    for price in [json!(null), json!("0"), json!("0.00"), json!("-1"), json!("free"), json!("inf"), json!("NaN")] {
-        let unsent = among(What::Renewed.event_type(), &[What::Renewed], |data| data["price_in_usd"] = price.clone());
+    let amounts = [None, Some("0"), Some("0.00"), Some("free"), Some("inf"), Some("NaN")];
+    let free = amounts.map(|usd| Some(earned(EntryKind::Renewal, usd)));
+    for earned in free.into_iter().chain([None]) {
+        let unsent = Unsent { earned: earned.clone(), ..unsent(What::Renewed.event_type()) };
         let event = event(&destination, &unsent);
         for name in ["revenue", "revenueType", "productId", "currency"] {
-            assert!(event.get(name).is_none(), "{price}: {name}");
+            assert!(event.get(name).is_none(), "{earned:?}: {name}");
         }
     }
 }

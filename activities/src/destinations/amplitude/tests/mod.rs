@@ -10,12 +10,13 @@ mod settings;
 
 use super::{Config, config};
 use crate::destinations::Allowed;
-use domain::event::{PURCHASE_UPDATED, Wildcards};
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
+use domain::payment::EntryKind;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId, What};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
-use storage::{Attempt, Destination, Filter, Rendered, Sibling, Unsent};
+use storage::{Attempt, Destination, Earned, Filter, Rendered, Sibling, Unsent};
 use uuid::uuid;
 
 const API_KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -172,6 +173,19 @@ fn unsent(event_type: &str) -> Unsent {
         user_profile: Value::Null,
         siblings: if is_user { vec![sibling(event_type, 0)] } else { Vec::new() },
         acked_revision: Some(1),
+        earned: None,
+    }
+}
+
+/// An entry of the ledger; without an amount its price is not listed.
+fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
+    Earned {
+        kind,
+        usd: usd.map(str::to_owned),
+        unknown_because: usd.is_none().then(|| "not_listed".to_owned()),
+        sku: Some("gold_monthly".to_owned()),
+        is_elsewhere: false,
+        not_counted_because: None,
     }
 }
 

@@ -18,12 +18,25 @@ fn attempts(destination: &Destination, unsent: &[Unsent]) -> Vec<Attempt> {
     unsent.iter().map(|unsent| attempt(unsent, body(destination, unsent))).collect()
 }
 
+/// What the ledger has for an event of this type that comes alone.
+fn payment(event_type: &str) -> Option<Earned> {
+    let kinds = [
+        (What::Purchased, EntryKind::Initial),
+        (What::TrialConverted, EntryKind::TrialConversion),
+        (What::Renewed, EntryKind::Renewal),
+        (What::Recovered, EntryKind::Recovery),
+    ];
+    let (_, kind) = kinds.into_iter().find(|(what, _)| what.event_type() == event_type)?;
+    Some(earned(kind, Some("5.43")))
+}
+
 #[test]
 fn the_request_of_each_type_of_event() {
     let (destination, secret) = made(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     for event_type in types() {
-        let request = request(&config, &attempts(&destination, &[unsent(event_type)])).unwrap();
+        let paid = Unsent { earned: payment(event_type), ..unsent(event_type) };
+        let request = request(&config, &attempts(&destination, &[paid])).unwrap();
         insta::assert_snapshot!(event_type, shown(&request));
     }
 }

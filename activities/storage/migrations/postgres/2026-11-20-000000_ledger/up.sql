@@ -262,6 +262,8 @@ CREATE TABLE purchases (
     next_wake_at BIGINT,
     -- When the sweep last woke it for a past wake: until it is followed, others are woken first for a while.
     wake_tried_at BIGINT,
+    -- How many entries its ledger has in `payments`.
+    payments BIGINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
@@ -362,6 +364,8 @@ CREATE TABLE deliveries (
     -- Frozen at the first claim; NULL before. So is the environment of the purchase that it tells of.
     body TEXT,
     environment TEXT,
+    -- What the body says that was earned, in USD; below 0 for what was given back. NULL for nothing, and before.
+    revenue TEXT,
     last_error TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
@@ -479,3 +483,53 @@ CREATE TABLE pages (
     PRIMARY KEY (run, cursor)
 );
 CREATE INDEX pages_at ON pages (at);
+
+-- Money: what each payment of a purchase earned, and what changed that since. Rows are only added.
+CREATE TABLE payments (
+    collapse_key TEXT NOT NULL,
+    -- The number of the term that was paid, from 1; below 0 where terms cannot be counted.
+    number BIGINT NOT NULL,
+    -- 0 is the payment, the others change it, in their order.
+    entry BIGINT NOT NULL,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    -- Whether it is for money or of the store's test world: `production` or `sandbox`.
+    environment TEXT NOT NULL,
+    -- `initial`, `renewal`, `trial_conversion`, `recovery`, `plan_change`; `refund`, `restored`, `correction`.
+    kind TEXT NOT NULL,
+    -- The event that tells it, and the other one that tells the same: a conversion is also a renewal.
+    event_id TEXT NOT NULL,
+    other_event_id TEXT,
+    occurred_at BIGINT NOT NULL,
+    sku TEXT,
+    price TEXT,
+    currency TEXT,
+    -- What it adds, in USD, and why that is not known.
+    usd TEXT,
+    unknown_because TEXT,
+    -- What says so: `catalogue`, `store` or `report`.
+    source TEXT NOT NULL,
+    -- The store's name of the transaction, where a sales report told it.
+    transaction_id TEXT,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (collapse_key, number, entry)
+);
+CREATE UNIQUE INDEX payments_event ON payments (event_id);
+CREATE INDEX payments_other_event ON payments (other_event_id) WHERE other_event_id IS NOT NULL;
+
+-- The lines of sales reports, whether or not the payment that each belongs to is known yet.
+CREATE TABLE sales (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    transaction_id TEXT NOT NULL,
+    -- `charge`, `refund` or `chargeback`.
+    kind TEXT NOT NULL,
+    receipt_id TEXT NOT NULL,
+    sku TEXT NOT NULL,
+    price TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    sold_at BIGINT NOT NULL,
+    -- Its day (`2026-01-31`), by which it is counted in USD.
+    day TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (app_id, transaction_id, kind)
+);
+CREATE INDEX sales_receipt ON sales (app_id, receipt_id);

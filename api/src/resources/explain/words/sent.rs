@@ -2,10 +2,10 @@
 
 use super::label;
 use domain::Timestamp;
-use domain::event::Change;
+use domain::event::{Change, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
-use storage::{Addressee, AttemptView, Destination, EventFacts, Sending, Skipped};
+use storage::{Addressee, AttemptView, Destination, EventFacts, PaymentFacts, Sending, Skipped};
 
 /// So much of an answer is in a sentence; all that is kept of it is beside it.
 const ANSWER_CHARS: usize = 200;
@@ -33,6 +33,8 @@ pub enum NotTold {
     Platform,
     /// It wants events of other environments only.
     Environment,
+    /// Nobody chooses this type: it follows from what a destination that counts was owed before.
+    Implied,
     /// It chooses this only since later.
     ChosenLater(Timestamp),
     /// Nothing explains it.
@@ -50,6 +52,7 @@ impl NotTold {
             _ if destination.created_at > event.created_at => Self::MadeLater(destination.created_at),
             _ if event.event_type == PROFILE_UPDATED && destination.profile.is_none() => Self::NoProfiles,
             _ if event.event_type == PROFILE_UPDATED => Self::SameProfile,
+            _ if is_implied(&event.event_type) => Self::Implied,
             _ if !destination.chose(&event.event_type) => Self::Type,
             Some((_, platform, _))
                 if !destination.filter.platforms.is_empty() && !destination.filter.platforms.contains(&platform) =>
@@ -76,6 +79,7 @@ impl NotTold {
             Self::SameProfile => "has_this_profile",
             Self::Platform => "filtered_by_platform",
             Self::Environment => "filtered_by_environment",
+            Self::Implied => "follows_from_nothing",
             Self::ChosenLater(_) => "chosen_later",
             Self::Unexplained => "unexplained",
         }
@@ -101,6 +105,9 @@ impl NotTold {
                 let wanted: Vec<_> = filter.environments.iter().map(|environment| environment.as_str()).collect();
                 format!("the destination wants events of environment {} only", wanted.join(", "))
             }
+            Self::Implied => {
+                "it changes a payment, and is for integrations that count and were owed that payment".to_owned()
+            }
             Self::ChosenLater(at) => format!("the destination chose otherwise then; its choice is of {at}"),
             Self::Unexplained => {
                 "nothing explains this: the delivery is missing (`settle audit` reports it too)".to_owned()
@@ -119,10 +126,32 @@ pub fn event(event: &EventFacts) -> String {
     if let Some(revision) = event.user_revision {
         says.push_str(&format!(", the user's revision {revision}"));
     }
+    if let Some(payment) = &event.payment {
+        says.push_str(&self::payment(payment));
+    }
     if let Some(at) = event.pruned_at {
         says.push_str(&format!("; its body was pruned at {at}"));
     }
     says
+}
+
+/// What an event says of money.
+fn payment(payment: &PaymentFacts) -> String {
+    let what = format!("; {} of payment {}", payment.kind, payment.number);
+    let by = payment.transaction_id.as_deref().map_or_else(String::new, |id| format!(" {id}"));
+    match (&payment.usd, payment.unknown_because.as_deref()) {
+        (Some(usd), _) => format!("{what}: {usd} USD by the {}{by}", payment.source),
+        (None, Some("product_unknown")) => format!("{what}, its price unknown: the store never showed the product"),
+        (None, Some("promotion")) => format!("{what}, its price unknown: a promotion has a price of its own"),
+        (None, Some("not_listed")) => {
+            format!("{what}, its price unknown: the catalogue lists none (`settle product set`)")
+        }
+        (None, Some("no_rate")) => {
+            format!("{what}, its price unknown in USD: no rate of that day (`settle app rates`)")
+        }
+        (None, Some("plan_changed")) => format!("{what}, its price unknown: the plan changed since, at once"),
+        (None, _) => format!("{what}, its price unknown"),
+    }
 }
 
 /// What a state says otherwise than the one before it.

@@ -4,6 +4,7 @@ mod certificates;
 mod envelopes;
 mod lenient;
 mod real;
+mod reports;
 mod topics;
 mod vectors;
 

@@ -1,0 +1,177 @@
+//! `settle audit revenue`: whether what each integration was told of money adds up to the ledger.
+
+use super::FAILED;
+use super::client::{Client, Remote};
+use super::progress::bar;
+use super::table;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+/// So many differing entries are listed for eyes.
+const MOST_LISTED: usize = 100;
+const COLUMNS: &[table::Column] = &[
+    ("integration", "integration"),
+    ("month", "month"),
+    ("environment", "environment"),
+    ("sku", "sku"),
+    ("ledger", "ledger"),
+    ("delivered", "delivered"),
+    ("owed", "owed"),
+    ("dead", "dead"),
+    ("difference", "difference"),
+];
+
+/// Which money is compared.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle audit revenue --month 2026-11
+  settle audit revenue --app ID --json
+Next: `settle explain event` with an event that is named; `settle app import-sales` takes in what the store charged.")]
+pub struct Revenue {
+    /// Of this app only.
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+    /// Of this month in UTC only.
+    #[arg(long, value_name = "YYYY-MM")]
+    month: Option<String>,
+}
+
+/// The sums of one integration, month, environment and SKU, in USD.
+#[derive(Debug, Default)]
+struct Sums {
+    ledger: Decimal,
+    sent: BTreeMap<String, Decimal>,
+}
+
+/// All pages as one.
+#[derive(Debug, Default)]
+struct Whole {
+    purchases: i64,
+    unexplained: i64,
+    names: BTreeMap<String, String>,
+    sums: BTreeMap<[String; 4], Sums>,
+    differs: Vec<Value>,
+}
+
+/// Compares everything, page by page.
+pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> anyhow::Result<ExitCode> {
+    let bar = bar("purchases looked at", None);
+    let (mut whole, mut cursor) = (Whole::default(), None);
+    loop {
+        let query = [("app_id", options.app.clone()), ("month", options.month.clone()), ("cursor", cursor)];
+        let page = client.get("/v1/audit/revenue", &query).await?;
+        bar.inc(page["purchases"].as_u64().unwrap_or_default());
+        whole.add(&page);
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    whole.print(remote);
+    Ok(if whole.unexplained > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+impl Whole {
+    fn add(&mut self, page: &Value) {
+        let count = |name: &str| page[name].as_i64().unwrap_or_default();
+        self.purchases += count("purchases");
+        self.unexplained += count("unexplained");
+        for one in table::items(&page["integrations"]) {
+            self.names.insert(table::field(one, "id"), table::field(one, "name"));
+        }
+        for line in table::items(&page["lines"]) {
+            let field = |name: &str| table::field(line, name);
+            let sums = self.sums.entry(["destination_id", "month", "environment", "sku"].map(field)).or_default();
+            sums.ledger = sums.ledger.saturating_add(decimal(&line["ledger"]));
+            for (fate, usd) in line["sent"].as_object().into_iter().flatten() {
+                let sum = sums.sent.entry(fate.clone()).or_default();
+                *sum = sum.saturating_add(decimal(usd));
+            }
+            if !line["differs"].is_null() {
+                self.differs.push(line.clone());
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        let row = |([id, month, environment, sku], sums): (&[String; 4], &Sums)| {
+            let sent = |fate: &str| sums.sent.get(fate).copied().unwrap_or_default();
+            json!({
+                "destination_id": id, "integration": self.names.get(id), "month": month,
+                "environment": environment, "sku": sku,
+                "ledger": sums.ledger.to_string(), "delivered": sent("delivered").to_string(),
+                "owed": sent("owed").to_string(), "dead": sent("dead").to_string(),
+                "difference": sums.ledger.saturating_sub(sent("delivered")).to_string(),
+            })
+        };
+        self.sums.iter().map(row).collect()
+    }
+
+    fn print(&self, remote: &Remote) {
+        let rows = self.rows();
+        if remote.json {
+            return table::json(&json!({
+                "purchases": self.purchases, "unexplained": self.unexplained, "sums": rows, "differs": self.differs,
+            }));
+        }
+        table::list(&json!(rows), COLUMNS, "Nothing was paid that an integration counts.");
+        for line in self.differs.iter().take(MOST_LISTED) {
+            let field = |name: &str| table::field(line, name);
+            table::line(&format!(
+                "{}: purchase {}, {} of {} USD, event {}",
+                field("differs"),
+                field("collapse_key"),
+                field("kind"),
+                field("ledger"),
+                field("event_id"),
+            ));
+        }
+        if self.differs.len() > MOST_LISTED {
+            table::line(&format!("{} more: see them with --json", self.differs.len() - MOST_LISTED));
+        }
+        let by_reason = self.differs.len();
+        table::line(&format!(
+            "{} purchases: {} entries differ with a reason, {} without one.",
+            self.purchases,
+            i64::try_from(by_reason).unwrap_or(i64::MAX) - self.unexplained,
+            self.unexplained
+        ));
+    }
+}
+
+fn decimal(value: &Value) -> Decimal {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Whole;
+    use serde_json::json;
+
+    #[test]
+    fn pages_add_up_by_integration_month_and_sku() {
+        let line = |ledger: &str, sent: &str, differs: serde_json::Value| {
+            json!({"destination_id": "d", "month": "2026-11", "environment": "production", "sku": "gold", "ledger": ledger,
+                "sent": {"delivered": sent}, "differs": differs, "kind": "initial"})
+        };
+        let mut whole = Whole::default();
+        let lines = json!([line("9.99", "9.99", json!(null)), line("-9.99", "-9.99", json!(null))]);
+        whole.add(
+            &json!({"purchases": 2, "unexplained": 0, "integrations": [{"id": "d", "name": "A"}], "lines": lines}),
+        );
+        whole.add(&json!({"purchases": 1, "unexplained": 1, "lines": [line("0.10", "0.20", json!("unequal"))]}));
+        let rows = whole.rows();
+        assert_eq!(rows.len(), 1);
+        let row = &rows[0];
+        assert_eq!(
+            (&row["ledger"], &row["delivered"], &row["difference"]),
+            (&json!("0.10"), &json!("0.20"), &json!("-0.10"))
+        );
+        assert_eq!((whole.purchases, whole.unexplained, whole.differs.len()), (3, 1, 1));
+        assert_eq!(row["integration"], "A");
+    }
+}

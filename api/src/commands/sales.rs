@@ -1,0 +1,120 @@
+//! `settle app import-sales`: what a store's sales report says was paid and given back.
+
+use super::FAILED;
+use super::client::{Client, Remote, segment};
+use super::progress::bar;
+use super::table;
+use crate::resources::sales::MOST;
+use crate::stores;
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// So many wrong places are printed.
+const MOST_NAMED: usize = 20;
+/// Lines of one request: a quarter of what is taken, since a request is bounded in bytes too.
+const PART: usize = MOST / 4;
+
+/// Which report, and whose sales.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle app import-sales sales-2026-11.csv --app ID --dry-run
+  settle app import-sales sales-2026-11.csv --app ID
+Next: purchases whose price or refund differs are settled anew, a few at a time; then `settle audit revenue` shows
+that what was told adds up. Running it again does no harm: a transaction that is known changes nothing.")]
+pub struct Sales {
+    /// The store's transactional sales report: unpacked CSV, with a first line that names the columns.
+    file: PathBuf,
+    /// The app's id.
+    #[arg(long, value_name = "ID")]
+    app: String,
+    /// Change nothing, only say what would be matched and corrected.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Checks all of the file, then sends it in parts; of a file with a wrong line nothing is sent.
+pub async fn sales(client: &Client, remote: &Remote, options: &Sales) -> anyhow::Result<ExitCode> {
+    let name = options.file.display();
+    let bytes = std::fs::read(&options.file).with_context(|| format!("{name} could not be read"))?;
+    let report = match stores::sales_report(&bytes) {
+        Ok(report) => report,
+        Err(wrong) => {
+            for one in wrong.iter().take(MOST_NAMED) {
+                eprintln!("{one}");
+            }
+            bail!("{name}: {} places are wrong, and nothing of it was imported", wrong.len());
+        }
+    };
+    let path =
+        format!("/v1/apps/{}/sales{}", segment(&options.app), if options.dry_run { "?dry_run=true" } else { "" });
+    let bar = bar("lines read", Some(u64::try_from(report.sales.len()).unwrap_or(u64::MAX)));
+    let mut whole = json!({ "new": 0, "known": 0, "changed": 0, "matched": 0, "purchases": 0, "unmatched": [],
+        "differences": [], "trials": report.trials, "without_receipt": report.without_receipt,
+        "dry_run": options.dry_run });
+    for part in report.sales.chunks(PART) {
+        let first = part.first().map_or(0, |(line, _)| *line);
+        let csv = stores::sales_part(part.iter().map(|(_, sale)| sale));
+        let answer = client.post_csv(&path, csv).await.with_context(|| {
+            format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
+        })?;
+        add(&mut whole, &answer);
+        bar.inc(u64::try_from(part.len()).unwrap_or_default());
+    }
+    bar.finish_and_clear();
+    print(remote, &whole);
+    let has_open = !table::items(&whole["unmatched"]).is_empty();
+    Ok(if has_open { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn add(whole: &mut Value, part: &Value) {
+    for name in ["new", "known", "changed", "matched", "purchases"] {
+        let count = |value: &Value| value[name].as_i64().unwrap_or_default();
+        whole[name] = json!(count(whole) + count(part));
+    }
+    for name in ["unmatched", "differences"] {
+        let mut all = table::items(&whole[name]).to_vec();
+        all.extend(table::items(&part[name]).iter().cloned());
+        whole[name] = json!(all);
+    }
+}
+
+fn print(remote: &Remote, whole: &Value) {
+    if remote.json {
+        return table::json(whole);
+    }
+    let count = |name: &str| table::field(whole, name);
+    for one in table::items(&whole["differences"]) {
+        let field = |name: &str| table::field(one, name);
+        table::line(&format!(
+            "{} of purchase {}, payment {}: listed {}, reported {}, adjusted by {} USD (transaction {})",
+            field("what"),
+            field("collapse_key"),
+            field("number"),
+            field("listed"),
+            field("reported"),
+            field("usd"),
+            field("transaction_id"),
+        ));
+    }
+    for one in table::items(&whole["unmatched"]) {
+        let field = |name: &str| table::field(one, name);
+        table::line(&format!(
+            "{} {} is not matched ({}): it is kept until its payment is known",
+            field("kind"),
+            field("transaction_id"),
+            field("why"),
+        ));
+    }
+    table::line(&format!(
+        "{} new, {} known and {} changed transactions, {} matched; {} trials and {} lines without a receipt left out.",
+        count("new"),
+        count("known"),
+        count("changed"),
+        count("matched"),
+        count("trials"),
+        count("without_receipt"),
+    ));
+}

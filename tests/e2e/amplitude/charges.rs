@@ -1,0 +1,155 @@
+//! A year of money: what Amplitude adds up is what the customer was charged, to the cent.
+//!
+//! The refund of the rest of a plan that was changed at once is not in it: Amazon tells of it in its sales report alone.
+
+use super::{Analysts, KEY, MINUTE, text};
+use std::collections::BTreeMap;
+use system_tests::calendar::Step;
+use system_tests::sns::Rtn;
+use system_tests::subscription::{Subscription, at};
+use system_tests::wait;
+use system_tests::world::SOON;
+
+const CUSTOMER: &str = "amzn1.account.MONEY";
+const GOLD: i64 = 999;
+const PLATINUM: i64 = 1999;
+
+/// What happens, and what Amazon charges for it or pays back, in cents.
+#[derive(Default)]
+struct Year {
+    steps: Vec<Step>,
+    charges: Vec<(&'static str, i64)>,
+}
+
+impl Year {
+    fn step(&mut self, (time, cents): (&'static str, i64), shown: &[&Subscription], told: Vec<Rtn>) {
+        let shown = shown.iter().copied().cloned().collect();
+        self.steps.push(Step { at: at(time), shown, told });
+        if cents != 0 {
+            self.charges.push((time, cents));
+        }
+    }
+
+    fn renew(&mut self, subscription: &mut Subscription, paid: (&'static str, i64)) {
+        let told = subscription.renew(at(paid.0));
+        self.step(paid, &[subscription], told);
+    }
+
+    fn total(&self) -> i64 {
+        self.charges.iter().map(|(_, cents)| cents).sum()
+    }
+}
+
+/// A trial and its conversion, renewals, a payment that failed and was repaired, a plan that is changed at once and one
+/// that is changed at the next renewal, a refund, and another subscription of the same customer.
+fn year() -> Year {
+    let mut year = Year::default();
+    let (mut first, told) = Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
+    year.step(("2027-02-01T10:00", 0), &[&first], told);
+    for time in ["2027-02-15T10:00", "2027-03-15T10:00"] {
+        year.renew(&mut first, (time, GOLD));
+    }
+    let told = first.fail_payment(at("2027-04-15T10:00"));
+    year.step(("2027-04-15T10:00", 0), &[&first], told);
+    for time in ["2027-04-18T08:00", "2027-05-15T10:00"] {
+        year.renew(&mut first, (time, GOLD));
+    }
+    let (mut second, told) = first.change("money-2", "platinum.monthly", at("2027-05-31T10:00"));
+    year.step(("2027-05-31T10:00", PLATINUM), &[&first, &second], told);
+    year.renew(&mut second, ("2027-06-30T10:00", PLATINUM));
+    let told = second.defer("gold.monthly", at("2027-07-10T12:00"));
+    year.step(("2027-07-10T12:00", 0), &[&second], told);
+    for time in ["2027-07-31T10:00", "2027-08-31T10:00"] {
+        year.renew(&mut second, (time, GOLD));
+    }
+    let told = second.revoke(at("2027-09-05T15:00"));
+    year.step(("2027-09-05T15:00", -GOLD), &[&second], told);
+    let (mut third, told) = Subscription::begin("money-3", CUSTOMER, at("2027-10-02T10:00"), None);
+    year.step(("2027-10-02T10:00", GOLD), &[&third], told);
+    for time in ["2027-11-02T10:00", "2027-12-02T10:00"] {
+        year.renew(&mut third, (time, GOLD));
+    }
+    let told = third.switch_off(at("2027-12-20T09:00"));
+    year.step(("2027-12-20T09:00", 0), &[&third], told);
+    let told = third.expire(at("2028-01-02T10:00"));
+    year.step(("2028-01-02T10:00", 0), &[&third], told);
+    year
+}
+
+/// The events of the year by receipt, as the webhook gets them.
+const TOLD: [(&str, &[&str]); 3] = [
+    (
+        "money-1",
+        &[
+            "user.journey.trial.started",
+            "user.subscription.purchased",
+            "user.journey.trial.converted",
+            "user.subscription.renewed",
+            "user.subscription.renewed",
+            "user.subscription.in_grace_period",
+            "user.subscription.renewal_in_grace_period",
+            "user.subscription.renewed",
+        ],
+    ),
+    (
+        "money-2",
+        &[
+            "user.subscription.sku_change",
+            "user.subscription.renewed",
+            "user.subscription.pending_sku_change",
+            "user.subscription.renewed",
+            "user.subscription.sku_change",
+            "user.subscription.renewed",
+            "user.subscription.expired",
+        ],
+    ),
+    (
+        "money-3",
+        &[
+            "user.subscription.purchased",
+            "user.subscription.renewed",
+            "user.subscription.renewed",
+            "user.subscription.cancelled",
+            "user.subscription.expired",
+        ],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_of_money_is_in_amplitude_to_the_cent() {
+    let mut own = Analysts::start("info", &super::events::CHOSEN).await;
+    let mut year = year();
+    for together in std::mem::take(&mut year.steps).chunk_by(|one, next| one.at == next.at) {
+        own.live(together.to_vec()).await;
+        // Nothing is under way when time passes: a month is longer than an event may be tried.
+        own.drain(MINUTE).await;
+    }
+    for (receipt, events) in TOLD {
+        assert_eq!(own.world().receiver.told(receipt), events, "{receipt}");
+    }
+    wait::until(SOON, "the charges of the year in Amplitude", async || {
+        let counted = counted(&own);
+        let total: i64 = counted.iter().map(|(_, cents)| cents).sum();
+        let case = || format!("{total} of {} cents: {counted:?}, charged {:?}", year.total(), year.charges);
+        if total == year.total() { Ok(()) } else { Err(case()) }
+    })
+    .await;
+    let mut charged: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut earned = charged.clone();
+    year.charges.iter().for_each(|(_, cents)| *charged.entry(*cents).or_default() += 1);
+    counted(&own).iter().for_each(|(_, cents)| *earned.entry(*cents).or_default() += 1);
+    assert_eq!(earned, charged, "each charge and each refund is one event");
+    own.finish().await;
+}
+
+/// The events with revenue, in cents.
+fn counted(own: &Analysts) -> Vec<(String, i64)> {
+    let events = own.amplitude.events(KEY);
+    let revenue = |event: &serde_json::Value| Some((text(&event["event_type"]), cents(event["revenue"].as_f64()?)));
+    events.iter().filter_map(|one| revenue(&one.event)).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "amounts of a few dollars")]
+fn cents(usd: f64) -> i64 {
+    (usd * 100.0).round() as i64
+}

@@ -1,0 +1,167 @@
+//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and whoever
+//! dies meanwhile; and the audit of revenue says the same.
+
+use super::{Analysts, KEY, MINUTE};
+use serde_json::{Value, json};
+use std::os::unix::process::ExitStatusExt;
+use system_tests::sns::Rtn;
+use system_tests::subscription::{Subscription, at};
+use system_tests::wait;
+use system_tests::world::SOON;
+
+const CUSTOMER: &str = "amzn1.account.MONEY";
+
+/// An amount in cents.
+fn cents(amount: &Value) -> i64 {
+    let amount: f64 = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).expect("an amount");
+    format!("{:.0}", amount * 100.0).parse().expect("cents")
+}
+
+/// What a receipt earned by Amplitude, in cents; and how many events carry an amount.
+fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
+    let key = own.world().key(receipt_id).to_string();
+    let events = own.amplitude.events(KEY);
+    let of_receipt = events.iter().filter(|one| one.event["event_properties"]["collapse_key"] == key.as_str());
+    let amounts: Vec<i64> = of_receipt.filter_map(|one| one.event.get("revenue")).map(cents).collect();
+    (amounts.iter().sum(), amounts.len())
+}
+
+/// A thing that is bought once: what Amazon shows, and what it sends when it is bought and taken back.
+fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
+    let (mut bought, _) = Subscription::begin(receipt_id, CUSTOMER, own.now(), None);
+    bought.shown["productType"] = json!("CONSUMABLE");
+    bought.shown["productId"] = json!("coins");
+    for field in ["termSku", "term", "renewalDate"] {
+        bought.shown[field] = Value::Null;
+    }
+    let told = vec![rtn("CONSUMABLE_PURCHASED", receipt_id, own)];
+    (bought, told)
+}
+
+fn rtn(kind: &str, receipt_id: &str, own: &Analysts) -> Rtn {
+    Rtn { app_user_id: CUSTOMER.to_owned(), at: own.now(), ..Rtn::new(kind, receipt_id) }
+}
+
+/// Something happens to one receipt, and everything that follows is told.
+async fn happen(own: &mut Analysts, shown: &Subscription, told: Vec<Rtn>) {
+    own.happen(vec![(shown.clone(), told)]).await;
+    own.drain(MINUTE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_amplitude_sums_is_what_was_paid_less_what_was_given_back() {
+    let mut own = Analysts::start("info", &["*", "user.subscription.sku_change"]).await;
+    own.sell("coins", "coins", "1.99").await;
+    own.name(CUSTOMER, "money@shop").await;
+
+    refunded_at_once(&mut own).await;
+    refunded_after_a_renewal(&mut own).await;
+    taken_back_and_changed(&mut own).await;
+    corrected_by_a_report(&mut own).await;
+    killed_while_a_refund_is_recorded(&mut own).await;
+
+    let audit = own.world().api.get("/v1/audit/revenue?limit=500").await.ok();
+    assert_eq!(audit["unexplained"], 0, "{audit}");
+    let lines = audit["lines"].as_array().expect("lines");
+    assert!(lines.iter().all(|line| line["differs"].is_null()), "{audit}");
+    let ledger: i64 = lines.iter().map(|line| cents(&line["ledger"])).sum();
+    let events = own.amplitude.events(KEY);
+    let told: i64 = events.iter().filter_map(|one| one.event.get("revenue")).map(cents).sum();
+    assert_eq!(told, ledger, "to the cent");
+    let kinds = own.world().receiver.all().into_iter().filter(|one| one.event_type().starts_with("revenue")).count();
+    assert_eq!(kinds, 0, "no webhook is told");
+    own.finish().await;
+}
+
+async fn refunded_at_once(own: &mut Analysts) {
+    let mut bought = own.buy("money-1", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    assert_eq!(earned(own, "money-1"), (999, 1));
+    own.skip(30 * MINUTE).await;
+    let told = bought.revoke(own.now());
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-1"), (0, 2), "paid and given back on the same day");
+}
+
+async fn refunded_after_a_renewal(own: &mut Analysts) {
+    let mut bought = own.buy("money-2", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    own.calendar.pass_until(bought.ends_at()).await;
+    own.amplitude.set(own.now());
+    let told = bought.renew(own.now());
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-2"), (1998, 2));
+    let later = own.now().plus_millis(3 * 86_400_000);
+    own.calendar.pass_until(later).await;
+    own.amplitude.set(own.now());
+    let told = bought.revoke(own.now());
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-2"), (999, 3), "the present term alone is given back");
+}
+
+async fn taken_back_and_changed(own: &mut Analysts) {
+    let (mut bought, told) = coins("money-3", own);
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-3"), (199, 1));
+    bought.shown["cancelDate"] = json!(own.now().micros() / 1000);
+    bought.shown["cancelReason"] = json!(1);
+    let told = vec![rtn("CONSUMABLE_CANCELLED", "money-3", own)];
+    happen(own, &bought, told).await;
+    assert_eq!(earned(own, "money-3"), (0, 2), "it has no event of its own that it was taken back");
+
+    let mut old = own.buy("money-4", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    let (new, told) = old.change("money-5", "platinum.monthly", own.now());
+    own.happen(vec![(old.clone(), Vec::new()), (new, told)]).await;
+    own.drain(MINUTE).await;
+    assert_eq!((earned(own, "money-4"), earned(own, "money-5")), ((999, 1), (1999, 1)));
+}
+
+async fn corrected_by_a_report(own: &mut Analysts) {
+    own.buy("money-6", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    let now = own.now();
+    let csv = |price: &str| {
+        format!(
+            "Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace Currency,Sales Price\n\
+             T6,{now},Charge,gold.monthly,money-6,USD,{price}\nT4,{now},Refund,gold.monthly,money-4,USD,-6.50\n"
+        )
+    };
+    for (price, cents, count) in [("8.49", 849, 2), ("8.49", 849, 2), ("8.99", 899, 3)] {
+        let world = own.world();
+        let answer = world.api.post_csv(&format!("/v1/apps/{}/sales", world.app_id), csv(price)).await.ok();
+        assert_eq!((&answer["matched"], &answer["unmatched"]), (&json!(2), &json!([])), "{answer}");
+        let later = own.now().plus_millis(60_000);
+        own.calendar.pass_until(later).await;
+        own.amplitude.set(own.now());
+        wait::until(SOON, &format!("{cents} cents of money-6"), async || {
+            let found = earned(own, "money-6");
+            if found == (cents, count) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    }
+    own.drain(MINUTE).await;
+    assert_eq!(earned(own, "money-4"), (349, 2), "the part that the change of plan gave back");
+}
+
+async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {
+    let mut bought = own.buy("money-7", CUSTOMER).await;
+    own.drain(MINUTE).await;
+    own.skip(30 * MINUTE).await;
+    own.calendar.restart_with("record.after_commit=1*return").await;
+    let told = bought.revoke(own.now());
+    own.world().show(&bought);
+    let messages: Vec<_> = told.iter().map(|rtn| own.world().sns.notification(rtn)).collect();
+    for message in &messages {
+        own.calendar.world.post_until_accepted(message).await;
+    }
+    let ended = own.calendar.world.worker().wait_end().await;
+    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    own.calendar.world.restart().await;
+    for message in &messages {
+        own.world().wait_outcome(&message.id).await;
+    }
+    own.drain(MINUTE).await;
+    assert_eq!(earned(own, "money-7"), (0, 2), "told once");
+    assert!(own.now() > at("2027-01-31T10:00"));
+}

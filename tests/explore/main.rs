@@ -1,0 +1,75 @@
+//! Random lives with seeds that no test has: first those of the rules alone, then those of the whole program. `cargo test`
+//! has fixed seeds, so that it never fails by chance; this is for finding what they do not find.
+//!
+//! `cargo test --workspace --test explore` goes on for `SETTLE_EXPLORE_SECONDS` (180), from `SETTLE_TEST_SEED` or else a seed
+//! made of the commit, so that each commit explores elsewhere and finds the same again. A failure says how to repeat it.
+
+#[path = "../e2e/lives.rs"]
+mod lives;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Lives of one seed and one world.
+const LIVES: usize = 20;
+/// Lives of the rules alone, which take some milliseconds each.
+const LIVES_OF_RULES: u64 = 20_000;
+/// The test that walks lives of the rules whose store lags.
+const RULES: &str = "decide::lives::a_store_that_lags";
+
+fn main() -> ExitCode {
+    let seconds = number("SETTLE_EXPLORE_SECONDS").unwrap_or(180);
+    let first = number("SETTLE_TEST_SEED").unwrap_or_else(of_commit);
+    let (began, time) = (Instant::now(), Duration::from_secs(seconds));
+    println!("exploring for {seconds} s from the seed {first}");
+    if !rules(first) {
+        return ExitCode::FAILURE;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for seed in first.. {
+        let one = Instant::now();
+        if catch_unwind(AssertUnwindSafe(|| runtime.block_on(lives::live_all(seed, LIVES)))).is_err() {
+            println!(
+                "\nto repeat it: SETTLE_TEST_SEED={seed} cargo test -p system-tests --test e2e fifty_random_lives"
+            );
+            return ExitCode::FAILURE;
+        }
+        println!("seed {seed} is well, after {:.0?}", one.elapsed());
+        if began.elapsed() + one.elapsed() > time {
+            break;
+        }
+    }
+    println!("nothing was found in {:.0?}", began.elapsed());
+    ExitCode::SUCCESS
+}
+
+/// The lives of the package `domain`, by its own tests.
+fn rules(seed: u64) -> bool {
+    let (seed, count) = (seed.to_string(), LIVES_OF_RULES.to_string());
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--workspace", "--lib", RULES]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("SETTLE_TEST_SEED", &seed).env("SETTLE_LIVES", &count);
+    let is_well = command.status().is_ok_and(|status| status.success());
+    if !is_well {
+        let variables = format!("SETTLE_TEST_SEED={seed} SETTLE_LIVES={count}");
+        println!("\nto repeat it: {variables} cargo test -p domain --lib {RULES}");
+    }
+    is_well
+}
+
+/// The seed of the present commit.
+fn of_commit() -> u64 {
+    let commit = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let commit =
+        commit.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    let seed = commit.as_deref().and_then(|commit| u64::from_str_radix(commit.get(..8)?, 16).ok());
+    seed.expect("a commit: outside a repository, set SETTLE_TEST_SEED")
+}
+
+fn number(variable: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "an argument of this program")]
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}

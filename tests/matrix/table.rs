@@ -1,0 +1,203 @@
+//! The reviewed file: one line for each cell, and the laws that hold for any such table.
+
+use super::cells::{Cell, Store};
+use domain::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What came of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Line {
+    /// Type, state and store.
+    pub cell: [String; 3],
+    /// The events of the first settling.
+    pub first: Vec<String>,
+    /// The events after that.
+    pub then: Vec<String>,
+    /// What Amplitude counts of it, in the order of the events.
+    pub revenue: Vec<String>,
+    /// What became of the notification in the end.
+    pub outcome: String,
+    /// Why nothing is told, or why a store that is absent ends elsewhere. Written by people.
+    pub why: String,
+}
+
+const NOTHING: &str = "-";
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().filter(|word| *word != NOTHING).map(str::to_owned).collect()
+}
+
+fn text(words: &[String]) -> String {
+    if words.is_empty() { NOTHING.to_owned() } else { words.join(" ") }
+}
+
+impl Line {
+    /// What both settlings tell.
+    pub fn events(&self) -> Vec<&str> {
+        self.first.iter().chain(&self.then).map(String::as_str).collect()
+    }
+
+    /// The same line with this reason.
+    pub fn because(&self, why: &str) -> Self {
+        Self { why: why.to_owned(), ..self.clone() }
+    }
+
+    fn fields(&self) -> [String; 8] {
+        let [kind, state, store] = self.cell.clone();
+        let (first, then, revenue) = (text(&self.first), text(&self.then), text(&self.revenue));
+        [kind, state, store, first, then, revenue, self.outcome.clone(), self.why.clone()]
+    }
+}
+
+/// Reads the file.
+///
+/// # Panics
+/// With the line that is none.
+pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
+    let is_line = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let parse = |line: &str| {
+        let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [kind, state, store, first, then, revenue, outcome, why] = fields[..] else {
+            panic!("a line of the matrix has eight fields: {line}");
+        };
+        let cell = [kind, state, store].map(str::to_owned);
+        let (outcome, why) = (outcome.to_owned(), why.to_owned());
+        let line = Line { cell, first: words(first), then: words(then), revenue: words(revenue), outcome, why };
+        (line.cell.clone(), line)
+    };
+    file.lines().filter(is_line).map(parse).collect()
+}
+
+/// Writes lines as the file has them.
+pub fn write(head: &str, lines: &[Line]) -> String {
+    let rows: Vec<_> = lines.iter().map(Line::fields).collect();
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, field) in widths.iter_mut().zip(row) {
+            *width = field.chars().count().max(*width);
+        }
+    }
+    let mut file = head.to_owned();
+    let mut last = String::new();
+    for row in &rows {
+        if row[0] != last {
+            file.push('\n');
+            last.clone_from(&row[0]);
+        }
+        let padded = row.iter().zip(widths).map(|(field, width)| format!("{field:width$}"));
+        let line = padded.collect::<Vec<_>>().join(" | ");
+        writeln!(file, "{}", line.trim_end()).expect("a string takes everything");
+    }
+    file
+}
+
+/// Pairs of which one takes the other back. Together they are a contradiction, unless one settling tells both: then the
+/// notification between them was lost.
+const OPPOSITES: [(&str, &str); 4] = [
+    ("cancelled", "resumed"),
+    ("in_grace_period", "renewal_in_grace_period"),
+    ("in_grace_period", "renewed"),
+    ("pending_sku_change", "sku_change"),
+];
+/// Pairs that no notification can tell together.
+const NEVER: [(&str, &str); 9] = [
+    ("expired", "renewed"),
+    ("expired", "renewal_in_grace_period"),
+    ("expired", "resumed"),
+    ("expired", "cancelled"),
+    ("expired", "purchased"),
+    ("purchased", "sku_change"),
+    ("renewed", "renewal_in_grace_period"),
+    ("journey.trial.converted", "journey.trial.did_not_convert"),
+    ("resumed", "purchased"),
+];
+
+/// What is wrong with a table by itself, whatever happened.
+pub fn broken(lines: &[Line]) -> Vec<String> {
+    lines
+        .iter()
+        .flat_map(|line| of_line(line).into_iter().map(|why| format!("{}: {why}", line.cell.join(" "))))
+        .collect()
+}
+
+fn of_line(line: &Line) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let events = line.events();
+    let has = |event: &str| events.contains(&event);
+    for (place, event) in events.iter().enumerate() {
+        if events[..place].contains(event) {
+            wrong.push(format!("{event} is told twice"));
+        }
+    }
+    let is_split = |(one, other): &(&str, &str)| {
+        let in_first = |event: &str| line.first.iter().any(|told| told == event);
+        has(one) && has(other) && in_first(one) != in_first(other)
+    };
+    for (one, other) in OPPOSITES.iter().filter(|pair| is_split(pair)) {
+        wrong.push(format!("{one} and {other} are told one after the other"));
+    }
+    for (one, other) in NEVER.iter().filter(|(one, other)| has(one) && has(other)) {
+        wrong.push(format!("{one} and {other} contradict each other"));
+    }
+    if events.is_empty() && line.why.is_empty() {
+        wrong.push("nothing is told, and no reason is written for it".to_owned());
+    }
+    wrong
+}
+
+/// What the receipts of a cell say in the end: `data` of each.
+pub type Record = Vec<Value>;
+
+/// The fields in which two records differ.
+fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
+    let mut found = Vec::new();
+    for (number, (one, other)) in one.iter().zip(other).enumerate() {
+        for (field, value) in one.as_object().into_iter().flatten() {
+            let (value, other) = (shown(value), shown(&other[field]));
+            if value != other {
+                found.push((format!("{field} of receipt {number}"), value, other));
+            }
+        }
+    }
+    found
+}
+
+/// A value; the time at which something was first seen, which no notification names, is the program's own.
+fn shown(value: &Value) -> Value {
+    let text = value.as_str().unwrap_or_default();
+    let time = text.parse::<Timestamp>().ok();
+    if time.is_some_and(|time| time.micros() % 1000 != 0) { json!("[first seen]") } else { value.clone() }
+}
+
+/// What a store that is absent and comes back makes is what one makes that agrees at once, or the file says why not.
+pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
+    let of_absence = lines.values().filter(|line| line.cell[2] == Store::Absent.to_string() && line.why.is_empty());
+    let other = |line: &Line| {
+        let [kind, state, _] = line.cell.clone();
+        let agreed = lines.get(&[kind, state, Store::Agrees.to_string()])?;
+        let is_alike = line.events() == agreed.events() && line.revenue == agreed.revenue;
+        (!is_alike).then(|| format!("{}: unlike a store that agrees, and no reason is written", line.cell.join(" ")))
+    };
+    of_absence.filter_map(other).collect()
+}
+
+/// The law of a store that lags: over both settlings it makes what a store makes that agrees at once.
+pub fn unlike(lines: &BTreeMap<Cell, (Line, Record)>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (cell, (line, record)) in lines.iter().filter(|(cell, _)| cell.store == Store::Behind) {
+        let (agreed, agreed_record) = &lines[&Cell { store: Store::Agrees, ..*cell }];
+        let name = format!("{} {}", cell.kind, cell.state);
+        if line.events() != agreed.events() {
+            wrong.push(format!("{name}: behind tells {:?}, agreeing {:?}", line.events(), agreed.events()));
+        }
+        if line.revenue != agreed.revenue {
+            wrong.push(format!("{name}: behind earns {:?}, agreeing {:?}", line.revenue, agreed.revenue));
+        }
+        for (field, one, other) in differences(record, agreed_record) {
+            wrong.push(format!("{name}: behind ends with {field} {one}, agreeing with {other}"));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,300 @@
+//! Money: which transitions are payments, what is known of the price of each, and what changed it since.
+//!
+//! Each term of a purchase is paid once, by its number, however many notifications tell it. A payment keeps the price
+//! that was known at its first record; a refund, a corrected price and money that comes back are entries of their own
+//! behind it, so that what destinations were sent adds up at any time. Sums of prices are the store's; sending is not
+//! here.
+
+mod adjust;
+
+#[cfg(test)]
+mod tests;
+
+pub use adjust::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
+
+use crate::catalogue::PriceSource;
+use crate::purchase::{Purchase, State};
+use crate::reading::Unit;
+use crate::time::Timestamp;
+use crate::transition::{Transition, What};
+use crate::{Kind, event};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Why the ledger of a purchase has an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// The first payment of a purchase.
+    Initial,
+    /// A term after the first.
+    Renewal,
+    /// The first term after a trial.
+    TrialConversion,
+    /// A term whose payment had failed before.
+    Recovery,
+    /// The first term of a receipt that an immediate change of plan made.
+    PlanChange,
+    /// What was paid is given back, all of it or a part.
+    Refund,
+    /// What was given back is valid again.
+    Restored,
+    /// The price was another one than was known before.
+    Correction,
+}
+
+impl EntryKind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::Initial,
+        Self::Renewal,
+        Self::TrialConversion,
+        Self::Recovery,
+        Self::PlanChange,
+        Self::Refund,
+        Self::Restored,
+        Self::Correction,
+    ];
+
+    /// The word used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Renewal => "renewal",
+            Self::TrialConversion => "trial_conversion",
+            Self::Recovery => "recovery",
+            Self::PlanChange => "plan_change",
+            Self::Refund => "refund",
+            Self::Restored => "restored",
+            Self::Correction => "correction",
+        }
+    }
+
+    /// Whether it is a payment, and not a change of one.
+    #[must_use]
+    pub const fn is_payment(self) -> bool {
+        !matches!(self, Self::Refund | Self::Restored | Self::Correction)
+    }
+}
+
+impl std::str::FromStr for EntryKind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
+        found.ok_or_else(|| format!("`{word}` is not a kind of ledger entry"))
+    }
+}
+
+/// A payment that the ledger does not have yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payment {
+    /// Which one.
+    pub kind: EntryKind,
+    /// The number of the term that was paid, from 1; below 0 where terms cannot be counted.
+    pub number: i64,
+    /// The place of the transition that tells it.
+    pub place: usize,
+    /// The place of the other transition that tells the same payment: a conversion is also told as a renewal.
+    pub other_place: Option<usize>,
+    /// When it was paid, by the store.
+    pub at: Option<Timestamp>,
+    /// Whether the price of the record is its price.
+    pub is_priced: bool,
+}
+
+/// What the entries of a purchase add up to in USD, as far as amounts are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Total(Option<rust_decimal::Decimal>);
+
+impl Total {
+    /// Adds an entry; `None` where its amount is not known.
+    pub fn add(&mut self, usd: Option<rust_decimal::Decimal>) {
+        self.0 = match (self.0, usd) {
+            (Some(sum), Some(usd)) => Some(sum.saturating_add(usd)),
+            (known, other) => known.or(other),
+        };
+    }
+
+    /// The sum; `None` where no amount is known.
+    #[must_use]
+    pub const fn usd(self) -> Option<rust_decimal::Decimal> {
+        self.0
+    }
+}
+
+/// Why what a payment earned is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPrice {
+    /// The store never showed the product.
+    ProductUnknown,
+    /// A trial or a promotion has a price of its own.
+    Promotion,
+    /// The catalogue has no price of the product in that country.
+    NotListed,
+    /// There is no rate of exchange of that day.
+    NoRate,
+    /// The plan changed since in the same settling, and the catalogue tells the new plan's price.
+    PlanChanged,
+}
+
+impl UnknownPrice {
+    /// The word used in storage, events and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProductUnknown => "product_unknown",
+            Self::Promotion => "promotion",
+            Self::NotListed => "not_listed",
+            Self::NoRate => "no_rate",
+            Self::PlanChanged => "plan_changed",
+        }
+    }
+
+    /// Why the record of a purchase has no price in USD; `None` where it has one.
+    #[must_use]
+    pub fn of(data: &Value) -> Option<Self> {
+        let is_null = |field: &str| data.get(field).is_none_or(Value::is_null);
+        let is_on = |field: &str| data.get(field).and_then(Value::as_bool) == Some(true);
+        match () {
+            () if !is_null("price_in_usd") => None,
+            () if !is_null("purchase_price") => Some(Self::NoRate),
+            () if is_null("product_ref_id") => Some(Self::ProductUnknown),
+            () if !is_null("offer_type") || is_on("is_in_intro_offer_period") || is_on("is_in_trial_period") => {
+                Some(Self::Promotion)
+            }
+            () => Some(Self::NotListed),
+        }
+    }
+}
+
+/// The payments among what happened in one settling, in their order, without those of terms that are paid already.
+/// `purchase` is the purchase after the settling, `paid` holds the numbers that the ledger has.
+#[must_use]
+pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
+    let mut found = candidates(transitions, purchase);
+    // The record has the price of the plan after a change, which only the last payment can have been.
+    if transitions.iter().any(|one| one.what == What::PlanChanged) {
+        let last = found.len().saturating_sub(1);
+        found.iter_mut().take(last).for_each(|payment| payment.is_priced = false);
+    }
+    let mut taken = paid.clone();
+    found.retain_mut(|payment| {
+        if payment.number == 0 {
+            payment.number = taken.first().map_or(-1, |least| least.saturating_sub(1).min(-1));
+        }
+        taken.insert(payment.number)
+    });
+    found
+}
+
+/// What may be a payment; 0 is the number of those that cannot be counted.
+fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
+    let happened = |what: What| transitions.iter().any(|one| one.what == what);
+    let starts_trial = happened(What::TrialStarted);
+    let number = |one: &Transition| {
+        let counted = one.cycle.and_then(|cycle| i64::try_from(cycle).ok());
+        counted.unwrap_or_else(|| i64::from(purchase.is_one_time_purchase()))
+    };
+    let payment = |kind, place, one: &Transition| Payment {
+        kind,
+        number: number(one),
+        place,
+        other_place: None,
+        at: one.at,
+        is_priced: true,
+    };
+    let mut found: Vec<Payment> = Vec::new();
+    let mut conversion: Option<usize> = None;
+    for (place, one) in transitions.iter().enumerate() {
+        let kind = match one.what {
+            What::TrialConverted => {
+                conversion = Some(found.len());
+                EntryKind::TrialConversion
+            }
+            What::Renewed | What::Recovered => {
+                let converted = conversion.take().and_then(|at| found.get_mut(at));
+                if let Some(converted) = converted {
+                    converted.other_place = Some(place);
+                    continue;
+                }
+                if one.what == What::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
+            }
+            What::Purchased if !starts_trial => EntryKind::Initial,
+            What::PlanChanged if !starts_trial && is_first_of_new_plan(one, purchase) => EntryKind::PlanChange,
+            _ => continue,
+        };
+        found.push(payment(kind, place, one));
+    }
+    found
+}
+
+/// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
+/// scheduled change is told with the renewal that it comes with.
+fn is_first_of_new_plan(change: &Transition, purchase: &Purchase) -> bool {
+    let is_of_new_receipt = || purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
+    // A purchase beside another one that it takes up is announced as a change without the store's word for one.
+    let is_first = change.cycle.map_or_else(is_of_new_receipt, |cycle| cycle <= 1);
+    is_first && purchase.is_in_trial_period() != Some(true)
+}
+
+/// What the store says of the present payment of a purchase.
+#[must_use]
+pub fn refund_status(purchase: &Purchase) -> RefundStatus {
+    let state = purchase.state();
+    // A change of plan gives a part back, which only the sales report names; what is unpaid is not given back.
+    if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
+        return RefundStatus::Unknown;
+    }
+    match (purchase.revoked_at(), state.is_active()) {
+        (Some(at), _) => RefundStatus::Refunded(at),
+        (None, Some(true)) => RefundStatus::Valid,
+        (None, _) => RefundStatus::Unknown,
+    }
+}
+
+/// How far the time of a charge in a sales report may be from the payment that it belongs to, in milliseconds: half a
+/// term, from one day to half a month. A one-time purchase has one payment, whenever it was charged.
+#[must_use]
+pub fn reach_ms(purchase: &Purchase) -> i64 {
+    const DAY_MS: i64 = 86_400_000;
+    if purchase.is_one_time_purchase() {
+        return i64::MAX;
+    }
+    let term = purchase.snapshot.as_ref().and_then(|snapshot| snapshot.term);
+    let days = term.map_or(30, |term| {
+        let unit = match term.unit {
+            Unit::Day => 1,
+            Unit::Week => 7,
+            Unit::Month => 30,
+            Unit::Year => 365,
+        };
+        i64::from(term.count).saturating_mul(unit)
+    });
+    (days.saturating_mul(DAY_MS) / 2).clamp(DAY_MS, 15 * DAY_MS)
+}
+
+/// Puts the price that the store's sales report has for the newest payment into the record: it holds before the
+/// catalogue's, and its transaction id before the one that is made up.
+pub fn report_price(data: &mut Value, sale: &Sale) {
+    let Some(fields) = data.as_object_mut() else { return };
+    let decimal = |value: rust_decimal::Decimal| serde_json::to_value(value).unwrap_or_default();
+    fields.insert("purchase_price".to_owned(), decimal(sale.price));
+    fields.insert("purchase_currency".to_owned(), Value::from(sale.currency.as_str()));
+    fields.insert("price_in_usd".to_owned(), sale.usd.map_or(Value::Null, decimal));
+    fields.insert("transaction_id".to_owned(), Value::from(sale.transaction_id.as_str()));
+    fields.insert("price_source".to_owned(), serde_json::to_value(PriceSource::Report).unwrap_or_default());
+}
+
+/// An amount in USD, in cents: as it is, or by a rate. `None` without a rate.
+#[must_use]
+pub fn usd(
+    amount: rust_decimal::Decimal,
+    currency: &str,
+    rate: Option<rust_decimal::Decimal>,
+) -> Option<rust_decimal::Decimal> {
+    event::usd_of(amount, currency, rate)
+}

@@ -1,0 +1,274 @@
+//! What is a payment, and what the entries of a ledger add up to.
+
+use super::{
+    Adjustment, Booked, EntryKind, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges, matches,
+    payments, reach_ms, refund_status, report_price,
+};
+use crate::event::tests::{day, known, monthly};
+use crate::notification::Kind;
+use crate::purchase::Purchase;
+use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::transition::{Transition, What};
+use rust_decimal::Decimal;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+const DAY_MS: i64 = 86_400_000;
+
+fn shown(words: &[Kind], snapshot: Snapshot) -> Purchase {
+    known(words, &Reading::Verified(Box::new(snapshot)))
+}
+
+fn bought() -> Purchase {
+    shown(&[Kind::SubscriptionPurchased], monthly())
+}
+
+/// Transitions in terms: one that pays a term after another begins the next.
+fn happened(whats: &[(What, u64)]) -> Vec<Transition> {
+    whats.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
+}
+
+/// Kind, number, the places of the transitions that tell it, and whether the record's price is its price.
+type Found = (EntryKind, i64, usize, Option<usize>, bool);
+/// What happened, and the payments among it.
+type Case<'a> = (&'a [(What, u64)], &'a [Found]);
+
+fn found(whats: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
+    let paid: BTreeSet<i64> = paid.iter().copied().collect();
+    let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
+    payments(&happened(whats), purchase, &paid).into_iter().map(shown).collect()
+}
+
+#[test]
+fn each_term_is_paid_once_by_the_event_that_tells_it() {
+    use EntryKind::{Initial, Recovery, Renewal, TrialConversion};
+    use What::{Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed};
+    use What::{TrialConverted, TrialDidNotConvert, TrialStarted};
+    let purchase = bought();
+    let rows: &[Case<'_>] = &[
+        (&[(Purchased, 1)], &[(Initial, 1, 0, None, true)]),
+        (&[(TrialStarted, 1), (Purchased, 1)], &[]),
+        (
+            &[(TrialStarted, 1), (Purchased, 1), (TrialConverted, 1), (Renewed, 1)],
+            &[(TrialConversion, 1, 2, Some(3), true)],
+        ),
+        (&[(TrialConverted, 1), (Renewed, 1)], &[(TrialConversion, 1, 0, Some(1), true)]),
+        (&[(TrialConverted, 1), (Recovered, 1)], &[(TrialConversion, 1, 0, Some(1), true)]),
+        (
+            &[(TrialConverted, 1), (Renewed, 1), (Renewed, 2)],
+            &[(TrialConversion, 1, 0, Some(1), true), (Renewal, 2, 2, None, true)],
+        ),
+        (&[(TrialConverted, 4)], &[(TrialConversion, 4, 0, None, true)]),
+        (&[(Renewed, 2), (Renewed, 3)], &[(Renewal, 2, 0, None, true), (Renewal, 3, 1, None, true)]),
+        (&[(Renewed, 2), (Renewed, 2)], &[(Renewal, 2, 0, None, true)]),
+        (&[(Renewed, 2), (Recovered, 2)], &[(Renewal, 2, 0, None, true)]),
+        (&[(Renewed, 2), (Renewed, 3), (PlanChanged, 3)], &[(Renewal, 2, 0, None, false), (Renewal, 3, 1, None, true)]),
+        (&[(GraceBegan, 1), (Recovered, 2)], &[(Recovery, 2, 1, None, true)]),
+        (&[(PlanChanged, 2)], &[]),
+        (&[(PlanChangeScheduled, 2)], &[]),
+        (&[(Cancelled, 2), (TrialDidNotConvert, 2), (Expired, 2)], &[]),
+    ];
+    for (whats, expected) in rows {
+        assert_eq!(found(whats, &purchase, &[]), *expected, "{whats:?}");
+    }
+}
+
+#[test]
+fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
+    let purchase = bought();
+    for what in [What::Renewed, What::Recovered, What::TrialConverted, What::Purchased] {
+        assert_eq!(found(&[(what, 2)], &purchase, &[1, 2]), [], "{what:?}");
+        assert_eq!(found(&[(what, 3)], &purchase, &[1, 2]).len(), 1, "{what:?}");
+    }
+}
+
+#[test]
+fn terms_that_cannot_be_counted_are_numbered_below_0() {
+    let unknown = |what| Transition { what, at: None, cycle: None };
+    let told = [unknown(What::Renewed), unknown(What::Renewed)];
+    let numbers = |paid: &[i64]| {
+        let paid: BTreeSet<i64> = paid.iter().copied().collect();
+        payments(&told, &bought(), &paid).iter().map(|one| one.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&[]), [-1, -2]);
+    assert_eq!(numbers(&[-2, -1, 1, 2]), [-3, -4]);
+    assert_eq!(numbers(&[3]), [-1, -2]);
+}
+
+#[test]
+fn a_one_time_purchase_is_paid_once_however_often_it_is_told() {
+    let consumable = Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly() };
+    let purchase = shown(&[Kind::ConsumablePurchased], consumable);
+    let told = [Transition { what: What::Purchased, at: None, cycle: None }];
+    let numbers = |paid: &[i64]| payments(&told, &purchase, &paid.iter().copied().collect()).len();
+    assert_eq!((numbers(&[]), numbers(&[1])), (1, 0));
+    assert_eq!(reach_ms(&purchase), i64::MAX);
+}
+
+#[test]
+fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
+    let change = [(What::PlanChanged, 1)];
+    let changed = shown(&[Kind::PlanChanged], monthly());
+    assert_eq!(found(&change, &changed, &[]), [(EntryKind::PlanChange, 1, 0, None, true)]);
+    assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
+    let beside = found(&change, &bought(), &[]);
+    assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
+    assert_eq!(found(&[(What::PlanChanged, 2)], &bought(), &[1]), [], "a scheduled change is paid with its renewal");
+    let trial = Snapshot { trial_ends_at: Some(day(40)), renews_at: Some(day(40)), ..monthly() };
+    assert_eq!(found(&change, &shown(&[Kind::PlanChanged], trial), &[]), []);
+    assert_eq!(found(&[(What::TrialStarted, 1), (What::PlanChanged, 1)], &changed, &[]), []);
+}
+
+#[test]
+fn a_price_that_is_not_known_has_its_reason() {
+    let why = |data| UnknownPrice::of(&data).map(UnknownPrice::as_str);
+    assert_eq!(why(json!({"price_in_usd": "1.00"})), None);
+    assert_eq!(why(json!({"price_in_usd": null, "purchase_price": "1.00"})), Some("no_rate"));
+    assert_eq!(why(json!({"product_ref_id": null})), Some("product_unknown"));
+    assert_eq!(why(json!({"product_ref_id": "x", "is_in_intro_offer_period": true})), Some("promotion"));
+    assert_eq!(why(json!({"product_ref_id": "x", "offer_type": "retention"})), Some("promotion"));
+    let no_offer = json!({"product_ref_id": "x", "is_in_intro_offer_period": false, "offer_type": null});
+    assert_eq!(why(no_offer), Some("not_listed"));
+}
+
+#[test]
+fn what_the_store_says_of_the_present_payment() {
+    assert_eq!(refund_status(&bought()), RefundStatus::Valid);
+    let ended = |reason| Snapshot {
+        at: day(16),
+        ends_at: Some(day(15)),
+        end_reason: Some(reason),
+        renews_at: None,
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let told = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
+    assert_eq!(refund_status(&shown(&told, ended(EndReason::Customer))), RefundStatus::Refunded(day(15)));
+    // A change of plan gives a part back, and nobody but the sales report knows which.
+    assert_eq!(refund_status(&shown(&told, ended(EndReason::Replaced))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&shown(&told, ended(EndReason::Pending))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&Purchase::default()), RefundStatus::Unknown);
+}
+
+fn usd(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> Booked {
+    Booked { number, kind, at: day(number * 30), usd: amount.map(usd) }
+}
+
+fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
+    Sale {
+        transaction_id: id.to_owned(),
+        kind,
+        at: day(days),
+        price: usd(amount),
+        currency: "USD".to_owned(),
+        usd: Some(usd(amount)),
+    }
+}
+
+fn adjusted(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
+    let shown = |one: Adjustment| (one.number, one.kind, one.usd.to_string());
+    adjustments(booked, sales, (refund_status, 15 * DAY_MS)).into_iter().map(shown).collect()
+}
+
+#[test]
+fn a_refund_takes_back_the_present_payment_once_and_it_can_come_back_once() {
+    use EntryKind::{Initial, Refund, Renewal, Restored};
+    let paid = [entry(1, Initial, Some("9.99")), entry(2, Renewal, Some("9.99"))];
+    let back = RefundStatus::Refunded(day(62));
+    assert_eq!(adjusted(&paid, &[], RefundStatus::Valid), []);
+    assert_eq!(adjusted(&paid, &[], back), [(2, Refund, "-9.99".to_owned())]);
+    let mut refunded = paid.to_vec();
+    refunded.push(entry(2, Refund, Some("-9.99")));
+    for refund_status in [back, RefundStatus::Unknown] {
+        assert_eq!(adjusted(&refunded, &[], refund_status), [], "{refund_status:?}");
+    }
+    assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), [(2, Restored, "9.99".to_owned())]);
+    let mut valid = refunded.clone();
+    valid.push(entry(2, Restored, Some("9.99")));
+    assert_eq!(adjusted(&valid, &[], RefundStatus::Valid), []);
+    assert_eq!(adjusted(&valid, &[], back), [(2, Refund, "-9.99".to_owned())]);
+    // A later payment does not bring back what was given back before it.
+    refunded.push(entry(3, Renewal, Some("9.99")));
+    assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), []);
+}
+
+#[test]
+fn what_was_never_earned_is_not_given_back() {
+    let unknown = [entry(1, EntryKind::Initial, None)];
+    assert_eq!(adjusted(&unknown, &[], RefundStatus::Refunded(day(31))), []);
+    assert_eq!(adjusted(&[], &[], RefundStatus::Refunded(day(31))), []);
+}
+
+#[test]
+fn a_report_corrects_a_price_once_before_and_after_a_refund() {
+    use EntryKind::{Correction, Initial, Refund};
+    let charge = [sale("t1", SaleKind::Charge, 30, "8.49")];
+    let mut booked = vec![entry(1, Initial, Some("9.99"))];
+    assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), [(1, Correction, "-1.50".to_owned())]);
+    booked.push(entry(1, Correction, Some("-1.50")));
+    assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), []);
+    let back = RefundStatus::Refunded(day(40));
+    assert_eq!(adjusted(&booked, &charge, back), [(1, Refund, "-8.49".to_owned())]);
+    // The refund came first: what was given back is all there was, whatever the price.
+    let refunded = [entry(1, Initial, Some("9.99")), entry(1, Refund, Some("-9.99"))];
+    assert_eq!(adjusted(&refunded, &charge, back), []);
+    assert_eq!(
+        adjusted(&[entry(1, Initial, None)], &charge, RefundStatus::Valid),
+        [(1, Correction, "8.49".to_owned())]
+    );
+}
+
+#[test]
+fn a_refund_of_the_report_is_exact_and_holds_before_the_stores_word() {
+    use EntryKind::{Correction, Initial, Refund};
+    let sales = [sale("t1", SaleKind::Charge, 30, "9.99"), sale("t2", SaleKind::Refund, 45, "4.00")];
+    let mut booked = vec![entry(1, Initial, Some("9.99"))];
+    assert_eq!(adjusted(&booked, &sales, RefundStatus::Unknown), [(1, Refund, "-4.00".to_owned())]);
+    booked.push(entry(1, Refund, Some("-4.00")));
+    for refund_status in [RefundStatus::Unknown, RefundStatus::Valid, RefundStatus::Refunded(day(45))] {
+        assert_eq!(adjusted(&booked, &sales, refund_status), [], "{refund_status:?}");
+    }
+    let whole = [entry(1, Initial, Some("9.99")), entry(1, Refund, Some("-9.99"))];
+    assert_eq!(adjusted(&whole, &sales, RefundStatus::Unknown), [(1, Correction, "5.99".to_owned())]);
+    let back = [sale("t1", SaleKind::Charge, 30, "9.99"), sale("t1", SaleKind::Chargeback, 45, "9.99")];
+    assert_eq!(
+        adjusted(&[entry(1, Initial, Some("9.99"))], &back, RefundStatus::Valid),
+        [(1, Refund, "-9.99".to_owned())]
+    );
+}
+
+#[test]
+fn a_charge_belongs_to_the_nearest_payment_and_each_has_one() {
+    use EntryKind::{Initial, Renewal};
+    let booked = [entry(1, Initial, Some("9.99")), entry(2, Renewal, Some("9.99")), entry(3, Renewal, Some("9.99"))];
+    let sales = [
+        sale("a", SaleKind::Charge, 0, "1"),
+        sale("b", SaleKind::Charge, 31, "2"),
+        sale("c", SaleKind::Charge, 32, "3"),
+        sale("d", SaleKind::Charge, 89, "4"),
+        sale("e", SaleKind::Refund, 91, "4"),
+        sale("f", SaleKind::Refund, 3, "4"),
+    ];
+    let reach = 15 * DAY_MS;
+    assert_eq!(matches(&booked, &sales, reach), [None, Some(1), None, Some(3), Some(3), None]);
+    let ids: Vec<_> =
+        charges(&booked, &sales, reach).into_iter().map(|(number, sale)| (number, sale.transaction_id)).collect();
+    assert_eq!(ids, [(1, "b".to_owned()), (3, "d".to_owned())]);
+    assert_eq!(reach_ms(&bought()), reach);
+}
+
+#[test]
+fn a_charge_without_a_rate_corrects_nothing_yet() {
+    let booked = [entry(1, EntryKind::Initial, Some("9.99"))];
+    let euros = [Sale { currency: "EUR".to_owned(), usd: None, ..sale("t1", SaleKind::Charge, 30, "8.49") }];
+    assert_eq!(adjusted(&booked, &euros, RefundStatus::Valid), []);
+    let mut data = json!({"purchase_price": "9.99", "price_in_usd": "9.99", "price_source": "catalogue", "x": 1});
+    report_price(&mut data, &euros[0]);
+    let expected = json!({"purchase_price": "8.49", "purchase_currency": "EUR", "price_in_usd": null,
+        "transaction_id": "t1", "price_source": "report", "x": 1});
+    assert_eq!(data, expected);
+}
