@@ -8,6 +8,8 @@ mod journey;
 mod profile;
 
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod tests;
 
 pub use change::announce_change;
