@@ -204,7 +204,7 @@ impl Evidence<'_> {
     /// Whether the end that the reading shows is older than what happened at `time`.
     fn is_older_end(&self, time: Timestamp) -> bool {
         let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
-        end.is_none_or(|end| end.millis_since(time) <= SAME_MS)
+        end.is_none_or(|end| end <= time)
     }
 
     /// Whether the reading shows neither this grace nor that it was repaired since.

@@ -262,3 +262,10 @@ fn what_was_bought_once_is_not_bought_again_by_a_late_notification() {
     let alone = settle_with(&known, &again, &Reading::Unreachable { since: day(2) }, day(4));
     assert_eq!(whats(&alone), []);
 }
+
+#[test]
+fn an_end_some_seconds_after_its_beginning_is_no_older_one() {
+    let at = day(0).plus_millis(3_000);
+    let over = read(&bought(), &[word(Kind::Expired, at)], ended(at, day(0).plus_millis(2 * MINUTE)));
+    assert_eq!((whats(&over), over.waits, over.purchase.state()), (vec![What::Expired], None, State::Expired));
+}

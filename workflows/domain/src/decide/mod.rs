@@ -6,6 +6,7 @@
 mod asked;
 mod difference;
 mod lag;
+mod payment;
 mod successor;
 mod telling;
 mod truth;

@@ -9,6 +9,8 @@ mod profile;
 mod succession;
 
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod tests;
 
 pub use change::announce_change;

@@ -4,6 +4,7 @@
 
 mod chance;
 mod hearing;
+mod reading;
 mod store;
 
 use super::arrows::{Arrow, arrows};
