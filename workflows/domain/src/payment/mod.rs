@@ -224,7 +224,9 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
                 if one.what == What::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
             }
             What::Purchased if !starts_trial => EntryKind::Initial,
-            What::PlanChanged if !starts_trial && is_first_of_new_plan(one, purchase) => EntryKind::PlanChange,
+            What::PlanChanged if !starts_trial && is_first_of_new_plan((one, transitions), purchase) => {
+                EntryKind::PlanChange
+            }
             _ => continue,
         };
         found.push(payment(kind, place, one));
@@ -234,12 +236,16 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 
 /// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
 /// scheduled change is told with the renewal that it comes with.
-fn is_first_of_new_plan(change: &Transition, purchase: &Purchase) -> bool {
-    let is_of_new_receipt = || purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
-    // A purchase beside another one that it takes up is announced as a change without the store's word for one.
-    let is_first = change.cycle.map_or_else(is_of_new_receipt, |cycle| cycle <= 1);
-    is_first && purchase.is_in_trial_period() != Some(true)
+fn is_first_of_new_plan((change, transitions): (&Transition, &[Transition]), purchase: &Purchase) -> bool {
+    let is_of_new_receipt = purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
+    // A purchase beside another one that it takes up is announced as a change without the store's notification of one.
+    let takes_up = || change.cycle == Some(1) && !transitions.iter().any(|one| PAYING.contains(&one.what));
+    let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
+    is_first && (is_of_new_receipt || takes_up()) && purchase.is_in_trial_period() != Some(true)
 }
+
+/// What pays a term whether or not the plan changes.
+const PAYING: [What; 4] = [What::Purchased, What::Renewed, What::Recovered, What::TrialConverted];
 
 /// What the store says of the present payment of a purchase.
 #[must_use]

@@ -113,6 +113,8 @@ fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial(
     assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
     let beside = found(&change, &bought(), &[]);
     assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
+    let with_others = found(&[(What::PlanChanged, 1), (What::Renewed, 2)], &bought(), &[]);
+    assert_eq!(with_others, [(EntryKind::Renewal, 2, 1, None, true)], "what is paid is the renewal");
     assert_eq!(found(&[(What::PlanChanged, 2)], &bought(), &[1]), [], "a scheduled change is paid with its renewal");
     let trial = Snapshot { trial_ends_at: Some(day(40)), renews_at: Some(day(40)), ..monthly() };
     assert_eq!(found(&change, &shown(&[Kind::PlanChanged], trial), &[]), []);
