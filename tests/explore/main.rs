@@ -15,9 +15,9 @@ use tokio::time::Instant;
 /// Lives of one seed and one world.
 const LIVES: usize = 20;
 /// Lives of the rules alone, which take some milliseconds each.
-const LIVES_OF_RULES: u64 = 10_000;
-/// The file that the lives of the rules are in.
-const RULES: &str = "decide::lives";
+const LIVES_OF_RULES: u64 = 20_000;
+/// The test that walks lives of the rules whose store lags.
+const RULES: &str = "decide::lives::a_store_that_lags";
 
 fn main() -> ExitCode {
     let seconds = number("SETTLE_EXPLORE_SECONDS").unwrap_or(180);

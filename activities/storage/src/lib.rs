@@ -49,6 +49,7 @@ mod secrets;
 mod snapshot;
 mod standing;
 mod statement;
+mod succession;
 mod sweep;
 mod tending;
 mod topics;

@@ -13,7 +13,9 @@ use crate::secrets::hex;
 use crate::statement::{Number, Words, places, sql};
 use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
-use crate::{Destination, Error, Installation, Store, alarms, deliveries, destinations, fault, lanes, replacements};
+use crate::{
+    Destination, Error, Installation, Store, alarms, deliveries, destinations, fault, lanes, replacements, succession,
+};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described, Details};
 use domain::user::{self, Owned};
@@ -109,8 +111,13 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if !record.asked && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
+    if succession::find_successor(write, record, (&origin, owner.as_ref()))? {
+        return Ok(Recorded::Moved);
+    }
     let changed = as_change(write, record, (&origin, owner.as_ref()))?;
     let record = changed.as_ref().unwrap_or(record);
+    let succeeding = succession::succeed(write, record, (&origin, owner.as_ref()))?;
+    let record = succeeding.as_ref().unwrap_or(record);
     let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
     settling.write(write, &row, installation)
 }
@@ -336,7 +343,7 @@ impl Settling<'_> {
             let detail = format!("notifications were given up: {GIVEN_UP}");
             alarms::raise(write, platform, "given_up", &detail)?;
         }
-        Ok(())
+        succession::alarm(write, (self.record, before), self.origin)
     }
 }
 

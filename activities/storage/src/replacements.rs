@@ -29,6 +29,12 @@ row! {
     }
 }
 
+row! {
+    struct Inferred {
+        is_inferred: bool,
+    }
+}
+
 /// How a plan change stands in the body of a notification: few have it, so few are parsed.
 const MARK: &str = "\"plan_changed\"";
 
@@ -55,6 +61,35 @@ pub fn keep(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
         .run(write.connection)?;
     }
     Ok(())
+}
+
+/// Links two purchases that no notification links, with the new one known to be real. Whether it did: the first link of a
+/// purchase stands.
+pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
+    let linked =
+        sql("INSERT INTO replacements (old_key, new_key, real_at, created_at, is_inferred) SELECT ?, ?, ?, ?, TRUE \
+         WHERE NOT EXISTS (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?) ON CONFLICT DO NOTHING")
+        .bind(old)
+        .bind(new)
+        .bind(write.now)
+        .bind(write.now)
+        .bind(new)
+        .bind(old)
+        .run(write.connection)?;
+    Ok(linked > 0)
+}
+
+/// Whether the link to what a purchase replaced was inferred; `None` when there is no link.
+pub fn is_inferred(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<bool>, Error> {
+    let links: Vec<Inferred> =
+        sql("SELECT is_inferred FROM replacements WHERE new_key = ?").bind(new).all(connection)?;
+    Ok((!links.is_empty()).then(|| links.iter().all(|link| link.is_inferred)))
+}
+
+/// Whether a link names what replaced a purchase, real or not.
+pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
+    let link: Option<Real> = sql("SELECT real_at FROM replacements WHERE old_key = ?").bind(old).first(connection)?;
+    Ok(link.is_some())
 }
 
 /// Notes that a purchase is known to be real: what it replaced is replaced from now on, and looked at again.

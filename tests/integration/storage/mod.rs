@@ -33,6 +33,7 @@ mod settings;
 mod settling;
 mod standing;
 mod states;
+mod succeeding;
 mod sweeping;
 mod telling;
 mod topics;

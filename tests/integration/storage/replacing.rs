@@ -137,7 +137,10 @@ story! {
 story! {
     async fn the_new_purchase_and_its_event_tell_the_sku_of_the_old_one(world: World) {
         world.happen("old", 1, &[What::Purchased]).await;
-        world.raw().run("UPDATE purchases SET purchase = REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"')");
+        world.raw().run(
+            "UPDATE purchases SET purchase = REPLACE(REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"'),
+                 '\"sku\":\"term\"', '\"sku\":\"silver\"')",
+        );
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         let new = world.key("new");
         world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;

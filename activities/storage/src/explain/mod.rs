@@ -8,7 +8,7 @@ pub use destination::{Addressee, Owes, Portrait, owes};
 pub use events::{EventFacts, PaymentFacts, Sending, Successor, Told};
 pub use notifications::Heard;
 
-use crate::{Error, Page, PurchaseView, Store};
+use crate::{Error, Page, PurchaseView, Store, purchase};
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
 /// So many of a purchase's notifications and events are explained, the newest.
@@ -38,6 +38,10 @@ pub struct OfPurchase {
     pub has_older: bool,
     /// Whom events of its app are told.
     pub addressees: Vec<Addressee>,
+    /// Whether its store never knew its receipt, and its platform has such ones believed.
+    pub is_believed: bool,
+    /// Since when its store says that another receipt took its place, while nothing is known of that one.
+    pub successor_missing_since: Option<Timestamp>,
     /// As of when.
     pub now: Timestamp,
 }
@@ -104,7 +108,17 @@ impl Store {
             let (told, older_told) = events::of_purchase(connection, key, (page.size(), now))?;
             let mut addressees = Vec::new();
             destination::add_addressees(connection, &told, &mut addressees)?;
-            Ok(OfPurchase { purchase, heard, told, has_older: older_heard || older_told, addressees, now })
+            let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
+            Ok(OfPurchase {
+                purchase,
+                heard,
+                told,
+                has_older: older_heard || older_told,
+                addressees,
+                is_believed: known.is_believed(),
+                successor_missing_since: known.successor_missing_since(),
+                now,
+            })
         })
         .await
     }

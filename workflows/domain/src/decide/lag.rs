@@ -20,8 +20,6 @@ const CLOCKS_MS: i64 = HOUR_MS;
 const HOUR_MS: i64 = 3_600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
-/// A recovery is not reported so close to the end of the grace, or later: that is its end.
-const AT_THE_END_MS: i64 = 600_000;
 
 const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
 const BEGINNINGS: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
@@ -151,7 +149,7 @@ impl Evidence<'_> {
 
     /// Whether this notification of a recovery came with the end of the grace: then it says that it ended.
     fn ends_grace(&self, time: Timestamp) -> bool {
-        self.after.last_grace_end().is_some_and(|end| end.millis_since(time) <= AT_THE_END_MS)
+        self.after.is_end_of_grace(time)
     }
 
     /// The newest notification about what is paid.
@@ -177,15 +175,15 @@ impl Evidence<'_> {
         let (time, kind) = payment;
         let is_back = shown.life == Life::Ended && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {
-            Kind::GraceBegan => is_back && self.before.stage.is_over() || self.lacks_grace(shown, time),
+            Kind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
             _ if BEGINNINGS.contains(&kind) => is_back && self.snapshot.is_some(),
-            _ => is_back || self.lacks_payment(shown, time),
+            _ => is_back || self.lacks_payment(shown, payment),
         };
         if !is_contradicted || !weighed.contradict(time, self.at) {
             return;
         }
         weighed.unconfirmed.payment = true;
-        let is_off = if shown.runs() { weighed.stage.is_off } else { self.is_switched_off() };
+        let is_off = if shown.runs() { weighed.stage.is_off } else { self.is_switched_off(Some(time)) };
         let changed = self.due_change(kind, shown).or_else(|| self.changed(shown));
         let stage = Stage {
             life: Life::Running,
@@ -206,7 +204,7 @@ impl Evidence<'_> {
     /// Whether the end that the reading shows is older than what happened at `time`.
     fn is_older_end(&self, time: Timestamp) -> bool {
         let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
-        end.is_none_or(|end| end.millis_since(time) <= SAME_MS)
+        end.is_none_or(|end| end <= time)
     }
 
     /// Whether the reading shows neither this grace nor that it was repaired since.
@@ -219,10 +217,13 @@ impl Evidence<'_> {
         shown.runs() && !shown.in_grace && !is_repaired()
     }
 
-    /// Whether the reading does not show yet that something was paid at `time`.
-    fn lacks_payment(&self, shown: &Stage, time: Timestamp) -> bool {
+    /// Whether the reading does not show yet, or by half, what this notification says to be paid.
+    fn lacks_payment(&self, shown: &Stage, payment: Moment) -> bool {
         let is_half = self.due_change(Kind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
-        shown.runs() && (shown.in_grace || shown.in_trial || is_half || !self.is_paid_beyond(time))
+        let next = self.before.stage.terms.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
+        let is_leap = next.is_some() && shown.terms > next && self.is_changing(shown);
+        let is_lacking = is_half || is_leap || !self.is_paid_beyond(payment.0);
+        shown.runs() && (shown.in_grace || shown.in_trial || is_lacking)
     }
 
     /// The SKU that a payment changed to by a schedule that the reading showed earlier, while it still shows the old one.
@@ -244,7 +245,11 @@ impl Evidence<'_> {
     /// The number of the term that was paid.
     fn terms(&self, shown: &Stage, payment: Moment) -> Option<u64> {
         let known = self.before.stage.terms;
-        let next = || known.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
+        // The payment after a trial that nobody saw is the one that its beginning was taken for.
+        let is_first = payment.1 == Kind::TrialConverted
+            && self.after.calendar().is_some_and(|calendar| Some(calendar.containing(payment.0)) <= known);
+        let is_next = self.is_new(payment) && !is_first;
+        let next = || known.map(|terms| terms.saturating_add(u64::from(is_next)));
         let is_half = self.due_change(Kind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
         let is_leap = shown.terms > next() && self.is_changing(shown);
         let terms = if self.before.stage.is_over() || is_half || is_leap {
@@ -263,13 +268,15 @@ impl Evidence<'_> {
     fn is_changing(&self, shown: &Stage) -> bool {
         let is_new = |date: Timestamp| is_recent(date, self.at);
         let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
-        let is_due = self.before.change_at().is_some_and(is_new);
+        let is_near = |date: Timestamp| is_new(date) || (self.before.stage.in_grace && date <= self.at);
+        let is_due = self.before.change_at().is_some_and(is_near);
         has_left || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
     }
 
-    /// Whether auto-renewal is off by the last notification about it.
-    fn is_switched_off(&self) -> bool {
-        self.newest(&SWITCHES).is_some_and(|(_, kind)| kind != Kind::AutoRenewalOn)
+    /// Whether auto-renewal is off by the last notification about it, if that is later than `since`.
+    fn is_switched_off(&self, since: Option<Timestamp>) -> bool {
+        let is_later = |time: Timestamp| since.is_none_or(|since| time > since);
+        self.newest(&SWITCHES).is_some_and(|(time, kind)| kind != Kind::AutoRenewalOn && is_later(time))
     }
 
     /// What says auto-renewal on or off stands.
@@ -289,8 +296,9 @@ impl Evidence<'_> {
         weighed.unconfirmed.switch = true;
         weighed.stage.is_off = is_off;
         if is_back && !weighed.stage.runs() {
-            let known = &self.before.stage;
-            weighed.stage = Stage { life: Life::Running, in_grace: false, terms: known.terms, ..weighed.stage.clone() };
+            let known = self.before.stage.clone();
+            let in_grace = known.runs() && known.in_grace;
+            weighed.stage = Stage { life: Life::Running, in_grace, is_off, ..known };
         }
     }
 
@@ -326,15 +334,18 @@ impl Evidence<'_> {
         let is_new_switch = last.auto_renewing != Some(false) || self.before.half_made_at().is_some();
         let says_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
         let is_off_by_half = !known.is_off && says_off && is_new_switch;
-        let is_ended_by_half =
-            shown.life == Life::Ended && (is_off_by_half || (is_new_end && snapshot.end_reason.is_none()));
+        let is_dateless = self.after.period_end().is_none()
+            && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.half_made_at().is_some());
+        let is_ended_by_half = shown.life == Life::Ended
+            && (is_off_by_half || is_dateless || (is_new_end && snapshot.end_reason.is_none()));
         let stage = &mut weighed.stage;
         let mut is_half = false;
         if is_ended_by_half && !unconfirmed.payment && !unconfirmed.switch {
             is_half = true;
-            *stage = known.clone();
+            let is_off = self.newest(&SWITCHES).map_or(known.is_off, |(_, kind)| kind != Kind::AutoRenewalOn);
+            *stage = Stage { is_off, ..known.clone() };
         }
-        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_switched_off() {
+        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_switched_off(None) {
             is_half = true;
             stage.is_off = false;
         }
@@ -352,6 +363,8 @@ impl Evidence<'_> {
                 stage.sku = known.sku.clone();
                 stage.pending = known.pending.clone();
                 stage.terms = known.terms;
+                stage.in_grace = known.in_grace;
+                stage.in_trial = known.in_trial;
             }
         }
         if !is_half {
@@ -374,8 +387,10 @@ impl Evidence<'_> {
             (Some(known), Some(shown)) => shown > known.saturating_add(u64::from(!has_left)),
             _ => false,
         };
-        let is_due = known.pending.is_some() && self.before.change_at().is_some_and(|at| at <= self.at && is_new(at));
-        let shows_old = (is_paid || is_later) && is_due && !is_new_sku;
+        // A payment that had failed changes the plan when it is repaired.
+        let is_near = |at: Timestamp| at <= self.at && (is_new(at) || known.in_grace);
+        let is_due = known.pending.is_some() && self.before.change_at().is_some_and(is_near);
+        let shows_old = (is_paid || is_later || shown.pending.is_none()) && is_due && !is_new_sku;
         (is_paid && is_leap && self.is_changing(shown)) || shows_old || (is_new_sku && !is_paid && !self.was_paid())
     }
 

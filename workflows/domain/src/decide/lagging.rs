@@ -203,3 +203,69 @@ fn clocks_that_differ_do_not_keep_a_purchase_behind_for_ever() {
     let first = read(&bought(), &[far], monthly(day(10)));
     assert!(first.wake.is_some_and(|wake| wake <= day(17)));
 }
+
+#[test]
+fn a_conversion_of_a_trial_that_nobody_saw_is_one_payment_from_every_state() {
+    let is_off = read(&bought(), &[word(Kind::AutoRenewalOff, day(3))], off(day(3))).purchase;
+    let over = read(&is_off, &[word(Kind::Expired, day(31))], ended(day(31), day(31))).purchase;
+    let scheduled = read(&bought(), &[word(Kind::PlanChangeScheduled, day(2))], deferred(day(2))).purchase;
+    let in_grace = read(&bought(), &[word(Kind::GraceBegan, day(31))], grace(day(31))).purchase;
+    type Shows = fn(Timestamp) -> Snapshot;
+    let silver: Shows = |at| Snapshot { term_sku: Some("silver".to_owned()), ..renewed(at) };
+    let cases: [(&str, &Purchase, Shows, Shows, &[What]); 5] = [
+        ("active", &bought(), monthly, renewed, &[What::TrialConverted, What::Renewed]),
+        ("off", &is_off, |at| ended(day(31), at), renewed, &[What::Resumed, What::TrialConverted, What::Renewed]),
+        ("expired", &over, |at| ended(day(31), at), renewed, &[What::TrialConverted, What::Renewed]),
+        ("scheduled", &scheduled, deferred, silver, &[What::TrialConverted, What::Renewed, What::PlanChanged]),
+        ("grace", &in_grace, grace, renewed, &[What::TrialConverted, What::Recovered]),
+    ];
+    let words = [word(Kind::TrialConverted, day(31).plus_millis(HOUR))];
+    for (state, known, stale, shows, events) in cases {
+        let now = day(31).plus_millis(HOUR + 2 * MINUTE);
+        let at_once = read(known, &words, shows(now));
+        assert_eq!(whats(&at_once), events, "{state}");
+        let cycles = at_once.purchase.billing_cycles();
+        let first = read(known, &words, stale(now));
+        let second = read(&first.purchase, &[], shows(now.plus_millis(45 * MINUTE)));
+        assert_eq!([whats(&first), whats(&second)].concat(), events, "{state}, behind: {:?}", whats(&first));
+        assert_eq!(second.purchase.billing_cycles(), cycles, "{state}, behind");
+        let paid = |one: &&crate::transition::Transition| matches!(one.what, What::Renewed | What::Recovered);
+        let number = |transitions: &[crate::transition::Transition]| transitions.iter().find(paid).map(|one| one.cycle);
+        assert_eq!(number(&first.transitions), number(&at_once.transitions), "{state}");
+    }
+}
+
+#[test]
+fn a_failed_payment_of_what_was_switched_on_again_unheard_is_grace() {
+    let is_off = read(&bought(), &[word(Kind::AutoRenewalOff, day(3))], off(day(3))).purchase;
+    let words = [word(Kind::GraceBegan, day(31).plus_millis(HOUR))];
+    let now = day(31).plus_millis(HOUR + 2 * MINUTE);
+    let at_once = read(&is_off, &words, grace(now));
+    assert_eq!((whats(&at_once), at_once.purchase.state()), (vec![What::Resumed, What::GraceBegan], State::Grace));
+    let first = read(&is_off, &words, ended(day(31), now));
+    let second = read(&first.purchase, &[], grace(now.plus_millis(45 * MINUTE)));
+    assert_eq!([whats(&first), whats(&second)].concat(), [What::Resumed, What::GraceBegan]);
+    assert_eq!(second.purchase.state(), State::Grace);
+    let over = read(&is_off, &[word(Kind::Expired, day(31))], ended(day(31), day(31))).purchase;
+    let late = read(&over, &words, ended(day(31), now));
+    assert_eq!((whats(&late), late.purchase.state()), (vec![], State::Expired));
+}
+
+#[test]
+fn what_was_bought_once_is_not_bought_again_by_a_late_notification() {
+    let coins = |at| Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly(at) };
+    let taken = |at| Snapshot { ends_at: Some(day(1)), ..coins(at) };
+    let known = read(&Purchase::default(), &[word(Kind::ConsumablePurchased, day(0))], coins(day(0))).purchase;
+    let known = read(&known, &[word(Kind::ConsumableCancelled, day(1))], taken(day(1))).purchase;
+    let again = [word(Kind::ConsumablePurchased, day(2))];
+    assert_eq!(whats(&read(&known, &again, taken(day(2)))), []);
+    let alone = settle_with(&known, &again, &Reading::Unreachable { since: day(2) }, day(4));
+    assert_eq!(whats(&alone), []);
+}
+
+#[test]
+fn an_end_some_seconds_after_its_beginning_is_no_older_one() {
+    let at = day(0).plus_millis(3_000);
+    let over = read(&bought(), &[word(Kind::Expired, at)], ended(at, day(0).plus_millis(2 * MINUTE)));
+    assert_eq!((whats(&over), over.waits, over.purchase.state()), (vec![What::Expired], None, State::Expired));
+}

@@ -6,6 +6,8 @@
 mod asked;
 mod difference;
 mod lag;
+mod payment;
+mod successor;
 mod telling;
 mod truth;
 mod wake;
@@ -29,6 +31,8 @@ mod order;
 mod properties;
 #[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod succeeding;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -256,8 +260,10 @@ impl Taken {
 
     /// When it was paid again after its end.
     fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
-        let pays = |(_, kind): &&Moment| {
-            matches!(kind, Kind::SubscriptionPurchased | Kind::Renewed | Kind::TrialConverted | Kind::GraceEnded)
+        let pays = |(time, kind): &&Moment| match kind {
+            Kind::SubscriptionPurchased | Kind::Renewed | Kind::TrialConverted => true,
+            Kind::GraceEnded => !before.is_end_of_grace(*time),
+            _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Ended);
         self.words.fresh.iter().find(pays).filter(|_| is_over).map(|(time, _)| *time)
@@ -282,6 +288,7 @@ fn settle(
     let mut walk = Walk::new(&after, &words, truth);
     walk.follow();
     walk.reach(&goal);
+    walk.end_without_successor(given.now);
     let Walk { stage, mut said, transitions, .. } = walk;
     let has_heard = !words.fresh.is_empty() || !words.late.is_empty();
     said.newest = said.newest.max(words.fresh.last().copied());
@@ -298,5 +305,6 @@ fn settle(
         }
         _ => after.stage = stage,
     }
+    after.miss_successor(before, given.now);
     Settled { purchase: after, transitions }
 }

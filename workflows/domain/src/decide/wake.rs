@@ -1,6 +1,6 @@
 //! When a purchase is looked at again without being told anything, so that a lost notification repairs itself.
 
-use super::{Given, asked};
+use super::{Given, asked, successor};
 use crate::purchase::Purchase;
 use crate::reading::{Product, Reading};
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ const FOR_MS: i64 = 2 * DAY_MS;
 /// The next look at a purchase after this settling.
 pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> {
     match given.reading {
-        Reading::Unverifiable => None,
+        Reading::Unverifiable => successor::next_look(purchase, given.now),
         Reading::Unreachable { since } => Some(given.now.plus_millis(retry_ms(given.now.millis_since(*since)))),
         Reading::Verified(_) | Reading::Gone | Reading::Parked(_) => {
             let behind = purchase.behind.and_then(|behind| look(behind.since, given.now));
@@ -28,7 +28,7 @@ pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> 
             } else {
                 dates(purchase, given.now).chain(weekly(purchase, given.now)).min()
             };
-            behind.into_iter().chain(regular).min()
+            behind.into_iter().chain(regular).chain(successor::next_look(purchase, given.now)).min()
         }
     }
 }

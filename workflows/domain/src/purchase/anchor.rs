@@ -44,7 +44,8 @@ impl Purchase {
         let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
         // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
         let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
-        let scheduled = self.seen.change_at.filter(|date| old.is_end(*date) && *date <= snapshot.at);
+        let is_open = |date: &Timestamp| *date <= snapshot.at && *date != old.anchor && old.is_end(*date);
+        let scheduled = self.seen.change_at.filter(is_open);
         let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
         let anchor = scheduled.or_else(shown).or_else(|| old.end(stood.unwrap_or(0))).unwrap_or(snapshot.at);
         let before = scheduled.and_then(|date| old.ending(date)).or(stood).unwrap_or(0);
@@ -83,7 +84,8 @@ impl Purchase {
     /// then no boundary of the old row.
     fn is_changing(&self) -> bool {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
-        let passed = self.seen.change_at.zip(at).map(|(date, at)| at.millis_since(date));
+        let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.anchor != *date));
+        let passed = date.zip(at).map(|(date, at)| at.millis_since(date));
         passed.is_some_and(|passed| (-UNPAID_MS..=UNPAID_MS).contains(&passed))
     }
 
@@ -93,7 +95,7 @@ impl Purchase {
         let stood = self.verified.as_ref().map(|verified| &verified.stage);
         let is_first = stood.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
         let is_fresh = || self.words_after(self.said.newest).iter().any(|(_, kind)| *kind == Kind::TrialConverted);
-        !self.has_shown_trial() && is_first && is_fresh()
+        !self.has_shown_trial() && !self.stage.is_over() && is_first && is_fresh()
     }
 
     /// The end of the running paid period, where the store shows one that can be trusted to be a boundary.

@@ -231,7 +231,8 @@ impl Purchase {
         let told = PAID.iter().filter_map(|kind| Some((*kind, self.told.get(kind)?)));
         let paid = told.flat_map(|(kind, told)| told.times().map(move |time| (time, kind))).filter(is_recovery).max();
         let since = paid.max(self.seen.paid_at.map(|at| (at, Kind::Unknown)));
-        self.first_after(since, &[Kind::GraceBegan]).or(self.seen.grace_at)
+        let seen = self.seen.grace_at.filter(|at| Some((*at, Kind::Unknown)) > since);
+        self.first_after(since, &[Kind::GraceBegan]).or(seen)
     }
 
     /// When it ended, while the store does not say why and can still be asked for that.

@@ -10,6 +10,7 @@ mod plan;
 mod revocation;
 mod said;
 mod state;
+mod successor;
 mod terms;
 mod told;
 
@@ -76,6 +77,8 @@ pub struct Purchase {
     pub(crate) is_believed: bool,
     /// The newest notification that the last reading contradicts.
     pub(crate) behind: Option<Behind>,
+    /// Since when the store says that another receipt took its place, while nothing is known of that one.
+    successor_missing_since: Option<Timestamp>,
 }
 
 /// A notification that the store's reading contradicts, so that the purchase is read again soon.
@@ -127,7 +130,7 @@ struct Seen {
     paid_at: Option<Timestamp>,
     /// The first reading since then in which it was in grace.
     grace_at: Option<Timestamp>,
-    /// The end of the grace that was last shown, as long as it is in grace.
+    /// The end of the grace that was last shown, until something is paid.
     grace_ends_at: Option<Timestamp>,
     /// When the change of plan takes effect that was last seen to be scheduled.
     change_at: Option<Timestamp>,
@@ -141,6 +144,10 @@ const BOUGHT: [Kind; 2] = [Kind::ConsumablePurchased, Kind::EntitlementPurchased
 const TAKEN_BACK: [Kind; 2] = [Kind::ConsumableCancelled, Kind::EntitlementCancelled];
 /// This receipt began.
 const BEGAN: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
+/// A recovery is not reported so close to the end of the grace, or later: that is its end.
+const AT_THE_END_MS: i64 = 600_000;
+/// How long a change of plan is remembered that the store no longer shows as scheduled.
+const CHANGING_MS: i64 = 7 * 86_400_000;
 /// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
 const SAME_MOMENT_MS: i64 = 60_000;
 
@@ -164,9 +171,9 @@ impl Purchase {
         let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
         if changed.is_some() || is_new_trial {
             self.seen.terms = changed;
-            self.seen.change_at = self.seen.change_at.filter(|_| changed.is_none());
         }
-        self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at);
+        let is_new = |date: &Timestamp| snapshot.at.millis_since(*date) < CHANGING_MS;
+        self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at.filter(is_new));
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
         let is_first = self.snapshot.replace(snapshot.clone()).is_none();
         self.keep_terms(is_first);
@@ -208,7 +215,12 @@ impl Purchase {
         self.seen.half_made_at
     }
 
-    /// The end of the grace that it is in, as it was last shown.
+    /// Whether this time lies at the end of its grace, or later: a recovery of then is the end.
+    pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
+        self.seen.grace_ends_at.is_some_and(|end| end.millis_since(time) <= AT_THE_END_MS)
+    }
+
+    /// The end of the grace that it is or ended in, as it was last shown.
     pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
         self.seen.grace_ends_at
     }
@@ -225,9 +237,14 @@ impl Purchase {
 
     /// Takes in that its beginning was announced as a change of plan: a notification of the same change is no news.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
-        self.said.cover(What::PlanChanged, at);
+        self.cover_beginning(What::PlanChanged, at);
+    }
+
+    /// Takes in that a part of its beginning was announced.
+    pub(crate) fn cover_beginning(&mut self, what: What, at: Timestamp) {
+        self.said.cover(what, at);
         if let Some(verified) = &mut self.verified {
-            verified.said.cover(What::PlanChanged, at);
+            verified.said.cover(what, at);
         }
     }
 
@@ -256,7 +273,7 @@ impl Purchase {
         } else if stage.in_grace && !unconfirmed.payment {
             self.seen.grace_at = self.seen.grace_at.or(Some(at));
         }
-        if !stage.in_grace {
+        if stage.runs() && !stage.in_grace {
             self.seen.grace_ends_at = None;
         }
         self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });

@@ -6,12 +6,16 @@
 mod change;
 mod journey;
 mod profile;
+mod succession;
 
+#[cfg(test)]
+mod profiles;
 #[cfg(test)]
 mod tests;
 
 pub use change::announce_change;
 pub use profile::{Attributes, PROFILE_UPDATED, Profile, ProfileUpdated, paid_in_usd};
+pub use succession::announce_succession;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;

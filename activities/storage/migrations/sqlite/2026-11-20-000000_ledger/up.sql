@@ -308,7 +308,9 @@ CREATE TABLE replacements (
     old_key TEXT NOT NULL PRIMARY KEY,
     new_key TEXT NOT NULL,
     real_at BIGINT,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- Whether no notification says it: the store's reason and the dates of both receipts do.
+    is_inferred BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX replacements_new ON replacements (new_key);
 

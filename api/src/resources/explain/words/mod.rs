@@ -30,6 +30,17 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
     if let Some(since) = view.standing.unverified_since {
         says.push_str(&format!("; its store does not answer about it since {since}"));
     }
+    if of.is_believed {
+        says.push_str(
+            "; its store never knew its receipt, and the platform believes such ones (`unknown_receipts`): it is unverified",
+        );
+    }
+    if let Some(since) = of.successor_missing_since {
+        says.push_str(&format!(
+            "; replaced by a receipt that no notification names, as its store says since {since}: SUBSCRIPTION_MODIFIED_IMMEDIATE \
+             was lost. The new receipt is linked when it becomes known; a week without it, and expired is sent"
+        ));
+    }
     if let Some(at) = view.standing.next_wake_at {
         says.push_str(&format!("; looked at again at {at} at the latest"));
     }

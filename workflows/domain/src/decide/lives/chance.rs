@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Lives of `cargo test`.
 pub const LIVES: u64 = 1_000;
 
-/// The seeds of lives: those of `cargo test`, or `SETTLE_LIVES` of them from `SETTLE_TEST_SEED` on.
+/// The seeds of lives whose store lags: those of `cargo test`, or `SETTLE_LIVES` of them from `SETTLE_TEST_SEED` on.
 pub fn seeds() -> Range<u64> {
     let number = |variable: &str| {
         #[expect(clippy::disallowed_methods, reason = "seeds of the tests")]
@@ -13,7 +13,7 @@ pub fn seeds() -> Range<u64> {
         Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
     };
     let first = number("SETTLE_TEST_SEED").unwrap_or(0);
-    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(LIVES))
+    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * LIVES))
 }
 
 /// SplitMix64.

@@ -4,6 +4,7 @@
 
 mod chance;
 mod hearing;
+mod reading;
 mod store;
 
 use super::arrows::{Arrow, arrows};
@@ -56,7 +57,7 @@ const BEGINNINGS: [Beginning; 8] = [
 ];
 
 fn lives() -> impl Iterator<Item = (u64, Life)> {
-    let seeds = chance::seeds();
+    let seeds = 0..chance::LIVES;
     println!("seeds {} to {}", seeds.start, seeds.end);
     seeds.zip(BEGINNINGS.into_iter().cycle()).map(|(seed, beginning)| (seed, life(seed, beginning)))
 }
@@ -120,15 +121,6 @@ fn a_store_that_fails_now_and_then_leaves_one_outcome_each_and_nothing_twice() {
     }
 }
 
-/// How many lives are simulated for a store that lags, and the first seed: `SETTLE_LIVES` and `SETTLE_TEST_SEED` of the
-/// environment are for exploring.
-fn explored() -> std::ops::Range<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how much is explored, and from where")]
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let first = number("SETTLE_TEST_SEED").unwrap_or(0);
-    first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * chance::LIVES))
-}
-
 /// What is wrong with what is made of a life by a store that lags; nothing if all is right.
 fn wrong(seed: u64) -> Option<(String, String)> {
     let life = life(seed, BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()]);
@@ -168,7 +160,7 @@ fn wrong(seed: u64) -> Option<(String, String)> {
 
 #[test]
 fn a_store_that_lags_in_each_field_is_told_as_it_was_and_each_payment_is_earned_once() {
-    let seeds = explored();
+    let seeds = chance::seeds();
     println!("seeds {seeds:?}; again: SETTLE_TEST_SEED=<seed> SETTLE_LIVES=1 cargo test -p domain a_store_that_lags");
     let middle = seeds.start + (seeds.end - seeds.start) / 2;
     let halves = std::thread::scope(|scope| {

@@ -3,7 +3,7 @@
 use super::chance::Chance;
 use crate::decide::tests::told;
 use crate::notification::{Kind, Notification};
-use crate::reading::{EndReason, Parked, Product, Reading, Snapshot, Term, Unit};
+use crate::reading::{EndReason, Product, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
 
@@ -26,7 +26,7 @@ pub struct Life {
     /// What is told, in order, and since when it is true.
     pub tells: Vec<(Timestamp, What)>,
     /// What a reading shows from then on.
-    shows: Vec<(Timestamp, Option<Snapshot>)>,
+    pub shows: Vec<(Timestamp, Option<Snapshot>)>,
     /// When another receipt that is real took its place.
     pub replaced_at: Option<Timestamp>,
     /// Words that may not get lost: nothing else would ever show what they tell.
@@ -36,58 +36,6 @@ pub struct Life {
     pub ends: Timestamp,
     /// What was charged: the SKU of each payment, in order.
     pub charges: Vec<String>,
-}
-
-/// How many fields of a receipt can lag, each by itself.
-const FIELDS: u64 = 10;
-
-impl Life {
-    /// What a store shows that lags by up to an hour, each field by itself and each time anew, by this seed. A receipt
-    /// is not known before it is shown for the first time.
-    pub fn read_late(&self, at: Timestamp, seed: u64) -> Reading {
-        let lag = |field: u64, change: usize| {
-            let change = u64::try_from(change).unwrap();
-            Chance::new(seed ^ (field << 40) ^ (change << 20)).below(HOUR)
-        };
-        let newest = |field: u64| {
-            let visible = |(change, (since, _)): &(usize, &(Timestamp, Option<Snapshot>))| {
-                since.plus_millis(lag(field, *change)) <= at
-            };
-            self.shows.iter().enumerate().rev().find(visible).map(|(change, _)| change)
-        };
-        let Some(known) = newest(0) else { return Reading::Parked(Parked::UnknownReceipt) };
-        if self.shows[known].1.is_none() {
-            return Reading::Gone;
-        }
-        let field = |number: u64| {
-            let changes = self.shows.iter().take(newest(number).unwrap_or(0) + 1).rev();
-            changes.filter_map(|(_, snapshot)| snapshot.as_ref()).next().unwrap()
-        };
-        let [sku, term, renews, ends, reason] = [1, 2, 3, 4, 5].map(field);
-        let [auto, trial, grace, deferred_at, deferred_sku] = [6, 7, 8, 9, FIELDS].map(field);
-        Reading::Verified(Box::new(Snapshot {
-            at,
-            term_sku: sku.term_sku.clone(),
-            term: term.term,
-            renews_at: renews.renews_at,
-            ends_at: ends.ends_at,
-            end_reason: reason.end_reason,
-            auto_renewing: auto.auto_renewing,
-            trial_ends_at: trial.trial_ends_at,
-            grace_ends_at: grace.grace_ends_at,
-            deferred_at: deferred_at.deferred_at,
-            deferred_sku: deferred_sku.deferred_sku.clone(),
-            ..sku.clone()
-        }))
-    }
-
-    pub fn read(&self, at: Timestamp) -> Reading {
-        let shown = self.shows.iter().rev().find(|(since, _)| *since <= at);
-        match shown.or_else(|| self.shows.first()).and_then(|(_, snapshot)| snapshot.clone()) {
-            Some(snapshot) => Reading::Verified(Box::new(Snapshot { at, ..snapshot })),
-            None => Reading::Gone,
-        }
-    }
 }
 
 /// Writes a life.
@@ -403,6 +351,8 @@ impl Author {
             self.shown.end_reason = Some(EndReason::Replaced);
             self.shown.renews_at = None;
             self.show();
+            // No notification names the new receipt: a week later the end is announced.
+            self.tell_end();
             if self.chance.percent(50) {
                 self.word(Kind::SubscriptionCancelled);
             }
