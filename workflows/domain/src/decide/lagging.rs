@@ -269,3 +269,14 @@ fn an_end_some_seconds_after_its_beginning_is_no_older_one() {
     let over = read(&bought(), &[word(Kind::Expired, at)], ended(at, day(0).plus_millis(2 * MINUTE)));
     assert_eq!((whats(&over), over.waits, over.purchase.state()), (vec![What::Expired], None, State::Expired));
 }
+
+#[test]
+fn a_purchase_after_the_end_that_nobody_could_verify_is_one_payment() {
+    let over = read(&bought(), &[word(Kind::Expired, day(31))], ended(day(31), day(31))).purchase;
+    let words = [word(Kind::SubscriptionPurchased, day(35))];
+    let alone = settle_with(&over, &words, &Reading::Unreachable { since: day(35) }, day(37));
+    assert_eq!(whats(&alone), [What::Purchased]);
+    let shown = read(&alone.purchase, &[], Snapshot { renews_at: Some(day(66)), ..monthly(day(38)) });
+    assert_eq!((whats(&shown), shown.purchase.billing_cycles()), (vec![], Some(2)));
+    assert_eq!(shown.purchase.revoked_at(), None);
+}

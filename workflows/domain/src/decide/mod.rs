@@ -244,7 +244,11 @@ impl Taken {
                 }
                 taken.weighed = Some(weighed);
             }
-            Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => {}
+            Reading::Unverifiable | Reading::Unreachable { .. } | Reading::Parked(_) => {
+                if let (Some(time), Some(last)) = (taken.begins_again(before), &before.snapshot) {
+                    taken.after.begin_again(time, last);
+                }
+            }
         }
         taken
     }

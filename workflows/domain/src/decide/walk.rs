@@ -180,6 +180,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let had_trial = self.stage.is_unknown() && self.known.trial_end().is_some();
+        let next = self.stage.terms.filter(|_| is_back && self.truth.is_none()).map(|terms| terms.saturating_add(1));
         self.appear();
         if self.known.is_one_time() {
             // A receipt of what is bought once is bought once, whatever comes late.
@@ -193,7 +194,7 @@ impl<'a> Walk<'a> {
         self.stage.pending = None;
         self.stage.in_trial = had_trial || self.truth.as_ref().is_some_and(|truth| truth.in_trial);
         let shown = self.stage.terms.filter(|_| is_back);
-        self.stage.terms = shown.or(Some(u64::from(!self.stage.in_trial)));
+        self.stage.terms = shown.or(next).or(Some(u64::from(!self.stage.in_trial)));
         if self.stage.in_trial {
             self.say(What::TrialStarted, time);
         }

@@ -29,6 +29,10 @@ impl Purchase {
             let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
             return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
         }
+        // A payment or a switch that the store does not show yet keeps running what it still shows as ended.
+        if self.stage.runs() {
+            return None;
+        }
         if self.gone_at.is_some() {
             return self.gone_at;
         }
