@@ -143,7 +143,11 @@ impl Looked<'_> {
     fn terms(&self, is_over: bool) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
-        let Some(calendar) = self.after.calendar() else { return self.counted(end) };
+        let Some(calendar) = self.after.calendar() else {
+            // What was first seen after its end had at least the term in which it ended.
+            let ended = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| is_over);
+            return self.counted(end).or_else(ended);
+        };
         if self.after.has_dateless_grace() {
             let begun = || calendar.begun(self.snapshot.at).saturating_sub(1).max(1);
             let shown = || if end <= self.snapshot.at { calendar.ending(end) } else { Some(begun()) };
