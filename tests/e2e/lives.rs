@@ -3,6 +3,7 @@
 
 use domain::Timestamp;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use system_tests::calendar::{Calendar, Step};
 use system_tests::random::Random;
 use system_tests::sns::Rtn;
@@ -18,6 +19,8 @@ const DAY_MS: i64 = 86_400_000;
 /// Things happen on every so manieth day only, so that the lives share their steps.
 const STRIDE: i64 = 3;
 const DAYS: i64 = 48;
+/// What Amazon shows is behind what happened by up to this time, each field by its own.
+const LAG: Duration = Duration::from_secs(3600);
 /// What was lost near the end is found by the next weekly wake.
 const END: i64 = DAYS + 16;
 
@@ -158,6 +161,7 @@ pub async fn live_all(seed: u64, lives_of_seed: usize) {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let mut calendar = Calendar::start(at(START)).await;
+    calendar.lag(Random::new(!seed), LAG);
     let (mut steps, mut lives) = (Vec::new(), Vec::new());
     for number in 0..lives_of_seed {
         let mut life = live(&format!("life-{number}"), &mut random);
