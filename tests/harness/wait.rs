@@ -3,8 +3,15 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a condition is looked at.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The shortest and the longest time between two looks at a condition.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// How long to wait before the next look: a tenth of the time that has passed, so that waiting long costs the machine
+/// little, and what waits is late by a tenth at most.
+fn pause_after(elapsed: Duration) -> Duration {
+    (elapsed / 10).clamp(SHORTEST, LONGEST)
+}
 
 /// Looks until `look` answers `Ok`, and gives that. Its `Err` says what was seen instead.
 ///
@@ -30,7 +37,7 @@ pub async fn within<T>(
             Err(seen) if started.elapsed() >= deadline => {
                 return Err(format!("waited {deadline:?} for {what}; last seen: {seen}"));
             }
-            Err(_) => pause().await,
+            Err(_) => pass(pause_after(started.elapsed())).await,
         }
     }
 }
@@ -51,7 +58,7 @@ pub fn until_blocking<T>(
             Err(seen) if started.elapsed() >= deadline => {
                 anyhow::bail!("waited {deadline:?} for {what}; last seen: {seen}")
             }
-            Err(_) => std::thread::park_timeout(PAUSE),
+            Err(_) => std::thread::park_timeout(pause_after(started.elapsed())),
         }
     }
 }
@@ -66,7 +73,7 @@ pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() 
         if let Err(seen) = look().await {
             panic!("{what} did not hold after {:?}: {seen}", started.elapsed());
         }
-        pause().await;
+        pass(2 * SHORTEST).await;
     }
 }
 
@@ -74,9 +81,4 @@ pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() 
 pub async fn pass(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
     tokio::time::sleep(time).await;
-}
-
-async fn pause() {
-    #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
-    tokio::time::sleep(PAUSE).await;
 }
