@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -135,6 +135,8 @@ pub struct Rvs {
     port: u16,
     shared: Shared,
     server: Option<JoinHandle<()>>,
+    /// Keeps the port while it is closed, bound and not listened on, so that no outgoing connection is given it.
+    kept: Option<TcpSocket>,
 }
 
 impl Rvs {
@@ -145,7 +147,7 @@ impl Rvs {
     pub async fn start() -> Self {
         let seen = Seen { secret: SECRET.to_owned(), ..Seen::default() };
         let shared = Shared { seen: Arc::new(Mutex::new(seen)), released: watch::Sender::new(0) };
-        let mut rvs = Self { port: ports::free(), shared, server: None };
+        let mut rvs = Self { port: ports::free(), shared, server: None, kept: None };
         rvs.accept().await;
         rvs
     }
@@ -241,7 +243,15 @@ impl Rvs {
             server.abort();
             // It ends with being cancelled.
             drop(server.await);
+            self.kept = Some(self.bind());
         }
+    }
+
+    fn bind(&self) -> TcpSocket {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an address that is used again");
+        socket.bind((Ipv4Addr::LOCALHOST, self.port).into()).expect("the fake's port");
+        socket
     }
 
     /// Opens the port again.
@@ -249,7 +259,8 @@ impl Rvs {
     /// # Panics
     /// When somebody else took it.
     pub async fn accept(&mut self) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the fake's port");
+        let socket = self.kept.take().unwrap_or_else(|| self.bind());
+        let listener = socket.listen(1024).expect("the fake's port");
         let router = Router::new().fallback(receive).with_state(self.shared.clone());
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }

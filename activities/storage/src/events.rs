@@ -13,10 +13,10 @@ use crate::record::Record;
 use crate::statement::{row, sql};
 use crate::users::{self, UserRow};
 use crate::writer::Write;
-use crate::{Destination, Error, Installation, profiles};
+use crate::{Destination, Error, Installation, profiles, views};
 use domain::event::{Details, PURCHASE_UPDATED, PurchaseUpdated};
 use domain::user::{self, Attributes, Customer, Owned, UserEvent};
-use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, Timestamp, UserId};
+use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp, UserId};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
@@ -54,6 +54,8 @@ pub struct Kept {
     pub state_apart: Option<String>,
     /// More attributes of the user in that environment, where an integration keeps them.
     pub profile: Option<String>,
+    /// The same for destinations that want certain platforms only, see [`crate::views`].
+    pub views: Option<String>,
 }
 
 /// Which state of their user the events of a record carry, and to whom.
@@ -67,6 +69,7 @@ pub struct Carried {
 row! {
     struct OwnedRow {
         collapse_key: CollapseKey,
+        platform_id: PlatformId,
         platform_type: String,
         environment: Environment,
         product_ref: String,
@@ -105,7 +108,7 @@ pub fn tell(
     .to_string();
     let user = told.owner.map(|(owner, _)| (owner.id, None));
     let environment = Some(told.environment());
-    let kept = Kept { user, occurred_at: None, environment, body, state_apart: None, profile: None };
+    let kept = Kept { user, occurred_at: None, environment, body, state_apart: None, profile: None, views: None };
     keep(write, (&event, told.origin), kept, destinations)?;
     Ok(carried)
 }
@@ -131,6 +134,7 @@ fn tell_user(
     } else {
         None
     };
+    let views = views::of(write.connection, (user.id, &owned, environment), destinations)?;
     let mut to = BTreeSet::new();
     let customer = Customer {
         user_id: user.id,
@@ -153,9 +157,9 @@ fn tell_user(
         .body()
         .to_string();
         let of_user = Some((user.id, Some(user_revision)));
-        let (state_apart, profile) = (state_apart.clone(), profile.clone());
+        let (state_apart, profile, views) = (state_apart.clone(), profile.clone(), views.clone());
         let environment = Some(environment);
-        let kept = Kept { user: of_user, occurred_at: transition.at, environment, body, state_apart, profile };
+        let kept = Kept { user: of_user, occurred_at: transition.at, environment, body, state_apart, profile, views };
         to.extend(keep(write, (event, told.origin), kept, destinations)?);
     }
     Ok(Carried { user_revision, to })
@@ -163,17 +167,19 @@ fn tell_user(
 
 /// All purchases of a user as they are stored, in the order of their keys.
 pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<Owned>, Error> {
-    let rows: Vec<OwnedRow> = sql("SELECT p.collapse_key, f.store AS platform_type, f.environment, f.product_ref, \
+    let rows: Vec<OwnedRow> =
+        sql("SELECT p.collapse_key, p.platform_id, f.store AS platform_type, f.environment, f.product_ref, \
          p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
          LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
-    .bind(user)
-    .all(connection)?;
+        .bind(user)
+        .all(connection)?;
     let mut listings = Listings::of(app);
     rows.into_iter()
         .map(|row| {
             let purchase = purchase::read(&row.purchase)?;
             Ok(Owned {
                 collapse_key: row.collapse_key,
+                platform_id: row.platform_id,
                 platform_type: row.platform_type,
                 environment: purchase.environment(row.environment),
                 is_replaced: row.real_at.is_some(),
@@ -239,8 +245,8 @@ fn keep(
 /// Keeps an event. Nobody is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
     sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
-         environment, body, state_apart, profile, traceparent, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+         environment, body, state_apart, profile, views, traceparent, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(event.id)
     .bind(event.collapse_key)
     .bind(event.event_type.as_str())
@@ -252,6 +258,7 @@ pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Er
     .bind(kept.body)
     .bind(kept.state_apart)
     .bind(kept.profile)
+    .bind(kept.views)
     .bind(event.traceparent.as_deref())
     .bind(write.now)
     .run(write.connection)

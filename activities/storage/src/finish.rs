@@ -8,9 +8,10 @@ use crate::claim::{INVALID_SETTINGS, LATE, LaneRow, due_at, live_lease, lock_lan
 use crate::deliveries::{self, DeliveryRow};
 use crate::lanes::{Ended, Finish, Finished, Judged, Mode, Verdict};
 use crate::operators::Told;
+use crate::profiles::{self, Failure};
 use crate::statement::{row, sql};
 use crate::writer::Write;
-use crate::{Destination, Error, alarms, asked, destinations, health, profiles, user_lanes};
+use crate::{Destination, Error, alarms, asked, destinations, health, purchase, user_lanes};
 use domain::event::PURCHASE_UPDATED;
 use domain::health::{PROBE_EVERY_MS, millis_until};
 use domain::{Environment, Timestamp, UserId};
@@ -25,6 +26,10 @@ row! {
 
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<Ended, Error> {
+    // What dies may have its purchase looked at again, which is locked before a lane.
+    if finish.judged.iter().any(|judged| judged.verdict == Verdict::Dead) {
+        purchase::keep(write, finish.key)?;
+    }
     let lane = lock_lane(write, finish.key, finish.destination)?;
     let holds = lane.lease_token.as_ref() == Some(&finish.token);
     let (mut began, mut died, mut environment) = (None, None, None);
@@ -125,7 +130,7 @@ fn judge(
         Verdict::Dead if holds => {
             end(write, delivery, ("dead", Some(error(judged))))?;
             user_lanes::forget_told(write, delivery)?;
-            profiles::forget(write, delivery)
+            profiles::forget(write, delivery, Failure::Died)
         }
         Verdict::Retry { delay_ms } if holds => {
             sql("UPDATE deliveries SET next_due_at = ?, last_error = ? WHERE id = ? AND status = 'pending'")

@@ -116,8 +116,15 @@ pub struct Sibling {
 /// What came of making a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// This, in every attempt.
+    /// This, in every attempt. It says nothing of money.
     Body(String),
+    /// This, in every attempt, and the amount in it.
+    Revenue {
+        /// The body.
+        body: String,
+        /// What the body says that was earned, in USD, as a decimal.
+        usd: String,
+    },
     /// It waits until the customer is named.
     Wait {
         /// Why.

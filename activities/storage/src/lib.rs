@@ -56,6 +56,7 @@ mod topics;
 mod user_lanes;
 mod users;
 mod verification;
+mod views;
 mod waiting;
 mod writer;
 

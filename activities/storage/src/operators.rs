@@ -74,7 +74,8 @@ pub fn tell(write: &mut Write<'_>, concerned: &Destination, about: &About) -> Re
         traceparent: None,
     };
     let body = body(write, concerned, (&event, about))?;
-    let kept = Kept { user: None, occurred_at: None, environment: None, body, state_apart: None, profile: None };
+    let kept =
+        Kept { user: None, occurred_at: None, environment: None, body, state_apart: None, profile: None, views: None };
     events::insert(write, &event, kept)?;
     let mut told = Told { events: vec![about.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {

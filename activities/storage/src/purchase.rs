@@ -145,6 +145,21 @@ pub fn look_again<'v>(
         .run(write.connection)
 }
 
+/// Has a purchase looked at by a time at the latest. A settling that is recorded meanwhile does what it is looked at for.
+pub fn look_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
+    sql("UPDATE purchases SET next_wake_at = ? WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)")
+        .bind(at)
+        .bind(key)
+        .bind(at)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// Locks the row until the end of the transaction, if there is one.
+pub fn keep(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
+    find_locked(write, key).map(drop)
+}
+
 /// Forgets for how long the store did not answer about purchases that are few: what fails from now on counts anew.
 pub fn forget_failures<'v>(
     write: &mut Write<'_>,

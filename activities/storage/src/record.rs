@@ -7,7 +7,7 @@ use crate::accept::clean;
 use crate::events::{self, Carried, Told};
 use crate::listing::{Listings, usd_rate};
 use crate::payments::Booking;
-use crate::profiles::{self, Subject};
+use crate::profiles::{self, Look, Subject};
 use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
 use crate::statement::{Number, Words, places, sql};
@@ -137,6 +137,7 @@ fn as_change(
     let purchase = record.decision.purchase.clone();
     let bought = Owned {
         collapse_key: record.collapse_key,
+        platform_id: origin.platform_id,
         platform_type: origin.store.clone(),
         environment: purchase.environment(origin.environment),
         is_replaced: record.is_replaced,
@@ -240,6 +241,7 @@ impl Settling<'_> {
             origin: self.origin,
             owner,
             installation,
+            look: Look::Settling,
             traceparent: self.record.traceparent.as_deref(),
         };
         profiles::owe(write, &subject, to).map(drop)

@@ -139,7 +139,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let mut removed = 0;
     for event in events {
         removed += sql(format!(
-            "UPDATE events AS e SET body = ?, state_apart = NULL, profile = NULL, pruned_at = ? WHERE e.seq = ? AND {UNNEEDED}"
+            "UPDATE events AS e SET body = ?, state_apart = NULL, profile = NULL, views = NULL, pruned_at = ? WHERE e.seq = ? AND {UNNEEDED}"
         ))
         .bind(reduced(&event.body))
         .bind(write.now)

@@ -148,6 +148,7 @@ fn owe_profile(
         origin: &origin,
         owner: &owner,
         installation,
+        look: profiles::Look::Snapshot,
         traceparent: None,
     };
     profiles::owe(write, &subject, (&[destination], None))

@@ -6,7 +6,7 @@ use crate::explain::{self, Owes};
 use crate::health::{self, HealthView};
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
-use crate::{Error, Store, deliveries, destinations};
+use crate::{Destination, Error, Store, deliveries, destinations, profiles};
 use domain::{DestinationId, Timestamp};
 use serde::Serialize;
 
@@ -134,13 +134,9 @@ struct Batch {
 
 /// Forgets one batch behind a sequence number; `None` when there is none.
 fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
-    check_disabled(write.connection, id)?;
+    let destination = check_disabled(write.connection, id)?;
     let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
-    let text = format!(
-        "UPDATE profiles SET digest = '' WHERE destination_id = ? AND user_id IN (SELECT e.user_id \
-         FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.seq IN ({NEXT}))"
-    );
-    sql(text).bind(id).bind(id).bind(after).bind(at_most).run(write.connection)?;
+    profiles::forget_all(write, &destination, (NEXT, (after, at_most)))?;
     let text = format!(
         "UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? \
          WHERE seq IN ({NEXT}) AND {FORGETTABLE}"
@@ -187,11 +183,11 @@ fn end_of_batch(
     Ok(last.map(|last| last.value))
 }
 
-fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<(), Error> {
+fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<Destination, Error> {
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
     if destination.enabled {
         let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
         return Err(Error::Conflict { what: "destination", detail });
     }
-    Ok(())
+    destination.destination()
 }

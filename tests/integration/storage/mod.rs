@@ -5,6 +5,7 @@
 
 mod accepting;
 mod aging;
+mod arriving;
 mod auditing;
 mod batches;
 mod breaking;
@@ -13,6 +14,7 @@ mod catalogue;
 mod customers;
 mod delivering;
 mod explaining;
+mod filtering;
 mod interleaving;
 mod leaving;
 mod limiting;

@@ -9,11 +9,11 @@ use serde_json::Value;
 use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
 
 /// What the integrations here choose.
-const PURCHASED: &str = "user.subscription.purchased";
+pub const PURCHASED: &str = "user.subscription.purchased";
 
 impl World {
     /// An integration that keeps these attributes and chose one event.
-    async fn keeping(&self, name: &str, attributes: Attributes) -> DestinationId {
+    pub async fn keeping(&self, name: &str, attributes: Attributes) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.per_request) = (true, 10);
         new.traits.profile = Some(attributes);
@@ -22,14 +22,14 @@ impl World {
     }
 
     /// How many profiles a destination was ever owed.
-    fn profiles(&self, to: DestinationId) -> i64 {
+    pub fn profiles(&self, to: DestinationId) -> i64 {
         self.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
         ))
     }
 
     /// Settles a purchase again although nobody told anything of it, as after a change around it.
-    async fn look(&self, key: CollapseKey) {
+    pub async fn look(&self, key: CollapseKey) {
         let again = record(key, &self.load(key).await);
         match self.store.record(again).await.unwrap() {
             Recorded::Done { .. } => {}
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The product of every purchase here entitles to this alone.
-    async fn entitle(&self, entitlement: &str) {
+    pub async fn entitle(&self, entitlement: &str) {
         let named =
             Change::SetEntitlement(entitlement.to_owned(), Named { name: entitlement.to_owned(), description: None });
         let product = Product { entitlements: vec![entitlement.to_owned()], ..Product::default() };
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// Sends all that a lane owes; the bodies, by their types.
-    async fn drain(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<(String, Value)> {
+    pub async fn drain(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
             let Claimed::Send(batch) = self.claim(key, to, &format!("drain-{turn}")).await else { break };
@@ -62,7 +62,7 @@ impl World {
 }
 
 /// The entitlements that a profile shows.
-fn entitlements(body: &Value) -> Vec<&str> {
+pub fn entitlements(body: &Value) -> Vec<&str> {
     let all = body["active_entitlements"].as_array().unwrap().iter();
     all.map(|one| one["entitlement_ref_id"].as_str().unwrap()).collect()
 }

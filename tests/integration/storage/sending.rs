@@ -46,7 +46,11 @@ pub fn render() -> Render {
         let body = unsent.body.clone();
         let is_state = unsent.event_type == PURCHASE_UPDATED;
         let told = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
-        Rendered::Body(told.to_string())
+        let body = told.to_string();
+        match unsent.earned.as_ref().and_then(storage::Earned::revenue) {
+            Some(usd) => Rendered::Revenue { body, usd: usd.to_owned() },
+            None => Rendered::Body(body),
+        }
     })
 }
 

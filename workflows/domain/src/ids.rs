@@ -88,8 +88,17 @@ impl EventId {
 impl EventId {
     /// The id of the event that carries a user's changed profile in one environment. A user's revision is used once.
     #[must_use]
-    pub fn of_profile(user: UserId, epoch: i64, user_revision: i64, environment: Environment) -> Self {
-        let name = format!("{epoch}/{user_revision}/profile.updated/{}", environment.as_str());
+    pub fn of_profile(
+        user: UserId,
+        epoch: i64,
+        user_revision: i64,
+        (environment, platforms): (Environment, &[PlatformId]),
+    ) -> Self {
+        let mut name = format!("{epoch}/{user_revision}/profile.updated/{}", environment.as_str());
+        for platform in platforms {
+            name.push('/');
+            name.push_str(&platform.to_string());
+        }
         Self(Uuid::new_v5(&user.uuid(), name.as_bytes()))
     }
 }

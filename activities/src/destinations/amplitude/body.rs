@@ -52,7 +52,10 @@ pub fn together<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
 #[must_use]
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     match frozen(destination, unsent) {
-        Ok(body) if body.len() <= MOST_BYTES => Rendered::Body(body),
+        Ok(body) if body.len() <= MOST_BYTES => match amount(unsent, &body) {
+            Some(usd) => Rendered::Revenue { body, usd },
+            None => Rendered::Body(body),
+        },
         Ok(_) => Rendered::Refuse { why: format!("the event is longer than {MOST_BYTES} bytes") },
         Err(rendered) => rendered,
     }
@@ -62,13 +65,23 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
 #[must_use]
 pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
     match rendered {
-        Rendered::Body(body) => Noted { capped: capped(body).unwrap_or_default(), wrong_id: None },
+        Rendered::Body(body) | Rendered::Revenue { body, .. } => {
+            Noted { capped: capped(body).unwrap_or_default(), wrong_id: None }
+        }
         Rendered::Refuse { .. } => {
             let settings = config::read(&destination.settings).ok();
             Noted { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
         }
         Rendered::Wait { .. } | Rendered::Skip { .. } => Noted::default(),
     }
+}
+
+/// The amount that a body says, as the ledger writes it where that is the same.
+fn amount(unsent: &Unsent, body: &str) -> Option<String> {
+    let amount = Frozen::read(body)?.event.get("revenue")?.as_f64()?;
+    let entered = unsent.earned.as_ref().and_then(storage::Earned::revenue);
+    let same = entered.filter(|usd| usd.parse() == Ok(amount)).map(str::to_owned);
+    same.or_else(|| Some(amount.to_string()))
 }
 
 fn capped(body: &str) -> Option<u64> {

@@ -7,13 +7,15 @@ use crate::error::Error;
 use crate::health;
 use crate::lanes::{Mode, Rendered, Sibling, Unsent};
 use crate::operators::Told;
-use crate::payments::{self, Earned};
+use crate::payments;
+use crate::profiles::{self, Failure};
 use crate::statement::{row, sql};
 use crate::user_lanes::UserLane;
 use crate::users;
+use crate::views::{self, View};
 use crate::writer::Write;
 use domain::event::PURCHASE_UPDATED;
-use domain::user::PROFILE_UPDATED;
+use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
 
@@ -25,7 +27,7 @@ pub struct Frozen {
     pub body: String,
     /// The environment of the purchase that it tells of.
     pub environment: Environment,
-    /// What it says that was earned, in USD, when it is made now.
+    /// The amount in it, in USD, when it is made now.
     pub revenue: Option<String>,
     /// Which state of its user it tells, if any, and whether that is news to the destination.
     pub state: State,
@@ -51,6 +53,7 @@ row! {
         body: String,
         state_apart: Option<String>,
         profile: Option<String>,
+        views: Option<String>,
         user_id: Option<UserId>,
         user_revision: Option<i64>,
         owner_id: Option<UserId>,
@@ -91,7 +94,7 @@ row! {
 
 /// What comes of making a body.
 enum Made {
-    /// This, the environment of what it tells, and what it says that was earned.
+    /// This, the environment of what it tells, and the amount in it.
     Body(String, Environment, Option<String>),
     /// It is not to be sent now, or at all.
     Aside,
@@ -110,6 +113,7 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
         pick::followers(write.connection, (&head, &lane.health.health()), (room - 1, write.now))?
     };
     rows.insert(0, head);
+    let removes = lane.destination.profile == Some(Attributes::Extended);
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
         match body(write, lane, &row)? {
@@ -117,6 +121,9 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
                 let state = state(write.connection, lane, (row.event_id, environment))?;
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
+                    if removes {
+                        profiles::forget(write, &row, Failure::Overtaken)?;
+                    }
                     continue;
                 }
                 frozen.push(Frozen { row, body, environment, revenue, state });
@@ -136,10 +143,8 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Mad
     }
     let (rendered, unsent) = render(write, lane, row)?;
     let (status, why) = match rendered {
-        Rendered::Body(body) => {
-            let revenue = unsent.earned.as_ref().and_then(Earned::revenue).map(str::to_owned);
-            return Ok(Made::Body(body, unsent.environment, revenue));
-        }
+        Rendered::Body(body) => return Ok(Made::Body(body, unsent.environment, None)),
+        Rendered::Revenue { body, usd } => return Ok(Made::Body(body, unsent.environment, Some(usd))),
         Rendered::Wait { why } => ("waiting", why),
         Rendered::Skip { why } => ("skipped", why),
         Rendered::Refuse { why } => ("dead", why),
@@ -152,6 +157,9 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Mad
             .bind(finished_at)
             .bind(row.id)
             .run(write.connection)?;
+    if finished_at.is_some() && ended > 0 {
+        profiles::forget(write, row, Failure::Unwanted)?;
+    }
     if status != "dead" || ended == 0 {
         return Ok(Made::Aside);
     }
@@ -190,24 +198,44 @@ fn profile_environments(body: &Value, platform: Option<Environment>) -> (Environ
     (covers, if was_moved { Environment::Sandbox } else { covers })
 }
 
-/// The state of the user that a `user.*` event tells in its environment. One of another environment is not told there.
-fn user_state(facts: &Facts, body: &Value, is_at_home: bool) -> Result<Value, Error> {
-    match (facts.user_revision, &facts.state_apart) {
-        (None, _) => Ok(Value::Null),
-        (Some(_), _) if !is_at_home => Ok(Value::Null),
-        (Some(_), Some(apart)) => json(apart),
-        (Some(_), None) => Ok(body.clone()),
-    }
+/// What an event says of its user.
+struct Shown {
+    /// Over the purchases in its environment; null for what tells none.
+    state: Value,
+    /// More attributes there.
+    profile: Value,
+    /// The body as the destination gets it.
+    body: Value,
 }
 
-/// The body as a destination gets it: one that wants a single environment is told the user's state in that alone.
-fn body_for(lane: &Lane<'_>, facts: &Facts, mut body: Value) -> Result<Value, Error> {
-    let is_narrowed = lane.destination.filter.is_one_environment();
-    let Some(apart) = facts.state_apart.as_deref().filter(|_| is_narrowed) else { return Ok(body) };
-    if let (Some(fields), Value::Object(apart)) = (body.as_object_mut(), json(apart)?) {
-        fields.extend(apart);
+/// What an event says of its user to a destination: over the platforms and the environment that it wants. A state of another
+/// environment is not told there, nor one that was not kept for its platforms.
+fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> Result<Shown, Error> {
+    let filter = &lane.destination.filter;
+    let platforms = filter.sorted_platforms();
+    let tells = facts.user_revision.is_some() && is_at_home;
+    let is_profile = body.get("event_type").and_then(Value::as_str) == Some(PROFILE_UPDATED);
+    if platforms.is_empty() || is_profile {
+        let apart = facts.state_apart.as_deref().map(json).transpose()?;
+        let profile = facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default();
+        let state = if tells { apart.clone().unwrap_or_else(|| body.clone()) } else { Value::Null };
+        let narrowed = apart.filter(|_| filter.is_one_environment());
+        return Ok(Shown { state, profile, body: with_state(body, narrowed) });
     }
-    Ok(body)
+    let Some(View { state, state_apart, profile, .. }) = views::find(facts.views.as_deref(), &platforms)? else {
+        return Ok(Shown { state: Value::Null, profile: Value::Null, body });
+    };
+    let narrowed = if filter.is_one_environment() { state_apart.clone() } else { state };
+    let (state, profile) = if tells { (state_apart, profile) } else { (Value::Null, Value::Null) };
+    Ok(Shown { state, profile, body: with_state(body, Some(narrowed)) })
+}
+
+/// The body with another state of the user.
+fn with_state(mut body: Value, state: Option<Value>) -> Value {
+    if let (Some(fields), Some(Value::Object(state))) = (body.as_object_mut(), state) {
+        fields.extend(state);
+    }
+    body
 }
 
 /// All that a body may be made of, and the owner of the purchase.
@@ -216,7 +244,7 @@ fn unsent(
     lane: &Lane<'_>,
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
-    let facts: Option<Facts> = sql("SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.user_id, \
+    let facts: Option<Facts> = sql("SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id, \
          e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS told_external_id, \
          o.external_id AS owner_external_id, f.store, f.environment FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
          LEFT JOIN platforms f ON f.id = p.platform_id LEFT JOIN users u ON u.id = e.user_id \
@@ -236,7 +264,7 @@ fn unsent(
     } else {
         environments(&data, facts.environment)
     };
-    let is_at_home = recorded_in == environment;
+    let shown = shown(lane, &facts, (told, recorded_in == environment))?;
     let unsent = Unsent {
         event_id: row.event_id,
         event_type: row.event_type.clone(),
@@ -245,9 +273,9 @@ fn unsent(
         created_at: facts.created_at,
         occurred_at: facts.occurred_at,
         data,
-        user_state: user_state(&facts, &told, is_at_home)?,
-        user_profile: facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default(),
-        body: body_for(lane, &facts, told)?,
+        user_state: shown.state,
+        user_profile: shown.profile,
+        body: shown.body,
         user_id: facts.user_id.or(facts.owner_id),
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,

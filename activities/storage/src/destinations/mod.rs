@@ -14,6 +14,7 @@ use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
 use rows::{SELECT, insert, locked, require, update};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A destination that is to be made.
 #[derive(Debug, Clone)]
@@ -56,6 +57,13 @@ impl Filter {
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
+    }
+
+    /// The platforms that it wants, each once and in order; empty for all.
+    #[must_use]
+    pub fn sorted_platforms(&self) -> Vec<PlatformId> {
+        let platforms: BTreeSet<PlatformId> = self.platforms.iter().copied().collect();
+        platforms.into_iter().collect()
     }
 
     /// Whether it wants events of one environment and not of the other.

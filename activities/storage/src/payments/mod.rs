@@ -269,6 +269,7 @@ fn announce_one(
         environment: Some(environment),
         state_apart: None,
         profile: None,
+        views: None,
     };
     events::insert(write, &event, kept)?;
     for destination in destinations.iter().filter(|destination| destination.per_user) {

@@ -20,7 +20,7 @@ pub use succession::announce_succession;
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::{Details, additions_are_optional};
-use crate::ids::{CollapseKey, EventId, UserId};
+use crate::ids::{CollapseKey, EventId, PlatformId, UserId};
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
 use journey::Journey;
@@ -35,6 +35,8 @@ use uuid::Uuid;
 pub struct Owned {
     /// Which one.
     pub collapse_key: CollapseKey,
+    /// The platform it was made on.
+    pub platform_id: PlatformId,
     /// The store it was made in, such as in `platforms.store`.
     pub platform_type: String,
     /// The environment it was made in.
@@ -218,7 +220,16 @@ pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
     (state != self::state(owned)).then_some(state)
 }
 
-fn state(owned: &[Owned]) -> Value {
+/// The purchases of a user on these platforms; all of them without one.
+#[must_use]
+pub fn on_platforms(owned: &[Owned], platforms: &[PlatformId]) -> Vec<Owned> {
+    let is_wanted = |one: &&Owned| platforms.is_empty() || platforms.contains(&one.platform_id);
+    owned.iter().filter(is_wanted).cloned().collect()
+}
+
+/// The user's state over these purchases, in the words of the body.
+#[must_use]
+pub fn state(owned: &[Owned]) -> Value {
     let state = UserState {
         active_entitlements: active_entitlements(owned),
         active_skus: active_skus(owned),

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// The type of the event that carries a changed profile where no chosen event does. It cannot be chosen: integrations
 /// that keep profiles get it, and no other destination.
@@ -103,6 +104,22 @@ impl Profile {
     pub fn extended(&self) -> Value {
         // Only a map with other keys than texts could fail here, and there is none.
         serde_json::to_value(&self.extended).unwrap_or_default()
+    }
+
+    /// The names of those attributes that are known, of the ones that can become unknown.
+    #[must_use]
+    pub fn known(&self, attributes: Attributes) -> BTreeSet<String> {
+        let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
+        let known = extended.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        known.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether one of these attributes is not known.
+    #[must_use]
+    pub fn lacks_any(&self, attributes: Attributes) -> bool {
+        let extended = self.extended();
+        let mut all = extended.as_object().into_iter().flatten();
+        attributes == Attributes::Extended && all.any(|(_, value)| value.is_null())
     }
 
     /// Equal for equal profiles of one user: of these attributes, under the customer's own id.

@@ -1,11 +1,11 @@
 //! What a profile shows, what changes it, and its event.
 
 use super::tests::{customer, heard, owned, until};
-use super::{Attributes, Owned, Profile, ProfileUpdated, paid_in_usd};
+use super::{Attributes, Owned, Profile, ProfileUpdated, on_platforms, paid_in_usd, state};
 use crate::catalogue::Listing;
 use crate::environment::Environment;
 use crate::event::tests::{bought, day, entitlement, monthly, price};
-use crate::ids::EventId;
+use crate::ids::{EventId, PlatformId};
 use crate::notification::Kind;
 use crate::payment::Total;
 use crate::purchase::Purchase;
@@ -60,6 +60,29 @@ fn the_extended_attributes_show_the_subscription_that_gives_access_longest() {
         (&json!(day(31)), &json!("38.46")),
         "what was paid stays paid"
     );
+}
+
+#[test]
+fn what_is_not_known_is_lacked_by_who_keeps_it_alone() {
+    let known = |usd: Option<&str>| Profile::of(&[owned("receipt", until(day(31)))], usd.map(str::to_owned));
+    let names = |profile: &Profile| profile.known(Attributes::Extended).contains("ltv_usd");
+    let (priced, unlisted) = (known(Some("9.99")), known(None));
+    assert_eq!((names(&priced), names(&unlisted)), (true, false));
+    assert!(unlisted.lacks_any(Attributes::Extended) && !unlisted.lacks_any(Attributes::Documented));
+    assert!(unlisted.known(Attributes::Documented).is_empty());
+}
+
+#[test]
+fn purchases_are_chosen_by_their_platforms() {
+    let here = owned("here", until(day(31)));
+    let there = Owned {
+        platform_id: PlatformId::new(uuid::uuid!("9f3c1c9e-0000-4000-8000-000000000001")),
+        ..owned("there", until(day(60)))
+    };
+    let both = [here.clone(), there.clone()];
+    let keys = |platforms: &[PlatformId]| on_platforms(&both, platforms).len();
+    assert_eq!((keys(&[]), keys(&[there.platform_id]), keys(&[here.platform_id, there.platform_id])), (2, 1, 2));
+    assert_eq!(state(&on_platforms(&both, &[here.platform_id])), state(&[here]));
 }
 
 #[test]
@@ -122,7 +145,8 @@ fn a_profile_changes_with_what_it_shows_and_with_nothing_else() {
 #[test]
 fn a_profile_is_an_event_of_its_user() {
     let user_id = customer().user_id;
-    let id = EventId::of_profile(user_id, 1, 4, Environment::Production);
+    let id = EventId::of_profile(user_id, 1, 4, (Environment::Production, &[]));
+    let platform = owned("receipt", bought(monthly())).platform_id;
     let profile = Profile::of(&[owned("receipt", bought(monthly()))], None);
     let body = ProfileUpdated {
         id,
@@ -135,6 +159,7 @@ fn a_profile_is_an_event_of_its_user() {
     };
     insta::assert_json_snapshot!(super::PROFILE_UPDATED, body.body());
     for other in [(2, 4, Environment::Production), (1, 5, Environment::Production), (1, 4, Environment::Sandbox)] {
-        assert_ne!(EventId::of_profile(user_id, other.0, other.1, other.2), id);
+        assert_ne!(EventId::of_profile(user_id, other.0, other.1, (other.2, &[])), id);
     }
+    assert_ne!(EventId::of_profile(user_id, 1, 4, (Environment::Production, &[platform])), id);
 }

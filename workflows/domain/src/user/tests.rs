@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::event::tests::schemas::{complaints, schema};
 use crate::event::tests::{bought, day, described, entitlement, key, known, monthly, told};
 use crate::event::{ADDITIONS, Details};
-use crate::ids::{EventId, UserId};
+use crate::ids::{EventId, PlatformId, UserId};
 use crate::notification::Kind;
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Product, Reading, Snapshot};
@@ -40,6 +40,7 @@ const OFFER: Subscription = Subscription { is_in_intro_offer: true, ..RUNNING };
 pub(super) fn owned(receipt_id: &str, purchase: Purchase) -> Owned {
     Owned {
         collapse_key: key(receipt_id),
+        platform_id: PlatformId::new(uuid::uuid!("7c9e6679-7425-40de-944b-e07fc1f90ae7")),
         platform_type: "store".to_owned(),
         environment: Environment::Production,
         purchase,

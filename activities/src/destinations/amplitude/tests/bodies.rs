@@ -5,7 +5,7 @@ use crate::destinations::amplitude::properties::CAPPED;
 
 fn why(rendered: &Rendered) -> (&'static str, &str) {
     match rendered {
-        Rendered::Body(_) => ("body", ""),
+        Rendered::Body(_) | Rendered::Revenue { .. } => ("body", ""),
         Rendered::Wait { why } => ("wait", why),
         Rendered::Skip { why } => ("skip", why),
         Rendered::Refuse { why } => ("refuse", why),
@@ -266,6 +266,8 @@ fn an_event_earns_what_the_ledger_has_for_it() {
         assert_eq!((&event["revenue"], &event["revenueType"]), (&json!(amount), &json!(revenue_type)), "{kind:?}");
         assert_eq!((&event["currency"], &event["productId"]), (&json!("USD"), &json!("gold_monthly")));
         assert!(event["event_properties"].get("revenue_unknown_because").is_none());
+        let rendered = render(&destination, &unsent);
+        assert!(matches!(&rendered, Rendered::Revenue { usd: said, .. } if said == usd), "{rendered:?}");
     }
 }
 
@@ -395,7 +397,7 @@ proptest! {
             json!(refs.iter().map(|id| json!({"entitlement_ref_id": id, "sku_ref_id": id})).collect::<Vec<_>>());
         let rendered = render(&destination, &unsent);
         prop_assert_eq!(&rendered, &render(&destination, &unsent));
-        if let Rendered::Body(body) = rendered {
+        if let Rendered::Body(body) | Rendered::Revenue { body, .. } = rendered {
             let frozen: Value = serde_json::from_str(&body).unwrap();
             let mut found = Vec::new();
             too_long(&frozen, &mut found);

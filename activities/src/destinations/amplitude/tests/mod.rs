@@ -196,7 +196,7 @@ fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
 /// The frozen body of an event that can be sent.
 fn body(destination: &Destination, unsent: &Unsent) -> String {
     match render(destination, unsent) {
-        Rendered::Body(body) => body,
+        Rendered::Body(body) | Rendered::Revenue { body, .. } => body,
         other => panic!("{other:?}"),
     }
 }

@@ -334,6 +334,8 @@ CREATE TABLE events (
     state_apart TEXT,
     -- JSON: more attributes of the user in that environment; NULL where no integration keeps them.
     profile TEXT,
+    -- JSON: both over the purchases on the platforms that filtered destinations want; NULL where none is filtered so.
+    views TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     -- When its body was reduced to what counts and proves, for its age.
@@ -443,13 +445,20 @@ CREATE TABLE user_lanes (
     PRIMARY KEY (destination_id, user_id, environment)
 );
 
--- The digest of the profile of a user in an environment that a destination was owed last, by an event that carries it or by
--- a `profile.updated`; empty when that never arrived.
+-- The profile of a user in an environment that a destination was owed last, by an event that carries it or by a
+-- `profile.updated`.
 CREATE TABLE profiles (
     destination_id TEXT NOT NULL REFERENCES destinations (id),
     user_id TEXT NOT NULL,
     environment TEXT NOT NULL,
     digest TEXT NOT NULL,
+    -- `owed`, `lost` when it did not arrive and is owed again, `left` when it did not and only another state, or a snapshot,
+    -- is worth another try.
+    arrival TEXT NOT NULL,
+    -- How often in a row what carried this state died.
+    deaths BIGINT NOT NULL,
+    -- The attributes in it that are known and may become unknown, with commas between them.
+    shown TEXT NOT NULL,
     PRIMARY KEY (destination_id, user_id, environment)
 );
 

@@ -4,19 +4,27 @@
 //! snapshot, compares it with the profile as it is in its transaction: an event that carries the user's state brings the
 //! digest up to date, and where none is owed a `profile.updated` is. So each change is sent once, whatever caused it.
 //!
-//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. What did not arrive empties
-//! them, under no lock of the user: then one profile too many is sent, never one too few.
+//! A profile covers the purchases that the integration's filter wants.
+//!
+//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. What did not arrive is noted
+//! under no lock of the user: then one profile too many is sent, never one too few. What died has its purchase looked at,
+//! a few times for each state; what was skipped or refused is owed by another state or a snapshot.
+
+mod kept;
+
+pub use kept::{Failure, Look, forget, forget_all};
 
 use crate::connection::AnyConnection;
-use crate::deliveries::{self, DeliveryRow, Event};
+use crate::deliveries::{self, Event};
 use crate::events::{self, Carried, Kept};
 use crate::purchase::Origin;
-use crate::statement::{Words, row, sql};
 use crate::users::{self, UserRow};
 use crate::writer::Write;
 use crate::{Destination, Error, Installation, payments};
 use domain::user::{self, Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated};
-use domain::{CollapseKey, DestinationId, Environment, EventId, UserId};
+use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId, UserId};
+use kept::Place;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
 pub struct Subject<'a> {
@@ -32,6 +40,8 @@ pub struct Subject<'a> {
     pub owner: &'a UserRow,
     /// Whose database it is.
     pub installation: Installation,
+    /// Who looks.
+    pub look: Look,
     /// The trace that caused it.
     pub traceparent: Option<&'a str>,
 }
@@ -39,17 +49,22 @@ pub struct Subject<'a> {
 /// Both environments, each with a profile of its own.
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
 
-row! {
-    struct Carrier {
-        user_id: Option<UserId>,
-    }
-}
-
 /// A profile, and whose digest of it is another one.
 struct Changed {
     environment: Environment,
+    /// The platforms that it covers; empty for all.
+    platforms: Vec<PlatformId>,
     profile: Profile,
-    digests: Vec<(DestinationId, String)>,
+    due: Vec<Due>,
+}
+
+/// An integration that has another profile.
+struct Due {
+    destination: DestinationId,
+    digest: String,
+    known: BTreeSet<String>,
+    /// Whether it may have an attribute that is not known any more. Only a profile of its own removes it.
+    removes: bool,
 }
 
 /// Whether an integration has another profile of an owner than the present one.
@@ -59,7 +74,7 @@ pub fn is_due(
     destination: &Destination,
 ) -> Result<bool, Error> {
     let all = std::slice::from_ref(destination);
-    Ok(!changed(connection, (origin, owner), all)?.is_empty())
+    Ok(!changed(connection, (origin, owner), (all, Look::Snapshot))?.is_empty())
 }
 
 /// The profile of the user of these purchases in an environment.
@@ -74,39 +89,25 @@ pub fn of(
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
-/// Notes that what carried the profile of a user did not arrive and never will: the next settling owes it again.
-pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    let carrier: Option<Carrier> = sql("SELECT user_id FROM events WHERE id = ? AND user_revision IS NOT NULL")
-        .bind(delivery.event_id)
-        .first(write.connection)?;
-    let (Some(user), Some(environment)) = (carrier.and_then(|carrier| carrier.user_id), delivery.environment) else {
-        return Ok(());
-    };
-    sql("UPDATE profiles SET digest = '' WHERE destination_id = ? AND user_id = ? AND environment = ?")
-        .bind(delivery.destination_id)
-        .bind(user)
-        .bind(environment)
-        .run(write.connection)
-        .map(drop)
-}
-
 /// Brings the digests of these destinations up to date, and owes the profile to those to whom no event of this record carries
-/// it; whether it is owed to any.
+/// all of it; whether it is owed to any.
 pub fn owe(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
     (destinations, carried): (&[Destination], Option<&Carried>),
 ) -> Result<bool, Error> {
-    let changed = changed(write.connection, (subject.origin, subject.owner), destinations)?;
+    let (user, origin) = (subject.owner.id, subject.origin);
+    let changed = changed(write.connection, (origin, subject.owner), (destinations, subject.look))?;
     let mut revision = carried.map(|carried| carried.user_revision);
     let mut is_owed = false;
-    for Changed { environment, profile, digests } in changed {
+    for changed in changed {
+        let environment = changed.environment;
         let carriers = carried.filter(|_| environment == subject.environment);
         let mut to = Vec::new();
-        for (destination, digest) in digests {
-            note(write, (destination, subject.owner.id, environment), &digest)?;
-            if carriers.is_none_or(|carried| !carried.to.contains(&destination)) {
-                to.push(destination);
+        for Due { destination, digest, known, removes } in &changed.due {
+            kept::note(write, Place { destination: *destination, user, environment }, (digest, known))?;
+            if *removes || carriers.is_none_or(|carried| !carried.to.contains(destination)) {
+                to.push(*destination);
             }
         }
         if to.is_empty() {
@@ -117,7 +118,7 @@ pub fn owe(
             None => users::raise_revision(write, subject.owner)?,
         };
         revision = Some(user_revision);
-        let event = insert(write, subject, (&profile, environment, user_revision))?;
+        let event = insert(write, subject, (&changed, user_revision))?;
         for destination in to {
             deliveries::owe_in(write, (&event, environment), destination)?;
         }
@@ -130,74 +131,67 @@ pub fn owe(
 fn changed(
     connection: &mut AnyConnection,
     (origin, owner): (&Origin, &UserRow),
-    destinations: &[Destination],
+    (destinations, look): (&[Destination], Look),
 ) -> Result<Vec<Changed>, Error> {
-    let keeping: Vec<(&Destination, Attributes)> =
-        destinations.iter().filter_map(|one| Some((one, one.profile?))).collect();
+    let mut keeping: BTreeMap<Vec<PlatformId>, Vec<(&Destination, Attributes)>> = BTreeMap::new();
+    for (destination, attributes) in destinations.iter().filter_map(|one| Some((one, one.profile?))) {
+        keeping.entry(destination.filter.sorted_platforms()).or_default().push((destination, attributes));
+    }
     if keeping.is_empty() {
         return Ok(Vec::new());
     }
     let owned = events::owned(connection, origin.app_id, owner.id)?;
-    let nothing = Profile::of(&[], user::paid_in_usd([]));
     let mut all = Vec::new();
     for environment in ENVIRONMENTS {
-        let profile = of(connection, owner.id, (&owned, environment))?;
-        let mut digests = Vec::new();
-        for (destination, attributes) in &keeping {
-            if !destination.filter.wants(origin.platform_id, environment) {
+        for (platforms, keeping) in &keeping {
+            let wants = |one: &&(&Destination, Attributes)| one.0.filter.wants(origin.platform_id, environment);
+            let keeping: Vec<_> = keeping.iter().filter(wants).collect();
+            if keeping.is_empty() {
                 continue;
             }
-            let digest = profile.digest(*attributes, owner.external_id.as_deref());
-            let known = known(connection, (destination.id, owner.id, environment))?;
-            // Who was never sent anything of a user need not hear that there is nothing.
-            let is_news = || profile.digest(*attributes, None) != nothing.digest(*attributes, None);
-            if known.as_ref().map_or_else(is_news, |known| *known != digest) {
-                digests.push((destination.id, digest));
+            let covered = user::on_platforms(&owned, platforms);
+            let profile = of(connection, owner.id, (&covered, environment))?;
+            let mut due = Vec::new();
+            for (destination, attributes) in keeping {
+                let place = Place { destination: destination.id, user: owner.id, environment };
+                due.extend(self::due(connection, place, (&profile, *attributes, owner, look))?);
             }
-        }
-        if !digests.is_empty() {
-            all.push(Changed { environment, profile, digests });
+            if !due.is_empty() {
+                all.push(Changed { environment, platforms: platforms.clone(), profile, due });
+            }
         }
     }
     Ok(all)
 }
 
-fn known(
+/// What an integration is owed of a profile, if it has another one.
+fn due(
     connection: &mut AnyConnection,
-    (destination, user, environment): (DestinationId, UserId, Environment),
-) -> Result<Option<String>, Error> {
-    let known: Option<Words> =
-        sql("SELECT digest AS value FROM profiles WHERE destination_id = ? AND user_id = ? AND environment = ?")
-            .bind(destination)
-            .bind(user)
-            .bind(environment)
-            .first(connection)?;
-    Ok(known.map(|known| known.value))
-}
-
-fn note(
-    write: &mut Write<'_>,
-    (destination, user, environment): (DestinationId, UserId, Environment),
-    digest: &str,
-) -> Result<(), Error> {
-    sql("INSERT INTO profiles (destination_id, user_id, environment, digest) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET digest = excluded.digest")
-    .bind(destination)
-    .bind(user)
-    .bind(environment)
-    .bind(digest)
-    .run(write.connection)
-    .map(drop)
+    place: Place,
+    (profile, attributes, owner, look): (&Profile, Attributes, &UserRow, Look),
+) -> Result<Option<Due>, Error> {
+    let digest = profile.digest(attributes, owner.external_id.as_deref());
+    let (is_due, removes) = match kept::find(connection, place)? {
+        Some(kept) => (kept.lacks(&digest, look), kept.outlives(profile, attributes)),
+        // Who was never sent anything of a user need not hear that there is nothing.
+        None => {
+            let nothing = Profile::of(&[], user::paid_in_usd([]));
+            (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
+        }
+    };
+    let known = profile.known(attributes);
+    Ok(is_due.then_some(Due { destination: place.destination, digest, known, removes }))
 }
 
 fn insert(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
-    (profile, environment, user_revision): (&Profile, Environment, i64),
+    (changed, user_revision): (&Changed, i64),
 ) -> Result<Event, Error> {
-    let user = subject.owner.id;
+    let (user, Changed { environment, platforms, profile, .. }) = (subject.owner.id, changed);
+    let environment = *environment;
     let event = Event {
-        id: EventId::of_profile(user, subject.installation.epoch, user_revision, environment),
+        id: EventId::of_profile(user, subject.installation.epoch, user_revision, (environment, platforms)),
         event_type: PROFILE_UPDATED.to_owned(),
         collapse_key: subject.collapse_key,
         revision: subject.revision,
@@ -222,6 +216,7 @@ fn insert(
         environment: Some(environment),
         state_apart: None,
         profile,
+        views: None,
     };
     events::insert(write, &event, kept)?;
     Ok(event)

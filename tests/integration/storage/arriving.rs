@@ -1,0 +1,188 @@
+//! Profiles that do not arrive: what is skipped, refused or dead is not held by the integration, and what it is owed
+//! instead comes to an end.
+
+use super::paying::monthly;
+use super::profiling::PURCHASED;
+use super::sending::{HOUR_MS, Sent, claim, rendering};
+use super::world::{Said, World, said_so, story};
+use domain::user::{Attributes, PROFILE_UPDATED};
+use domain::{CollapseKey, DestinationId, Kind, Snapshot, Timestamp, What};
+use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
+
+/// A day and an hour more.
+const DAY_MS: i64 = 25 * HOUR_MS;
+
+impl World {
+    /// Claims a lane whose bodies are made so; nothing is left to send.
+    async fn put_aside(&self, (key, to): (CollapseKey, DestinationId), rendered: Rendered) {
+        let render = rendering(move |_| rendered.clone());
+        let claimed = self.store.claim(Claim { render, ..claim(key, to, "aside") }).await.unwrap();
+        assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
+    }
+
+    /// How many purchases are to be looked at now.
+    async fn due(&self) -> usize {
+        self.store.due(100).await.unwrap().len()
+    }
+
+    /// How many purchases a snapshot owes something of.
+    async fn snapshot(&self, to: DestinationId) -> usize {
+        self.store.snapshot(to, Page::default(), Run::Real).await.unwrap().owed.len()
+    }
+
+    /// Fails what is next in a lane for good; its types.
+    async fn kill(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<String> {
+        let Claimed::Send(batch) = self.claim(key, to, "kill").await else { return Vec::new() };
+        let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
+        self.finish(&sent, Verdict::Dead).await;
+        sent.types().into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn skip() -> Rendered {
+    Rendered::Skip { why: "the integration has no key".to_owned() }
+}
+
+story! {
+    async fn what_was_skipped_is_owed_by_a_snapshot_and_by_no_settling(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.put_aside((world.key("r1"), to), skip()).await;
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 0, "a settling without news owes nothing that would be skipped again");
+        assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
+        world.put_aside((world.key("r1"), to), skip()).await;
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 1);
+        world.entitle("silver").await;
+        world.look(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 2, "a change is owed");
+        world.drain((world.key("r1"), to)).await;
+        assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "it has it");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn what_was_refused_before_it_was_sent_is_not_held(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.put_aside((world.key("r1"), to), Rendered::Refuse { why: "the customer's id is wrong".to_owned() }).await;
+        assert_eq!(world.woken(), 0, "it would be refused again");
+        assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1));
+    }
+}
+
+story! {
+    async fn what_died_is_looked_at_again_and_not_for_ever(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        let key = world.key("r1");
+        world.happen("r1", 1, &[What::Purchased]).await;
+        world.sleep();
+        assert_eq!(world.kill((key, to)).await, [PURCHASED]);
+        assert_eq!(world.due().await, 1, "nothing else would look at it");
+        let mut dead = 0;
+        for wait in [0, HOUR_MS + 1, DAY_MS] {
+            assert_eq!(world.due().await, usize::from(wait == 0), "the next look waits");
+            world.pass(wait);
+            assert_eq!(world.due().await, 1);
+            world.look(key).await;
+            assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
+            dead += 1;
+        }
+        assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
+        world.look(key).await;
+        assert_eq!(world.profiles(to), dead, "what is always refused is not owed anew by each settling");
+        world.entitle("silver").await;
+        world.sleep();
+        world.look(key).await;
+        assert_eq!(world.profiles(to), dead + 1);
+        assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
+        assert_eq!(world.due().await, 1, "another state begins anew");
+        world.look(key).await;
+        assert_eq!(world.drain((key, to)).await.len(), 1);
+        world.look(key).await;
+        assert_eq!(world.profiles(to), dead + 2);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn what_an_admin_forgot_is_looked_at_again(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        for receipt in ["r1", "r2"] {
+            world.happen(receipt, 1, &[What::Purchased]).await;
+        }
+        world.happen_to("other", "r3", &[What::Purchased]).await;
+        world.sleep();
+        let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
+        world.store.update_destination(to, disabled).await.unwrap();
+        assert_eq!(world.store.forget_user_events(to, i64::MAX).await.unwrap().ended, 3);
+        assert_eq!(world.due().await, 2, "a purchase of each user");
+        for receipt in ["r1", "r2", "r3"] {
+            world.look(world.key(receipt)).await;
+        }
+        assert_eq!(world.profiles(to), 2);
+        let hook = world.destination("hook").await.id;
+        world.happen("r4", 1, &[What::Purchased]).await;
+        world.sleep();
+        let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
+        world.store.update_destination(hook, disabled).await.unwrap();
+        assert!(world.store.forget_user_events(hook, i64::MAX).await.unwrap().ended > 0);
+        assert_eq!(world.due().await, 0, "a webhook keeps no profiles");
+    }
+}
+
+impl World {
+    /// A trial begins.
+    async fn begin_trial(&self, receipt: &str) {
+        let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        self.accept(said_so(self.platform.id, ("begins", receipt), 500, said)).await;
+        self.settle_shown(self.key(receipt), trial(), &[(What::TrialStarted, 1), (What::Purchased, 1)]).await;
+    }
+}
+
+/// In its trial of a month.
+fn trial() -> Snapshot {
+    let ends: Timestamp = "2027-02-10T12:00:00Z".parse().unwrap();
+    Snapshot { trial_ends_at: Some(ends), ..monthly() }
+}
+
+story! {
+    async fn a_value_that_is_not_known_any_more_is_owed_beside_the_event_that_carries_the_rest(world: World) {
+        let plain = world.keeping("plain", Attributes::Documented).await;
+        let more = world.keeping("more", Attributes::Extended).await;
+        let key = world.key("r1");
+        world.begin_trial("r1").await;
+        let sent = world.drain((key, more)).await;
+        assert_eq!((sent.len(), world.profiles(more)), (1, 0), "nothing was known before");
+        let converted = Snapshot { trial_ends_at: None, ..monthly() };
+        world.show("r1", converted, &[(What::TrialConverted, 1), (What::Purchased, 1)]).await;
+        let known = world.raw().texts("SELECT profile AS value FROM events WHERE profile IS NOT NULL ORDER BY seq");
+        assert!(known[0].contains("\"ltv_usd\":\"0\"") && known.last().unwrap().contains("\"ltv_usd\":null"), "{known:?}");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot take a value away");
+        let sent = world.drain((key, more)).await;
+        let types: Vec<_> = sent.iter().map(|(event_type, _)| event_type.as_str()).collect();
+        assert_eq!(types, [PURCHASED, PROFILE_UPDATED]);
+        world.show("r1", monthly(), &[(What::Purchased, 2)]).await;
+        assert_eq!(world.profiles(more), 1, "it is gone already");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn what_did_not_arrive_may_have_left_a_value_that_is_not_known_any_more(world: World) {
+        let more = world.keeping("more", Attributes::Extended).await;
+        let key = world.key("r1");
+        world.begin_trial("r1").await;
+        world.drain((key, more)).await;
+        world.show("r1", monthly(), &[(What::TrialConverted, 1)]).await;
+        assert_eq!((world.kill((key, more)).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
+        world.show("r1", monthly(), &[(What::Purchased, 2)]).await;
+        assert_eq!(world.profiles(more), 2, "the event alone would leave it");
+    }
+}

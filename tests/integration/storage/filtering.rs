@@ -1,0 +1,135 @@
+//! Filtered destinations: each is shown the user's state over the purchases that it wants, and no other.
+
+use super::profiling::{PURCHASED, entitlements};
+use super::sending::{Sent, claim, must_send, rendering};
+use super::world::{World, happened, new_destination, new_platform, record, story, told};
+use domain::user::{Attributes, PROFILE_UPDATED};
+use domain::{CollapseKey, DestinationId, PlatformId, What};
+use serde_json::Value;
+use storage::{Change, Claim, Claimed, DestinationPatch, Filter, FilterPatch, Named, Product, Rendered, Run, Verdict};
+
+impl World {
+    /// Another platform, and an integration or a webhook that wants it alone.
+    async fn other(&self) -> PlatformId {
+        self.store.new_platform(new_platform(&self.app, "other")).await.unwrap().id
+    }
+
+    /// A destination that wants these platforms alone.
+    async fn of_platforms(
+        &self,
+        name: &str,
+        (platforms, profile): (&[PlatformId], Option<Attributes>),
+    ) -> DestinationId {
+        let mut new = new_destination(&self.app, name);
+        (new.traits.per_user, new.traits.profile) = (profile.is_some(), profile);
+        new.events = vec![PURCHASED.to_owned()];
+        new.filter = Filter { platforms: platforms.to_vec(), environments: Vec::new() };
+        self.store.new_destination(new).await.unwrap().id
+    }
+
+    /// What the same customer does with a receipt of a platform, whose product is this one.
+    async fn happens_on(&self, platform: PlatformId, (receipt, sku): (&str, &str), whats: &[What]) -> CollapseKey {
+        let key = CollapseKey::of(platform, receipt);
+        let number = self.load(key).await.revision + 1;
+        self.accept(told(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
+        self.settle_as(key, (sku, whats)).await;
+        key
+    }
+
+    async fn settle_as(&self, key: CollapseKey, (sku, whats): (&str, &[What])) {
+        let mut record = happened(record(key, &self.load(key).await), whats);
+        let mut purchase: Value = serde_json::to_value(&record.decision.purchase).unwrap();
+        rename(&mut purchase, sku);
+        record.decision.purchase = serde_json::from_value(purchase).unwrap();
+        self.done(record).await;
+    }
+
+    /// A product of this name entitles to what is called so too.
+    async fn list(&self, sku: &str) {
+        let named = Change::SetEntitlement(sku.to_owned(), Named { name: sku.to_owned(), description: None });
+        let product = Product { entitlements: vec![sku.to_owned()], ..Product::default() };
+        for change in [named, Change::SetProduct(sku.to_owned(), product)] {
+            self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+        }
+    }
+
+    /// Sends all that a lane owes; the entitlements that each body shows.
+    async fn shown(&self, key: CollapseKey, to: DestinationId) -> Vec<Vec<String>> {
+        let mut all = Vec::new();
+        while let Claimed::Send(batch) = self.claim(key, to, "shown").await {
+            let sent = Sent { batch, key, to, token: "shown".to_owned(), mode: storage::Mode::Lane };
+            for one in &sent.batch.attempts {
+                let body: Value = serde_json::from_str(&one.body).unwrap();
+                all.push(entitlements(&body).into_iter().map(str::to_owned).collect());
+            }
+            self.finish(&sent, Verdict::Delivered).await;
+        }
+        all
+    }
+}
+
+/// Has everything that is called `term` called something else.
+fn rename(value: &mut Value, sku: &str) {
+    match value {
+        Value::String(text) if text == "term" => sku.clone_into(text),
+        Value::Array(all) => all.iter_mut().for_each(|one| rename(one, sku)),
+        Value::Object(fields) => fields.values_mut().for_each(|one| rename(one, sku)),
+        _ => {}
+    }
+}
+
+story! {
+    async fn a_filtered_destination_is_shown_the_state_of_its_platforms_alone(world: World) {
+        let (x, y) = (world.platform.id, world.other().await);
+        for sku in ["on-x", "on-y"] {
+            world.list(sku).await;
+        }
+        let kept = world.of_platforms("kept", (&[y], Some(Attributes::Extended))).await;
+        let hook = world.of_platforms("hook", (&[y], None)).await;
+        let both = world.of_platforms("both", (&[y, x], Some(Attributes::Documented))).await;
+        let all = world.of_platforms("all", (&[], Some(Attributes::Documented))).await;
+        let a = world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
+        let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
+        for (to, shown) in [(kept, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
+            assert_eq!(world.shown(b, to).await, [shown]);
+        }
+        world.happens_on(x, ("a", "on-x"), &[What::Renewed]).await;
+        world.list("gold").await;
+        let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
+        world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
+        world.settle_as(a, ("on-x", &[])).await;
+        assert_eq!((world.profiles(kept), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
+        assert_eq!(world.profiles(both), 1);
+        let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
+        world.store.change_catalogue(world.app.id, Change::SetProduct("on-y".to_owned(), listed), Run::Real).await.unwrap();
+        world.settle_as(b, ("on-y", &[])).await;
+        assert_eq!((world.profiles(kept), world.profiles(hook)), (1, 0));
+        assert_eq!(world.shown(b, kept).await, [["gold"]]);
+        assert_eq!(world.raw().number(&format!(
+            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{kept}' AND collapse_key = '{a}'"
+        )), 0, "nothing goes in the lane of a purchase that it does not want");
+        let bodies = world.raw().texts(&format!(
+            "SELECT body AS value FROM deliveries WHERE destination_id = '{kept}' AND event_type = '{PROFILE_UPDATED}'"
+        ));
+        assert!(bodies.iter().all(|body| !body.contains("on-x")), "{bodies:?}");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_state_that_was_not_kept_for_a_filter_is_not_shown_by_profiles(world: World) {
+        let (x, y) = (world.platform.id, world.other().await);
+        for sku in ["on-x", "on-y"] {
+            world.list(sku).await;
+        }
+        let to = world.of_platforms("late", (&[], Some(Attributes::Documented))).await;
+        world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
+        let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
+        let filter = Some(FilterPatch { platforms: Some(vec![y]), environments: None });
+        let patch = DestinationPatch { filter, ..DestinationPatch::default() };
+        world.store.update_destination(to, patch).await.unwrap();
+        let render = rendering(|unsent| Rendered::Body(unsent.user_state.to_string()));
+        let claim = Claim { render, ..claim(b, to, "late") };
+        assert_eq!(must_send(&world.store, claim).await.body, "null");
+    }
+}
