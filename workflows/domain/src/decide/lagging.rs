@@ -280,3 +280,24 @@ fn a_purchase_after_the_end_that_nobody_could_verify_is_one_payment() {
     assert_eq!((whats(&shown), shown.purchase.billing_cycles()), (vec![], Some(2)));
     assert_eq!(shown.purchase.revoked_at(), None);
 }
+
+#[test]
+fn a_late_notification_of_a_payment_before_the_end_begins_nothing_again() {
+    let late = word(Kind::Renewed, day(31).plus_millis(7_000));
+    let renewing = read(&bought(), &[], renewed(day(31).plus_millis(10 * MINUTE)));
+    assert_eq!((whats(&renewing), renewing.purchase.billing_cycles()), (vec![What::Renewed], Some(2)));
+    let end: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
+    let over = read(&renewing.purchase, &[], ended(end, end.plus_millis(10 * MINUTE)));
+    assert_eq!((whats(&over), over.purchase.billing_cycles()), (vec![What::Expired], Some(2)));
+    let at = end.plus_millis(HOUR);
+    for reading in [
+        Reading::Verified(Box::new(ended(end, at))),
+        Reading::Unreachable { since: at.plus_millis(-48 * HOUR) },
+        Reading::Unverifiable,
+    ] {
+        let after = settle_with(&over.purchase, std::slice::from_ref(&late), &reading, at);
+        assert_eq!((whats(&after), after.purchase.billing_cycles()), (vec![], Some(2)), "{reading:?}");
+        let again = read(&after.purchase, &[], ended(end, at.plus_millis(HOUR)));
+        assert_eq!((whats(&again), again.purchase.billing_cycles()), (vec![], Some(2)), "{reading:?}");
+    }
+}

@@ -270,7 +270,10 @@ impl Taken {
             _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Ended);
-        self.words.fresh.iter().find(pays).filter(|_| is_over).map(|(time, _)| *time)
+        // What was paid before the end belongs to the terms that ended.
+        let is_later = |(time, _): &&Moment| before.expires_at().is_none_or(|end| *time > end);
+        let paid = self.words.fresh.iter().filter(|_| is_over).filter(pays);
+        paid.filter(is_later).map(|(time, _)| *time).next()
     }
 }
 
