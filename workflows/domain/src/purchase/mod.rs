@@ -77,6 +77,8 @@ pub struct Purchase {
     pub(crate) is_believed: bool,
     /// The newest notification that the last reading contradicts.
     pub(crate) behind: Option<Behind>,
+    /// When it ended by a notification that waits for the store.
+    reported_end_at: Option<Timestamp>,
     /// Since when the store says that another receipt took its place, while nothing is known of that one.
     successor_missing_since: Option<Timestamp>,
 }
@@ -203,6 +205,11 @@ impl Purchase {
             self.seen.terms =
                 Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0), origin: Origin::Seen });
         }
+    }
+
+    /// Takes in when it ended by a notification that waits for the store, if one does.
+    pub(crate) const fn expect_end(&mut self, at: Option<Timestamp>) {
+        self.reported_end_at = at;
     }
 
     /// Takes in whether the last reading showed a change by half, and since when that is so.
