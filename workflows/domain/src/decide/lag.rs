@@ -18,6 +18,9 @@ const WATCHED_MS: i64 = 48 * HOUR_MS;
 /// How far the store's clock may be ahead of ours.
 const CLOCKS_MS: i64 = HOUR_MS;
 const HOUR_MS: i64 = 3_600_000;
+/// How long an end that is reported and shown waits for its reason: a change of plan reports its new receipt within that.
+/// The report can be so much earlier than the end.
+const REASON_MS: i64 = 600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
 
@@ -337,7 +340,9 @@ impl Evidence<'_> {
         let is_dateless = self.after.period_end().is_none()
             && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.half_made_at().is_some());
         let is_ended_by_half = shown.life == Life::Ended
-            && (is_off_by_half || is_dateless || (is_new_end && snapshot.end_reason.is_none()));
+            && (is_off_by_half
+                || is_dateless
+                || (is_new_end && snapshot.end_reason.is_none() && !self.is_end_agreed()));
         let stage = &mut weighed.stage;
         let mut is_half = false;
         if is_ended_by_half && !unconfirmed.payment && !unconfirmed.switch {
@@ -377,6 +382,22 @@ impl Evidence<'_> {
         }
     }
 
+    /// Whether a notification reported the end that the reading shows.
+    fn is_end_agreed(&self) -> bool {
+        self.newest_end().is_some_and(|(time, _)| self.shows_end_of(time))
+    }
+
+    /// Whether all but the reason of the end is shown that was reported at this time, and it ended ten minutes ago. A refund
+    /// and an immediate change of plan can look the same: only the new receipt or the reason tells them apart.
+    fn shows_end_of(&self, time: Timestamp) -> bool {
+        self.snapshot.is_some_and(|snapshot| {
+            let is_shown = snapshot.auto_renewing != Some(true) && snapshot.renews_at.is_none();
+            let is_same = |end: Timestamp| end.millis_since(time) <= REASON_MS;
+            let is_past = |end: Timestamp| self.at.millis_since(end) >= REASON_MS;
+            is_shown && snapshot.ends_at.is_some_and(|end| is_same(end) && is_past(end))
+        })
+    }
+
     /// Whether the plan changed without a payment, or a payment that changes it shows the old plan or the old term.
     fn is_changed_by_half(&self, shown: &Stage, (is_paid, is_later): (bool, bool)) -> bool {
         let known = &self.before.stage;
@@ -408,8 +429,10 @@ impl Evidence<'_> {
         let is_newest = |kinds: &[Kind]| self.after.newest(kinds) < Some(moment);
         let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[Kind::AutoRenewalOn]].concat();
         match kind {
-            Kind::Expired => stage.runs() && is_newest(&runs_on),
-            Kind::SubscriptionCancelled => stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now(),
+            Kind::Expired => stage.runs() && is_newest(&runs_on) && !self.shows_end_of(time),
+            Kind::SubscriptionCancelled => {
+                stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now() && !self.shows_end_of(time)
+            }
             Kind::ConsumableCancelled | Kind::EntitlementCancelled => stage.runs() && is_newest(&BOUGHT),
             Kind::PlanChangeScheduled => {
                 let known = &self.before.stage;
