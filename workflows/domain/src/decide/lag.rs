@@ -24,6 +24,21 @@ const REASON_MS: i64 = 600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
 
+#[cfg(test)]
+std::thread_local! {
+    /// A planted fault: a grace that the reading shows counts, whatever was paid since.
+    static BELIEVES_STALE_GRACE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `run` gives while the fault is planted in this thread.
+#[cfg(test)]
+pub(super) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
+    BELIEVES_STALE_GRACE.set(true);
+    let found = run();
+    BELIEVES_STALE_GRACE.set(false);
+    found
+}
+
 const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
 const BEGINNINGS: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
 const ENDS: [Kind; 2] = [Kind::SubscriptionCancelled, Kind::Expired];
@@ -175,6 +190,10 @@ impl Evidence<'_> {
     /// What says payment, conversion or grace stands.
     fn weigh_payment(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some(payment) = self.newest_payment().filter(|payment| self.stood(*payment)) else { return };
+        #[cfg(test)]
+        if shown.in_grace && BELIEVES_STALE_GRACE.get() {
+            return;
+        }
         let (time, kind) = payment;
         let is_back = shown.life == Life::Ended && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {

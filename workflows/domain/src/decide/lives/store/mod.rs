@@ -34,8 +34,8 @@ pub struct Life {
     /// Words that are never late: they are about what no reading shows.
     pub prompt: Vec<(Timestamp, Kind)>,
     pub ends: Timestamp,
-    /// What was charged: the SKU of each payment, in order.
-    pub charges: Vec<String>,
+    /// What was charged: the SKU of each payment and the number of its term, in order.
+    pub charges: Vec<(String, Option<u64>)>,
 }
 
 /// Writes a life.
@@ -105,7 +105,9 @@ impl Author {
 
     fn charge(&mut self) {
         let sku = self.shown.term_sku.clone().or_else(|| self.shown.product_id.clone());
-        self.life.charges.extend(sku);
+        let number = self.life.charges.len() + 1;
+        let number = self.shown.term.map(|_| u64::try_from(number).unwrap());
+        self.life.charges.extend(sku.map(|sku| (sku, number)));
     }
 
     fn show(&mut self) {
@@ -185,8 +187,13 @@ impl Author {
     /// The next boundary, by the calendar and from the anchor.
     fn next_end(&mut self) {
         self.begun += 1;
+        self.end = self.boundary(self.begun);
+    }
+
+    /// So many terms after the anchor.
+    fn boundary(&self, begun: i64) -> Timestamp {
         let term = self.shown.term.unwrap();
-        let count = i64::from(term.count) * self.begun;
+        let count = i64::from(term.count) * begun;
         let span = match term.unit {
             Unit::Week => jiff::Span::new().weeks(count),
             Unit::Month => jiff::Span::new().months(count),
@@ -195,7 +202,15 @@ impl Author {
         let anchor = jiff::Timestamp::from_microsecond(self.anchor.micros()).unwrap();
         let date = jiff::tz::TimeZone::UTC.to_datetime(anchor).checked_add(span).unwrap();
         let end = jiff::tz::TimeZone::UTC.to_timestamp(date).unwrap();
-        self.end = Timestamp::from_micros(end.as_microsecond());
+        Timestamp::from_micros(end.as_microsecond())
+    }
+
+    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one follows.
+    fn grace_days(&mut self) -> i64 {
+        let term = self.boundary(self.begun + 1).millis_since(self.now) / DAY;
+        let days = if self.shown.deferred_sku.is_some() { 7 } else { term };
+        let lasts: Vec<_> = [5, 5, 6, 7, 14, 30].into_iter().filter(|lasts| *lasts <= days).collect();
+        self.chance.pick(&lasts)
     }
 
     /// One term, and what happens at its end; whether it goes on.
@@ -401,7 +416,8 @@ impl Author {
             }
             return true;
         }
-        let grace_end = self.now.plus_millis(5 * DAY);
+        let days = self.grace_days();
+        let grace_end = self.now.plus_millis(days * DAY);
         self.shown.grace_ends_at = Some(grace_end);
         self.word(Kind::GraceBegan);
         self.tell(What::GraceBegan);
@@ -415,9 +431,14 @@ impl Author {
             if is_soon {
                 self.soon();
             } else {
-                self.now = self.now.plus_millis(HOUR + self.chance.below(4 * DAY));
+                self.now = self.now.plus_millis(HOUR + self.chance.below((days - 1) * DAY));
             }
             self.renew(What::Recovered);
+            if self.end.millis_since(grace_end) < DAY {
+                // No reading lies between the repair and the next payment.
+                let repair = self.life.words.last().map(|word| (word.store_time, word.kind));
+                self.life.vital.extend(repair);
+            }
             if is_soon && self.life.words.last().is_some_and(|word| word.kind == Kind::Renewed) {
                 self.word(Kind::GraceEnded);
             }
