@@ -198,14 +198,15 @@ impl Evidence<'_> {
         let is_back = shown.life == Life::Ended && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {
             Kind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
-            _ if BEGINNINGS.contains(&kind) => is_back && self.snapshot.is_some(),
+            _ if BEGINNINGS.contains(&kind) => (is_back || self.lacks_return(shown, time)) && self.snapshot.is_some(),
             _ => is_back || self.lacks_payment(shown, payment),
         };
         if !is_contradicted || !weighed.contradict(time, self.at) {
             return;
         }
         weighed.unconfirmed.payment = true;
-        let is_off = if shown.runs() { weighed.stage.is_off } else { self.is_switched_off(Some(time)) };
+        let goes_on = shown.runs() && !self.before.stage.is_over();
+        let is_off = if goes_on { weighed.stage.is_off } else { self.is_switched_off(Some(time)) };
         let changed = self.due_change(kind, shown).or_else(|| self.changed(shown));
         let stage = Stage {
             life: Life::Running,
@@ -221,6 +222,11 @@ impl Evidence<'_> {
             sku: changed.or_else(|| shown.sku.clone()),
         };
         weighed.stage = stage;
+    }
+
+    /// Whether what was bought again after its end is shown without its end and without what was paid.
+    fn lacks_return(&self, shown: &Stage, time: Timestamp) -> bool {
+        self.before.stage.is_over() && shown.runs() && !self.is_paid_beyond(time)
     }
 
     /// Whether the end that the reading shows is older than what happened at `time`.
@@ -353,9 +359,8 @@ impl Evidence<'_> {
             dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
         };
         let is_new_end = snapshot.ends_at.is_some_and(|end| !is_known(end) || self.before.half_made_at().is_some());
-        let is_new_switch = last.auto_renewing != Some(false) || self.before.half_made_at().is_some();
         let says_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
-        let is_off_by_half = !known.is_off && says_off && is_new_switch;
+        let is_off_by_half = !known.is_off && says_off && self.is_switch_news(last);
         let is_dateless = self.after.period_end().is_none()
             && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.half_made_at().is_some());
         let is_ended_by_half = shown.life == Life::Ended
@@ -399,6 +404,13 @@ impl Evidence<'_> {
         if !weighed.contradict(since, self.at) {
             weighed.stage = shown.clone();
         }
+    }
+
+    /// Whether an auto-renewal that is shown as off may be a change since the last reading. What was paid again after its end
+    /// can still show that it was off until then.
+    fn is_switch_news(&self, last: &Snapshot) -> bool {
+        let is_paid_again = self.newest_payment().is_some_and(|(time, _)| is_recent(time, self.at));
+        last.auto_renewing != Some(false) || is_paid_again || self.before.half_made_at().is_some()
     }
 
     /// Whether a notification reported the end that the reading shows.

@@ -221,7 +221,8 @@ fn is_seen(life: &Life, made: &Made, what: What) -> bool {
     let times = life.tells.iter().enumerate().filter(|(_, (_, other))| *other == what);
     !times.clone().any(|(at, (begin, _))| {
         let rest = life.tells.iter().skip(at + 1);
-        let end = rest.clone().find(|(_, other)| *other == gone(what)).or_else(|| life.tells.last());
+        let is_end = |other: What| other == gone(what) || other == What::Expired;
+        let end = rest.clone().find(|(_, other)| is_end(*other)).or_else(|| life.tells.last());
         !made.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
     })
 }

@@ -1,5 +1,7 @@
 //! A simulated store: what is true of one receipt over time, the words it sends, and what they ought to tell.
 
+mod endings;
+
 use super::chance::Chance;
 use crate::decide::tests::told;
 use crate::notification::{Kind, Notification};
@@ -50,6 +52,7 @@ struct Author {
     end: Timestamp,
     in_trial: bool,
     plans: i64,
+    has_come_back: bool,
 }
 
 /// The life that this seed gives.
@@ -77,7 +80,18 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
         ends: now,
         charges: vec![],
     };
-    let mut author = Author { chance, life, now, shown, anchor: now, begun: 0, end: now, in_trial: false, plans: 0 };
+    let mut author = Author {
+        chance,
+        life,
+        now,
+        shown,
+        anchor: now,
+        begun: 0,
+        end: now,
+        in_trial: false,
+        plans: 0,
+        has_come_back: false,
+    };
     match beginning {
         Beginning::OneTime => author.one_time(),
         _ => author.subscription(beginning),
@@ -314,8 +328,9 @@ impl Author {
         self.over(self.end, EndReason::Customer, kind);
         if self.chance.percent(8) {
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
+            return false;
         }
-        false
+        self.comes_back()
     }
 
     fn switch_on_vitally(&mut self) {
@@ -333,72 +348,6 @@ impl Author {
         self.shown.deferred_sku = Some(format!("gold_{}", self.plans));
         self.word(Kind::PlanChangeScheduled);
         self.tell(What::PlanChangeScheduled);
-        self.show();
-    }
-
-    fn is_refunded(&mut self) -> bool {
-        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
-        self.life.prompt.extend(&recent);
-        self.life.vital.extend(recent);
-        self.shown.trial_ends_at = None;
-        let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
-        if self.chance.percent(20) {
-            self.word(Kind::SubscriptionCancelled);
-            self.tell_end();
-            self.life.shows.push((self.now, None));
-            self.life.ends = self.now;
-        } else {
-            self.over(self.now, reason, Kind::SubscriptionCancelled);
-        }
-        false
-    }
-
-    fn is_replaced(&mut self) -> bool {
-        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
-        self.life.vital.extend(recent);
-        if self.chance.percent(50) {
-            self.shown.trial_ends_at = None;
-            self.shown.ends_at = Some(self.now);
-            self.shown.end_reason = Some(EndReason::Replaced);
-            self.shown.renews_at = None;
-            self.show();
-            // No notification names the new receipt: a week later the end is announced.
-            self.tell_end();
-            if self.chance.percent(50) {
-                self.word(Kind::SubscriptionCancelled);
-            }
-            if self.chance.percent(50) {
-                self.now = self.now.plus_millis(DAY);
-                self.word(Kind::Expired);
-            }
-        } else {
-            self.life.replaced_at = Some(self.now);
-            let words: [&[Kind]; 3] =
-                [&[Kind::SubscriptionCancelled], &[Kind::Replaced], &[Kind::SubscriptionCancelled, Kind::Replaced]];
-            for kind in self.chance.pick(&words) {
-                self.word(*kind);
-            }
-        }
-        self.life.ends = self.now;
-        false
-    }
-
-    fn tell_end(&mut self) {
-        if self.in_trial {
-            self.tell(What::TrialDidNotConvert);
-        }
-        self.tell(What::Expired);
-    }
-
-    fn over(&mut self, at: Timestamp, reason: EndReason, kind: Kind) {
-        let over = Snapshot { renews_at: None, grace_ends_at: None, auto_renewing: Some(false), ..self.shown.clone() };
-        self.shown = Snapshot { ends_at: Some(at), end_reason: Some(reason), deferred_sku: None, ..over };
-        self.word(kind);
-        self.tell_end();
         self.show();
     }
 
