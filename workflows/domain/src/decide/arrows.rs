@@ -119,6 +119,7 @@ fn shown(shows: &str, has_trial: bool) -> Snapshot {
         "renewed" | "converted" => Snapshot { renews_at: Some(second), ..after(first) },
         "unmoved" => Snapshot { at: first.plus_millis(600_000), trial_ends_at: has_trial.then_some(first), ..running },
         "grace" => Snapshot { grace_ends_at: Some(grace_end), ..after(first) },
+        "switched on" => after(first),
         "ended" => over(first, EndReason::Customer),
         "unpaid" => over(grace_end, EndReason::Store),
         "refunded" => over(time("01-12T00:00"), EndReason::Customer),

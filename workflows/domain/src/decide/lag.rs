@@ -18,8 +18,26 @@ const WATCHED_MS: i64 = 48 * HOUR_MS;
 /// How far the store's clock may be ahead of ours.
 const CLOCKS_MS: i64 = HOUR_MS;
 const HOUR_MS: i64 = 3_600_000;
+/// How long an end that is reported and shown waits for its reason: a change of plan reports its new receipt within that.
+/// The report can be so much earlier than the end.
+const REASON_MS: i64 = 600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
+
+#[cfg(test)]
+std::thread_local! {
+    /// A planted fault: a grace that the reading shows counts, whatever was paid since.
+    static BELIEVES_STALE_GRACE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `run` gives while the fault is planted in this thread.
+#[cfg(test)]
+pub(super) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
+    BELIEVES_STALE_GRACE.set(true);
+    let found = run();
+    BELIEVES_STALE_GRACE.set(false);
+    found
+}
 
 const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
 const BEGINNINGS: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
@@ -172,18 +190,23 @@ impl Evidence<'_> {
     /// What says payment, conversion or grace stands.
     fn weigh_payment(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some(payment) = self.newest_payment().filter(|payment| self.stood(*payment)) else { return };
+        #[cfg(test)]
+        if shown.in_grace && BELIEVES_STALE_GRACE.get() {
+            return;
+        }
         let (time, kind) = payment;
         let is_back = shown.life == Life::Ended && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {
             Kind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
-            _ if BEGINNINGS.contains(&kind) => is_back && self.snapshot.is_some(),
+            _ if BEGINNINGS.contains(&kind) => (is_back || self.lacks_return(shown, time)) && self.snapshot.is_some(),
             _ => is_back || self.lacks_payment(shown, payment),
         };
         if !is_contradicted || !weighed.contradict(time, self.at) {
             return;
         }
         weighed.unconfirmed.payment = true;
-        let is_off = if shown.runs() { weighed.stage.is_off } else { self.is_switched_off(Some(time)) };
+        let goes_on = shown.runs() && !self.before.stage.is_over();
+        let is_off = if goes_on { weighed.stage.is_off } else { self.is_switched_off(Some(time)) };
         let changed = self.due_change(kind, shown).or_else(|| self.changed(shown));
         let stage = Stage {
             life: Life::Running,
@@ -199,6 +222,11 @@ impl Evidence<'_> {
             sku: changed.or_else(|| shown.sku.clone()),
         };
         weighed.stage = stage;
+    }
+
+    /// Whether what was bought again after its end is shown without its end and without what was paid.
+    fn lacks_return(&self, shown: &Stage, time: Timestamp) -> bool {
+        self.before.stage.is_over() && shown.runs() && !self.is_paid_beyond(time)
     }
 
     /// Whether the end that the reading shows is older than what happened at `time`.
@@ -331,13 +359,14 @@ impl Evidence<'_> {
             dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
         };
         let is_new_end = snapshot.ends_at.is_some_and(|end| !is_known(end) || self.before.half_made_at().is_some());
-        let is_new_switch = last.auto_renewing != Some(false) || self.before.half_made_at().is_some();
         let says_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
-        let is_off_by_half = !known.is_off && says_off && is_new_switch;
+        let is_off_by_half = !known.is_off && says_off && self.is_switch_news(last);
         let is_dateless = self.after.period_end().is_none()
             && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.half_made_at().is_some());
         let is_ended_by_half = shown.life == Life::Ended
-            && (is_off_by_half || is_dateless || (is_new_end && snapshot.end_reason.is_none()));
+            && (is_off_by_half
+                || is_dateless
+                || (is_new_end && snapshot.end_reason.is_none() && !self.is_end_agreed()));
         let stage = &mut weighed.stage;
         let mut is_half = false;
         if is_ended_by_half && !unconfirmed.payment && !unconfirmed.switch {
@@ -377,6 +406,29 @@ impl Evidence<'_> {
         }
     }
 
+    /// Whether an auto-renewal that is shown as off may be a change since the last reading. What was paid again after its end
+    /// can still show that it was off until then.
+    fn is_switch_news(&self, last: &Snapshot) -> bool {
+        let is_paid_again = self.newest_payment().is_some_and(|(time, _)| is_recent(time, self.at));
+        last.auto_renewing != Some(false) || is_paid_again || self.before.half_made_at().is_some()
+    }
+
+    /// Whether a notification reported the end that the reading shows.
+    fn is_end_agreed(&self) -> bool {
+        self.newest_end().is_some_and(|(time, _)| self.shows_end_of(time))
+    }
+
+    /// Whether all but the reason of the end is shown that was reported at this time, and it ended ten minutes ago. A refund
+    /// and an immediate change of plan can look the same: only the new receipt or the reason tells them apart.
+    fn shows_end_of(&self, time: Timestamp) -> bool {
+        self.snapshot.is_some_and(|snapshot| {
+            let is_shown = snapshot.auto_renewing != Some(true) && snapshot.renews_at.is_none();
+            let is_same = |end: Timestamp| end.millis_since(time) <= REASON_MS;
+            let is_past = |end: Timestamp| self.at.millis_since(end) >= REASON_MS;
+            is_shown && snapshot.ends_at.is_some_and(|end| is_same(end) && is_past(end))
+        })
+    }
+
     /// Whether the plan changed without a payment, or a payment that changes it shows the old plan or the old term.
     fn is_changed_by_half(&self, shown: &Stage, (is_paid, is_later): (bool, bool)) -> bool {
         let known = &self.before.stage;
@@ -408,8 +460,10 @@ impl Evidence<'_> {
         let is_newest = |kinds: &[Kind]| self.after.newest(kinds) < Some(moment);
         let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[Kind::AutoRenewalOn]].concat();
         match kind {
-            Kind::Expired => stage.runs() && is_newest(&runs_on),
-            Kind::SubscriptionCancelled => stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now(),
+            Kind::Expired => stage.runs() && is_newest(&runs_on) && !self.shows_end_of(time),
+            Kind::SubscriptionCancelled => {
+                stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now() && !self.shows_end_of(time)
+            }
             Kind::ConsumableCancelled | Kind::EntitlementCancelled => stage.runs() && is_newest(&BOUGHT),
             Kind::PlanChangeScheduled => {
                 let known = &self.before.stage;

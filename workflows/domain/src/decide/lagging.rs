@@ -2,7 +2,7 @@
 
 use super::asking::{MINUTE, bought, day, monthly, off, read, whats, word};
 use super::tests::settle_with;
-use super::{Decision, Waits};
+use super::{Decision, Given, Waits, decide};
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Product, Reading, Snapshot};
@@ -279,4 +279,80 @@ fn a_purchase_after_the_end_that_nobody_could_verify_is_one_payment() {
     let shown = read(&alone.purchase, &[], Snapshot { renews_at: Some(day(66)), ..monthly(day(38)) });
     assert_eq!((whats(&shown), shown.purchase.billing_cycles()), (vec![], Some(2)));
     assert_eq!(shown.purchase.revoked_at(), None);
+}
+
+#[test]
+fn a_late_notification_of_a_payment_before_the_end_begins_nothing_again() {
+    let late = word(Kind::Renewed, day(31).plus_millis(7_000));
+    let renewing = read(&bought(), &[], renewed(day(31).plus_millis(10 * MINUTE)));
+    assert_eq!((whats(&renewing), renewing.purchase.billing_cycles()), (vec![What::Renewed], Some(2)));
+    let end: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
+    let over = read(&renewing.purchase, &[], ended(end, end.plus_millis(10 * MINUTE)));
+    assert_eq!((whats(&over), over.purchase.billing_cycles()), (vec![What::Expired], Some(2)));
+    let at = end.plus_millis(HOUR);
+    for reading in [
+        Reading::Verified(Box::new(ended(end, at))),
+        Reading::Unreachable { since: at.plus_millis(-48 * HOUR) },
+        Reading::Unverifiable,
+    ] {
+        let after = settle_with(&over.purchase, std::slice::from_ref(&late), &reading, at);
+        assert_eq!((whats(&after), after.purchase.billing_cycles()), (vec![], Some(2)), "{reading:?}");
+        let again = read(&after.purchase, &[], ended(end, at.plus_millis(HOUR)));
+        assert_eq!((whats(&again), again.purchase.billing_cycles()), (vec![], Some(2)), "{reading:?}");
+    }
+}
+
+/// A refund as the store shows it before its reason, of a subscription that would have renewed later.
+fn refunded(at: Timestamp, reason: Option<EndReason>) -> Snapshot {
+    Snapshot { renews_at: None, auto_renewing: Some(false), ends_at: Some(day(12)), end_reason: reason, ..monthly(at) }
+}
+
+#[test]
+fn an_end_that_notification_and_reading_show_waits_ten_minutes_for_its_reason() {
+    for kind in [Kind::SubscriptionCancelled, Kind::Expired] {
+        let words = [word(kind, day(12).plus_millis(3_000))];
+        let first = read(&bought(), &words, refunded(day(12).plus_millis(2 * MINUTE), None));
+        assert_eq!((whats(&first), first.waits), (vec![], Some(Waits::Confirmation)), "{kind:?}");
+        let wake = first.wake.unwrap();
+        assert!(wake <= day(12).plus_millis(12 * MINUTE), "{kind:?}: {wake}");
+        let over = read(&first.purchase, &words, refunded(wake, None));
+        assert_eq!((whats(&over), over.waits), (vec![What::Expired], None), "{kind:?}");
+        assert_eq!(over.purchase.revoked_at(), Some(day(12)), "{kind:?}");
+        let later = read(&over.purchase, &[], refunded(day(12).plus_millis(HOUR), Some(EndReason::Customer)));
+        assert_eq!((whats(&later), later.purchase.state()), (vec![], State::Expired), "{kind:?}");
+    }
+}
+
+#[test]
+fn an_end_whose_reason_is_a_change_of_plan_is_none_when_it_shows_in_time() {
+    let words = [word(Kind::SubscriptionCancelled, day(12))];
+    let first = read(&bought(), &words, refunded(day(12).plus_millis(2 * MINUTE), None));
+    let reason = Some(EndReason::Replaced);
+    let known = read(&first.purchase, &words, refunded(day(12).plus_millis(9 * MINUTE), reason));
+    assert_eq!((whats(&known), known.purchase.state()), (vec![], State::Replaced));
+    let linked = decide(
+        &first.purchase,
+        &[(1, words[0].clone())],
+        Given {
+            reading: &Reading::Verified(Box::new(refunded(day(12).plus_millis(5 * MINUTE), None))),
+            is_replaced: true,
+            now: day(12).plus_millis(5 * MINUTE),
+        },
+    );
+    assert_eq!((whats(&linked), linked.purchase.state()), (vec![], State::Replaced));
+}
+
+#[test]
+fn an_end_that_no_notification_reports_or_other_fields_contradict_waits_as_before() {
+    let at = day(12).plus_millis(30 * MINUTE);
+    let unreported = read(&bought(), &[], refunded(at, None));
+    assert_eq!((whats(&unreported), unreported.wake), (vec![], Some(at.plus_millis(10 * MINUTE))));
+    let words = [word(Kind::SubscriptionCancelled, day(12))];
+    for half in [
+        Snapshot { auto_renewing: Some(true), ..refunded(at, None) },
+        Snapshot { renews_at: Some(day(31)), ..refunded(at, None) },
+        Snapshot { ends_at: Some(day(12).plus_millis(20 * MINUTE)), ..refunded(at, None) },
+    ] {
+        assert_eq!(whats(&read(&bought(), &words, half)), []);
+    }
 }

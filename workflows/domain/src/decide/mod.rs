@@ -131,6 +131,7 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], given:
     }
     let Settled { purchase: mut after, transitions } = settle(purchase, &ready, (given, late_store));
     after.is_believed = is_believed || (after.is_believed && !given.reading.is_answer());
+    after.expect_end(waiting_end(notifications, &ready));
     let waits = match given.reading {
         _ if ready.len() == notifications.len() => None,
         Reading::Unreachable { .. } => Some(Waits::Verification),
@@ -167,6 +168,14 @@ fn confirmed<'a>(
         doubtful.iter().map(moment).filter(|moment| evidence.is_premature(&weighed.stage, *moment)).collect();
     let late_store = waiting.iter().map(|(time, _)| Behind { since: *time, is_decided: false }).max();
     (ready.into_iter().filter(|one| !waiting.contains(&moment(one))).collect(), late_store)
+}
+
+/// When the purchase ended by the newest notification of an end that is not decided now.
+fn waiting_end(notifications: &[(i64, Notification)], ready: &[&(i64, Notification)]) -> Option<Timestamp> {
+    let is_end = |one: &Notification| matches!(one.kind, Kind::SubscriptionCancelled | Kind::Expired);
+    let is_ready = |seq: i64| ready.iter().any(|(decided, _)| *decided == seq);
+    let ends = notifications.iter().filter(|(seq, one)| is_end(one) && !is_ready(*seq));
+    ends.map(|(_, one)| one.store_time).max()
 }
 
 const fn outcome(notification: &Notification) -> Outcome {
@@ -270,7 +279,10 @@ impl Taken {
             _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Ended);
-        self.words.fresh.iter().find(pays).filter(|_| is_over).map(|(time, _)| *time)
+        // What was paid before the end belongs to the terms that ended.
+        let is_later = |(time, _): &&Moment| before.expires_at().is_none_or(|end| *time > end);
+        let paid = self.words.fresh.iter().filter(|_| is_over).filter(pays);
+        paid.filter(is_later).map(|(time, _)| *time).next()
     }
 }
 

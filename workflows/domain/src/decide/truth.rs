@@ -94,6 +94,7 @@ impl Looked<'_> {
         }
         let is_beyond = |date: Timestamp| date.millis_since(trial_end) > SAME_MS;
         match self.after.period_end() {
+            Some(_) if self.is_unpaid_end() => self.before.stage.in_trial,
             Some(end) if end <= self.snapshot.at && self.snapshot.ends_at.is_some() => {
                 let is_paid = |terms: crate::purchase::Terms| terms.ending(end).is_some() && terms.is_end(end);
                 !(is_beyond(end) && self.after.terms().is_some_and(is_paid))
@@ -128,6 +129,27 @@ impl Looked<'_> {
         self.is_off() && end.is_some_and(is_long_past)
     }
 
+    /// Whether it ended with its grace: nothing was paid after the term before, also where the grace lasted so long that
+    /// its end is one of a term.
+    fn is_unpaid_end(&self) -> bool {
+        let Some(end) = self.snapshot.ends_at.filter(|end| *end <= self.snapshot.at) else { return false };
+        let known = &self.before.stage;
+        let has_failed = known.in_grace || (known.is_over() && self.before.payment_issues_began_at().is_some());
+        let is_end_of_grace = match self.after.last_grace_end() {
+            Some(grace) => grace.millis_since(end).abs() <= LAG_MS,
+            None => self.snapshot.end_reason == Some(EndReason::Store),
+        };
+        has_failed && is_end_of_grace && !self.is_repaired_before(end)
+    }
+
+    /// Whether a notification says that what failed was paid, some time before this end.
+    fn is_repaired_before(&self, end: Timestamp) -> bool {
+        let failed = self.before.said.covered(What::GraceBegan).or_else(|| self.before.answered_at());
+        let paid = self.after.newest(&[Kind::TrialConverted, Kind::Renewed]).map(|(time, _)| time);
+        let repaired = self.after.newest(&[Kind::GraceEnded]).map(|(time, _)| time);
+        paid.max(repaired.filter(|time| end.millis_since(*time) > LAG_MS)) > failed
+    }
+
     /// Whether this date of a grace is only that of the payment that failed. It says nothing of the grace's end.
     fn is_date_of_failure(&self, grace: Timestamp) -> bool {
         let calendar = self.after.calendar();
@@ -143,6 +165,9 @@ impl Looked<'_> {
     fn terms(&self, is_over: bool) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
+        if known.is_some() && self.is_unpaid_end() {
+            return known;
+        }
         let Some(calendar) = self.after.calendar() else {
             // What was first seen after its end had at least the term in which it ended.
             let ended = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| is_over);

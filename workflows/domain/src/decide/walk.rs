@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
         }
         // The receipt of a plan change is told as that, also when the store calls it a purchase besides.
         let is_known_change = kind == Kind::SubscriptionPurchased && self.known.was_told(Kind::PlanChanged);
-        if is_known_change || !(self.stage.is_unknown() || is_back) {
+        if !is_back && (is_known_change || !self.stage.is_unknown()) {
             return;
         }
         let had_trial = self.stage.is_unknown() && self.known.trial_end().is_some();

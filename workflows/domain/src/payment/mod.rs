@@ -176,11 +176,11 @@ impl UnknownPrice {
 #[must_use]
 pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
-    // The record has the price of the plan after a change, which only the last payment can have been.
-    if transitions.iter().any(|one| one.what == What::PlanChanged) {
-        let last = found.len().saturating_sub(1);
-        found.iter_mut().take(last).for_each(|payment| payment.is_priced = false);
-    }
+    // The record has the price of the plan after the last change, which the payments before the one of that change did not
+    // have.
+    let change = transitions.iter().rposition(|one| one.what == What::PlanChanged);
+    let of_change = found.iter().rposition(|payment| change.is_some_and(|change| payment.place <= change));
+    found.iter_mut().take(of_change.unwrap_or(0)).for_each(|payment| payment.is_priced = false);
     let mut taken = paid.clone();
     found.retain_mut(|payment| {
         if payment.number == 0 {
@@ -239,7 +239,8 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 fn is_first_of_new_plan((change, transitions): (&Transition, &[Transition]), purchase: &Purchase) -> bool {
     let is_of_new_receipt = purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
     // A purchase beside another one that it takes up is announced as a change without the store's notification of one.
-    let takes_up = || change.cycle == Some(1) && !transitions.iter().any(|one| PAYING.contains(&one.what));
+    let is_paid = |one: &Transition| PAYING.contains(&one.what) && one.cycle == change.cycle;
+    let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
     is_first && (is_of_new_receipt || takes_up()) && purchase.is_in_trial_period() != Some(true)
 }

@@ -63,6 +63,7 @@ fn each_term_is_paid_once_by_the_event_that_tells_it() {
         (&[(Renewed, 2), (Renewed, 2)], &[(Renewal, 2, 0, None, true)]),
         (&[(Renewed, 2), (Recovered, 2)], &[(Renewal, 2, 0, None, true)]),
         (&[(Renewed, 2), (Renewed, 3), (PlanChanged, 3)], &[(Renewal, 2, 0, None, false), (Renewal, 3, 1, None, true)]),
+        (&[(Renewed, 2), (PlanChanged, 2), (Renewed, 3)], &[(Renewal, 2, 0, None, true), (Renewal, 3, 2, None, true)]),
         (&[(GraceBegan, 1), (Recovered, 2)], &[(Recovery, 2, 1, None, true)]),
         (&[(PlanChanged, 2)], &[]),
         (&[(PlanChangeScheduled, 2)], &[]),
@@ -113,8 +114,12 @@ fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial(
     assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
     let beside = found(&change, &bought(), &[]);
     assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
-    let with_others = found(&[(What::PlanChanged, 1), (What::Renewed, 2)], &bought(), &[]);
-    assert_eq!(with_others, [(EntryKind::Renewal, 2, 1, None, true)], "what is paid is the renewal");
+    let both = [(EntryKind::PlanChange, 1, 0, None, true), (EntryKind::Renewal, 2, 1, None, true)];
+    for purchase in [&bought(), &changed] {
+        assert_eq!(found(&[(What::PlanChanged, 1), (What::Renewed, 2)], purchase, &[]), both, "each term is paid");
+    }
+    let same = found(&[(What::Renewed, 1), (What::PlanChanged, 1)], &bought(), &[]);
+    assert_eq!(same, [(EntryKind::Renewal, 1, 0, None, true)], "the first term is paid once");
     assert_eq!(found(&[(What::PlanChanged, 2)], &bought(), &[1]), [], "a scheduled change is paid with its renewal");
     let trial = Snapshot { trial_ends_at: Some(day(40)), renews_at: Some(day(40)), ..monthly() };
     assert_eq!(found(&change, &shown(&[Kind::PlanChanged], trial), &[]), []);

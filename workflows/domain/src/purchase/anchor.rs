@@ -85,8 +85,18 @@ impl Purchase {
     fn is_changing(&self) -> bool {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
         let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.anchor != *date));
-        let passed = date.zip(at).map(|(date, at)| at.millis_since(date));
-        passed.is_some_and(|passed| (-UNPAID_MS..=UNPAID_MS).contains(&passed))
+        date.zip(at).is_some_and(|(date, at)| {
+            let passed = at.millis_since(date);
+            passed >= -UNPAID_MS && (passed <= UNPAID_MS || self.is_repaired_late(date, at))
+        })
+    }
+
+    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a notification of a short
+    /// while ago, still tells of the change.
+    fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
+        let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
+        let paid = self.newest(&PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
+        is_scheduled || paid.is_some_and(|paid| at.millis_since(paid) <= SAME_DATE_MS)
     }
 
     /// Whether a conversion is the first payment of what began with a trial that no reading showed: the terms are

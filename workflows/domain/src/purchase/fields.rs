@@ -19,6 +19,8 @@ const SWITCHED_ON: [Kind; 3] = [Kind::SubscriptionPurchased, Kind::PlanChanged, 
 const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::ScheduledToEnd];
 /// A cancellation, as the customer or the store says it.
 const CANCELLED: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
+/// An end.
+const ENDED: [Kind; 2] = [Kind::SubscriptionCancelled, Kind::Expired];
 /// An end that is so much later than the recovery belongs to another failed payment.
 const AT_THE_END_MS: i64 = 2 * 3_600_000;
 
@@ -76,6 +78,19 @@ impl Purchase {
             (Some(gone), Some(end)) => Some(gone.min(end)),
             (gone, end) => gone.or(end),
         }
+    }
+
+    /// Whether it ran at this time, by its dates: which settling was recorded first does not matter.
+    pub(crate) fn ran_at(&self, at: Timestamp) -> bool {
+        let has_begun = self.stage.life != Life::Unknown && self.not_before().is_some_and(|began| began < at);
+        let is_over = self.stage.is_over();
+        let will_end = self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_dateless_grace());
+        // The store showed it running last: then the notification dates the end.
+        let is_unread = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
+        let reported = self.newest(&ENDED).filter(|_| is_unread).map(|(time, _)| time);
+        let ends = [self.expires_at().filter(|_| is_over || will_end), reported, self.reported_end_at];
+        let end = ends.into_iter().flatten().min();
+        has_begun && end.map_or(!is_over, |end| end > at)
     }
 
     /// One term, as ISO 8601; `None` for a one-time purchase.

@@ -5,10 +5,10 @@ use crate::decide::tests::{settle_with, told};
 use crate::environment::Environment;
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
-use crate::reading::{Product, Reading, Snapshot, Term, Unit};
+use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
 use crate::transition::What;
-use What::{Expired, GraceBegan, Purchased, Recovered, Renewed, TrialStarted};
+use What::{Expired, GraceBegan, Purchased, Recovered, Renewed, TrialDidNotConvert, TrialStarted};
 
 const HOUR: i64 = 3_600_000;
 
@@ -160,4 +160,97 @@ fn records_without_the_environment_are_of_production() {
     stored.as_object_mut().unwrap().remove("environment");
     let snapshot: Snapshot = serde_json::from_value(stored).unwrap();
     assert_eq!(snapshot.environment, Environment::Production);
+}
+
+/// A subscription of which a payment failed at `due`, with a grace until `grace`, which ends unpaid.
+struct Unpaid {
+    term: Term,
+    trial_ends_at: Option<Timestamp>,
+    due: Timestamp,
+    grace: Timestamp,
+}
+
+impl Unpaid {
+    fn shown(&self, at: Timestamp) -> Snapshot {
+        let trial_ends_at = self.trial_ends_at.filter(|end| *end > at);
+        Snapshot { term: Some(self.term), trial_ends_at, renews_at: Some(self.due), ..shown(at) }
+    }
+
+    fn failed(&self) -> Decision {
+        let first = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], self.shown(day(0)));
+        let at = self.due.plus_millis(HOUR);
+        let grace = Snapshot { grace_ends_at: Some(self.grace), ..self.shown(at) };
+        settle(&first.purchase, &[(Kind::GraceBegan, self.due)], grace)
+    }
+
+    fn over(&self, at: Timestamp, reason: EndReason) -> Snapshot {
+        Snapshot {
+            renews_at: None,
+            auto_renewing: Some(false),
+            ends_at: Some(self.grace),
+            end_reason: Some(reason),
+            ..self.shown(at)
+        }
+    }
+}
+
+fn one(unit: Unit) -> Term {
+    Term { count: 1, unit }
+}
+
+fn unpaid() -> [Unpaid; 4] {
+    let of = |term, days: [i64; 2]| Unpaid { term, trial_ends_at: None, due: day(days[0]), grace: day(days[1]) };
+    [
+        of(one(Unit::Week), [7, 14]),
+        of(Term { count: 2, unit: Unit::Week }, [14, 28]),
+        of(one(Unit::Month), [31, 59]),
+        Unpaid { trial_ends_at: Some(day(7)), ..of(one(Unit::Week), [7, 14]) },
+    ]
+}
+
+#[test]
+fn a_grace_that_lasts_one_whole_term_is_no_payment() {
+    for case in unpaid() {
+        let failed = case.failed();
+        assert_eq!(whats(&failed), [GraceBegan]);
+        let word = [(Kind::Expired, case.grace.plus_millis(5_000))];
+        for words in [&word[..], &[]] {
+            let over = settle(&failed.purchase, words, case.over(case.grace.plus_millis(HOUR), EndReason::Store));
+            let is_trial = case.trial_ends_at.is_some();
+            let expected = if is_trial { &[TrialDidNotConvert, Expired][..] } else { &[Expired] };
+            assert_eq!((whats(&over), over.purchase.billing_cycles()), (expected.to_vec(), Some(1)), "{:?}", case.term);
+            assert!(over.purchase.payment_issues_began_at().is_some() && over.purchase.revoked_at().is_none());
+            let later = case.over(case.grace.plus_millis(24 * HOUR), EndReason::Store);
+            let later = settle(&over.purchase, &[(Kind::SubscriptionCancelled, case.grace)], later);
+            assert_eq!((whats(&later), later.purchase.billing_cycles()), (vec![], Some(1)), "{:?}", case.term);
+            assert_eq!(later.purchase.is_free_trial_conversion(), Some(false));
+        }
+    }
+}
+
+#[test]
+fn a_grace_whose_date_no_reading_showed_is_unpaid_when_the_store_ends_it() {
+    for case in unpaid() {
+        let first = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], case.shown(day(0)));
+        let word = [(Kind::GraceBegan, case.due)];
+        let stale = settle(&first.purchase, &word, case.shown(case.due.plus_millis(HOUR)));
+        let over = settle(&stale.purchase, &[], case.over(case.grace.plus_millis(HOUR), EndReason::Store));
+        assert!(!whats(&over).contains(&Recovered), "{:?}: {:?}", case.term, whats(&over));
+        assert_eq!(over.purchase.billing_cycles(), Some(1));
+        let later = settle(&over.purchase, &[], case.over(case.grace.plus_millis(24 * HOUR), EndReason::Store));
+        assert_eq!((whats(&later), later.purchase.billing_cycles()), (vec![], Some(1)));
+    }
+}
+
+#[test]
+fn what_was_paid_in_a_grace_of_one_term_ends_as_a_paid_term() {
+    for case in unpaid() {
+        let failed = case.failed().purchase;
+        let words = [(Kind::GraceEnded, case.due.plus_millis(48 * HOUR)), (Kind::Expired, case.grace)];
+        let over = settle(&failed, &words, case.over(case.grace.plus_millis(HOUR), EndReason::Customer));
+        let is_trial = case.trial_ends_at.is_some();
+        let cycles = if is_trial { 1 } else { 2 };
+        assert!(whats(&over).contains(&Recovered), "{:?}: {:?}", case.term, whats(&over));
+        assert_eq!((whats(&over).last(), over.purchase.billing_cycles()), (Some(&Expired), Some(cycles)));
+    }
 }

@@ -77,6 +77,8 @@ pub struct Purchase {
     pub(crate) is_believed: bool,
     /// The newest notification that the last reading contradicts.
     pub(crate) behind: Option<Behind>,
+    /// When it ended by a notification that waits for the store.
+    reported_end_at: Option<Timestamp>,
     /// Since when the store says that another receipt took its place, while nothing is known of that one.
     successor_missing_since: Option<Timestamp>,
 }
@@ -148,6 +150,10 @@ const BEGAN: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
 const AT_THE_END_MS: i64 = 600_000;
 /// How long a change of plan is remembered that the store no longer shows as scheduled.
 const CHANGING_MS: i64 = 7 * 86_400_000;
+/// Auto-renewal was switched off.
+const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
+/// How long a reading may show what was true before a notification.
+const STALE_MS: i64 = 2 * 3_600_000;
 /// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
 const SAME_MOMENT_MS: i64 = 60_000;
 
@@ -172,7 +178,9 @@ impl Purchase {
         if changed.is_some() || is_new_trial {
             self.seen.terms = changed;
         }
-        let is_new = |date: &Timestamp| snapshot.at.millis_since(*date) < CHANGING_MS;
+        // While a payment fails, the change waits for it.
+        let was_scheduled = self.snapshot.as_ref().is_some_and(|last| last.deferred_at.is_some());
+        let is_new = |date: &Timestamp| was_scheduled || snapshot.at.millis_since(*date) < CHANGING_MS;
         self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at.filter(is_new));
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
         let is_first = self.snapshot.replace(snapshot.clone()).is_none();
@@ -203,6 +211,11 @@ impl Purchase {
             self.seen.terms =
                 Some(Terms { anchor: time, term, before: self.stage.terms.unwrap_or(0), origin: Origin::Seen });
         }
+    }
+
+    /// Takes in when it ended by a notification that waits for the store, if one does.
+    pub(crate) const fn expect_end(&mut self, at: Option<Timestamp>) {
+        self.reported_end_at = at;
     }
 
     /// Takes in whether the last reading showed a change by half, and since when that is so.
@@ -261,6 +274,7 @@ impl Purchase {
         shown_terms: Option<u64>,
         (at, unconfirmed): (Timestamp, Unconfirmed),
     ) {
+        self.forget_stale(&stage);
         if stage.runs() && !stage.is_off {
             self.seen.renewing_at = if unconfirmed.switch { self.seen.renewing_at } else { Some(at) };
             self.seen.off_at = None;
@@ -279,6 +293,27 @@ impl Purchase {
         self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });
         self.stage = stage;
         self.count_told(at);
+    }
+
+    /// A reading can be taken after a switch or a failed payment, before their notification came, and not show them yet: it
+    /// was then no later sight of what went before.
+    fn forget_stale(&mut self, stage: &Stage) {
+        let was_renewing = self.stage.runs() && !self.stage.is_off;
+        if was_renewing && (stage.is_off || !stage.runs()) {
+            self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
+        }
+        if self.stage.runs() && !self.stage.in_grace && stage.in_grace {
+            self.seen.paid_at = self.before_newest(self.seen.paid_at, &[Kind::GraceBegan]);
+        }
+    }
+
+    /// A sight, moved before the newest of these notifications if that was a short while earlier.
+    fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[Kind]) -> Option<Timestamp> {
+        let newest = self.newest(kinds).map(|(time, _)| time);
+        seen_at.map(|at| match newest {
+            Some(time) if (0..STALE_MS).contains(&at.millis_since(time)) => time.plus_millis(-1),
+            _ => at,
+        })
     }
 
     /// When the store answered last.

@@ -2,6 +2,7 @@
 
 use crate::decide::tests::{settle_with, told};
 use crate::notification::{Kind, Notification};
+use crate::payment::{RefundStatus, refund_status};
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
@@ -189,4 +190,60 @@ fn the_reason_is_awaited() {
     let ended = |reason| settle_end(&bought(), over(running.clone(), "2026-01-20T00:00", "2026-01-20T00:00", reason));
     assert_eq!(ended(Some(EndReason::Pending)).revoked_at(), None);
     assert_eq!(ended(Some(EndReason::Internal)).revoked_at(), Some(time("2026-01-20T00:00")));
+}
+
+fn gone(known: &Purchase, at: &str) -> Purchase {
+    settle_with(known, &[], &Reading::Gone, time(at)).purchase
+}
+
+#[test]
+fn a_receipt_that_is_no_longer_valid_was_taken_back_only_before_the_end_of_what_was_paid() {
+    let switched_off = Snapshot {
+        renews_at: None,
+        ends_at: Some(time("2026-02-10T00:00")),
+        auto_renewing: Some(false),
+        ..monthly("2026-01-20T00:02", "2026-02-10T00:00")
+    };
+    let off = settle(&bought(), &[(Kind::AutoRenewalOff, "2026-01-20T00:00")], switched_off);
+    for known in [&off, &bought()] {
+        for at in ["2026-02-10T00:10", "2026-02-12T00:00", "2026-02-20T00:00"] {
+            let over = gone(known, at);
+            let is_over = (over.state(), over.revoked_at(), refund_status(&over));
+            assert_eq!(is_over, (State::Expired, None, RefundStatus::Unknown), "{at}");
+            let again = gone(&over, "2026-02-27T00:00");
+            assert_eq!((again.revoked_at(), again.expires_at()), (None, over.expires_at()), "{at}");
+        }
+        let early = time("2026-02-05T00:00");
+        let over = gone(known, "2026-02-05T00:00");
+        assert_eq!(
+            (over.revoked_at(), over.expires_at(), refund_status(&over)),
+            (Some(early), Some(early), RefundStatus::Refunded(early))
+        );
+    }
+    assert_eq!(gone(&off, "2026-02-10T00:10").expires_at(), Some(time("2026-02-10T00:00")));
+    let unlimited = settle(&Purchase::default(), &[], without_term(monthly("2026-01-10T00:02", "2026-02-10T00:00")));
+    assert_eq!(gone(&unlimited, "2026-02-10T00:10").revoked_at(), None);
+    assert_eq!(gone(&unlimited, "2026-02-05T00:00").revoked_at(), Some(time("2026-02-05T00:00")));
+}
+
+#[test]
+fn an_unpaid_grace_whose_receipt_is_no_longer_valid_was_not_taken_back() {
+    let grace =
+        Snapshot { grace_ends_at: Some(time("2026-02-16T00:00")), ..monthly("2026-02-10T00:05", "2026-02-10T00:00") };
+    let failed = settle(&bought(), &[(Kind::GraceBegan, "2026-02-10T00:00")], grace);
+    for at in ["2026-02-12T00:00", "2026-02-16T00:10"] {
+        let over = gone(&failed, at);
+        assert_eq!((over.state(), over.revoked_at()), (State::Expired, None), "{at}");
+        assert_eq!(over.expires_at(), Some(time(at).min(time("2026-02-16T00:00"))), "{at}");
+        assert_eq!(refund_status(&over), RefundStatus::Unknown, "{at}");
+    }
+}
+
+#[test]
+fn a_trial_whose_receipt_is_no_longer_valid_after_its_end_was_not_taken_back() {
+    let trial =
+        Snapshot { trial_ends_at: Some(time("2026-01-17T00:00")), ..monthly("2026-01-10T00:02", "2026-01-17T00:00") };
+    let tried = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-10T00:00")], trial);
+    assert_eq!(gone(&tried, "2026-01-17T00:10").revoked_at(), None);
+    assert_eq!(gone(&tried, "2026-01-12T00:00").revoked_at(), Some(time("2026-01-12T00:00")));
 }

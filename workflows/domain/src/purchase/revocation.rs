@@ -17,8 +17,8 @@ const SHORTEST_MS: i64 = 7 * 86_400_000;
 const EARLY_MS: i64 = 43_200_000;
 
 impl Purchase {
-    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. Not said
-    /// while the store does not know the reason.
+    /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
+    /// store does not know the reason.
     #[must_use]
     pub fn revoked_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();
@@ -33,13 +33,24 @@ impl Purchase {
         if self.stage.runs() {
             return None;
         }
-        if self.gone_at.is_some() {
-            return self.gone_at;
+        if let Some(gone_at) = self.gone_at {
+            return self.is_gone_before_paid_end(gone_at).then_some(gone_at);
         }
         let snapshot = snapshot.filter(|snapshot| snapshot.end_reason != Some(EndReason::Pending))?;
         let end = snapshot.ends_at.filter(|end| *end <= snapshot.at)?;
         let is_unpaid = self.payment_issues_began_at().is_some();
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
+    }
+
+    /// Whether the store did not know the receipt any more before the end of what was paid. Later it can have ended since,
+    /// of which nothing was read.
+    fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
+        let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
+        let shown = || self.seen.period_ends_at.or_else(|| self.period_end());
+        let trial = || self.trial_end().filter(|_| self.stage.in_trial);
+        let is_unpaid = self.payment_issues_began_at().is_some();
+        let paid_end = trial().or_else(counted).or_else(shown);
+        !is_unpaid && paid_end.is_none_or(|end| end.millis_since(gone_at) > NEAR_MS)
     }
 
     /// Whether it ended before the end of what was paid, as far as that can be known.

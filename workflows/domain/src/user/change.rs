@@ -31,8 +31,8 @@ impl Owned {
         let shares = || self.listing.entitlements.iter().any(|one| entitles(other, &one.entitlement_ref_id));
         let sku = |purchase: &Self| purchase.purchase.sku(ProductRef::Term).map(str::to_owned);
         let is_other = self.collapse_key != other.collapse_key && sku(self) != sku(other);
-        let is_later = other.purchase.not_before().is_some_and(|before| Some(before) < self.purchase.not_before());
-        let runs = other.is_active() && !other.purchase.is_one_time_purchase();
-        is_other && is_later && runs && self.environment == other.environment && shares()
+        let ran = self.purchase.not_before().is_some_and(|began| other.purchase.ran_at(began));
+        let is_running_before = ran && other.counts() && !other.purchase.is_one_time_purchase();
+        is_other && is_running_before && self.environment == other.environment && shares()
     }
 }

@@ -9,6 +9,8 @@ mod profile;
 mod succession;
 
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,12 @@
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, Owned, UserEvent, active_entitlements, active_skus, announce_change, created_date, external_ids,
-    state_apart, written_as,
+    Customer, Owned, UserEvent, active_entitlements, active_skus, created_date, external_ids, state_apart, written_as,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::tests::schemas::{complaints, schema};
-use crate::event::tests::{bought, day, described, entitlement, key, known, monthly, told};
+use crate::event::tests::{bought, day, described, entitlement, key, known, monthly};
 use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, PlatformId, UserId};
 use crate::notification::Kind;
@@ -201,38 +200,6 @@ fn what_is_bought_once_is_no_journey() {
     assert_eq!(Journey::of(&[consumable.clone(), revoked]), Journey::default());
     let former = Journey { former_subscriber: true, ..Journey::default() };
     assert_eq!(Journey::of(&[consumable, expired]), former);
-}
-
-#[test]
-fn another_sku_with_the_same_entitlement_is_a_change_while_one_runs() {
-    let settle = |sku: &str, since: i64, words: &[Kind]| {
-        let words: Vec<_> = (1_i64..).zip(words.iter().map(|kind| told(*kind, day(since)))).collect();
-        let snapshot =
-            Snapshot { term_sku: Some(sku.to_owned()), purchased_at: Some(day(since)), at: day(since), ..monthly() };
-        let reading = Reading::Verified(Box::new(snapshot));
-        decide(&Purchase::default(), &words, Given { reading: &reading, is_replaced: false, now: day(since) })
-    };
-    let old = owned("old", settle("gold", 0, &[Kind::SubscriptionPurchased]).purchase);
-    let new = settle("silver", 9, &[Kind::SubscriptionPurchased]);
-    let of = |decision: &crate::Decision| owned("new", decision.purchase.clone());
-    let whats = |decision: crate::Decision| decision.transitions.iter().map(|one| one.what).collect::<Vec<_>>();
-    let announced = |others: &[Owned]| announce_change(new.clone(), &of(&new), others);
-    assert_eq!(whats(announced(std::slice::from_ref(&old))), [What::PlanChanged]);
-    let linked = [(1, told(Kind::PlanChanged, day(10)))];
-    let reading = Reading::Unverifiable;
-    let given = Given { reading: &reading, is_replaced: false, now: day(10) };
-    let told_again = |known: &Purchase| whats(decide(known, &linked, given));
-    assert_eq!(told_again(&new.purchase), [What::PlanChanged]);
-    assert_eq!(told_again(&announced(std::slice::from_ref(&old)).purchase), [], "it was announced");
-
-    let elsewhere = Owned { environment: Environment::Sandbox, ..old.clone() };
-    let replaced = Owned { is_replaced: true, ..old.clone() };
-    let unlisted = Owned { listing: Listing::default(), ..old.clone() };
-    let same = owned("old", settle("silver", 0, &[Kind::SubscriptionPurchased]).purchase);
-    let later = owned("old", settle("gold", 10, &[Kind::SubscriptionPurchased]).purchase);
-    for other in [elsewhere, replaced, unlisted, same, later] {
-        assert_eq!(whats(announced(&[other])), [What::Purchased]);
-    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A simulated store: what is true of one receipt over time, the words it sends, and what they ought to tell.
 
+mod endings;
+
 use super::chance::Chance;
 use crate::decide::tests::told;
 use crate::notification::{Kind, Notification};
@@ -34,8 +36,8 @@ pub struct Life {
     /// Words that are never late: they are about what no reading shows.
     pub prompt: Vec<(Timestamp, Kind)>,
     pub ends: Timestamp,
-    /// What was charged: the SKU of each payment, in order.
-    pub charges: Vec<String>,
+    /// What was charged: the SKU of each payment and the number of its term, in order.
+    pub charges: Vec<(String, Option<u64>)>,
 }
 
 /// Writes a life.
@@ -50,6 +52,7 @@ struct Author {
     end: Timestamp,
     in_trial: bool,
     plans: i64,
+    has_come_back: bool,
 }
 
 /// The life that this seed gives.
@@ -77,7 +80,18 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
         ends: now,
         charges: vec![],
     };
-    let mut author = Author { chance, life, now, shown, anchor: now, begun: 0, end: now, in_trial: false, plans: 0 };
+    let mut author = Author {
+        chance,
+        life,
+        now,
+        shown,
+        anchor: now,
+        begun: 0,
+        end: now,
+        in_trial: false,
+        plans: 0,
+        has_come_back: false,
+    };
     match beginning {
         Beginning::OneTime => author.one_time(),
         _ => author.subscription(beginning),
@@ -105,7 +119,9 @@ impl Author {
 
     fn charge(&mut self) {
         let sku = self.shown.term_sku.clone().or_else(|| self.shown.product_id.clone());
-        self.life.charges.extend(sku);
+        let number = self.life.charges.len() + 1;
+        let number = self.shown.term.map(|_| u64::try_from(number).unwrap());
+        self.life.charges.extend(sku.map(|sku| (sku, number)));
     }
 
     fn show(&mut self) {
@@ -185,8 +201,13 @@ impl Author {
     /// The next boundary, by the calendar and from the anchor.
     fn next_end(&mut self) {
         self.begun += 1;
+        self.end = self.boundary(self.begun);
+    }
+
+    /// So many terms after the anchor.
+    fn boundary(&self, begun: i64) -> Timestamp {
         let term = self.shown.term.unwrap();
-        let count = i64::from(term.count) * self.begun;
+        let count = i64::from(term.count) * begun;
         let span = match term.unit {
             Unit::Week => jiff::Span::new().weeks(count),
             Unit::Month => jiff::Span::new().months(count),
@@ -195,7 +216,15 @@ impl Author {
         let anchor = jiff::Timestamp::from_microsecond(self.anchor.micros()).unwrap();
         let date = jiff::tz::TimeZone::UTC.to_datetime(anchor).checked_add(span).unwrap();
         let end = jiff::tz::TimeZone::UTC.to_timestamp(date).unwrap();
-        self.end = Timestamp::from_micros(end.as_microsecond());
+        Timestamp::from_micros(end.as_microsecond())
+    }
+
+    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one follows.
+    fn grace_days(&mut self) -> i64 {
+        let term = self.boundary(self.begun + 1).millis_since(self.now) / DAY;
+        let days = if self.shown.deferred_sku.is_some() { 7 } else { term };
+        let lasts: Vec<_> = [5, 5, 6, 7, 14, 30].into_iter().filter(|lasts| *lasts <= days).collect();
+        self.chance.pick(&lasts)
     }
 
     /// One term, and what happens at its end; whether it goes on.
@@ -299,8 +328,9 @@ impl Author {
         self.over(self.end, EndReason::Customer, kind);
         if self.chance.percent(8) {
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
+            return false;
         }
-        false
+        self.comes_back()
     }
 
     fn switch_on_vitally(&mut self) {
@@ -321,72 +351,6 @@ impl Author {
         self.show();
     }
 
-    fn is_refunded(&mut self) -> bool {
-        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
-        self.life.prompt.extend(&recent);
-        self.life.vital.extend(recent);
-        self.shown.trial_ends_at = None;
-        let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
-        if self.chance.percent(20) {
-            self.word(Kind::SubscriptionCancelled);
-            self.tell_end();
-            self.life.shows.push((self.now, None));
-            self.life.ends = self.now;
-        } else {
-            self.over(self.now, reason, Kind::SubscriptionCancelled);
-        }
-        false
-    }
-
-    fn is_replaced(&mut self) -> bool {
-        let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
-        self.life.vital.extend(recent);
-        if self.chance.percent(50) {
-            self.shown.trial_ends_at = None;
-            self.shown.ends_at = Some(self.now);
-            self.shown.end_reason = Some(EndReason::Replaced);
-            self.shown.renews_at = None;
-            self.show();
-            // No notification names the new receipt: a week later the end is announced.
-            self.tell_end();
-            if self.chance.percent(50) {
-                self.word(Kind::SubscriptionCancelled);
-            }
-            if self.chance.percent(50) {
-                self.now = self.now.plus_millis(DAY);
-                self.word(Kind::Expired);
-            }
-        } else {
-            self.life.replaced_at = Some(self.now);
-            let words: [&[Kind]; 3] =
-                [&[Kind::SubscriptionCancelled], &[Kind::Replaced], &[Kind::SubscriptionCancelled, Kind::Replaced]];
-            for kind in self.chance.pick(&words) {
-                self.word(*kind);
-            }
-        }
-        self.life.ends = self.now;
-        false
-    }
-
-    fn tell_end(&mut self) {
-        if self.in_trial {
-            self.tell(What::TrialDidNotConvert);
-        }
-        self.tell(What::Expired);
-    }
-
-    fn over(&mut self, at: Timestamp, reason: EndReason, kind: Kind) {
-        let over = Snapshot { renews_at: None, grace_ends_at: None, auto_renewing: Some(false), ..self.shown.clone() };
-        self.shown = Snapshot { ends_at: Some(at), end_reason: Some(reason), deferred_sku: None, ..over };
-        self.word(kind);
-        self.tell_end();
-        self.show();
-    }
-
     /// Whether the next term is paid, at once or in grace.
     fn is_paid(&mut self) -> bool {
         self.now = self.end;
@@ -401,7 +365,8 @@ impl Author {
             }
             return true;
         }
-        let grace_end = self.now.plus_millis(5 * DAY);
+        let days = self.grace_days();
+        let grace_end = self.now.plus_millis(days * DAY);
         self.shown.grace_ends_at = Some(grace_end);
         self.word(Kind::GraceBegan);
         self.tell(What::GraceBegan);
@@ -415,9 +380,14 @@ impl Author {
             if is_soon {
                 self.soon();
             } else {
-                self.now = self.now.plus_millis(HOUR + self.chance.below(4 * DAY));
+                self.now = self.now.plus_millis(HOUR + self.chance.below((days - 1) * DAY));
             }
             self.renew(What::Recovered);
+            if self.end.millis_since(grace_end) < DAY {
+                // No reading lies between the repair and the next payment.
+                let repair = self.life.words.last().map(|word| (word.store_time, word.kind));
+                self.life.vital.extend(repair);
+            }
             if is_soon && self.life.words.last().is_some_and(|word| word.kind == Kind::Renewed) {
                 self.word(Kind::GraceEnded);
             }
