@@ -129,6 +129,11 @@ fn asked_by_accounting() -> Vec<(String, &'static str)> {
              ORDER BY s.sold_at, s.transaction_id, s.kind",
             "sales_receipt",
         ),
+        (
+            "SELECT DISTINCT p.collapse_key FROM sales s JOIN purchases p ON p.receipt_id = s.receipt_id
+             AND p.app_id = s.app_id WHERE s.app_id = 'a' AND s.currency = 'EUR' AND s.day = '2027-01-10'",
+            "sales_day",
+        ),
     ];
     asked.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
 }

@@ -8,10 +8,10 @@ mod paid;
 mod revenue;
 mod sales;
 
-pub use earned::{Earned, earned, is_implied};
+pub use earned::{Earned, changes, earned, is_implied};
 pub use paid::paid_by;
 pub use revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
-pub use sales::{Difference, ImportedSales, NewSale, Unmatched};
+pub use sales::{Difference, ImportedSales, NewSale, Unmatched, lock_app, rated};
 
 use crate::Destination;
 use crate::connection::AnyConnection;
@@ -54,6 +54,7 @@ row! {
         kind: String,
         occurred_at: Timestamp,
         usd: Option<String>,
+        transaction_id: Option<String>,
     }
 }
 
@@ -150,7 +151,7 @@ impl Paid {
         let Payment { number, kind, at, .. } = self.payment;
         let usd = self.usd.as_deref().map(str::parse).transpose();
         let usd = usd.map_err(|cause| Error::corrupt_by("a price is not a decimal", cause))?;
-        Ok(Booked { number, kind, at: at.unwrap_or(now), usd })
+        Ok(Booked { number, kind, at: at.unwrap_or(now), usd, transaction_id: self.transaction_id.clone() })
     }
 
     const fn source(&self) -> &'static str {
@@ -299,9 +300,10 @@ impl Carrier {
 /// The entries of a purchase, those of one payment in their order.
 fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Booked>, Error> {
     let rows: Vec<EntryRow> =
-        sql("SELECT number, kind, occurred_at, usd FROM payments WHERE collapse_key = ? ORDER BY number, entry")
-            .bind(key)
-            .all(connection)?;
+        sql("SELECT number, kind, occurred_at, usd, transaction_id FROM payments WHERE collapse_key = ? \
+             ORDER BY number, entry")
+        .bind(key)
+        .all(connection)?;
     rows.into_iter().map(EntryRow::booked).collect()
 }
 
@@ -324,6 +326,7 @@ impl EntryRow {
             kind: self.kind.parse().map_err(|what: String| Error::corrupt(what))?,
             at: self.occurred_at,
             usd: usd.map_err(|cause| Error::corrupt_by("an amount of the ledger is not a decimal", cause))?,
+            transaction_id: self.transaction_id,
         })
     }
 }
