@@ -6,7 +6,7 @@ use super::world::{World, new_destination, record, story};
 use domain::catalogue::Price;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{EntryKind, SaleKind};
-use domain::reading::{EndReason, Term, Unit};
+use domain::reading::{EndReason, Offer, Term, Unit};
 use domain::{DestinationId, Given, Reading, Snapshot, Timestamp, Transition, What};
 use std::collections::BTreeMap;
 use storage::{Again, Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
@@ -340,6 +340,49 @@ story! {
         world.raw().run("UPDATE purchases SET next_wake_at = NULL");
         world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
         assert_eq!(due(), 0, "it is known");
+    }
+}
+
+/// What the store shows at this time of the day of the payment, with a promotion.
+fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
+    Snapshot { at: at(&format!("2027-01-10T{time}:00Z")), offer, ..monthly() }
+}
+
+story! {
+    async fn a_store_that_shows_a_promotion_late_makes_the_revenue_of_one_that_agrees(world: World) {
+        world.sell("9.99").await;
+        let analytics = world.analytics("analytics").await;
+        let introductory = Some(Offer::Introductory);
+        let queued = || Snapshot { has_queued_offer: true, ..promoted("12:05", None) };
+        let converted = [(What::TrialConverted, 1), (What::Renewed, 1)];
+        // The first payment after a trial is in a promotion, which is queued until then.
+        for (receipt, first) in [("agrees", promoted("12:05", introductory)), ("lags", queued())] {
+            world.show(receipt, first, &converted).await;
+            world.show(receipt, promoted("12:20", introductory), &[]).await;
+            assert_eq!(world.ledger(receipt), ["1 trial_conversion unconfirmed catalogue"], "{receipt}");
+            world.show(receipt, promoted("15:00", introductory), &[]).await;
+            assert_eq!(world.ledger(receipt), ["1 trial_conversion promotion catalogue"], "{receipt}");
+            world.show(receipt, promoted("16:00", None), &[]).await;
+            assert_eq!(world.sum_up(receipt, analytics.id).await, [""; 0], "{receipt}: its price is known to nobody");
+        }
+        // The first payment of the full price, after a promotion.
+        world.show("agrees at once", promoted("12:05", None), &[(What::Renewed, 2)]).await;
+        assert_eq!(world.sum_up("agrees at once", analytics.id).await, ["user.subscription.renewed 9.99"]);
+        world.show("lags behind", promoted("12:05", introductory), &[(What::Renewed, 2)]).await;
+        world.show("lags behind", promoted("15:00", None), &[]).await;
+        let priced = ["2 renewal unconfirmed catalogue", "2 correction 9.99 catalogue"];
+        assert_eq!(world.ledger("lags behind"), priced);
+        world.look_anew("lags behind").await;
+        assert_eq!(world.ledger("lags behind"), priced, "once");
+        world.show("lags behind", refunded(), &[(What::Expired, 2)]).await;
+        let earned = ["revenue.adjusted 9.99", "revenue.adjusted -9.99"];
+        assert_eq!(world.sum_up("lags behind", analytics.id).await, earned);
+        // What is queued still when the store has caught up is for a later payment.
+        world.show("queued", queued(), &[(What::Renewed, 2)]).await;
+        world.show("queued", Snapshot { has_queued_offer: true, ..promoted("15:00", None) }, &[]).await;
+        assert_eq!(world.sum_up("queued", analytics.id).await, ["revenue.adjusted 9.99"]);
+        assert!(world.differing().await.iter().all(|(_, why)| *why == Differs::PriceUnknown));
+        assert_eq!(world.broken(1000).await, []);
     }
 }
 
