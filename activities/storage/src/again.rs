@@ -164,8 +164,23 @@ fn is_for(
     Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
-/// The verdict, carried out. The purchase is locked.
+/// The verdict, carried out. The purchase is locked. What changed a payment since goes where the payment goes again:
+/// it was not sent there while the payment was not.
 pub fn owe(
+    write: &mut Write<'_>,
+    (event, origin): (&Event, &Origin),
+    to @ (destination, _): (&Destination, If),
+) -> Result<Result<u32, Skipped>, Error> {
+    let verdict = owe_one(write, (event, origin), to)?;
+    if verdict.is_ok() && destination.per_user {
+        for change in payments::changes(write.connection, event.id)? {
+            let _: Result<u32, Skipped> = owe_one(write, (&change, origin), to)?;
+        }
+    }
+    Ok(verdict)
+}
+
+fn owe_one(
     write: &mut Write<'_>,
     (event, origin): (&Event, &Origin),
     (destination, condition): (&Destination, If),

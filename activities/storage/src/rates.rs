@@ -1,11 +1,12 @@
-//! Rates of exchange: what one unit of a currency was worth in USD on a day. They hold for settlings from then on.
+//! Rates of exchange: what one unit of a currency was worth in USD on a day. They hold for settlings from then on, and
+//! what was sold on such a day by a sales report is settled again.
 
 use crate::platforms::require_app;
 use crate::statement::{row, sql};
-use crate::{Error, Page, Paged, Store};
+use crate::{Error, Page, Paged, Store, payments, purchase};
 use domain::AppId;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of one statement.
 const ROWS: usize = 500;
@@ -31,12 +32,18 @@ row! {
 
 impl Store {
     /// Keeps rates, in the place of those of the same day and currency. Of two for the same the later one holds.
+    /// Purchases with lines of a sales report of these currencies and days are looked at again.
     pub async fn put_rates(&self, app: AppId, rates: Vec<Rate>) -> Result<(), Error> {
         let latest: BTreeMap<(String, String), String> =
             rates.into_iter().map(|rate| ((rate.currency, rate.day), rate.usd)).collect();
         let rows: Vec<((String, String), String)> = latest.into_iter().collect();
         self.write(move |write| {
             require_app(write, app)?;
+            payments::lock_app(write, app)?;
+            let mut concerned = BTreeSet::new();
+            for ((currency, day), usd) in &rows {
+                concerned.extend(payments::rated(write.connection, app, (currency, day, usd))?);
+            }
             for rows in rows.chunks(ROWS) {
                 let places = vec!["(?, ?, ?, ?)"; rows.len()].join(", ");
                 let mut statement = sql(format!(
@@ -48,6 +55,9 @@ impl Store {
                     statement = statement.bind(app).bind(currency.as_str()).bind(day.as_str()).bind(usd.as_str());
                 }
                 statement.run(write.connection)?;
+            }
+            for key in concerned {
+                purchase::look_again(write, "collapse_key = ?", [key.into()])?;
             }
             Ok(())
         })

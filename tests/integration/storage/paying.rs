@@ -6,10 +6,10 @@ use super::world::{World, new_destination, record, story};
 use domain::catalogue::Price;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{EntryKind, SaleKind};
-use domain::reading::{EndReason, Term, Unit};
+use domain::reading::{EndReason, Offer, Term, Unit};
 use domain::{CollapseKey, DestinationId, Given, Reading, Snapshot, Timestamp, Transition, What};
 use std::collections::BTreeMap;
-use storage::{Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
+use storage::{Again, Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
 
 /// The purchase began at this time of the store.
 const BOUGHT: &str = "2027-01-10T12:00:00Z";
@@ -296,6 +296,123 @@ story! {
         let told = ["user.subscription.purchased 9.99", "revenue.adjusted -4.00", "revenue.adjusted -1.00"];
         assert_eq!(world.sum_up("r1", analytics.id).await, told);
         assert_eq!(world.ledger("r1")[1..], ["1 refund -4.00 report", "1 refund -1.00 report"]);
+    }
+}
+
+story! {
+    async fn two_parts_of_one_transaction_are_both_given_back(world: World) {
+        world.sell("9.99").await;
+        let analytics = world.analytics("analytics").await;
+        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        let charge = || sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "9.99"));
+        let part = |day: i32, amount: &str| {
+            sale("t1", SaleKind::Refund, (&format!("2027-01-{day}T13:00:00Z"), amount))
+        };
+        let whole = vec![charge(), part(12, "3.00"), part(20, "2.00")];
+        for (lines, new, known) in [(vec![charge(), part(12, "3.00")], 2, 0), (whole.clone(), 1, 2), (whole, 0, 3)] {
+            let answer = world.store.import_sales(world.app.id, lines, Run::Real).await.unwrap();
+            assert_eq!((answer.new, answer.known, answer.changed, answer.unmatched.len()), (new, known, 0, 0));
+            world.look_anew("r1").await;
+        }
+        let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -3.00", "revenue.adjusted -2.00"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, earned);
+    }
+}
+
+story! {
+    async fn a_known_file_settles_nothing_again_and_a_rate_what_was_sold_on_its_day(world: World) {
+        world.sell("9.99").await;
+        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        let lines = || {
+            let euros = sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "8.00"));
+            vec![NewSale { currency: "EUR".to_owned(), ..euros }]
+        };
+        let import = async || world.store.import_sales(world.app.id, lines(), Run::Real).await.unwrap().purchases;
+        assert_eq!(import().await, 1);
+        world.look_anew("r1").await;
+        assert_eq!(import().await, 0);
+        world.raw().run("UPDATE purchases SET next_wake_at = NULL");
+        let due = || world.raw().number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL");
+        let rate = |day: &str, usd: &str| storage::Rate {
+            day: day.to_owned(), currency: "EUR".to_owned(), usd: usd.to_owned(),
+        };
+        world.store.put_rates(world.app.id, vec![rate("2027-01-11", "1.5")]).await.unwrap();
+        assert_eq!(due(), 0, "nothing was sold on that day");
+        world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
+        assert_eq!(due(), 1);
+        world.look_anew("r1").await;
+        assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "1 correction 2.01 report"]);
+        world.raw().run("UPDATE purchases SET next_wake_at = NULL");
+        world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
+        assert_eq!(due(), 0, "it is known");
+    }
+}
+
+/// What the store shows at this time of the day of the payment, with a promotion.
+fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
+    Snapshot { at: at(&format!("2027-01-10T{time}:00Z")), offer, ..monthly() }
+}
+
+story! {
+    async fn a_store_that_shows_a_promotion_late_makes_the_revenue_of_one_that_agrees(world: World) {
+        world.sell("9.99").await;
+        let analytics = world.analytics("analytics").await;
+        let introductory = Some(Offer::Introductory);
+        let queued = || Snapshot { has_queued_offer: true, ..promoted("12:05", None) };
+        let converted = [(What::TrialConverted, 1), (What::Renewed, 1)];
+        // The first payment after a trial is in a promotion, which is queued until then.
+        for (receipt, first) in [("agrees", promoted("12:05", introductory)), ("lags", queued())] {
+            world.show(receipt, first, &converted).await;
+            world.show(receipt, promoted("12:20", introductory), &[]).await;
+            assert_eq!(world.ledger(receipt), ["1 trial_conversion unconfirmed catalogue"], "{receipt}");
+            world.show(receipt, promoted("15:00", introductory), &[]).await;
+            assert_eq!(world.ledger(receipt), ["1 trial_conversion promotion catalogue"], "{receipt}");
+            world.show(receipt, promoted("16:00", None), &[]).await;
+            assert_eq!(world.sum_up(receipt, analytics.id).await, [""; 0], "{receipt}: its price is known to nobody");
+        }
+        // The first payment of the full price, after a promotion.
+        world.show("agrees at once", promoted("12:05", None), &[(What::Renewed, 2)]).await;
+        assert_eq!(world.sum_up("agrees at once", analytics.id).await, ["user.subscription.renewed 9.99"]);
+        world.show("lags behind", promoted("12:05", introductory), &[(What::Renewed, 2)]).await;
+        world.show("lags behind", promoted("15:00", None), &[]).await;
+        let priced = ["2 renewal unconfirmed catalogue", "2 correction 9.99 catalogue"];
+        assert_eq!(world.ledger("lags behind"), priced);
+        world.look_anew("lags behind").await;
+        assert_eq!(world.ledger("lags behind"), priced, "once");
+        world.show("lags behind", refunded(), &[(What::Expired, 2)]).await;
+        let earned = ["revenue.adjusted 9.99", "revenue.adjusted -9.99"];
+        assert_eq!(world.sum_up("lags behind", analytics.id).await, earned);
+        // What is queued still when the store has caught up is for a later payment.
+        world.show("queued", queued(), &[(What::Renewed, 2)]).await;
+        world.show("queued", Snapshot { has_queued_offer: true, ..promoted("15:00", None) }, &[]).await;
+        assert_eq!(world.sum_up("queued", analytics.id).await, ["revenue.adjusted 9.99"]);
+        assert!(world.differing().await.iter().all(|(_, why)| *why == Differs::PriceUnknown));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn what_changed_a_payment_is_sent_again_with_it(world: World) {
+        world.sell("9.99").await;
+        let analytics = world.analytics("analytics").await;
+        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", refunded(), &[(What::Expired, 1)]).await;
+        world.raw().run(
+            "UPDATE deliveries SET status = 'dead', finished_at = 1, last_error = 'refused' WHERE event_type = 'user.subscription.purchased'; \
+             UPDATE deliveries SET status = 'skipped', finished_at = 1, last_error = 'dead' WHERE event_type = 'revenue.adjusted'"
+        );
+        let explained = [(Some("initial".to_owned()), Differs::Dead), (Some("refund".to_owned()), Differs::Skipped)];
+        assert_eq!(world.differing().await, explained);
+        // Only one of them is sent again: what was sent does not add up.
+        world.raw().run("UPDATE deliveries SET status = 'delivered' WHERE event_type = 'user.subscription.purchased'");
+        let differing = world.differing().await;
+        assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
+        world.raw().run("UPDATE deliveries SET status = 'dead' WHERE event_type = 'user.subscription.purchased'");
+        let again = world.store.redeliver_all(Again::Failed, None, (Page::default(), Run::Real)).await.unwrap();
+        assert_eq!((again.looked_at, again.owing.owed), (1, 1));
+        let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, earned);
+        assert_eq!((world.differing().await, world.broken(1000).await), (vec![], vec![]));
     }
 }
 

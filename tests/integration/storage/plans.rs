@@ -123,11 +123,23 @@ fn asked_by_accounting() -> Vec<(String, &'static str)> {
         ),
         ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_event"),
         ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_other_event"),
+    ];
+    asked.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
+}
+
+/// The same about lines of sales reports.
+fn asked_about_sales() -> Vec<(String, &'static str)> {
+    let asked = [
         (
             "SELECT s.transaction_id, r.usd FROM sales s LEFT JOIN rates r ON r.app_id = s.app_id
              AND r.currency = s.currency AND r.day = s.day WHERE s.app_id = 'a' AND s.receipt_id = 'r'
              ORDER BY s.sold_at, s.transaction_id, s.kind",
             "sales_receipt",
+        ),
+        (
+            "SELECT DISTINCT p.collapse_key FROM sales s JOIN purchases p ON p.receipt_id = s.receipt_id
+             AND p.app_id = s.app_id WHERE s.app_id = 'a' AND s.currency = 'EUR' AND s.day = '2027-01-10'",
+            "sales_day",
         ),
     ];
     asked.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
@@ -368,7 +380,7 @@ fn all() -> impl Iterator<Item = (String, &'static str)> {
     let others =
         asked_by_people().into_iter().chain(asked_by_sweeps()).chain(asked_by_settlings()).chain(asked_by_looks());
     let lanes = asked_by_destinations().into_iter().chain(asked_by_claims());
-    questions().into_iter().chain(others).chain(lanes).chain(asked_by_accounting())
+    questions().into_iter().chain(others).chain(lanes).chain(asked_by_accounting()).chain(asked_about_sales())
 }
 
 /// Each question as `storage` asks it, and the index that must answer it.

@@ -132,6 +132,8 @@ pub struct Snapshot {
     pub in_intro_offer: bool,
     /// The promotion whose price holds now.
     pub offer: Option<Offer>,
+    /// Whether there is a promotion whose price will hold from a later payment on.
+    pub has_queued_offer: bool,
     /// The customer's country, two letters.
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.

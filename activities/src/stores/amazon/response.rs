@@ -56,7 +56,10 @@ fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
 }
 
 fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
-    let offers = fields.0.get("promotions").map(offers).unwrap_or_default();
+    let promotions = fields.0.get("promotions");
+    let offers = |status: &str| promotions.map(|promotions| self::offers(promotions, status)).unwrap_or_default();
+    let has_queued_offer = !offers("queued").is_empty();
+    let offers = offers("inprogress");
     Snapshot {
         at,
         product: product(fields.text("productType").as_deref()),
@@ -74,6 +77,7 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
         deferred_sku: fields.text("deferredSku"),
         in_intro_offer: offers.contains(&Offer::Introductory),
         offer: offers.into_iter().min(),
+        has_queued_offer,
         country: fields.text("countryCode").and_then(|text| country(&text)),
         is_test: ["betaProduct", "testTransaction"].iter().any(|name| fields.flag(name) == Some(true)),
         ..Snapshot::default()
@@ -105,11 +109,11 @@ fn country(text: &str) -> Option<String> {
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// The promotions in progress. Amazon's page and an implementation differ in capitals.
-fn offers(promotions: &Value) -> Vec<Offer> {
+/// The promotions with this status, `inprogress` or `queued`. Amazon's page and an implementation differ in capitals.
+fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
         let word = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
-        (word("promotionStatus") == "inprogress").then(|| offer(&word("promotionType")))
+        (word("promotionStatus") == status).then(|| offer(&word("promotionType")))
     };
     match promotions {
         Value::Array(list) => list.iter().filter_map(running).collect(),

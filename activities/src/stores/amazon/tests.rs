@@ -266,6 +266,8 @@ fn every_promotion_in_progress_is_an_offer() {
         assert_eq!(offer(one(kind, "in progress")), Some(expected), "{kind} without a list");
         for status in ["Queued", "Completed", ""] {
             assert_eq!(offer(json!([one(kind, status)])), None, "{kind} {status}");
+            let is_queued = read(json!({ "promotions": [one(kind, status)] })).has_queued_offer;
+            assert_eq!(is_queued, status == "Queued", "{kind} {status}");
         }
     }
     let two = json!([one("Retention Offer", "InProgress"), one("Introductory Price - All Customers", "InProgress")]);

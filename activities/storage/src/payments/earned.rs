@@ -2,7 +2,7 @@
 
 use crate::Destination;
 use crate::connection::AnyConnection;
-use crate::deliveries::DeliveryRow;
+use crate::deliveries::{DeliveryRow, Event};
 use crate::error::Error;
 use crate::statement::{places, row, sql};
 use domain::payment::EntryKind;
@@ -87,6 +87,17 @@ pub fn is_implied(connection: &mut AnyConnection, event: EventId, destination: &
 /// Whether a destination was ever owed one of these events.
 pub fn was_owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<bool, Error> {
     Ok(!owed(connection, events, destination)?.is_empty())
+}
+
+/// The events that change the payment which an event tells, in their order.
+pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
+    sql("SELECT e.id, e.event_type, e.collapse_key, e.revision, e.traceparent FROM payments m \
+         JOIN payments p ON p.collapse_key = m.collapse_key AND p.number = m.number AND p.entry > 0 \
+         JOIN events e ON e.id = p.event_id WHERE m.entry = 0 AND (m.event_id = ? OR m.other_event_id = ?) \
+         ORDER BY p.entry")
+    .bind(payment)
+    .bind(payment)
+    .all(connection)
 }
 
 /// Nothing is taken back from who never counted it.

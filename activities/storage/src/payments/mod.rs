@@ -8,10 +8,10 @@ mod paid;
 mod revenue;
 mod sales;
 
-pub use earned::{Earned, earned, is_implied};
+pub use earned::{Earned, changes, earned, is_implied};
 pub use paid::paid_by;
 pub use revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
-pub use sales::{Difference, ImportedSales, NewSale, Unmatched};
+pub use sales::{Difference, ImportedSales, NewSale, Unmatched, lock_app, rated};
 
 use crate::Destination;
 use crate::connection::AnyConnection;
@@ -24,8 +24,8 @@ use crate::statement::{row, sql};
 use crate::writer::Write;
 use domain::catalogue::PriceSource;
 use domain::event::{Details, REVENUE_ADJUSTED};
-use domain::payment::{self, Adjustment, Booked, Payment, Sale, UnknownPrice};
-use domain::{AppId, CollapseKey, EventId, Timestamp};
+use domain::payment::{self, Adjustment, Booked, EntryKind, Payment, Sale, UnknownPrice};
+use domain::{AppId, CollapseKey, EventId, Purchase, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -54,6 +54,8 @@ row! {
         kind: String,
         occurred_at: Timestamp,
         usd: Option<String>,
+        unknown_because: Option<String>,
+        transaction_id: Option<String>,
     }
 }
 
@@ -87,13 +89,17 @@ impl Booking {
         (data, details): (&mut Value, &mut Details),
     ) -> Result<Self, Error> {
         let purchase = &record.decision.purchase;
-        let mut booked = booked(write.connection, record.collapse_key)?;
+        let entries = entries(write.connection, record.collapse_key)?;
+        let unconfirmed = unconfirmed(&entries);
+        let mut booked = entries.into_iter().map(EntryRow::booked).collect::<Result<Vec<_>, _>>()?;
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
         let new = payment::payments(&record.decision.transitions, purchase, &numbers);
         if booked.is_empty() && new.is_empty() {
             return Ok(Self::default());
         }
-        let mut payments: Vec<Paid> = new.into_iter().map(|payment| Paid::listed(payment, data)).collect();
+        let now = write.now;
+        let mut payments: Vec<Paid> =
+            new.into_iter().map(|payment| Paid::listed(payment, data).confirmed_by(purchase, now)).collect();
         for paid in &payments {
             booked.push(paid.booked(write.now)?);
         }
@@ -107,7 +113,15 @@ impl Booking {
                 entry.usd = charge.usd;
             }
         }
-        let adjustments = payment::adjustments(&booked, &sales, (payment::refund_status(purchase), reach));
+        let unpriced = unconfirmed.into_iter().filter(|(number, at)| {
+            let is_charged = charges.get(number).is_some_and(|charge| charge.usd.is_some());
+            !is_charged && !purchase.is_offer_unconfirmed(*at)
+        });
+        let mut adjustments = Vec::new();
+        for found in unpriced {
+            adjustments.extend(price_later(write, (record.collapse_key, data), (found, &mut booked))?);
+        }
+        adjustments.extend(payment::adjustments(&booked, &sales, (payment::refund_status(purchase), reach)));
         if let Some(charge) = payment::newest(&booked).and_then(|newest| charges.get(&newest)) {
             payment::report_price(data, charge);
             details.price_source = Some(PriceSource::Report);
@@ -137,6 +151,14 @@ impl Paid {
         }
     }
 
+    /// Without a price while the store may not show yet which promotion held for it.
+    fn confirmed_by(self, purchase: &Purchase, now: Timestamp) -> Self {
+        if !self.payment.is_priced || !purchase.is_offer_unconfirmed(self.payment.at.unwrap_or(now)) {
+            return self;
+        }
+        Self { price: None, currency: None, usd: None, unknown: Some(UnknownPrice::Unconfirmed), ..self }
+    }
+
     /// A sales report told its price before it was recorded.
     fn charge(&mut self, charge: &Sale) {
         self.price = Some(charge.price.to_string());
@@ -150,15 +172,47 @@ impl Paid {
         let Payment { number, kind, at, .. } = self.payment;
         let usd = self.usd.as_deref().map(str::parse).transpose();
         let usd = usd.map_err(|cause| Error::corrupt_by("a price is not a decimal", cause))?;
-        Ok(Booked { number, kind, at: at.unwrap_or(now), usd })
+        Ok(Booked { number, kind, at: at.unwrap_or(now), usd, transaction_id: self.transaction_id.clone() })
     }
 
     const fn source(&self) -> &'static str {
-        if self.transaction_id.is_some() { REPORT } else { "catalogue" }
+        if self.transaction_id.is_some() { REPORT } else { CATALOGUE }
     }
 }
 
 const REPORT: &str = "report";
+const CATALOGUE: &str = "catalogue";
+
+/// The number and time of each payment whose price is still to be confirmed by the store.
+fn unconfirmed(entries: &[EntryRow]) -> Vec<(i64, Timestamp)> {
+    let is_alone = |row: &EntryRow| entries.iter().filter(|other| other.number == row.number).count() == 1;
+    let is_open = |row: &&EntryRow| row.unknown_because.as_deref() == Some(UnknownPrice::Unconfirmed.as_str());
+    entries.iter().filter(is_open).filter(|row| is_alone(row)).map(|row| (row.number, row.occurred_at)).collect()
+}
+
+/// The price of a payment that the store has confirmed since, which the record has if it is the newest one. Where it has
+/// none, the ledger keeps the reason.
+fn price_later(
+    write: &mut Write<'_>,
+    (key, data): (CollapseKey, &Value),
+    ((number, at), booked): ((i64, Timestamp), &mut Vec<Booked>),
+) -> Result<Option<Adjustment>, Error> {
+    let is_newest = payment::newest(booked) == Some(number);
+    let unknown = if is_newest { UnknownPrice::of(data) } else { Some(UnknownPrice::Promotion) };
+    if let Some(why) = unknown {
+        return sql("UPDATE payments SET unknown_because = ? WHERE collapse_key = ? AND number = ? AND entry = 0")
+            .bind(why.as_str())
+            .bind(key)
+            .bind(number)
+            .run(write.connection)
+            .map(|_| None);
+    }
+    let usd = data.get("price_in_usd").and_then(Value::as_str).unwrap_or_default();
+    let usd = usd.parse().map_err(|cause| Error::corrupt_by("a price is not a decimal", cause))?;
+    let (kind, transaction_id) = (EntryKind::Correction, None);
+    booked.push(Booked { number, kind, at, usd: Some(usd), transaction_id: None });
+    Ok(Some(Adjustment { number, kind, at: Some(at), usd, transaction_id }))
+}
 
 /// Writes the entries of a settling. `event_ids` are the events of its transitions, in their order, and are written later
 /// in the same transaction.
@@ -239,11 +293,19 @@ fn insert_adjustment(write: &mut Write<'_>, told: &Told<'_>, (adjustment, n): (&
     .bind(adjustment.at.unwrap_or(write.now))
     .bind(carrier.sku.as_deref())
     .bind(adjustment.usd.to_string())
-    .bind(if adjustment.transaction_id.is_some() { REPORT } else { "store" })
+    .bind(source(adjustment))
     .bind(adjustment.transaction_id.as_deref())
     .bind(write.now)
     .run(write.connection)
     .map(drop)
+}
+
+const fn source(adjustment: &Adjustment) -> &'static str {
+    match (&adjustment.transaction_id, adjustment.kind) {
+        (Some(_), _) => REPORT,
+        (None, EntryKind::Correction) => CATALOGUE,
+        (None, _) => "store",
+    }
 }
 
 /// The event of one adjustment, and whom it is owed to.
@@ -299,11 +361,14 @@ impl Carrier {
 
 /// The entries of a purchase, those of one payment in their order.
 fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Booked>, Error> {
-    let rows: Vec<EntryRow> =
-        sql("SELECT number, kind, occurred_at, usd FROM payments WHERE collapse_key = ? ORDER BY number, entry")
-            .bind(key)
-            .all(connection)?;
-    rows.into_iter().map(EntryRow::booked).collect()
+    entries(connection, key)?.into_iter().map(EntryRow::booked).collect()
+}
+
+fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
+    sql("SELECT number, kind, occurred_at, usd, unknown_because, transaction_id FROM payments WHERE collapse_key = ? \
+         ORDER BY number, entry")
+    .bind(key)
+    .all(connection)
 }
 
 /// The lines of sales reports about a receipt.
@@ -325,6 +390,7 @@ impl EntryRow {
             kind: self.kind.parse().map_err(|what: String| Error::corrupt(what))?,
             at: self.occurred_at,
             usd: usd.map_err(|cause| Error::corrupt_by("an amount of the ledger is not a decimal", cause))?,
+            transaction_id: self.transaction_id,
         })
     }
 }

@@ -171,6 +171,13 @@ struct Chooser {
     since: Timestamp,
 }
 
+/// Which integrations were owed a payment, and to which it was delivered.
+#[derive(Default)]
+struct Paid {
+    owed: HashSet<DestinationId>,
+    delivered: HashSet<DestinationId>,
+}
+
 /// Rows that were written at the same moment as a choice may not have seen it.
 const MARGIN_MS: i64 = 60_000;
 
@@ -241,12 +248,16 @@ fn look(
         (filter.app_id.is_none() || app.is_none() || app == filter.app_id)
             && filter.month.as_deref().is_none_or(|wanted| wanted == month)
     };
-    let (mut lines, mut paid) = (Vec::new(), HashSet::new());
+    let (mut lines, mut paid) = (Vec::new(), Paid::default());
     let rows: Vec<EntryRow> = sql(ENTRIES).bind(after).bind(last).all(connection)?;
     for entry in rows.chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry)) {
         let Some(first) = entry.first() else { continue };
         if first.entry == 0 {
-            paid = entry.iter().filter_map(|row| row.destination_id).collect();
+            let by = |row: &EntryRow| row.destination_id;
+            paid = Paid {
+                owed: entry.iter().filter_map(by).collect(),
+                delivered: entry.iter().filter(|row| row.is("delivered")).filter_map(by).collect(),
+            };
         }
         if wants(Some(first.app_id), &month(first.occurred_at)) {
             let of_app = choosers.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
@@ -278,8 +289,8 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Er
     Ok(destinations.into_iter().filter(|one| one.per_user).map(chooser).collect())
 }
 
-/// An entry at an integration. `paid` are those that were owed the payment that it is, or changes.
-fn line(chooser: &Chooser, entry: &[EntryRow], paid: &HashSet<DestinationId>) -> Option<RevenueLine> {
+/// An entry at an integration. `paid` says what became of the payment that it is, or changes.
+fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
     let first = entry.first()?;
     let id = chooser.destination.id;
     let own: Vec<&EntryRow> = entry.iter().filter(|row| row.destination_id == Some(id)).collect();
@@ -301,6 +312,9 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &HashSet<DestinationId>) ->
         None if is_nothing => None,
         None => Some(own.last().map_or(Differs::Missing, |row| row.unfinished())),
     };
+    // Skipped because the payment was not counted, and it is now.
+    let is_counted = first.entry > 0 && paid.delivered.contains(&id);
+    let differs = differs.map(|why| if why == Differs::Skipped && is_counted { Differs::Unequal } else { why });
     Some(RevenueLine {
         destination_id: id,
         month: month(first.occurred_at),
@@ -317,13 +331,13 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &HashSet<DestinationId>) ->
 
 impl Chooser {
     /// Why there is no delivery of an entry; `None` where none is missing.
-    fn silent(&self, entry: &EntryRow, (is_nothing, paid): (bool, &HashSet<DestinationId>)) -> Option<Differs> {
+    fn silent(&self, entry: &EntryRow, (is_nothing, paid): (bool, &Paid)) -> Option<Differs> {
         let types = std::iter::once(&entry.event_type).chain(&entry.other_event_type);
         let chooses = types.into_iter().any(|event_type| self.destination.chose(event_type));
         let is_wanted = chooses && self.destination.filter.wants(entry.platform_id, entry.environment);
         match () {
             () if is_nothing => entry.usd.is_none().then_some(Differs::PriceUnknown),
-            () if entry.entry > 0 && paid.contains(&self.destination.id) => Some(Differs::Missing),
+            () if entry.entry > 0 && paid.owed.contains(&self.destination.id) => Some(Differs::Missing),
             () if entry.entry > 0 => Some(Differs::PaymentNotOwed),
             () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::MadeLater),
             () if !is_wanted => Some(Differs::NotChosen),

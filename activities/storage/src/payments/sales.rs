@@ -5,7 +5,7 @@ use super::{SaleRow, booked, sales_of};
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::platforms::require_app;
-use crate::statement::{Number, row, sql};
+use crate::statement::{Number, Words, row, sql};
 use crate::writer::Write;
 use crate::{Run, Store, accept, purchase};
 use domain::payment::{self, Adjustment, Sale, SaleKind};
@@ -101,11 +101,28 @@ row! {
 }
 
 row! {
+    struct Key {
+        collapse_key: CollapseKey,
+    }
+}
+
+row! {
     struct Listed {
         number: i64,
         price: Option<String>,
         currency: Option<String>,
     }
+}
+
+/// What makes a line the same as another: its transaction, what it is, and when it was given back.
+type Identity<'a> = (&'a str, SaleKind, i64);
+
+/// The lines about a receipt.
+#[derive(Default)]
+struct Lines<'a> {
+    all: Vec<&'a NewSale>,
+    /// Whether one of them is new or changed.
+    has_news: bool,
 }
 
 impl Store {
@@ -119,15 +136,12 @@ impl Store {
 fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) -> Result<ImportedSales, Error> {
     require_app(write, app)?;
     // A settling shares this row until it is committed: it sees these lines, or is found below with what it wrote.
-    let lock = write.connection.for_no_key_update();
-    if run == Run::Real && !lock.is_empty() {
-        let locked = sql(format!("SELECT created_at AS value FROM apps WHERE id = ?{lock}")).bind(app);
-        let _: Option<Number> = locked.first(write.connection)?;
+    if run == Run::Real {
+        lock_app(write, app)?;
     }
-    let latest: BTreeMap<(&str, SaleKind), &NewSale> =
-        sales.iter().map(|sale| ((sale.transaction_id.as_str(), sale.kind), sale)).collect();
+    let latest: BTreeMap<Identity<'_>, &NewSale> = sales.iter().map(|sale| (sale.identity(), sale)).collect();
     let mut answer = ImportedSales::default();
-    let mut receipts: BTreeMap<&str, Vec<&NewSale>> = BTreeMap::new();
+    let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for sale in latest.into_values() {
         let is_news = match known(write.connection, app, sale)? {
             None => count(&mut answer.new),
@@ -140,7 +154,9 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
         if is_news && run == Run::Real {
             upsert(write, app, sale)?;
         }
-        receipts.entry(&sale.receipt_id).or_default().push(sale);
+        let of_receipt = receipts.entry(&sale.receipt_id).or_default();
+        of_receipt.all.push(sale);
+        of_receipt.has_news |= is_news;
     }
     let mut concerned = BTreeSet::new();
     for (receipt_id, lines) in receipts {
@@ -155,6 +171,33 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
     Ok(answer)
 }
 
+/// Whoever records a settling shares the app's row until it is committed.
+pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
+    let lock = write.connection.for_no_key_update();
+    if !lock.is_empty() {
+        let locked = sql(format!("SELECT created_at AS value FROM apps WHERE id = ?{lock}")).bind(app);
+        let _: Option<Number> = locked.first(write.connection)?;
+    }
+    Ok(())
+}
+
+/// The purchases with sales of a currency and day for which there is another rate, or none.
+pub fn rated(
+    connection: &mut AnyConnection,
+    app: AppId,
+    (currency, day, usd): (&str, &str, &str),
+) -> Result<Vec<CollapseKey>, Error> {
+    let rows: Vec<Key> = sql("SELECT DISTINCT p.collapse_key FROM sales s \
+         JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id \
+         LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day WHERE s.app_id = ? AND s.currency = ? AND s.day = ? AND (r.usd IS NULL OR r.usd <> ?)")
+    .bind(app)
+    .bind(currency)
+    .bind(day)
+    .bind(usd)
+    .all(connection)?;
+    Ok(rows.into_iter().map(|row| row.collapse_key).collect())
+}
+
 fn count(counter: &mut i64) -> bool {
     *counter += 1;
     true
@@ -162,21 +205,23 @@ fn count(counter: &mut i64) -> bool {
 
 fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<Known>, Error> {
     sql("SELECT transaction_id, kind, sold_at, price, currency, receipt_id, sku FROM sales \
-         WHERE app_id = ? AND transaction_id = ? AND kind = ?")
+         WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?")
     .bind(app)
     .bind(accept::clean(&sale.transaction_id).as_ref())
     .bind(sale.kind.as_str())
+    .bind(sale.returned_at())
     .first(connection)
 }
 
 fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error> {
-    sql("INSERT INTO sales (app_id, transaction_id, kind, receipt_id, sku, price, currency, sold_at, day, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app_id, transaction_id, kind) DO UPDATE SET \
-         receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price, currency = excluded.currency, \
+    sql("INSERT INTO sales (app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at, \
+         day, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (app_id, transaction_id, kind, returned_at) DO UPDATE SET receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price, currency = excluded.currency, \
          sold_at = excluded.sold_at, day = excluded.day")
     .bind(app)
     .bind(accept::clean(&sale.transaction_id).as_ref())
     .bind(sale.kind.as_str())
+    .bind(sale.returned_at())
     .bind(accept::clean(&sale.receipt_id).as_ref())
     .bind(accept::clean(&sale.sku).as_ref())
     .bind(sale.price.as_str())
@@ -197,16 +242,15 @@ fn day(at: Timestamp) -> String {
 fn compare(
     connection: &mut AnyConnection,
     (app, receipt_id): (AppId, &str),
-    (lines, answer): (&[&NewSale], &mut ImportedSales),
+    (lines, answer): (&Lines<'_>, &mut ImportedSales),
 ) -> Result<Vec<CollapseKey>, Error> {
     let purchases: Vec<PurchaseRow> = sql("SELECT collapse_key, purchase FROM purchases WHERE receipt_id = ? \
          AND app_id = ? ORDER BY collapse_key")
     .bind(receipt_id)
     .bind(app)
     .all(connection)?;
-    let sales = with(connection, (app, receipt_id), lines)?;
-    let is_line =
-        |sale: &Sale| lines.iter().any(|line| line.transaction_id == sale.transaction_id && line.kind == sale.kind);
+    let sales = with(connection, (app, receipt_id), &lines.all)?;
+    let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
     let mut found = BTreeSet::new();
     let mut concerned = Vec::new();
     for row in &purchases {
@@ -219,7 +263,7 @@ fn compare(
         let places: Vec<usize> = matched.map(|(place, _)| place).collect();
         let adjustments = payment::adjustments(&booked, &sales, (payment::refund_status(&known), reach));
         differences(connection, (row.collapse_key, &adjustments), (&sales, &matches, answer))?;
-        if !places.is_empty() || !adjustments.is_empty() {
+        if (lines.has_news && !places.is_empty()) || !adjustments.is_empty() {
             concerned.push(row.collapse_key);
         }
         found.extend(places);
@@ -252,7 +296,7 @@ fn with(
             currency: line.currency.clone(),
             rate,
         };
-        sales.retain(|sale| sale.transaction_id != line.transaction_id || sale.kind != line.kind);
+        sales.retain(|sale| identity(sale) != line.identity());
         sales.push(row.sale()?);
     }
     sales.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
@@ -260,12 +304,11 @@ fn with(
 }
 
 fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Option<String>, Error> {
-    let rate: Option<crate::statement::Words> =
-        sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
-            .bind(app)
-            .bind(line.currency.as_str())
-            .bind(day(line.at))
-            .first(connection)?;
+    let rate: Option<Words> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
+        .bind(app)
+        .bind(line.currency.as_str())
+        .bind(day(line.at))
+        .first(connection)?;
     Ok(rate.map(|rate| rate.value))
 }
 
@@ -312,6 +355,25 @@ fn differences(
         }
     }
     Ok(())
+}
+
+impl NewSale {
+    fn identity(&self) -> Identity<'_> {
+        (&self.transaction_id, self.kind, self.returned_at())
+    }
+
+    fn returned_at(&self) -> i64 {
+        returned_at(self.kind, self.at)
+    }
+}
+
+fn identity(sale: &Sale) -> Identity<'_> {
+    (&sale.transaction_id, sale.kind, returned_at(sale.kind, sale.at))
+}
+
+/// A transaction is charged once, and given back in any number of parts.
+fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
+    if kind == SaleKind::Charge { 0 } else { at.micros() }
 }
 
 impl Known {

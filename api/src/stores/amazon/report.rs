@@ -178,7 +178,7 @@ struct Cells<'a> {
 
 impl Cells<'_> {
     fn take(mut self, report: &mut Report) {
-        if self.cell(7).eq_ignore_ascii_case("trial") {
+        if self.cell(7).eq_ignore_ascii_case("trial") || self.is_free_charge() {
             report.trials += 1;
             return;
         }
@@ -199,6 +199,12 @@ impl Cells<'_> {
         if self.wrong.len() == before {
             report.sales.push((self.line, sale));
         }
+    }
+
+    /// The column that names trials may be absent: then only the price does.
+    fn is_free_charge(&self) -> bool {
+        let is_free = self.cell(6).parse::<Decimal>().is_ok_and(|price| price.is_zero());
+        is_free && self.cell(2).parse() == Ok(SaleKind::Charge)
     }
 
     fn cell(&self, column: usize) -> &str {

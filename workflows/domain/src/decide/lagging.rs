@@ -5,7 +5,7 @@ use super::tests::settle_with;
 use super::{Decision, Given, Waits, decide};
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::reading::{EndReason, Offer, Product, Reading, Snapshot};
 use crate::time::Timestamp;
 use crate::transition::What;
 
@@ -80,6 +80,26 @@ fn the_first_reading_after_two_hours_decides_and_is_watched_for_two_days() {
     let (waits, last) = looks(&undone, (at, 48 * HOUR), monthly);
     assert_eq!(waits, [125, 485, 845, 1205, 1565, 1925, 2285, 2645]);
     assert_eq!(last.wake.map(|wake| wake > at.plus_millis(6 * 24 * HOUR)), Some(true));
+}
+
+#[test]
+fn a_payment_beside_a_promotion_is_read_again_when_the_store_shows_for_sure_which_one_held() {
+    let at = day(31);
+    let early = at.plus_millis(5 * MINUTE);
+    let sure = at.plus_millis(2 * HOUR + 5 * MINUTE);
+    let paid = |shown: Snapshot| read(&bought(), &[word(Kind::Renewed, at)], shown);
+    let wake = |shown: Snapshot| paid(shown).wake.unwrap();
+    let promoted = |at| Snapshot { offer: Some(Offer::Introductory), ..renewed(at) };
+    let queued = |at| Snapshot { has_queued_offer: true, ..renewed(at) };
+    assert!(wake(renewed(early)) > sure);
+    assert_eq!([wake(promoted(early)), wake(queued(early))], [sure, sure]);
+    let known = paid(promoted(early)).purchase;
+    assert!(known.is_offer_unconfirmed(at));
+    for shown in [promoted(sure), queued(sure), renewed(early)] {
+        let later = read(&known, &[], shown);
+        assert!(!later.purchase.is_offer_unconfirmed(at));
+        assert!(later.wake.unwrap() > sure.plus_millis(HOUR));
+    }
 }
 
 #[test]

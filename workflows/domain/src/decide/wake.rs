@@ -28,9 +28,16 @@ pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> 
             } else {
                 dates(purchase, given.now).chain(weekly(purchase, given.now)).min()
             };
-            behind.into_iter().chain(regular).chain(successor::next_look(purchase, given.now)).min()
+            let promoted = promoted(purchase, given.now);
+            [behind, regular, promoted, successor::next_look(purchase, given.now)].into_iter().flatten().min()
         }
     }
+}
+
+/// When the store shows for sure which promotion held for the last payment.
+fn promoted(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let sure = purchase.unconfirmed_offer_at()?.plus_millis(2 * HOUR_MS + 5 * MINUTE_MS);
+    Some(sure.max(now.plus_millis(10 * MINUTE_MS)))
 }
 
 /// A week from now, for a subscription that runs and an entitlement that is owned: what took it back can be lost.

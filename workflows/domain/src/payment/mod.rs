@@ -139,6 +139,8 @@ pub enum UnknownPrice {
     NoRate,
     /// The plan changed since in the same settling, and the catalogue tells the new plan's price.
     PlanChanged,
+    /// The store may not show yet which promotion it was paid in: a correction tells the price when it does.
+    Unconfirmed,
 }
 
 impl UnknownPrice {
@@ -151,6 +153,7 @@ impl UnknownPrice {
             Self::NotListed => "not_listed",
             Self::NoRate => "no_rate",
             Self::PlanChanged => "plan_changed",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
 

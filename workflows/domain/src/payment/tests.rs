@@ -162,7 +162,7 @@ fn usd(text: &str) -> Decimal {
 }
 
 fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> Booked {
-    Booked { number, kind, at: day(number * 30), usd: amount.map(usd) }
+    Booked { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
 }
 
 fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {

@@ -3,7 +3,11 @@
 use super::{Life, Purchase};
 use crate::notification::Kind;
 use crate::reading::{EndReason, Offer, Product};
+use crate::time::Timestamp;
+use crate::transition::What;
 
+/// How long a reading may lag.
+const LAG_MS: i64 = 2 * 3_600_000;
 /// Notifications about consumables alone.
 const CONSUMABLE: [Kind; 2] = [Kind::ConsumablePurchased, Kind::ConsumableCancelled];
 /// Notifications about entitlements alone.
@@ -43,5 +47,20 @@ impl Purchase {
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
+    }
+
+    /// Whether the last reading may not show yet which promotion held for what was paid at this time: one is queued or in
+    /// progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
+    #[must_use]
+    pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
+        let Some(shown) = self.snapshot.as_ref() else { return false };
+        shown.at.millis_since(paid_at) < LAG_MS && (shown.has_queued_offer || self.offer().is_some())
+    }
+
+    /// When the last payment was made whose promotion the last reading may not show yet.
+    pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
+        let paid = [What::Purchased, What::PlanChanged, What::TrialConverted, What::Renewed, What::Recovered];
+        let last = paid.iter().filter_map(|what| self.said.covered(*what)).max()?;
+        (!self.stage.in_trial && self.is_offer_unconfirmed(last)).then_some(last)
     }
 }

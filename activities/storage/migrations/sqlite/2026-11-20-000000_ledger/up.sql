@@ -531,6 +531,8 @@ CREATE TABLE sales (
     transaction_id TEXT NOT NULL,
     -- `charge`, `refund` or `chargeback`.
     kind TEXT NOT NULL,
+    -- A transaction can be given back in parts: their time (micros), and 0 for a charge.
+    returned_at BIGINT NOT NULL,
     receipt_id TEXT NOT NULL,
     sku TEXT NOT NULL,
     price TEXT NOT NULL,
@@ -539,6 +541,7 @@ CREATE TABLE sales (
     -- Its day (`2026-01-31`), by which it is counted in USD.
     day TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (app_id, transaction_id, kind)
+    PRIMARY KEY (app_id, transaction_id, kind, returned_at)
 );
 CREATE INDEX sales_receipt ON sales (app_id, receipt_id);
+CREATE INDEX sales_day ON sales (app_id, currency, day);

@@ -149,6 +149,9 @@ fn payment(payment: &PaymentFacts) -> String {
         (None, Some("no_rate")) => {
             format!("{what}, its price unknown in USD: no rate of that day (`settle app rates`)")
         }
+        (None, Some("unconfirmed")) => {
+            format!("{what}, its price unknown until the store shows for sure whether a promotion held for it")
+        }
         (None, Some("plan_changed")) => format!("{what}, its price unknown: the plan changed since, at once"),
         (None, _) => format!("{what}, its price unknown"),
     }

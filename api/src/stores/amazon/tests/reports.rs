@@ -87,6 +87,10 @@ fn what_was_not_paid_or_has_no_receipt_is_counted_and_left_out() {
     let app = line("2026-11-10", "Charge", "1").replace("r1=:3:11", "");
     let found = report(&[trial, app, String::new(), line("2026-11-10", "Charge", "1")]).unwrap();
     assert_eq!((found.trials, found.without_receipt, found.sales.len()), (1, 1, 1));
+    // Where nothing names trials, a charge of nothing is one.
+    let unnamed = |kind: &str, amount: &str| line("2026-11-10", kind, amount).replace(",Paid,", ",,");
+    let found = report(&[unnamed("Charge", "0.00"), unnamed("Charge", "1"), unnamed("Refund", "0")]).unwrap();
+    assert_eq!((found.trials, found.sales.len()), (1, 2));
 }
 
 #[test]

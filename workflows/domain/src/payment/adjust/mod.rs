@@ -2,13 +2,18 @@
 //!
 //! The wanted sum of a payment follows from what is known now: its price (the report's, else the one that was known at
 //! its record), less what was given back. An adjustment is the difference to the sum that is booked, so that the same
-//! facts again adjust nothing.
+//! facts again adjust nothing. Which payment a line of a report belongs to is `matching`'s.
+
+mod matching;
+
+#[cfg(test)]
+mod tests;
 
 use super::EntryKind;
 use crate::time::Timestamp;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An entry that the ledger has. Those of one payment follow each other in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct Booked {
     pub at: Timestamp,
     /// What it earned, in USD; below 0 for what was given back, `None` where that is not known.
     pub usd: Option<Decimal>,
+    /// The transaction of a sales report that says so.
+    pub transaction_id: Option<String>,
 }
 
 /// What a line of a sales report is.
@@ -109,6 +116,10 @@ struct Known<'a> {
     earned: Option<Decimal>,
     sum: Decimal,
     is_refunded: bool,
+    /// When the store showed that it was given back.
+    store_refund: Option<Timestamp>,
+    /// The transactions of the refunds that its entries name.
+    refund_ids: BTreeSet<&'a str>,
     charge: Option<&'a Sale>,
     returns: Vec<&'a Sale>,
 }
@@ -154,36 +165,97 @@ pub fn newest(booked: &[Booked]) -> Option<i64> {
     payments.max_by_key(|entry| (entry.at, entry.number)).map(|entry| entry.number)
 }
 
-impl Known<'_> {
+impl Sale {
+    /// Whether it is the free beginning of a trial: a charge of nothing, which is no payment.
+    #[must_use]
+    pub fn is_of_trial(&self) -> bool {
+        self.kind == SaleKind::Charge && self.price.is_zero()
+    }
+}
+
+impl<'a> Known<'a> {
+    fn of(first: &Booked) -> Self {
+        Self {
+            number: first.number,
+            at: first.at,
+            earned: None,
+            sum: Decimal::ZERO,
+            is_refunded: false,
+            store_refund: None,
+            refund_ids: BTreeSet::new(),
+            charge: None,
+            returns: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, entry: &'a Booked) {
+        self.sum = self.sum.saturating_add(entry.usd.unwrap_or_default());
+        match entry.kind {
+            EntryKind::Refund => {
+                self.is_refunded = true;
+                if entry.transaction_id.is_none() {
+                    self.store_refund = Some(entry.at);
+                }
+                self.refund_ids.extend(entry.transaction_id.as_deref());
+            }
+            EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
+            // What a payment without a price earned, as its record has it since.
+            EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
+            EntryKind::Correction => {}
+            _ => (self.at, self.earned) = (entry.at, entry.usd),
+        }
+    }
+
+    /// What was paid, in USD. A charge without a rate says nothing in USD: what was known before stays.
+    fn price(&self) -> Option<Decimal> {
+        self.charge.and_then(|charge| charge.usd).or(self.earned)
+    }
+
+    /// What the report says was given back, in USD and never more than the price; `None` where it says nothing in USD.
+    fn returned(&self, price: Decimal) -> Option<Decimal> {
+        let is_same = |sale: &Sale| self.charge.is_some_and(|charge| charge.currency == sale.currency);
+        let mut values: Vec<Decimal> =
+            self.returns.iter().filter(|sale| !is_same(sale)).filter_map(|sale| sale.usd).collect();
+        // In the currency of the charge it is a part of that, whatever the rate of the day on which it went back.
+        if let Some(charge) = self.charge.filter(|_| self.returns.iter().any(|sale| is_same(sale))) {
+            let same = self.returns.iter().filter(|sale| is_same(sale)).map(|sale| sale.price);
+            values.push(part(price, same.fold(Decimal::ZERO, Decimal::saturating_add), charge.price));
+        }
+        if values.is_empty() {
+            return None;
+        }
+        Some(values.into_iter().fold(Decimal::ZERO, Decimal::saturating_add).min(price))
+    }
+
     fn adjust(&self, refund_status: RefundStatus) -> Option<Adjustment> {
-        // A charge without a rate says nothing in USD: what was known before stays.
-        let charge = self.charge.and_then(|charge| charge.usd);
-        let price = charge.or(self.earned).unwrap_or_default();
+        // What was never counted is not given back.
+        let price = self.price()?;
         let is_refunded = match refund_status {
             RefundStatus::Refunded(_) => true,
             RefundStatus::Valid => false,
-            RefundStatus::Unknown => self.is_refunded,
+            RefundStatus::Unknown => self.store_refund.is_some(),
         };
-        let returned: Option<Decimal> = self
-            .returns
-            .iter()
-            .map(|sale| sale.usd)
-            .try_fold(Decimal::ZERO, |sum, usd| usd.map(|usd| sum.saturating_add(usd)));
-        let returned = returned.filter(|_| !self.returns.is_empty());
+        let returned = self.returned(price);
         let back = returned.unwrap_or(if is_refunded { price } else { Decimal::ZERO });
         let usd = price.saturating_sub(back).saturating_sub(self.sum);
         if usd.is_zero() {
             return None;
         }
-        let last_return = self.returns.last().filter(|_| returned.is_some());
-        let (kind, at, source) = match (last_return, is_refunded) {
-            (Some(sale), _) if usd.is_sign_negative() => (EntryKind::Refund, Some(sale.at), Some(*sale)),
+        let new_return = self.new_return().filter(|_| returned.is_some());
+        let (kind, at, source) = match (new_return, is_refunded) {
+            (Some(sale), _) if usd.is_sign_negative() => (EntryKind::Refund, Some(sale.at), Some(sale)),
             (None, true) if !self.is_refunded => (EntryKind::Refund, refund_status.at(), None),
             (None, false) if self.is_refunded => (EntryKind::Restored, None, None),
             _ => (EntryKind::Correction, Some(self.at), self.charge),
         };
         let transaction_id = source.map(|sale| sale.transaction_id.clone());
         Some(Adjustment { number: self.number, kind, at, usd, transaction_id })
+    }
+
+    /// The last return that no entry names, else the last one.
+    fn new_return(&self) -> Option<&'a Sale> {
+        let is_new = |sale: &&&Sale| !self.refund_ids.contains(sale.transaction_id.as_str());
+        self.returns.iter().rev().find(is_new).or_else(|| self.returns.last()).copied()
     }
 }
 
@@ -196,66 +268,27 @@ impl RefundStatus {
     }
 }
 
-fn known<'a>(booked: &[Booked], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
+/// What a part of a charge is of the price in USD, in cents; all of it where nothing of the charge is left.
+fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
+    if part >= charge || charge.is_zero() {
+        return price;
+    }
+    if price == charge {
+        return part;
+    }
+    let exact = price.checked_mul(part).and_then(|product| product.checked_div(charge)).unwrap_or(price);
+    let mut cents = exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    cents.rescale(2);
+    cents
+}
+
+fn known<'a>(booked: &'a [Booked], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
     let mut known: BTreeMap<i64, Known<'a>> = BTreeMap::new();
     for entry in booked {
-        let of_number = known.entry(entry.number).or_insert(Known {
-            number: entry.number,
-            at: entry.at,
-            earned: None,
-            sum: Decimal::ZERO,
-            is_refunded: false,
-            charge: None,
-            returns: Vec::new(),
-        });
-        of_number.sum = of_number.sum.saturating_add(entry.usd.unwrap_or_default());
-        match entry.kind {
-            EntryKind::Refund => of_number.is_refunded = true,
-            EntryKind::Restored => of_number.is_refunded = false,
-            EntryKind::Correction => {}
-            _ => {
-                of_number.at = entry.at;
-                of_number.earned = entry.usd;
-            }
-        }
+        known.entry(entry.number).or_insert_with(|| Known::of(entry)).add(entry);
     }
     let mut known: Vec<Known<'a>> = known.into_values().collect();
-    assign_charges(&mut known, sales, reach_ms);
-    assign_returns(&mut known, sales);
+    matching::assign_charges(&mut known, sales, reach_ms);
+    matching::assign_returns(&mut known, sales, reach_ms);
     known
-}
-
-/// Each payment has one charge: of all pairs within reach the nearest first.
-fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
-    let charges = || sales.iter().filter(|sale| sale.kind == SaleKind::Charge);
-    let distance = |sale: &Sale, at: Timestamp| sale.at.millis_since(at).saturating_abs();
-    let pair = |(place, one): (usize, &Known<'_>), sale: &'a Sale| (distance(sale, one.at), place, sale);
-    let all = known.iter().enumerate().flat_map(|one| charges().map(move |sale| pair(one, sale)));
-    let mut pairs: Vec<_> = all.filter(|(distance, ..)| *distance <= reach_ms).collect();
-    pairs.sort_by(|a, b| (a.0, a.1, &a.2.transaction_id).cmp(&(b.0, b.1, &b.2.transaction_id)));
-    let mut taken: Vec<&Sale> = Vec::new();
-    for (_, place, sale) in pairs {
-        let Some(one) = known.get_mut(place).filter(|one| one.charge.is_none()) else { continue };
-        if !taken.iter().any(|other| std::ptr::eq(*other, sale)) {
-            taken.push(sale);
-            one.charge = Some(sale);
-        }
-    }
-}
-
-/// What was given back belongs to the payment of the same transaction, else to the last one before it.
-fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale]) {
-    const ECHO_MS: i64 = 86_400_000;
-    let mut returns: Vec<&Sale> = sales.iter().filter(|sale| sale.kind != SaleKind::Charge).collect();
-    returns.sort_by(|a, b| (a.at, &a.transaction_id).cmp(&(b.at, &b.transaction_id)));
-    for sale in returns {
-        let is_same = |one: &Known<'_>| one.charge.is_some_and(|charge| charge.transaction_id == sale.transaction_id);
-        let place = known.iter().position(is_same).or_else(|| {
-            let before = known.iter().enumerate().filter(|(_, one)| one.at <= sale.at.plus_millis(ECHO_MS));
-            before.max_by_key(|(_, one)| one.at).map(|(place, _)| place)
-        });
-        if let Some(one) = place.and_then(|place| known.get_mut(place)) {
-            one.returns.push(sale);
-        }
-    }
 }

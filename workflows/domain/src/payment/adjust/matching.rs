@@ -1,0 +1,120 @@
+//! Which payment each line of a sales report belongs to.
+//!
+//! A transaction id says it where the report has the charge; else the times do. What is about a payment that the ledger
+//! does not have belongs to none.
+
+use super::{Known, Sale, SaleKind};
+use crate::time::Timestamp;
+use rust_decimal::Decimal;
+
+/// How much earlier a report may have a return than the ledger has its payment, in milliseconds.
+const ECHO_MS: i64 = 86_400_000;
+
+/// Each payment has one charge: of all pairs within reach the nearest first.
+pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
+    let charges = || sales.iter().filter(|sale| is_payment(sale));
+    let pair = |(place, one): (usize, &Known<'_>), sale: &'a Sale| (distance_ms(sale.at, one.at), place, sale);
+    let all = known.iter().enumerate().flat_map(|one| charges().map(move |sale| pair(one, sale)));
+    let mut pairs: Vec<_> = all.filter(|(distance, ..)| *distance <= reach_ms).collect();
+    pairs.sort_by(|a, b| (a.0, a.1, &a.2.transaction_id).cmp(&(b.0, b.1, &b.2.transaction_id)));
+    let mut taken: Vec<&Sale> = Vec::new();
+    for (_, place, sale) in pairs {
+        let Some(one) = known.get_mut(place).filter(|one| one.charge.is_none()) else { continue };
+        if !taken.iter().any(|other| std::ptr::eq(*other, sale)) {
+            taken.push(sale);
+            one.charge = Some(sale);
+        }
+    }
+}
+
+/// What was given back belongs to the payment of the same transaction, else to the one that it was booked for, else to
+/// the last one before it of which that much is left.
+pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
+    let is_absent = |sale: &&Sale| known.iter().all(|one| distance_ms(sale.at, one.at) > reach_ms);
+    let absent: Vec<Timestamp> =
+        sales.iter().filter(|sale| is_payment(sale)).filter(is_absent).map(|sale| sale.at).collect();
+    let mut returns: Vec<&Sale> = sales.iter().filter(|sale| sale.kind != SaleKind::Charge).collect();
+    returns.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
+    // What is named or booked takes its place before what is matched by time.
+    let (mut sure, mut by_time) = (Vec::new(), Vec::new());
+    for sale in returns {
+        let is_named = |other: &Sale| other.kind == SaleKind::Charge && other.transaction_id == sale.transaction_id;
+        let charged = |one: &Known<'_>| one.charge.is_some_and(is_named);
+        let booked = |one: &Known<'_>| one.refund_ids.contains(sale.transaction_id.as_str());
+        match known.iter().position(charged) {
+            Some(place) => sure.push((place, sale)),
+            // Its charge is of no payment that the ledger has.
+            None if sales.iter().any(is_named) => {}
+            None => match known.iter().position(booked) {
+                Some(place) => sure.push((place, sale)),
+                None => by_time.push(sale),
+            },
+        }
+    }
+    for (place, sale) in sure {
+        known.get_mut(place).into_iter().for_each(|one| one.returns.push(sale));
+    }
+    for sale in by_time {
+        let after = absent.iter().copied().filter(|at| *at <= sale.at).max();
+        let place = shown_by_store(known, sale).or_else(|| last_with_room(known, (sale, after)));
+        place.and_then(|place| known.get_mut(place)).into_iter().for_each(|one| one.returns.push(sale));
+    }
+    known.iter_mut().for_each(|one| one.returns.sort_by_key(|sale| sale.at));
+}
+
+/// A charge that pays something.
+fn is_payment(sale: &Sale) -> bool {
+    sale.kind == SaleKind::Charge && !sale.is_of_trial()
+}
+
+const fn distance_ms(a: Timestamp, b: Timestamp) -> i64 {
+    a.millis_since(b).saturating_abs()
+}
+
+/// The payment of which the store showed at that time that it was given back.
+fn shown_by_store(known: &[Known<'_>], sale: &Sale) -> Option<usize> {
+    let is_near = |at: Timestamp| distance_ms(at, sale.at) <= ECHO_MS;
+    known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
+}
+
+/// The last payment before a return of which so much is left, else of which anything is. `after` is the last charge of a
+/// payment that the ledger does not have: what follows it is not taken from a payment before it.
+fn last_with_room(known: &[Known<'_>], (sale, after): (&Sale, Option<Timestamp>)) -> Option<usize> {
+    let is_before = |one: &Known<'_>| match one.charge {
+        Some(charge) => charge.at <= sale.at,
+        None => one.at <= sale.at.plus_millis(ECHO_MS),
+    };
+    let mut places: Vec<(Timestamp, usize)> = known
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| is_before(one))
+        .map(|(place, one)| (one.began_at(), place))
+        .collect();
+    places.retain(|(at, _)| after.is_none_or(|after| *at >= after));
+    places.sort_unstable();
+    let last = |fits: &dyn Fn(&Known<'_>) -> bool| {
+        places.iter().rev().map(|(_, place)| *place).find(|place| known.get(*place).is_some_and(fits))
+    };
+    last(&|one| one.has_room_for(sale)).or_else(|| last(&|one| one.room().is_some_and(|room| !room.is_zero())))
+}
+
+impl Known<'_> {
+    /// When it was charged: the report's own time is compared with the report's.
+    fn began_at(&self) -> Timestamp {
+        self.charge.map_or(self.at, |charge| charge.at)
+    }
+
+    /// What was not given back yet, in USD; `None` where the price is not known.
+    fn room(&self) -> Option<Decimal> {
+        let price = self.price()?;
+        Some(price.saturating_sub(self.returned(price).unwrap_or_default()))
+    }
+
+    /// Whether as much is left as this gives back. Of a price that is not known one return is taken to be all of it.
+    fn has_room_for(&self, sale: &Sale) -> bool {
+        let Some((price, room)) = self.price().zip(self.room()) else { return self.returns.is_empty() };
+        let is_same = self.charge.filter(|charge| charge.currency == sale.currency);
+        let value = is_same.map(|charge| super::part(price, sale.price, charge.price)).or(sale.usd);
+        !room.is_zero() && value.is_none_or(|value| value <= room)
+    }
+}
