@@ -427,7 +427,7 @@ story! {
         world.store.new_destination(new).await.unwrap();
         world.age(2 * MINUTE_MS);
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
-        world.show("r2", monthly(), &[(What::PlanChanged, 1), (What::Renewed, 2), (What::Renewed, 3)]).await;
+        world.show("r2", monthly(), &[(What::Renewed, 2), (What::Renewed, 3), (What::PlanChanged, 3)]).await;
         world.age(2 * MINUTE_MS);
         let of = |world: &World, lines: Vec<RevenueLine>, receipt: &str| {
             let key = world.key(receipt);

@@ -347,7 +347,7 @@ impl Evidence<'_> {
         let Some((last, snapshot)) = self.before.snapshot.as_ref().zip(self.snapshot) else { return };
         let known = &self.before.stage;
         if !known.runs() {
-            return;
+            return self.hold_stale_switch(weighed, shown);
         }
         let is_moved = match (known.terms, shown.terms) {
             (Some(known), Some(shown)) => shown > known,
@@ -374,7 +374,8 @@ impl Evidence<'_> {
             let is_off = self.newest(&SWITCHES).map_or(known.is_off, |(_, kind)| kind != Kind::AutoRenewalOn);
             *stage = Stage { is_off, ..known.clone() };
         }
-        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_switched_off(None) {
+        let paid_at = self.newest_payment().map(|(time, _)| time);
+        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_switched_off(paid_at) {
             is_half = true;
             stage.is_off = false;
         }
@@ -403,6 +404,16 @@ impl Evidence<'_> {
         weighed.half_made_at = Some(since);
         if !weighed.contradict(since, self.at) {
             weighed.stage = shown.clone();
+        }
+    }
+
+    /// What was paid again after its end renews by itself, although the reading still shows the switch of before.
+    fn hold_stale_switch(&self, weighed: &mut Weighed, shown: &Stage) {
+        let Some((time, _)) = self.newest_payment() else { return };
+        let is_stale = self.before.stage.is_over() && shown.runs() && shown.is_off && weighed.stage.is_off;
+        if is_stale && !self.is_switched_off(Some(time)) && weighed.contradict(time, self.at) {
+            weighed.stage.is_off = false;
+            weighed.half_made_at = Some(self.at);
         }
     }
 

@@ -316,7 +316,8 @@ impl<'a> Walk<'a> {
         }
         if self.stage.is_off {
             let is_untold = self.said.untold.contains(&What::Cancelled);
-            let is_named = is_untold && self.said.covered(What::Purchased).is_some();
+            let has_begun = [What::Purchased, What::PlanChanged].iter().any(|what| self.said.covered(*what).is_some());
+            let is_named = is_untold && has_begun;
             if (is_reminder && !is_named) || (!is_untold && self.is_echo(What::Cancelled, time)) {
                 return;
             }

@@ -44,7 +44,7 @@ impl Purchase {
         let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
         // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
         let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
-        let is_open = |date: &Timestamp| *date <= snapshot.at && *date != old.anchor && old.is_end(*date);
+        let is_open = |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
         let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
         let anchor = scheduled.or_else(shown).or_else(|| old.end(stood.unwrap_or(0))).unwrap_or(snapshot.at);
@@ -84,7 +84,7 @@ impl Purchase {
     /// then no boundary of the old row.
     fn is_changing(&self) -> bool {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
-        let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.anchor != *date));
+        let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.is_open(*date)));
         date.zip(at).is_some_and(|(date, at)| {
             let passed = at.millis_since(date);
             passed >= -UNPAID_MS && (passed <= UNPAID_MS || self.is_repaired_late(date, at))

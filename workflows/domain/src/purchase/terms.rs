@@ -51,6 +51,12 @@ const EARLY_MICROS: i64 = DAY_MICROS / 2;
 const CLAMPED_MICROS: i64 = 7 * DAY_MICROS / 2;
 
 impl Terms {
+    /// Whether a scheduled change at `date` can still begin another row: this one did not begin with it. A renewal that was
+    /// shown for that date is no beginning.
+    pub fn is_open(&self, date: Timestamp) -> bool {
+        self.anchor != date || self.origin == Origin::Renewal
+    }
+
     /// The number of the term that ends at the boundary nearest to `date`; `None` when that is before the
     /// first term's end, as with the shortened terms of a test.
     pub fn ending(&self, date: Timestamp) -> Option<u64> {
