@@ -24,6 +24,9 @@ row! {
     }
 }
 
+/// The class of an answer by which nothing of a customer is taken, whatever it is: it is not tried with a profile.
+const SILENCED: &str = "silenced";
+
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<Ended, Error> {
     // What dies may have its purchase looked at again, which is locked before a lane.
@@ -130,7 +133,8 @@ fn judge(
         Verdict::Dead if holds => {
             end(write, delivery, ("dead", Some(error(judged))))?;
             user_lanes::forget_told(write, delivery)?;
-            profiles::forget(write, delivery, Failure::Died)
+            let failure = if judged.class == SILENCED { Failure::Unwanted } else { Failure::Died };
+            profiles::forget(write, delivery, failure)
         }
         Verdict::Retry { delay_ms } if holds => {
             sql("UPDATE deliveries SET next_due_at = ?, last_error = ? WHERE id = ? AND status = 'pending'")

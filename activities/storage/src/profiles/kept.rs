@@ -61,7 +61,7 @@ pub enum Look {
 pub enum Failure {
     /// It died after it was sent. Its purchase is locked.
     Died,
-    /// It was skipped or refused before it was sent, by what a person set.
+    /// It was skipped or refused before it was sent, by what a person set, or nothing of the customer is taken.
     Unwanted,
     /// A newer event was sent instead, which cannot remove the attributes that it was to remove.
     Overtaken,
