@@ -374,8 +374,7 @@ impl Evidence<'_> {
             let is_off = self.newest(&SWITCHES).map_or(known.is_off, |(_, kind)| kind != Kind::AutoRenewalOn);
             *stage = Stage { is_off, ..known.clone() };
         }
-        let paid_at = self.newest_payment().map(|(time, _)| time);
-        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_switched_off(paid_at) {
+        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_off_since_paid() {
             is_half = true;
             stage.is_off = false;
         }
@@ -405,6 +404,11 @@ impl Evidence<'_> {
         if !weighed.contradict(since, self.at) {
             weighed.stage = shown.clone();
         }
+    }
+
+    /// Whether it was switched off after the newest payment, which cannot have been made while it was off.
+    fn is_off_since_paid(&self) -> bool {
+        self.is_switched_off(self.newest_payment().map(|(time, _)| time))
     }
 
     /// What was paid again after its end renews by itself, although the reading still shows the switch of before.
