@@ -1,5 +1,7 @@
 //! What the layout promises, checked against the source tree: who may depend on whom, where a store or a destination
-//! may be named, and the form of the code.
+//! may be named, and the form of the code and of the documents.
+
+mod documents;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

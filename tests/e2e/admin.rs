@@ -1,9 +1,9 @@
-//! What admins ask of a purchase, by the API and by the lines of README.md, while it is open and while it sleeps.
+//! What admins ask of a purchase, by the API and by the documented lines, while it is open and while it sleeps.
 
 use serde_json::{Value, json};
 use std::time::Duration;
+use system_tests::documents;
 use system_tests::runs;
-use system_tests::script;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
@@ -18,22 +18,22 @@ enum By {
     Script,
 }
 
-/// Asks an action of a receipt's purchase by the API, or by the line that README.md has for it.
+/// Asks an action of a receipt's purchase by the API, or by the documented line for it.
 async fn ask(world: &World, by: By, receipt_id: &str, action: &str) {
     match by {
         By::Api if action == "hold" => {
             world.ask(receipt_id, action, &json!({ "reason": "a test", "until": "2030-01-01T00:00:00Z" })).await;
         }
         By::Api => world.ask(receipt_id, action, &json!({ "reason": "a test" })).await,
-        By::Script => drop(run_readme(world, receipt_id, &format!("--signal-name {action} ")).await),
+        By::Script => drop(run_documented(world, receipt_id, &format!("--signal-name {action} ")).await),
     }
 }
 
-/// Runs the one line of README.md about a purchase that contains `part`; what it printed.
-async fn run_readme(world: &World, receipt_id: &str, part: &str) -> String {
+/// Runs the one documented line about a purchase that contains `part`; what it printed.
+async fn run_documented(world: &World, receipt_id: &str, part: &str) -> String {
     let is_wanted = |line: &String| line.contains("COLLAPSE_KEY") && line.contains(part);
-    let lines: Vec<String> = script::readme_lines().into_iter().filter(is_wanted).collect();
-    let [line] = lines.as_slice() else { panic!("README.md has not one line with {part:?}: {lines:?}") };
+    let lines: Vec<String> = documents::operators_lines().into_iter().filter(is_wanted).collect();
+    let [line] = lines.as_slice() else { panic!("not one documented line with {part:?}: {lines:?}") };
     let line = line.replace("COLLAPSE_KEY", &world.key(receipt_id).to_string());
     String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()
 }
@@ -219,14 +219,14 @@ async fn the_status_is_asked_by_script_while_open_and_asleep() {
     let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "asked").await;
     world.wait_told("asked", 1).await;
-    let open = run_readme(&world, "asked", "workflow query").await;
+    let open = run_documented(&world, "asked", "workflow query").await;
     for part in ["window_ends_at", &world.key("asked").to_string()] {
         assert!(open.contains(part), "{part} is not in {open}");
     }
     world.pass("asked", 121).await;
     world.wait_acked("asked", 1).await;
     world.wait_asleep("asked").await;
-    let asleep = run_readme(&world, "asked", "workflow query").await;
+    let asleep = run_documented(&world, "asked", "workflow query").await;
     assert!(asleep.contains("revision"), "{asleep}");
     world.finish().await;
 }
@@ -257,7 +257,7 @@ fn noted(status: &Value) -> &str {
     status["noted"].as_str().unwrap_or_default()
 }
 
-/// Signals that no reader of README.md would send, and what `status` must say of them, if anything.
+/// Signals that no reader of the documents would send, and what `status` must say of them, if anything.
 const GARBAGE: &[(&str, &str)] = &[
     ("--name flush --input 3", "flush: payload not understood"),
     ("--name hold --input '[\"7d\"]'", "hold: payload not understood"),

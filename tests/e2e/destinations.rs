@@ -1,5 +1,5 @@
 //! A destination as a whole: its run tries an open breaker, keeps a pause, delivers what is owed and hands back what
-//! fails; people steer it by the lines of README.md; `kill -9` in it loses nothing and sends nothing twice.
+//! fails; people steer it by the documented lines; `kill -9` in it loses nothing and sends nothing twice.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What comes after trouble: what failed is sent again by a line of README.md; a receiver that lost its table; a
+//! What comes after trouble: what failed is sent again by a documented line; a receiver that lost its table; a
 //! destination that came later, or is behind for another reason; and why, in words.
 
 use reqwest::Method;
@@ -166,7 +166,7 @@ async fn wait_ended(world: &World, (receipt_id, destination_id): (&str, &str), (
     .await;
 }
 
-/// Runs the line of README.md that replays what a destination is behind with, for another one than the world's own.
+/// Runs the documented line that replays what a destination is behind with, for another one than the world's own.
 async fn replay_by_script(world: &World, destination_id: &str) {
     world.by_script_with("it came later", (&world.destination_id, destination_id)).await;
 }

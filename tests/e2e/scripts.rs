@@ -1,7 +1,7 @@
-//! Every line of README.md that operators are told to run is run by a test of this folder.
+//! Every line of a document that operators run with the Temporal CLI is run by a test of this folder.
 
 use std::path::Path;
-use system_tests::script;
+use system_tests::documents;
 
 /// What a test runs: the one line that contains both.
 struct Part {
@@ -45,7 +45,7 @@ fn parts(source: &str) -> Vec<Part> {
         let last = calls(source, call).into_iter().filter_map(|mut texts| texts.pop());
         parts.extend(last.map(|action| Part { about: "COLLAPSE_KEY", text: format!("--signal-name {action} ") }));
     }
-    let asked = calls(source, "run_readme(&world,").into_iter().filter_map(|mut texts| texts.pop());
+    let asked = calls(source, "run_documented(&world,").into_iter().filter_map(|mut texts| texts.pop());
     parts.extend(asked.map(|text| Part { about: "COLLAPSE_KEY", text }));
     parts
 }
@@ -56,10 +56,10 @@ fn every_line_that_operators_are_told_to_run_is_run_by_a_test() {
     let files = std::fs::read_dir(folder).expect("this folder").map(|entry| entry.expect("an entry").path());
     let files = files.filter(|path| path.is_file() && !path.ends_with("scripts.rs"));
     let parts: Vec<Part> = files.flat_map(|path| parts(&std::fs::read_to_string(path).expect("a source"))).collect();
-    let lines = script::readme_lines();
+    let lines = documents::operators_lines();
     let is_run = |line: &String| parts.iter().any(|part| line.contains(part.about) && line.contains(&part.text));
     let missing: Vec<&String> = lines.iter().filter(|line| !is_run(line)).collect();
-    assert!(!lines.is_empty() && missing.is_empty(), "no test runs these lines of README.md: {missing:#?}");
+    assert!(!lines.is_empty() && missing.is_empty(), "no test runs these documented lines: {missing:#?}");
 }
 
 #[test]

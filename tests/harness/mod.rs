@@ -8,6 +8,7 @@ pub mod amplitude;
 pub mod calendar;
 pub mod clock;
 pub mod deliveries;
+pub mod documents;
 pub mod faulty;
 pub mod folder;
 pub mod history;

@@ -1,33 +1,17 @@
-//! What an operator does by script: the `temporal` command, the lines of README.md, and signals.
+//! What an operator does by script: the `temporal` command, the lines of the documents, and signals.
 
+use super::documents;
 use super::temporal::{NAMESPACE, Temporal, cli};
 use super::world::World;
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Output, Stdio};
 use temporalio_client::tonic::IntoRequest;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
 use temporalio_common::protos::temporal::api::workflowservice::v1::SignalWorkflowExecutionRequest;
 use tokio::process::Command;
 
-/// What stands above the lines of README.md that the tests run.
-const TESTED: &str = "<!-- tested:";
-
-/// The lines of README.md that operators are told to run.
-///
-/// # Panics
-/// When they are not there any more.
-#[must_use]
-pub fn readme_lines() -> Vec<String> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let text = std::fs::read_to_string(&file).expect("README.md");
-    let after = text.split_once(TESTED).map(|(_, after)| after).expect("the tested lines of README.md");
-    let lines = after.lines().skip_while(|line| !line.starts_with("```")).skip(1);
-    lines.take_while(|line| !line.starts_with("```")).map(str::to_owned).collect()
-}
-
 impl World {
-    /// Runs the one line of README.md about a destination that contains `part`, for the world's own; what it printed.
+    /// Runs the one documented line about a destination that contains `part`, for the world's own; what it printed.
     ///
     /// # Panics
     /// When there is not one such line, or it fails.
@@ -41,8 +25,8 @@ impl World {
     /// As of [`Self::by_script`].
     pub async fn by_script_with(&self, part: &str, (name, value): (&str, &str)) -> String {
         let is_wanted = |line: &String| line.contains("DESTINATION_ID") && line.contains(part);
-        let lines: Vec<String> = readme_lines().into_iter().filter(is_wanted).collect();
-        let [line] = lines.as_slice() else { panic!("README.md has not one line with {part:?}: {lines:?}") };
+        let lines: Vec<String> = documents::operators_lines().into_iter().filter(is_wanted).collect();
+        let [line] = lines.as_slice() else { panic!("not one documented line with {part:?}: {lines:?}") };
         let mut line = line.replace("DESTINATION_ID", &self.destination_id);
         if !name.is_empty() {
             line = line.replace(name, value);

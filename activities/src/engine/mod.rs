@@ -278,9 +278,9 @@ impl Engine {
         let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
         let known = match operator.list_search_attributes(list).await {
             Ok(known) => known.into_inner().custom_attributes,
-            // Temporal Cloud does not offer this call: its operator registers them, see the README.
+            // Temporal Cloud does not offer this call: its operator registers them, see `api/src/commands/README.md`.
             Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
-                tracing::warn!("search attributes cannot be registered from here: the README names them");
+                tracing::warn!("search attributes cannot be registered: api/src/commands/README.md names them");
                 return Ok(());
             }
             Err(status) => return Err(status.into()),

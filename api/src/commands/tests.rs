@@ -133,3 +133,58 @@ fn durations_and_instants_are_read_as_people_write_them() {
     assert_eq!(times::past("1d", now), Ok(Timestamp::from_millis(7_200_000 - 86_400_000)));
     assert!(times::past("yesterday", now).is_err_and(|said| said.contains("2h for two hours ago")));
 }
+
+/// Adds the text of each document below a folder.
+fn read_documents(folder: &std::path::Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the work tree") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            read_documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(std::fs::read_to_string(path).expect("a document"));
+        }
+    }
+}
+
+/// The lines of blocks that are commands of ours, without comments.
+fn block_lines(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    let plain = blocks.flat_map(str::lines).filter_map(|line| line.split(" #").next()).map(str::trim);
+    let ours = plain.map(|line| line.replace("cargo run -- ", "settle ")).filter(|line| line.starts_with("settle "));
+    ours.map(|line| words(&line)).collect()
+}
+
+/// The commands of ours that stand in sentences; they may lack arguments.
+fn inline_lines(text: &str) -> Vec<Vec<String>> {
+    let prose: String = text.split("```").step_by(2).collect();
+    let spans = prose.split('`').skip(1).step_by(2).filter(|span| span.starts_with("settle "));
+    spans.map(words).collect()
+}
+
+#[test]
+fn every_documented_line_can_be_typed() {
+    use clap::error::ErrorKind;
+
+    let (mut texts, mut count) = (Vec::new(), 0);
+    read_documents(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut texts);
+    for text in texts {
+        for line in block_lines(&text) {
+            let parsed = Cli::try_parse_from(&line).map(drop).map_err(|error| error.to_string());
+            assert_eq!(parsed, Ok(()), "{line:?}");
+            count += 1;
+        }
+        for line in inline_lines(&text) {
+            let error = Cli::try_parse_from(&line).err();
+            let usual = [
+                ErrorKind::DisplayHelp,
+                ErrorKind::MissingRequiredArgument,
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+            ];
+            let is_usual = error.as_ref().is_none_or(|error| usual.contains(&error.kind()));
+            assert!(is_usual, "{line:?}: {error:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 70, "only {count} lines were found");
+}

@@ -1,7 +1,7 @@
 //! Amplitude: the events of a customer's project, for analysts.
 //!
 //! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). What is sent, to whom,
-//! and what each answer means is told in this package's README. Batch upload, the Identify API and deletion are not used.
+//! and what each answer means is in the README of this folder. Batch upload, the Identify API and deletion are not used.
 
 mod answer;
 pub mod body;

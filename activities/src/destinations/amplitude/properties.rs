@@ -1,4 +1,4 @@
-//! What an event says of the purchase, and of the user: the tables in this package's README.
+//! What an event says of the purchase, and of the user: the tables in the README of this folder.
 
 use super::caps::Caps;
 use super::revenue::{self, money};

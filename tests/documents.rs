@@ -1,0 +1,252 @@
+//! What the documents promise of themselves: links lead somewhere, nothing is written twice, examples are real, and the
+//! first page stays short.
+
+use super::none;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use system_tests::documents::{self, Document, OPERATORS};
+
+/// The first page.
+const FIRST: &str = "README.md";
+/// Its maximum number of lines.
+const FIRST_LINES: usize = 150;
+/// Its maximum number of tables.
+const FIRST_TABLES: usize = 2;
+/// The page with a body of each kind of event.
+const BODIES: &str = "activities/src/destinations/webhook/README.md";
+/// The minimum length of a sentence that stands in one document only.
+const SENTENCE: usize = 40;
+/// Words of talking, which name nothing in a document.
+const VAGUE: &[&str] = &["told", "said", "asked", "heard", "whom", "word", "words"];
+/// Documents of which the words are not checked yet.
+const UNCHECKED: &[&str] = &["activities/storage/README.md", "workflows/domain/README.md"];
+
+/// A line of prose without the code that stands in it.
+fn without_code(line: &str) -> String {
+    line.split('`').step_by(2).collect()
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
+}
+
+/// The anchors of all headings.
+fn anchors(document: &Document) -> BTreeSet<String> {
+    let mut found = BTreeMap::<String, usize>::new();
+    let headings = document.prose().filter_map(|line| line.strip_prefix('#'));
+    let numbered = headings.map(|heading| {
+        let anchor = anchor(heading.trim_start_matches('#'));
+        let earlier = found.entry(anchor.clone()).or_default();
+        *earlier += 1;
+        if *earlier == 1 { anchor } else { format!("{anchor}-{}", *earlier - 1) }
+    });
+    numbered.collect()
+}
+
+/// The targets of the links of a document, without those of the web.
+fn links(document: &Document) -> Vec<String> {
+    let prose = document.prose().collect::<Vec<_>>().join("\n");
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_owned()).filter(|target| !target.contains("://")).collect()
+}
+
+/// The path of a link's target from the root of the work tree; `None` when it leads out of it.
+fn resolved(document: &Document, path: &str) -> Option<PathBuf> {
+    if path.is_empty() {
+        return Some(PathBuf::from(&document.path));
+    }
+    let mut resolved = Path::new(&document.path).parent()?.to_owned();
+    for component in Path::new(path).components() {
+        match component {
+            Component::ParentDir => resolved.pop().then_some(())?,
+            other => resolved.push(other),
+        }
+    }
+    Some(resolved)
+}
+
+/// Whether a link leads to a file or folder of the work tree and, with an anchor, to a heading of a document.
+fn is_alive(document: &Document, link: &str) -> bool {
+    let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+    let Some(path) = resolved(document, path).filter(|path| documents::root().join(path).exists()) else {
+        return false;
+    };
+    fragment.is_empty() || anchors(&Document::read(&path.display().to_string())).contains(fragment)
+}
+
+#[test]
+fn every_relative_link_and_anchor_resolves() {
+    let documents = documents::all();
+    let dead = documents.iter().flat_map(|document| {
+        let links = links(document).into_iter().filter(|link| !is_alive(document, link));
+        links.map(|link| format!("{}: {link}", document.path))
+    });
+    none("these links are dead", dead);
+    let count: usize = documents.iter().map(|document| links(document).len()).sum();
+    assert!(count > 40, "only {count} links were found");
+}
+
+#[test]
+fn a_dead_link_is_noticed() {
+    let document = Document { path: "api/README.md".to_owned(), text: "# One `two`, three\n## A\n## A\n".to_owned() };
+    assert_eq!(anchors(&document), ["a", "a-1", "one-two-three"].map(str::to_owned).into());
+    for alive in ["../README.md", "../README.md#the-map", "src", "../tests/README.md#the-matrix"] {
+        assert!(is_alive(&document, alive), "{alive}");
+    }
+    for dead in ["../READMEE.md", "../README.md#the-mapp", "../../README.md", "../../../README.md"] {
+        assert!(!is_alive(&document, dead), "{dead}");
+    }
+}
+
+/// The sentences of a document: a cell of a table is one or more, so is a paragraph or an entry of a list.
+fn sentences(document: &Document) -> BTreeSet<String> {
+    let mut text = String::new();
+    for line in document.prose() {
+        let line = line.trim();
+        let begins = line.is_empty() || line.starts_with(['*', '-', '|', '#']);
+        text.push_str(if begins { "\n" } else { " " });
+        text.push_str(&line.replace(" | ", "\n"));
+    }
+    let sentences = text.split(['\n', ';', ':']).flat_map(|part| part.split(". "));
+    let plain = sentences.map(|sentence| sentence.trim_matches(|letter| " *-|#.".contains(letter)).to_owned());
+    plain.filter(|sentence| sentence.len() >= SENTENCE).collect()
+}
+
+#[test]
+fn no_sentence_is_in_two_documents() {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for document in documents::all() {
+        for sentence in sentences(&document) {
+            places.entry(sentence).or_default().push(document.path.clone());
+        }
+    }
+    assert!(places.len() > 500, "only {} sentences were found", places.len());
+    let twice = places.into_iter().filter(|(_, places)| places.len() > 1);
+    none("these are written twice", twice.map(|(text, places)| format!("{places:?}: {text}")));
+}
+
+#[test]
+fn a_sentence_is_found_in_a_table_and_over_two_lines() {
+    let text = "* This sentence of a list goes on\n  over two lines. Short.\n\n| a | this cell has a sentence that is long enough |\n";
+    let document = Document { path: String::new(), text: text.to_owned() };
+    let wanted = ["This sentence of a list goes on over two lines", "this cell has a sentence that is long enough"];
+    assert_eq!(sentences(&document), wanted.map(str::to_owned).into());
+}
+
+#[test]
+fn the_first_page_is_short() {
+    let first = Document::read(FIRST);
+    let lines = first.text.lines().count();
+    assert!(lines <= FIRST_LINES, "{lines} lines");
+    let tables = first.prose().filter(|line| line.starts_with("|--")).count();
+    assert!(tables <= FIRST_TABLES, "{tables} tables");
+}
+
+#[test]
+fn the_first_page_leads_to_every_readme() {
+    let (mut found, mut next) = (BTreeSet::new(), vec![FIRST.to_owned()]);
+    while let Some(path) = next.pop() {
+        if found.insert(path.clone()) {
+            let document = Document::read(&path);
+            let targets = links(&document).into_iter().filter_map(|link| resolved(&document, link.split('#').next()?));
+            next.extend(targets.map(|path| path.display().to_string()).filter(|path| path.ends_with(".md")));
+        }
+    }
+    let lost = documents::all().into_iter().map(|document| document.path).filter(|path| !found.contains(path));
+    none("no link leads here", lost);
+}
+
+#[test]
+fn every_line_for_the_temporal_cli_is_among_the_tested_ones() {
+    let mut untested = Vec::new();
+    for document in documents::all() {
+        let is_listed = OPERATORS.contains(&document.path.as_str());
+        let blocks = document.blocks().into_iter().filter(|block| !(is_listed && block.is_tested));
+        let lines = blocks.flat_map(|block| block.lines).filter(|line| line.starts_with("temporal "));
+        untested.extend(lines.map(|line| format!("{}: {line}", document.path)));
+    }
+    none("mark these as tested and put their document on the list of tests/harness/documents.rs", untested);
+    assert!(!documents::operators_lines().is_empty());
+}
+
+#[test]
+fn documents_name_things_without_words_of_talking() {
+    let mut places = Vec::new();
+    for document in documents::all().iter().filter(|document| !UNCHECKED.contains(&document.path.as_str())) {
+        for line in document.prose() {
+            let plain = without_code(line).to_lowercase();
+            let mut words = plain.split(|letter: char| !letter.is_alphanumeric());
+            if words.any(|word| VAGUE.contains(&word)) {
+                places.push(format!("{}: {line}", document.path));
+            }
+        }
+    }
+    none("name what is meant", places);
+}
+
+#[test]
+fn every_setting_of_the_environment_is_documented() {
+    let code = std::fs::read_to_string(documents::root().join("api/src/config/read.rs")).expect("the settings");
+    let names: Vec<&str> = code.split('"').skip(1).step_by(2).filter(|text| text.starts_with("SETTLE_")).collect();
+    assert!(names.len() > 10, "only {names:?}");
+    let table = Document::read("api/src/config/README.md").text;
+    let missing = names.into_iter().filter(|name| !table.contains(&format!("`{name}`")));
+    none("these settings are not documented", missing.map(str::to_owned));
+}
+
+/// The bodies of events in the page for receivers.
+fn bodies() -> Vec<Value> {
+    let blocks = Document::read(BODIES).blocks().into_iter().filter(|block| block.language == "json");
+    blocks.map(|block| serde_json::from_str(&block.lines.join("\n")).expect("a body")).collect()
+}
+
+/// The type of an event, by the rule of the page.
+fn event_type(body: &Value) -> &str {
+    let places = ["/attributes/event_type", "/event_type", "/type"];
+    places.iter().find_map(|place| body.pointer(place)?.as_str()).expect("a type")
+}
+
+#[test]
+fn an_event_body_of_each_kind_is_documented_and_valid() {
+    let schemas = domain::event::schemas();
+    let kind = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let mut missing: BTreeSet<String> = schemas.iter().map(|(name, ..)| kind(name)).collect();
+    for body in bodies() {
+        let name = event_type(&body);
+        missing.remove(&kind(name));
+        let Some((.., schema)) = schemas.iter().find(|(known, ..)| *known == name) else {
+            assert_eq!(name, "test");
+            continue;
+        };
+        let validator = jsonschema::options().should_validate_formats(true).build(schema).expect("a schema");
+        let wrong = validator.iter_errors(&body).map(|error| error.to_string());
+        none(&format!("the body of {name} is not valid"), wrong);
+        none(&format!("the body of {name} has not all fields"), absent(schema, &body));
+    }
+    assert!(missing.is_empty(), "no body of {missing:?}");
+}
+
+/// The properties of a schema's top level, and of `attributes` and `data` there, that a body does not have.
+fn absent(schema: &Value, body: &Value) -> Vec<String> {
+    let names = |schema: &Value| -> Vec<String> {
+        let properties = schema["properties"].as_object();
+        properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    };
+    let mut absent: Vec<String> = names(schema).into_iter().filter(|name| body.get(name).is_none()).collect();
+    for part in ["attributes", "data"] {
+        let reference = schema["properties"][part]["$ref"].as_str().unwrap_or_default();
+        let inner = reference.strip_prefix('#').and_then(|place| schema.pointer(place));
+        let inner = inner.unwrap_or(&schema["properties"][part]);
+        absent.extend(names(inner).into_iter().filter(|name| body[part].get(name).is_none()));
+    }
+    absent
+}
+
+#[test]
+fn the_documented_digest_is_that_of_the_documented_record() {
+    let body = bodies().into_iter().find(|body| event_type(body) == "purchase.updated").expect("a record");
+    assert_eq!(body["attributes"]["state_digest"], domain::event::state_digest(&body["data"]));
+}

@@ -1,0 +1,119 @@
+//! The documents of the work tree: their lines, the code in them, and what operators run with the Temporal CLI.
+
+use std::path::{Path, PathBuf};
+
+/// Every document with lines for the Temporal CLI, as a path from the root of the work tree.
+pub const OPERATORS: &[&str] = &["api/src/commands/README.md"];
+
+/// The mark above a block whose lines are run by tests.
+const TESTED: &str = "<!-- tested:";
+
+/// One document.
+pub struct Document {
+    /// Relative to the root of the work tree.
+    pub path: String,
+    /// What it contains.
+    pub text: String,
+}
+
+/// A block of code in a document.
+pub struct Block {
+    /// The language behind its fence; empty without one.
+    pub language: String,
+    /// Its lines, without the indentation of the fence.
+    pub lines: Vec<String>,
+    /// Whether the mark of tested lines stands right above it.
+    pub is_tested: bool,
+}
+
+/// The root of the work tree.
+///
+/// # Panics
+/// When this package is not in one.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree")
+}
+
+/// All documents, in the order of their paths.
+///
+/// # Panics
+/// When they cannot be read.
+#[must_use]
+pub fn all() -> Vec<Document> {
+    let mut found = Vec::new();
+    collect(root(), &mut found);
+    found.sort();
+    found.iter().map(|path| Document::read(&path.display().to_string())).collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the work tree") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_foreign = name.starts_with('.') || ["target", "settle-data", "node_modules"].contains(&name.as_str());
+        if path.is_dir() && !is_foreign {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path.strip_prefix(root()).expect("a path in the work tree").to_owned());
+        }
+    }
+}
+
+/// The lines of all documents that operators run with the Temporal CLI.
+///
+/// # Panics
+/// When a document of [`OPERATORS`] has none.
+#[must_use]
+pub fn operators_lines() -> Vec<String> {
+    let lines = OPERATORS.iter().flat_map(|path| {
+        let tested = Document::read(path).blocks().into_iter().filter(|block| block.is_tested);
+        let lines: Vec<String> = tested.flat_map(|block| block.lines).collect();
+        assert!(!lines.is_empty(), "{path} has no tested lines");
+        lines
+    });
+    lines.collect()
+}
+
+impl Document {
+    /// The document at a path from the root of the work tree.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn read(path: &str) -> Self {
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        Self { path: path.to_owned(), text }
+    }
+
+    /// Its blocks of code.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<Block> {
+        let (mut blocks, mut open, mut is_marked) = (Vec::new(), None::<Block>, false);
+        for line in self.text.lines() {
+            match (open.take(), line.trim_start().strip_prefix("```")) {
+                (Some(block), Some(_)) => blocks.push(block),
+                (Some(mut block), None) => {
+                    block.lines.push(line.trim_start().to_owned());
+                    open = Some(block);
+                }
+                (None, Some(language)) => {
+                    open = Some(Block { language: language.to_owned(), lines: Vec::new(), is_tested: is_marked });
+                    is_marked = false;
+                }
+                (None, None) => is_marked = line.starts_with(TESTED),
+            }
+        }
+        blocks
+    }
+
+    /// Its lines outside of blocks of code.
+    pub fn prose(&self) -> impl Iterator<Item = &str> {
+        let mut is_code = false;
+        self.text.lines().filter(move |line| {
+            let is_fence = line.trim_start().starts_with("```");
+            is_code ^= is_fence;
+            !is_fence && !is_code
+        })
+    }
+}
