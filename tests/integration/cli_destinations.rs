@@ -164,8 +164,10 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     assert!(complained(&again).contains("disable it first"), "{}", complained(&again));
     let off = said(&desk.ask(&["destination", "disable", &id]));
     assert!(off.contains("disabled since") && off.contains("disabled by an admin"), "{off}");
-    let probe = desk.ask(&["destination", "probe", &id]);
-    assert!(complained(&probe).contains("enable it"), "{}", complained(&probe));
+    for verb in ["probe", "retry"] {
+        let refused = desk.ask(&["destination", verb, &id]);
+        assert!(complained(&refused).contains("enable it"), "{}", complained(&refused));
+    }
     assert_eq!(desk.ask(&["destination", "delete", &id]).status.code(), Some(0));
     assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
 }
@@ -188,6 +190,7 @@ fn the_help_of_each_verb_teaches() {
         "rotate-secret",
         "test",
         "probe",
+        "retry",
         "redeliver",
         "snapshot",
         "replay",

@@ -52,11 +52,11 @@ pub async fn receive(
 async fn event(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
     if let Err(error) = receiver.webhook.verify(&body, &headers) {
-        table::line(&refused(receiver.style, id, &error.to_string()));
+        table::plain(&refused(receiver.style, id, &error.to_string()));
         return (StatusCode::UNAUTHORIZED, "not signed with the secret that this receiver knows\n");
     }
     let event = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    table::line(&received(receiver.style, id, &event));
+    table::plain(&received(receiver.style, id, &event));
     (StatusCode::OK, "received\n")
 }
 

@@ -162,6 +162,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let missing = "the demo app is not there: start the service with `settle run`";
     let client = remote.client()?;
+    let data = remote.data()?;
     let app = named(&client, "/v1/apps", "name", demo::APP).await?.context(missing)?;
     let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(&app, "id")));
     let platform = named(&client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)?;
@@ -171,10 +172,10 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
         receipt: options.receipt.clone().unwrap_or_else(fresh_receipt),
-        signer: demo::signer(remote.data()).with_context(|| {
+        signer: demo::signer(&data).with_context(|| {
             format!(
                 "samples are signed with the key that `settle run` keeps in {}: give --data",
-                data::sample_key_file(remote.data()).display()
+                data::sample_key_file(&data).display()
             )
         })?,
     })

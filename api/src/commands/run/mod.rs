@@ -39,12 +39,8 @@ Example:
   settle run --window 5s --data ./settle-data
 Next: `settle sample` in another terminal sends a signed notification to the demo app. Ctrl-C ends everything.")]
 pub struct Options {
-    /// A TOML file with settings. Variables win over it, flags over both.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The directory in which everything is kept [default: settle-data].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: settings::Place,
     /// Address of the API [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR")]
     listen: Option<std::net::SocketAddr>,
@@ -56,12 +52,16 @@ pub struct Options {
 impl Options {
     fn flags(&self) -> Flags {
         Flags {
-            config: self.config.clone(),
-            data: self.data.clone(),
             listen: self.listen.map(|listen| listen.to_string()),
             window: self.window.clone(),
-            ..Flags::default()
+            ..self.place.flags()
         }
+    }
+
+    /// The first flag that was given and is of `run` alone.
+    pub fn own_flag(&self) -> Option<&'static str> {
+        let given = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
+        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
     }
 }
 
