@@ -25,7 +25,14 @@ const SERVICE: &str = "http://127.0.0.1:8080";
 pub struct Remote {
     /// Address of the service [default: http://127.0.0.1:8080, or where --config says that it listens]. (A
     /// destination's own address is its `--url`.)
-    #[arg(long, env = "SETTLE_URL", hide_env_values = true, value_name = "URL", global = true, help_heading = "Service")]
+    #[arg(
+        long,
+        env = "SETTLE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        global = true,
+        help_heading = "Service"
+    )]
     service: Option<Url>,
     /// Where the admin token is read: `@FILE`, or `-` for standard input. Without it the variable
     /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data.

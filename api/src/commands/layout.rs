@@ -37,6 +37,9 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
 /// The lines of a text that is at most so wide, ended between words; all but the first are indented by `indent` spaces.
 /// A word that is wider than a line is not cut.
 pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    if text.chars().count() <= width {
+        return vec![text.to_owned()];
+    }
     let begins = text.len() - text.trim_start_matches(' ').len();
     let mut lines = vec![" ".repeat(begins)];
     let mut is_empty = true;
@@ -101,6 +104,7 @@ mod tests {
         let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
         assert_eq!(wrap(&format!("see {id} there"), 20, 0), ["see", id, "there"]);
         assert_eq!(wrap("", 9, 2), [""]);
+        assert_eq!(wrap("a  gap", 9, 2), ["a  gap"], "what fits stays as it is");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod audit;
 mod audit_revenue;
 mod client;
 mod confirm;
+mod countdown;
 mod customer;
 mod delivery;
 mod destination;
@@ -67,8 +68,9 @@ const FAILED: u8 = 1;
 Without a command, settle does `run`: all in one, with a demo app ready to try.
 
   settle --window 5s        start everything (Temporal, SQLite, API, worker)
-  settle sample             in another terminal: send a signed notification to it
+  settle sample             in another terminal: send it a signed notification
   settle purchase list      what became of it
+  settle status             whether all is well
 
 Exit codes: 0 ok, 1 a negative answer or a failure, 2 wrong usage.
 `settle help COMMAND` explains each command, with an example and what to do next."

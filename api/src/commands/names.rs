@@ -27,7 +27,10 @@ pub async fn add(client: &Client, list: &mut Value, named: Named) {
     let mut names = BTreeMap::new();
     let items = list.get_mut("items").and_then(Value::as_array_mut);
     for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let Some(id) = item.get(named.id).and_then(Value::as_str).map(str::to_owned) else { continue };
+        let Some(id) = item.get(named.id).and_then(Value::as_str).map(str::to_owned) else {
+            item.insert(named.name.to_owned(), Value::Null);
+            continue;
+        };
         if !names.contains_key(&id) {
             names.insert(id.clone(), name(client, named, &id).await);
         }

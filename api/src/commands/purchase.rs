@@ -172,8 +172,7 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
                 items.into_iter().flatten().for_each(word_state);
             }
             let is_filtered = filter.iter().any(|(_, value)| value.is_some());
-            let nothing =
-                if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
+            let nothing = if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
             return Ok(table::answer_list(remote, &answer, COLUMNS, nothing));
         }
         Verb::Show { collapse_key } => {

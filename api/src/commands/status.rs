@@ -80,7 +80,8 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     for app in all(client, "/v1/apps").await? {
         for listed in all(client, &format!("/v1/apps/{}/destinations", segment(&field(&app, "id")))).await? {
             let shown = client.get(&format!("/v1/destinations/{}", segment(&field(&listed, "id"))), &[]).await?;
-            let mut one = json!({ "app": app["name"], "owed": shown["health"]["owed"], "dead": shown["health"]["dead"] });
+            let mut one =
+                json!({ "app": app["name"], "owed": shown["health"]["owed"], "dead": shown["health"]["dead"] });
             for name in ["id", "name", "kind", "enabled", "state", "since", "reason"] {
                 one[name] = shown[name].clone();
             }

@@ -144,7 +144,10 @@ mod tests {
     fn the_nearest_event_comes_first_and_none_that_is_never_sent_is_offered() {
         let choices = domain::event::choices();
         let typo = instead_of("user.subscription.expire", &choices);
-        assert!(typo.starts_with("`user.subscription.expired` (did you mean that by `user.subscription.expire`?)"), "{typo}");
+        assert!(
+            typo.starts_with("`user.subscription.expired` (did you mean that by `user.subscription.expire`?)"),
+            "{typo}"
+        );
         let strange = instead_of("everything", &choices);
         assert!(strange.starts_with("a type of event, and `everything` is none: *, "), "{strange}");
         for expected in [typo, strange] {
