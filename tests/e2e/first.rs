@@ -69,6 +69,9 @@ async fn a_sample_to_the_demo_is_verified_and_has_product_price_end_and_entitlem
     assert_eq!(bought["data"]["attributes"]["verified"], true, "{bought}");
     let off = demo.settled(&["--receipt", "r1", "--type", "auto-renewal-off"], 2).await;
     assert_eq!((&off["state"], &off["data"]["data"]["is_auto_renewable"]), (&json!("off"), &json!(false)), "{off}");
+    let events = demo.answer(&["event", "list", "--limit", "1"]);
+    let event = demo.answer(&["event", "show", events["items"][0]["id"].as_str().expect("an id")]);
+    assert_eq!(event, events["items"][0], "one event with its body");
     let listed = text(&demo.call(&["purchase", "list", "--receipt", "r1"]));
     assert!(listed.contains("active, renewal off"), "{listed}");
     let none = text(&demo.call(&["purchase", "list", "--receipt", "nobodys"]));

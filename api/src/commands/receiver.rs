@@ -86,7 +86,15 @@ fn received(style: Style, id: &str, event: &Value) -> String {
 /// The few fields of the data that tell most.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
-    let shown = ["transaction_id", "product_ref_id", "is_active", "is_auto_renewable", "expires_at", "coalesced"];
+    let shown = [
+        "transaction_id",
+        "product_ref_id",
+        "purchase_price",
+        "is_active",
+        "is_auto_renewable",
+        "expires_at",
+        "coalesced",
+    ];
     let mut words: Vec<String> = Vec::new();
     for name in shown {
         let value = data.get(name).or_else(|| event.get("attributes").and_then(|attributes| attributes.get(name)));
