@@ -51,7 +51,9 @@ impl Asking {
 /// Asks once, and says what came of it or when to ask again.
 pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = doing.store.verification(key).await? else { return Ok(read(Reading::Unverifiable)) };
-    let Some(store) = doing.asking.settings.of(&known.store) else { return Ok(read(Reading::Unverifiable)) };
+    let Some(store) = doing.asking.settings.of(&known.store, known.platform_id) else {
+        return Ok(read(Reading::Unverifiable));
+    };
     let platform = known.platform_id;
     let answer = match attempt(doing, store, &known).await? {
         Attempt::Answer(answer) => answer,

@@ -8,6 +8,7 @@ mod cost;
 mod destinations;
 mod durable;
 mod faults;
+mod first;
 mod fleet;
 mod heals;
 mod kills;

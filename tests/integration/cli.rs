@@ -109,6 +109,7 @@ fn the_help_teaches_each_command() {
         "event",
         "delivery",
         "alarm",
+        "status",
         "explain",
         "redeliver",
         "feed",
@@ -340,4 +341,54 @@ fn running(folder: &Folder) -> Watched {
     };
     wait::until_blocking(Duration::from_secs(30), "settle to open its data", look).expect("an open database");
     running
+}
+
+#[test]
+fn a_wrong_address_of_temporal_names_the_variable() {
+    for command in ["run", "serve", "worker"] {
+        let folder = Folder::new("wrong-temporal");
+        let listen = if command == "worker" { vec![] } else { vec!["--listen", "127.0.0.1:0"] };
+        let line = [vec![command, "--data", "data"], listen].concat();
+        let variables = [("TEMPORAL_ADDRESS", "://bad"), ("SETTLE_KEY", KEY), ("SETTLE_ADMIN_TOKEN", TOKEN)];
+        let output = settle(&folder, &line).envs(variables).output().expect("settle starts");
+        let complaint = complained(&output);
+        let last = complaint.lines().last().unwrap_or_default();
+        assert_eq!(output.status.code(), Some(1), "{command}: {complaint}");
+        assert!(last.contains("TEMPORAL_ADDRESS is `://bad`: expected HOST:PORT"), "{command}: {complaint}");
+    }
+}
+
+#[test]
+fn an_address_at_which_no_temporal_answers_is_named_in_words() {
+    let folder = Folder::new("no-temporal");
+    let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
+    let _running = logged(&folder, &mut command);
+    let look = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
+    wait::until_blocking(Duration::from_secs(60), "a word about Temporal", look).expect("a warning");
+    let log = log(&folder);
+    assert!(log.contains("no Temporal server answers at this address") && log.contains("127.0.0.1:9"), "{log}");
+    assert!(!log.contains("ConnectError") && !log.contains("transport::Error"), "{log}");
+}
+
+#[test]
+fn settings_and_data_are_named_before_or_after_the_command() {
+    let folder = Folder::new("place");
+    let mut command = settle(&folder, &["--data", "mine", "run", "--listen", "127.0.0.1:0"]);
+    let address = wait_open(&folder, &mut logged(&folder, &mut command));
+    std::fs::write(folder.path().join("own.toml"), format!("data = \"mine\"\nlisten = \"{address}\"\n"))
+        .expect("a file");
+    let mut running = settle(&folder, &["--config", "own.toml", "run"]);
+    let mut running = logged(&folder, &mut running);
+    wait_open(&folder, &mut running);
+    let service = format!("http://{address}");
+    for line in [
+        ["--data", "mine", "app", "list", "--service", &service].as_slice(),
+        &["app", "list", "--data", "mine", "--service", &service],
+        &["--config", "own.toml", "app", "list"],
+        &["app", "list", "--config", "own.toml"],
+    ] {
+        let output = ran(&folder, line);
+        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
+        assert!(said(&output).contains("demo"), "{line:?}: {}", said(&output));
+    }
 }

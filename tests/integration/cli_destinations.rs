@@ -151,6 +151,23 @@ fn a_test_says_whether_it_works_by_its_exit_code_too() {
 }
 
 #[test]
+fn an_address_that_can_never_be_delivered_to_is_refused_when_it_is_set() {
+    let desk = Desk::open("cli-address");
+    let create = |url: &str| desk.ask(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", url]);
+    for url in ["https://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "https://203.0.113.7:9000/"] {
+        let refused = complained(&create(url));
+        assert!(refused.contains("`url`: expected an address that can be delivered to"), "{url}: {refused}");
+    }
+    for (name, url) in [("one", URL), ("two", "http://127.0.0.1:9000/"), ("three", "http://localhost:9000/")] {
+        let line = ["destination", "create", "--app", &desk.app, "--name", name, "--url", url];
+        assert_eq!(desk.ask(&line).status.code(), Some(0), "{url}: an allowed network, a name that may lead anywhere");
+    }
+    let id = desk.answer(&["destination", "list", "--app", &desk.app])["items"][0]["id"].as_str().map(str::to_owned);
+    let changed = desk.ask(&["destination", "update", &id.expect("an id"), "--url", "https://192.168.1.1/"]);
+    assert!(complained(&changed).contains("an address that can be delivered to"), "{}", complained(&changed));
+}
+
+#[test]
 fn a_destination_is_switched_off_and_on_and_deleted() {
     let desk = Desk::open("cli-switch");
     let id = desk.id(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", URL, "--disabled"]);
@@ -164,8 +181,10 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     assert!(complained(&again).contains("disable it first"), "{}", complained(&again));
     let off = said(&desk.ask(&["destination", "disable", &id]));
     assert!(off.contains("disabled since") && off.contains("disabled by an admin"), "{off}");
-    let probe = desk.ask(&["destination", "probe", &id]);
-    assert!(complained(&probe).contains("enable it"), "{}", complained(&probe));
+    for verb in ["probe", "retry"] {
+        let refused = desk.ask(&["destination", verb, &id]);
+        assert!(complained(&refused).contains("enable it"), "{}", complained(&refused));
+    }
     assert_eq!(desk.ask(&["destination", "delete", &id]).status.code(), Some(0));
     assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
 }
@@ -188,6 +207,7 @@ fn the_help_of_each_verb_teaches() {
         "rotate-secret",
         "test",
         "probe",
+        "retry",
         "redeliver",
         "snapshot",
         "replay",

@@ -13,6 +13,7 @@ use crate::http::{Reply, Request};
 use crate::outcome::{Outcome, Tried};
 use domain::Timestamp;
 use domain::user::Attributes;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -41,6 +42,8 @@ impl Invalid {
 pub struct Allowed {
     /// Whether they may be reached by plain HTTP.
     pub http: bool,
+    /// Networks that may be delivered to although they are not public.
+    pub networks: Vec<IpNet>,
     /// Origins of the operator's own that stand for a vendor's, whatever their address and scheme.
     pub origins: Vec<Url>,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
+use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, RetryOptions, Url};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
@@ -72,6 +73,16 @@ pub struct Engine {
     answers: Arc<AtomicBool>,
     telling: Arc<Telling>,
     identity: String,
+    address: Arc<str>,
+}
+
+/// Whose server it is, which decides whether it is worth a word that it does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// One that should run already.
+    Given,
+    /// One of our own, which is being fetched or started by whoever connects.
+    Own,
 }
 
 /// One signal to one workflow, which is started when it sleeps.
@@ -93,7 +104,7 @@ impl Engine {
     pub fn start(identity: &str) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
-        Ok(Self::keep(identity, connection, options))
+        Ok(Self::keep(identity, (connection, options), Server::Given))
     }
 
     /// Connects to a server of our own in the same way, whatever the environment says.
@@ -103,19 +114,20 @@ impl Engine {
     pub fn start_at(identity: &str, address: &str) -> Result<Self, String> {
         let url: Url = address.parse().map_err(|error| format!("Temporal's address `{address}`: {error}"))?;
         let options = ClientOptions::new("default").build();
-        Ok(Self::keep(identity, ConnectionOptions::new(url).build(), options))
+        Ok(Self::keep(identity, (ConnectionOptions::new(url).build(), options), Server::Own))
     }
 
-    fn keep(identity: &str, mut connection: ConnectionOptions, options: ClientOptions) -> Self {
+    fn keep(identity: &str, (mut connection, options): (ConnectionOptions, ClientOptions), server: Server) -> Self {
         identity.clone_into(&mut connection.identity);
         connection.retry_options = RetryOptions::no_retries();
         let (publish, client) = watch::channel(None);
         let telling = Arc::new(Telling::new());
-        let engine = Self { client, answers: Arc::default(), telling, identity: identity.to_owned() };
+        let address = host_and_port(&connection.target).into();
+        let engine = Self { client, answers: Arc::default(), telling, identity: identity.to_owned(), address };
         tokio::spawn(tending::run(engine.clone()));
         let keeper = engine.clone();
         tokio::spawn(async move {
-            let client = connect(connection, options).await;
+            let client = connect(connection, options, server).await;
             publish.send_replace(Some(client));
             loop {
                 let ensured = keeper.ensure().await;
@@ -130,6 +142,12 @@ impl Engine {
             }
         });
         engine
+    }
+
+    /// Host and port of the server, as Temporal's own tools take them.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Whether it answered when it was last asked for what every run needs, some seconds ago at most.
@@ -303,7 +321,7 @@ impl Engine {
     }
 }
 
-async fn connect(connection: ConnectionOptions, options: ClientOptions) -> Client {
+async fn connect(connection: ConnectionOptions, options: ClientOptions, server: Server) -> Client {
     let mut failures = 0_u32;
     loop {
         // A server that accepts and stays silent would hang `connect` for ever.
@@ -313,15 +331,37 @@ async fn connect(connection: ConnectionOptions, options: ClientOptions) -> Clien
                 Ok(client) => return client,
                 Err(error) => error.to_string(),
             },
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => cause(&error),
             Err(_) => "it accepts connections and does not answer".to_owned(),
         };
         failures = failures.saturating_add(1);
-        if failures == WORTH_A_WORD {
-            tracing::warn!(error = why, "Temporal is not reachable yet; trying on");
+        if failures == WORTH_A_WORD && server == Server::Given {
+            tracing::warn!(
+                address = host_and_port(&connection.target),
+                reason = why,
+                "no Temporal server answers at this address, which TEMPORAL_ADDRESS or Temporal's profile file names; \
+                 trying on, and notifications are accepted meanwhile"
+            );
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The last cause of a failure, which is what a person can act on.
+fn cause(error: &ClientConnectError) -> String {
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return format!("something answers that is no Temporal server ({})", status.message());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 fn timed<T>(message: T) -> Request<T>

@@ -13,6 +13,7 @@ mod target;
 mod tests;
 
 pub use lookup::{Lookup, of_this_machine};
+pub use target::check;
 
 use clients::Clients;
 use failure::Failure;

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::{Lookup, Rules};
 use crate::address;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use url::{Host, Url};
 
@@ -37,6 +37,30 @@ impl Target {
     }
 }
 
+/// Whether no request to this URL can ever leave, whatever its name leads to: by its address, or by its port.
+///
+/// # Errors
+/// Why not, for people.
+pub fn check(url: &Url, rules: &Rules) -> Result<(), String> {
+    judge_unresolved(url, rules).map_err(|failure| failure.to_string())
+}
+
+fn judge_unresolved(url: &Url, rules: &Rules) -> Result<(), Failure> {
+    let (host, port) = parts(url, rules)?;
+    match host {
+        Host::Ipv4(address) => judge(&[address.into()], port, rules),
+        Host::Ipv6(address) => judge(&[address.into()], port, rules),
+        Host::Domain(name) if is_local(name) => judge(&[Ipv4Addr::LOCALHOST.into()], port, rules),
+        // A name may lead into a network that is allowed, where every port is.
+        Host::Domain(_) if !rules.allowed_networks.is_empty() || is_usual(port, rules) => Ok(()),
+        Host::Domain(_) => Err(Failure::Port),
+    }
+}
+
+fn is_usual(port: u16, rules: &Rules) -> bool {
+    PORTS.contains(&port) || (rules.allow_http && port == HTTP_PORT)
+}
+
 fn parts<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, u16), Failure> {
     match url.scheme() {
         "https" => {}
@@ -65,8 +89,7 @@ pub fn judge(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failu
     if addresses.iter().any(|ip| address::forbidden(*ip) && !is_allowed(ip)) {
         return Err(Failure::Forbidden);
     }
-    let is_usual = PORTS.contains(&port) || (rules.allow_http && port == HTTP_PORT);
-    if is_usual || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
+    if is_usual(port, rules) || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
 }
 
 /// What is said of it: that a name exists in our network is nobody's business, so it is told as one that does not.

@@ -5,7 +5,7 @@
 pub mod amazon;
 
 use crate::http::{Reply, Request};
-use domain::{Environment, Reading, Timestamp};
+use domain::{Environment, PlatformId, Reading, Timestamp};
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -13,6 +13,17 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Amazon's receipt verification service.
+    pub amazon: amazon::Settings,
+    /// The one platform that is verified with a simulated store, and how that is asked.
+    pub simulated: Option<Simulated>,
+}
+
+/// A store that stands for Amazon's own, for one platform and no other.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// Whose receipts it knows.
+    pub platform: PlatformId,
+    /// How it is asked.
     pub amazon: amazon::Settings,
 }
 
@@ -69,11 +80,12 @@ pub enum Store<'a> {
 }
 
 impl Settings {
-    /// The store of this name, when it can be asked at all.
+    /// The store of this name as a platform is verified with it, when it can be asked at all.
     #[must_use]
-    pub fn of(&self, store: &str) -> Option<Store<'_>> {
+    pub fn of(&self, store: &str, platform: PlatformId) -> Option<Store<'_>> {
+        let simulated = self.simulated.as_ref().filter(|simulated| simulated.platform == platform);
         match store {
-            "amazon" => Some(Store::Amazon(&self.amazon)),
+            "amazon" => Some(Store::Amazon(simulated.map_or(&self.amazon, |simulated| &simulated.amazon))),
             _ => None,
         }
     }
@@ -81,7 +93,7 @@ impl Settings {
     /// Whether any store is asked at an address that the operator chose.
     #[must_use]
     pub const fn has_chosen_address(&self) -> bool {
-        self.amazon.base.is_some()
+        self.amazon.base.is_some() || self.simulated.is_some()
     }
 
     /// How often each platform's store may be asked in a second.
@@ -129,5 +141,23 @@ impl Store<'_> {
             Answer::Read(reading) => Answer::Read(reading.of(receipt.environment)),
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Settings, Simulated, Store, amazon};
+    use domain::PlatformId;
+
+    #[test]
+    fn a_simulated_store_is_asked_for_its_platform_alone() {
+        let platform = |number: u128| PlatformId::new(uuid::Uuid::from_u128(number));
+        let base = "http://127.0.0.1:1/".parse().expect("a URL");
+        let amazon = amazon::Settings { base: Some(base), ..amazon::Settings::default() };
+        let simulated = Some(Simulated { platform: platform(1), amazon });
+        let settings = Settings { simulated, ..Settings::default() };
+        let is_simulated = |number| settings.of("amazon", platform(number)).map(Store::is_at_chosen_address);
+        assert_eq!((is_simulated(1), is_simulated(2)), (Some(true), Some(false)));
+        assert!(settings.of("other", platform(1)).is_none());
     }
 }

@@ -303,6 +303,10 @@ fn conclude(write: &mut Write<'_>, row: DestinationRow, judged: &Judged, reason:
     if judged.said.contains(&Said::Disabled) {
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }
+    if judged.said.contains(&Said::Opened) {
+        let why = reason.unwrap_or_default();
+        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
+    }
     for said in &judged.said {
         let (event_type, reason) = match said {
             Said::Opened => (DESTINATION_FAILING, reason.map(str::to_owned)),

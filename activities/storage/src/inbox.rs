@@ -221,6 +221,26 @@ impl Store {
         .await
     }
 
+    /// Notifications of a platform, or of all, the newest first.
+    pub async fn notifications(
+        &self,
+        platform: Option<PlatformId>,
+        page: Page,
+    ) -> Result<Paged<NotificationView>, Error> {
+        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let of_platform = if platform.is_some() { "AND n.platform_id = ? " } else { "" };
+            let mut list = sql(format!("{VIEW} WHERE n.seq < ? {of_platform}ORDER BY n.seq DESC LIMIT ?")).bind(below);
+            if let Some(platform) = platform {
+                list = list.bind(platform);
+            }
+            let rows: Vec<ViewRow> = list.bind(page.size() + 1).all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
+        })
+        .await
+    }
+
     /// The purchases that open notifications of a receipt name, whatever the platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();

@@ -1,6 +1,7 @@
 //! `settle alarm`: what a person should look at.
 
 use super::client::{Page, Remote};
+use super::names;
 use super::table::{self, Column};
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ const COLUMNS: &[Column] = &[
     ("last", "last_at"),
     ("count", "count"),
     ("kind", "kind"),
-    ("platform", "platform_id"),
+    ("platform", "platform"),
     ("first", "at"),
     ("detail", "detail"),
 ];
@@ -46,6 +47,10 @@ Next: for a topic that asks to send `settle platform topics ID`, for a destinati
 /// Does one verb.
 pub async fn alarm(options: Options) -> anyhow::Result<ExitCode> {
     let Verb::List { page } = &options.verb;
-    let answer = options.remote.client()?.get("/v1/alarms", &page.query()).await?;
+    let client = options.remote.client()?;
+    let mut answer = client.get("/v1/alarms", &page.query()).await?;
+    if !options.remote.json {
+        names::add(&client, &mut answer, names::PLATFORM).await;
+    }
     Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No alarm was ever raised."))
 }

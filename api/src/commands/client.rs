@@ -3,11 +3,13 @@
 //! The only place among the commands that sends.
 
 use super::secret::Source;
-use crate::config;
+use super::settings::Place;
+use crate::config::{self, Config, Variables};
 use anyhow::{Context, anyhow, bail};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -15,26 +17,29 @@ use url::Url;
 /// Longer than the API ever takes for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Address of a service that says nothing else.
+const SERVICE: &str = "http://127.0.0.1:8080";
+
 /// Which service, and how to be let in.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service. (A destination's own address is its `--url`.)
+    /// Address of the service [default: http://127.0.0.1:8080, or where --config says that it listens]. (A
+    /// destination's own address is its `--url`.)
     #[arg(
         long,
         env = "SETTLE_URL",
+        hide_env_values = true,
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080",
         global = true,
         help_heading = "Service"
     )]
-    service: Url,
+    service: Option<Url>,
     /// Where the admin token is read: `@FILE`, or `-` for standard input. Without it the variable
     /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data.
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
     token: Option<Source>,
-    /// The data directory of `settle run`.
-    #[arg(long, env = "SETTLE_DATA", value_name = "DIR", default_value = super::run::data::DEFAULT, global = true, help_heading = "Service")]
-    data: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Print the answer verbatim, as JSON.
     #[arg(long, global = true, help_heading = "Service")]
     pub json: bool,
@@ -79,23 +84,36 @@ pub struct Client {
 impl Remote {
     /// The client of that service. Sends nothing yet.
     pub fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client { http: http()?, url: self.service.clone(), token: self.admin_token()? })
+        let variables = config::environment();
+        let config = self.place.load(&variables)?;
+        let url = match (&self.service, &config) {
+            (Some(service), _) => service.clone(),
+            (None, Some(config)) => listening(config.http.listen)?,
+            (None, None) => SERVICE.parse().context("the usual address of a service")?,
+        };
+        Ok(Client { http: http()?, url, token: self.admin_token(&variables, config)? })
     }
 
     /// The data directory of `settle run`.
-    pub fn data(&self) -> &std::path::Path {
-        &self.data
+    pub fn data(&self) -> anyhow::Result<PathBuf> {
+        let variables = config::environment();
+        let config = self.place.load(&variables)?;
+        Ok(config.map_or_else(|| self.place.data(&variables), |config| config.data))
     }
 
-    fn admin_token(&self) -> anyhow::Result<SecretString> {
+    fn admin_token(&self, variables: &Variables, config: Option<Config>) -> anyhow::Result<SecretString> {
         if let Some(source) = &self.token {
             return source.read();
         }
         // Not clap's `env`: that would need a flag on which the token itself could be written.
-        if let Some(token) = config::environment().remove("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
-            return Ok(SecretString::from(token));
+        if let Some(token) = variables.get("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
+            return Ok(SecretString::from(token.as_str()));
         }
-        let file = super::run::data::token_file(&self.data);
+        let data = config.as_ref().map_or_else(|| self.place.data(variables), |config| config.data.clone());
+        if let Some(token) = config.and_then(|config| config.http.admin_token) {
+            return Ok(token);
+        }
+        let file = super::run::data::token_file(&data);
         Source::File(file.clone()).read().with_context(|| {
             format!(
                 "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \
@@ -104,6 +122,15 @@ impl Remote {
             )
         })
     }
+}
+
+/// The address by which this machine reaches a service that listens there.
+fn listening(address: SocketAddr) -> anyhow::Result<Url> {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("http://{address}").parse().with_context(|| format!("`{address}` is not the address of a service"))
 }
 
 impl Client {

@@ -1,6 +1,7 @@
 //! `settle delivery`: one event to one destination, with its attempts.
 
 use super::client::{Page, Remote, segment};
+use super::names;
 use super::table::{self, Column};
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ pub const COLUMNS: &[Column] = &[
     ("attempts", "attempts"),
     ("next due", "next_due_at"),
     ("last error", "last_error"),
-    ("destination", "destination_id"),
+    ("destination", "destination"),
 ];
 const ATTEMPT_COLUMNS: &[Column] = &[
     ("number", "number"),
@@ -77,8 +78,13 @@ pub async fn delivery(options: Options) -> anyhow::Result<ExitCode> {
     match &options.verb {
         Verb::List { purchase, destination, status, page } => {
             let filter = [("collapse_key", purchase), ("destination_id", destination), ("status", status)];
-            let answer = client.get("/v1/deliveries", &page.query_with(&filter)).await?;
-            Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No such deliveries."))
+            let mut answer = client.get("/v1/deliveries", &page.query_with(&filter)).await?;
+            if !options.remote.json {
+                names::add(&client, &mut answer, names::DESTINATION).await;
+            }
+            let is_filtered = filter.iter().any(|(_, value)| value.is_some());
+            let nothing = if is_filtered { "No delivery matches." } else { "No deliveries yet: try `settle sample`." };
+            Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing))
         }
         Verb::Attempts { id } => {
             let answer = client.get(&format!("/v1/deliveries/{}/attempts", segment(id)), &[]).await?;

@@ -1,6 +1,6 @@
 //! `settle event`: what was told to the world.
 
-use super::client::{Page, Remote};
+use super::client::{Page, Remote, segment};
 use super::table::{self, Column};
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -29,6 +29,15 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Show one event with its body, as a receiver gets it.
+    #[command(after_help = "\
+Example:
+  settle event show EVENT_ID
+Next: `settle explain event EVENT_ID` says to whom it went, to whom not, and why.")]
+    Show {
+        /// The event's id, `event_id` in what a receiver got.
+        id: String,
+    },
     /// List events.
     #[command(after_help = "\
 Example:
@@ -45,7 +54,18 @@ Next: `settle explain event EVENT_ID` says to whom one went, to whom not, and wh
 
 /// Does one verb.
 pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
-    let Verb::List { purchase, page } = &options.verb;
-    let answer = options.remote.client()?.get("/v1/events", &page.query_with(&[("collapse_key", purchase)])).await?;
-    Ok(table::answer_list(&options.remote, &answer, COLUMNS, "Nothing was told yet."))
+    let client = options.remote.client()?;
+    let (purchase, page) = match &options.verb {
+        Verb::Show { id } => {
+            let event = client.get(&format!("/v1/events/{}", segment(id)), &[]).await?;
+            return Ok(table::answer(&options.remote, &event));
+        }
+        Verb::List { purchase, page } => (purchase, page),
+    };
+    let answer = client.get("/v1/events", &page.query_with(&[("collapse_key", purchase)])).await?;
+    let nothing = match purchase {
+        Some(_) => "No event of this purchase: `settle explain purchase RECEIPT` says why.",
+        None => "No events yet: try `settle sample`.",
+    };
+    Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing))
 }

@@ -1,7 +1,7 @@
 //! `settle explain`: why something is as it is. The words are the API's; here they are put under each other.
 
 use super::client::{Client, Remote, segment};
-use super::{purchase, table};
+use super::{layout, purchase, table};
 use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -82,7 +82,15 @@ pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Resul
     } else {
         let mut lines = Vec::new();
         indent(&told, 0, &mut lines);
-        table::line(&lines.join("\n"));
+        for line in lines.iter().map(|line| layout::short_times(line)) {
+            match layout::width() {
+                Some(width) => {
+                    let below = line.len() - line.trim_start_matches(' ').len() + 2;
+                    layout::wrap(&line, width, below).iter().for_each(|line| table::plain(line));
+                }
+                None => table::plain(&line),
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

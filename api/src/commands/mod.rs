@@ -10,6 +10,7 @@ mod audit;
 mod audit_revenue;
 mod client;
 mod confirm;
+mod countdown;
 mod customer;
 mod delivery;
 mod destination;
@@ -17,10 +18,13 @@ mod entitlement;
 mod event;
 mod explain;
 mod feed;
+mod help;
 mod history;
 mod import;
+mod layout;
 mod listen;
 mod migrate;
+mod names;
 mod notification;
 mod platform;
 mod product;
@@ -36,6 +40,7 @@ mod sample;
 mod secret;
 mod serve;
 mod settings;
+mod status;
 mod stop;
 mod table;
 #[cfg(test)]
@@ -44,7 +49,9 @@ mod worker;
 
 pub use serve::Told;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Exit code of a negative answer and of a failure.
@@ -56,13 +63,14 @@ const FAILED: u8 = 1;
 #[command(
     name = "settle",
     version,
-    args_conflicts_with_subcommands = true,
+    max_term_width = 80,
     after_help = "\
 Without a command, settle does `run`: all in one, with a demo app ready to try.
 
   settle --window 5s        start everything (Temporal, SQLite, API, worker)
-  settle sample             in another terminal: send a signed notification to it
+  settle sample             in another terminal: send it a signed notification
   settle purchase list      what became of it
+  settle status             whether all is well
 
 Exit codes: 0 ok, 1 a negative answer or a failure, 2 wrong usage.
 `settle help COMMAND` explains each command, with an example and what to do next."
@@ -94,6 +102,7 @@ enum Command {
     Event(event::Options),
     Delivery(delivery::Options),
     Alarm(alarm::Options),
+    Status(status::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
     Feed(feed::Options),
@@ -101,12 +110,28 @@ enum Command {
     History(history::Options),
 }
 
+impl Cli {
+    /// Reads a command line.
+    fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let mut command = help::unfold(Self::command());
+        let matches = command.try_get_matches_from_mut(line)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        match (&cli.command, cli.run.own_flag()) {
+            (Some(_), Some(flag)) => {
+                let why = format!("{flag} is of `settle run`: put it behind the command that takes it");
+                Err(command.error(ErrorKind::ArgumentConflict, why))
+            }
+            _ => Ok(cli),
+        }
+    }
+}
+
 /// Parses the command line, does what it says, and answers with the exit code.
 pub fn main() -> ExitCode {
     let _scenario = fail::FailScenario::setup();
     // Only the first call can succeed, and it is this one; a second provider would be the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("no threads to run on")),
@@ -135,6 +160,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,
         Command::Delivery(options) => delivery::delivery(options).await,
+        Command::Status(options) => status::status(options).await,
         Command::Alarm(options) => alarm::alarm(options).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,
@@ -148,6 +174,10 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
 fn failed(error: &anyhow::Error) -> ExitCode {
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    eprintln!("settle: {}", lines.join(" | "));
+    let line = format!("settle: {}", lines.join(" | "));
+    match layout::width_of_errors() {
+        Some(width) => layout::wrap(&line, width, 2).iter().for_each(|line| eprintln!("{line}")),
+        None => eprintln!("{line}"),
+    }
     ExitCode::from(FAILED)
 }

@@ -1,6 +1,7 @@
-//! `settle notification`: what became of one message of a store.
+//! `settle notification`: the messages of stores, and what became of each.
 
-use super::client::{Remote, segment};
+use super::client::{Page, Remote, segment};
+use super::names;
 use super::table::{self, Column};
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -16,11 +17,24 @@ pub const COLUMNS: &[Column] = &[
     ("collapse key", "collapse_key"),
 ];
 
+const LIST_COLUMNS: &[Column] = &[
+    ("message", "message_id"),
+    ("type", "type"),
+    ("accepted", "accepted_at"),
+    ("outcome", "outcome"),
+    ("waiting for", "waiting_for"),
+    ("revision", "revision"),
+    ("reason", "reason"),
+    ("platform", "platform"),
+    ("receipt", "receipt_id"),
+];
+
 /// Notifications: what a store told us, and what became of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  settle notification show 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11      (the message id, as the store named it)
+  settle notification list
+  settle notification show 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11   (the store's message id)
 Next: `settle explain notification MESSAGE_ID` tells what came of it.")]
 pub struct Options {
     #[command(subcommand)]
@@ -31,6 +45,18 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// List the notifications that were accepted, the newest first, each with its outcome or what it waits for.
+    #[command(after_help = "\
+Example:
+  settle notification list --platform ID --limit 20
+Next: `settle explain notification MESSAGE_ID` tells what came of one.")]
+    List {
+        /// Only those of this platform.
+        #[arg(long, value_name = "ID")]
+        platform: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
     /// Show what became of one message: its outcome, or what it waits for.
     #[command(after_help = "\
 Example:
@@ -44,8 +70,22 @@ Next: `settle explain notification MESSAGE_ID` tells what came of it.")]
 
 /// Does one verb.
 pub async fn notification(options: Options) -> anyhow::Result<ExitCode> {
-    let Verb::Show { message_id } = &options.verb;
-    let answer = options.remote.client()?.get(&format!("/v1/notifications/{}", segment(message_id)), &[]).await?;
+    let client = options.remote.client()?;
+    let message_id = match &options.verb {
+        Verb::Show { message_id } => message_id,
+        Verb::List { platform, page } => {
+            let mut answer = client.get("/v1/notifications", &page.query_with(&[("platform_id", platform)])).await?;
+            if !options.remote.json {
+                names::add(&client, &mut answer, names::PLATFORM).await;
+            }
+            let nothing = match platform {
+                Some(_) => "No notification of this platform was accepted yet.",
+                None => "No notification was accepted yet: try `settle sample`.",
+            };
+            return Ok(table::answer_list(&options.remote, &answer, LIST_COLUMNS, nothing));
+        }
+    };
+    let answer = client.get(&format!("/v1/notifications/{}", segment(message_id)), &[]).await?;
     if options.remote.json {
         return Ok(table::answer(&options.remote, &answer));
     }

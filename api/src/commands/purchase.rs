@@ -2,8 +2,10 @@
 
 use super::client::{Client, Page, Remote, segment};
 use super::explain;
+use super::names;
 use super::table::{self, Column};
 use crate::clock;
+use crate::resources::purchases::state_for_people;
 use crate::times;
 use anyhow::bail;
 use clap::Subcommand;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 const COLUMNS: &[Column] = &[
     ("collapse key", "collapse_key"),
     ("receipt", "receipt_id"),
+    ("platform", "platform"),
     ("user", "app_user_id"),
     ("state", "state"),
     ("revision", "revision"),
@@ -162,11 +165,21 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
                 ("app_user_id", app_user),
                 ("external_id", external_id),
             ];
-            let answer = client.get("/v1/purchases", &page.query_with(&filter)).await?;
-            return Ok(table::answer_list(remote, &answer, COLUMNS, "No purchases yet: try `settle sample`."));
+            let mut answer = client.get("/v1/purchases", &page.query_with(&filter)).await?;
+            if !remote.json {
+                names::add(&client, &mut answer, names::PLATFORM).await;
+                let items = answer.get_mut("items").and_then(Value::as_array_mut);
+                items.into_iter().flatten().for_each(word_state);
+            }
+            let is_filtered = filter.iter().any(|(_, value)| value.is_some());
+            let nothing = if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
+            return Ok(table::answer_list(remote, &answer, COLUMNS, nothing));
         }
         Verb::Show { collapse_key } => {
-            let shown = client.get(&path(&client, collapse_key).await?, &[]).await?;
+            let mut shown = client.get(&path(&client, collapse_key).await?, &[]).await?;
+            if !remote.json {
+                word_state(&mut shown);
+            }
             return Ok(table::answer(remote, &shown));
         }
         Verb::Explain { collapse_key } => {
@@ -186,6 +199,14 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
         table::line(&deed.says(&asked.collapse_key));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the state of a purchase as people say it.
+fn word_state(purchase: &mut Value) {
+    let state = purchase.get("state").and_then(Value::as_str).map(|state| state_for_people(state).to_owned());
+    if let Some(state) = state {
+        purchase["state"] = state.into();
+    }
 }
 
 async fn act(client: &Client, asked: &Asked, deed: &Deed<'_>) -> anyhow::Result<Value> {

@@ -52,11 +52,11 @@ pub async fn receive(
 async fn event(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
     if let Err(error) = receiver.webhook.verify(&body, &headers) {
-        table::line(&refused(receiver.style, id, &error.to_string()));
+        table::plain(&refused(receiver.style, id, &error.to_string()));
         return (StatusCode::UNAUTHORIZED, "not signed with the secret that this receiver knows\n");
     }
     let event = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    table::line(&received(receiver.style, id, &event));
+    table::plain(&received(receiver.style, id, &event));
     (StatusCode::OK, "received\n")
 }
 
@@ -86,7 +86,15 @@ fn received(style: Style, id: &str, event: &Value) -> String {
 /// The few fields of the data that tell most.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
-    let shown = ["transaction_id", "product_ref_id", "is_active", "is_auto_renewable", "expires_at", "coalesced"];
+    let shown = [
+        "transaction_id",
+        "product_ref_id",
+        "purchase_price",
+        "is_active",
+        "is_auto_renewable",
+        "expires_at",
+        "coalesced",
+    ];
     let mut words: Vec<String> = Vec::new();
     for name in shown {
         let value = data.get(name).or_else(|| event.get("attributes").and_then(|attributes| attributes.get(name)));

@@ -1,6 +1,7 @@
 //! `settle sample`: signs notifications as the store would and sends them to a local service.
 
 use super::client::{self, Client, Remote, segment};
+use super::countdown::{self, Countdown};
 use super::run::{data, demo};
 use super::table;
 use crate::clock;
@@ -12,22 +13,26 @@ use clap::Args;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
+/// The window of a platform that does not say.
+const WINDOW: Duration = Duration::from_secs(120);
+
 /// Every type that the store can send, with its meaning.
 const TYPES: &[(&str, &str)] = &[
-    ("SUBSCRIPTION_PURCHASED", "a subscription began, paid or in a trial"),
+    ("SUBSCRIPTION_PURCHASED", "it began, paid or in a trial"),
     ("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", "a trial became paid"),
     ("SUBSCRIPTION_RENEWED", "it renewed"),
-    ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "auto-renewal was switched off"),
-    ("SUBSCRIPTION_AUTO_RENEWAL_ON", "auto-renewal was switched on"),
+    ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "renewal was switched off"),
+    ("SUBSCRIPTION_AUTO_RENEWAL_ON", "renewal was switched on"),
     ("SUBSCRIPTION_SCHEDULED_TO_END", "a reminder that it will end"),
     ("SUBSCRIPTION_IN_GRACE_PERIOD", "a payment failed, grace began"),
     ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "the payment was repaired"),
-    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "the plan changed at once (--related: the old receipt)"),
-    ("SUBSCRIPTION_MODIFIED_DEFERRED", "the plan will change at the next renewal"),
+    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "new plan at once (see --related)"),
+    ("SUBSCRIPTION_MODIFIED_DEFERRED", "new plan at the next renewal"),
     ("SUBSCRIPTION_CANCELLED", "it was cancelled"),
     ("SUBSCRIPTION_EXPIRED", "it ended"),
     ("CONSUMABLE_PURCHASED", "a consumable was bought"),
@@ -36,13 +41,17 @@ const TYPES: &[(&str, &str)] = &[
     ("ENTITLEMENT_CANCELLED", "an entitlement was cancelled"),
 ];
 
-/// Sign sample notifications as the store would, and send them to the demo app of a local `settle run`.
+/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a platform
+/// of your own.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
     /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count asks for more.
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = said, default_value = "SUBSCRIPTION_PURCHASED")]
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
+    /// To which platform: one of your own, of the same `settle run`. The demo's unless said otherwise.
+    #[arg(long, value_name = "ID")]
+    platform: Option<String>,
     /// Which purchase it is about. A fresh one unless said otherwise.
     #[arg(long, value_name = "ID")]
     receipt: Option<String>,
@@ -69,14 +78,15 @@ fn help() -> String {
         let _ = writeln!(help, "  {name:42} {meaning}");
     }
     help.push_str(
-        "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n\
+        "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
+         settle sample --platform ID\n\
          Next: wait for the window's end, then `settle purchase explain RECEIPT` tells what became of them.",
     );
     help
 }
 
-/// The store's word for a type, from any of its short forms.
-fn said(text: &str) -> Result<String, String> {
+/// The store's name of a type, from any of its short forms.
+fn store_type(text: &str) -> Result<String, String> {
     let word = text.trim().to_ascii_uppercase().replace('-', "_");
     let names = [word.clone(), format!("SUBSCRIPTION_{word}")];
     let found = TYPES.iter().find(|(name, _)| names.iter().any(|word| word == name));
@@ -87,7 +97,12 @@ fn said(text: &str) -> Result<String, String> {
 
 /// Where samples go, and how they are signed.
 struct Target {
+    client: Client,
     platform: PlatformId,
+    package_name: String,
+    topic_arn: String,
+    /// Whether the platform's real store is asked about what is only a sample.
+    is_verified_elsewhere: bool,
     url: Url,
     window: Value,
     receipt: String,
@@ -100,6 +115,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     let key = CollapseKey::of(target.platform, &target.receipt);
     let types = u32::try_from(options.types.len()).unwrap_or(u32::MAX);
     let count = options.count.unwrap_or(types);
+    let revision = countdown::revision(&target.client, key).await;
     let begun = clock::now();
     let mut sent = Vec::new();
     for number in 0..count {
@@ -108,46 +124,55 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         }
         // Equal times would make the later ones duplicates.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
-        let said = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
-        let message_id = send(&target, &options, said, at).await?;
+        let store_type = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
+        let message_id = send(&target, &options, store_type, at).await?;
         if !options.remote.json {
-            table::line(&format!("sent  {said}  message {message_id}"));
+            table::line(&format!("sent  {store_type}  message {message_id}"));
         }
-        sent.push(json!({"message_id": message_id, "type": said, "at": at}));
+        sent.push(json!({"message_id": message_id, "type": store_type, "at": at}));
     }
-    conclude(&options, &target, key, sent);
+    if let Some(due) = conclude(&options, &target, key, sent) {
+        Countdown { client: &target.client, key, revision, due }.show().await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) {
-    let window_ms =
-        target.window.as_f64().map_or(120_000, |seconds| times::millis(Duration::from_secs_f64(seconds.max(0.0))));
-    let due = clock::now().plus_millis(window_ms);
+/// Says when the purchase is settled; the time, where it can be waited for on a terminal.
+fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
+    let window =
+        target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
+    let due = clock::now().plus_millis(times::millis(window));
     if options.remote.json {
-        return table::json(
-            &json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}),
-        );
+        table::json(&json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}));
+        return None;
     }
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
+    if target.is_verified_elsewhere {
+        table::line(
+            "This platform asks its store about each receipt, and no store knows a sample: it is parked and given up \
+             after a day, unless the platform has --unknown-receipts believe.",
+        );
+    }
     table::line(&format!(
-        "Next: it is settled at {}, {} s after its last notification, and each event of it is delivered once. Then:",
-        clock_time(due),
-        window_ms / 1000
+        "settles in {}, at {}; each of its events is delivered once. Then:",
+        times::countdown(window),
+        clock_time(due)
     ));
     table::line(&format!("  settle purchase explain {key}"));
+    std::io::stderr().is_terminal().then_some(due)
 }
 
-async fn send(target: &Target, options: &Options, said: &str, at: Timestamp) -> anyhow::Result<String> {
+async fn send(target: &Target, options: &Options, store_type: &str, at: Timestamp) -> anyhow::Result<String> {
     let sample = Sample {
-        package_name: demo::PACKAGE_NAME,
-        said,
+        package_name: &target.package_name,
+        said: store_type,
         app_user_id: &options.user,
         receipt_id: &target.receipt,
         cancelled_receipt_id: options.related.as_deref(),
         at,
         is_test: false,
     };
-    let letter = Letter { message_id: clock::random_uuid(), topic_arn: demo::TOPIC_ARN, at, version: Version::One };
+    let letter = Letter { message_id: clock::random_uuid(), topic_arn: &target.topic_arn, at, version: Version::One };
     let body =
         target.signer.sign_notification(&letter, None, &sample.message()).context("the sample cannot be signed")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
@@ -157,27 +182,55 @@ async fn send(target: &Target, options: &Options, said: &str, at: Timestamp) -> 
     Ok(letter.message_id.to_string())
 }
 
-/// The demo platform, found through the admin API, and the key that `run` made.
+/// Where samples go, found through the admin API, and the key that `run` made.
 async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
-    let missing = "the demo app is not there: start the service with `settle run`";
-    let client = remote.client()?;
-    let app = named(&client, "/v1/apps", "name", demo::APP).await?.context(missing)?;
-    let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(&app, "id")));
-    let platform = named(&client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)?;
+    let (client, data) = (remote.client()?, remote.data()?);
+    let platform = match &options.platform {
+        Some(id) => client.get(&format!("/v1/platforms/{}", segment(id)), &[]).await?,
+        None => demo_platform(&client).await?,
+    };
+    let is_demo = options.platform.is_none() || table::field(&platform, "package_name") == demo::PACKAGE_NAME;
     let url = table::field(&platform, "notification_url");
     Ok(Target {
         platform: table::field(&platform, "id").parse().context("the service named a platform strangely")?,
+        package_name: table::field(&platform, "package_name"),
+        topic_arn: topic_arn(&platform)?,
+        is_verified_elsewhere: !is_demo && platform["has_shared_secret"] == true,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
         receipt: options.receipt.clone().unwrap_or_else(fresh_receipt),
-        signer: demo::signer(remote.data()).with_context(|| {
+        signer: demo::signer(&data).with_context(|| {
             format!(
                 "samples are signed with the key that `settle run` keeps in {}: give --data",
-                data::sample_key_file(remote.data()).display()
+                data::sample_key_file(&data).display()
             )
         })?,
+        client,
     })
+}
+
+async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
+    let missing = "the demo app is not there: start the service with `settle run`";
+    let app = named(client, "/v1/apps", "name", demo::APP).await?.context(missing)?;
+    let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(&app, "id")));
+    named(client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)
+}
+
+/// The topic that samples to a platform come from: one that it follows.
+fn topic_arn(platform: &Value) -> anyhow::Result<String> {
+    let (topic, id) = (&platform["topic"], table::field(platform, "id"));
+    let region = format!(":sns:{}:", demo::REGION);
+    match topic["arn"].as_str().filter(|_| topic["state"] == "confirmed") {
+        Some(arn) if arn.contains(&region) => Ok(arn.to_owned()),
+        followed => bail!(
+            "{}: let it follow the topic of samples as well, `settle platform update {id} --topic-arn {}`, and try again",
+            followed.map_or("the platform follows no topic yet, so that a sample would be refused", |_| {
+                "the platform follows a topic of another region than that of samples"
+            }),
+            demo::TOPIC_ARN
+        ),
+    }
 }
 
 async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::Result<Option<Value>> {
@@ -206,14 +259,14 @@ fn clock_time(at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TYPES, said};
+    use super::{TYPES, store_type};
 
     #[test]
     fn a_type_can_be_named_in_short() {
-        assert_eq!(said("renewed").as_deref(), Ok("SUBSCRIPTION_RENEWED"));
-        assert_eq!(said("auto-renewal-off").as_deref(), Ok("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
-        assert_eq!(said("consumable_purchased").as_deref(), Ok("CONSUMABLE_PURCHASED"));
-        assert!(said("paused").is_err());
+        assert_eq!(store_type("renewed").as_deref(), Ok("SUBSCRIPTION_RENEWED"));
+        assert_eq!(store_type("auto-renewal-off").as_deref(), Ok("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
+        assert_eq!(store_type("consumable_purchased").as_deref(), Ok("CONSUMABLE_PURCHASED"));
+        assert!(store_type("paused").is_err());
         assert_eq!(TYPES.len(), 16);
     }
 }

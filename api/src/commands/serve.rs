@@ -60,7 +60,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let listener = bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let engine = engine::Engine::start(&identity("serve")).map_err(anyhow::Error::msg)?;
+    let engine = connect(&identity("serve"))?;
     let edge = edge(&config, store, engine)?;
     table::line(&format!("settle serves http://{} (Ctrl-C ends)", listener.local_addr()?));
     http(listener, edge, stop).await?;
@@ -84,6 +84,17 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// What Temporal's UI shows of this process.
 pub fn identity(command: &str) -> String {
     format!("settle {command} {}", std::process::id())
+}
+
+/// The connection to the server that Temporal's own settings name.
+pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
+    let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
+    engine::Engine::start(identity).map_err(|why| match address {
+        Some(address) => anyhow::anyhow!(
+            "TEMPORAL_ADDRESS is `{address}`: expected HOST:PORT of a Temporal server, such as 127.0.0.1:7233 ({why})"
+        ),
+        None => anyhow::anyhow!(why),
+    })
 }
 
 /// Everything that the HTTP edge needs.
@@ -115,7 +126,11 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
 
 /// What destinations may be.
 pub fn allowed(config: &Config) -> Allowed {
-    Allowed { http: config.destinations.allow_http, origins: config.amplitude_urls.clone() }
+    Allowed {
+        http: config.destinations.allow_http,
+        networks: config.destinations.allowed_networks.clone(),
+        origins: config.amplitude_urls.clone(),
+    }
 }
 
 /// Where requests may go.

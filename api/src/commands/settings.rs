@@ -7,16 +7,43 @@ use clap::Args;
 use std::path::PathBuf;
 use storage::{Error, Store};
 
-/// Where settings and data are.
+/// Where settings and data are. Taken before and after the name of a command.
+#[derive(Debug, Clone, Default, Args)]
+#[group(skip)]
+pub struct Place {
+    /// A TOML file with settings. Variables win over it, flags over both.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The directory in which `settle run` keeps everything [default: settle-data].
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    /// As the settings understand flags.
+    pub fn flags(&self) -> Flags {
+        Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() }
+    }
+
+    /// The settings of a service that runs elsewhere, when a file of settings is named; else none.
+    pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
+        let is_named = self.config.is_some() || variables.get("SETTLE_CONFIG").is_some_and(|file| !file.is_empty());
+        is_named.then(|| load_with(&self.flags(), variables)).transpose()
+    }
+
+    /// The data directory, when no file of settings names another.
+    pub fn data(&self, variables: &Variables) -> PathBuf {
+        let variable = variables.get("SETTLE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
+        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::run::data::DEFAULT))
+    }
+}
+
+/// Where settings, data and the database are.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Options {
-    /// A TOML file with settings. Variables win over it, flags over both.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The directory for what settle makes itself [default: settle-data].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// A PostgreSQL URL without a password in it, or the path of a SQLite file [default: in the data directory].
     #[arg(long, value_name = "URL|PATH")]
     database: Option<String>,
@@ -25,12 +52,7 @@ pub struct Options {
 impl Options {
     /// As the settings understand flags.
     pub fn flags(&self) -> Flags {
-        Flags {
-            config: self.config.clone(),
-            data: self.data.clone(),
-            database: self.database.clone(),
-            ..Flags::default()
-        }
+        Flags { database: self.database.clone(), ..self.place.flags() }
     }
 
     /// The settings for a command that has no flags but these.

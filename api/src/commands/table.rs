@@ -1,8 +1,9 @@
 //! Answers of the HTTP API for eyes: one table per list, one line per field, and `--json` verbatim.
 
 use super::client::Remote;
+use super::layout::{self, short_times};
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde_json::Value;
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,8 +11,26 @@ use std::process::ExitCode;
 /// A column: its heading, and the path of the field in each item (`destination.state`).
 pub type Column = (&'static str, &'static str);
 
-/// Writes one line to standard output. A reader that went away (`| head`) is no failure.
+/// Narrowest column whose text is wrapped.
+const NARROWEST: usize = 16;
+/// Width of what stands between two columns.
+const GAP: usize = 2;
+/// What stands between two facts of one record.
+const BETWEEN: &str = " · ";
+
+/// Writes one sentence to standard output, on a terminal wrapped between words. What is indented, such as a command to
+/// copy, stays on its line.
 pub fn line(text: &str) {
+    for text in text.split('\n') {
+        match layout::width() {
+            Some(width) if !text.starts_with(' ') => layout::wrap(text, width, 0).iter().for_each(|text| plain(text)),
+            _ => plain(text),
+        }
+    }
+}
+
+/// Writes one line to standard output as it is. A reader that went away (`| head`) is no failure.
+pub fn plain(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
@@ -37,7 +56,7 @@ pub fn answer_list(remote: &Remote, answer: &Value, columns: &[Column], nothing:
 
 /// Prints the answer as it came.
 pub fn json(value: &Value) {
-    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    plain(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 /// Prints the items of a list with their chosen columns, or `nothing` when there are none.
@@ -46,18 +65,85 @@ pub fn list(answer: &Value, columns: &[Column], nothing: &str) {
     if items.is_empty() {
         return line(nothing);
     }
-    let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|(heading, _)| heading.to_uppercase()));
-    for item in items {
-        table.add_row(columns.iter().map(|(_, path)| field(item, path)));
-    }
-    for row in table.lines() {
-        line(row.trim_end());
+    let rows = items.iter().map(|item| columns.iter().map(|(_, path)| field(item, path)).collect()).collect();
+    let headings = columns.iter().map(|(heading, _)| *heading).collect();
+    for row in lay_out(headings, rows, layout::width()) {
+        plain(&row);
     }
     if let Some(cursor) = answer.get("next_cursor").and_then(Value::as_str) {
         line(&format!("\nThere are more: add --cursor {cursor}"));
     }
+}
+
+/// The lines of a table. Where it is too wide, its texts are wrapped between words, columns that hold nothing are left
+/// out, and where that is not enough each row becomes a record of several lines.
+fn lay_out(mut headings: Vec<&str>, mut rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return draw(&headings, &rows, None) };
+    let is_filled = |at: usize| rows.iter().any(|row| !is_nothing(&row[at]));
+    let filled: Vec<bool> = (0..headings.len()).map(|at| at == 0 || is_filled(at)).collect();
+    keep(&mut headings, &filled);
+    rows.iter_mut().for_each(|row| keep(row, &filled));
+    let widest = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([headings[at].len()]).max();
+    let is_text = |at: usize| rows.iter().any(|row| row[at].contains(' '));
+    let widths: Vec<usize> = (0..headings.len()).map(|at| widest(at).unwrap_or_default() + GAP).collect();
+    let least: usize = widths.iter().enumerate().map(|(at, width)| if is_text(at) { NARROWEST } else { *width }).sum();
+    if widths.iter().sum::<usize>() <= width {
+        return draw(&headings, &rows, None);
+    }
+    if least <= width {
+        let fixed = (0..headings.len()).map(|at| !is_text(at)).collect();
+        return draw(&headings, &rows, Some((width, fixed)));
+    }
+    rows.iter().flat_map(|row| record(&headings, row, width)).collect()
+}
+
+fn keep<T>(cells: &mut Vec<T>, wanted: &[bool]) {
+    let mut wanted = wanted.iter();
+    cells.retain(|_| wanted.next().copied().unwrap_or(true));
+}
+
+fn is_nothing(cell: &str) -> bool {
+    matches!(cell, "" | "-")
+}
+
+/// Draws the table; `fit` is its width, and for each column whether it must not be wrapped.
+fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    if let Some((width, fixed)) = fit {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+        for (column, is_fixed) in table.column_iter_mut().zip(fixed) {
+            if is_fixed {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+    table.lines().map(|row| row.trim_end().to_owned()).collect()
+}
+
+/// One row as a record: the first cell, and below it the others with their headings.
+fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
+    let mut lines = row.first().cloned().into_iter().collect::<Vec<_>>();
+    let mut line = String::new();
+    let facts = headings.iter().zip(row).skip(1).filter(|(_, cell)| !is_nothing(cell));
+    for fact in facts.map(|(heading, cell)| format!("{heading} {cell}")) {
+        if line.is_empty() {
+            line = format!("  {fact}");
+        } else if line.chars().count() + BETWEEN.chars().count() + fact.chars().count() <= width {
+            line.push_str(BETWEEN);
+            line.push_str(&fact);
+        } else {
+            lines.extend(layout::wrap(&line, width, 4));
+            line = format!("  {fact}");
+        }
+    }
+    lines.extend(layout::wrap(&line, width, 4).into_iter().filter(|line| !line.is_empty()));
+    lines
 }
 
 /// Prints every field of one thing, one per line.
@@ -67,13 +153,23 @@ pub fn fields(answer: &Value) {
     for (name, value) in map {
         match value {
             Value::Object(_) | Value::Array(_) if !is_flat(value) => {
-                line(&format!("{name}:"));
+                plain(&format!("{name}:"));
                 for row in serde_json::to_string_pretty(value).unwrap_or_default().lines() {
-                    line(&format!("  {row}"));
+                    plain(&format!("  {row}"));
                 }
             }
-            _ => line(&format!("{name:width$}  {}", text(value))),
+            _ => named(name, width, &text(value)),
         }
+    }
+}
+
+/// Prints a fact behind its name, which is filled up to `width`; what does not fit goes on below it.
+pub fn named(name: &str, width: usize, value: &str) {
+    let text = format!("{name:width$}  {value}");
+    let Some(screen) = layout::width() else { return plain(&text) };
+    let lines = layout::wrap(value, screen.saturating_sub(width + GAP).max(NARROWEST), 0);
+    for (at, line) in lines.iter().enumerate() {
+        plain(&format!("{:width$}  {line}", if at == 0 { name } else { "" }));
     }
 }
 
@@ -91,7 +187,7 @@ pub fn field(item: &Value, path: &str) -> String {
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => short_times(text),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Array(values) if values.is_empty() => "none".to_owned(),
@@ -109,5 +205,44 @@ fn is_flat(value: &Value) -> bool {
         Value::Array(values) => values.iter().all(simple),
         Value::Object(map) => map.len() <= 4 && map.values().all(simple),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lay_out;
+
+    const KEY: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+
+    fn drawn(width: Option<usize>) -> Vec<String> {
+        let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();
+        let headings = vec!["name", "key", "held until", "why", "at"];
+        let rows = vec![
+            row(["one", KEY, "-", "its endpoint answers with nothing but errors", "2026-01-31T12:00:00Z"]),
+            row(["two", KEY, "-", "-", "2026-01-31T12:00:00Z"]),
+        ];
+        lay_out(headings, rows, width)
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_fitted_without_cutting_an_id() {
+        assert_eq!(drawn(None).len(), 3, "one line per row for programs");
+        let wrapped = drawn(Some(90));
+        assert!(wrapped[0].contains("KEY") && !wrapped[0].contains("HELD UNTIL"), "{wrapped:#?}");
+        assert!(wrapped.len() > 3 && wrapped.iter().all(|line| line.chars().count() <= 90), "{wrapped:#?}");
+        let records = drawn(Some(60));
+        let expected = [
+            "one",
+            "  key 6b275a67-0bbb-4f3a-99b9-6600bf711993",
+            "  why its endpoint answers with nothing but errors",
+            "  at 2026-01-31T12:00:00Z",
+            "two",
+            "  key 6b275a67-0bbb-4f3a-99b9-6600bf711993",
+            "  at 2026-01-31T12:00:00Z",
+        ];
+        assert_eq!(records, expected);
+        for lines in [wrapped, records] {
+            assert_eq!(lines.iter().filter(|line| line.contains(KEY)).count(), 2, "{lines:#?}");
+        }
     }
 }

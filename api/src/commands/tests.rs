@@ -1,7 +1,7 @@
 use super::Cli;
 use super::secret::Source;
 use crate::times;
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use domain::Timestamp;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn every_line_of_an_example_can_be_typed_and_each_verb_shows_itself() {
     for (words, command) in all() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         for line in lines(&help) {
-            let parsed = Cli::try_parse_from(&line).map(drop).map_err(|error| error.to_string());
+            let parsed = Cli::read(&line).map(drop).map_err(|error| error.to_string());
             assert_eq!(parsed, Ok(()), "{words}: {line:?}");
         }
         let is_leaf = command.get_subcommands().next().is_none();
@@ -68,10 +68,44 @@ fn every_line_of_an_example_can_be_typed_and_each_verb_shows_itself() {
 
 #[test]
 fn without_a_command_the_flags_are_those_of_run() {
-    let cli = Cli::try_parse_from(["settle", "--window", "5s"]).expect("the flags of `run`");
+    let cli = Cli::read(["settle", "--window", "5s"]).expect("the flags of `run`");
     assert!(cli.command.is_none());
-    assert!(Cli::try_parse_from(["settle", "run", "--window", "5s"]).is_ok());
-    assert!(Cli::try_parse_from(["settle", "--window", "5s", "migrate"]).is_err());
+    assert!(Cli::read(["settle", "run", "--window", "5s"]).is_ok());
+    assert!(Cli::read(["settle", "--window", "5s", "migrate"]).is_err());
+}
+
+#[test]
+fn config_and_data_are_taken_before_and_after_the_command() {
+    for line in [
+        ["settle", "--data", "d", "--config", "c"].as_slice(),
+        &["settle", "--data", "d", "--config", "c", "run"],
+        &["settle", "run", "--data", "d", "--config", "c"],
+        &["settle", "--data", "d", "sample", "--config", "c"],
+        &["settle", "--config", "c", "purchase", "--data", "d", "list"],
+        &["settle", "purchase", "list", "--data", "d", "--config", "c"],
+        &["settle", "--data", "d", "migrate", "--config", "c"],
+        &["settle", "serve", "--data", "d", "--config", "c"],
+    ] {
+        let cli = Cli::read(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        let shown = format!("{cli:?}");
+        for given in [r#"data: Some("d")"#, r#"config: Some("c")"#] {
+            assert!(shown.matches(given).count() >= 1, "{line:?}: {given} is missing in {shown}");
+        }
+        let command = cli.command.map(|command| format!("{command:?}")).unwrap_or(shown);
+        assert!(command.contains(r#"data: Some("d")"#) && command.contains(r#"config: Some("c")"#), "{command}");
+    }
+}
+
+#[test]
+fn help_wraps_between_words_at_80_columns() {
+    for (words, _) in all() {
+        let help = Cli::read(words.split(' ').chain(["--help"])).map(drop).expect_err("help").to_string();
+        for line in help.lines().filter(|line| line.chars().count() > 80) {
+            // clap leaves the line of usage whole, as a word that is too long.
+            let is_whole = line.starts_with("Usage: ") || line.trim().split(' ').count() < 3;
+            assert!(is_whole, "{words}: {line:?}");
+        }
+    }
 }
 
 #[test]
@@ -86,14 +120,14 @@ fn admin_flags_may_stand_behind_the_verb() {
         &["settle", "destination", "delete", "ID", "--yes"],
         &["settle", "alarm", "list", "--limit", "5"],
     ] {
-        assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
+        assert!(Cli::read(line).is_ok(), "{line:?}");
     }
 }
 
 #[test]
 fn a_secret_is_never_taken_from_the_command_line_and_never_repeated() {
     let line = ["settle", "platform", "update", "id", "--shared-secret", "tops3cret"];
-    let error = Cli::try_parse_from(line).expect_err("a secret on the command line").to_string();
+    let error = Cli::read(line).expect_err("a secret on the command line").to_string();
     assert!(error.contains("@FILE"), "{error}");
     assert_eq!("-".parse(), Ok(Source::Input));
     assert_eq!("@some/file".parse(), Ok(Source::File("some/file".into())));
@@ -170,12 +204,12 @@ fn every_documented_line_can_be_typed() {
     read_documents(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut texts);
     for text in texts {
         for line in block_lines(&text) {
-            let parsed = Cli::try_parse_from(&line).map(drop).map_err(|error| error.to_string());
+            let parsed = Cli::read(&line).map(drop).map_err(|error| error.to_string());
             assert_eq!(parsed, Ok(()), "{line:?}");
             count += 1;
         }
         for line in inline_lines(&text) {
-            let error = Cli::try_parse_from(&line).err();
+            let error = Cli::read(&line).err();
             let usual = [
                 ErrorKind::DisplayHelp,
                 ErrorKind::MissingRequiredArgument,

@@ -14,11 +14,13 @@ use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use domain::PlatformId;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use storage::Store;
 use tokio::net::TcpListener;
+use url::Url;
 
 /// Work for Temporal: settle purchases and deliver events. Needs SETTLE_KEY.
 #[derive(Debug, clap::Args)]
@@ -50,9 +52,9 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(address) = options.metrics {
         show_metrics(serve::bind(address).await?, stop.clone());
     }
-    let engine = Engine::start(&serve::identity("worker")).map_err(anyhow::Error::msg)?;
+    let engine = serve::connect(&serve::identity("worker"))?;
     table::line("settle works (Ctrl-C ends)");
-    work(&config, store, engine, stop).await?;
+    work(Parts { config: &config, store, engine, simulated: None }, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,13 +67,26 @@ fn show_metrics(listener: TcpListener, stop: Stop) {
     tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.asked()).into_future());
 }
 
+/// What a worker works with.
+pub struct Parts<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// Where things are remembered.
+    pub store: Store,
+    /// The connection to Temporal.
+    pub engine: Engine,
+    /// The demo's simulated store, where there is one.
+    pub simulated: Option<(PlatformId, Url)>,
+}
+
 /// Works until `stop`, then finishes what is in hand.
-pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> anyhow::Result<()> {
+pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
+    let Parts { config, store, engine, simulated } = parts;
     let doing = Doing {
         store,
         allowed: serve::allowed(config),
         http: Http::new(serve::rules(config)),
-        asking: Arc::new(Asking::new(stores(config))),
+        asking: Arc::new(Asking::new(stores(config, simulated))),
         engine,
         clock: clock::now,
         random: fraction,
@@ -93,13 +108,17 @@ pub async fn work(config: &Config, store: Store, engine: Engine, stop: Stop) -> 
 }
 
 /// How each store is asked.
-fn stores(config: &Config) -> stores::Settings {
+fn stores(config: &Config, simulated: Option<(PlatformId, Url)>) -> stores::Settings {
     let amazon = stores::amazon::Settings {
         base: config.amazon.rvs_url.clone(),
         patience: config.amazon.patience,
         per_second: config.amazon.rvs_per_second,
     };
-    stores::Settings { amazon }
+    let simulated = simulated.map(|(platform, base)| stores::Simulated {
+        platform,
+        amazon: stores::amazon::Settings { base: Some(base), ..amazon.clone() },
+    });
+    stores::Settings { amazon, simulated }
 }
 
 /// A random number from 0 to 1.

@@ -1,12 +1,33 @@
 //! `/v1/notifications`: what became of what we were told.
 
-use super::Id;
+use super::{Id, Query};
 use crate::edge::Shared;
 use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
+use domain::PlatformId;
 use serde_json::{Map, Value, json};
 use storage::NotificationView;
+
+/// `GET /v1/notifications`, the newest first.
+pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Value>, Error> {
+    let platform: Option<PlatformId> = fields.parsed("platform_id", "a platform id (a UUID)");
+    let page = fields.page();
+    fields.finish()?;
+    let found = edge.store.notifications(platform, page).await?;
+    let items: Vec<Value> = found.items.iter().map(listed).collect();
+    Ok(Json(json!({ "items": items, "next_cursor": found.next_cursor })))
+}
+
+fn listed(found: &NotificationView) -> Value {
+    let mut view = view(found);
+    view.insert("seq".to_owned(), json!(found.seq));
+    view.insert("message_id".to_owned(), json!(found.message_id));
+    view.insert("platform_id".to_owned(), json!(found.platform_id));
+    view.insert("receipt_id".to_owned(), json!(found.receipt_id));
+    view.insert("accepted_at".to_owned(), json!(found.accepted_at));
+    Value::Object(view)
+}
 
 /// `GET /v1/notifications/{message_id}`
 pub async fn show(State(edge): State<Shared>, Id(message_id): Id<String>) -> Result<Json<Value>, Error> {

@@ -3,14 +3,16 @@
 //! `settle run` and the tests share this, so that a fresh machine needs two commands and nothing else.
 //! Everything here blocks; call it outside the async runtime.
 
+mod growth;
 pub mod pypi;
 pub mod temporal;
 #[cfg(test)]
 mod tests;
 
+use growth::Growth;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
 /// else in `data` (an installed binary has no target folder).
@@ -31,9 +33,23 @@ fn progress(line: &str) {
     eprintln!("settle: {line}");
 }
 
+/// Runs a program that fills a folder, and says while it runs how much is there: on a terminal as it grows, elsewhere now
+/// and then.
+fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
+    let growth = Growth::watch(folder);
+    // Where `pip` keeps what it has so far.
+    let ran = Command::new(program).args(arguments).env("TMPDIR", folder).stdin(Stdio::null()).output();
+    drop(growth);
+    finished(program, ran)
+}
+
 /// Runs a program to its end and answers what it printed, or why that failed in one line.
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, String> {
-    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    finished(program, Command::new(program).args(arguments).stdin(Stdio::null()).output())
+}
+
+/// What a program printed that ended well, or why it did not in one line.
+fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, String> {
     let ended = ran.map_err(|error| format!("`{program}`: {error}"))?;
     if ended.status.success() {
         return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());

@@ -2,7 +2,7 @@
 //!
 //! Nothing is installed into the Python of the machine: a wheel is a zip archive.
 
-use super::{output, progress};
+use super::{fetch, output, progress};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -89,7 +89,7 @@ impl Package {
             ]);
         }
         arguments.extend([format!("--dest={}", wheels.display()), format!("--requirement={}", requirements.display())]);
-        output("python3", &arguments)?;
+        fetch("python3", &arguments, into)?;
         let mut found = std::fs::read_dir(&wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
         let first = found.next().and_then(Result::ok).map(|entry| entry.path());
         first.ok_or_else(|| format!("pip left no file of {} {}", self.name, self.version))

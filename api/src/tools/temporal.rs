@@ -122,7 +122,7 @@ fn download(from: &str, home: &Path) -> Result<PathBuf, String> {
     let scratch = Scratch::new(home, "temporal-archive")?;
     let (archive, unpacked) = (scratch.0.join("archive.tar.gz"), scratch.0.join("unpacked"));
     let (archive, folder) = (archive.to_string_lossy(), unpacked.to_string_lossy());
-    output("curl", &[&fetch[..], &["--output", &archive, &answer.archive_url]].concat())?;
+    super::fetch("curl", &[&fetch[..], &["--output", &archive, &answer.archive_url]].concat(), &scratch.0)?;
     std::fs::create_dir_all(&unpacked).map_err(|error| format!("{folder}: {error}"))?;
     output("tar", &["-xzf", &archive, "-C", &folder, &answer.file_to_extract])?;
     make_executable(&unpacked)?;

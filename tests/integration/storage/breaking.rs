@@ -3,7 +3,7 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
 use domain::{CollapseKey, DestinationId};
-use storage::{Claim, Claimed, DestinationPatch, Fares, Finished, Mode, Tending, Verdict};
+use storage::{Claim, Claimed, DestinationPatch, Fares, Finished, Mode, Page, Tending, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -76,6 +76,9 @@ story! {
         let health = world.store.health(hook.id).await.unwrap();
         assert_eq!((health.failures, health.owed), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
+        assert!(alarms[0].detail.contains("its breaker is open") && alarms[0].detail.contains("hook"), "{alarms:?}");
     }
 }
 

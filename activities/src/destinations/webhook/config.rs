@@ -8,6 +8,7 @@ use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
 use crate::destinations::{Allowed, Changed, Invalid, Made, Own, Rotation};
+use crate::http::{self, Rules};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -43,8 +44,8 @@ pub struct Config {
     hidden: Vec<SecretString>,
 }
 
-/// Makes a webhook of `url`, `headers`, `signature`, and maybe `secret` or `private_key`. Addresses and ports are judged
-/// when a request is sent, since a name may lead elsewhere by then.
+/// Makes a webhook of `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
+/// that can never be delivered to is refused; where a name leads is judged when a request is sent.
 ///
 /// # Errors
 /// All fields that are wrong.
@@ -179,7 +180,7 @@ fn apply(
 ) -> Result<Map<String, Value>, Vec<Invalid>> {
     let (mut settings, mut wrong) = (before.clone(), Vec::new());
     if let Some(given) = fields.get("url") {
-        match url(given, allowed) {
+        match url(given, allowed).and_then(|url| reachable(url, allowed)) {
             Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
             Err(invalid) => wrong.push(invalid),
         }
@@ -220,6 +221,18 @@ fn url(given: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
     check(&url, allowed.http).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
+}
+
+/// A URL that something can be sent to. Only asked when it is set: what the operator allows may change later.
+fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
+    let rules = Rules { allowed_networks: allowed.networks.clone(), allow_http: allowed.http };
+    match http::check(&url, &rules) {
+        Ok(()) => Ok(url),
+        Err(why) => Err(Invalid::new(
+            "url",
+            format!("an address that can be delivered to: {why} (`destinations.allowed_networks` names exceptions)"),
+        )),
+    }
 }
 
 fn check(url: &Url, allow_http: bool) -> Result<(), String> {

@@ -309,8 +309,9 @@ fn terms_are_read_in_every_way_in_which_they_are_written() {
 #[test]
 fn the_list_of_stores_knows_this_one_and_asks_no_other() {
     let settings = stores::Settings::default();
-    assert!(settings.of("amazon").is_some_and(|store| !store.is_at_chosen_address()));
-    assert!(settings.of("elsewhere").is_none());
+    let platform = domain::PlatformId::new(uuid::Uuid::nil());
+    assert!(settings.of("amazon", platform).is_some_and(|store| !store.is_at_chosen_address()));
+    assert!(settings.of("elsewhere", platform).is_none());
     assert_eq!((settings.per_second(), settings.has_chosen_address()), (10, false));
 }
 
@@ -392,7 +393,7 @@ proptest! {
 #[test]
 fn a_receipt_is_of_the_world_that_was_asked() {
     let settings = stores::Settings::default();
-    let store = settings.of("amazon").unwrap();
+    let store = settings.of("amazon", domain::PlatformId::new(uuid::Uuid::nil())).unwrap();
     let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
     let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
     for environment in [Environment::Production, Environment::Sandbox] {

@@ -192,6 +192,15 @@ impl Store {
         .await
     }
 
+    /// One event.
+    pub async fn event(&self, id: EventId) -> Result<EventView, Error> {
+        self.read(move |connection| {
+            let found: Option<EventRow> = sql(format!("{EVENT} WHERE id = ?")).bind(id).first(connection)?;
+            found.ok_or(Error::Missing { what: "event" })?.view()
+        })
+        .await
+    }
+
     /// Events, the newest first.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
         let below = page.number_or(i64::MAX)?;

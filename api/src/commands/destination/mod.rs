@@ -3,6 +3,7 @@
 mod flags;
 mod redeliver;
 mod replay;
+mod retry;
 mod shown;
 mod snapshot;
 
@@ -76,7 +77,7 @@ Next: `settle destination test ID`; `settle destination snapshot ID` sends it wh
     #[command(after_help = "\
 Example:
   settle destination list --app ID
-Next: `settle destination show ID` shows one and how it fares.")]
+Next: `settle destination show ID` shows one with its health.")]
     List {
         /// The app's id.
         #[arg(long)]
@@ -161,11 +162,26 @@ Next: when it works, `settle destination snapshot ID` sends what is known alread
         /// The destination's id.
         id: String,
     },
+    /// Send what is owed now, whatever it waits for, and say what came of it. Exits with 1 when it fails again.
+    ///
+    /// Back-offs and a pause end, and an open breaker is tried. Nothing that arrived or died is sent again: that is what
+    /// `settle redeliver` does.
+    #[command(after_help = "\
+Example:
+  settle destination retry ID --reason \"they are back\"
+Next: `settle explain destination ID` says what is still owed, and why.")]
+    Retry {
+        /// The destination's id.
+        id: String,
+        /// Why; it is shown in the Temporal UI.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Try now whether a destination in trouble answers again, without waiting for the next turn.
     #[command(after_help = "\
 Example:
   settle destination probe ID --reason \"they say that they are back\"
-Next: when it answers, all that is owed is sent; `settle destination show ID` shows it.")]
+Next: when it answers, all that is owed is sent; `settle destination retry ID` also ends back-offs and a pause.")]
     Probe {
         /// The destination's id.
         id: String,
@@ -207,6 +223,7 @@ pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Test { id } => return test(&client, remote, &id).await,
         Verb::Snapshot(wanted) => return snapshot::snapshot(&client, remote, &wanted).await,
         Verb::Replay(wanted) => return replay::replay(&client, remote, &wanted).await,
+        Verb::Retry { id, reason } => return retry::retry(&client, remote, (&id, reason)).await,
         Verb::Probe { id, reason } => return probe(&client, remote, (&id, reason)).await,
         Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
         Verb::Delete { id, confirm } => {
@@ -260,7 +277,14 @@ async fn probe(client: &Client, remote: &Remote, (id, reason): (&str, Option<Str
         body.insert("reason".to_owned(), reason.into());
     }
     let answer = client.post(&format!("{}/probe", path(id)), &body.into()).await?;
-    Ok(table::answer(remote, &answer))
+    if remote.json {
+        return Ok(table::answer(remote, &answer));
+    }
+    table::line(&format!(
+        "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows what came of it, \
+         `settle destination retry {id}` sends all that is owed."
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn count_skipped(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {

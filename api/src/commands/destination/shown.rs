@@ -1,7 +1,10 @@
 //! One destination for eyes: whom we tell, how, and how it fares.
 
+use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
+use crate::times;
 use serde_json::Value;
+use std::time::Duration;
 
 /// What has a line of its own place, or is said in another's.
 const PLACED: [&str; 13] = [
@@ -28,7 +31,7 @@ pub fn show(destination: &Value) {
     let lines = lines(destination);
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, value) in lines {
-        table::line(&format!("{name:width$}  {value}"));
+        table::named(&name, width, &value);
     }
 }
 
@@ -70,7 +73,7 @@ fn state(destination: &Value) -> String {
     }
     for (name, words) in [("opened_at", "only probes since"), ("paused_until", "left alone until")] {
         if let Some(at) = destination["health"][name].as_str() {
-            said.push_str(&format!("; {words} {at}"));
+            said.push_str(&format!("; {words} {}", short_times(at)));
         }
     }
     said
@@ -94,20 +97,10 @@ fn schedule(destination: &Value) -> String {
         };
         return usual.to_owned();
     };
-    let waits: Vec<String> = waits.iter().filter_map(Value::as_u64).map(duration).collect();
+    let waits: Vec<String> =
+        waits.iter().filter_map(Value::as_u64).map(|seconds| times::words(Duration::from_secs(seconds))).collect();
     let until = if is_counting { "; never later than 6d 23h after the first attempt" } else { "" };
     format!("{}{until}", waits.join(", "))
-}
-
-fn duration(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let mut rest = seconds;
-    let parts = units.into_iter().filter_map(|(size, unit)| {
-        let count = rest / size;
-        rest %= size;
-        (count > 0).then(|| format!("{count}{unit}"))
-    });
-    parts.collect::<Vec<_>>().join(" ")
 }
 
 fn owed(health: &Value) -> String {
@@ -125,7 +118,7 @@ fn owed(health: &Value) -> String {
 }
 
 fn at_or_never(health: &Value, name: &str) -> String {
-    health[name].as_str().unwrap_or("never").to_owned()
+    short_times(health[name].as_str().unwrap_or("never"))
 }
 
 fn failure(health: &Value) -> String {

@@ -62,6 +62,12 @@ pub fn key(data: &Path) -> anyhow::Result<SecretString> {
     kept(&data.join("key"), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<32>())))).map(SecretString::from)
 }
 
+/// The secret of the demo's simulated store.
+pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
+    let random = || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>())));
+    kept(&data.join("simulated-store-secret"), random).map(SecretString::from)
+}
+
 /// Written whole or not at all, and durable: a key that is lost later cannot be made again.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());

@@ -2,20 +2,23 @@
 //!
 //! Made at the first run and found again at every later one.
 
-use super::data;
+use super::{data, simulated};
 use crate::clock;
 use crate::commands::serve;
 use crate::stores::amazon::signer::Signer;
 use activities::destinations::{Allowed, Config, Invalid, webhook};
 use anyhow::Context;
-use domain::AppId;
+use domain::catalogue::Price;
+use domain::{AppId, Environment};
+use ipnet::{IpNet, Ipv4Net};
+use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use storage::{
-    App, Destination, DestinationPatch, Filter, Limits, NewDestination, NewPlatform, Page, Platform, PlatformPatch,
-    Store,
+    App, Catalogue, Change, Destination, DestinationPatch, Filter, Limits, Named, NewDestination, NewPlatform, Page,
+    Platform, PlatformPatch, Product, Run, Store,
 };
 use tokio::net::TcpListener;
 use url::Url;
@@ -41,6 +44,8 @@ const RECEIVER: &str = "built-in receiver";
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
+    /// The platform's secret at the simulated store.
+    pub shared_secret: SecretString,
     /// Who receives its events.
     pub receiver: TcpListener,
     /// The receiver's secret.
@@ -65,14 +70,26 @@ pub fn kept_signer(data: &Path) -> anyhow::Result<Signer> {
     signer(data)
 }
 
-/// Finds the demo, or makes it. A window that is given wins over the one of an earlier run.
-pub async fn set_up(store: &Store, window_ms: i64, given: bool) -> anyhow::Result<Demo> {
+/// How the demo is to be.
+pub struct Wanted<'a> {
+    /// Where its secrets are kept.
+    pub data: &'a Path,
+    /// The window of its platform.
+    pub window_ms: i64,
+    /// Whether that wins over the window of an earlier run.
+    pub is_window_given: bool,
+}
+
+/// Finds the demo, or makes it.
+pub async fn set_up(store: &Store, wanted: &Wanted<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
-    let platform = platform(store, app.id, window_ms, given).await.context("the demo platform")?;
+    let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
+    let platform = platform(store, app.id, (wanted, &shared_secret)).await.context("the demo platform")?;
+    fill_catalogue(store, app.id).await.context("the demo catalogue")?;
     let (destination, receiver) = destination(store, app.id).await?;
     let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
     let secret = webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
-    Ok(Demo { platform, receiver, secret })
+    Ok(Demo { platform, shared_secret, receiver, secret })
 }
 
 async fn app(store: &Store) -> Result<App, storage::Error> {
@@ -89,24 +106,25 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
     }
 }
 
-async fn platform(store: &Store, app: AppId, window_ms: i64, given: bool) -> Result<Platform, storage::Error> {
+async fn platform(
+    store: &Store,
+    app: AppId,
+    (wanted, shared_secret): (&Wanted<'_>, &SecretString),
+) -> Result<Platform, storage::Error> {
     let platforms = store.platforms(app, Page::default()).await?;
     if let Some(platform) = platforms.items.into_iter().find(|platform| platform.package_name == PACKAGE_NAME) {
-        if !given || platform.window_ms == window_ms {
-            return Ok(platform);
-        }
-        let patch = PlatformPatch { window_ms: Some(window_ms), ..PlatformPatch::default() };
-        return store.update_platform(platform.id, patch).await;
+        return brought_up_to_date(store, platform, (wanted, shared_secret)).await;
     }
     let new = NewPlatform {
         app_id: app,
         store: "amazon".to_owned(),
         name: NAME.to_owned(),
         package_name: PACKAGE_NAME.to_owned(),
-        environment: domain::Environment::Production,
-        shared_secret: None,
+        // What is simulated is a test everywhere.
+        environment: Environment::Sandbox,
+        shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
-        window_ms,
+        window_ms: wanted.window_ms,
         max_wait_ms: None,
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
@@ -114,6 +132,48 @@ async fn platform(store: &Store, app: AppId, window_ms: i64, given: bool) -> Res
         ingress_key: storage::hex(&clock::random_bytes::<16>()),
     };
     store.new_platform(new).await
+}
+
+/// The platform of an earlier run, with the window that is given now and verified with the simulated store.
+async fn brought_up_to_date(
+    store: &Store,
+    platform: Platform,
+    (wanted, shared_secret): (&Wanted<'_>, &SecretString),
+) -> Result<Platform, storage::Error> {
+    let window_ms = (wanted.is_window_given && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
+    let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();
+    let is_sandbox = platform.environment == Environment::Sandbox;
+    if window_ms.is_none() && is_verified && is_sandbox {
+        return Ok(platform);
+    }
+    let patch = PlatformPatch {
+        window_ms,
+        shared_secret: (!is_verified).then(|| Some(shared_secret.clone())),
+        environment: (!is_sandbox).then_some(Environment::Sandbox),
+        ..PlatformPatch::default()
+    };
+    store.update_platform(platform.id, patch).await
+}
+
+/// Lists what the simulated store sells, unless the demo has a catalogue.
+async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
+    if store.catalogue(app).await? != Catalogue::default() {
+        return Ok(());
+    }
+    let entitlement = Named { name: "Gold".to_owned(), description: Some("what the demo sells".to_owned()) };
+    let mut catalogue = Catalogue::default();
+    catalogue.entitlements.insert(simulated::ENTITLEMENT.to_owned(), entitlement);
+    for (sku, name, price, is_gold) in simulated::PRODUCTS {
+        let price = price.parse::<Decimal>().with_context(|| format!("the price of {sku}"))?;
+        let product = Product {
+            name: Some(name.to_owned()),
+            entitlements: is_gold.then(|| simulated::ENTITLEMENT.to_owned()).into_iter().collect(),
+            prices: vec![Price { country: None, currency: "USD".to_owned(), price, since: None }],
+        };
+        catalogue.products.insert(sku.to_owned(), product);
+    }
+    store.change_catalogue(app, Change::Replace(catalogue), Run::Real).await?;
+    Ok(())
 }
 
 /// The destination and the address that it points to, which stays the same as long as nobody else takes it.
@@ -157,7 +217,7 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
 
 /// The receiver is on this machine.
 fn allowed() -> Allowed {
-    Allowed { http: true, ..Allowed::default() }
+    Allowed { http: true, networks: vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))], ..Allowed::default() }
 }
 
 fn refused(wrong: &[Invalid]) -> anyhow::Error {

@@ -6,6 +6,7 @@
 pub mod data;
 pub mod demo;
 mod own;
+pub mod simulated;
 mod temporal;
 
 use super::receiver::{self, Style};
@@ -19,12 +20,14 @@ use anyhow::Context;
 use demo::Demo;
 use own::Own;
 use secrecy::ExposeSecret;
+use simulated::Simulated;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use storage::Store;
 use temporal::Temporal;
 use tokio::net::TcpListener;
+use worker::Parts;
 
 /// After so long without Temporal it is said; notifications are accepted without it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,12 +42,8 @@ Example:
   settle run --window 5s --data ./settle-data
 Next: `settle sample` in another terminal sends a signed notification to the demo app. Ctrl-C ends everything.")]
 pub struct Options {
-    /// A TOML file with settings. Variables win over it, flags over both.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The directory in which everything is kept [default: settle-data].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: settings::Place,
     /// Address of the API [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR")]
     listen: Option<std::net::SocketAddr>,
@@ -56,12 +55,16 @@ pub struct Options {
 impl Options {
     fn flags(&self) -> Flags {
         Flags {
-            config: self.config.clone(),
-            data: self.data.clone(),
             listen: self.listen.map(|listen| listen.to_string()),
             window: self.window.clone(),
-            ..Flags::default()
+            ..self.place.flags()
         }
+    }
+
+    /// The first flag that was given and is of `run` alone.
+    pub fn own_flag(&self) -> Option<&'static str> {
+        let given = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
+        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
     }
 }
 
@@ -74,7 +77,12 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let demo = demo::set_up(&store, times::millis(config.window), options.window.is_some()).await?;
+    let wanted = demo::Wanted {
+        data: &data,
+        window_ms: times::millis(config.window),
+        is_window_given: options.window.is_some(),
+    };
+    let demo = demo::set_up(&store, &wanted).await?;
     let all = All { config, store, listener, demo, data, own };
     if let Some(server) = all.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
@@ -140,44 +148,58 @@ impl All {
         ));
         let identity = serve::identity("run");
         let engine = match &self.own {
-            Some(own) => Engine::start_at(&identity, &own.url()),
-            None => Engine::start(&identity),
-        }
-        .map_err(anyhow::Error::msg)?;
+            Some(own) => Engine::start_at(&identity, &own.url()).map_err(anyhow::Error::msg)?,
+            None => serve::connect(&identity)?,
+        };
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
-        let welcome = self.welcome()?;
+        let welcome = self.welcome(engine.address())?;
         // The receiver ends last, so that what the worker still delivers arrives.
         let (end_receiver, receiver_stop) = Stop::by_hand();
         let secret = self.demo.secret.clone();
         let receiving = tokio::spawn(async move {
             receiver::receive(self.demo.receiver, &secret, Style::Line, receiver_stop.asked()).await
         });
+        let (simulated, simulated_url) = simulated::bind().await?;
+        let known = Simulated {
+            store: self.store.clone(),
+            platform: self.demo.platform.id,
+            secret: self.demo.shared_secret.clone(),
+        };
+        let simulating = tokio::spawn(simulated::answer(known, simulated));
         let serving = serve::http(self.listener, edge, stop.clone());
-        let working = worker::work(&self.config, self.store, engine.clone(), stop.clone());
+        let parts = Parts {
+            config: &self.config,
+            store: self.store,
+            engine: engine.clone(),
+            simulated: Some((self.demo.platform.id, simulated_url)),
+        };
+        let working = worker::work(parts, stop.clone());
         let greeting = greet(&engine, stop.clone(), welcome);
         let starting = start_temporal(self.data, self.own, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
+        // Only the worker asks it, and that has ended.
+        simulating.abort();
         drop(end_receiver);
         let received = receiving.await.context("the demo's receiver")?;
         result.and_then(|server| received.map(|()| server))
     }
 
-    fn welcome(&self) -> anyhow::Result<String> {
+    fn welcome(&self, temporal: &str) -> anyhow::Result<String> {
         let api = self.listener.local_addr().context("the API's address")?;
-        let temporal = self
-            .own
-            .map_or_else(|| "that of the server in TEMPORAL_ADDRESS".to_owned(), |own| format!("http://{}", own.ui));
+        let ui = self.own.map_or_else(|| "that of this server".to_owned(), |own| format!("http://{}", own.ui));
         let window = Duration::from_millis(self.demo.platform.window_ms.unsigned_abs());
         Ok(format!(
             "\n  settle runs.\n\n  \
              API          http://{api}\n  \
-             Temporal UI  {temporal}\n  \
+             Temporal     {temporal}  (`temporal --address {temporal} workflow list`)\n  \
+             Temporal UI  {ui}\n  \
              Data         {}\n  \
              Admin token  {}\n  \
-             Demo app     window {window:?}; its events are printed here\n\n\
-             Next, in another terminal:  {}\n",
+             Demo app     window {}; its store is simulated, its events are printed here\n\n\
+             Next, in another terminal:\n\n  {}\n",
             self.data.display(),
             self.token_place(),
+            times::words(window),
             self.next_command(api)
         ))
     }
@@ -215,7 +237,10 @@ async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<(
     let mut told = false;
     while !engine.connected() && !stop.is_asked() {
         if !told && clock::now().millis_since(began) > times::millis(PATIENCE) {
-            tracing::warn!("Temporal does not answer yet; notifications are accepted, and settled once it does");
+            tracing::warn!(
+                address = engine.address(),
+                "Temporal does not answer yet; notifications are accepted, and settled once it does"
+            );
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

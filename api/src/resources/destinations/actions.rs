@@ -50,6 +50,18 @@ pub async fn probe(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(m
     ask(&edge, id, DestinationSignal::Probe(admin)).await
 }
 
+/// `POST …/retry`: send what is owed now, whatever it waits for: back-offs and a pause end, and an open breaker is tried.
+/// Nothing is owed anew; `owed` is what there is to send.
+pub async fn retry(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
+    let admin = admin(&mut fields);
+    fields.finish()?;
+    enabled(&edge, id).await?;
+    let owed = edge.store.health(id).await?.owed;
+    edge.store.hasten(id).await?;
+    taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(admin))).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "destination_id": id, "owed": owed }))))
+}
+
 /// `POST …/redeliver`: send again what failed for good.
 pub async fn redeliver(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
     let admin = admin(&mut fields);

@@ -4,7 +4,7 @@
 use crate::edge::{Edge, Kinds};
 use crate::error::Error;
 use crate::resources::Fields;
-use crate::resources::near::did_you_mean;
+use crate::resources::near::near;
 use domain::AppId;
 use std::ops::RangeInclusive;
 use storage::{Filter, FilterPatch, Limits, LimitsPatch};
@@ -83,10 +83,19 @@ fn events(fields: &mut Fields) -> Option<Vec<String>> {
     } else if let Err(expected) = domain::event::check_choice(&events) {
         let choices = domain::event::choices();
         let strange = events.iter().find(|name| !choices.contains(&name.as_str()));
-        let meant = strange.map_or_else(String::new, |name| did_you_mean(name, choices));
-        fields.wrong("events", format!("{expected}{meant}"));
+        fields.wrong("events", strange.map_or(expected, |name| instead_of(name, &choices)));
     }
     Some(events)
+}
+
+/// What is expected instead of a strange name: the nearest one first, then those that are sent.
+fn instead_of(strange: &str, choices: &[&str]) -> String {
+    let is_sent = |name: &&str| domain::event::unsent_choices(&[(*name).to_owned()]).is_empty();
+    let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();
+    let meant = near(strange, sent.iter().copied());
+    let meant = meant.map_or_else(String::new, |name| format!("`{name}` (did you mean that by `{strange}`?), or "));
+    let strange = if meant.is_empty() { format!(", and `{strange}` is none") } else { String::new() };
+    format!("{meant}a type of event{strange}: {}", sent.join(", "))
 }
 
 fn filter(fields: &mut Fields) -> FilterPatch {
@@ -125,4 +134,26 @@ fn schedule(fields: &mut Fields, name: &'static str, kinds: &dyn Kinds) -> Optio
         fields.wrong(name, wrong.expected);
     }
     Some(waits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::instead_of;
+
+    #[test]
+    fn the_nearest_event_comes_first_and_none_that_is_never_sent_is_offered() {
+        let choices = domain::event::choices();
+        let typo = instead_of("user.subscription.expire", &choices);
+        assert!(
+            typo.starts_with("`user.subscription.expired` (did you mean that by `user.subscription.expire`?)"),
+            "{typo}"
+        );
+        let strange = instead_of("everything", &choices);
+        assert!(strange.starts_with("a type of event, and `everything` is none: *, "), "{strange}");
+        for expected in [typo, strange] {
+            assert!(expected.contains("purchase.updated") && expected.contains("user.*"), "{expected}");
+            assert!(!expected.contains("device."), "{expected}");
+            assert!(!expected.contains("transferred"), "{expected}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod replay;
 mod secrets;
 mod snapshot;
 
-pub use actions::{disable, enable, probe, redeliver};
+pub use actions::{disable, enable, probe, redeliver, retry};
 pub use replay::replay;
 pub use secrets::{rotate, test};
 pub use snapshot::snapshot;

@@ -135,3 +135,15 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
         None => edge.store.purchase(key).await.map(|_| 0).map_err(Error::from),
     }
 }
+
+/// The state of a purchase for people: one that runs on without renewal says both.
+#[must_use]
+pub fn state_for_people(state: &str) -> &str {
+    match state {
+        "trial_off" => "trial, renewal off",
+        "off" => "active, renewal off",
+        "grace" => "active, in grace",
+        "unknown" => "not known yet",
+        other => other,
+    }
+}

@@ -108,7 +108,11 @@ async fn a_test_is_signed_and_marked_and_says_what_was_answered() {
 #[tokio::test]
 async fn a_test_of_a_forbidden_address_sends_nothing_and_says_little() {
     let (service, list) = desk("forbidden").await;
-    let (path, _) = made(&service, &list, &webhook_with("url", &json!("https://169.254.169.254/"))).await;
+    let forbidden = webhook_with("url", &json!("https://169.254.169.254/"));
+    check_wrong(&service.ask("POST", &list, &forbidden).await, &["url"]);
+    // What was allowed when it was set.
+    let (path, _) = made(&service, &list, &webhook()).await;
+    service.raw("UPDATE destinations SET settings = '{\"url\":\"https://169.254.169.254/\",\"headers\":[]}'");
     let answer = service.ask("POST", &format!("{path}/test"), &Value::Null).await;
     assert_eq!((answer.status, &answer.body["ok"]), (200, &json!(false)), "{}", answer.body);
     assert!(answer.body["says"].as_str().is_some_and(|says| !says.is_empty()), "{}", answer.body);

@@ -36,7 +36,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn allowed() -> Allowed {
     let origins = vec!["http://127.0.0.1:9000".parse().unwrap(), "https://proxy.example.com/any".parse().unwrap()];
-    Allowed { http: false, origins }
+    Allowed { origins, ..Allowed::default() }
 }
 
 /// The fields of an integration with all keys, and these others.

@@ -70,7 +70,7 @@ fn all_wrong_fields_are_named_at_once_and_no_value_is_repeated() {
 
 #[test]
 fn a_url_is_https_and_carries_no_user() {
-    for right in ["https://example.com:8443/hook?a=b", "https://example.com", "https://2130706433/"] {
+    for right in ["https://example.com:8443/hook?a=b", "https://example.com"] {
         assert_eq!(wrong(&json!({ "url": right })), Vec::<String>::new(), "{right}");
     }
     let refused = ["http://example.com/", "ftp://example.com/", "https://me@example.com/", "https://:pw@example.com/"];
@@ -82,7 +82,23 @@ fn a_url_is_https_and_carries_no_user() {
     assert_eq!(wrong(&json!({"url": 7})), ["url"]);
     assert_eq!(wrong(&json!({"url": null})), ["url"]);
     let plain = fields(&json!({"url": "http://127.0.0.1:9000/"}));
-    assert!(make(&plain, &Allowed { http: true, ..Allowed::default() }, [7; 32]).is_ok());
+    let networks = vec!["127.0.0.0/8".parse().unwrap()];
+    assert!(make(&plain, &Allowed { http: true, networks, ..Allowed::default() }, [7; 32]).is_ok());
+}
+
+#[test]
+fn an_address_or_port_that_can_never_be_reached_is_refused() {
+    for never in ["https://2130706433/", "https://10.1.2.3/", "https://[fe80::1]/", "https://localhost/"] {
+        assert_eq!(wrong(&json!({ "url": never })), ["url"], "{never}");
+    }
+    assert_eq!(wrong(&json!({"url": "https://example.com:9000/"})), ["url"], "no network is allowed all ports");
+    let networks = vec!["10.0.0.0/8".parse().unwrap()];
+    let allowed = Allowed { networks, ..Allowed::default() };
+    for (url, is_right) in
+        [("https://10.1.2.3:9000/", true), ("https://example.com:9000/", true), ("https://192.168.1.1/", false)]
+    {
+        assert_eq!(make(&fields(&json!({ "url": url })), &allowed, [7; 32]).is_ok(), is_right, "{url}");
+    }
 }
 
 #[test]

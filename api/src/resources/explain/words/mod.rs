@@ -6,6 +6,7 @@ mod whom;
 pub use sent::{NotTold, attempt, changes, delivery, earlier_attempts, event};
 pub use whom::{choice, dead, destination, fares, owed};
 
+use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
 use storage::{Destination, Heard, OfMessage, OfPurchase};
 
@@ -22,7 +23,9 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
     let mut says = format!(
         "purchase {key}: state {}, revision {}; receipt {}{customer}",
-        view.state, view.revision, view.receipt_id
+        state_for_people(&view.state),
+        view.revision,
+        view.receipt_id
     );
     if let Some(until) = view.held_until.filter(|until| *until > of.now) {
         says.push_str(&format!("; held until {until}: nothing is settled before, unless it is released"));

@@ -1,6 +1,9 @@
 //! The log: for people on a terminal, JSON for machines. Never a body, a secret or a customer identifier.
 
+mod disk;
+
 use crate::config::Variables;
+use disk::FullDisk;
 use std::io::IsTerminal;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
@@ -72,7 +75,7 @@ where
         Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet))
+    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet)).with(FullDisk::default())
 }
 
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
@@ -109,6 +112,24 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_one_line_and_hides_no_other() {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let filter = EnvFilter::try_new("info").expect("a filter");
+        tracing::subscriber::with_default(lines(Format::Human, filter, move || writer.clone()), || {
+            for _ in 0..3 {
+                tracing::error!(error = "cannot write: database or disk is full", "storage failed");
+                tracing::warn!(error = %std::io::Error::other("No space left on device"), "not noted");
+                tracing::warn!(error = "not available", "cannot be copied; is the disk full?");
+                tracing::warn!("something else");
+            }
+        });
+        let logged = String::from_utf8(logged.0.lock().expect("nobody panicked").clone()).expect("text");
+        assert_eq!((logged.matches("full").count(), logged.matches("No space").count()), (1, 0), "{logged}");
+        assert_eq!(logged.matches("something else").count(), 3, "{logged}");
     }
 
     #[test]

@@ -1,0 +1,100 @@
+//! `settle destination retry`: what is owed is sent now, and what came of it is said.
+
+use super::path;
+use crate::commands::FAILED;
+use crate::commands::client::{Client, Remote};
+use crate::commands::table::{self, field};
+use serde_json::{Map, Value};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long what comes of it is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// All of it arrived.
+    Sent,
+    /// An attempt failed, for this reason.
+    Failed(String),
+    /// Deliveries are still on their way.
+    Underway,
+}
+
+/// Sends what is owed and waits until all of it arrived, something failed or patience is over.
+pub async fn retry(client: &Client, remote: &Remote, (id, reason): (&str, Option<String>)) -> anyhow::Result<ExitCode> {
+    let before = client.get(&path(id), &[]).await?;
+    let body: Map<String, Value> = reason.into_iter().map(|reason| ("reason".to_owned(), reason.into())).collect();
+    let answer = client.post(&format!("{}/retry", path(id)), &body.into()).await?;
+    if remote.json {
+        return Ok(table::answer(remote, &answer));
+    }
+    let owed = answer["owed"].as_i64().unwrap_or_default();
+    if owed == 0 {
+        table::line("Nothing is owed to it.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    table::line(&format!("{} owed; sending now.", deliveries(owed)));
+    let began = Instant::now();
+    loop {
+        let now = client.get(&path(id), &[]).await?;
+        let left = now["health"]["owed"].as_i64().unwrap_or_default();
+        match verdict(&before, &now) {
+            Verdict::Sent => table::line("All of it arrived."),
+            Verdict::Failed(why) => {
+                table::line(&format!("It failed again: {why}. {} still owed and tried later.", deliveries(left)));
+                return Ok(ExitCode::from(FAILED));
+            }
+            Verdict::Underway if began.elapsed() < PATIENCE => {
+                sleep(LOOK).await;
+                continue;
+            }
+            Verdict::Underway => table::line(&format!(
+                "{} still owed, nothing failed so far: `settle destination show {id}` shows how it becomes less.",
+                deliveries(left)
+            )),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+}
+
+fn deliveries(count: i64) -> String {
+    if count == 1 { "1 delivery is".to_owned() } else { format!("{count} deliveries are") }
+}
+
+/// What came of it so far, by the destination before and now.
+fn verdict(before: &Value, now: &Value) -> Verdict {
+    let failed_at = |destination: &Value| field(destination, "health.last_failure_at");
+    let is_newer = now["health"]["last_failure_at"] != before["health"]["last_failure_at"];
+    if now["health"]["owed"] == 0 {
+        Verdict::Sent
+    } else if is_newer && !failed_at(now).is_empty() {
+        Verdict::Failed(field(now, "health.last_error"))
+    } else {
+        Verdict::Underway
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, verdict};
+    use serde_json::{Value, json};
+
+    fn destination(owed: i64, failed_at: &Value) -> Value {
+        json!({"health": {"owed": owed, "last_failure_at": failed_at, "last_error": "answered 503"}})
+    }
+
+    #[test]
+    fn what_came_of_it_is_seen_by_the_health() {
+        let (old, new) = (json!("2026-01-31T12:00:00.000001Z"), json!("2026-01-31T12:00:00.000002Z"));
+        let before = destination(3, &old);
+        assert_eq!(verdict(&before, &destination(2, &old)), Verdict::Underway);
+        assert_eq!(verdict(&before, &destination(0, &old)), Verdict::Sent);
+        assert_eq!(verdict(&before, &destination(3, &new)), Verdict::Failed("answered 503".to_owned()));
+        assert_eq!(verdict(&destination(1, &Value::Null), &destination(1, &Value::Null)), Verdict::Underway);
+    }
+}

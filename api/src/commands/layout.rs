@@ -1,0 +1,121 @@
+//! Fitting text to a terminal: its width, lines that end between words, times without their fractions of a second.
+//!
+//! Nothing is fitted where a program reads along: without a terminal a line stays one line, unless `COLUMNS` is set.
+
+use crate::config;
+use std::io::IsTerminal;
+
+/// Width of a terminal that does not say how wide it is.
+const USUAL: usize = 80;
+/// Narrowest width that anything is fitted to.
+const NARROWEST: usize = 40;
+/// Length of `2026-01-31T12:00:00`.
+const SECONDS: usize = 19;
+
+/// Width of standard output; `None` where lines are not fitted.
+pub fn width() -> Option<usize> {
+    let terminal = std::io::stdout().is_terminal().then(|| terminal_size::terminal_size_of(std::io::stdout()));
+    fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
+}
+
+/// Width of standard error; `None` where lines are not fitted.
+pub fn width_of_errors() -> Option<usize> {
+    let terminal = std::io::stderr().is_terminal().then(|| terminal_size::terminal_size_of(std::io::stderr()));
+    fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
+}
+
+/// The width of a terminal, if there is one and if it is known; else what `COLUMNS` says.
+fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
+    let columns = || config::environment().get("COLUMNS").and_then(|columns| columns.parse().ok());
+    let width = match terminal {
+        Some(size) => Some(size.map_or_else(|| columns().unwrap_or(USUAL), usize::from)),
+        None => columns(),
+    };
+    width.map(|width| width.max(NARROWEST))
+}
+
+/// The lines of a text that is at most so wide, ended between words; all but the first are indented by `indent` spaces.
+/// A word that is wider than a line is not cut.
+pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    if text.chars().count() <= width {
+        return vec![text.to_owned()];
+    }
+    let begins = text.len() - text.trim_start_matches(' ').len();
+    let mut lines = vec![" ".repeat(begins)];
+    let mut is_empty = true;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if !is_empty && line + 1 + word.chars().count() > width {
+            lines.push(" ".repeat(indent));
+            is_empty = true;
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(if is_empty { "" } else { " " });
+            line.push_str(word);
+        }
+        is_empty = false;
+    }
+    lines
+}
+
+/// The text with every time (RFC 3339, UTC) in it cut to the second.
+pub fn short_times(text: &str) -> String {
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if first.is_ascii_digit()
+            && !short.ends_with(|before: char| before.is_ascii_alphanumeric())
+            && let Some((seconds, behind)) = time(rest)
+        {
+            short.push_str(seconds);
+            short.push('Z');
+            rest = behind;
+        } else {
+            short.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    short
+}
+
+/// The time that a text begins with, up to its seconds, and what follows it.
+fn time(text: &str) -> Option<(&str, &str)> {
+    let (seconds, behind) = text.split_at_checked(SECONDS)?;
+    let fits = |(letter, pattern): (u8, u8)| match pattern {
+        b'0' => letter.is_ascii_digit(),
+        other => letter == other,
+    };
+    let is_time = seconds.bytes().zip(*b"0000-00-00T00:00:00").all(fits);
+    let behind = match behind.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|letter: char| letter.is_ascii_digit()),
+        None => behind,
+    };
+    behind.strip_prefix('Z').filter(|_| is_time).map(|behind| (seconds, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{short_times, wrap};
+
+    #[test]
+    fn lines_end_between_words_and_a_long_word_is_not_cut() {
+        assert_eq!(wrap("one two three four", 9, 2), ["one two", "  three", "  four"]);
+        assert_eq!(wrap("  deep text that goes on", 12, 4), ["  deep text", "    that", "    goes on"]);
+        let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+        assert_eq!(wrap(&format!("see {id} there"), 20, 0), ["see", id, "there"]);
+        assert_eq!(wrap("", 9, 2), [""]);
+        assert_eq!(wrap("a  gap", 9, 2), ["a  gap"], "what fits stays as it is");
+    }
+
+    #[test]
+    fn a_time_loses_its_fraction_and_nothing_else() {
+        for (long, short) in [
+            ("at 2026-11-21T07:47:06.127019Z, then", "at 2026-11-21T07:47:06Z, then"),
+            ("2026-11-21T07:47:06Z", "2026-11-21T07:47:06Z"),
+            ("2026-11-21T07:47:06.5Z 2026-11-22T00:00:00.000001Z", "2026-11-21T07:47:06Z 2026-11-22T00:00:00Z"),
+            ("1.5 s, 2026-11-21, äöü 12.5Z", "1.5 s, 2026-11-21, äöü 12.5Z"),
+        ] {
+            assert_eq!(short_times(long), short);
+        }
+    }
+}

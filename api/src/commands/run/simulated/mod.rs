@@ -1,0 +1,75 @@
+//! The simulated store of the demo: it answers about receipts as Amazon's Receipt Verification does, by nothing but the
+//! notifications that `settle sample` sent.
+//!
+//! It listens on this machine only, and only the demo's platform is verified with it: it knows the receipts of that
+//! platform alone, by a secret of its own, and what it shows is marked as a test.
+
+mod receipt;
+
+pub use receipt::{ENTITLEMENT, PRODUCTS};
+
+use crate::clock;
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use domain::{CollapseKey, PlatformId};
+use receipt::{Sent, receipt};
+use secrecy::{ExposeSecret, SecretString};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use storage::{Page, Store};
+use tokio::net::TcpListener;
+use url::Url;
+
+/// Path of a question in the store's sandbox, which is the world of the demo.
+const QUESTION: &str =
+    "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
+/// Notifications of one receipt that are read, the newest ones.
+const MOST: i64 = 1000;
+/// The store's status for a secret that is not the developer's.
+const WRONG_SECRET: u16 = 496;
+
+/// What it knows.
+pub struct Simulated {
+    /// The demo's notifications.
+    pub store: Store,
+    /// The demo's platform.
+    pub platform: PlatformId,
+    /// The demo's shared secret.
+    pub secret: SecretString,
+}
+
+/// Binds a port of this machine; the address under which it answers from then on.
+pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener = listener.await.context("no free port for the demo's simulated store")?;
+    let address = listener.local_addr().context("the address of the demo's simulated store")?;
+    let url = format!("http://{address}/").parse().context("the address of the demo's simulated store")?;
+    Ok((listener, url))
+}
+
+/// Answers for as long as it is waited for.
+pub async fn answer(simulated: Simulated, listener: TcpListener) -> std::io::Result<()> {
+    axum::serve(listener, Router::new().route(QUESTION, get(ask)).with_state(Arc::new(simulated))).await
+}
+
+async fn ask(
+    State(simulated): State<Arc<Simulated>>,
+    Path((secret, _, receipt_id)): Path<(String, String, String)>,
+) -> Response {
+    if secret != simulated.secret.expose_secret() {
+        return StatusCode::from_u16(WRONG_SECRET).unwrap_or(StatusCode::FORBIDDEN).into_response();
+    }
+    let key = CollapseKey::of(simulated.platform, &receipt_id);
+    let Ok(found) = simulated.store.notifications_of_purchase(key, Page { cursor: None, limit: MOST }).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.said, at: one.accepted_at });
+    match receipt(&receipt_id, &sent.collect::<Vec<_>>(), clock::now()) {
+        Some(receipt) => axum::Json(receipt).into_response(),
+        None => StatusCode::BAD_REQUEST.into_response(),
+    }
+}

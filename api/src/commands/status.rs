@@ -1,0 +1,215 @@
+//! `settle status`: whether all is well, in one look: inbox, engine, destinations, recent alarms.
+
+use super::client::{Client, Remote, segment};
+use super::table::{self, field, items};
+use super::{FAILED, layout};
+use crate::clock;
+use domain::Timestamp;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// How long an alarm is recent.
+const RECENT_MS: i64 = 24 * 3600 * 1000;
+/// Alarms that are looked at.
+const ALARMS: &str = "20";
+/// Width of the names of the parts.
+const NAME: usize = 12;
+
+/// Whether all is well: inbox, Temporal, destinations with what they are owed, alarms of the last day.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exits with 1 when the inbox does not accept, Temporal does not answer, or the breaker of a destination is open.
+
+Example:
+  settle status
+Next: `settle explain destination ID` says why something did not arrive, `settle destination retry ID` sends it now.")]
+pub struct Options {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Looks at everything once.
+pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let found = look(&client).await?;
+    if options.remote.json {
+        table::json(&found);
+    } else {
+        for (name, text) in sentences(&found) {
+            match (name.is_empty(), layout::width()) {
+                (true, Some(width)) => {
+                    layout::wrap(&format!("  {text}"), width, 4).iter().for_each(|line| table::plain(line));
+                }
+                (true, None) => table::plain(&format!("  {text}")),
+                (false, _) => table::named(name, NAME, &text),
+            }
+        }
+    }
+    Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Everything as data.
+async fn look(client: &Client) -> anyhow::Result<Value> {
+    // The first question finds out whether there is a service, and whether it knows the token.
+    let destinations = destinations(client).await?;
+    let alarms = client.get("/v1/alarms", &[("limit", Some(ALARMS.to_owned()))]).await?;
+    let (inbox, temporal) = match client.get("/readyz", &[]).await {
+        Ok(ready) => (json!("ok"), ready["temporal"].clone()),
+        Err(error) => (json!(error.to_string()), Value::Null),
+    };
+    let since = clock::now().plus_millis(-RECENT_MS);
+    let is_recent = |alarm: &&Value| alarm["last_at"].as_str().and_then(time).is_some_and(|at| at > since);
+    let recent: Vec<&Value> = items(&alarms).iter().filter(is_recent).collect();
+    let is_ok = inbox == "ok" && temporal != "unreachable" && !destinations.iter().any(is_in_trouble);
+    Ok(json!({
+        "ok": is_ok,
+        "inbox": inbox,
+        "temporal": temporal,
+        "destinations": destinations,
+        "alarms": recent,
+    }))
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}
+
+/// The destinations of all apps, each with its health.
+async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for app in all(client, "/v1/apps").await? {
+        for listed in all(client, &format!("/v1/apps/{}/destinations", segment(&field(&app, "id")))).await? {
+            let shown = client.get(&format!("/v1/destinations/{}", segment(&field(&listed, "id"))), &[]).await?;
+            let mut one =
+                json!({ "app": app["name"], "owed": shown["health"]["owed"], "dead": shown["health"]["dead"] });
+            for name in ["id", "name", "kind", "enabled", "state", "since", "reason"] {
+                one[name] = shown[name].clone();
+            }
+            one["last_error"] = shown["health"]["last_error"].clone();
+            found.push(one);
+        }
+    }
+    Ok(found)
+}
+
+/// All pages of a list.
+async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
+    let (mut found, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = client.get(path, &[("cursor", cursor), ("limit", Some("500".to_owned()))]).await?;
+        found.extend(items(&page).iter().cloned());
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Whether a destination that should be delivered to is not. One that is disabled is a person's to enable: that it was
+/// disabled by itself is an alarm.
+fn is_in_trouble(destination: &Value) -> bool {
+    destination["state"] == "open"
+}
+
+/// The parts in words: each with its name, and what belongs to the one before with none.
+fn sentences(found: &Value) -> Vec<(&'static str, String)> {
+    let inbox = match found["inbox"].as_str() {
+        Some("ok") => "accepts notifications".to_owned(),
+        why => format!("does not accept: {}", why.unwrap_or("it does not answer")),
+    };
+    let temporal = match found["temporal"].as_str() {
+        Some("connected") => "connected",
+        Some(_) => "does not answer: notifications are accepted, and settled once it does",
+        None => "not known",
+    };
+    let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned())];
+    let destinations = items(&found["destinations"]);
+    lines.push(("Destinations", counted(destinations)));
+    lines.extend(destinations.iter().map(|one| ("", destination(one))));
+    let alarms = items(&found["alarms"]);
+    lines.push(match alarms.len() {
+        0 => ("Alarms", "none in the last 24 hours".to_owned()),
+        count => ("Alarms", format!("{count} in the last 24 hours; `settle alarm list` shows all")),
+    });
+    lines.extend(alarms.iter().map(|one| ("", alarm(one))));
+    lines
+}
+
+fn counted(destinations: &[Value]) -> String {
+    if destinations.is_empty() {
+        return "none: `settle destination create --help`".to_owned();
+    }
+    let of = |state: &str| destinations.iter().filter(|one| one["state"] == state).count();
+    let states = ["healthy", "failing", "open", "disabled"].map(|state| (state, of(state)));
+    let states = states.into_iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}"));
+    states.collect::<Vec<_>>().join(", ")
+}
+
+fn destination(one: &Value) -> String {
+    let mut text = format!("{} {}: {}", field(one, "name"), field(one, "id"), field(one, "state"));
+    if one["state"] != "healthy" {
+        text.push_str(&format!(" since {}", field(one, "since")));
+    }
+    let reason = if one["reason"].is_null() { &one["last_error"] } else { &one["reason"] };
+    if let Some(reason) = reason.as_str().filter(|_| one["state"] != "healthy") {
+        text.push_str(&format!(" ({reason})"));
+    }
+    match one["owed"].as_i64().unwrap_or_default() {
+        0 => text.push_str(", nothing owed"),
+        owed => text.push_str(&format!(", {owed} owed")),
+    }
+    let dead = one["dead"].as_i64().unwrap_or_default();
+    if dead > 0 {
+        text.push_str(&format!(", {dead} failed for good"));
+    }
+    if one["state"] == "open" {
+        text.push_str(&format!("; `settle destination retry {}` tries it now", field(one, "id")));
+    }
+    text
+}
+
+fn alarm(one: &Value) -> String {
+    let count = match one["count"].as_i64() {
+        Some(count) if count > 1 => format!(", {count} times"),
+        _ => String::new(),
+    };
+    format!("{} {}{count}: {}", field(one, "last_at"), field(one, "kind"), field(one, "detail"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_in_trouble, sentences};
+    use serde_json::json;
+
+    #[test]
+    fn all_is_said_in_sentences() {
+        let found = json!({
+            "inbox": "ok", "temporal": "unreachable",
+            "destinations": [
+                {"id": "d1", "name": "billing", "state": "open", "since": "2026-01-31T12:00:00.5Z", "reason": "503",
+                 "owed": 12, "dead": 1},
+                {"id": "d2", "name": "analytics", "state": "healthy", "owed": 0, "dead": 0, "last_error": "old"},
+            ],
+            "alarms": [{"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination", "count": 3, "detail": "billing"}],
+        });
+        let lines: Vec<String> = sentences(&found).into_iter().map(|(name, text)| format!("{name}|{text}")).collect();
+        let expected = [
+            "Inbox|accepts notifications",
+            "Temporal|does not answer: notifications are accepted, and settled once it does",
+            "Destinations|1 healthy, 1 open",
+            "|billing d1: open since 2026-01-31T12:00:00Z (503), 12 owed, 1 failed for good; `settle destination retry \
+             d1` tries it now",
+            "|analytics d2: healthy, nothing owed",
+            "Alarms|1 in the last 24 hours; `settle alarm list` shows all",
+            "|2026-01-31T12:00:00Z destination, 3 times: billing",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn an_open_breaker_alone_is_trouble() {
+        for (state, trouble) in [("open", true), ("failing", false), ("healthy", false), ("disabled", false)] {
+            assert_eq!(is_in_trouble(&json!({ "state": state })), trouble, "{state}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A full disk is one line a minute, whatever could not be written meanwhile.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+/// Shortest time between two such lines.
+const EVERY: Duration = Duration::from_secs(60);
+/// Parts of what SQLite, PostgreSQL, the system and we ourselves write of a disk that is full.
+const SIGNS: [&str; 4] = ["disk is full", "is the disk full", "No space left on device", "could not extend file"];
+
+/// Lets a warning or error that says that the disk is full through once a minute, and every other line always.
+#[derive(Default)]
+pub struct FullDisk {
+    passed_at: Mutex<Option<Instant>>,
+}
+
+impl FullDisk {
+    /// Whether such a line may pass now, which is noted then.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut passed_at = self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = passed_at.is_none_or(|passed_at| now.duration_since(passed_at) >= EVERY);
+        if is_due {
+            *passed_at = Some(now);
+        }
+        is_due
+    }
+}
+
+impl<S: Subscriber> Layer<S> for FullDisk {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        if *event.metadata().level() > Level::WARN {
+            return true;
+        }
+        let mut signs = Signs::default();
+        event.record(&mut signs);
+        !signs.is_found || self.is_due(Instant::now())
+    }
+}
+
+/// Whether a field of an event holds one of the signs.
+#[derive(Default)]
+struct Signs {
+    is_found: bool,
+    text: String,
+}
+
+impl Visit for Signs {
+    fn record_str(&mut self, _: &Field, value: &str) {
+        self.is_found = self.is_found || SIGNS.iter().any(|sign| value.contains(sign));
+    }
+
+    fn record_i64(&mut self, _: &Field, _: i64) {}
+
+    fn record_u64(&mut self, _: &Field, _: u64) {}
+
+    fn record_bool(&mut self, _: &Field, _: bool) {}
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        // Writing into a text cannot fail.
+        let _ = write!(text, "{value:?}");
+        self.record_str(field, &text);
+        self.text = text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EVERY, FullDisk};
+    use tokio::time::Instant;
+
+    #[test]
+    fn a_full_disk_passes_once_a_minute() {
+        let (disk, now) = (FullDisk::default(), Instant::now());
+        assert!(disk.is_due(now));
+        assert!(!disk.is_due(now + EVERY / 2));
+        assert!(disk.is_due(now + EVERY));
+        assert!(!disk.is_due(now + EVERY));
+    }
+}

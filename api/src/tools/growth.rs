@@ -1,0 +1,99 @@
+//! How much of something that is being fetched is there, for whoever waits.
+
+use super::progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between two lines where there is no terminal.
+const LINE: Duration = Duration::from_secs(10);
+
+/// Watches a folder until it is dropped.
+pub struct Growth {
+    stop: Option<Sender<()>>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl Growth {
+    /// Begins to watch.
+    pub fn watch(folder: &Path) -> Self {
+        let (stop, stopped) = channel();
+        let (folder, began) = (folder.to_owned(), Instant::now());
+        let watcher = std::thread::spawn(move || {
+            let bar = bar();
+            let mut line_at = began + LINE;
+            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                let so_far = so_far(size(&folder), began.elapsed());
+                if !std::io::stderr().is_terminal() && Instant::now() >= line_at {
+                    progress(&so_far);
+                    line_at += LINE;
+                }
+                bar.set_message(so_far);
+            }
+            bar.finish_and_clear();
+        });
+        Self { stop: Some(stop), watcher: Some(watcher) }
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(watcher) = self.watcher.take() {
+            // What was fetched does not depend on it.
+            let _ = watcher.join();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("settle: {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar
+}
+
+#[expect(clippy::cast_precision_loss, reason = "megabytes for eyes")]
+fn so_far(bytes: u64, elapsed: Duration) -> String {
+    format!("{:.1} MB so far, {} s", bytes as f64 / 1_000_000.0, elapsed.as_secs())
+}
+
+/// Bytes of all files below a folder. What vanishes meanwhile counts nothing.
+fn size(folder: &Path) -> u64 {
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => bytes += found.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{size, so_far};
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_there_is_counted_in_all_folders() {
+        let folder = std::env::temp_dir().join(format!("settle-growth-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("below")).expect("a folder");
+        std::fs::write(folder.join("one"), [0; 1_000_000]).expect("a file");
+        std::fs::write(folder.join("below/two"), [0; 500_000]).expect("a file");
+        let found = size(&folder);
+        std::fs::remove_dir_all(&folder).expect("no folder");
+        assert_eq!(so_far(found, Duration::from_millis(2500)), "1.5 MB so far, 2 s");
+        assert_eq!(size(&folder), 0);
+    }
+}
