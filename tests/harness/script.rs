@@ -43,8 +43,9 @@ impl Temporal {
     pub async fn run_line(&self, line: &str) -> Output {
         let arguments = line.strip_prefix("temporal ").unwrap_or_else(|| panic!("not a line for temporal: {line}"));
         let arguments = arguments.replace("TEMPORAL_ADDRESS", &self.address());
-        assert!(arguments.contains("--address "), "a documented line names the server: {line}");
-        let script = format!("exec \"$0\" {arguments} --namespace {NAMESPACE}");
+        let address =
+            if arguments.contains("--address ") { String::new() } else { format!("--address {}", self.address()) };
+        let script = format!("exec \"$0\" {arguments} {address} --namespace {NAMESPACE}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
         let output = shell.output().await.expect("a shell");
