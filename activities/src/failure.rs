@@ -44,7 +44,8 @@ pub fn failure(failed: Failed) -> ActivityError {
 
 /// What Temporal is told of a failure of storage: everything is tried again but what can never be right.
 pub fn storage(error: storage::Error) -> ActivityError {
-    let never = matches!(error, storage::Error::Missing { .. } | storage::Error::Conflict { .. });
+    let never =
+        !matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });
     application(storage::chain(&error), "storage", None, never)
 }
 

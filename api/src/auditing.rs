@@ -5,7 +5,8 @@
 
 use crate::metrics::Metrics;
 use metrics::gauge;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::{Audited, Error, Page, Store, chain, rules};
@@ -17,6 +18,21 @@ const ROWS: i64 = 500;
 const QUESTIONS: u32 = 40;
 /// So many rows that break a rule are named.
 const EXAMPLES: usize = 5;
+
+/// A rule that must hold between the tables, and how often it is broken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RuleFindings {
+    /// Its name.
+    name: &'static str,
+    /// The table that it is about.
+    of: &'static str,
+    /// The rule, in a sentence.
+    says: &'static str,
+    /// Number of rows that break it.
+    violations: i64,
+    /// The first of them.
+    examples: Vec<String>,
+}
 
 /// What a look showed so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,12 +67,10 @@ impl Findings {
 
     /// Every rule, with how often it is broken and the first examples.
     #[must_use]
-    pub fn rules(&self) -> Vec<Value> {
-        let shown = |rule: storage::Rule| {
-            let (violations, examples) = self.broken.get(rule.name).cloned().unwrap_or_default();
-            json!({
-                "name": rule.name, "of": rule.of, "says": rule.says, "violations": violations, "examples": examples,
-            })
+    pub fn rules(&self) -> Vec<RuleFindings> {
+        let shown = |storage::Rule { name, of, says }| {
+            let (violations, examples) = self.broken.get(name).cloned().unwrap_or_default();
+            RuleFindings { name, of, says, violations, examples }
         };
         rules().into_iter().map(shown).collect()
     }
@@ -169,8 +183,8 @@ mod tests {
         findings.add(page(7, None));
         let rules = findings.rules();
         assert_eq!(rules.len(), storage::rules().len());
-        let broken: Vec<_> = rules.iter().filter(|rule| rule["violations"] != 0).collect();
+        let broken: Vec<_> = rules.iter().filter(|rule| rule.violations != 0).collect();
         assert_eq!(broken.len(), 1);
-        assert_eq!((&broken[0]["name"], &broken[0]["examples"][0]), (&"a_status_fits".into(), &"x".into()));
+        assert_eq!((broken[0].name, &broken[0].examples[..]), ("a_status_fits", &["x".to_owned()][..]));
     }
 }

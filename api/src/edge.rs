@@ -6,7 +6,9 @@ use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -29,12 +31,12 @@ pub struct Made {
     pub traits: Traits,
 }
 
-/// What a request showed that tells no event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a request showed that carries no event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tested {
     /// Whether the connection works.
     pub ok: bool,
-    /// What was found, in words for a person.
+    /// What was found, for people.
     pub says: String,
 }
 
@@ -47,6 +49,23 @@ pub struct Own {
     pub at_making: &'static [&'static str],
 }
 
+/// The fields of a kind of destination as JSON Schemas, beside those of every kind: names with their schemas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KindSchemas {
+    /// The kind.
+    pub kind: &'static str,
+    /// What can be given when one is created.
+    pub created: Map<String, Value>,
+    /// Which of that is required.
+    pub required: &'static [&'static str],
+    /// What can be given in a change.
+    pub changed: Map<String, Value>,
+    /// What is shown.
+    pub shown: Map<String, Value>,
+    /// A request that creates one.
+    pub example: Value,
+}
+
 /// The kinds of destinations, as those who send to them know them. A wrong field is named as it is in the API.
 pub trait Kinds: Send + Sync {
     /// At most so many requests a second, where the named kind has such a bound.
@@ -54,6 +73,9 @@ pub trait Kinds: Send + Sync {
 
     /// The fields of the named kind; `None` when there is no such kind.
     fn own(&self, kind: &str) -> Option<Own>;
+
+    /// What the fields of each kind are, for who reads about them.
+    fn schemas(&self) -> Vec<KindSchemas>;
 
     /// Whether these waits between attempts, in seconds, are a schedule.
     ///

@@ -3,12 +3,29 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use storage::chain;
 
+/// What is answered instead of what was wanted: problem details (RFC 9457).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Problem {
+    /// What kind of problem it is, as a stable URN.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind, for people.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// What is wrong, and what to do.
+    detail: String,
+    /// Each field of the request that is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Field>,
+}
+
 /// One field of the request that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Field {
     /// The field's name; `body` for the whole body.
     pub field: String,
@@ -103,15 +120,10 @@ fn list(fields: &[Field]) -> String {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, name, title) = self.answer();
-        let mut problem = json!({
-            "type": format!("urn:settle:problem:{name}"),
-            "title": title,
-            "status": status.as_u16(),
-            "detail": self.to_string(),
-        });
-        if let Self::Invalid(fields) = &self {
-            problem["errors"] = json!(fields);
-        }
+        let kind = format!("urn:settle:problem:{name}");
+        let detail = self.to_string();
+        let errors = if let Self::Invalid(fields) = self { fields } else { Vec::new() };
+        let problem = Problem { kind, title, status: status.as_u16(), detail, errors };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -135,13 +147,11 @@ impl From<storage::Error> for Error {
     fn from(error: storage::Error) -> Self {
         match error {
             storage::Error::Missing { .. } => Self::Missing(error.to_string()),
-            storage::Error::Conflict { what: "page", .. } => {
+            storage::Error::Cursor => {
                 Self::invalid("cursor", "the `next_cursor` of the page before, or nothing for the first page")
             }
-            storage::Error::Conflict { what: "snapshot" | "replay", detail } => Self::Unsuitable(detail),
-            storage::Error::Conflict { what: what @ ("entitlements" | "products"), detail } => {
-                Self::invalid(what, format!("what the catalogue can hold ({detail})"))
-            }
+            storage::Error::Unsuitable(detail) => Self::Unsuitable(detail),
+            storage::Error::Invalid { field, detail } => Self::invalid(field, format!("what can be stored ({detail})")),
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
             storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");
@@ -169,9 +179,9 @@ mod tests {
             (storage::Error::Locked(PathBuf::from("settle.sqlite")), 503),
             (storage::Error::Missing { what: "app" }, 404),
             (storage::Error::Conflict { what: "app", detail: "its name is taken".to_owned() }, 409),
-            (storage::Error::Conflict { what: "page", detail: "no cursor".to_owned() }, 400),
-            (storage::Error::Conflict { what: "entitlements", detail: "`x` is none".to_owned() }, 400),
-            (storage::Error::Conflict { what: "snapshot", detail: "not chosen".to_owned() }, 422),
+            (storage::Error::Cursor, 400),
+            (storage::Error::Invalid { field: "entitlements", detail: "`x` is none".to_owned() }, 400),
+            (storage::Error::Unsuitable("not chosen".to_owned()), 422),
             (storage::Error::Corrupt { what: "a row".to_owned(), source: None }, 500),
         ];
         for (error, status) in cases {

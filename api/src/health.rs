@@ -4,26 +4,58 @@ use crate::edge::Shared;
 use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// A store sends again after a few seconds, so readiness must not hang longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// `GET /livez`: the process answers.
-pub async fn live() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// A process that answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Live {
+    /// Always `ok`.
+    #[schemars(extend("const" = "ok"))]
+    status: &'static str,
 }
 
-/// `GET /readyz`: 200 while the inbox accepts. The engine's state is told and does not count: notifications are
-/// kept while it is away.
-pub async fn ready(State(edge): State<Shared>) -> Result<Json<Value>, Error> {
+/// A process that accepts notifications.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Ready {
+    /// Always `ok`.
+    #[schemars(extend("const" = "ok"))]
+    status: &'static str,
+    /// Always `ok`: notifications are stored.
+    #[schemars(extend("const" = "ok"))]
+    inbox: &'static str,
+    /// Whether the engine answers. Notifications are stored while it does not.
+    temporal: Connection,
+}
+
+/// Whether the engine answers.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// It does.
+    Connected,
+    /// It does not.
+    Unreachable,
+}
+
+/// `GET /livez`: the process answers.
+pub async fn live() -> Json<Live> {
+    Json(Live { status: "ok" })
+}
+
+/// `GET /readyz`: 200 while the inbox accepts, whether the engine answers or not.
+pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
     match timeout(PATIENCE, edge.store.ping()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => return Err(Error::Unavailable("the inbox does not answer in time".to_owned())),
     }
-    let temporal = if edge.dispatch.engine().connected() { "connected" } else { "unreachable" };
-    Ok(Json(json!({ "status": "ok", "inbox": "ok", "temporal": temporal })))
+    let is_connected = edge.dispatch.engine().connected();
+    let temporal = if is_connected { Connection::Connected } else { Connection::Unreachable };
+    Ok(Json(Ready { status: "ok", inbox: "ok", temporal }))
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod answer;
 pub mod auditing;
 pub mod clock;
 pub mod commands;
@@ -7,6 +8,7 @@ pub mod config;
 pub mod dispatch;
 pub mod edge;
 pub mod error;
+pub mod extract;
 pub mod health;
 pub mod metrics;
 pub mod openapi;

@@ -1,9 +1,8 @@
 //! `/metrics`: the recorder, the description of every metric, and its rendering for Prometheus.
 
+use crate::answer::Text;
 use crate::edge::Shared;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
 use domain::health::State as Fares;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -143,12 +142,12 @@ fn destinations(all: &[Figures]) -> String {
 
 /// `GET /metrics`. The inbox's age and how destinations stand are read at each scrape; a storage that does not answer
 /// leaves them out.
-pub async fn show(State(edge): State<Shared>) -> impl IntoResponse {
+pub async fn show(State(edge): State<Shared>) -> Text {
     let age_ms = edge.store.inbox_age().await.ok().flatten();
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
     gauge!("settle_inbox_age_seconds").set(age_ms.map_or(0.0, |ms| ms as f64 / 1000.0));
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
     let figures = edge.store.figures().await.unwrap_or_default();
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], destinations(&figures) + &edge.metrics.render())
+    Text { media: CONTENT_TYPE, text: destinations(&figures) + &edge.metrics.render() }
 }

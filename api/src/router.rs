@@ -2,6 +2,7 @@
 
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::openapi::{Described, Operation, Schemas};
 use crate::resources::{
     alarms, apps, audit, catalogue, customers, deliveries, destinations, events, explain, feed, import, notifications,
     platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
@@ -9,6 +10,7 @@ use crate::resources::{
 use crate::{health, metrics, openapi};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::handler::Handler;
 use axum::http::header;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -38,8 +40,12 @@ pub struct Route {
     pub method: &'static str,
     /// Its path, with `{parameters}`.
     pub path: &'static str,
+    /// What it does, in a sentence.
+    pub says: &'static str,
     /// Who may use it.
     pub access: Access,
+    /// Describes what it takes and answers.
+    pub describe: fn(&mut Operation, &mut Schemas),
     handler: MethodRouter<Shared>,
 }
 
@@ -75,123 +81,210 @@ pub fn routes() -> Vec<Route> {
 
 fn service_routes() -> Vec<Route> {
     vec![
-        open("GET", "/livez", get(health::live)),
-        open("GET", "/readyz", get(health::ready)),
-        open("GET", "/metrics", get(metrics::show)),
-        open("GET", "/openapi.json", get(openapi::show)),
-        open("GET", "/api/v1/events/schema/", get(schema::index)),
-        open("GET", "/api/v1/events/schema/{type}", get(schema::show)),
-        open("POST", "/v1/stores/{store}/{ingress_key}", post(stores::receive)),
+        open("GET", "/livez", health::live).says("Whether the process answers."),
+        open("GET", "/readyz", health::ready).says("200 while the inbox accepts; the engine's state in the body."),
+        open("GET", "/metrics", metrics::show).says("Metrics in the Prometheus text format."),
+        open("GET", "/openapi.json", openapi::show).says("This document."),
+        open("GET", "/api/v1/events/schema/", schema::index).says("The events that are sent, and their schemas."),
+        open("GET", "/api/v1/events/schema/{type}", schema::show).says("The JSON Schema of one event."),
+        open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
+            .says("A store's message. 200 means that it is stored durably."),
     ]
 }
 
 fn app_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/apps", get(apps::list)),
-        admin("POST", "/v1/apps", post(apps::create)),
-        admin("GET", "/v1/apps/{app_id}", get(apps::show)),
-        admin("PATCH", "/v1/apps/{app_id}", patch(apps::update)),
-        admin("DELETE", "/v1/apps/{app_id}", delete(apps::delete)),
-        admin("GET", "/v1/apps/{app_id}/platforms", get(platforms::list)),
-        admin("POST", "/v1/apps/{app_id}/platforms", post(platforms::create)),
-        admin("GET", "/v1/apps/{app_id}/destinations", get(destinations::list)),
-        admin("POST", "/v1/apps/{app_id}/destinations", post(destinations::create)),
-        admin("GET", "/v1/apps/{app_id}/feed", get(feed::list)),
+        admin("GET", "/v1/apps", apps::list).says("All apps, the oldest first."),
+        admin("POST", "/v1/apps", apps::create).says("Creates an app."),
+        admin("GET", "/v1/apps/{app_id}", apps::show).says("One app."),
+        admin("PATCH", "/v1/apps/{app_id}", apps::update).says("Renames an app."),
+        admin("DELETE", "/v1/apps/{app_id}", apps::delete).says("Deletes an app; the ledger stays."),
+        admin("GET", "/v1/apps/{app_id}/platforms", platforms::list).says("The app's platforms."),
+        admin("POST", "/v1/apps/{app_id}/platforms", platforms::create).says("Connects the app to a store."),
+        admin("GET", "/v1/apps/{app_id}/destinations", destinations::list).says("The app's destinations."),
+        admin("POST", "/v1/apps/{app_id}/destinations", destinations::create)
+            .says("Creates a destination; the only answer with its secret."),
+        admin("GET", "/v1/apps/{app_id}/feed", feed::list).says(
+            "Each purchase once, in the order of the keys: how far it is, and the digest of its newest \
+             state.",
+        ),
     ]
 }
 
 fn destination_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/destinations/{destination_id}", get(destinations::show)),
-        admin("PATCH", "/v1/destinations/{destination_id}", patch(destinations::update)),
-        admin("DELETE", "/v1/destinations/{destination_id}", delete(destinations::delete)),
-        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", post(destinations::rotate)),
-        admin("POST", "/v1/destinations/{destination_id}/test", post(destinations::test)),
-        admin("POST", "/v1/destinations/{destination_id}/enable", post(destinations::enable)),
-        admin("POST", "/v1/destinations/{destination_id}/disable", post(destinations::disable)),
-        admin("POST", "/v1/destinations/{destination_id}/probe", post(destinations::probe)),
-        admin("POST", "/v1/destinations/{destination_id}/retry", post(destinations::retry)),
-        admin("POST", "/v1/destinations/{destination_id}/redeliver", post(destinations::redeliver)),
-        admin("POST", "/v1/destinations/{destination_id}/snapshot", post(destinations::snapshot)),
-        admin("POST", "/v1/destinations/{destination_id}/replay", post(destinations::replay)),
+        admin("GET", "/v1/destinations/{destination_id}", destinations::show)
+            .says("One destination, how its requests end and what is owed to it."),
+        admin("PATCH", "/v1/destinations/{destination_id}", destinations::update)
+            .says("Changes what is given. A secret that this adds is shown only here."),
+        admin("DELETE", "/v1/destinations/{destination_id}", destinations::delete)
+            .says("Deletes a destination; the ledger stays."),
+        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).says(
+            "Replaces what requests are signed with; the only answer with the new secret. 422 when its \
+             kind signs nothing.",
+        ),
+        admin("POST", "/v1/destinations/{destination_id}/test", destinations::test).says(
+            "Sends one request that carries no event. 200 whether it works or not; 409 when something \
+             is missing for it, and nothing is sent.",
+        ),
+        admin("POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
+            .says("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
+        admin("POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
+            .says("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
+        admin("POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
+            .says("Tries now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
+        admin("POST", "/v1/destinations/{destination_id}/retry", destinations::retry).says(
+            "Sends what is owed now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
+        ),
+        admin("POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
+            .says("Sends again what failed for good, by a signal to its workflow."),
+        admin("POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).says(
+            "Owes the newest state of a page of purchases, each that was never owed, and the profiles \
+             of their users that it lacks; 422 when purchase.updated is not chosen and no profiles are \
+             kept.",
+        ),
+        admin("POST", "/v1/destinations/{destination_id}/replay", destinations::replay).says(
+            "Owes the newest state of a page of purchases: those that the destination is behind with, \
+             all, or those that are named; 422 when purchase.updated is not chosen.",
+        ),
     ]
 }
 
 fn catalogue_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/apps/{app_id}/customers", get(customers::show)),
-        admin("PUT", "/v1/apps/{app_id}/customers", put(customers::name)),
-        admin("GET", "/v1/apps/{app_id}/entitlements", get(catalogue::entitlements)),
-        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", get(catalogue::entitlement)),
-        admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", put(catalogue::set_entitlement)),
-        admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", delete(catalogue::delete_entitlement)),
-        admin("GET", "/v1/apps/{app_id}/products", get(catalogue::products)),
-        admin("GET", "/v1/apps/{app_id}/products/{sku}", get(catalogue::shown_product)),
-        admin("PUT", "/v1/apps/{app_id}/products/{sku}", put(catalogue::set_product)),
-        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", delete(catalogue::delete_product)),
-        admin("GET", "/v1/apps/{app_id}/catalogue", get(catalogue::show)),
-        admin("PUT", "/v1/apps/{app_id}/catalogue", put(catalogue::replace)),
-        admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", get(catalogue::unmapped)),
-        admin("GET", "/v1/apps/{app_id}/rates", get(rates::list)),
-        admin("PUT", "/v1/apps/{app_id}/rates", put(rates::put)),
-        admin("POST", "/v1/apps/{app_id}/sales", post(sales::import)),
+        admin("GET", "/v1/apps/{app_id}/customers", customers::show).says("One customer, by exactly one of the three."),
+        admin("PUT", "/v1/apps/{app_id}/customers", customers::name).says(
+            "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
+             they are called otherwise.",
+        ),
+        admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
+            .says("The app's entitlements, by reference id."),
+        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).says("One entitlement."),
+        admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
+            .says("Adds an entitlement, or names it anew."),
+        admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
+            .says("Deletes an entitlement; products list it no more."),
+        admin("GET", "/v1/apps/{app_id}/products", catalogue::products).says("The app's products, by SKU."),
+        admin("GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).says("One product."),
+        admin("PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
+            .says("Adds a product, or replaces it."),
+        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).says("Deletes a product."),
+        admin("GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
+            .says("All entitlements and products, as PUT takes them."),
+        admin("PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
+            .says("Replaces all entitlements and products; ids stay the same for the same reference ids."),
+        admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
+            .says("SKUs that were bought and are not in the catalogue, the most bought first."),
+        admin("GET", "/v1/apps/{app_id}/rates", rates::list).says("The rates of a currency, the oldest day first."),
+        admin("PUT", "/v1/apps/{app_id}/rates", rates::put)
+            .says("Adds rates of exchange, in the place of those of the same day and currency."),
+        admin("POST", "/v1/apps/{app_id}/sales", sales::import).says(
+            "Takes in a store's sales report, or a part of it with the line that names the columns: all \
+             or nothing.",
+        ),
     ]
 }
 
 fn platform_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/platforms/{platform_id}", get(platforms::show)),
-        admin("PATCH", "/v1/platforms/{platform_id}", patch(platforms::update)),
-        admin("DELETE", "/v1/platforms/{platform_id}", delete(platforms::delete)),
-        admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", post(platforms::rotate)),
-        admin("POST", "/v1/platforms/{platform_id}/retry-parked", post(platforms::retry_parked)),
-        admin("GET", "/v1/platforms/{platform_id}/import", get(import::show)),
-        admin("POST", "/v1/platforms/{platform_id}/import", post(import::start)),
-        admin("GET", "/v1/platforms/{platform_id}/topics", get(topics::list)),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", post(topics::approve)),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", post(topics::reject)),
+        admin("GET", "/v1/platforms/{platform_id}", platforms::show).says("One platform."),
+        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).says("Changes what is given."),
+        admin("DELETE", "/v1/platforms/{platform_id}", platforms::delete)
+            .says("Deletes a platform; its notification URL ends within a second, the ledger stays."),
+        admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
+            .says("A new notification URL; the old one ends within a second."),
+        admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
+            .says("Looks again at purchases that the store did not know, or of another customer."),
+        admin("GET", "/v1/platforms/{platform_id}/import", import::show)
+            .says("How many adopted purchases wait, and how many ended with which outcome."),
+        admin("POST", "/v1/platforms/{platform_id}/import", import::start)
+            .says("Adopts purchases from before the platform was connected; those that are known are left alone."),
+        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list).says("The topics that want to send."),
+        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).says(
+            "Confirms the subscription and releases what waited; 409 when the topic is not pending (any \
+             more).",
+        ),
+        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject)
+            .says("Refuses the topic and what waited; 409 when it is rejected already, or was decided meanwhile."),
     ]
 }
 
 fn ledger_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/purchases", get(purchases::list)),
-        admin("GET", "/v1/purchases/{collapse_key}", get(purchases::show)),
-        admin("GET", "/v1/purchases/{collapse_key}/notifications", get(purchases::notifications)),
-        admin("POST", "/v1/purchases/{collapse_key}/flush", post(purchases::flush)),
-        admin("POST", "/v1/purchases/{collapse_key}/hold", post(purchases::hold)),
-        admin("POST", "/v1/purchases/{collapse_key}/release", post(purchases::release)),
-        admin("POST", "/v1/purchases/{collapse_key}/discard", post(purchases::discard)),
-        admin("POST", "/v1/purchases/{collapse_key}/redeliver", post(purchases::redeliver)),
-        admin("GET", "/v1/notifications", get(notifications::list)),
-        admin("GET", "/v1/notifications/{message_id}", get(notifications::show)),
-        admin("GET", "/v1/alarms", get(alarms::list)),
-        admin("GET", "/v1/events", get(events::list)),
-        admin("GET", "/v1/events/{event_id}", get(events::show)),
-        admin("GET", "/v1/deliveries", get(deliveries::list)),
-        admin("GET", "/v1/deliveries/{delivery_id}", get(deliveries::show)),
-        admin("GET", "/v1/deliveries/{delivery_id}/attempts", get(deliveries::attempts)),
+        admin("GET", "/v1/purchases", purchases::list).says("Purchases, the last settled first."),
+        admin("GET", "/v1/purchases/{collapse_key}", purchases::show).says("One purchase, its lanes and its open run."),
+        admin("GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
+            .says("Its notifications, the newest first."),
+        admin("POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
+            .says("Settles now; never through a hold."),
+        admin("POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
+            .says("Stops settling for a while; deliveries go on."),
+        admin("POST", "/v1/purchases/{collapse_key}/release", purchases::release).says("Ends a hold."),
+        admin("POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
+            .says("Ends what was accepted until now, unrecorded."),
+        admin("POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
+            .says("Sends the newest state again."),
+        admin("GET", "/v1/notifications", notifications::list).says("Notifications, the newest first."),
+        admin("GET", "/v1/notifications/{message_id}", notifications::show).says("What became of a message."),
+        admin("GET", "/v1/alarms", alarms::list)
+            .says("What a person should look at, the last raised first; repetitions are counted."),
+        admin("GET", "/v1/events", events::list).says("Events, the newest first."),
+        admin("GET", "/v1/events/{event_id}", events::show).says("One event with its body."),
+        admin("GET", "/v1/deliveries", deliveries::list).says("Deliveries, the newest first."),
+        admin("GET", "/v1/deliveries/{delivery_id}", deliveries::show).says("One delivery."),
+        admin("GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
+            .says("Its attempts, the oldest first."),
     ]
 }
 
 fn accounting_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/explain/notifications/{message_id}", get(explain::notification)),
-        admin("GET", "/v1/explain/purchases/{collapse_key}", get(explain::purchase)),
-        admin("GET", "/v1/explain/events/{event_id}", get(explain::event)),
-        admin("GET", "/v1/explain/destinations/{destination_id}", get(explain::destination)),
-        admin("GET", "/v1/audit", get(audit::show)),
-        admin("GET", "/v1/audit/revenue", get(audit::revenue)),
-        admin("POST", "/v1/redeliveries", post(redeliveries::create)),
+        admin("GET", "/v1/explain/notifications/{message_id}", explain::notification)
+            .says("What became of a message, and what came of that, in words and as data."),
+        admin("GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
+            .says("The notifications of a purchase, the events that followed, and what became of each."),
+        admin("GET", "/v1/explain/events/{event_id}", explain::event)
+            .says("What caused an event, to whom it went, to whom not, and why."),
+        admin("GET", "/v1/explain/destinations/{destination_id}", explain::destination)
+            .says("How requests to a destination end, what is owed to it and what is dead."),
+        admin("GET", "/v1/audit", audit::show)
+            .says("Whether the tables agree with each other: some seconds of rows, or `limit` rows of one table."),
+        admin("GET", "/v1/audit/revenue", audit::revenue).says(
+            "What was sent of money to each integration that counts, beside the ledger, of the next \
+             purchases.",
+        ),
+        admin("POST", "/v1/redeliveries", redeliveries::create)
+            .says("Owes a page of what is named once more; of a purchase always the newest state."),
     ]
 }
 
-const fn open(method: &'static str, path: &'static str, handler: MethodRouter<Shared>) -> Route {
-    Route { method, path, access: Access::Open, handler }
+impl Route {
+    fn says(self, says: &'static str) -> Self {
+        Self { says, ..self }
+    }
 }
 
-const fn admin(method: &'static str, path: &'static str, handler: MethodRouter<Shared>) -> Route {
-    Route { method, path, access: Access::Admin, handler }
+fn open<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Shared> + Described<Parts>,
+    T: 'static,
+{
+    Route { access: Access::Open, ..admin(method, path, handler) }
+}
+
+fn admin<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Shared> + Described<Parts>,
+    T: 'static,
+{
+    let handler = match method {
+        "DELETE" => delete(handler),
+        "PATCH" => patch(handler),
+        "POST" => post(handler),
+        "PUT" => put(handler),
+        _ => get(handler),
+    };
+    Route { method, path, says: "", access: Access::Admin, describe: H::describe, handler }
 }
 
 /// A body that trickles in, or a part of ours that hangs, does not hold a connection for ever.

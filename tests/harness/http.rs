@@ -1,5 +1,6 @@
 //! The public HTTP API, as a client with the admin token sees it.
 
+use crate::contract::{self, Answered};
 use reqwest::{Client, Method, Url};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -13,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// The media type.
+    pub media: String,
     /// The body as JSON; a string when it is not.
     pub body: Value,
 }
@@ -26,6 +29,13 @@ impl Answer {
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "answered {}: {}", self.status, self.body);
         self.body
+    }
+
+    /// Holds it against the document of the API.
+    fn check(&self, method: &Method, url: &str) {
+        let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
+        let Self { status, media, body } = self;
+        contract::check(Answered { method: method.as_str(), path: &path, status: *status, media, body });
     }
 }
 
@@ -83,8 +93,11 @@ impl Api {
     /// When nothing answers.
     pub async fn post_csv(&self, path: &str, csv: String) -> Answer {
         let headers = [("content-type", "text/csv".to_owned()), ("authorization", format!("Bearer {}", self.token))];
-        let answer = send_raw(Method::POST, &format!("{}{path}", self.url), &headers, csv.into_bytes()).await;
-        answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))
+        let url = format!("{}{path}", self.url);
+        let answer = send_raw(Method::POST, &url, &headers, csv.into_bytes()).await;
+        let answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        answer.check(&Method::POST, &url);
+        answer
     }
 
     /// All items of a list, over its pages. `path` may have a query.
@@ -129,15 +142,19 @@ pub async fn send_raw(method: Method, url: &str, headers: &[(&str, String)], bod
     let answered = client().execute(request).await;
     let response = answered.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
+    let media = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.to_owned();
     let text = response.text().await.map_err(|error| error.to_string())?;
-    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    Ok(Answer { status, media, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
 }
 
 async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> Result<Answer, String> {
     let kind = if token.is_some() { "application/json" } else { "text/plain; charset=UTF-8" };
     let mut headers = vec![("content-type", kind.to_owned())];
     headers.extend(token.map(|token| ("authorization", format!("Bearer {token}"))));
-    send_raw(method, url, &headers, body).await
+    let answer = send_raw(method.clone(), url, &headers, body).await?;
+    answer.check(&method, url);
+    Ok(answer)
 }
 
 fn client() -> &'static Client {

@@ -5,9 +5,11 @@
 pub mod amplitude;
 mod redaction;
 pub mod schedule;
+mod schemas;
 pub mod webhook;
 
 pub use schedule::check_schedule;
+pub use schemas::Schemas;
 
 use crate::http::{Reply, Request};
 use crate::outcome::{Outcome, Tried};
@@ -141,6 +143,12 @@ impl Config {
             amplitude::KIND => Some(amplitude::config::OWN),
             _ => None,
         }
+    }
+
+    /// What the fields of each kind are.
+    #[must_use]
+    pub fn schemas() -> Vec<Schemas> {
+        vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
     }
 
     /// Makes the settings and secrets of a new destination of the named kind. What is no field of the kind is refused.

@@ -13,6 +13,7 @@ use crate::{Destination, payments, purchase};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 4
 const RECOGNIZED_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
 
 /// Why an event was not owed again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
     /// A newer state of the same purchase stands for it.

@@ -5,10 +5,11 @@ use crate::statement::{row, sql};
 use crate::writer::Write;
 use crate::{Error, Page, Paged, Store};
 use domain::{PlatformId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Something that a person should look at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Alarm {
     /// When it was raised first.
     pub at: Timestamp,

@@ -4,10 +4,11 @@ use crate::open::random_uuid;
 use crate::statement::{row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{AppId, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An app of the org.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct App {
     /// Its id.
     pub id: AppId,

@@ -30,6 +30,20 @@ pub enum Error {
         /// What stands against it.
         detail: String,
     },
+    /// The cursor is none of this list. The caller must begin at its first page.
+    #[error("`cursor` must be the `next_cursor` of the page before")]
+    Cursor,
+    /// It makes no sense for a thing that is set as this one. The caller must change the setting first.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// A value cannot be stored. The caller must repair it.
+    #[error("`{field}` cannot be stored: {detail}")]
+    Invalid {
+        /// The field, as the API names it.
+        field: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The database or its key is not what we expect. The operator must act; trying again is no use.
     #[error("the database cannot be used: {what}")]
     Corrupt {

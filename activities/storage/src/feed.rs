@@ -4,10 +4,11 @@ use crate::connection::AnyConnection;
 use crate::statement::{Value, places, row, sql};
 use crate::{Error, Filter, Page, Paged, Store, destinations};
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A purchase as the feed tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fed {
     /// The purchase.
     pub collapse_key: CollapseKey,

@@ -10,10 +10,11 @@ use crate::{Destination, Error, Store, alarms, deliveries};
 use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
 use domain::health::{Failure, Health, Judged, Said, State};
 use domain::{CollapseKey, DestinationId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How a destination fares, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HealthView {
     /// Failures in a row, each of another purchase than the one before.
     pub failures: i64,

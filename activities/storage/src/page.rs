@@ -1,6 +1,7 @@
 //! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
 
 use crate::error::Error;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Which part of a list is wanted.
@@ -19,7 +20,8 @@ impl Default for Page {
 }
 
 /// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Paged<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
@@ -35,14 +37,14 @@ impl Page {
 
     /// The cursor of a list that is ordered by a number, or `first`.
     pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
-        self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| not_a_cursor()))
+        self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| Error::Cursor))
     }
 
     /// The cursor of a list that is ordered by a number and an id, or `first`.
     pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
         let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
-        let (number, id) = cursor.split_once('_').ok_or_else(not_a_cursor)?;
-        Ok((number.parse().map_err(|_| not_a_cursor())?, id.to_owned()))
+        let (number, id) = cursor.split_once('_').ok_or(Error::Cursor)?;
+        Ok((number.parse().map_err(|_| Error::Cursor)?, id.to_owned()))
     }
 
     /// The cursor of a list that is ordered by two numbers, or `first` of both.
@@ -51,12 +53,8 @@ impl Page {
         if second.is_empty() {
             return Ok((number, first));
         }
-        Ok((number, second.parse().map_err(|_| not_a_cursor())?))
+        Ok((number, second.parse().map_err(|_| Error::Cursor)?))
     }
-}
-
-fn not_a_cursor() -> Error {
-    Error::Conflict { what: "page", detail: "`cursor` must be the `next_cursor` of the page before".to_owned() }
 }
 
 impl<T> Paged<T> {

@@ -5,6 +5,7 @@ use crate::platforms::require_app;
 use crate::statement::{row, sql};
 use crate::{Error, Page, Paged, Store, payments, purchase};
 use domain::AppId;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const ROWS: usize = 500;
 
 /// One rate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Rate {
     /// The day, such as `2026-01-31`.
     pub day: String,

@@ -47,7 +47,7 @@ row! {
 impl Store {
     /// Owes a destination the newest state of a page of purchases. What is owed already is not owed twice. A dry run
     /// only answers; what is owed once in a run is not owed again by it: [`How::Once`]. A destination that did not choose
-    /// such events: [`Error::Conflict`].
+    /// such events: [`Error::Unsuitable`].
     pub async fn replay(
         &self,
         id: DestinationId,
@@ -126,7 +126,7 @@ fn chosen_by(connection: &mut AnyConnection, id: DestinationId) -> Result<Destin
         "the destination chose {} and not {PURCHASE_UPDATED}, of which a replay consists: choose it first",
         destination.events.join(", ")
     );
-    Err(Error::Conflict { what: "replay", detail })
+    Err(Error::Unsuitable(detail))
 }
 
 fn look(

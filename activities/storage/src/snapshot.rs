@@ -33,7 +33,7 @@ row! {
 impl Store {
     /// Owes a destination the newest `purchase.updated` of a page of purchases, each that was never owed to it, and the
     /// profiles of their users that it has not. A dry run only answers. A destination that neither chose such events nor
-    /// keeps profiles: [`Error::Conflict`].
+    /// keeps profiles: [`Error::Unsuitable`].
     pub async fn snapshot(&self, id: DestinationId, page: Page, run: Run) -> Result<SnapshotPage, Error> {
         let keys = self.page_of(id, &page).await?;
         let purchases = i64::try_from(keys.items.len()).unwrap_or(i64::MAX);
@@ -98,7 +98,7 @@ fn chosen_by(connection: &mut AnyConnection, id: DestinationId) -> Result<Destin
         "the destination chose {} and not {PURCHASE_UPDATED}, of which a snapshot consists: choose it first",
         destination.events.join(", ")
     );
-    Err(Error::Conflict { what: "snapshot", detail })
+    Err(Error::Unsuitable(detail))
 }
 
 fn keys(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Vec<Key>, Error> {

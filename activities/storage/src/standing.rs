@@ -8,6 +8,7 @@ use crate::statement::{Number, row, sql};
 use crate::writer::Write;
 use crate::{Destination, Error, Store, deliveries, destinations, profiles};
 use domain::{DestinationId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
@@ -24,7 +25,7 @@ const FORGETTABLE: &str = "status IN ('pending', 'waiting') AND NOT EXISTS (SELE
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
 
 /// How a destination fares, and what is owed to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
     /// How its requests end, and what is to be sent.
     #[serde(flatten)]

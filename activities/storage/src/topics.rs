@@ -11,11 +11,12 @@ use crate::waiting::Released;
 use crate::writer::Write;
 use crate::{Error, Store};
 use domain::{PlatformId, Timestamp, TopicId};
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 /// How far a topic is trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TopicState {
     /// Named in the platform's settings: its subscription may be confirmed at once.
@@ -33,7 +34,7 @@ pub enum TopicState {
 }
 
 /// A topic of a platform.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Topic {
     /// Its id.
     pub id: TopicId,

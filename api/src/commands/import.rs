@@ -5,7 +5,7 @@ use super::client::{Client, Remote, segment};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, Row};
 use super::table;
-use crate::resources::import::{MOST, purchase};
+use crate::resources::import::{ImportedPurchase, MOST};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
@@ -114,7 +114,7 @@ async fn send_all(client: &Client, path: &str, (file, rate): (&PathBuf, u32)) ->
 }
 
 fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
-    let checked = row.fields.and_then(|fields| rows::check(&fields, purchase).map(|_| fields));
+    let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
     match checked {
         Ok(fields) => {
             batch.lines.push(row.line);

@@ -4,7 +4,7 @@ use super::FAILED;
 use super::client::{Client, Remote, segment};
 use super::progress::{bar, complain};
 use super::{rows, table};
-use crate::resources::rates::rate;
+use crate::resources::rates::NewRate;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow:
     let bar = bar("rates read", Some(rows.count));
     let (mut batch, mut kept, mut wrong) = (Vec::new(), 0_usize, 0_u64);
     for row in rows.rows {
-        let checked = row.fields.and_then(|fields| rows::check(&fields, rate).map(|_| fields));
+        let checked = row.fields.and_then(|fields| rows::check::<NewRate>(&fields).map(|_| fields));
         match checked {
             Ok(fields) => batch.push(Value::Object(fields)),
             Err(why) => {

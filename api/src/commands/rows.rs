@@ -1,7 +1,7 @@
 //! Rows of a file that a person gives: CSV, or one JSON object per line.
 
 use crate::error::Error;
-use crate::resources::Fields;
+use crate::extract::{Fields, checked};
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -43,12 +43,9 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
     Ok(Rows { rows: Box::new(rows), count: count.saturating_sub(1) })
 }
 
-/// What a row is by the rule of the API, or each wrong field and what was expected there.
-pub fn check<T>(row: &Map<String, Value>, read: impl FnOnce(&mut Fields) -> T) -> Result<T, String> {
-    let bytes = serde_json::to_vec(row).unwrap_or_default();
-    let mut fields = Fields::of_body(&bytes).map_err(|error| error.to_string())?;
-    let value = read(&mut fields);
-    fields.finish().map(|()| value).map_err(|error| match error {
+/// What a row is by the rules of the API, or each wrong field and what was expected there.
+pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
+    checked(row.clone()).map_err(|error| match error {
         Error::Invalid(wrong) => {
             let parts = wrong.iter().map(|field| format!("{}: expected {}", field.field, field.expected));
             parts.collect::<Vec<_>>().join("; ")
@@ -119,7 +116,7 @@ fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Rows, check, header, read};
-    use crate::resources::rates::rate;
+    use crate::resources::rates::NewRate;
 
     fn rows(text: &str) -> Rows {
         let name = format!("settle-rows-{}-{}", std::process::id(), crate::clock::random_uuid());
@@ -131,7 +128,9 @@ mod tests {
     }
 
     fn read_all(text: &str) -> Vec<(u64, Result<String, String>)> {
-        let usd = |fields| check(&fields, rate).map(|rate| format!("{} {} {}", rate.day, rate.currency, rate.usd));
+        let usd = |fields| {
+            check::<NewRate>(&fields).map(|rate| format!("{} {} {}", rate.day, rate.currency, rate.usd.normalize()))
+        };
         rows(text).rows.map(|row| (row.line, row.fields.and_then(usd))).collect()
     }
 

@@ -6,7 +6,7 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, Kinds, Made, Own, Rotation, Tested};
+use crate::edge::{Edge, KindSchemas, Kinds, Made, Own, Rotation, Tested};
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
@@ -178,6 +178,14 @@ impl Kinds for Told {
     fn own(&self, kind: &str) -> Option<Own> {
         let destinations::Own { lasting, at_making } = destinations::Config::own(kind)?;
         Some(Own { lasting, at_making })
+    }
+
+    fn schemas(&self) -> Vec<KindSchemas> {
+        let of = |schemas: destinations::Schemas| {
+            let destinations::Schemas { kind, created, required, changed, shown, example } = schemas;
+            KindSchemas { kind, created, required, changed, shown, example }
+        };
+        destinations::Config::schemas().into_iter().map(of).collect()
     }
 
     fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field> {

@@ -1,56 +1,112 @@
-//! `/openapi.json`: written by hand, in step with the router's list by a test.
+//! `/openapi.json`: made of the router's list and of the types of its handlers.
 
-use axum::http::header;
-use axum::response::IntoResponse;
+mod example;
+mod kinds;
+mod operation;
+#[cfg(test)]
+mod tests;
 
-const DOCUMENT: &str = include_str!("openapi.json");
+use example::Examples;
+pub use operation::{Described, Input, Operation, Output, Schemas};
+
+use crate::edge::{KindSchemas, Shared};
+use crate::error::Problem;
+use crate::router::{Access, Route, routes};
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
 
 /// `GET /openapi.json`
-pub async fn show() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
+pub async fn show(State(edge): State<Shared>) -> Json<Value> {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    Json(DOCUMENT.get_or_init(|| document(&edge.kinds.schemas())).clone())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::DOCUMENT;
-    use crate::router::{Access, routes};
-    use serde_json::Value;
-    use std::collections::BTreeSet;
-
-    fn document() -> Value {
-        serde_json::from_str(DOCUMENT).expect("the document is JSON")
+/// The document, for these kinds of destinations.
+#[must_use]
+pub fn document(kinds: &[KindSchemas]) -> Value {
+    let mut schemas = Schemas::default();
+    let problem = schemas.shown.subschema_for::<Problem>();
+    let mut paths = Map::new();
+    let mut described: Vec<(Route, Operation)> = Vec::new();
+    for route in routes() {
+        let mut operation = Operation::default();
+        (route.describe)(&mut operation, &mut schemas);
+        described.push((route, operation));
     }
+    let mut given = schemas.given.take_definitions(true);
+    let mut shown = schemas.shown.take_definitions(true);
+    kinds::add(kinds, &mut given, &mut shown);
+    let definitions: Map<String, Value> = shown.into_iter().chain(given.into_iter().map(closed)).collect();
+    for (route, operation) in described {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "settle",
+            "version": "1",
+            "description": "Turns store notifications into purchase events that can be trusted. Errors are problem \
+                details (RFC 9457); 503 means: come back. Texts in requests have 1 to 2048 bytes and no control characters, \
+                unless a field says otherwise; unknown fields are refused, and null is the same as absent where it means \
+                nothing else.",
+        },
+        "security": [{ "admin": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "admin": { "type": "http", "scheme": "bearer", "description": "SETTLE_ADMIN_TOKEN" },
+            },
+            "responses": {
+                "Problem": {
+                    "description": "What was wrong, and what to do.",
+                    "content": { "application/problem+json": { "schema": problem } },
+                },
+            },
+            "schemas": definitions,
+        },
+    })
+}
 
-    #[test]
-    fn the_document_lists_exactly_the_routes_that_exist() {
-        let document = document();
-        let mut listed = BTreeSet::new();
-        for (path, methods) in document["paths"].as_object().expect("paths") {
-            for method in methods.as_object().expect("methods").keys().filter(|key| *key != "parameters") {
-                listed.insert(format!("{} {path}", method.to_uppercase()));
-            }
+/// A schema of requests: what is no field of it is refused.
+fn closed((name, mut schema): (String, Value)) -> (String, Value) {
+    if schema.get("properties").is_some() {
+        schema["additionalProperties"] = json!(false);
+    }
+    (name, schema)
+}
+
+fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
+    let mut shown = json!({ "summary": route.says, "operationId": operation_id(route) });
+    if route.access == Access::Open {
+        shown["security"] = json!([]);
+    }
+    let names = route.path.split(['{', '}']).skip(1).step_by(2);
+    let path = names.zip(operation.path);
+    let path = path.map(|(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+    let parameters: Vec<Value> = path.chain(operation.query).collect();
+    if !parameters.is_empty() {
+        shown["parameters"] = json!(parameters);
+    }
+    if let Some(body) = operation.body {
+        shown["requestBody"] = body;
+    }
+    let mut answers = operation.answers;
+    for answer in answers.values_mut() {
+        answer["description"] = json!(route.says);
+        if let Some(content) = answer.pointer_mut("/content/application~1json") {
+            content["example"] = Examples::new(definitions).of(&content["schema"], "");
         }
-        let served: BTreeSet<String> =
-            routes().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
-        assert_eq!(listed, served);
     }
+    answers.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+    shown["responses"] = Value::Object(answers);
+    shown
+}
 
-    #[test]
-    fn the_document_says_who_needs_the_token() {
-        let document = document();
-        for route in routes() {
-            let operation = &document["paths"][route.path][route.method.to_lowercase()];
-            let open = operation["security"].as_array().is_some_and(Vec::is_empty);
-            assert_eq!(open, route.access == Access::Open, "{} {}", route.method, route.path);
-        }
-    }
-
-    #[test]
-    fn every_reference_leads_somewhere() {
-        let document = document();
-        let text = document.to_string();
-        for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
-            assert!(document.pointer(reference).is_some(), "{reference}");
-        }
-    }
+/// Such as `getVAppsAppId`.
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(|character: char| !character.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    words.fold(route.method.to_lowercase(), |id, word| id + &word[..1].to_uppercase() + &word[1..])
 }

@@ -1,31 +1,78 @@
-//! `/v1/audit`: whether the tables agree with each other, and what was told of money with the ledger.
+//! `/v1/audit`: whether the tables agree with each other, and what was sent of money with the ledger.
 
-use super::Query;
-use crate::auditing::Findings;
+use crate::auditing::{Findings, RuleFindings};
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{PageQuery, Query};
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{Page, RevenueFilter};
+use storage::{Integration, Page, RevenueFilter, RevenueLine};
 use tokio::time::Instant;
 
 /// Rows of one look into storage.
 const ROWS: i64 = 1000;
-/// After so long an answer is given, and names where to go on.
+/// How long an audit looks at rows before it answers, with the place to go on from.
 const ENOUGH: Duration = Duration::from_secs(5);
+
+/// Where an audit begins, and how far it goes.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct AuditQuery {
+    /// `next_cursor` of the answer before.
+    cursor: Option<String>,
+    /// Number of rows of one table to look at; some seconds of rows when absent.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<i64>,
+}
+
+/// What an audit showed so far.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Audit {
+    /// How often a rule is broken, over all rules.
+    violations: i64,
+    /// Number of rows that were looked at.
+    looked_at: i64,
+    /// Every rule, whether it is broken or not.
+    rules: Vec<RuleFindings>,
+    /// What to ask for next; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// Which payments are compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RevenueQuery {
+    /// Only those of this app.
+    app_id: Option<AppId>,
+    /// Only those of this month in UTC.
+    #[schemars(extend("format" = "month"))]
+    month: Option<String>,
+    /// The page.
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
+/// What was sent of money to the integrations that count, beside the ledger.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RevenueAudit {
+    /// Number of purchases that were looked at.
+    purchases: i64,
+    /// The integrations of the apps that were looked at.
+    integrations: Vec<Integration>,
+    /// Every entry of the ledger at every integration.
+    lines: Vec<RevenueLine>,
+    /// Number of lines that differ without a reason.
+    unexplained: usize,
+    /// What to ask for next; null at the end.
+    next_cursor: Option<String>,
+}
 
 /// `GET /v1/audit`: looks at rows for some seconds, or at `limit` rows of one table, and names every rule with how many
 /// of them break it. `next_cursor` leads on until everything was looked at.
-pub async fn show(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Value>, Error> {
-    let mut cursor = fields.text("cursor");
-    let limit = fields.text("limit").map(|text| text.parse().unwrap_or(0));
-    if limit.is_some_and(|limit| !(1..=ROWS).contains(&limit)) {
-        fields.wrong("limit", format!("a whole number from 1 to {ROWS}"));
-    }
-    fields.finish()?;
+pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -> Result<Json<Audit>, Error> {
+    let AuditQuery { mut cursor, limit } = query;
     let began = Instant::now();
     let mut findings = Findings::default();
     loop {
@@ -37,34 +84,26 @@ pub async fn show(State(edge): State<Shared>, Query(mut fields): Query) -> Resul
             break;
         }
     }
-    Ok(Json(json!({
-        "violations": findings.violations(),
-        "looked_at": findings.looked_at(),
-        "rules": findings.rules(),
-        "next_cursor": cursor,
-    })))
+    let (violations, looked_at) = (findings.violations(), findings.looked_at());
+    Ok(Json(Audit { violations, looked_at, rules: findings.rules(), next_cursor: cursor }))
 }
 
 /// `GET /v1/audit/revenue`: every payment and change of one at every integration that counts, of the next purchases:
-/// what the ledger has, what was told of it, and why that is not the same. `next_cursor` leads on.
-pub async fn revenue(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Value>, Error> {
-    let app_id: Option<AppId> = fields.parsed("app_id", "the id of an app");
-    let month = fields.text("month");
-    let is_month = |month: &String| month.len() == 7 && format!("{month}-01").parse::<jiff::civil::Date>().is_ok();
-    if month.as_ref().is_some_and(|month| !is_month(month)) {
-        fields.wrong("month", "a month such as 2026-11");
-    }
-    let page = fields.page();
-    fields.finish()?;
+/// what the ledger has, what was sent of it, and why that is not the same. `next_cursor` leads on.
+pub async fn revenue(
+    State(edge): State<Shared>,
+    Query(query): Query<RevenueQuery>,
+) -> Result<Json<RevenueAudit>, Error> {
+    let RevenueQuery { app_id, month, page } = query;
     if let Some(app) = app_id {
         edge.store.app(app).await?;
     }
-    let found = edge.store.audit_revenue(RevenueFilter { app_id, month }, page).await?;
-    Ok(Json(json!({
-        "purchases": found.purchases,
-        "integrations": found.integrations,
-        "lines": found.lines,
-        "unexplained": found.lines.iter().filter(|line| line.is_unexplained()).count(),
-        "next_cursor": found.next_cursor,
-    })))
+    let found = edge.store.audit_revenue(RevenueFilter { app_id, month }, page.page()).await?;
+    Ok(Json(RevenueAudit {
+        purchases: found.purchases,
+        integrations: found.integrations,
+        unexplained: found.lines.iter().filter(|line| line.is_unexplained()).count(),
+        lines: found.lines,
+        next_cursor: found.next_cursor,
+    }))
 }

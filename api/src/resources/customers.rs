@@ -1,93 +1,126 @@
 //! `/v1/apps/{app_id}/customers`: whose purchases they are, by the customer's own id.
 
-use super::{Body, Fields, Id, Query};
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{Draft, Query, Stored};
 use axum::Json;
 use axum::extract::State;
-use domain::AppId;
+use domain::UserId;
 use domain::user::written_as;
-use serde_json::{Value, json};
-use storage::{Customer, CustomerKey, Owner};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{App, CustomerKey, Owner};
 
-/// The longest id of a customer, in characters.
-pub const LONGEST: usize = 512;
+/// A customer who is named: the customer of the store, or the owner of a receipt.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "external_id": "anna@example.com", "app_user_id": "u1" }]))]
+pub struct NamedCustomer {
+    /// The customer's own id: a UUID, a SHA-256, or any other text.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: String,
+    /// The store's name of the customer. Exactly one of this and `receipt_id`.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// The store's name of a purchase of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    receipt_id: Option<String>,
+}
 
-/// `PUT /v1/apps/{app_id}/customers`: names a customer of the store, or the owner of a receipt. The same again is the
-/// same answer.
+/// Which customer: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct CustomerQuery {
+    /// The customer's own id.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// The store's name of a purchase of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    receipt_id: Option<String>,
+}
+
+/// A customer of an app.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Customer {
+    /// The id of settle, which never changes.
+    user_id: UserId,
+    /// The customer's own id, when somebody named it.
+    external_id: Option<String>,
+    /// How the customer's own id is written.
+    #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
+    id_type: Option<&'static str>,
+    /// The store's names of the customer.
+    app_user_ids: Vec<String>,
+}
+
+impl From<storage::Customer> for Customer {
+    fn from(customer: storage::Customer) -> Self {
+        Self {
+            user_id: customer.user_id,
+            id_type: customer.external_id.as_deref().map(written_as),
+            external_id: customer.external_id,
+            app_user_ids: customer.app_user_ids,
+        }
+    }
+}
+
+/// `PUT /v1/apps/{app_id}/customers`: names a customer of the store, or the owner of a receipt. Repeated, it answers the
+/// same.
 pub async fn name(
     State(edge): State<Shared>,
-    Id(app): Id<AppId>,
-    Body(mut fields): Body,
-) -> Result<Json<Value>, Error> {
-    edge.store.app(app).await?;
-    let external_id = external_id(&mut fields, true);
-    let owner = owner(&mut fields);
-    match &owner[..] {
-        [_] => {}
-        [] => fields.wrong("app_user_id", "the store's name of the customer, or `receipt_id` in its place"),
-        _ => fields.wrong("receipt_id", "to be absent where `app_user_id` is given: exactly one of the two"),
-    }
-    fields.finish()?;
-    let (Some(external_id), Some(owner)) = (external_id, owner.into_iter().next()) else { return Err(Error::Internal) };
-    let named = edge.store.name_customer(app, owner, &external_id).await.map_err(unknown)?;
-    Ok(Json(view(&named)))
+    Stored(app): Stored<App>,
+    mut draft: Draft<NamedCustomer>,
+) -> Result<Json<Customer>, Error> {
+    let NamedCustomer { app_user_id, receipt_id, .. } = &mut draft.body;
+    let owner = match (app_user_id.take().map(Owner::AppUser), receipt_id.take().map(Owner::Receipt)) {
+        (Some(owner), None) | (None, Some(owner)) => Some(owner),
+        (None, None) => {
+            draft.wrong.add("app_user_id", "the store's name of the customer, or `receipt_id` in its place");
+            None
+        }
+        (Some(_), Some(_)) => {
+            draft.wrong.add("receipt_id", "to be absent where `app_user_id` is given: exactly one of the two");
+            None
+        }
+    };
+    let external_id = draft.finish()?.external_id;
+    let Some(owner) = owner else { return Err(Error::Internal) };
+    Ok(Json(edge.store.name_customer(app.id, owner, &external_id).await.map_err(unnamed)?.into()))
 }
 
 /// `GET /v1/apps/{app_id}/customers?external_id=`, or by `app_user_id` or `receipt_id`.
 pub async fn show(
     State(edge): State<Shared>,
-    Id(app): Id<AppId>,
-    Query(mut fields): Query,
-) -> Result<Json<Value>, Error> {
-    edge.store.app(app).await?;
-    let mut keys: Vec<CustomerKey> = external_id(&mut fields, false).map(CustomerKey::ExternalId).into_iter().collect();
-    keys.extend(owner(&mut fields).into_iter().map(CustomerKey::Owner));
-    if keys.len() != 1 {
-        fields.wrong("external_id", "exactly one of `external_id`, `app_user_id` and `receipt_id`");
-    }
-    fields.finish()?;
-    let Some(key) = keys.pop() else { return Err(Error::Internal) };
-    Ok(Json(view(&edge.store.customer(app, key).await.map_err(unknown)?)))
+    Stored(app): Stored<App>,
+    Query(query): Query<CustomerQuery>,
+) -> Result<Json<Customer>, Error> {
+    let owner = query.app_user_id.map(Owner::AppUser).into_iter().chain(query.receipt_id.map(Owner::Receipt));
+    let mut keys = query.external_id.map(CustomerKey::ExternalId).into_iter().chain(owner.map(CustomerKey::Owner));
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return Err(Error::invalid("external_id", "exactly one of `external_id`, `app_user_id` and `receipt_id`"));
+    };
+    Ok(Json(edge.store.customer(app.id, key).await.map_err(unknown_customer)?.into()))
 }
 
-/// The customer's own id: a UUID, a SHA-256, or any text of the customer's own.
-pub fn external_id(fields: &mut Fields, is_required: bool) -> Option<String> {
-    let is_given = fields.has("external_id");
-    let id = fields.short_text("external_id", LONGEST);
-    if is_required && !is_given {
-        fields.wrong(
-            "external_id",
-            format!("the customer's own id, a text of 1 to {LONGEST} characters; it is required"),
-        );
-    }
-    id
-}
-
-fn owner(fields: &mut Fields) -> Vec<Owner> {
-    let app_user = fields.short_text("app_user_id", LONGEST).map(Owner::AppUser);
-    let receipt = fields.short_text("receipt_id", LONGEST).map(Owner::Receipt);
-    app_user.into_iter().chain(receipt).collect()
-}
-
-fn unknown(error: storage::Error) -> Error {
+fn unknown_customer(error: storage::Error) -> Error {
     match error {
-        storage::Error::Missing { what: "customer" } => Error::Missing(
-            "there is no such customer: nothing was told of them yet, and nobody named them; PUT names them".to_owned(),
+        storage::Error::Missing { .. } => Error::Missing(
+            "there is no such customer: no notification names them yet, and nobody named them; PUT names them"
+                .to_owned(),
         ),
-        storage::Error::Missing { what } if what.contains("receipt_id") => Error::Missing(format!(
+        other => other.into(),
+    }
+}
+
+/// Naming fails where nothing is known of a receipt, or where the customer has another name.
+fn unnamed(error: storage::Error) -> Error {
+    match error {
+        storage::Error::Missing { what } => Error::Missing(format!(
             "there is no {what}: name the owner by `app_user_id`, which may be unknown, or import the purchase first"
         )),
         storage::Error::Conflict { detail, .. } => Error::Conflict(detail),
         other => other.into(),
     }
-}
-
-fn view(customer: &Customer) -> Value {
-    json!({
-        "user_id": customer.user_id,
-        "external_id": customer.external_id,
-        "type": customer.external_id.as_deref().map(written_as),
-        "app_user_ids": customer.app_user_ids,
-    })
 }

@@ -1,30 +1,38 @@
 //! `/v1/deliveries`: one event to one destination, with its attempts.
 
-use super::{Id, Query};
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{Id, PageQuery, Query};
 use axum::Json;
 use axum::extract::State;
-use domain::DeliveryId;
-use serde_json::{Value, json};
-use storage::{DeliveryFilter, DeliveryView, Paged};
+use domain::{CollapseKey, DeliveryId, DestinationId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::{AttemptView, DeliveryFilter, DeliveryView, Paged};
 
-const STATUSES: [&str; 6] = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"];
+/// Which deliveries.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct DeliveryQuery {
+    /// Only those of this purchase.
+    collapse_key: Option<CollapseKey>,
+    /// Only those to this destination.
+    destination_id: Option<DestinationId>,
+    /// Only those in this status.
+    #[schemars(extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null]))]
+    status: Option<String>,
+    /// The page.
+    #[serde(flatten)]
+    page: PageQuery,
+}
 
 /// `GET /v1/deliveries`, the newest first.
-pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Paged<DeliveryView>>, Error> {
-    let status = fields.text("status");
-    if status.as_ref().is_some_and(|status| !STATUSES.contains(&status.as_str())) {
-        fields.wrong("status", format!("one of {}", STATUSES.join(", ")));
-    }
-    let filter = DeliveryFilter {
-        collapse_key: fields.parsed("collapse_key", "a collapse key (a UUID)"),
-        destination_id: fields.parsed("destination_id", "a destination id (a UUID)"),
-        status,
-    };
-    let page = fields.page();
-    fields.finish()?;
-    Ok(Json(edge.store.deliveries(filter, page).await?))
+pub async fn list(
+    State(edge): State<Shared>,
+    Query(query): Query<DeliveryQuery>,
+) -> Result<Json<Paged<DeliveryView>>, Error> {
+    let DeliveryQuery { collapse_key, destination_id, status, page } = query;
+    let filter = DeliveryFilter { collapse_key, destination_id, status };
+    Ok(Json(edge.store.deliveries(filter, page.page()).await?))
 }
 
 /// `GET /v1/deliveries/{delivery_id}`
@@ -33,7 +41,7 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<
 }
 
 /// `GET /v1/deliveries/{delivery_id}/attempts`, the oldest first.
-pub async fn attempts(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<Value>, Error> {
+pub async fn attempts(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<Paged<AttemptView>>, Error> {
     edge.store.delivery(id).await?;
-    Ok(Json(json!({ "items": edge.store.attempts(id).await?, "next_cursor": null })))
+    Ok(Json(Paged { items: edge.store.attempts(id).await?, next_cursor: None }))
 }

@@ -1,26 +1,34 @@
 //! `/v1/apps/{app_id}/feed`: which purchases there are and how far each is, for a receiver that lost its table.
 
-use super::{Id, Query};
+use super::redeliveries::check_cursor;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
-use domain::{AppId, CollapseKey};
-use storage::{Fed, Paged};
+use domain::DestinationId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::{App, Fed, Paged};
+
+/// Which purchases.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct FeedQuery {
+    /// Leaves out what this destination does not want, and adds what it acknowledged.
+    destination_id: Option<DestinationId>,
+    /// The page.
+    #[serde(flatten)]
+    page: PageQuery,
+}
 
 /// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys, so that what changes meanwhile moves
-/// nothing. `destination_id` leaves out what that destination does not want, and adds what it acknowledged.
+/// nothing.
 pub async fn list(
     State(edge): State<Shared>,
-    Id(app): Id<AppId>,
-    Query(mut fields): Query,
+    Stored(app): Stored<App>,
+    Query(query): Query<FeedQuery>,
 ) -> Result<Json<Paged<Fed>>, Error> {
-    let to = fields.parsed("destination_id", "a destination id (a UUID)");
-    let page = fields.page();
-    if page.cursor.as_deref().is_some_and(|cursor| cursor.parse::<CollapseKey>().is_err()) {
-        fields.wrong("cursor", "the `next_cursor` of the answer before, or nothing for the beginning");
-    }
-    fields.finish()?;
-    edge.store.app(app).await?;
-    Ok(Json(edge.store.feed(app, to, page).await?))
+    let page = query.page.page();
+    check_cursor(page.cursor.as_deref())?;
+    Ok(Json(edge.store.feed(app.id, query.destination_id, page).await?))
 }

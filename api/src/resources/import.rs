@@ -1,76 +1,130 @@
-//! `/v1/platforms/{platform_id}/import`: purchases that were made before we listened.
+//! `/v1/platforms/{platform_id}/import`: purchases from before the platform was connected.
 
-use super::customers::{LONGEST, external_id};
-use super::{Body, Fields, Id};
+use crate::answer::Accepted;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{Body, Stored};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use domain::{Outcome, PlatformId};
-use serde_json::{Map, Value, json};
-use storage::Adoption;
+use domain::Outcome;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{Adoption, Platform};
 
-/// So many purchases are taken at a time.
+/// Maximum number of purchases in one request.
 pub const MOST: usize = 500;
+
+/// Purchases to adopt.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "purchases": [{ "receipt_id": "r1", "app_user_id": "u1" }] }]))]
+pub struct Import {
+    /// The purchases.
+    #[schemars(extend("maxItems" = MOST))]
+    purchases: Vec<ImportedPurchase>,
+}
+
+/// A purchase to adopt. With `import/` before it a receipt is a message id of at most 1,000 bytes; both texts are looked
+/// up by indexes, whose entries are bounded.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct ImportedPurchase {
+    /// The store's name of the purchase.
+    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990))]
+    receipt_id: String,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990))]
+    app_user_id: String,
+    /// The customer's own id, when it is known.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: Option<String>,
+}
+
+/// What came of an import.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Imported {
+    /// Number of new purchases: each is settled after its window.
+    accepted: usize,
+    /// Number of purchases that were known.
+    known: i64,
+    /// Number of purchases that were imported before and are not settled yet.
+    waiting: i64,
+    /// Purchases whose customer could not be named; they are imported all the same.
+    unnamed: Vec<Unnamed>,
+}
+
+/// A purchase whose customer could not be named.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Unnamed {
+    /// The field of the request.
+    field: String,
+    /// Why.
+    detail: String,
+}
+
+/// Number of adopted purchases that wait, and of those that ended, by their outcome.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ImportState {
+    /// Waiting for their window or their store.
+    waiting: i64,
+    /// Settled.
+    settled: i64,
+    /// Settled without a change.
+    no_change: i64,
+    /// Given up, since they could not be verified.
+    given_up: i64,
+    /// Discarded by an admin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discarded: Option<i64>,
+    /// Duplicates of other notifications.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<i64>,
+    /// Refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<i64>,
+    /// Of an unknown type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<i64>,
+}
+
+impl From<ImportedPurchase> for Adoption {
+    fn from(ImportedPurchase { receipt_id, app_user_id, external_id }: ImportedPurchase) -> Self {
+        Self { receipt_id, app_user_id, external_id }
+    }
+}
 
 /// `POST /v1/platforms/{platform_id}/import`: adopts purchases. What is known already is counted and left alone.
 pub async fn start(
     State(edge): State<Shared>,
-    Id(id): Id<PlatformId>,
-    Body(mut fields): Body,
-) -> Result<(StatusCode, Json<Value>), Error> {
-    let platform = edge.store.platform(id).await?;
-    let purchases = fields.required_objects("purchases", MOST, purchase);
-    fields.finish()?;
+    Stored(platform): Stored<Platform>,
+    Body(import): Body<Import>,
+) -> Result<Accepted<Imported>, Error> {
+    let purchases = import.purchases.into_iter().map(Adoption::from).collect();
     let adopted = edge.store.adopt(&platform, purchases, (edge.clock)()).await?;
     for (key, seq) in &adopted.accepted {
         edge.dispatch.notify(*key, *seq, platform.window_ms, platform.max_wait_ms);
     }
-    let unnamed: Vec<Value> = adopted
+    let unnamed = adopted
         .unnamed
-        .iter()
-        .map(|(at, why)| json!({ "field": format!("purchases[{at}].external_id"), "detail": why }))
+        .into_iter()
+        .map(|(at, detail)| Unnamed { field: format!("purchases[{at}].external_id"), detail })
         .collect();
-    let view = json!({
-        "accepted": adopted.accepted.len(),
-        "known": adopted.known,
-        "waiting": adopted.waiting,
-        "unnamed": unnamed,
-    });
-    Ok((StatusCode::ACCEPTED, Json(view)))
+    let (known, waiting) = (adopted.known, adopted.waiting);
+    Ok(Accepted(Imported { accepted: adopted.accepted.len(), known, waiting, unnamed }))
 }
 
 /// `GET /v1/platforms/{platform_id}/import`: how many adopted purchases wait, and how many ended with which outcome.
-pub async fn show(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<Json<Value>, Error> {
-    edge.store.platform(id).await?;
-    let mut counts = Map::new();
-    for word in ["waiting", Outcome::Settled.as_str(), Outcome::NoChange.as_str(), Outcome::GivenUp.as_str()] {
-        counts.insert(word.to_owned(), json!(0));
-    }
-    for (outcome, count) in edge.store.adopted(id).await? {
-        counts.insert(outcome.map_or("waiting", Outcome::as_str).to_owned(), json!(count));
-    }
-    Ok(Json(Value::Object(counts)))
-}
-
-/// One purchase; what is wrong in it is noted.
-pub fn purchase(fields: &mut Fields) -> Adoption {
-    let mut required = |name: &'static str| {
-        if !fields.has(name) {
-            fields.wrong(name, format!("a text of 1 to {LONGEST} characters; it is required"));
-        }
-        fields.short_text(name, LONGEST).unwrap_or_default()
-    };
-    let (receipt_id, app_user_id) = (required("receipt_id"), required("app_user_id"));
-    // Both are looked up by indexes, whose entries have at most so many bytes.
-    for (name, text) in [("receipt_id", &receipt_id), ("app_user_id", &app_user_id)] {
-        if text.len() > MOST_BYTES {
-            fields.wrong(name, format!("a text of at most {MOST_BYTES} bytes, and it has {}", text.len()));
+pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<ImportState>, Error> {
+    let mut state = ImportState::default();
+    for (outcome, count) in edge.store.adopted(platform.id).await? {
+        match outcome {
+            None => state.waiting = count,
+            Some(Outcome::Settled) => state.settled = count,
+            Some(Outcome::NoChange) => state.no_change = count,
+            Some(Outcome::GivenUp) => state.given_up = count,
+            Some(Outcome::Discarded) => state.discarded = Some(count),
+            Some(Outcome::Duplicate) => state.duplicate = Some(count),
+            Some(Outcome::Refused) => state.refused = Some(count),
+            Some(Outcome::Unknown) => state.unknown = Some(count),
         }
     }
-    Adoption { receipt_id, app_user_id, external_id: external_id(fields, false) }
+    Ok(Json(state))
 }
-
-/// With `import/` before it a receipt is a message id of at most 1,000 bytes.
-const MOST_BYTES: usize = 990;

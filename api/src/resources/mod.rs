@@ -1,8 +1,7 @@
-//! What an admin reads and changes by HTTP: one file per resource, and how requests are read.
+//! What an admin reads and changes by HTTP: one file per resource, with the types of its requests and answers.
 
 pub mod alarms;
 pub mod apps;
-mod asked;
 pub mod audit;
 pub mod catalogue;
 pub mod customers;
@@ -12,8 +11,6 @@ pub mod events;
 pub mod explain;
 pub mod feed;
 pub mod import;
-mod input;
-mod near;
 pub mod notifications;
 pub mod platforms;
 pub mod purchases;
@@ -21,7 +18,6 @@ pub mod rates;
 pub mod redeliveries;
 pub mod sales;
 pub mod schema;
+mod signals;
 pub mod stores;
 pub mod topics;
-
-pub use input::{Body, Fields, Id, Ids, Query};

@@ -1,59 +1,118 @@
-//! `/v1/notifications`: what became of what we were told.
+//! `/v1/notifications`: what became of a store's messages.
 
-use super::{Id, Query};
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{Id, PageQuery, Query};
 use axum::Json;
 use axum::extract::State;
-use domain::PlatformId;
-use serde_json::{Map, Value, json};
-use storage::NotificationView;
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{NotificationView, Paged};
 
-/// `GET /v1/notifications`, the newest first.
-pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Value>, Error> {
-    let platform: Option<PlatformId> = fields.parsed("platform_id", "a platform id (a UUID)");
-    let page = fields.page();
-    fields.finish()?;
-    let found = edge.store.notifications(platform, page).await?;
-    let items: Vec<Value> = found.items.iter().map(listed).collect();
-    Ok(Json(json!({ "items": items, "next_cursor": found.next_cursor })))
+/// A message of a store, with its notifications.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Message {
+    /// The store's id of it.
+    message_id: String,
+    /// When it was accepted.
+    accepted_at: Timestamp,
+    /// Its notifications: one for each receipt that it concerns.
+    notifications: Vec<Notification>,
 }
 
-fn listed(found: &NotificationView) -> Value {
-    let mut view = view(found);
-    view.insert("seq".to_owned(), json!(found.seq));
-    view.insert("message_id".to_owned(), json!(found.message_id));
-    view.insert("platform_id".to_owned(), json!(found.platform_id));
-    view.insert("receipt_id".to_owned(), json!(found.receipt_id));
-    view.insert("accepted_at".to_owned(), json!(found.accepted_at));
-    Value::Object(view)
+/// A notification: its outcome, or what it waits for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Notification {
+    /// Its purchase; null when it could not be read.
+    collapse_key: Option<CollapseKey>,
+    /// Its type, as the store names it.
+    #[serde(rename = "type")]
+    store_type: String,
+    /// Its outcome, once it has one.
+    outcome: Option<Outcome>,
+    /// What it waits for, until it has an outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
+    /// The revision that it was settled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+    /// Why it ended so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<NotificationView> for Notification {
+    fn from(found: NotificationView) -> Self {
+        Self {
+            collapse_key: found.collapse_key,
+            store_type: found.said,
+            waiting_for: found.waiting_for.filter(|_| found.outcome.is_none()),
+            outcome: found.outcome,
+            revision: found.revision,
+            reason: found.reason,
+        }
+    }
+}
+
+/// Which notifications.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct NotificationQuery {
+    /// Only those of this platform.
+    platform_id: Option<PlatformId>,
+    /// The page.
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
+/// A notification, and where it came from.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ListedNotification {
+    /// Its sequence number.
+    seq: i64,
+    /// The store's id of the message.
+    message_id: String,
+    /// Its platform.
+    platform_id: PlatformId,
+    /// The store's name of the purchase; empty when it could not be read.
+    receipt_id: String,
+    /// When it was accepted.
+    accepted_at: Timestamp,
+    /// Its outcome, or what it waits for.
+    #[serde(flatten)]
+    notification: Notification,
+}
+
+impl From<NotificationView> for ListedNotification {
+    fn from(found: NotificationView) -> Self {
+        Self {
+            seq: found.seq,
+            message_id: found.message_id.clone(),
+            platform_id: found.platform_id,
+            receipt_id: found.receipt_id.clone(),
+            accepted_at: found.accepted_at,
+            notification: found.into(),
+        }
+    }
+}
+
+/// `GET /v1/notifications`, the newest first.
+pub async fn list(
+    State(edge): State<Shared>,
+    Query(query): Query<NotificationQuery>,
+) -> Result<Json<Paged<ListedNotification>>, Error> {
+    let NotificationQuery { platform_id, page } = query;
+    let found = edge.store.notifications(platform_id, page.page()).await?;
+    let items = found.items.into_iter().map(ListedNotification::from).collect();
+    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
 }
 
 /// `GET /v1/notifications/{message_id}`
-pub async fn show(State(edge): State<Shared>, Id(message_id): Id<String>) -> Result<Json<Value>, Error> {
+pub async fn show(State(edge): State<Shared>, Id(message_id): Id<String>) -> Result<Json<Message>, Error> {
     let found = edge.store.notifications_of(&message_id).await?;
     let Some(accepted_at) = found.iter().map(|notification| notification.accepted_at).min() else {
         return Err(Error::missing("notification of the message", message_id));
     };
-    let notifications: Vec<Value> = found.iter().map(|found| Value::Object(view(found))).collect();
-    Ok(Json(json!({ "message_id": message_id, "accepted_at": accepted_at, "notifications": notifications })))
-}
-
-/// One notification: its outcome, or what it waits for.
-pub(super) fn view(found: &NotificationView) -> Map<String, Value> {
-    let mut view = Map::new();
-    view.insert("collapse_key".to_owned(), json!(found.collapse_key));
-    view.insert("type".to_owned(), json!(found.said));
-    view.insert("outcome".to_owned(), json!(found.outcome));
-    let waiting_for = found.waiting_for.as_ref().filter(|_| found.outcome.is_none());
-    for (name, value) in [
-        ("waiting_for", waiting_for.map(|reason| json!(reason))),
-        ("revision", found.revision.map(|revision| json!(revision))),
-        ("reason", found.reason.as_ref().map(|reason| json!(reason))),
-    ] {
-        if let Some(value) = value {
-            view.insert(name.to_owned(), value);
-        }
-    }
-    view
+    let notifications = found.into_iter().map(Notification::from).collect();
+    Ok(Json(Message { message_id, accepted_at, notifications }))
 }

@@ -1,117 +1,226 @@
-//! `/v1/platforms`: an app on one store, and the URL that the store is told.
+//! `/v1/platforms`: an app on one store, and the URL that the store sends to.
 
-use super::topics;
-use super::{Body, Fields, Id, Query};
+use super::catalogue::Concerned;
+use super::signals::Nothing;
+use super::topics::{self, TopicSummary};
+use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
+use crate::extract::{Body, Draft, Id, PageQuery, Query, Stored, Wrong, nullable, secret};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use domain::catalogue::ProductRef;
-use domain::{AppId, Environment, PlatformId, UnknownReceipts};
+use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde_json::{Value, json};
-use storage::{NewPlatform, Platform, PlatformPatch};
+use serde::{Deserialize, Serialize};
+use storage::{App, Paged};
 
-/// The longest window in seconds; the longest wait may be a day.
-const WINDOW_SECONDS: (i64, i64) = (3600, 86_400);
+/// A new platform.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "store": STORES[0], "name": "fire", "package_name": "com.example.reader" }]))]
+pub struct NewPlatform {
+    /// The store.
+    #[schemars(extend("enum" = STORES))]
+    store: String,
+    /// A name for people, unique in the app.
+    name: String,
+    /// The app's package name in the store.
+    package_name: String,
+    /// Whether purchases of it are real; `production` when absent.
+    environment: Option<Environment>,
+    /// The store's shared secret, for verification.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    shared_secret: Option<SecretString>,
+    /// The topic that may send to it, when it is known beforehand.
+    topic_arn: Option<String>,
+    /// Which SKU of a subscription names its product; `term` when absent.
+    product_ref: Option<ProductRef>,
+    /// Whether a revocation is settled at once, without a window.
+    flush_on_revoke: Option<bool>,
+    /// What becomes of receipts that the store still does not know after a day; `give_up` when absent.
+    unknown_receipts: Option<UnknownReceipts>,
+    /// The window; that of the installation when absent.
+    #[schemars(range(min = 1, max = 3600))]
+    window_seconds: Option<i64>,
+    /// The longest wait, however often the window is restarted: at least `window_seconds`. Without a limit when absent.
+    #[schemars(range(min = 1, max = 86400))]
+    max_wait_seconds: Option<i64>,
+}
+
+/// A change of a platform.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "name": "fire", "window_seconds": 60, "max_wait_seconds": null }]))]
+pub struct PlatformPatch {
+    /// A name for people, unique in the app.
+    name: Option<String>,
+    /// The app's package name in the store.
+    package_name: Option<String>,
+    /// Whether purchases of it are real.
+    environment: Option<Environment>,
+    /// The store's shared secret; null removes it.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    shared_secret: Option<Option<String>>,
+    /// A topic that may send to it as well.
+    topic_arn: Option<String>,
+    /// Which SKU of a subscription names its product.
+    product_ref: Option<ProductRef>,
+    /// Whether a revocation is settled at once, without a window.
+    flush_on_revoke: Option<bool>,
+    /// What becomes of receipts that the store still does not know after a day.
+    unknown_receipts: Option<UnknownReceipts>,
+    /// The window.
+    #[schemars(range(min = 1, max = 3600))]
+    window_seconds: Option<i64>,
+    /// The longest wait, however often the window is restarted: at least `window_seconds`. Null removes the limit.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
+    max_wait_seconds: Option<Option<i64>>,
+}
+
+/// An app on one store.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Platform {
+    /// Its id.
+    id: PlatformId,
+    /// The app it belongs to.
+    app_id: AppId,
+    /// The store.
+    #[schemars(extend("enum" = STORES))]
+    store: String,
+    /// A name for people.
+    name: String,
+    /// The app's package name in the store.
+    package_name: String,
+    /// Whether purchases of it are real.
+    environment: Environment,
+    /// Whether a shared secret is stored.
+    has_shared_secret: bool,
+    /// Whether its purchases are verified.
+    verification: Verification,
+    /// Which SKU of a subscription names its product.
+    product_ref: ProductRef,
+    /// Whether a revocation is settled at once, without a window.
+    flush_on_revoke: bool,
+    /// What becomes of receipts that the store still does not know after a day.
+    unknown_receipts: UnknownReceipts,
+    /// The window.
+    window_seconds: i64,
+    /// The longest wait, however often the window is restarted; null without a limit.
+    max_wait_seconds: Option<i64>,
+    /// The URL that the store sends to.
+    #[schemars(extend("format" = "uri"))]
+    notification_url: String,
+    /// The topic that may send, or wants to.
+    topic: TopicSummary,
+    /// When it was created.
+    created_at: Timestamp,
+}
+
+/// Whether purchases are verified with the store: not without its secret, and not while the store refuses that.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Verification {
+    /// No secret is stored.
+    Off,
+    /// They are.
+    On,
+    /// The store refuses the secret.
+    Refused {
+        /// Since when.
+        since: Timestamp,
+    },
+}
 
 /// `POST /v1/apps/{app_id}/platforms`
 pub async fn create(
     State(edge): State<Shared>,
-    Id(app_id): Id<AppId>,
-    Body(mut fields): Body,
-) -> Result<(StatusCode, Json<Value>), Error> {
-    let store = fields.required_text("store");
-    if !store.is_empty() && !STORES.contains(&store.as_str()) {
-        fields.wrong("store", format!("one of {}", STORES.join(", ")));
-    }
-    let window_ms = window(&mut fields).unwrap_or(edge.default_window_ms);
-    let max_wait_ms = max_wait(&mut fields);
-    check_wait(&mut fields, window_ms, max_wait_ms);
-    let topic_arn = topic_arn(&edge, &mut fields, &store);
-    let new = NewPlatform {
-        app_id,
-        store,
-        name: fields.required_text("name"),
-        package_name: fields.required_text("package_name"),
-        environment: environment(&mut fields).unwrap_or(Environment::Production),
-        shared_secret: fields.text("shared_secret").map(SecretString::from),
-        topic_arn,
+    Stored(app): Stored<App>,
+    mut draft: Draft<NewPlatform>,
+) -> Result<Created<Platform>, Error> {
+    let Draft { body: new, wrong } = &mut draft;
+    let window_ms = new.window_seconds.map_or(edge.default_window_ms, |seconds| seconds * 1000);
+    let max_wait_ms = new.max_wait_seconds.map(|seconds| seconds * 1000);
+    check_wait(wrong, window_ms, max_wait_ms);
+    check_topic(&edge, wrong, (&new.store, new.topic_arn.as_deref()));
+    let new = draft.finish()?;
+    let new = storage::NewPlatform {
+        app_id: app.id,
+        store: new.store,
+        name: new.name,
+        package_name: new.package_name,
+        environment: new.environment.unwrap_or(Environment::Production),
+        shared_secret: new.shared_secret,
+        topic_arn: new.topic_arn,
         window_ms,
         max_wait_ms,
-        product_ref: product_ref(&mut fields).unwrap_or_default(),
-        flush_on_revoke: fields.flag("flush_on_revoke").unwrap_or(false),
-        unknown_receipts: unknown_receipts(&mut fields).unwrap_or_default(),
+        product_ref: new.product_ref.unwrap_or_default(),
+        flush_on_revoke: new.flush_on_revoke.unwrap_or(false),
+        unknown_receipts: new.unknown_receipts.unwrap_or_default(),
         ingress_key: ingress_key(&edge),
     };
-    fields.finish()?;
-    edge.store.app(app_id).await?;
     let platform = edge.store.new_platform(new).await?;
-    Ok((StatusCode::CREATED, Json(view(&edge, &platform).await?)))
+    Ok(Created(view(&edge, platform).await?))
 }
 
 /// `GET /v1/apps/{app_id}/platforms`
 pub async fn list(
     State(edge): State<Shared>,
-    Id(app): Id<AppId>,
-    Query(mut fields): Query,
-) -> Result<Json<Value>, Error> {
-    let page = fields.page();
-    fields.finish()?;
-    edge.store.app(app).await?;
-    let found = edge.store.platforms(app, page).await?;
+    Stored(app): Stored<App>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<Platform>>, Error> {
+    let found = edge.store.platforms(app.id, query.page()).await?;
     let mut items = Vec::with_capacity(found.items.len());
-    for platform in &found.items {
+    for platform in found.items {
         items.push(view(&edge, platform).await?);
     }
-    Ok(Json(json!({ "items": items, "next_cursor": found.next_cursor })))
+    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
 }
 
 /// `GET /v1/platforms/{platform_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<Json<Value>, Error> {
-    let platform = edge.store.platform(id).await?;
-    Ok(Json(view(&edge, &platform).await?))
+pub async fn show(
+    State(edge): State<Shared>,
+    Stored(platform): Stored<storage::Platform>,
+) -> Result<Json<Platform>, Error> {
+    Ok(Json(view(&edge, platform).await?))
 }
 
 /// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it asks; one that asked before
 /// is approved instead, since its subscription has to be confirmed at the store.
 pub async fn update(
     State(edge): State<Shared>,
-    Id(id): Id<PlatformId>,
-    Body(mut fields): Body,
-) -> Result<Json<Value>, Error> {
-    let before = edge.store.platform(id).await?;
-    let window_ms = window(&mut fields);
-    let changes_wait = fields.has("max_wait_seconds");
-    let max_wait_ms = max_wait(&mut fields);
-    let wait_after = if changes_wait { max_wait_ms } else { before.max_wait_ms };
-    check_wait(&mut fields, window_ms.unwrap_or(before.window_ms), wait_after);
-    let changes_secret = fields.has("shared_secret");
-    let secret = fields.text("shared_secret").map(SecretString::from);
-    let topic_arn = topic_arn(&edge, &mut fields, &before.store);
-    let patch = PlatformPatch {
-        name: fields.text("name"),
-        package_name: fields.text("package_name"),
-        environment: environment(&mut fields),
-        shared_secret: changes_secret.then_some(secret),
+    Stored(before): Stored<storage::Platform>,
+    mut draft: Draft<PlatformPatch>,
+) -> Result<Json<Platform>, Error> {
+    let Draft { body: patch, wrong } = &mut draft;
+    let window_ms = patch.window_seconds.map(|seconds| seconds * 1000);
+    let max_wait_ms = patch.max_wait_seconds.map(|seconds| seconds.map(|seconds| seconds * 1000));
+    check_wait(wrong, window_ms.unwrap_or(before.window_ms), max_wait_ms.unwrap_or(before.max_wait_ms));
+    check_topic(&edge, wrong, (&before.store, patch.topic_arn.as_deref()));
+    let patch = draft.finish()?;
+    let patch = storage::PlatformPatch {
+        name: patch.name,
+        package_name: patch.package_name,
+        environment: patch.environment,
+        shared_secret: patch.shared_secret.map(|secret| secret.map(SecretString::from)),
         window_ms,
-        max_wait_ms: changes_wait.then_some(max_wait_ms),
-        product_ref: product_ref(&mut fields),
-        flush_on_revoke: fields.flag("flush_on_revoke"),
-        unknown_receipts: unknown_receipts(&mut fields),
+        max_wait_ms,
+        product_ref: patch.product_ref,
+        flush_on_revoke: patch.flush_on_revoke,
+        unknown_receipts: patch.unknown_receipts,
         ingress_key: None,
-        topic_arn,
+        topic_arn: patch.topic_arn,
     };
-    fields.finish()?;
-    let platform = edge.store.update_platform(id, patch).await?;
-    Ok(Json(view(&edge, &platform).await?))
+    let platform = edge.store.update_platform(before.id, patch).await?;
+    Ok(Json(view(&edge, platform).await?))
 }
 
 /// `DELETE /v1/platforms/{platform_id}`
-pub async fn delete(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<StatusCode, Error> {
+pub async fn delete(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
     edge.store.delete_platform(id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: a new notification URL; the old one ends within
@@ -119,105 +228,68 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Resul
 pub async fn rotate(
     State(edge): State<Shared>,
     Id(id): Id<PlatformId>,
-    Body(fields): Body,
-) -> Result<Json<Value>, Error> {
-    fields.finish()?;
-    let patch = PlatformPatch { ingress_key: Some(ingress_key(&edge)), ..PlatformPatch::default() };
+    _: Body<Nothing>,
+) -> Result<Json<Platform>, Error> {
+    let ingress_key = Some(ingress_key(&edge));
+    let patch = storage::PlatformPatch { ingress_key, ..storage::PlatformPatch::default() };
     let platform = edge.store.update_platform(id, patch).await?;
-    Ok(Json(view(&edge, &platform).await?))
+    Ok(Json(view(&edge, platform).await?))
 }
 
 /// `POST /v1/platforms/{platform_id}/retry-parked`: purchases that the store did not know, or of another customer, are
 /// looked at again.
 pub async fn retry_parked(
     State(edge): State<Shared>,
-    Id(id): Id<PlatformId>,
-    Body(fields): Body,
-) -> Result<(StatusCode, Json<Value>), Error> {
-    edge.store.platform(id).await?;
-    fields.finish()?;
-    let purchases = edge.store.retry_parked(id).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "purchases": purchases }))))
+    Stored(platform): Stored<storage::Platform>,
+    _: Body<Nothing>,
+) -> Result<Accepted<Concerned>, Error> {
+    let purchases = edge.store.retry_parked(platform.id).await?;
+    Ok(Accepted(Concerned { purchases }))
 }
 
-async fn view(edge: &Edge, platform: &Platform) -> Result<Value, Error> {
-    Ok(json!({
-        "id": platform.id,
-        "app_id": platform.app_id,
-        "store": platform.store,
-        "name": platform.name,
-        "package_name": platform.package_name,
-        "environment": platform.environment,
-        "has_shared_secret": platform.has_shared_secret,
-        "verification": verification(platform),
-        "product_ref": platform.product_ref,
-        "flush_on_revoke": platform.flush_on_revoke,
-        "unknown_receipts": platform.unknown_receipts,
-        "window_seconds": platform.window_ms / 1000,
-        "max_wait_seconds": platform.max_wait_ms.map(|ms| ms / 1000),
-        "notification_url": edge.url(&format!("/v1/stores/{}/{}", platform.store, platform.ingress_key)),
-        "topic": topics::summary(&edge.store.topics(platform.id).await?),
-        "created_at": platform.created_at,
-    }))
+async fn view(edge: &Edge, platform: storage::Platform) -> Result<Platform, Error> {
+    Ok(Platform {
+        verification: verification(&platform),
+        notification_url: edge.url(&format!("/v1/stores/{}/{}", platform.store, platform.ingress_key)),
+        topic: topics::summary(&edge.store.topics(platform.id).await?),
+        id: platform.id,
+        app_id: platform.app_id,
+        store: platform.store,
+        name: platform.name,
+        package_name: platform.package_name,
+        environment: platform.environment,
+        has_shared_secret: platform.has_shared_secret,
+        product_ref: platform.product_ref,
+        flush_on_revoke: platform.flush_on_revoke,
+        unknown_receipts: platform.unknown_receipts,
+        window_seconds: platform.window_ms / 1000,
+        max_wait_seconds: platform.max_wait_ms.map(|ms| ms / 1000),
+        created_at: platform.created_at,
+    })
 }
 
-/// Whether the store is asked about purchases: not without its secret, and not while it refuses that.
-fn verification(platform: &Platform) -> Value {
+const fn verification(platform: &storage::Platform) -> Verification {
     match platform.secret_refused_at {
-        _ if !platform.has_shared_secret => json!({ "state": "off" }),
-        Some(since) => json!({ "state": "refused", "since": since }),
-        None => json!({ "state": "on" }),
+        _ if !platform.has_shared_secret => Verification::Off,
+        Some(since) => Verification::Refused { since },
+        None => Verification::On,
     }
 }
 
-fn product_ref(fields: &mut Fields) -> Option<ProductRef> {
-    match fields.text("product_ref")?.as_str() {
-        "term" => Some(ProductRef::Term),
-        "parent" => Some(ProductRef::Parent),
-        other => {
-            fields.wrong("product_ref", format!("`term` or `parent`, and it is `{other}`"));
-            None
-        }
-    }
-}
-
-fn unknown_receipts(fields: &mut Fields) -> Option<UnknownReceipts> {
-    match fields.text("unknown_receipts")?.parse() {
-        Ok(chosen) => Some(chosen),
-        Err(expected) => {
-            fields.wrong("unknown_receipts", expected);
-            None
-        }
-    }
-}
-
-fn window(fields: &mut Fields) -> Option<i64> {
-    fields.integer("window_seconds", 1..=WINDOW_SECONDS.0).map(|seconds| seconds * 1000)
-}
-
-fn max_wait(fields: &mut Fields) -> Option<i64> {
-    fields.integer("max_wait_seconds", 1..=WINDOW_SECONDS.1).map(|seconds| seconds * 1000)
-}
-
-fn check_wait(fields: &mut Fields, window_ms: i64, max_wait_ms: Option<i64>) {
+fn check_wait(wrong: &mut Wrong, window_ms: i64, max_wait_ms: Option<i64>) {
     if max_wait_ms.is_some_and(|ms| ms < window_ms) {
-        fields.wrong("max_wait_seconds", format!("at least the window, {} s", window_ms / 1000));
+        wrong.add("max_wait_seconds", format!("at least the window, {} s", window_ms / 1000));
     }
 }
 
-fn environment(fields: &mut Fields) -> Option<Environment> {
-    fields.parsed("environment", "`production` or `sandbox`")
-}
-
-/// The field, by the rule of the store. An unknown store is told elsewhere.
-fn topic_arn(edge: &Edge, fields: &mut Fields, store: &str) -> Option<String> {
-    let arn = fields.text("topic_arn")?;
-    if STORES.contains(&store)
-        && let Err(expected) = edge.check_topic(store, &arn)
+/// Checks the name of a topic by the rule of the store. That a store is unknown is named elsewhere.
+fn check_topic(edge: &Edge, wrong: &mut Wrong, (store, arn): (&str, Option<&str>)) {
+    if let Some(arn) = arn
+        && !wrong.has("store")
+        && let Err(expected) = edge.check_topic(store, arn)
     {
-        fields.wrong("topic_arn", expected);
+        wrong.add("topic_arn", expected);
     }
-    Some(arn)
 }
 
 /// 128 random bits in lower-case hex.

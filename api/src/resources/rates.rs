@@ -1,52 +1,82 @@
 //! `/v1/apps/{app_id}/rates`: what one unit of a currency was worth in USD on a day.
 
-use super::catalogue::{currency, decimal};
-use super::{Body, Fields, Id, Query};
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::{Body, PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
-use domain::AppId;
-use serde_json::{Value, json};
-use storage::{Paged, Rate};
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{App, Paged, Rate};
 
-/// So many rates are taken at a time.
+/// Maximum number of rates in one request.
 pub const MOST: usize = 5_000;
+
+/// Rates of exchange.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "rates": [{ "day": "2026-01-31", "currency": "EUR", "usd": "1.08" }] }]))]
+pub struct Rates {
+    /// The rates.
+    #[schemars(extend("maxItems" = MOST))]
+    rates: Vec<NewRate>,
+}
+
+/// What one unit of a currency was worth on a day.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct NewRate {
+    /// The day.
+    #[schemars(extend("format" = "date"))]
+    pub day: String,
+    /// The currency.
+    #[schemars(extend("format" = "currency"))]
+    pub currency: String,
+    /// Its worth in USD: a decimal, more than 0.
+    #[schemars(with = "String", extend("format" = "rate"))]
+    pub usd: Decimal,
+}
+
+/// Which rates.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RateQuery {
+    /// The currency.
+    #[schemars(extend("format" = "currency"))]
+    currency: String,
+    /// The page.
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
+/// How many rates were stored.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StoredRates {
+    /// Their number.
+    rates: usize,
+}
+
+impl From<NewRate> for Rate {
+    fn from(NewRate { day, currency, usd }: NewRate) -> Self {
+        Self { day, currency, usd: usd.normalize().to_string() }
+    }
+}
 
 /// `PUT /v1/apps/{app_id}/rates`: adds rates, in the place of those of the same day and currency. They hold for what
 /// is settled from then on.
-pub async fn put(State(edge): State<Shared>, Id(app): Id<AppId>, Body(mut fields): Body) -> Result<Json<Value>, Error> {
-    edge.store.app(app).await?;
-    let rates = fields.required_objects("rates", MOST, rate);
-    fields.finish()?;
-    let count = rates.len();
-    edge.store.put_rates(app, rates).await?;
-    Ok(Json(json!({ "rates": count })))
+pub async fn put(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    Body(given): Body<Rates>,
+) -> Result<Json<StoredRates>, Error> {
+    let rates = given.rates.len();
+    edge.store.put_rates(app.id, given.rates.into_iter().map(Rate::from).collect()).await?;
+    Ok(Json(StoredRates { rates }))
 }
 
 /// `GET /v1/apps/{app_id}/rates?currency=EUR`, the oldest day first.
 pub async fn list(
     State(edge): State<Shared>,
-    Id(app): Id<AppId>,
-    Query(mut fields): Query,
+    Stored(app): Stored<App>,
+    Query(query): Query<RateQuery>,
 ) -> Result<Json<Paged<Rate>>, Error> {
-    edge.store.app(app).await?;
-    let currency = currency(&mut fields);
-    let page = fields.page();
-    fields.finish()?;
-    Ok(Json(edge.store.rates(app, &currency, page).await?))
-}
-
-/// One rate; what is wrong in it is noted.
-pub fn rate(fields: &mut Fields) -> Rate {
-    let day = fields.required_text("day");
-    if !day.is_empty() && (day.len() != 10 || day.parse::<jiff::civil::Date>().is_err()) {
-        fields.wrong("day", format!("a day such as 2026-01-31, and it is `{day}`"));
-    }
-    let currency = currency(fields);
-    let usd = decimal(fields, "usd");
-    if usd.is_some_and(|usd| usd.is_zero()) {
-        fields.wrong("usd", "what one unit was worth in USD, more than 0");
-    }
-    Rate { day, currency, usd: usd.map(|usd| usd.normalize().to_string()).unwrap_or_default() }
+    Ok(Json(edge.store.rates(app.id, &query.currency, query.page.page()).await?))
 }

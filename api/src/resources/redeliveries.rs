@@ -1,108 +1,185 @@
 //! `/v1/redeliveries`: one event, a purchase, all of a time or everything that failed, once more.
 
-use super::{Body, Fields};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
+use crate::extract::{Draft, Wrong};
 use axum::Json;
 use axum::extract::State;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
-use storage::{Again, How, Owing, Page, Run, To, chain};
+use storage::{Again, How, Owing, Page, Run, Skipped, To, chain};
 use tokio::time::timeout;
 
-/// Events of a page when the request names no limit, and at most.
+/// Number of items of a page when the request names no limit, and at most.
 const LIMIT: i64 = 200;
 /// How long the engine may take to hear whose lanes to look at. What it does not hear the sweep finds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So long the name of a run may be, in characters.
-const RUN_NAME: usize = 100;
-/// What says what is sent again.
+/// What selects the events.
 const ONE_OF: &str = "exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed` (true)";
 
-/// `POST /v1/redeliveries`: owes a page of what is asked once more. Of a purchase's states always the newest is sent. A time
-/// and what failed are those of every app, unless `app_id` or `destination_id` says of which.
-pub async fn create(State(edge): State<Shared>, Body(mut fields): Body) -> Result<Json<Value>, Error> {
-    let what = again(&mut fields);
-    let to = to(&mut fields, what);
-    let (page, how) = (page(&mut fields), how(&mut fields));
-    fields.finish()?;
+/// What is to be sent again: exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed`. The last two
+/// mean every app, unless `app_id` or `destination_id` is given.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [
+    { "from": "2026-01-30T12:00:00Z", "until": "2026-01-31T12:00:00Z", "dry_run": true },
+    { "failed": true, "run": "outage of January" },
+]))]
+pub struct Redelivery {
+    /// This event.
+    event_id: Option<EventId>,
+    /// The newest state of this purchase, and all its `user.*` events.
+    collapse_key: Option<CollapseKey>,
+    /// What was recorded from this time on.
+    from: Option<Timestamp>,
+    /// What was recorded before this time.
+    until: Option<Timestamp>,
+    /// What is dead.
+    failed: Option<bool>,
+    /// Only to this destination.
+    destination_id: Option<DestinationId>,
+    /// Only what is of this app; with `from` and `until`, or `failed`, and without `destination_id`.
+    app_id: Option<AppId>,
+    /// The page.
+    #[serde(flatten)]
+    page: RunPage,
+}
+
+/// A page of purchases or events.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "limit": 100 }]))]
+pub struct OwedPage {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Maximum number that is looked at; 200 when absent.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<i64>,
+    /// Changes nothing, and answers what would be owed.
+    dry_run: Option<bool>,
+}
+
+/// A page of a run that may have a name.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RunPage {
+    /// The page.
+    #[serde(flatten)]
+    pub page: OwedPage,
+    /// A name for all pages of one run. A page that is asked for again in the same run, within a week, is answered the
+    /// same and owes nothing.
+    #[schemars(length(min = 1, max = 100))]
+    run: Option<String>,
+}
+
+/// What came of a page.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Redelivered {
+    /// Number of events, or dead deliveries, that were looked at.
+    looked_at: i64,
+    /// What is owed.
+    #[serde(flatten)]
+    owed: Owed,
+    /// What to ask for next; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// What is owed now, and was not before.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Owed {
+    /// Number of deliveries.
+    owed: i64,
+    /// Number of those that were not owed, by the reason.
+    skipped: BTreeMap<Skipped, i64>,
+}
+
+impl From<Owing> for Owed {
+    fn from(Owing { owed, skipped, .. }: Owing) -> Self {
+        Self { owed, skipped }
+    }
+}
+
+impl OwedPage {
+    /// The page, and whether it is only counted.
+    #[must_use]
+    pub fn page(self) -> (Page, Run) {
+        let run = if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real };
+        (Page { cursor: self.cursor, limit: self.limit.unwrap_or(LIMIT) }, run)
+    }
+}
+
+impl RunPage {
+    /// The page, and how it is owed: a page of a run that has a name is owed once, however often it is asked for.
+    #[must_use]
+    pub fn page(self) -> (Page, How) {
+        let (page, run) = self.page.page();
+        match (run, self.run) {
+            (Run::Real, Some(name)) => (page, How::Once(name)),
+            (run, _) => (page, run.into()),
+        }
+    }
+}
+
+/// Refuses a cursor that is no collapse key.
+pub fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
+    match cursor {
+        Some(cursor) if cursor.parse::<CollapseKey>().is_err() => Err(storage::Error::Cursor.into()),
+        _ => Ok(()),
+    }
+}
+
+/// `POST /v1/redeliveries`: owes a page of what is selected once more. Of a purchase's states always the newest is sent.
+pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
+    let Draft { body, wrong } = &mut draft;
+    let what = selected(body, wrong);
+    let to = receivers(body, wrong);
+    let (page, how) = draft.finish()?.page.page();
     let Some(what) = what else { return Err(Error::invalid("body", ONE_OF)) };
     if let To::App(id) = to {
         edge.store.app(id).await?;
     }
     let done = edge.store.redeliver_all(what, to, (page, how.clone())).await?;
-    tell(&edge, &how, &done.owing).await;
-    let mut answer = shown(&done.owing);
-    answer["looked_at"] = json!(done.looked_at);
-    answer["next_cursor"] = json!(done.next_cursor);
-    Ok(Json(answer))
+    wake(&edge, &how, &done.owing).await;
+    Ok(Json(Redelivered { looked_at: done.looked_at, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
 
-fn again(fields: &mut Fields) -> Option<Again> {
-    let event: Option<EventId> = fields.parsed("event_id", "an event id (a UUID)");
-    let purchase: Option<CollapseKey> = fields.parsed("collapse_key", "a collapse key (a UUID)");
-    let time = "a time in RFC 3339, such as 2026-01-31T12:00:00Z";
-    let range: (Option<Timestamp>, Option<Timestamp>) = (fields.parsed("from", time), fields.parsed("until", time));
-    let failed = fields.flag("failed").filter(|failed| *failed).map(|_| Again::Failed);
-    let range = match range {
+fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
+    let range = match (body.from, body.until) {
         (Some(from), Some(until)) if from < until => Some(Again::Range { from, until }),
         (Some(_), Some(_)) => {
-            fields.wrong("until", "a time after `from`");
+            wrong.add("until", "a time after `from`");
             None
         }
         (None, None) => None,
         (from, _) => {
             let missing = if from.is_none() { "from" } else { "until" };
-            fields.wrong(missing, "a time: `from` and `until` are given together");
+            wrong.add(missing, "a time: `from` and `until` are given together");
             None
         }
     };
-    let mut asked = [event.map(Again::Event), purchase.map(Again::Purchase), range, failed].into_iter().flatten();
-    let first = asked.next();
-    if asked.next().is_some() {
-        fields.wrong("body", ONE_OF);
+    let failed = body.failed.filter(|failed| *failed).map(|_| Again::Failed);
+    let ids = [body.event_id.map(Again::Event), body.collapse_key.map(Again::Purchase)];
+    let mut selected = ids.into_iter().chain([range, failed]).flatten();
+    let first = selected.next();
+    if selected.next().is_some() {
+        wrong.add("body", ONE_OF);
     }
     first
 }
 
-/// `destination_id` or `app_id`: to whom.
-fn to(fields: &mut Fields, what: Option<Again>) -> To {
-    let destination: Option<DestinationId> = fields.parsed("destination_id", "a destination id (a UUID)");
-    let app: Option<AppId> = fields.parsed("app_id", "an app id (a UUID)");
-    if app.is_some() && destination.is_some() {
-        fields.wrong("app_id", "not to be given with `destination_id`, which is of one app");
-    } else if app.is_some() && matches!(what, Some(Again::Event(_) | Again::Purchase(_))) {
-        fields.wrong("app_id", "not to be given with `event_id` or `collapse_key`, which are of one app");
+fn receivers(body: &Redelivery, wrong: &mut Wrong) -> To {
+    match (body.app_id, body.destination_id) {
+        (Some(_), Some(_)) => wrong.add("app_id", "not to be given with `destination_id`, which is of one app"),
+        (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
+            wrong.add("app_id", "not to be given with `event_id` or `collapse_key`, which are of one app");
+        }
+        _ => {}
     }
-    app.map_or(destination.into(), To::App)
+    body.app_id.map_or(body.destination_id.into(), To::App)
 }
 
-/// `cursor` and `limit` of a body.
-pub fn page(fields: &mut Fields) -> Page {
-    Page { cursor: fields.text("cursor"), limit: fields.integer("limit", 1..=LIMIT).unwrap_or(LIMIT) }
-}
-
-/// `dry_run` of a body.
-pub fn run(fields: &mut Fields) -> Run {
-    if fields.flag("dry_run").unwrap_or(false) { Run::Dry } else { Run::Real }
-}
-
-/// `dry_run` and `run` of a body: a page of a run that has a name is owed once, however often it is asked for.
-pub fn how(fields: &mut Fields) -> How {
-    match (run(fields), fields.short_text("run", RUN_NAME)) {
-        (Run::Real, Some(name)) => How::Once(name),
-        (run, _) => run.into(),
-    }
-}
-
-/// What was owed, and what was not and why.
-pub fn shown(owing: &Owing) -> Value {
-    json!({ "owed": owing.owed, "skipped": owing.skipped, "next_cursor": null })
-}
-
-/// Tells the engine whose lanes to look at: one word for each destination, however much is owed.
-pub async fn tell(edge: &Edge, how: &How, owing: &Owing) {
+/// Lets the engine look at the lanes: one signal for each destination, however much is owed.
+pub async fn wake(edge: &Edge, how: &How, owing: &Owing) {
     if *how == How::Dry {
         return;
     }
@@ -110,9 +187,9 @@ pub async fn tell(edge: &Edge, how: &How, owing: &Owing) {
         match timeout(PATIENCE, edge.dispatch.engine().tend(*id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(destination.id = %id, error = chain(&error), "not told; the sweep finds the lanes");
+                tracing::debug!(destination.id = %id, error = chain(&error), "not taken; the sweep finds the lanes");
             }
-            Err(_) => tracing::debug!(destination.id = %id, "not told in time; the sweep finds the lanes"),
+            Err(_) => tracing::debug!(destination.id = %id, "not taken in time; the sweep finds the lanes"),
         }
     }
 }

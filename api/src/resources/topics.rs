@@ -1,29 +1,49 @@
-//! `/v1/platforms/{platform_id}/topics`: who asked to send, and the admin's word on it.
+//! `/v1/platforms/{platform_id}/topics`: which topics want to send, and the admin's decision on each.
 
-use super::{Body, Id, Ids};
+use super::signals::Nothing;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
+use crate::extract::{Body, Ids, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::{PlatformId, TopicId};
-use serde_json::{Value, json};
-use storage::{Topic, TopicState};
+use schemars::JsonSchema;
+use serde::Serialize;
+use storage::{Paged, Platform, Topic, TopicState};
+
+/// How a platform's topics stand; the most trusted one counts.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TopicSummary {
+    /// Whether one may send, or wants to.
+    state: Trust,
+    /// Its name at the store.
+    arn: Option<String>,
+}
+
+/// How far the most trusted topic is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// There is none.
+    None,
+    /// It wants to send.
+    Pending,
+    /// It may send.
+    Confirmed,
+}
 
 /// `GET /v1/platforms/{platform_id}/topics`
-pub async fn list(State(edge): State<Shared>, Id(platform): Id<PlatformId>) -> Result<Json<Value>, Error> {
-    edge.store.platform(platform).await?;
-    let topics = edge.store.topics(platform).await?;
-    Ok(Json(json!({ "items": topics, "next_cursor": null })))
+pub async fn list(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<Paged<Topic>>, Error> {
+    Ok(Json(Paged { items: edge.store.topics(platform.id).await?, next_cursor: None }))
 }
 
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then
-/// releases what waited. Who was overtaken by another decision is told what the topic is now.
+/// releases what waited. An approval that another decision came before is answered with what the topic is now.
 pub async fn approve(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
-    Body(fields): Body,
+    _: Body<Nothing>,
 ) -> Result<Json<Topic>, Error> {
-    fields.finish()?;
     let topic = of_platform(&edge, platform, id).await?;
     if topic.state != TopicState::Pending {
         return Err(not_pending(topic.state));
@@ -50,28 +70,27 @@ pub async fn approve(
 pub async fn reject(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
-    Body(fields): Body,
+    _: Body<Nothing>,
 ) -> Result<Json<Topic>, Error> {
-    fields.finish()?;
     let topic = of_platform(&edge, platform, id).await?;
     edge.store.reject_topic(id, topic.state).await.map_err(overtaken)?;
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// How a platform's topics stand, in one word; the most trusted one counts.
+/// The summary of a platform's topics, the newest last.
 #[must_use]
-pub fn summary(topics: &[Topic]) -> Value {
-    let word = |state| match state {
-        TopicState::Configured | TopicState::Confirmed => Some("confirmed"),
-        TopicState::Pending => Some("pending"),
-        TopicState::Rejected | TopicState::Expired | TopicState::Unsubscribed => None,
+pub fn summary(topics: &[Topic]) -> TopicSummary {
+    let trust = |topic: &Topic| match topic.state {
+        TopicState::Configured | TopicState::Confirmed => Trust::Confirmed,
+        TopicState::Pending => Trust::Pending,
+        TopicState::Rejected | TopicState::Expired | TopicState::Unsubscribed => Trust::None,
     };
-    for wanted in ["confirmed", "pending"] {
-        if let Some(topic) = topics.iter().rev().find(|topic| word(topic.state) == Some(wanted)) {
-            return json!({ "state": wanted, "arn": topic.arn });
+    for state in [Trust::Confirmed, Trust::Pending] {
+        if let Some(topic) = topics.iter().rev().find(|topic| trust(topic) == state) {
+            return TopicSummary { state, arn: Some(topic.arn.clone()) };
         }
     }
-    json!({ "state": "none", "arn": null })
+    TopicSummary { state: Trust::None, arn: None }
 }
 
 async fn of_platform(edge: &Edge, platform: PlatformId, id: TopicId) -> Result<Topic, Error> {

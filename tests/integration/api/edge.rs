@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
+use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
 use tower::ServiceExt;
 use workflows::signal::{DestinationSignal, Signal};
@@ -208,7 +209,9 @@ impl Service {
         let media = media.unwrap_or_default().to_owned();
         let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a whole body");
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        Answer { status, media, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        contract::check(Answered { method, path, status, media: &media, body: &body });
+        Answer { status, media, body }
     }
 
     /// An app and a platform of it.

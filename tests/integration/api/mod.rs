@@ -5,6 +5,7 @@ mod actions;
 mod adopting;
 mod destinations;
 mod dispatching;
+mod document;
 mod edge;
 mod people;
 mod refusals;

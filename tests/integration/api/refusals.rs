@@ -289,6 +289,29 @@ async fn a_body_over_two_mebibytes_is_too_large() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_nested_too_deep_is_refused_before_it_is_read() {
+    let service = Service::start("deep").await;
+    let (app, platform) = service.platform().await;
+    let shown = service.get(&format!("/v1/platforms/{platform}")).await;
+    let url = shown.body["notification_url"].as_str().expect("a URL").to_owned();
+    let ingress = url.strip_prefix("https://settle.example.com/base").expect("our public URL").to_owned();
+    let admin = format!("/v1/apps/{app}/platforms");
+    for path in [&ingress, &admin] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let body = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+            let body = if *path == ingress { body } else { format!("{{\"name\":{body}}}") };
+            let answer = service.send("POST", path, Some(&format!("Bearer {TOKEN}")), body.into_bytes()).await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+            is_problem(&answer, path);
+        }
+    }
+    let deep = format!("{{\"name\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+    let answer = service.send("POST", &admin, Some(&format!("Bearer {TOKEN}")), deep.into_bytes()).await;
+    assert_eq!(answer.wrong_fields(), ["body"]);
+    assert!(answer.body["detail"].to_string().contains("recursion limit"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_name_that_is_taken_is_a_conflict() {
     let service = Service::start("taken").await;
     let (app, _) = service.platform().await;

@@ -91,7 +91,7 @@ story! {
         let unknown = Change::SetProduct("month".to_owned(), lists(&["silver"]));
         for run in [Run::Dry, Run::Real] {
             let error = world.store.change_catalogue(app, unknown.clone(), run).await.unwrap_err();
-            assert!(matches!(&error, Error::Conflict { what: "entitlements", detail } if detail.contains("`silver`")), "{error}");
+            assert!(matches!(&error, Error::Invalid { field: "entitlements", detail } if detail.contains("`silver`")), "{error}");
         }
     }
 }

@@ -34,17 +34,21 @@ pub enum Auth {
 }
 
 /// What a product costs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
     /// Where, two letters; everywhere that no other price names when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "country"))]
     pub country: Option<String>,
     /// ISO 4217, three letters.
+    #[schemars(extend("format" = "currency"))]
     pub currency: String,
     /// One term of it. A decimal, written as text.
+    #[schemars(with = "String", extend("format" = "decimal"))]
     pub price: Decimal,
     /// For plans that began then or later, until the next price of the same country; always when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "since"))]
     pub since: Option<Since>,
 }
 
@@ -116,7 +120,7 @@ pub struct Listing {
 }
 
 /// Which SKU of a subscription is its `product_ref_id`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductRef {
     /// The term's, which the customer bought.

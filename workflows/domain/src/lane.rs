@@ -1,10 +1,11 @@
 //! What a lane looks like to the workflow: enough to start, wake and show it, and nothing of its bodies.
 
 use crate::ids::DestinationId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The pending deliveries of one purchase to one destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
     /// Whom we tell.
     pub destination_id: DestinationId,

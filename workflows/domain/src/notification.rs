@@ -2,6 +2,7 @@
 
 use crate::ids::CollapseKey;
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One fact about one purchase, told by a store.
@@ -72,7 +73,7 @@ pub enum Kind {
 }
 
 /// The one final word on a notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was settled in a revision.

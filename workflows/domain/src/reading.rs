@@ -62,7 +62,7 @@ pub enum Parked {
 }
 
 /// What becomes of notifications whose receipt the store still does not know when the schedule of its readings is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReceipts {
     /// They are given up.

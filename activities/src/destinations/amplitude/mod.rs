@@ -13,6 +13,7 @@ mod properties;
 pub mod request;
 pub mod response;
 mod revenue;
+pub mod schemas;
 mod settings;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod config;
 mod headers;
 pub mod request;
 pub mod response;
+pub mod schemas;
 mod secrets;
 mod signature;
 

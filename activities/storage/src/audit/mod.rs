@@ -73,7 +73,7 @@ impl Store {
         let (walk, after) = walk::position(page.cursor.as_deref())?;
         let (clock, size) = (self.clock, page.size());
         self.read(move |connection| {
-            let walk = WALKS.get(walk).ok_or_else(walk::not_a_cursor)?;
+            let walk = WALKS.get(walk).ok_or(Error::Cursor)?;
             let now = connection.now(clock)?;
             let keys = walk.keys(connection, &after, size)?;
             let Some(last) = keys.last().cloned() else {

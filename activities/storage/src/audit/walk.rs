@@ -96,18 +96,14 @@ pub const WALKS: &[Walk] = &[
 /// Where a look goes on: the place of a table in [`WALKS`], and the key behind which.
 pub fn position(cursor: Option<&str>) -> Result<(usize, Position), Error> {
     let Some(cursor) = cursor else { return Ok((0, Position::default())) };
-    let (table, key) = cursor.split_once(':').ok_or_else(not_a_cursor)?;
-    let place = WALKS.iter().position(|walk| walk.table == table).ok_or_else(not_a_cursor)?;
+    let (table, key) = cursor.split_once(':').ok_or(Error::Cursor)?;
+    let place = WALKS.iter().position(|walk| walk.table == table).ok_or(Error::Cursor)?;
     let (a, b) = key.split_once('_').unwrap_or((key, ""));
     let is_number = WALKS.get(place).is_some_and(|walk| walk.key == Key::Number);
     if is_number && !a.is_empty() && a.parse::<i64>().is_err() {
-        return Err(not_a_cursor());
+        return Err(Error::Cursor);
     }
     Ok((place, (a.to_owned(), b.to_owned())))
-}
-
-pub fn not_a_cursor() -> Error {
-    Error::Conflict { what: "page", detail: "`cursor` must be the `next_cursor` of the page before".to_owned() }
 }
 
 impl Walk {

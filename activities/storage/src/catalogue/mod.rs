@@ -129,7 +129,7 @@ impl Catalogue {
 
     /// What a product lists must exist, and there are not too many of either.
     fn check(&self) -> Result<(), Error> {
-        let refused = |what, detail| Err(Error::Conflict { what, detail });
+        let refused = |field, detail| Err(Error::Invalid { field, detail });
         for (sku, product) in &self.products {
             if let Some(wrong) = product.entitlements.iter().find(|ref_id| !self.entitlements.contains_key(*ref_id)) {
                 let detail =

@@ -12,6 +12,7 @@ use domain::event::{Wildcards, chooses};
 use domain::user::Attributes;
 use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
 use rows::{SELECT, insert, locked, require, update};
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -42,7 +43,7 @@ pub struct NewDestination {
 }
 
 /// Which events a destination wants, beside their types. An empty list wants all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Filter {
     /// Only of these platforms.

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::health::{self, HealthView};
 use crate::statement::{Number, row, sql};
 use domain::{AppId, DestinationId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// So many owed and so many dead deliveries are shown.
@@ -29,7 +30,7 @@ pub struct Addressee {
 }
 
 /// How many deliveries are in a status, up to a bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Owes {
     /// Owed as soon as their customers are named.
     pub waiting: i64,

@@ -5,6 +5,7 @@ use crate::connection::AnyConnection;
 use crate::statement::{Value, places, row, sql};
 use crate::{Error, Page, Paged, Store};
 use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -20,7 +21,8 @@ pub struct DeliveryFilter {
 }
 
 /// A delivery as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
 pub struct DeliveryView {
     /// Its id, and the `webhook-id`.
     pub id: DeliveryId,
@@ -37,6 +39,7 @@ pub struct DeliveryView {
     /// How often the event was owed to that destination before: 0 for the first time.
     pub n: i64,
     /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `dead`.
+    #[schemars(extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"]))]
     pub status: String,
     /// How many attempts were begun; those whose settings made no request count as one until the next.
     pub attempts: i64,
@@ -55,7 +58,8 @@ pub struct DeliveryView {
 }
 
 /// An attempt as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
 pub struct AttemptView {
     /// Which attempt of its delivery, from 1.
     pub number: i64,

@@ -7,6 +7,7 @@ pub use deliveries::{AttemptView, DeliveryFilter, DeliveryView, deliveries_where
 use crate::statement::{Statement, Value, row, sql};
 use crate::{Error, Page, Paged, Store, purchase};
 use domain::{AppId, CollapseKey, EventId, PlatformId, Timestamp, UserId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Which purchases are wanted; all that are given must match.
@@ -32,7 +33,8 @@ pub struct EventFilter {
 }
 
 /// A purchase as the API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Purchase")]
 pub struct PurchaseView {
     /// What names it.
     pub collapse_key: CollapseKey,
@@ -60,7 +62,7 @@ pub struct PurchaseView {
 }
 
 /// Whose a purchase is, how far its store confirmed it, and what happens next. The default knows nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
     /// Its owner.
     pub user_id: Option<UserId>,

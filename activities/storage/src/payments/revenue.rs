@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::statement::{row, sql};
 use crate::{Page, Store};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
@@ -23,7 +24,7 @@ pub struct RevenueFilter {
 }
 
 /// An integration that counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Integration {
     /// Its id.
     pub id: DestinationId,
@@ -34,7 +35,7 @@ pub struct Integration {
 }
 
 /// One entry of the ledger at one integration, or something told of no entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenueLine {
     /// The integration.
     pub destination_id: DestinationId,
@@ -59,7 +60,7 @@ pub struct RevenueLine {
 }
 
 /// Why an integration was not told what the ledger has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Differs {
     /// The price is not known, so that nothing is told.

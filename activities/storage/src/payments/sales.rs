@@ -10,6 +10,7 @@ use crate::writer::Write;
 use crate::{Run, Store, accept, purchase};
 use domain::payment::{self, Adjustment, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ pub struct NewSale {
 }
 
 /// What became of the lines of a page; of a dry run, what would.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ImportedSales {
     /// Lines that were not known.
     pub new: i64,
@@ -52,7 +53,7 @@ pub struct ImportedSales {
 }
 
 /// A line whose payment is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmatched {
     /// Its transaction.
     pub transaction_id: String,
@@ -63,7 +64,7 @@ pub struct Unmatched {
 }
 
 /// A payment for which the report says something else than the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
     /// The transaction that says so; null where the price is right and only its rate was missing.
     pub transaction_id: Option<String>,

@@ -1,178 +1,185 @@
 //! `/v1/apps/{app_id}/catalogue` and its parts: which product entitles to what, and what it costs.
 //!
-//! Every change can be asked as `?dry_run=true`: it then only says how many purchases it would concern.
+//! Every change can be sent with `?dry_run=true`: it then only answers how many purchases it would concern.
 
-mod read;
+mod fields;
 
-use super::{Body, Fields, Id, Ids, Query};
+pub use fields::{Catalogue, NewEntitlement, NewProduct, Product};
+
+use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
+use crate::extract::{Body, Draft, Ids, PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
-use read::{Sku, listed_entitlement, listed_product, named, product};
-pub use read::{currency, decimal};
-use serde_json::{Value, json};
-use storage::{Catalogue, Change, MOST_LISTED, Product, Run};
+use fields::Sku;
+use schemars::JsonSchema;
+use serde::Serialize;
+use storage::{App, Change, Page, Paged};
+use uuid::Uuid;
 
-type Answer = Result<Json<Value>, Error>;
+/// How many known purchases a change concerns.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Concerned {
+    /// Their number; they are settled anew, a few at a time.
+    pub purchases: i64,
+}
+
+/// Something that a purchase entitles its owner to.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Entitlement {
+    /// The id of settle, the same for the same reference id.
+    id: Uuid,
+    /// Its name in the owner's own system.
+    #[serde(rename = "ref")]
+    reference: String,
+    /// A name for people.
+    name: String,
+    /// More about it, for people.
+    description: Option<String>,
+}
+
+/// A SKU that was bought and is not in the catalogue.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UnmappedSku {
+    /// The SKU, that of the term where there is one.
+    sku: String,
+    /// Number of purchases that have it.
+    purchases: i64,
+}
 
 /// `PUT /v1/apps/{app_id}/entitlements/{ref}`
 pub async fn set_entitlement(
     State(edge): State<Shared>,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
-    Query(query): Query,
-    Body(mut fields): Body,
-) -> Answer {
-    edge.store.app(app).await?;
-    let named = named(&mut fields);
-    change(&edge, app, (query, fields), Change::SetEntitlement(id, named)).await
+    Query(query): Query<RunQuery>,
+    Body(new): Body<NewEntitlement>,
+) -> Result<Json<Concerned>, Error> {
+    change(&edge, app, &query, Change::SetEntitlement(id, new.into())).await
 }
 
 /// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: products that list it list it no more.
 pub async fn delete_entitlement(
     State(edge): State<Shared>,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
-    Query(query): Query,
-) -> Answer {
-    edge.store.app(app).await?;
-    change(&edge, app, (query, Fields::default()), Change::DeleteEntitlement(id)).await
+    Query(query): Query<RunQuery>,
+) -> Result<Json<Concerned>, Error> {
+    change(&edge, app, &query, Change::DeleteEntitlement(id)).await
 }
 
 /// `GET /v1/apps/{app_id}/entitlements`
-pub async fn entitlements(State(edge): State<Shared>, Id(app): Id<AppId>, Query(fields): Query) -> Answer {
-    let catalogue = of_app(&edge, app).await?;
-    let ids: Vec<&String> = catalogue.entitlements.keys().collect();
-    page(fields, &ids, |id| entitlement_view(app, &catalogue, id))
+pub async fn entitlements(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<Entitlement>>, Error> {
+    let catalogue = edge.store.catalogue(app.id).await?;
+    let all = catalogue.entitlements.keys().filter_map(|id| Some((id, shown(app.id, &catalogue, id)?)));
+    Ok(Json(paged(query.page(), all)))
 }
 
 /// `GET /v1/apps/{app_id}/entitlements/{ref}`
-pub async fn entitlement(State(edge): State<Shared>, Ids(app, Sku(id)): Ids<AppId, Sku>) -> Answer {
+pub async fn entitlement(
+    State(edge): State<Shared>,
+    Ids(app, Sku(id)): Ids<AppId, Sku>,
+) -> Result<Json<Entitlement>, Error> {
     let catalogue = of_app(&edge, app).await?;
-    if !catalogue.entitlements.contains_key(&id) {
-        return Err(Error::missing("entitlement", &id));
-    }
-    Ok(Json(entitlement_view(app, &catalogue, &id)))
+    shown(app, &catalogue, &id).map(Json).ok_or_else(|| Error::missing("entitlement", &id))
 }
 
 /// `PUT /v1/apps/{app_id}/products/{sku}`
 pub async fn set_product(
     State(edge): State<Shared>,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
-    Query(query): Query,
-    Body(mut fields): Body,
-) -> Answer {
-    edge.store.app(app).await?;
-    let product = product(&mut fields);
-    change(&edge, app, (query, fields), Change::SetProduct(sku, product)).await
+    Query(query): Query<RunQuery>,
+    mut draft: Draft<NewProduct>,
+) -> Result<Json<Concerned>, Error> {
+    draft.body.check("", &mut draft.wrong);
+    let new = draft.finish()?;
+    change(&edge, app, &query, Change::SetProduct(sku, new.into())).await
 }
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
 pub async fn delete_product(
     State(edge): State<Shared>,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
-    Query(query): Query,
-) -> Answer {
-    edge.store.app(app).await?;
-    change(&edge, app, (query, Fields::default()), Change::DeleteProduct(sku)).await
+    Query(query): Query<RunQuery>,
+) -> Result<Json<Concerned>, Error> {
+    change(&edge, app, &query, Change::DeleteProduct(sku)).await
 }
 
 /// `GET /v1/apps/{app_id}/products`
-pub async fn products(State(edge): State<Shared>, Id(app): Id<AppId>, Query(fields): Query) -> Answer {
-    let catalogue = of_app(&edge, app).await?;
-    let skus: Vec<&String> = catalogue.products.keys().collect();
-    page(fields, &skus, |sku| catalogue.products.get(sku).map_or(Value::Null, |product| product_view(sku, product)))
+pub async fn products(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<Product>>, Error> {
+    let catalogue = edge.store.catalogue(app.id).await?;
+    let all = catalogue.products.iter().map(|(sku, product)| (sku, Product::new(sku, product)));
+    Ok(Json(paged(query.page(), all)))
 }
 
 /// `GET /v1/apps/{app_id}/products/{sku}`
-pub async fn shown_product(State(edge): State<Shared>, Ids(app, Sku(sku)): Ids<AppId, Sku>) -> Answer {
+pub async fn shown_product(
+    State(edge): State<Shared>,
+    Ids(app, Sku(sku)): Ids<AppId, Sku>,
+) -> Result<Json<Product>, Error> {
     let catalogue = of_app(&edge, app).await?;
     let product = catalogue.products.get(&sku).ok_or_else(|| Error::missing("product", &sku))?;
-    Ok(Json(product_view(&sku, product)))
+    Ok(Json(Product::new(&sku, product)))
 }
 
 /// `GET /v1/apps/{app_id}/catalogue`: all of it, as `PUT` takes it.
-pub async fn show(State(edge): State<Shared>, Id(app): Id<AppId>) -> Answer {
-    let catalogue = of_app(&edge, app).await?;
-    let entitlements = catalogue.entitlements.iter().map(|(id, named)| {
-        let mut view = json!({ "ref": id, "name": named.name });
-        if let Some(description) = &named.description {
-            view["description"] = json!(description);
-        }
-        view
-    });
-    let products = catalogue.products.iter().map(|(sku, product)| product_view(sku, product));
-    Ok(Json(json!({ "entitlements": entitlements.collect::<Vec<_>>(), "products": products.collect::<Vec<_>>() })))
+pub async fn show(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Catalogue>, Error> {
+    Ok(Json(edge.store.catalogue(app.id).await?.into()))
 }
 
 /// `PUT /v1/apps/{app_id}/catalogue`: replaces all of it.
 pub async fn replace(
     State(edge): State<Shared>,
-    Id(app): Id<AppId>,
-    Query(query): Query,
-    Body(mut fields): Body,
-) -> Answer {
-    edge.store.app(app).await?;
-    let entitlements = fields.required_objects("entitlements", MOST_LISTED, listed_entitlement);
-    let products = fields.required_objects("products", MOST_LISTED, listed_product);
-    let mut catalogue = Catalogue::default();
-    for (at, (id, named)) in entitlements.into_iter().enumerate() {
-        if catalogue.entitlements.insert(id.clone(), named).is_some() {
-            fields.wrong(&format!("entitlements[{at}].ref"), format!("each entitlement once, and `{id}` comes twice"));
-        }
-    }
-    for (at, (sku, product)) in products.into_iter().enumerate() {
-        if catalogue.products.insert(sku.clone(), product).is_some() {
-            fields.wrong(&format!("products[{at}].sku"), format!("each product once, and `{sku}` comes twice"));
-        }
-    }
-    change(&edge, app, (query, fields), Change::Replace(catalogue)).await
+    Stored(app): Stored<App>,
+    Query(query): Query<RunQuery>,
+    mut draft: Draft<Catalogue>,
+) -> Result<Json<Concerned>, Error> {
+    draft.body.check(&mut draft.wrong);
+    let catalogue = draft.finish()?;
+    change(&edge, app.id, &query, Change::Replace(catalogue.into())).await
 }
 
 /// `GET /v1/apps/{app_id}/catalogue/unmapped`: what was bought and is not listed, the most bought first.
-pub async fn unmapped(State(edge): State<Shared>, Id(app): Id<AppId>) -> Answer {
-    edge.store.app(app).await?;
-    let found = edge.store.unmapped(app).await?;
-    let items: Vec<Value> = found.iter().map(|one| json!({ "sku": one.sku, "purchases": one.purchases })).collect();
-    Ok(Json(json!({ "items": items, "next_cursor": null })))
+pub async fn unmapped(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Paged<UnmappedSku>>, Error> {
+    let found = edge.store.unmapped(app.id).await?;
+    let items = found.into_iter().map(|one| UnmappedSku { sku: one.sku, purchases: one.purchases }).collect();
+    Ok(Json(Paged { items, next_cursor: None }))
 }
 
-async fn of_app(edge: &Edge, app: AppId) -> Result<Catalogue, Error> {
+async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     edge.store.app(app).await?;
     Ok(edge.store.catalogue(app).await?)
 }
 
-async fn change(edge: &Edge, app: AppId, (mut query, fields): (Fields, Fields), change: Change) -> Answer {
-    let is_dry = query.switch("dry_run");
-    query.finish()?;
-    fields.finish()?;
-    let run = if is_dry { Run::Dry } else { Run::Real };
-    let purchases = edge.store.change_catalogue(app, change, run).await?;
-    Ok(Json(json!({ "purchases": purchases })))
+async fn change(edge: &Edge, app: AppId, query: &RunQuery, change: Change) -> Result<Json<Concerned>, Error> {
+    edge.store.app(app).await?;
+    let purchases = edge.store.change_catalogue(app, change, query.run()).await?;
+    Ok(Json(Concerned { purchases }))
 }
 
-/// A page of a list that is in memory as a whole. The cursor is the last id of the page before.
-fn page(mut fields: Fields, ids: &[&String], view: impl Fn(&str) -> Value) -> Answer {
-    let page = fields.page();
-    fields.finish()?;
-    let after = page.cursor.unwrap_or_default();
-    let start = ids.partition_point(|id| **id <= after);
+/// A page of a list that is in memory as a whole, by the ids of its items. The cursor is the last id of the page before.
+fn paged<'a, T>(page: Page, all: impl Iterator<Item = (&'a String, T)>) -> Paged<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let chosen: Vec<&String> = ids.iter().skip(start).take(limit).copied().collect();
-    let has_more = start + chosen.len() < ids.len();
-    let next_cursor = chosen.last().filter(|_| has_more);
-    Ok(Json(json!({ "items": chosen.iter().map(|id| view(id)).collect::<Vec<_>>(), "next_cursor": next_cursor })))
-}
-
-fn entitlement_view(app: AppId, catalogue: &Catalogue, id: &str) -> Value {
-    let Some(found) = catalogue.entitlement(app, id) else { return Value::Null };
-    json!({ "id": found.id, "ref": found.entitlement_ref_id, "name": found.name, "description": found.description })
-}
-
-fn product_view(sku: &str, product: &Product) -> Value {
-    let mut view = json!({ "sku": sku, "entitlements": product.entitlements, "prices": product.prices });
-    if let Some(name) = &product.name {
-        view["name"] = json!(name);
+    let mut rest = all.skip_while(|(id, _)| page.cursor.as_ref().is_some_and(|after| *id <= after)).peekable();
+    let (mut items, mut last) = (Vec::new(), None);
+    while items.len() < limit {
+        let Some((id, item)) = rest.next() else { break };
+        items.push(item);
+        last = Some(id.clone());
     }
-    view
+    Paged { items, next_cursor: last.filter(|_| rest.peek().is_some()) }
+}
+
+fn shown(app: AppId, catalogue: &storage::Catalogue, id: &str) -> Option<Entitlement> {
+    let domain::catalogue::Entitlement { id, entitlement_ref_id, name, description, .. } =
+        catalogue.entitlement(app, id)?;
+    Some(Entitlement { id, reference: entitlement_ref_id, name, description })
 }

@@ -1,85 +1,164 @@
-//! What an admin can ask of one destination. Each is a signal to its workflow, which starts when none is open; 202.
+//! What an admin can do with one destination. Each is a signal to its workflow, which starts when none is open; 202.
 
 use super::FORGOTTEN_AT_ONCE;
+use crate::answer::Accepted;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::resources::asked::{admin, taken};
-use crate::resources::{Body, Id};
+use crate::extract::{Body, Draft, Stored};
+use crate::openapi::{Operation, Output, Schemas};
+use crate::resources::signals::{Action, taken};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use domain::DestinationId;
-use serde_json::{Value, json};
-use workflows::signal::{DestinationSignal, Enable};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::Destination;
+use workflows::signal::{Admin, DestinationSignal};
 
-type Answer = Result<(StatusCode, Json<Value>), Error>;
+/// A signal to a destination's workflow that the engine took. What comes of it is seen later.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SignaledDestination {
+    /// The destination.
+    destination_id: DestinationId,
+    /// The signal's name.
+    signal: &'static str,
+}
+
+/// What is sent now.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Retrying {
+    /// The destination.
+    destination_id: DestinationId,
+    /// Number of deliveries that are owed.
+    owed: i64,
+}
+
+/// What `newest_only` would end as skipped.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Skipping {
+    /// The destination.
+    destination_id: DestinationId,
+    /// Number of deliveries.
+    skipped: i64,
+}
+
+/// How a destination is switched on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "newest_only": true, "reason": "the receiver was rebuilt" }]))]
+pub struct Enable {
+    /// What is owed of `user.*` ends as skipped.
+    newest_only: Option<bool>,
+    /// With `newest_only`: true. Only counts what would end as skipped.
+    dry_run: Option<bool>,
+    /// Who acts, and why.
+    #[serde(flatten)]
+    action: Action,
+}
+
+/// What came of switching on: a dry run is answered with 200.
+pub enum Enabled {
+    /// What it would end as skipped.
+    Dry(Skipping),
+    /// The signal.
+    Signaled(SignaledDestination),
+}
+
+impl IntoResponse for Enabled {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Dry(skipping) => Json(skipping).into_response(),
+            Self::Signaled(signaled) => Accepted(signaled).into_response(),
+        }
+    }
+}
+
+impl Output for Enabled {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Json::<Skipping>::describe(operation, schemas);
+        Accepted::<SignaledDestination>::describe(operation, schemas);
+    }
+}
+
+type Answer = Result<Accepted<SignaledDestination>, Error>;
 
 /// `POST …/enable`: send what is owed again; with `newest_only` the newest state of each purchase alone. With `dry_run`
-/// it only says what that would end unsent; 200.
-pub async fn enable(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    let newest_only = fields.flag("newest_only").unwrap_or(false);
-    let dry_run = fields.flag("dry_run").unwrap_or(false);
+/// it only answers what that would end unsent; 200.
+pub async fn enable(
+    State(edge): State<Shared>,
+    Stored(Destination { id, .. }): Stored<Destination>,
+    mut draft: Draft<Enable>,
+) -> Result<Enabled, Error> {
+    let (newest_only, dry_run) = (draft.body.newest_only.unwrap_or(false), draft.body.dry_run.unwrap_or(false));
     if dry_run && !newest_only {
-        fields.wrong("dry_run", "`newest_only`: true beside it, since only that ends anything");
+        draft.wrong.add("dry_run", "`newest_only`: true beside it, since only that ends anything");
     }
-    fields.finish()?;
-    edge.store.destination(id).await?;
+    let admin: Admin = draft.finish()?.action.into();
     if dry_run {
         let skipped = edge.store.count_user_events(id).await?;
-        return Ok((StatusCode::OK, Json(json!({ "destination_id": id, "skipped": skipped }))));
+        return Ok(Enabled::Dry(Skipping { destination_id: id, skipped }));
     }
     // Here, so that it is refused here; what is left, its workflow ends.
     let is_left = newest_only && edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?.more;
-    ask(&edge, id, DestinationSignal::Enable(Enable { newest_only: is_left, ..admin.into() })).await
+    let enable = workflows::signal::Enable { newest_only: is_left, ..admin.into() };
+    send(&edge, id, DestinationSignal::Enable(enable)).await.map(Enabled::Signaled)
 }
 
 /// `POST …/disable`: send nothing. Purchases settle on, and what is owed stays owed.
-pub async fn disable(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    fields.finish()?;
-    edge.store.destination(id).await?;
-    ask(&edge, id, DestinationSignal::Disable(admin)).await
+pub async fn disable(
+    State(edge): State<Shared>,
+    Stored(destination): Stored<Destination>,
+    Body(action): Body<Action>,
+) -> Answer {
+    send(&edge, destination.id, DestinationSignal::Disable(action.into())).await.map(Accepted)
 }
 
-/// `POST …/probe`: try now whether it answers again, without waiting for the next turn.
-pub async fn probe(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    fields.finish()?;
-    enabled(&edge, id).await?;
-    ask(&edge, id, DestinationSignal::Probe(admin)).await
+/// `POST …/probe`: try now whether it answers again, without waiting for the next turn. A disabled destination is not
+/// probed: enabling it tries it.
+pub async fn probe(
+    State(edge): State<Shared>,
+    Stored(destination): Stored<Destination>,
+    Body(action): Body<Action>,
+) -> Answer {
+    if !destination.enabled {
+        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is owed".to_owned()));
+    }
+    send(&edge, destination.id, DestinationSignal::Probe(action.into())).await.map(Accepted)
 }
 
 /// `POST …/retry`: send what is owed now, whatever it waits for: back-offs and a pause end, and an open breaker is tried.
 /// Nothing is owed anew; `owed` is what there is to send.
-pub async fn retry(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    fields.finish()?;
-    enabled(&edge, id).await?;
+pub async fn retry(
+    State(edge): State<Shared>,
+    Stored(destination): Stored<Destination>,
+    Body(action): Body<Action>,
+) -> Result<Accepted<Retrying>, Error> {
+    if !destination.enabled {
+        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is owed".to_owned()));
+    }
+    let id = destination.id;
     let owed = edge.store.health(id).await?.owed;
     edge.store.hasten(id).await?;
-    taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(admin))).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "destination_id": id, "owed": owed }))))
+    taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(action.into()))).await?;
+    Ok(Accepted(Retrying { destination_id: id, owed }))
 }
 
 /// `POST …/redeliver`: send again what failed for good.
-pub async fn redeliver(State(edge): State<Shared>, Id(id): Id<DestinationId>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    fields.finish()?;
-    edge.store.destination(id).await?;
-    ask(&edge, id, DestinationSignal::Redeliver(admin.into())).await
+pub async fn redeliver(
+    State(edge): State<Shared>,
+    Stored(destination): Stored<Destination>,
+    Body(action): Body<Action>,
+) -> Answer {
+    let admin: Admin = action.into();
+    send(&edge, destination.id, DestinationSignal::Redeliver(admin.into())).await.map(Accepted)
 }
 
-/// A disabled destination is not probed: whoever wants it to be tried enables it.
-async fn enabled(edge: &Edge, id: DestinationId) -> Result<(), Error> {
-    if edge.store.destination(id).await?.enabled {
-        return Ok(());
-    }
-    Err(Error::Conflict("the destination is disabled: enable it, which sends what is owed".to_owned()))
-}
-
-async fn ask(edge: &Edge, id: DestinationId, signal: DestinationSignal) -> Answer {
+async fn send(
+    edge: &Edge,
+    destination_id: DestinationId,
+    signal: DestinationSignal,
+) -> Result<SignaledDestination, Error> {
     let name = signal.name();
-    taken(edge.dispatch.engine().destination(id, signal)).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "destination_id": id, "signal": name }))))
+    taken(edge.dispatch.engine().destination(destination_id, signal)).await?;
+    Ok(SignaledDestination { destination_id, signal: name })
 }

@@ -3,49 +3,122 @@
 
 use crate::edge::{Edge, Kinds};
 use crate::error::Error;
-use crate::resources::Fields;
-use crate::resources::near::near;
-use domain::AppId;
-use std::ops::RangeInclusive;
+use crate::extract::near::near;
+use crate::extract::{Wrong, nullable};
+use domain::{AppId, Environment, PlatformId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use storage::{Filter, FilterPatch, Limits, LimitsPatch};
 
-/// More names than there are to choose from are a mistake.
-const MOST_EVENTS: usize = 32;
-/// Platforms that a filter may name.
-const MOST_PLATFORMS: usize = 100;
-/// As many as there are.
-const MOST_ENVIRONMENTS: usize = 2;
-/// Requests a second.
-const RATE: RangeInclusive<i64> = 1..=1000;
-/// Requests at once.
-const CONCURRENCY: RangeInclusive<i64> = 1..=200;
+/// Maximum number of events in a choice.
+const MAX_EVENTS: usize = 32;
 
-/// What is given of a destination. Each field is absent, null where that means something, or a value.
+/// A new destination. Each kind has fields of its own beside these.
+#[derive(Deserialize, JsonSchema)]
+pub struct NewDestination {
+    /// Its kind.
+    pub kind: String,
+    /// A name for people.
+    pub name: String,
+    /// What destinations of every kind have.
+    #[serde(flatten)]
+    pub common: Common,
+    /// What those of its kind have.
+    #[serde(flatten)]
+    pub own: Map<String, Value>,
+}
+
+/// A change of a destination. Each kind takes its own fields and no other's. Null brings back what holds when nobody
+/// names the field.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "events": ["purchase.updated"], "rate": 20, "schedule": null }]))]
+pub struct DestinationPatch {
+    /// A name for people.
+    pub name: Option<String>,
+    /// With `enabled`: true. What is owed of `user.*` ends as skipped.
+    pub newest_only: Option<bool>,
+    /// What destinations of every kind have.
+    #[serde(flatten)]
+    pub common: Common,
+    /// What those of its kind have.
+    #[serde(flatten)]
+    pub own: Map<String, Value>,
+}
+
+/// What destinations of every kind have. Each field is absent, null where that means something, or a value.
+#[derive(Deserialize, JsonSchema)]
 pub struct Common {
-    /// The events that it chose.
+    /// The events to send, by type or with a wildcard; all when absent.
+    #[schemars(extend("maxItems" = MAX_EVENTS))]
     pub events: Option<Vec<String>>,
-    filter: Option<Option<FilterPatch>>,
-    /// Whether deliveries are attempted.
+    /// Which of them, by platform and environment.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<FilterFields>")]
+    filter: Option<Option<FilterFields>>,
+    /// Whether deliveries are attempted; true when absent.
     pub enabled: Option<bool>,
+    /// Maximum number of requests a second over all processes; null for that of the kind, above which none is accepted.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 1000))]
     rate: Option<Option<i64>>,
+    /// Maximum number of requests at once over all processes; 32 when absent or null.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 200))]
     concurrency: Option<Option<i64>>,
+    /// The waits between attempts in seconds, together at most 691200 (8 days); null for those of the kind.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<Vec<i64>>")]
     schedule: Option<Option<Vec<i64>>>,
 }
 
+/// Which events, by platform and environment. Empty lists, and null, want all.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(rename = "FilterPatch")]
+struct FilterFields {
+    /// Only those of these platforms.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<Vec<PlatformId>>", extend("maxItems" = 100))]
+    platforms: Option<Option<Vec<PlatformId>>>,
+    /// Only those of these environments.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<Vec<Environment>>", extend("maxItems" = 2))]
+    environments: Option<Option<Vec<Environment>>>,
+}
+
 impl Common {
-    /// Reads them; `bound` is the most requests a second that the kind allows.
-    pub fn read(fields: &mut Fields, kinds: &dyn Kinds, bound: Option<i64>) -> Self {
-        Self {
-            events: events(fields),
-            filter: fields.nullable("filter", |fields, name| fields.object(name, filter)),
-            enabled: fields.flag("enabled"),
-            rate: fields.nullable("rate", |fields, name| rate(fields, name, bound)),
-            concurrency: fields.nullable("concurrency", |fields, name| fields.integer(name, CONCURRENCY)),
-            schedule: fields.nullable("schedule", |fields, name| schedule(fields, name, kinds)),
+    /// Adds what is wrong beside the types of its fields; `bound` is the kind's maximum of requests a second.
+    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut Wrong) {
+        if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
+            wrong.add("events", expected);
+        }
+        if let (Some(Some(rate)), Some(bound)) = (self.rate, bound)
+            && rate > bound
+        {
+            wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
+        }
+        if let Some(Err(expected)) = self.schedule.iter().flatten().map(|waits| kinds.check_schedule(waits)).next() {
+            wrong.add("schedule", expected.expected);
         }
     }
 
-    /// What is to change in the limits. Null brings back what holds without a word.
+    /// Adds each platform in the filter that is none of the app's.
+    pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut Wrong) -> Result<(), Error> {
+        let Some(Some(FilterFields { platforms: Some(Some(platforms)), .. })) = &self.filter else { return Ok(()) };
+        for (at, id) in platforms.iter().enumerate() {
+            match edge.store.platform(*id).await {
+                Ok(platform) if platform.app_id == app => {}
+                Ok(_) | Err(storage::Error::Missing { .. }) => {
+                    let expected = format!("the id of a platform of this app, and `{id}` is none");
+                    wrong.add(&format!("filter.platforms[{at}]"), expected);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to change in the limits. Null brings back what holds when nobody names the field.
     pub fn limits(&self, bound: Option<i64>) -> LimitsPatch {
         LimitsPatch {
             rate: self.rate.map(|rate| rate.or(bound)),
@@ -56,36 +129,21 @@ impl Common {
 
     /// What is to change in the filter; `None` when nothing is. Null wants all.
     pub fn filter(&self) -> Option<FilterPatch> {
-        self.filter.clone().map(|given| given.unwrap_or_else(|| Filter::default().into()))
-    }
-
-    /// Notes each platform in the filter that is none of the app's.
-    pub async fn check_platforms(&self, edge: &Edge, app: AppId, fields: &mut Fields) -> Result<(), Error> {
-        let Some(Some(filter)) = &self.filter else { return Ok(()) };
-        for (at, id) in filter.platforms.iter().flatten().enumerate() {
-            match edge.store.platform(*id).await {
-                Ok(platform) if platform.app_id == app => {}
-                Ok(_) | Err(storage::Error::Missing { .. }) => {
-                    let expected = format!("the id of a platform of this app, and `{id}` is none");
-                    fields.wrong(&format!("filter.platforms[{at}]"), expected);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        self.filter.clone().map(|given| match given {
+            Some(FilterFields { platforms, environments }) => FilterPatch {
+                platforms: platforms.map(Option::unwrap_or_default),
+                environments: environments.map(Option::unwrap_or_default),
+            },
+            None => Filter::default().into(),
+        })
     }
 }
 
-fn events(fields: &mut Fields) -> Option<Vec<String>> {
-    let events = fields.texts("events")?;
-    if events.len() > MOST_EVENTS {
-        fields.wrong("events", format!("at most {MOST_EVENTS} names"));
-    } else if let Err(expected) = domain::event::check_choice(&events) {
-        let choices = domain::event::choices();
-        let strange = events.iter().find(|name| !choices.contains(&name.as_str()));
-        fields.wrong("events", strange.map_or(expected, |name| instead_of(name, &choices)));
-    }
-    Some(events)
+fn wrong_choice(events: &[String]) -> Option<String> {
+    let expected = domain::event::check_choice(events).err()?;
+    let choices = domain::event::choices();
+    let strange = events.iter().find(|name| !choices.contains(&name.as_str()));
+    Some(strange.map_or(expected, |name| instead_of(name, &choices)))
 }
 
 /// What is expected instead of a strange name: the nearest one first, then those that are sent.
@@ -96,44 +154,6 @@ fn instead_of(strange: &str, choices: &[&str]) -> String {
     let meant = meant.map_or_else(String::new, |name| format!("`{name}` (did you mean that by `{strange}`?), or "));
     let strange = if meant.is_empty() { format!(", and `{strange}` is none") } else { String::new() };
     format!("{meant}a type of event{strange}: {}", sent.join(", "))
-}
-
-fn filter(fields: &mut Fields) -> FilterPatch {
-    let platforms = fields.nullable("platforms", |fields, name| parsed(fields, name, "a platform id (a UUID)"));
-    let environments = fields.nullable("environments", |fields, name| parsed(fields, name, "production or sandbox"));
-    let (platforms, environments) =
-        (platforms.map(Option::unwrap_or_default), environments.map(Option::unwrap_or_default));
-    if platforms.as_ref().is_some_and(|platforms: &Vec<_>| platforms.len() > MOST_PLATFORMS) {
-        fields.wrong("platforms", format!("at most {MOST_PLATFORMS} platforms"));
-    }
-    if environments.as_ref().is_some_and(|environments: &Vec<_>| environments.len() > MOST_ENVIRONMENTS) {
-        fields.wrong("environments", "each environment once");
-    }
-    FilterPatch { platforms, environments }
-}
-
-fn parsed<T: std::str::FromStr>(fields: &mut Fields, name: &'static str, expected: &str) -> Option<Vec<T>> {
-    let mut found = Vec::new();
-    for (at, text) in fields.texts(name)?.into_iter().enumerate() {
-        match text.parse() {
-            Ok(value) => found.push(value),
-            Err(_) => fields.wrong(&format!("{name}[{at}]"), format!("{expected}, and it is `{text}`")),
-        }
-    }
-    Some(found)
-}
-
-fn rate(fields: &mut Fields, name: &'static str, bound: Option<i64>) -> Option<i64> {
-    let most = bound.unwrap_or(*RATE.end()).min(*RATE.end());
-    fields.integer(name, *RATE.start()..=most)
-}
-
-fn schedule(fields: &mut Fields, name: &'static str, kinds: &dyn Kinds) -> Option<Vec<i64>> {
-    let waits = fields.integers(name)?;
-    if let Err(wrong) = kinds.check_schedule(&waits) {
-        fields.wrong(name, wrong.expected);
-    }
-    Some(waits)
 }
 
 #[cfg(test)]

@@ -2,50 +2,66 @@
 
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::resources::{Body, Fields, Id, redeliveries};
+use crate::extract::{Draft, Stored};
+use crate::resources::redeliveries::{Owed, RunPage, check_cursor, wake};
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, DestinationId};
-use serde_json::{Value, json};
-use storage::Replay;
+use domain::CollapseKey;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{Destination, Replay};
 
-/// Purchases that can be named in one request.
+/// Maximum number of purchases that can be named in one request.
 const MOST_NAMED: usize = 500;
 
-/// Owes a page of purchases: those that the destination is behind with, or `all`, or those that `collapse_keys` names
-/// because it says that it lacks them.
-pub async fn replay(
-    State(edge): State<Shared>,
-    Id(id): Id<DestinationId>,
-    Body(mut fields): Body,
-) -> Result<Json<Value>, Error> {
-    edge.store.destination(id).await?;
-    let what = what(&mut fields);
-    let (page, how) = (redeliveries::page(&mut fields), redeliveries::how(&mut fields));
-    if page.cursor.as_deref().is_some_and(|cursor| cursor.parse::<CollapseKey>().is_err()) {
-        fields.wrong("cursor", "the `next_cursor` of the answer before, or nothing for the beginning");
-    }
-    fields.finish()?;
-    let done = edge.store.replay(id, what, (page, how.clone())).await?;
-    redeliveries::tell(&edge, &how, &done.owing).await;
-    let mut answer = redeliveries::shown(&done.owing);
-    answer["purchases"] = json!(done.purchases);
-    answer["next_cursor"] = json!(done.next_cursor);
-    Ok(Json(answer))
+/// Which purchases to send: those that the destination is behind with, unless a field says otherwise.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Replay", extend("examples" = [{ "all": true, "run": "new table" }]))]
+pub struct ReplayPage {
+    /// Every purchase, whatever was acknowledged.
+    all: Option<bool>,
+    /// These purchases, which the receiver lacks. Not with `all`.
+    #[schemars(extend("maxItems" = MOST_NAMED))]
+    collapse_keys: Option<Vec<CollapseKey>>,
+    /// The page.
+    #[serde(flatten)]
+    page: RunPage,
 }
 
-fn what(fields: &mut Fields) -> Replay {
-    let all = fields.flag("all").unwrap_or(false);
-    let Some(named) = fields.texts("collapse_keys") else { return if all { Replay::All } else { Replay::Behind } };
-    if all {
-        fields.wrong("all", "not to be given with `collapse_keys`");
-    }
-    if named.len() > MOST_NAMED {
-        fields.wrong("collapse_keys", format!("at most {MOST_NAMED} collapse keys"));
-    }
-    let keys: Result<Vec<CollapseKey>, _> = named.iter().map(|text| text.parse()).collect();
-    if let Err(error) = &keys {
-        fields.wrong("collapse_keys", format!("collapse keys ({error})"));
-    }
-    Replay::These(keys.unwrap_or_default())
+/// What came of a page.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReplayPage")]
+pub struct Replayed {
+    /// Number of purchases that were looked at.
+    purchases: i64,
+    /// What is owed.
+    #[serde(flatten)]
+    owed: Owed,
+    /// What to ask for next; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// Owes a page of purchases: those that the destination is behind with, or `all`, or those that `collapse_keys` names
+/// because the receiver lacks them.
+pub async fn replay(
+    State(edge): State<Shared>,
+    Stored(destination): Stored<Destination>,
+    mut draft: Draft<ReplayPage>,
+) -> Result<Json<Replayed>, Error> {
+    let all = draft.body.all.unwrap_or(false);
+    let what = match draft.body.collapse_keys.take() {
+        Some(keys) => {
+            if all {
+                draft.wrong.add("all", "not to be given with `collapse_keys`");
+            }
+            Replay::These(keys)
+        }
+        None if all => Replay::All,
+        None => Replay::Behind,
+    };
+    let (page, how) = draft.finish()?.page.page();
+    check_cursor(page.cursor.as_deref())?;
+    let done = edge.store.replay(destination.id, what, (page, how.clone())).await?;
+    wake(&edge, &how, &done.owing).await;
+    Ok(Json(Replayed { purchases: done.purchases, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }

@@ -1,61 +1,69 @@
 //! A destination's secrets: replacing what requests are signed with, and trying whether the connection works.
 
-use super::{detail, made_of, remade, show_once};
+use super::shown::{CreatedDestination, DestinationDetail};
+use super::{made_of, remade};
 use crate::clock;
 use crate::edge::{Rotation, Shared, Tested};
 use crate::error::{Error, Field};
-use crate::resources::{Body, Id};
+use crate::extract::{Body, Draft, Stored, secret};
+use crate::resources::signals::Nothing;
 use axum::Json;
 use axum::extract::State;
-use domain::DestinationId;
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde_json::{Value, json};
-use storage::DestinationPatch;
+use serde::Deserialize;
+use storage::{Destination, DestinationPatch};
 
-/// For how many hours the old secret is used too: seven days at most.
-const MOST_HOURS: i64 = 7 * 24;
-/// The same, when the request does not say.
+/// For how many hours the old secret is used too, when the request does not say.
 const HOURS: i64 = 24;
 const HOUR_MS: i64 = 3600 * 1000;
+
+/// What a signing secret is replaced by.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "overlap_hours": 48 }]))]
+pub struct RotateSecret {
+    /// `whsec_…` or `whsk_…`; a new one when absent.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    secret: Option<SecretString>,
+    /// For how many hours the old one signs too; 24 when absent.
+    #[schemars(range(min = 0, max = 168))]
+    overlap_hours: Option<i64>,
+}
 
 /// `POST …/rotate-secret`: another signing secret, shown in this answer only. The old one signs beside it for a while.
 pub async fn rotate(
     State(edge): State<Shared>,
-    Id(id): Id<DestinationId>,
-    Body(mut fields): Body,
-) -> Result<Json<Value>, Error> {
-    let destination = edge.store.destination(id).await?;
-    let given = fields.text("secret").map(SecretString::from);
-    let hours = fields.integer("overlap_hours", 0..=MOST_HOURS).unwrap_or(HOURS);
-    let now = (edge.clock)();
+    Stored(destination): Stored<Destination>,
+    mut draft: Draft<RotateSecret>,
+) -> Result<Json<CreatedDestination>, Error> {
+    let hours = draft.body.overlap_hours.unwrap_or(HOURS);
+    let (given, now) = (draft.body.secret.take(), (edge.clock)());
     let rotation = Rotation { given, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
-    let secret = edge.store.destination_secret(id).await?;
+    let secret = edge.store.destination_secret(destination.id).await?;
     let rotated = edge.kinds.rotate(&destination, &secret, rotation);
     if let Some(wrong) = rotated.as_ref().err().and_then(|wrong| wrong.iter().find(|wrong| wrong.field == "kind")) {
         return Err(Error::Unsuitable(format!("expected a destination of kind {}", wrong.expected)));
     }
-    let rotated = made_of(rotated, &mut fields);
-    fields.finish()?;
+    let rotated = made_of(rotated, &mut draft.wrong);
+    draft.finish()?;
     let mut patch = DestinationPatch::default();
     let shown = rotated.map(|made| remade(&mut patch, &destination, (secret, made))).unwrap_or_default();
-    let after = edge.store.update_destination(id, patch).await?;
-    let mut view = detail(&edge, &after).await?;
-    show_once(&mut view, shown);
-    Ok(Json(view))
+    let after = edge.store.update_destination(destination.id, patch).await?;
+    let detail = DestinationDetail::read(&edge, after).await?;
+    Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }
 
-/// `POST …/test`: one request that tells no event and is kept nowhere. 200 whether it works or not, with what was said.
+/// `POST …/test`: one request that carries no event and is stored nowhere. 200 whether it works or not, with what was
+/// found.
 pub async fn test(
     State(edge): State<Shared>,
-    Id(id): Id<DestinationId>,
-    Body(fields): Body,
-) -> Result<Json<Value>, Error> {
-    fields.finish()?;
-    let destination = edge.store.destination(id).await?;
-    let secret = edge.store.destination_secret(id).await?;
+    Stored(destination): Stored<Destination>,
+    _: Body<Nothing>,
+) -> Result<Json<Tested>, Error> {
+    let secret = edge.store.destination_secret(destination.id).await?;
     let tested = edge.kinds.test(destination, secret, clock::random_uuid().to_string()).await;
     let missing =
         |field: Field| Error::Conflict(format!("nothing was sent; `{}`: expected {}", field.field, field.expected));
-    let Tested { ok, says } = tested.map_err(missing)?;
-    Ok(Json(json!({ "ok": ok, "says": says })))
+    tested.map(Json).map_err(missing)
 }

@@ -1,40 +1,49 @@
-//! `POST /v1/destinations/{destination_id}/snapshot`: the newest state of every purchase, to whom it was never sent.
+//! `POST /v1/destinations/{destination_id}/snapshot`: the newest state of every purchase that was never sent to it.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::resources::{Body, Id, redeliveries};
+use crate::extract::{Body, Stored};
+use crate::resources::redeliveries::{OwedPage, check_cursor};
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, DestinationId};
+use domain::CollapseKey;
 use futures::{StreamExt, stream};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
-use storage::{Run, chain};
+use storage::{Destination, Run, chain};
 use tokio::time::timeout;
 use workflows::signal::Signal;
 
-/// Signals that are under way at the same time.
+/// Number of signals that are under way at the same time.
 const SIGNALS: usize = 8;
-/// How long all signals of a page may take. What is not told by then the sweep finds.
+/// How long all signals of a page may take. What the engine does not take by then the sweep finds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Owes a page of purchases, and wakes those that are owed now. Asked again it owes nothing new.
+/// What came of a page of a snapshot.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SnapshotPage {
+    /// Number of purchases that were looked at.
+    purchases: i64,
+    /// Number of those that are owed now, and were not before.
+    owed: usize,
+    /// What to ask for next; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// Owes a page of purchases, and wakes those that are owed now. Repeated, it owes nothing new.
 pub async fn snapshot(
     State(edge): State<Shared>,
-    Id(id): Id<DestinationId>,
-    Body(mut fields): Body,
-) -> Result<Json<Value>, Error> {
-    edge.store.destination(id).await?;
-    let (page, run) = (redeliveries::page(&mut fields), redeliveries::run(&mut fields));
-    if page.cursor.as_deref().is_some_and(|cursor| cursor.parse::<CollapseKey>().is_err()) {
-        fields.wrong("cursor", "the `next_cursor` of the answer before, or nothing for the beginning");
-    }
-    fields.finish()?;
+    Stored(Destination { id, .. }): Stored<Destination>,
+    Body(body): Body<OwedPage>,
+) -> Result<Json<SnapshotPage>, Error> {
+    let (page, run) = body.page();
+    check_cursor(page.cursor.as_deref())?;
     let page = edge.store.snapshot(id, page, run).await?;
     if run == Run::Real && timeout(PATIENCE, wake(&edge, &page.owed)).await.is_err() {
         tracing::warn!(destination.id = %id, "the engine took not all signals of a snapshot; the sweep finds the rest");
     }
-    Ok(Json(json!({ "purchases": page.purchases, "owed": page.owed.len(), "next_cursor": page.next_cursor })))
+    Ok(Json(SnapshotPage { purchases: page.purchases, owed: page.owed.len(), next_cursor: page.next_cursor }))
 }
 
 async fn wake(edge: &Edge, keys: &[CollapseKey]) {

@@ -7,9 +7,9 @@ mod story;
 mod tests;
 mod words;
 
-use super::Id;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::Id;
 use axum::Json;
 use axum::extract::State;
 use domain::{CollapseKey, DestinationId, EventId};

@@ -1,10 +1,12 @@
 //! A thing, a sentence about it, and what came of it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// A thing that is explained.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Explained")]
 pub struct Node {
     /// What it is: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
     pub what: &'static str,
@@ -15,7 +17,7 @@ pub struct Node {
     pub facts: Map<String, Value>,
     /// What came of it, or belongs to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub then: Vec<Node>,
+    pub then: Vec<Self>,
 }
 
 impl Node {

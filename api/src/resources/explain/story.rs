@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::words::{self, NotTold};
 use domain::{CollapseKey, Timestamp};
-use serde_json::json;
+use serde_json::Value;
 use storage::{
     Addressee, Destination, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView, Sending, Told,
 };
@@ -21,7 +21,7 @@ pub fn message(message_id: &str, of: &OfMessage) -> Node {
 pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
     let node = Node::new("purchase", words::purchase(key, of)).fact("collapse_key", key);
     let node = match &of.purchase {
-        Some(view) => node.of(&PurchaseView { data: json!(null), ..view.clone() }),
+        Some(view) => node.of(&PurchaseView { data: Value::Null, ..view.clone() }),
         None => node,
     };
     let told_to_us = Node::new("notifications", words::told_to_us(&of.heard, of.has_older));
@@ -47,15 +47,19 @@ pub fn event(of: &OfEvent) -> Node {
 pub fn destination(of: &OfDestination) -> Node {
     let whom = &of.portrait.addressee;
     let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(|one| delivery(one, whom, of.now)).collect() };
-    let Destination { id, app_id, kind, name, state, .. } = &whom.destination;
-    let facts = json!({
-        "destination_id": id, "app_id": app_id, "kind": kind, "name": name, "state": state,
-        "enabled": whom.destination.enabled, "since": whom.destination.since, "health": whom.health,
-        "deleted_at": whom.deleted_at, "chosen_at": whom.chosen_at,
-    });
+    let Destination { id, app_id, kind, name, state, enabled, since, .. } = &whom.destination;
     let owes = &of.portrait.owes;
     Node::new("destination", words::destination(&of.portrait, of.now))
-        .of(&facts)
+        .fact("destination_id", id)
+        .fact("app_id", app_id)
+        .fact("kind", kind)
+        .fact("name", name)
+        .fact("state", state)
+        .fact("enabled", enabled)
+        .fact("since", since)
+        .fact("health", &whom.health)
+        .fact("deleted_at", whom.deleted_at)
+        .fact("chosen_at", whom.chosen_at)
         .then([Node::new("choice", words::choice(&whom.destination))])
         .then(words::fares(&whom.health).map(|says| Node::new("health", says)))
         .then([
@@ -88,19 +92,22 @@ fn told_on(told: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
 }
 
 fn not_told(why: NotTold, whom: &Addressee) -> Node {
-    Node::new("not_told", why.says(whom)).fact("why", why.word()).of(&named(&whom.destination))
+    Node::new("not_told", why.says(whom)).fact("why", why.word()).to(&whom.destination)
 }
 
 fn delivery(one: &Sending, whom: &Addressee, now: Timestamp) -> Node {
     let earlier = words::earlier_attempts(one).map(|says| Node::new("attempts", says));
     Node::new("delivery", words::delivery(one, whom, now))
         .of(&one.delivery)
-        .of(&named(&whom.destination))
+        .to(&whom.destination)
         .fact("superseded_by", &one.successor)
         .then(earlier)
         .then(one.attempts.iter().map(|attempt| Node::new("attempt", words::attempt(attempt)).of(attempt)))
 }
 
-fn named(destination: &Destination) -> serde_json::Value {
-    json!({ "destination_id": destination.id, "destination": destination.name, "kind": destination.kind })
+impl Node {
+    /// The same with the name of the destination that it is about.
+    fn to(self, Destination { id, name, kind, .. }: &Destination) -> Self {
+        self.fact("destination_id", id).fact("destination", name).fact("kind", kind)
+    }
 }

@@ -3,7 +3,7 @@
 use super::words::{self, NotTold};
 use domain::event::{Change, Wildcards};
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
-use serde_json::json;
+use serde_json::Value;
 use storage::{
     Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, Heard, NotificationView, Owes,
     Portrait, Sending, Skipped, Successor,
@@ -30,7 +30,7 @@ fn hook() -> Addressee {
         events: vec!["*".to_owned()],
         wildcards: Wildcards::Everything,
         filter: Filter::default(),
-        settings: json!({}),
+        settings: Value::default(),
         per_user: false,
         per_request: 1,
         profile: None,
@@ -132,9 +132,9 @@ fn what_changed_is_said_as_it_was_and_as_it_is() {
     let change = |field: &str, before, after| Change { field: field.to_owned(), before, after };
     let long = "a".repeat(100);
     let all = [
-        change("is_active", json!(true), json!(false)),
-        change("product_ref_id", json!(null), json!("gold")),
-        change("entitlements", json!([]), json!([long])),
+        change("is_active", Value::from(true), Value::from(false)),
+        change("product_ref_id", Value::Null, Value::from("gold")),
+        change("entitlements", Value::Array(Vec::new()), Value::from(vec![long.clone()])),
     ];
     assert_eq!(
         words::changes(&all),

@@ -1,65 +1,94 @@
-//! What an admin can ask of one purchase. Each is a signal to its workflow, which starts when it sleeps; 202.
+//! What an admin can do with one purchase. Each is a signal to its workflow, which starts when it sleeps; 202.
 
 use super::newest;
+use crate::answer::Accepted;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::resources::asked::{admin, taken};
-use crate::resources::{Body, Id};
-use axum::Json;
+use crate::extract::{Body, Draft, Id};
+use crate::resources::signals::{Action, taken};
 use axum::extract::State;
-use axum::http::StatusCode;
 use domain::{CollapseKey, DestinationId, Timestamp};
-use serde_json::{Value, json};
-use workflows::signal::{Admin, Discard, Hold, Redeliver, Signal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use workflows::signal::{Admin, Discard, Redeliver, Signal};
 
-type Answer = Result<(StatusCode, Json<Value>), Error>;
-
-/// `POST …/flush`: settle now; never through a hold.
-pub async fn flush(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    fields.finish()?;
-    newest(&edge, key).await?;
-    ask(&edge, key, Signal::Flush(admin)).await
+/// A signal to a purchase's workflow that the engine took. What comes of it is seen later.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SignaledPurchase {
+    /// The purchase.
+    collapse_key: CollapseKey,
+    /// The signal's name.
+    signal: &'static str,
 }
 
-/// `POST …/hold`: stop settling until a time, seven days unless said.
-pub async fn hold(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(mut fields): Body) -> Answer {
-    let Admin { by, reason } = admin(&mut fields);
-    let until: Option<Timestamp> = fields.parsed("until", "a time in RFC 3339, such as 2026-01-31T12:00:00Z");
-    if until.is_some_and(|until| until <= (edge.clock)()) {
-        fields.wrong("until", "a time in the future");
-    }
-    fields.finish()?;
+/// A hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "until": "2126-01-31T12:00:00Z", "by": "anna", "reason": "ticket 4711" }]))]
+pub struct Hold {
+    /// Until when; seven days from now when absent.
+    until: Option<Timestamp>,
+    /// Who acts, and why.
+    #[serde(flatten)]
+    action: Action,
+}
+
+/// A redelivery of a purchase's newest state.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "reason": "ticket 4711" }]))]
+pub struct PurchaseRedelivery {
+    /// Only to this destination; to all when absent.
+    destination_id: Option<DestinationId>,
+    /// Who acts, and why.
+    #[serde(flatten)]
+    action: Action,
+}
+
+type Answer = Result<Accepted<SignaledPurchase>, Error>;
+
+/// `POST …/flush`: settle now; never through a hold.
+pub async fn flush(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     newest(&edge, key).await?;
-    ask(&edge, key, Signal::Hold(Hold { by, reason, until: until.map(|until| until.to_string()) })).await
+    send(&edge, key, Signal::Flush(action.into())).await
+}
+
+/// `POST …/hold`: stop settling until a time.
+pub async fn hold(State(edge): State<Shared>, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>) -> Answer {
+    if draft.body.until.is_some_and(|until| until <= (edge.clock)()) {
+        draft.wrong.add("until", "a time in the future");
+    }
+    let Hold { until, action } = draft.finish()?;
+    let Admin { by, reason } = action.into();
+    newest(&edge, key).await?;
+    let until = until.map(|until| until.to_string());
+    send(&edge, key, Signal::Hold(workflows::signal::Hold { by, reason, until })).await
 }
 
 /// `POST …/release`: end a hold.
-pub async fn release(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(mut fields): Body) -> Answer {
-    let admin = admin(&mut fields);
-    fields.finish()?;
+pub async fn release(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     newest(&edge, key).await?;
-    ask(&edge, key, Signal::Release(admin)).await
+    send(&edge, key, Signal::Release(action.into())).await
 }
 
 /// `POST …/discard`: end what was accepted until now, unrecorded.
-pub async fn discard(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(mut fields): Body) -> Answer {
-    let Admin { by, reason } = admin(&mut fields);
-    fields.finish()?;
+pub async fn discard(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+    let Admin { by, reason } = action.into();
     let through = Some(newest(&edge, key).await?);
-    ask(&edge, key, Signal::Discard(Discard { by, reason, through })).await
+    send(&edge, key, Signal::Discard(Discard { by, reason, through })).await
 }
 
 /// `POST …/redeliver`: send the newest state again, to one destination or all.
-pub async fn redeliver(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(mut fields): Body) -> Answer {
-    let Admin { by, reason } = admin(&mut fields);
-    let destination_id: Option<DestinationId> = fields.parsed("destination_id", "a destination id (a UUID)");
-    fields.finish()?;
+pub async fn redeliver(
+    State(edge): State<Shared>,
+    Id(key): Id<CollapseKey>,
+    Body(body): Body<PurchaseRedelivery>,
+) -> Answer {
+    let PurchaseRedelivery { destination_id, action } = body;
+    let Admin { by, reason } = action.into();
     newest(&edge, key).await?;
     if let Some(id) = destination_id {
         known(&edge, id).await?;
     }
-    ask(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
+    send(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
 }
 
 async fn known(edge: &Edge, id: DestinationId) -> Result<(), Error> {
@@ -72,8 +101,8 @@ async fn known(edge: &Edge, id: DestinationId) -> Result<(), Error> {
     }
 }
 
-async fn ask(edge: &Edge, key: CollapseKey, signal: Signal) -> Answer {
+async fn send(edge: &Edge, collapse_key: CollapseKey, signal: Signal) -> Answer {
     let name = signal.name();
-    taken(edge.dispatch.engine().signal(key, signal)).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "collapse_key": key, "signal": name }))))
+    taken(edge.dispatch.engine().signal(collapse_key, signal)).await?;
+    Ok(Accepted(SignaledPurchase { collapse_key, signal: name }))
 }

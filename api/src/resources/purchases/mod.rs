@@ -4,35 +4,107 @@ mod actions;
 
 pub use actions::{discard, flush, hold, redeliver, release};
 
-use super::{Id, Query, notifications};
+use super::notifications::Notification;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
+use crate::extract::{Id, PageQuery, Query};
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, PlatformId};
-use serde_json::{Value, json};
+use domain::{AppId, CollapseKey, Lane, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::time::Duration;
 use storage::{NotificationView, Page, Paged, PurchaseFilter, PurchaseView};
 
 /// How long a reader waits for the engine's part of the answer.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
 
+/// Which purchases.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct PurchaseQuery {
+    /// Only those of this platform.
+    platform_id: Option<PlatformId>,
+    /// Only those of this receipt.
+    receipt_id: Option<String>,
+    /// Only those of this customer, by the store's name.
+    app_user_id: Option<String>,
+    /// Only those of this customer, by the customer's own id.
+    external_id: Option<String>,
+    /// The page.
+    #[serde(flatten)]
+    page: PageQuery,
+}
+
+/// A purchase, its lanes and its open run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PurchaseDetail {
+    /// Its key.
+    collapse_key: CollapseKey,
+    /// Its platform.
+    platform_id: PlatformId,
+    /// Its app.
+    app_id: AppId,
+    /// The store's name of it.
+    receipt_id: String,
+    /// The store's name of the customer.
+    app_user_id: Option<String>,
+    /// Its state.
+    state: String,
+    /// Its revision.
+    revision: i64,
+    /// Until when it is held.
+    held_until: Option<Timestamp>,
+    /// When it was settled last.
+    updated_at: Timestamp,
+    /// The body of its newest `purchase.updated`; null before the first.
+    data: Value,
+    /// What is owed of it, by destination.
+    lanes: Vec<Lane>,
+    /// What the open run answers of itself; null when the purchase sleeps.
+    status: Option<Value>,
+    /// Why the open run did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_error: Option<String>,
+}
+
+/// A notification of a purchase.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PurchaseNotification {
+    /// Its sequence number.
+    seq: i64,
+    /// The store's id of the message.
+    message_id: String,
+    /// When it was accepted.
+    accepted_at: Timestamp,
+    /// What became of it.
+    #[serde(flatten)]
+    notification: Notification,
+}
+
+impl From<NotificationView> for PurchaseNotification {
+    fn from(found: NotificationView) -> Self {
+        Self {
+            seq: found.seq,
+            message_id: found.message_id.clone(),
+            accepted_at: found.accepted_at,
+            notification: found.into(),
+        }
+    }
+}
+
 /// `GET /v1/purchases`, the last settled first.
-pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Result<Json<Paged<PurchaseView>>, Error> {
-    let filter = PurchaseFilter {
-        platform_id: fields.parsed("platform_id", "a platform id (a UUID)"),
-        receipt_id: fields.text("receipt_id"),
-        app_user_id: fields.text("app_user_id"),
-        external_id: fields.text("external_id"),
-    };
-    let page = fields.page();
-    fields.finish()?;
-    let (platform, receipt) = (filter.platform_id, filter.receipt_id.clone());
-    let is_named = filter.app_user_id.is_some() || filter.external_id.is_some();
-    let may_be_unsettled = page.cursor.is_none() && !is_named;
+pub async fn list(
+    State(edge): State<Shared>,
+    Query(query): Query<PurchaseQuery>,
+) -> Result<Json<Paged<PurchaseView>>, Error> {
+    let PurchaseQuery { platform_id, receipt_id, app_user_id, external_id, page } = query;
+    let (page, receipt) = (page.page(), receipt_id.clone());
+    let may_be_unsettled = page.cursor.is_none() && app_user_id.is_none() && external_id.is_none();
+    let filter = PurchaseFilter { platform_id, receipt_id, app_user_id, external_id };
     let mut found = edge.store.purchases(filter, page).await?;
     if let (Some(receipt), true, None) = (receipt, may_be_unsettled, &found.next_cursor) {
-        for key in told_of(&edge, platform, &receipt).await? {
+        for key in open_of_receipt(&edge, platform_id, &receipt).await? {
             if !found.items.iter().any(|item| item.collapse_key == key) {
                 found.items.extend(unsettled(&edge, key).await?);
             }
@@ -41,52 +113,44 @@ pub async fn list(State(edge): State<Shared>, Query(mut fields): Query) -> Resul
     Ok(Json(found))
 }
 
-/// `GET /v1/purchases/{collapse_key}`: what is stored, and what the open run says of itself (`status`, null when
+/// `GET /v1/purchases/{collapse_key}`: what is stored, and what the open run answers of itself (`status`, null when
 /// the purchase sleeps; `status_error` when the engine did not answer).
-pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<Value>, Error> {
+pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<PurchaseDetail>, Error> {
     let purchase = find(&edge, key).await?;
-    let mut view = json!({
-        "collapse_key": purchase.collapse_key,
-        "platform_id": purchase.platform_id,
-        "app_id": purchase.app_id,
-        "receipt_id": purchase.receipt_id,
-        "app_user_id": purchase.app_user_id,
-        "state": purchase.state,
-        "revision": purchase.revision,
-        "held_until": purchase.held_until,
-        "updated_at": purchase.updated_at,
-        "data": purchase.data,
-        "lanes": edge.store.lanes(key).await?,
-        "status": null,
-    });
-    match tokio::time::timeout(STATUS_WAIT, edge.dispatch.engine().status(key)).await {
-        Ok(Ok(status)) => view["status"] = json!(status),
-        Ok(Err(error)) => view["status_error"] = json!(error.to_string()),
-        Err(_) => view["status_error"] = json!("the workflow engine does not answer"),
-    }
-    Ok(Json(view))
+    let lanes = edge.store.lanes(key).await?;
+    let answered = tokio::time::timeout(STATUS_WAIT, edge.dispatch.engine().status(key)).await;
+    let (status, status_error) = match answered {
+        Ok(Ok(status)) => (status, None),
+        Ok(Err(error)) => (None, Some(error.to_string())),
+        Err(_) => (None, Some("the workflow engine does not answer".to_owned())),
+    };
+    Ok(Json(PurchaseDetail {
+        collapse_key: purchase.collapse_key,
+        platform_id: purchase.platform_id,
+        app_id: purchase.app_id,
+        receipt_id: purchase.receipt_id,
+        app_user_id: purchase.app_user_id,
+        state: purchase.state,
+        revision: purchase.revision,
+        held_until: purchase.held_until,
+        updated_at: purchase.updated_at,
+        data: purchase.data,
+        lanes,
+        status,
+        status_error,
+    }))
 }
 
 /// `GET /v1/purchases/{collapse_key}/notifications`, the newest first.
 pub async fn notifications(
     State(edge): State<Shared>,
     Id(key): Id<CollapseKey>,
-    Query(mut fields): Query,
-) -> Result<Json<Value>, Error> {
-    let page = fields.page();
-    fields.finish()?;
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<PurchaseNotification>>, Error> {
     newest(&edge, key).await?;
-    let found = edge.store.notifications_of_purchase(key, page).await?;
-    let items: Vec<Value> = found.items.iter().map(told).collect();
-    Ok(Json(json!({ "items": items, "next_cursor": found.next_cursor })))
-}
-
-fn told(found: &NotificationView) -> Value {
-    let mut view = notifications::view(found);
-    view.insert("seq".to_owned(), json!(found.seq));
-    view.insert("message_id".to_owned(), json!(found.message_id));
-    view.insert("accepted_at".to_owned(), json!(found.accepted_at));
-    Value::Object(view)
+    let found = edge.store.notifications_of_purchase(key, query.page()).await?;
+    let items = found.items.into_iter().map(PurchaseNotification::from).collect();
+    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
 }
 
 async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
@@ -98,18 +162,18 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     }
 }
 
-/// The purchases of a receipt that something open may tell of.
-async fn told_of(edge: &Edge, platform: Option<PlatformId>, receipt: &str) -> Result<Vec<CollapseKey>, Error> {
+/// The purchases of a receipt that have notifications without an outcome.
+async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &str) -> Result<Vec<CollapseKey>, Error> {
     match platform {
         Some(platform) => Ok(vec![CollapseKey::of(platform, receipt)]),
         None => Ok(edge.store.open_of_receipt(receipt).await?),
     }
 }
 
-/// A purchase that was told of and is not settled yet: nothing is known but its name.
+/// A purchase that has notifications and is not settled yet: nothing is known but its name.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
-    let told = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
-    let Some(newest) = told.items.into_iter().next() else { return Ok(None) };
+    let found = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
+    let Some(newest) = found.items.into_iter().next() else { return Ok(None) };
     let platform = edge.store.platform(newest.platform_id).await?;
     Ok(Some(PurchaseView {
         collapse_key: key,
@@ -129,8 +193,8 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
 /// The newest sequence number of a purchase that is known.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page { cursor: None, limit: 1 };
-    let told = edge.store.notifications_of_purchase(key, page).await?;
-    match told.items.first() {
+    let found = edge.store.notifications_of_purchase(key, page).await?;
+    match found.items.first() {
         Some(newest) => Ok(newest.seq),
         None => edge.store.purchase(key).await.map(|_| 0).map_err(Error::from),
     }

@@ -2,32 +2,70 @@
 
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::resources::Id;
+use crate::extract::Id;
+use crate::openapi::{Operation, Output, Schemas};
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::{JsonSchema, json_schema};
+use serde::Serialize;
+use serde_json::Value;
 use std::sync::LazyLock;
+
+/// Media type of a schema.
+const MEDIA: &str = "application/schema+json";
 
 /// Type, version and schema of each event that is sent.
 static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::event::schemas);
 
+/// The events that are sent, and their schemas.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EventSchemas {
+    /// The events.
+    events: Vec<EventSchema>,
+}
+
+/// An event that is sent.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EventSchema {
+    /// Its type.
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    /// The version of its schema.
+    version: &'static str,
+    /// Where its schema is.
+    #[schemars(extend("format" = "uri"))]
+    url: String,
+}
+
+/// A schema.
+pub struct Schema(&'static Value);
+
+impl IntoResponse for Schema {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, MEDIA)], self.0.to_string()).into_response()
+    }
+}
+
+impl Output for Schema {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.answer(StatusCode::OK, MEDIA, &json_schema!({ "type": "object" }));
+    }
+}
+
 /// `GET /api/v1/events/schema/`
-pub async fn index(State(edge): State<Shared>) -> Json<Value> {
-    let events: Vec<Value> = SCHEMAS
-        .iter()
-        .map(|(name, version, _)| {
-            json!({ "type": name, "version": version, "url": edge.url(&format!("/api/v1/events/schema/{name}")) })
-        })
-        .collect();
-    Json(json!({ "events": events }))
+pub async fn index(State(edge): State<Shared>) -> Json<EventSchemas> {
+    let events = SCHEMAS.iter().map(|(event_type, version, _)| EventSchema {
+        event_type,
+        version,
+        url: edge.url(&format!("/api/v1/events/schema/{event_type}")),
+    });
+    Json(EventSchemas { events: events.collect() })
 }
 
 /// `GET /api/v1/events/schema/{type}`
-pub async fn show(Id(name): Id<String>) -> Result<impl IntoResponse, Error> {
-    match SCHEMAS.iter().find(|(known, ..)| *known == name) {
-        Some((_, _, schema)) => Ok(([(header::CONTENT_TYPE, "application/schema+json")], schema.to_string())),
-        None => Err(Error::missing("event type", name)),
-    }
+pub async fn show(Id(name): Id<String>) -> Result<Schema, Error> {
+    let found = SCHEMAS.iter().find(|(known, ..)| *known == name);
+    found.map(|(_, _, schema)| Schema(schema)).ok_or_else(|| Error::missing("event type", name))
 }

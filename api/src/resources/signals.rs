@@ -1,8 +1,9 @@
-//! What an admin asks of a workflow: who asks and why, and what is answered when the engine does not hear it.
+//! Signals of an admin to a workflow: who sends one and why, and what is answered when the engine does not take it.
 
-use super::Fields;
 use crate::dispatch::EngineError;
 use crate::error::Error;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -11,11 +12,26 @@ use workflows::signal::Admin;
 /// How long an admin waits for the engine.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Who asks, and why: `by` (`api` unless said) and `reason`.
-pub fn admin(fields: &mut Fields) -> Admin {
-    let by = fields.text("by").unwrap_or_else(|| "api".to_owned());
-    Admin { by: Some(by), reason: fields.text("reason") }
+/// Who acts, and why.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
+pub struct Action {
+    /// Who acts; `api` when absent.
+    by: Option<String>,
+    /// Why.
+    reason: Option<String>,
 }
+
+impl From<Action> for Admin {
+    fn from(Action { by, reason }: Action) -> Self {
+        Self { by: Some(by.unwrap_or_else(|| "api".to_owned())), reason }
+    }
+}
+
+/// A body without fields.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("properties" = {}, "examples" = [{}]))]
+pub struct Nothing {}
 
 /// Waits until the engine took it, not for what comes of it.
 ///

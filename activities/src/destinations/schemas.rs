@@ -1,0 +1,44 @@
+//! The fields of each kind of destination as JSON Schemas: for who reads about them. What is checked is in the kind's
+//! `config`.
+
+use serde_json::{Map, Value};
+
+/// The fields of a kind beside those of every kind: names with their schemas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schemas {
+    /// The kind.
+    pub kind: &'static str,
+    /// What can be given when one is created.
+    pub created: Map<String, Value>,
+    /// Which of that is required.
+    pub required: &'static [&'static str],
+    /// What can be given in a change.
+    pub changed: Map<String, Value>,
+    /// What is shown.
+    pub shown: Map<String, Value>,
+    /// A request that creates one.
+    pub example: Value,
+}
+
+/// The entries of a JSON object.
+pub(super) fn fields(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// The same fields where null brings back what holds when nobody names them.
+pub(super) fn nullable(mut fields: Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+    for name in names {
+        let Some(schema) = fields.get_mut(*name).and_then(Value::as_object_mut) else { continue };
+        if let Some(one) = schema.get("type").cloned() {
+            schema.insert("type".to_owned(), Value::from(vec![one, Value::from("null")]));
+        }
+        if let Some(Value::Array(choices)) = schema.get_mut("enum") {
+            choices.push(Value::Null);
+        }
+        schema.remove("default");
+    }
+    fields
+}

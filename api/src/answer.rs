@@ -1,0 +1,80 @@
+//! Answers that are not a 200 with JSON.
+
+use crate::openapi::{Operation, Output, Schemas};
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::{JsonSchema, json_schema};
+use serde::Serialize;
+use serde_json::json;
+
+/// 201: a thing that was created.
+pub struct Created<T>(pub T);
+
+/// 202: what is done by a workflow.
+pub struct Accepted<T>(pub T);
+
+/// 204: a thing that was deleted.
+pub struct NoContent;
+
+/// 200 with text.
+pub struct Text {
+    /// Its media type.
+    pub media: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, Json(self.0)).into_response()
+    }
+}
+
+impl<T: Serialize> IntoResponse for Accepted<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, Json(self.0)).into_response()
+    }
+}
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, self.media)], self.text).into_response()
+    }
+}
+
+impl<T: JsonSchema> Output for Json<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.answer(StatusCode::OK, "application/json", &schemas.shown.subschema_for::<T>());
+    }
+}
+
+impl<T: JsonSchema> Output for Created<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.answer(StatusCode::CREATED, "application/json", &schemas.shown.subschema_for::<T>());
+    }
+}
+
+impl<T: JsonSchema> Output for Accepted<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.answer(StatusCode::ACCEPTED, "application/json", &schemas.shown.subschema_for::<T>());
+    }
+}
+
+impl Output for NoContent {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.answers.insert(StatusCode::NO_CONTENT.as_str().to_owned(), json!({}));
+    }
+}
+
+impl Output for Text {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.answer(StatusCode::OK, "text/plain", &json_schema!({ "type": "string" }));
+    }
+}

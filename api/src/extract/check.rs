@@ -1,0 +1,241 @@
+//! Checks a value against the schema of a request's type, so that every wrong field is named, all of them at once.
+//!
+//! The schemas are those of `/openapi.json`: what is documented is what is checked.
+
+use super::formats;
+use super::near::did_you_mean;
+use crate::error::{Error, Field};
+use serde_json::{Map, Value};
+
+/// Maximum number of wrong fields that are named.
+const MAX_WRONG: usize = 100;
+/// Maximum length of a text that has no other limit, in bytes.
+const MAX_BYTES: usize = 2048;
+
+/// The wrong fields of a request.
+#[derive(Debug, Default)]
+pub struct Wrong(Vec<Field>);
+
+impl Wrong {
+    /// Adds a wrong field. What is wrong already is named once.
+    pub fn add(&mut self, field: &str, expected: impl Into<String>) {
+        if self.0.len() < MAX_WRONG && !self.has(field) {
+            self.0.push(Field { field: field.to_owned(), expected: expected.into() });
+        }
+    }
+
+    /// Adds a field that does not exist, with those that do and the one that may be meant.
+    pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
+        let name = field.rsplit('.').next().unwrap_or(field);
+        let meant = did_you_mean(name, known.iter().copied());
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        self.add(field, format!("no such field (the fields are: {known}){meant}"));
+    }
+
+    /// Whether this field is wrong.
+    #[must_use]
+    pub fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|wrong| wrong.field == field)
+    }
+
+    /// Refuses the request when any field is wrong.
+    ///
+    /// # Errors
+    /// With each wrong field and what was expected there.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+/// Checks an object, and replaces what is wrong by something that fits: the rest of the request can then be judged too.
+pub fn object(given: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut Wrong) {
+    let properties = schema["properties"].as_object();
+    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    for (name, property) in properties.into_iter().flatten() {
+        let place = join(place, name);
+        let fits = match given.get_mut(name) {
+            None | Some(Value::Null) if required(name) => {
+                wrong.add(&place, format!("{}; it is required", expected(property)));
+                false
+            }
+            None | Some(Value::Null) => true,
+            Some(value) => fits(value, property, &place, wrong),
+        };
+        match (fits, required(name)) {
+            (true, _) => {}
+            (false, true) => drop(given.insert(name.clone(), formats::example(property))),
+            (false, false) => drop(given.remove(name)),
+        }
+    }
+    if schema.get("additionalProperties").is_none_or(|rest| rest == false) {
+        let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        given.retain(|name, _| {
+            let is_known = known.contains(&name.as_str());
+            if !is_known {
+                wrong.add_unknown(&join(place, name), &known);
+            }
+            is_known
+        });
+    }
+}
+
+/// Whether a value fits a schema, apart from what can be left out of it.
+fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bool {
+    let schema = present(schema);
+    let choices = choices(schema);
+    let complaint = match (type_of(schema), &mut *value) {
+        ("object", Value::Object(given)) => {
+            object(given, schema, place, wrong);
+            None
+        }
+        ("array", Value::Array(items)) => list(items, schema, place, wrong),
+        ("string", Value::String(text)) if !choices.is_empty() => {
+            (!choices.contains(&text.as_str())).then(|| but_is(schema, &format!("`{}`", shown(text))))
+        }
+        ("string", Value::String(text)) => wrong_text(text, schema),
+        ("integer", given) => {
+            let range = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
+            let is_in =
+                |number: i64| range.0.is_none_or(|min| number >= min) && range.1.is_none_or(|max| number <= max);
+            let number = given.as_i64().filter(|number| is_in(*number));
+            number.is_none().then(|| but_is(schema, &shown(&given.to_string())))
+        }
+        ("boolean", Value::Bool(_)) | ("", _) => None,
+        (_, given) => Some(but_is(schema, name_of(given))),
+    };
+    let fits = complaint.is_none();
+    if let Some(complaint) = complaint {
+        wrong.add(place, complaint);
+    }
+    fits
+}
+
+fn wrong_text(text: &str, schema: &Value) -> Option<String> {
+    if !is_plain(text) {
+        return Some(format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
+    }
+    if formats::of(schema).is_some_and(|format| !(format.fits)(text)) {
+        return Some(but_is(schema, &format!("`{text}`")));
+    }
+    let (length, bytes) = (text.chars().count() as u64, text.len() as u64);
+    if schema["maxLength"].as_u64().is_some_and(|max| length > max) {
+        return Some(format!("{}, and it has {length}", expected(schema)));
+    }
+    let max_bytes = schema["x-maxBytes"].as_u64().filter(|max| bytes > *max)?;
+    Some(format!("a text of at most {max_bytes} bytes, and it has {bytes}"))
+}
+
+/// Checks a list, and leaves out the items that are wrong. What is wrong with the list as a whole.
+fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut Wrong) -> Option<String> {
+    let of = &schema["items"];
+    if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
+        return Some(format!("at most {max} items, and it has {}", items.len()));
+    }
+    // An item without a rule of its own is wrong by its type alone: then the list is named.
+    let is_plain = of.get("format").is_none() && choices(of).is_empty();
+    match type_of(of) {
+        "string" if is_plain => return items.iter().any(|item| !item.is_string()).then(|| expected(schema)),
+        "integer" => return items.iter().any(|item| item.as_i64().is_none()).then(|| expected(schema)),
+        _ => {}
+    }
+    let mut at = 0;
+    items.retain_mut(|item| {
+        at += 1;
+        fits(item, of, &format!("{place}[{}]", at - 1), wrong)
+    });
+    None
+}
+
+/// What is expected of a value.
+fn expected(schema: &Value) -> String {
+    let schema = present(schema);
+    if let Some(own) = schema["x-expected"].as_str() {
+        return own.to_owned();
+    }
+    if let Some(format) = formats::of(schema) {
+        return format.expected.to_owned();
+    }
+    match (choices(schema).as_slice(), type_of(schema)) {
+        ([], "string") => {
+            schema["maxLength"].as_u64().map_or("a text".to_owned(), |max| format!("a text of 1 to {max} characters"))
+        }
+        ([], "integer") => match (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
+            (Some(min), Some(max)) => format!("a whole number from {min} to {max}"),
+            _ => "a whole number".to_owned(),
+        },
+        ([], "boolean") => "true or false".to_owned(),
+        ([], "array") => match type_of(&schema["items"]) {
+            "string" => "a list of texts".to_owned(),
+            "integer" => "a list of whole numbers".to_owned(),
+            _ => "a list of objects".to_owned(),
+        },
+        ([], _) => "an object".to_owned(),
+        ([one], _) => format!("`{one}`"),
+        ([one, other], _) => format!("`{one}` or `{other}`"),
+        (all, _) => format!("one of {}", all.join(", ")),
+    }
+}
+
+fn but_is(schema: &Value, given: &str) -> String {
+    format!("{}, and it is {given}", expected(schema))
+}
+
+/// The schema of a value that is not null.
+fn present(schema: &Value) -> &Value {
+    let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
+    alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
+}
+
+/// The texts that a schema allows; none when it allows others.
+pub fn choices(schema: &Value) -> Vec<&str> {
+    let listed = schema["enum"].as_array().into_iter().flatten();
+    let named = schema["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
+    listed.chain(named).filter_map(Value::as_str).collect()
+}
+
+/// The type of values that are not null; empty when a schema names none.
+pub fn type_of(schema: &Value) -> &str {
+    let schema = present(schema);
+    match &schema["type"] {
+        Value::String(name) => name,
+        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default(),
+        _ if !choices(schema).is_empty() => "string",
+        _ => "",
+    }
+}
+
+/// The place of a field of an object.
+fn join(place: &str, name: &str) -> String {
+    if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
+}
+
+/// Whether a text has 1 to 2048 bytes and no control characters.
+pub fn is_plain(text: &str) -> bool {
+    (1..=MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(100).filter(|character| !character.is_control()).collect()
+}
+
+/// What kind of JSON value it is.
+pub const fn name_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The value that a text of a query stands for, by the schema of its field. What is no such value stays a text.
+pub fn of_text(schema: &Value, text: String) -> Value {
+    let value = match type_of(schema) {
+        "integer" => text.parse::<i64>().ok().map(Value::from),
+        "boolean" => text.parse::<bool>().ok().map(Value::from),
+        _ => None,
+    };
+    value.unwrap_or(Value::String(text))
+}

@@ -1,0 +1,124 @@
+//! The formats of texts that requests carry: what one looks like, and what is expected where a text is none.
+
+use domain::{CollapseKey, Timestamp};
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+/// A format of texts, by the name that schemas use.
+pub struct Format {
+    name: &'static str,
+    /// What is expected of a field.
+    pub expected: &'static str,
+    /// A text of this format.
+    pub example: &'static str,
+    /// Whether a text is of this format.
+    pub fits: fn(&str) -> bool,
+}
+
+const FORMATS: [Format; 10] = [
+    Format {
+        name: "uuid",
+        expected: "a UUID",
+        example: "0198c5a2-7b1e-7c3f-9d20-5a6b7c8d9e0f",
+        fits: |text| text.parse::<CollapseKey>().is_ok(),
+    },
+    Format {
+        name: "date-time",
+        expected: "a time in RFC 3339, such as 2026-01-31T12:00:00Z",
+        example: "2026-01-31T12:00:00Z",
+        fits: |text| text.parse::<Timestamp>().is_ok(),
+    },
+    Format {
+        name: "date",
+        expected: "a day such as 2026-01-31",
+        example: "2026-01-31",
+        fits: |text| text.len() == 10 && text.parse::<Date>().is_ok(),
+    },
+    Format {
+        name: "month",
+        expected: "a month such as 2026-11",
+        example: "2026-11",
+        fits: |text| text.len() == 7 && format!("{text}-01").parse::<Date>().is_ok(),
+    },
+    Format {
+        name: "since",
+        expected: "a day such as 2026-03-01, which begins at midnight UTC, or a time in RFC 3339",
+        example: "2026-03-01",
+        fits: |text| text.parse::<domain::catalogue::Since>().is_ok(),
+    },
+    Format {
+        name: "decimal",
+        expected: "a decimal that is not negative, as text, such as \"9.99\"",
+        example: "9.99",
+        fits: |text| text.parse::<Decimal>().is_ok_and(|decimal| !decimal.is_sign_negative()),
+    },
+    Format {
+        name: "uri",
+        expected: "a URL such as https://example.com/hook",
+        example: "https://example.com/hook",
+        fits: |text| text.parse::<url::Url>().is_ok(),
+    },
+    Format {
+        name: "rate",
+        expected: "a decimal more than 0, as text, such as \"1.08\"",
+        example: "1.08",
+        fits: |text| text.parse::<Decimal>().is_ok_and(|rate| rate.is_sign_positive() && !rate.is_zero()),
+    },
+    Format {
+        name: "country",
+        expected: "two capital letters of ISO 3166, such as DE",
+        example: "DE",
+        fits: |text| is_code(text, 2),
+    },
+    Format {
+        name: "currency",
+        expected: "three capital letters of ISO 4217, such as EUR",
+        example: "EUR",
+        fits: |text| is_code(text, 3),
+    },
+];
+
+fn is_code(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// The format that a schema names, where it is one of these.
+pub fn of(schema: &Value) -> Option<&'static Format> {
+    let name = schema["format"].as_str()?;
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+/// A value that fits a schema: for examples, and in the place of a wrong value while the rest of a request is judged.
+pub fn example(schema: &Value) -> Value {
+    if let Some(example) = schema["examples"].get(0).or_else(|| schema.get("const")).or_else(|| schema.get("default")) {
+        return example.clone();
+    }
+    if let Some(choice) = super::check::choices(schema).first() {
+        return json!(choice);
+    }
+    match super::check::type_of(schema) {
+        "string" => json!(of(schema).map_or("text", |format| format.example)),
+        "integer" => schema.get("minimum").cloned().unwrap_or(json!(1)),
+        "boolean" => json!(true),
+        "array" => json!([]),
+        "object" => {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            required.map(|name| (name.to_owned(), example(&schema["properties"][name]))).collect()
+        }
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMATS;
+
+    #[test]
+    fn the_example_of_a_format_is_of_it_and_another_text_is_not() {
+        for format in &FORMATS {
+            assert!((format.fits)(format.example), "{}", format.name);
+            assert!(!(format.fits)("-1 strange"), "{}", format.name);
+        }
+    }
+}

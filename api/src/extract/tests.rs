@@ -1,0 +1,113 @@
+//! What is wrong is named with its place, all of it at once, and the rest can be judged.
+
+use super::{Draft, drafted, formats, nullable, schema};
+use crate::error::{Error, Field};
+use domain::{DestinationId, Environment};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Order {
+    /// A text.
+    name: String,
+    /// A number.
+    #[schemars(range(min = 1, max = 9))]
+    count: Option<i64>,
+    /// A choice.
+    environment: Option<Environment>,
+    /// A choice of texts.
+    #[schemars(extend("enum" = ["small", "large", null]))]
+    size: Option<String>,
+    /// Null is a value.
+    #[serde(default, deserialize_with = "nullable")]
+    limit: Option<Option<i64>>,
+    /// Objects.
+    #[schemars(extend("maxItems" = 2))]
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Line {
+    /// An id.
+    id: DestinationId,
+    /// A bounded text.
+    #[schemars(length(min = 1, max = 3), extend("x-maxBytes" = 4))]
+    code: Option<String>,
+}
+
+fn draft(body: Value) -> Draft<Order> {
+    let Value::Object(given) = body else { panic!("an object") };
+    drafted(given).expect("what is wrong is replaced")
+}
+
+fn wrong(body: Value) -> Vec<(String, String)> {
+    match draft(body).finish() {
+        Err(Error::Invalid(fields)) => fields.into_iter().map(|Field { field, expected }| (field, expected)).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn expected(body: Value, field: &str) -> String {
+    let all = wrong(body);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].0, field);
+    all[0].1.clone()
+}
+
+#[test]
+fn all_wrong_fields_are_named_with_their_places() {
+    let all = wrong(json!({ "count": 10, "size": "huge", "lines": 1, "environment": 1 }));
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["count", "environment", "lines", "name", "size"]);
+    let lines = json!([{ "id": "x", "code": "long" }, "line"]);
+    let all = wrong(json!({ "name": "n", "lines": lines, "coutn": 1 }));
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["lines[0].code", "lines[0].id", "lines[1]", "coutn"]);
+    assert!(all[3].1.ends_with("; did you mean `count`?"), "{all:?}");
+}
+
+#[test]
+fn what_was_expected_follows_from_the_schema() {
+    let order = |field: &str, value: Value| {
+        let mut order = json!({ "name": "n", "lines": [] });
+        order[field] = value;
+        order
+    };
+    let line = |field: &str, value: Value| {
+        let mut line = json!({ "id": "6b275a67-0bbb-4f3a-99b9-6600bf711993" });
+        line[field] = value;
+        order("lines", json!([line]))
+    };
+    let cases = [
+        (order("name", Value::Null), "name", "a text; it is required"),
+        (order("name", json!(1)), "name", "a text, and it is a number"),
+        (order("name", json!("two\nlines")), "name", "a text of 1 to 2048 bytes without control characters"),
+        (order("count", json!(0)), "count", "a whole number from 1 to 9, and it is 0"),
+        (order("environment", json!("live")), "environment", "`production` or `sandbox`, and it is `live`"),
+        (order("size", json!("huge")), "size", "`small` or `large`, and it is `huge`"),
+        (order("lines", json!([1, 2, 3])), "lines", "at most 2 items, and it has 3"),
+        (order("lines", json!("x")), "lines", "a list of objects, and it is a text"),
+        (line("id", json!("x")), "lines[0].id", "a UUID, and it is `x`"),
+        (line("code", json!("long")), "lines[0].code", "a text of 1 to 3 characters, and it has 4"),
+        (line("code", json!("äöü")), "lines[0].code", "a text of at most 4 bytes, and it has 6"),
+    ];
+    for (body, field, text) in cases {
+        assert_eq!(expected(body, field), text);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_replaced_so_that_the_rest_can_be_judged() {
+    let draft = draft(json!({ "name": 1, "count": "many", "limit": null, "lines": [{ "id": 1 }] }));
+    assert_eq!((draft.body.count, draft.body.limit, draft.body.lines.len()), (None, Some(None), 1));
+    assert!(draft.body.environment.is_none() && draft.body.size.is_none() && !draft.body.name.is_empty());
+    assert!(draft.body.lines[0].code.is_none() && !draft.body.lines[0].id.to_string().is_empty());
+    assert!(draft.finish().is_err(), "and it is refused");
+}
+
+#[test]
+fn the_example_of_a_schema_fits_it() {
+    let example = formats::example(schema::<Order>());
+    assert!(draft(example).finish().is_ok());
+}

@@ -1,0 +1,75 @@
+//! Examples of answers: composed of the schemas, so that each fits its own.
+
+use crate::extract::formats;
+use serde_json::{Map, Value, json};
+
+/// What fields hold that are texts without a format, by their names.
+const TEXTS: [(&str, &str); 19] = [
+    ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
+    ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
+    ("class", "success"),
+    ("currency", "EUR"),
+    ("day", "2026-01-31"),
+    ("event_type", "purchase.updated"),
+    ("events", "purchase.updated"),
+    ("external_id", "anna@example.com"),
+    ("inbox", "ok"),
+    ("message_id", "d3b7f0a2-2f3e-5c1b-9b1e-6f6a2d6f2c11"),
+    ("month", "2026-11"),
+    ("name", "reader"),
+    ("package_name", "com.example.reader"),
+    ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
+    ("signal", "flush"),
+    ("sku", "com.example.reader.month"),
+    ("state", "active"),
+    ("status", "delivered"),
+    ("type", "purchase.updated"),
+];
+
+/// Makes examples of schemas that refer to these definitions.
+pub struct Examples<'a> {
+    definitions: &'a Map<String, Value>,
+    /// Those that an example is being made of.
+    open: Vec<&'a str>,
+}
+
+impl<'a> Examples<'a> {
+    /// With these definitions.
+    #[must_use]
+    pub const fn new(definitions: &'a Map<String, Value>) -> Self {
+        Self { definitions, open: Vec::new() }
+    }
+
+    /// An example of a schema, in the field of this name. A definition that contains itself ends there.
+    pub fn of(&mut self, schema: &Value, name: &str) -> Value {
+        let reference = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+        let definition = reference.and_then(|name| self.definitions.get_key_value(name));
+        if let Some((reference, definition)) = definition {
+            if self.open.contains(&reference.as_str()) {
+                return Value::Null;
+            }
+            self.open.push(reference);
+            let example = self.of(definition, name);
+            self.open.pop();
+            return example;
+        }
+        let objects = schema["oneOf"].get(0).filter(|one| one["properties"].is_object());
+        if let Some(first) = schema["anyOf"].get(0).or(objects) {
+            return self.of(first, name);
+        }
+        if let Some(properties) = schema["properties"].as_object() {
+            return properties.iter().map(|(name, property)| (name.clone(), self.of(property, name))).collect();
+        }
+        if let Some(items) = schema["prefixItems"].as_array() {
+            return items.iter().map(|item| self.of(item, name)).collect();
+        }
+        if let Some(items) = schema.get("items") {
+            return Value::Array(Some(self.of(items, name)).into_iter().filter(|item| !item.is_null()).collect());
+        }
+        let known = TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| json!(text));
+        match (known, formats::example(schema)) {
+            (Some(known), example) if example == "text" => known,
+            (_, example) => example,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The fields that each kind of destination has beside those of every kind, in the schemas of destinations.
+
+use crate::edge::KindSchemas;
+use serde_json::{Map, Value, json};
+
+/// Adds them to the schemas of requests and of answers.
+pub fn add(kinds: &[KindSchemas], given: &mut Map<String, Value>, shown: &mut Map<String, Value>) {
+    if let Some(common) = given.remove("NewDestination") {
+        for kind in kinds {
+            given.insert(name_of(kind), created(common.clone(), kind));
+        }
+        let all: Vec<Value> = kinds.iter().map(|kind| json!({ "$ref": reference(&name_of(kind)) })).collect();
+        given.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
+    }
+    for kind in kinds {
+        extend(given.get_mut("DestinationPatch"), &kind.changed);
+        for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
+            extend(shown.get_mut(name), &kind.shown);
+        }
+        let secrets = kind.created.iter().filter(|(name, _)| *name == "secret");
+        let mut secrets: Map<String, Value> =
+            secrets.map(|(name, _)| (name.clone(), json!({ "type": "string" }))).collect();
+        for secret in secrets.values_mut() {
+            secret["description"] = json!("Shown only here.");
+        }
+        extend(shown.get_mut("CreatedDestination"), &secrets);
+    }
+    let kind_names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
+    for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
+        let Some(schema) = shown.get_mut(name) else { continue };
+        schema["properties"]["kind"]["enum"] = json!(kind_names);
+        schema.as_object_mut().and_then(|schema| schema.remove("additionalProperties"));
+    }
+}
+
+/// Such as `NewWebhook`.
+fn name_of(kind: &KindSchemas) -> String {
+    let (first, rest) = kind.kind.split_at(1);
+    format!("New{}{rest}", first.to_uppercase())
+}
+
+fn reference(name: &str) -> String {
+    format!("#/components/schemas/{name}")
+}
+
+/// The schema of a new destination of a kind.
+fn created(mut common: Value, kind: &KindSchemas) -> Value {
+    common["properties"]["kind"] = json!({ "const": kind.kind });
+    extend(Some(&mut common), &kind.created);
+    if let Some(required) = common["required"].as_array_mut() {
+        required.extend(kind.required.iter().map(|name| json!(name)));
+    }
+    common["examples"] = json!([kind.example]);
+    common["description"] = json!(format!("A new destination of the kind `{}`.", kind.kind));
+    common
+}
+
+fn extend(schema: Option<&mut Value>, fields: &Map<String, Value>) {
+    if let Some(properties) = schema.and_then(|schema| schema["properties"].as_object_mut()) {
+        properties.extend(fields.clone());
+    }
+}
