@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use system_tests::faulty::Faulty;
+use system_tests::postgres;
 use system_tests::process::Variable;
 use system_tests::random::Random;
 use system_tests::wait;
@@ -25,13 +26,24 @@ pub struct Forbidden {
 }
 
 impl Forbidden {
-    /// One more destination of the app, which chooses the same events.
+    /// One more destination of the app, which chooses the same events. Its address is one that was allowed when it was set.
     pub async fn join(world: &World, events: &[&str]) -> Self {
         let listener = Faulty::at((ADDRESS, 0).into());
-        let url = listener.scripted_url();
-        let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events });
+        let url = format!("http://127.0.0.1:{}/hook", listener.port());
+        let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events, "enabled": false });
         let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
-        Self { listener, destination_id: made["id"].as_str().expect("an id").to_owned() }
+        let forbidden = Self { listener, destination_id: made["id"].as_str().expect("an id").to_owned() };
+        forbidden.lead_to(world, &forbidden.url());
+        let path = format!("/v1/destinations/{}", forbidden.destination_id);
+        drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
+        forbidden
+    }
+
+    /// Sets its URL past the API, which refuses what can never be delivered to.
+    fn lead_to(&self, world: &World, url: &str) {
+        let settings = json!({ "url": url, "headers": [] });
+        let statement = format!("UPDATE destinations SET settings = '{settings}' WHERE id = '{}'", self.destination_id);
+        postgres::execute(world.installation.database(), &statement).expect("another URL");
     }
 
     /// The URL at which it listens.
@@ -44,7 +56,8 @@ impl Forbidden {
         let path = format!("/v1/destinations/{}", self.destination_id);
         let host = usize::try_from(random.below(WRITTEN.len() as u64)).ok().and_then(|place| WRITTEN.get(place));
         let url = format!("http://{}:{}/hook", host.expect("a host"), self.listener.port());
-        for fields in [json!({ "url": url }), json!({ "enabled": false }), json!({ "enabled": true })] {
+        self.lead_to(world, &url);
+        for fields in [json!({ "enabled": false }), json!({ "enabled": true })] {
             drop(world.api.call(Method::PATCH, &path, &fields).await.ok());
         }
     }
