@@ -49,9 +49,16 @@ pub enum Attempted {
         /// Why the last attempt of what waits failed.
         last_error: Option<String>,
     },
-    /// Another one has the lane, or its user.
+    /// Another one has the lane.
     Leased {
         /// Milliseconds until that ends.
+        ms: i64,
+    },
+    /// A request about the lane's user is in flight for another purchase.
+    UserBusy {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+        /// Milliseconds until asking again makes sense.
         ms: i64,
     },
     /// The destination cannot take it now.
@@ -116,6 +123,7 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
             Claimed::Send(batch) => break *batch,
             Claimed::Wait { ms, last_error } => return Ok(Attempted::Wait { ms, last_error }),
             Claimed::Leased { ms } => return Ok(Attempted::Leased { ms }),
+            Claimed::UserBusy { last_seq, ms } => return Ok(Attempted::UserBusy { last_seq, ms }),
             Claimed::Owed { last_seq, ms } => return Ok(Attempted::Owed { last_seq, ms }),
             Claimed::Closed { last_seq } => return Ok(Attempted::Closed { last_seq }),
             Claimed::Told { events, owing } => tell_operators(doing, turn, (events, owing)),

@@ -15,6 +15,10 @@ use workflows::asks::{Deliver, Delivered};
 /// After this long, what is left goes to a fresh run, so that no attempt is cut off by its time-out.
 const ENOUGH: Duration = Duration::from_secs(8);
 
+/// So long a lane waits for another purchase of its user. After that the destination's own run delivers it, in its turn:
+/// the purchases of a user who has many do not all keep asking.
+const USER_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What tells this attempt from every other one, for the lease.
 pub fn token(info: &ActivityInfo) -> String {
     format!("{}/{}", name(info), info.attempt)
@@ -50,7 +54,10 @@ async fn attempts(doing: &Doing, token: &str, lane: &Deliver) -> Result<Delivere
                 turn.at_most = made.at_most.unwrap_or(MOST);
             }
             Attempted::Closed { last_seq } => return Ok(Delivered { last_seq, more: false }),
-            Attempted::Owed { last_seq, .. } => return Ok(owed(doing, &turn, last_seq)),
+            Attempted::UserBusy { ms, .. } if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            Attempted::Owed { last_seq, .. } | Attempted::UserBusy { last_seq, .. } => {
+                return Ok(owed(doing, &turn, last_seq));
+            }
             Attempted::Leased { ms } => return Err(Failed::wait(ms, "another attempt is still in flight".to_owned())),
             Attempted::Wait { ms, last_error } => {
                 return Err(not_due(ms, last_error));
@@ -61,6 +68,10 @@ async fn attempts(doing: &Doing, token: &str, lane: &Deliver) -> Result<Delivere
             }
         }
     }
+}
+
+async fn wait(ms: i64) {
+    tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
 }
 
 fn not_due(ms: i64, last_error: Option<String>) -> Failed {

@@ -18,6 +18,10 @@ const PATIENCE_MS: i64 = 5_000;
 /// So many lanes are in memory at most, waiting and under way.
 pub const AT_A_TIME: i64 = 200;
 
+/// So long a lane waits, once, for another purchase of its user before it gives its place to the next one: the lanes of
+/// one user are not claimed in vain by the hundred while one request is in flight.
+const USER_BUSY: Duration = Duration::from_millis(100);
+
 /// What came of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -120,7 +124,7 @@ async fn lane(
     (key, destination): (CollapseKey, DestinationId),
 ) -> Result<Drained, Error> {
     let mut drained = Drained::default();
-    let mut at_most = MOST;
+    let (mut at_most, mut has_waited) = (MOST, false);
     while !round.is_over() {
         let turn = Turn { key, destination, token: round.token(), mode: Mode::Drain, at_most };
         match attempt(doing, &turn).await? {
@@ -140,7 +144,11 @@ async fn lane(
                 drained.busy_ms = Some(ms);
                 return Ok(drained);
             }
-            Attempted::Leased { ms } | Attempted::Wait { ms, .. } => {
+            Attempted::UserBusy { ms, .. } if !has_waited => {
+                has_waited = true;
+                tokio::time::sleep(USER_BUSY.min(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))).await;
+            }
+            Attempted::Leased { ms } | Attempted::UserBusy { ms, .. } | Attempted::Wait { ms, .. } => {
                 drained.busy_ms = Some(ms);
                 return Ok(drained);
             }

@@ -233,7 +233,10 @@ async fn probe(
     fail::fail_point!("tend.after_probe", |_| std::process::abort());
     Ok(match attempted {
         Attempted::Made(_) => None,
-        Attempted::Leased { ms } | Attempted::Wait { ms, .. } | Attempted::Owed { ms, .. } => Some(clamped(ms)),
+        Attempted::Leased { ms }
+        | Attempted::UserBusy { ms, .. }
+        | Attempted::Wait { ms, .. }
+        | Attempted::Owed { ms, .. } => Some(clamped(ms)),
         Attempted::Closed { .. } | Attempted::Late => Some(*BUSY_MS.start()),
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use system_tests::amplitude::Amplitude;
 use system_tests::process::Backend;
 use system_tests::receiver::{Received, Reply};
+use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
@@ -46,7 +47,12 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     Ledger::of(world).await.write(&receipts, 1).await;
     change(world, id, &json!({ "enabled": true })).await;
     for number in 0..TOLD {
-        world.send("SUBSCRIPTION_PURCHASED", &format!("told-{number}")).await;
+        let receipt = format!("told-{number}");
+        let customer = format!("customer-of-{receipt}");
+        let message =
+            world.sns.notification(&Rtn { app_user_id: customer, ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt) });
+        let answer = world.post(&message).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
     }
 }
 

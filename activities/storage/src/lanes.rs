@@ -154,9 +154,16 @@ pub enum Claimed {
         /// Why the last attempt of what waits failed.
         last_error: Option<String>,
     },
-    /// Another claimer has the lane, or its user.
+    /// Another claimer has the lane.
     Leased {
         /// Milliseconds until its lease ends.
+        ms: i64,
+    },
+    /// A request about the lane's user is in flight for another purchase.
+    UserBusy {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+        /// Milliseconds until asking again makes sense, at least 1.
         ms: i64,
     },
     /// The destination cannot take it now: its breaker is open, it asked for a pause, or its limits are used up.

@@ -57,6 +57,10 @@ row! {
 const SOON_MS: i64 = 30_000;
 /// How soon to look again when all that is due is in somebody's hands, in milliseconds.
 const TAKEN_MS: i64 = 5_000;
+/// The same where requests about a user are made one after the other: what waits for a request in flight is due after it.
+const USER_TAKEN_MS: i64 = 1_000;
+/// How soon to look again when the destination wants to hear nothing for a while of the users of all that is due.
+const USER_PAUSED_MS: i64 = 30_000;
 /// Nothing of its track stands before it that waits: events of a lane are sent in order, so what is due behind another
 /// that is not is not due. Asks for now and for when the destination recovered; see [`head`].
 pub const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (SELECT 1 FROM deliveries h \
@@ -186,7 +190,13 @@ fn tend(
     }
     let taken = sql(taken_lane()).bind(destination.id).bind(now).bind(now).bind_all(head(&health, now));
     let taken: Option<Key> = taken.first(connection)?;
-    Ok(if taken.is_some() { Tending::Pause { ms: TAKEN_MS } } else { Tending::Rest })
+    if taken.is_some() {
+        let ms = if destination.per_user { USER_TAKEN_MS } else { TAKEN_MS };
+        return Ok(Tending::Pause { ms });
+    }
+    let due = sql(due_lane()).bind(destination.id).bind(now).bind_all(head(&health, now));
+    let due: Option<Key> = due.first(connection)?;
+    Ok(if due.is_some() { Tending::Pause { ms: USER_PAUSED_MS } } else { Tending::Rest })
 }
 
 /// The lanes of a destination in which something is due and that nobody has, those that have waited longest first.
@@ -237,6 +247,14 @@ fn taken_lane() -> String {
         "SELECT d.collapse_key FROM deliveries d WHERE d.destination_id = ? AND d.status = 'pending' \
          AND d.next_due_at <= ? AND EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
          AND l.collapse_key = d.collapse_key AND l.lease_until > ?) AND {IS_HEAD} ORDER BY d.next_due_at LIMIT 1"
+    )
+}
+
+/// Something is due, whether or not it could be claimed.
+fn due_lane() -> String {
+    format!(
+        "SELECT d.collapse_key FROM deliveries d WHERE d.destination_id = ? AND d.status = 'pending' \
+         AND d.next_due_at <= ? AND {IS_HEAD} ORDER BY d.next_due_at LIMIT 1"
     )
 }
 

@@ -74,13 +74,13 @@ story! {
         let here = world.attempt(world.key("p1"), to, "a").await;
         for key in [world.key("p2"), tested] {
             let second = world.claim(key, to, "b").await;
-            assert!(matches!(second, Claimed::Leased { .. }), "what a platform tells may be of either: {second:?}");
+            assert!(matches!(second, Claimed::UserBusy { .. }), "what a platform tells may be of either: {second:?}");
         }
         assert!(matches!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { .. }), "nobody can be told now");
         world.finish(&here, RETRY).await;
         let other = world.attempt(tested, to, "c").await;
         let second = world.claim(world.key("p2"), to, "d").await;
-        assert!(matches!(second, Claimed::Leased { .. }), "{second:?}");
+        assert!(matches!(second, Claimed::UserBusy { .. }), "{second:?}");
         let mut throttled = finish(&other, RETRY);
         (throttled.fares, throttled.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
         world.end(throttled).await;

@@ -2,11 +2,11 @@
 
 use super::{Lane, closed};
 use crate::error::Error;
-use crate::lanes::{Claimed, Mode};
+use crate::lanes::{Claim, Claimed, Mode};
 use crate::statement::{Number, row, sql};
 use crate::user_lanes::{self, UserLane};
 use crate::writer::Write;
-use crate::{destinations, fault, health};
+use crate::{deliveries, destinations, fault, health};
 use domain::health::{Slot, millis_until, slot};
 use domain::{CollapseKey, DestinationId, Environment, Timestamp, UserId};
 
@@ -143,13 +143,13 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
     let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
     let destination = lane.claim.destination;
     let Some(rows) = user_lanes::lock_free(write, (destination, user))? else {
-        return Ok(Some(Claimed::Leased { ms: BUSY_MS }));
+        return user_busy(write, lane.claim, BUSY_MS).map(Some);
     };
     lane.user = Some(UserLane { destination, user, environment });
     let is_ignored = fault::is_planted("lease.ignored");
     let leased = rows.iter().filter_map(|(_, row)| row.lease_token.as_ref().and(row.lease_until)).max();
     if let Some(until) = leased.filter(|until| *until > write.now && !is_ignored) {
-        return Ok(Some(Claimed::Leased { ms: millis_until(until, write.now).min(USER_BUSY_MS) }));
+        return user_busy(write, lane.claim, millis_until(until, write.now).min(USER_BUSY_MS)).map(Some);
     }
     let paused = rows.iter().filter(|(of, _)| *of == environment).find_map(|(_, row)| row.paused_until);
     let paused = paused.filter(|until| *until > write.now);
@@ -157,6 +157,11 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
         ms: millis_until(until, write.now),
         last_error: Some("the destination wants to hear nothing of this user for a while".to_owned()),
     }))
+}
+
+fn user_busy(write: &mut Write<'_>, claim: &Claim, ms: i64) -> Result<Claimed, Error> {
+    let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
+    Ok(Claimed::UserBusy { last_seq, ms })
 }
 
 /// Whether as many requests are in flight as the destination takes.
