@@ -1,0 +1,407 @@
+//! The grouping writer: the one thread of a process that writes.
+//!
+//! It takes everything that waits, runs it in one transaction and answers after the commit, so that
+//! one fsync serves many. Each job has a savepoint of its own: what fails undoes itself alone. A
+//! group that meets trouble which may pass (a deadlock, a lost connection) is undone and its jobs are
+//! run one by one. What a job does is not here.
+
+use crate::db::checkpoint::Checkpoints;
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::inbox::accept;
+use crate::inbox::notifications::{Accepted, NewNotification};
+use domain::{DestinationId, Timestamp};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// So many jobs may wait; a caller beyond that waits with its job in hand.
+const QUEUE_JOBS: usize = 4096;
+/// A group is closed at so many jobs, or at so many notifications.
+const GROUP_JOBS: usize = 1024;
+const GROUP_NOTIFICATIONS: usize = 4096;
+/// A transaction is ended with the job that is at work after so long: what comes later in its group has the next one.
+const TRANSACTION: Duration = Duration::from_millis(250);
+/// How often a job that is run alone is tried.
+const TRIES: usize = 4;
+
+/// What a job works with: the transaction's connection, and the time of its group.
+pub struct Write<'c> {
+    /// The connection, in a transaction.
+    pub connection: &'c mut AnyConnection,
+    /// Now, by the clock that stamps rows.
+    pub now: Timestamp,
+    /// The same by the clock of this process, or a little earlier.
+    pub began: Instant,
+}
+
+/// A handle to the writer. The thread ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+}
+
+/// Where a fault may be planted around a commit, and what a job works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// `accept.…`
+    Accept,
+    /// `record.…`
+    Record,
+    /// Nowhere. It works on lanes of this destination.
+    Lanes(DestinationId),
+    /// Nowhere.
+    Elsewhere,
+}
+
+/// One unit of writing. It can be run again until it was committed.
+trait Job: Send {
+    fn place(&self) -> Place;
+    /// Takes the notifications out, when accepting is all it does.
+    fn notifications(&self) -> &[NewNotification];
+    /// Gives the result of notifications that were accepted on its behalf.
+    fn was_accepted(&mut self, accepted: Vec<Accepted>);
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error>;
+    /// Answers with what `run` gave, or with `error`.
+    fn answer(&mut self, error: Option<Error>);
+}
+
+impl Writer {
+    /// Starts the thread, on a connection that is set up already.
+    pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let checkpoints = Checkpoints::start(&database)?;
+        let state = Thread { database, connection: Some(connection), clock, checkpoints, transaction: TRANSACTION };
+        thread::Builder::new()
+            .name("storage-writer".to_owned())
+            .spawn(move || state.work(jobs))
+            .map_err(Error::unavailable)?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `work` in the next group. It may run more than once before it is committed.
+    pub async fn write<T, F>(&self, place: Place, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(Work { place, work, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    /// Accepts notifications together with those of all who wait.
+    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(Accept { notifications, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    async fn put(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        self.queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
+    }
+}
+
+/// The writer's thread ended, which only a bug can cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the writer has stopped")]
+struct Stopped;
+
+struct Work<T, F> {
+    place: Place,
+    work: F,
+    result: Option<Result<T, Error>>,
+    reply: Option<oneshot::Sender<Result<T, Error>>>,
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send,
+{
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn notifications(&self) -> &[NewNotification] {
+        &[]
+    }
+
+    fn was_accepted(&mut self, _: Vec<Accepted>) {}
+
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.result = None;
+        let value = (self.work)(write)?;
+        self.result = Some(Ok(value));
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+struct Accept {
+    notifications: Vec<NewNotification>,
+    result: Option<Result<Vec<Accepted>, Error>>,
+    reply: Option<oneshot::Sender<Result<Vec<Accepted>, Error>>>,
+}
+
+impl Job for Accept {
+    fn place(&self) -> Place {
+        Place::Accept
+    }
+
+    fn notifications(&self) -> &[NewNotification] {
+        &self.notifications
+    }
+
+    fn was_accepted(&mut self, accepted: Vec<Accepted>) {
+        self.result = Some(Ok(accepted));
+    }
+
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.result = None;
+        let notifications: Vec<&NewNotification> = self.notifications.iter().collect();
+        self.result = Some(Ok(accept::insert(write, &notifications)?));
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Answers once; whoever asked may have gone, which is no concern of the writer's.
+fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<Result<T, Error>>, error: Option<Error>) {
+    let Some(to) = to.take() else { return };
+    let result = match error {
+        Some(error) => Err(error),
+        None => result.take().unwrap_or_else(|| Err(Error::unavailable(Stopped))),
+    };
+    drop(to.send(result));
+}
+
+struct Thread {
+    database: Database,
+    connection: Option<AnyConnection>,
+    clock: fn() -> Timestamp,
+    checkpoints: Option<Checkpoints>,
+    /// How long a transaction takes more jobs.
+    transaction: Duration,
+}
+
+/// How a transaction ended, for all the jobs in it.
+enum Ended {
+    /// Committed, the first jobs, at least one; each one's own error is beside it.
+    Committed(Vec<Option<Error>>),
+    /// Undone by trouble that may pass.
+    Undone(Error),
+    /// The commit itself failed: what became of it is unknown, so nothing is run again.
+    Unknown(Error),
+}
+
+impl Thread {
+    fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            let mut notifications = group[0].notifications().len();
+            while group.len() < GROUP_JOBS && notifications < GROUP_NOTIFICATIONS {
+                let Ok(job) = jobs.try_recv() else { break };
+                notifications += job.notifications().len();
+                group.push(job);
+            }
+            // Processes take turns at a destination: all take destinations in one order, so that none waits in a circle.
+            group.sort_by_key(|job| job.place());
+            self.settle(&mut group);
+            if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
+                checkpoints.finish(connection);
+            }
+        }
+    }
+
+    /// Runs a group to its end and answers all of it.
+    fn settle(&mut self, mut group: &mut [Box<dyn Job>]) {
+        while !group.is_empty() {
+            match self.transact(group) {
+                Ended::Committed(errors) => {
+                    let (done, rest) = group.split_at_mut(errors.len());
+                    answer(done, errors);
+                    group = rest;
+                }
+                Ended::Unknown(error) => return answer_all(group, &error),
+                Ended::Undone(_) => return self.settle_each(group),
+            }
+        }
+    }
+
+    fn settle_each(&mut self, group: &mut [Box<dyn Job>]) {
+        for index in 0..group.len() {
+            // Without a server none of those who wait needs to wait longer.
+            if let Err(error) = self.connect() {
+                return answer_all(&mut group[index..], &error);
+            }
+            self.settle_alone(&mut group[index]);
+        }
+    }
+
+    fn settle_alone(&mut self, job: &mut Box<dyn Job>) {
+        let alone = std::slice::from_mut(job);
+        let mut last = Error::unavailable(Stopped);
+        for _ in 0..TRIES {
+            match self.transact(alone) {
+                Ended::Committed(errors) => return answer(alone, errors),
+                Ended::Unknown(error) => return answer_all(alone, &error),
+                Ended::Undone(error) => last = error,
+            }
+        }
+        answer_all(alone, &last);
+    }
+
+    /// A connection, the one there is or a new one.
+    fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let mut connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
+                connection.prepare_to_write().map_err(Error::unavailable)?;
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// One transaction for these jobs.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Ended {
+        let (clock, transaction) = (self.clock, self.transaction);
+        let connection = match self.connect() {
+            Ok(connection) => connection,
+            Err(error) => return Ended::Undone(error),
+        };
+        let errors = match run(connection, jobs, (clock, transaction)) {
+            Ok(errors) => errors,
+            Err(error) => {
+                if connection.abandon().is_err() || connection.is_lost() {
+                    self.connection = None;
+                }
+                return Ended::Undone(error);
+            }
+        };
+        let jobs = &mut jobs[..errors.len()];
+        if fault::is_planted("accept.acknowledge_early") {
+            jobs.iter_mut().filter(|job| job.place() == Place::Accept).for_each(|job| job.answer(None));
+        }
+        kill_around_commit(jobs, "accept.before_commit", "record.before_commit");
+        let committed = connection.commit();
+        kill_around_commit(jobs, "accept.after_commit", "record.after_commit");
+        match committed {
+            Ok(()) => Ended::Committed(errors),
+            Err(cause) => {
+                // The connection is not used again: nobody knows what state it is in.
+                self.connection = None;
+                Ended::Unknown(Error::unavailable(cause))
+            }
+        }
+    }
+}
+
+/// Begins a transaction and runs the jobs in it, the notifications of all of them at once, and the others as far as there
+/// is time: the errors are those of the jobs that were run.
+fn run(
+    connection: &mut AnyConnection,
+    jobs: &mut [Box<dyn Job>],
+    (clock, transaction): (fn() -> Timestamp, Duration),
+) -> Result<Vec<Option<Error>>, Error> {
+    connection.begin().map_err(Error::of_query)?;
+    let began = Instant::now();
+    let now = connection.now(clock)?;
+    let mut write = Write { connection, now, began };
+    let accepting: Vec<usize> = (0..jobs.len()).filter(|&index| !jobs[index].notifications().is_empty()).collect();
+    let accepted_together = accepting.len() > 1 && accept_together(&mut write, jobs, &accepting)?;
+    let mut errors = Vec::with_capacity(jobs.len());
+    let alone = jobs.len() == 1;
+    for job in jobs {
+        if accepted_together && !job.notifications().is_empty() {
+            errors.push(None);
+            continue;
+        }
+        if !errors.is_empty() && began.elapsed() > transaction {
+            break;
+        }
+        errors.push(run_one(&mut write, job.as_mut(), alone)?);
+    }
+    Ok(errors)
+}
+
+/// Accepts what all these jobs hold in one go. No, when one of them holds what cannot be stored.
+fn accept_together(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>], accepting: &[usize]) -> Result<bool, Error> {
+    let all: Vec<&NewNotification> = accepting.iter().flat_map(|&index| jobs[index].notifications()).collect();
+    write.connection.begin().map_err(Error::of_query)?;
+    let accepted = match accept::insert(write, &all) {
+        Ok(accepted) => accepted,
+        Err(error @ Error::Unavailable(_)) => return Err(error),
+        Err(_) => {
+            write.connection.roll_back().map_err(Error::of_query)?;
+            return Ok(false);
+        }
+    };
+    write.connection.commit().map_err(Error::of_query)?;
+    let mut accepted = accepted.into_iter();
+    for &index in accepting {
+        let own = accepted.by_ref().take(jobs[index].notifications().len()).collect();
+        jobs[index].was_accepted(own);
+    }
+    Ok(true)
+}
+
+/// Runs one job in a savepoint, or in the transaction itself when it is alone there.
+/// The outer error undoes the whole transaction.
+fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
+    if alone {
+        return match job.run(write) {
+            Ok(()) => Ok(None),
+            Err(error @ Error::Unavailable(_)) => Err(error),
+            Err(error) => {
+                write.connection.roll_back().map_err(Error::of_query)?;
+                write.connection.begin().map_err(Error::of_query)?;
+                Ok(Some(error))
+            }
+        };
+    }
+    write.connection.begin().map_err(Error::of_query)?;
+    match job.run(write) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
+    }
+}
+
+fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
+    for (job, error) in jobs.iter_mut().zip(errors) {
+        job.answer(error);
+    }
+}
+
+fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
+    for job in jobs {
+        job.answer(Some(error.clone()));
+    }
+}
+
+fn kill_around_commit(jobs: &[Box<dyn Job>], accept: &str, record: &str) {
+    let has = |place| jobs.iter().any(|job| job.place() == place);
+    if has(Place::Accept) {
+        fault::kill_at(accept);
+    }
+    if has(Place::Record) {
+        fault::kill_at(record);
+    }
+}

@@ -1,0 +1,178 @@
+//! What keeps a lane from being claimed: another claimer, its user, the destination's breaker, rate and concurrency.
+
+use super::{Lane, closed};
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::statement::{Number, row, sql};
+use crate::db::writer::Write;
+use crate::delivery::health;
+use crate::delivery::lanes::{Claim, Claimed, Mode};
+use crate::delivery::user_lanes::{self, UserLane};
+use crate::events::deliveries;
+use crate::settings::destinations;
+use domain::health::{Slot, millis_until, slot};
+use domain::{CollapseKey, DestinationId, Environment, Timestamp, UserId};
+
+/// How soon a lane asks again whose destination has as many requests as it takes, in milliseconds.
+const BUSY_MS: i64 = 250;
+/// How soon a lane asks again of whose user another purchase's request is in flight, at most, in milliseconds: most
+/// requests are over long before their lease.
+const USER_BUSY_MS: i64 = 500;
+
+row! {
+    /// What is remembered of a lane.
+    pub struct LaneRow {
+        pub acked_revision: Option<i64>,
+        pub lease_token: Option<String>,
+        pub lease_until: Option<Timestamp>,
+        pub lease_user_id: Option<UserId>,
+        pub asked_at: Option<Timestamp>,
+        pub asked_until: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct Owner {
+        user_id: Option<UserId>,
+        environment: Environment,
+    }
+}
+
+/// When a request may start.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// In so many milliseconds.
+    pub in_ms: i64,
+    /// When the one after it may, where the destination has a rate.
+    pub next_slot_at: Option<Timestamp>,
+}
+
+/// Locks a lane until the end of the transaction, and makes its row first.
+pub fn lock_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<LaneRow, Error> {
+    let lock = write.connection.for_update();
+    find_or_make(write, (key, destination), lock)?.ok_or(Error::Missing { what: "lane" })
+}
+
+/// The same, unless another process has it locked. Who claims does not wait for it: with several lanes and their
+/// destination's health in one transaction, two claimers would wait for each other.
+pub fn lock_free_lane(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<Result<LaneRow, Claimed>, Error> {
+    let lock = write.connection.for_update_of_free();
+    let lane = find_or_make(write, (key, destination), lock)?;
+    Ok(lane.ok_or(Claimed::Leased { ms: BUSY_MS }))
+}
+
+fn find_or_make(
+    write: &mut Write<'_>,
+    (key, destination): (CollapseKey, DestinationId),
+    lock: &str,
+) -> Result<Option<LaneRow>, Error> {
+    if let Some(lane) = find_locked(write, (key, destination), lock)? {
+        return Ok(Some(lane));
+    }
+    sql("INSERT INTO lanes (destination_id, collapse_key) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(destination)
+        .bind(key)
+        .run(write.connection)?;
+    find_locked(write, (key, destination), lock)
+}
+
+fn find_locked(
+    write: &mut Write<'_>,
+    (key, destination): (CollapseKey, DestinationId),
+    lock: &str,
+) -> Result<Option<LaneRow>, Error> {
+    let text = format!(
+        "SELECT acked_revision, lease_token, lease_until, lease_user_id, asked_at, asked_until FROM lanes \
+         WHERE destination_id = ? AND collapse_key = ?{lock}"
+    );
+    sql(text).bind(destination).bind(key).first(write.connection)
+}
+
+/// When the lease of a lane ends, if somebody has one.
+pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
+    if fault::is_planted("lease.ignored") {
+        return None;
+    }
+    lane.lease_token.as_ref().and(lane.lease_until).filter(|until| *until > now)
+}
+
+/// The environment in which a purchase `p` on a platform `f` is told of now: like a body, in the sandbox as soon as either
+/// says so.
+pub const TELLS_IN: &str =
+    "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
+
+/// When a request for this lane may start, or else why it may not. Locks its user and the destination's health. A probe
+/// is kept back by its user alone. What another process changed in the destination until then holds: whoever changes
+/// it locks its health too.
+pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start, Claimed>, Error> {
+    if let Some(claimed) = user(write, lane)? {
+        return Ok(Err(claimed));
+    }
+    if write.connection.is_shared() {
+        lane.health = health::lock(write, lane.claim.destination)?;
+        let found = destinations::find(write.connection, lane.claim.destination)?.filter(|found| found.enabled);
+        let Some(found) = found else { return closed(write, lane.claim).map(Err) };
+        lane.destination = found.clone().destination()?;
+        lane.found = found;
+    }
+    let is_probe = lane.claim.mode == Mode::Probe;
+    let closed_ms = lane.health.health().closed_ms(write.now);
+    let busy_ms = if is_full(write, lane)? { Some(BUSY_MS) } else { None };
+    if let (false, Some(ms)) = (is_probe, closed_ms.or(busy_ms)) {
+        return lane.owed(write, ms).map(Err);
+    }
+    let Some(rate) = lane.destination.rate else { return Ok(Ok(Start { in_ms: 0, next_slot_at: None })) };
+    match slot(lane.health.next_slot_at(), rate, write.now) {
+        Slot::Free { in_ms, next_at } => Ok(Ok(Start { in_ms, next_slot_at: Some(next_at) })),
+        Slot::Later { .. } if is_probe => Ok(Ok(Start { in_ms: 0, next_slot_at: None })),
+        Slot::Later { ms } => lane.owed(write, ms).map(Err),
+    }
+}
+
+/// Locks the user of the lane, where requests are made user by user; why nothing may be sent about them now.
+fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
+    if !lane.destination.per_user {
+        return Ok(None);
+    }
+    let owner = sql(format!(
+        "SELECT p.user_id, {TELLS_IN} AS environment FROM purchases p JOIN platforms f \
+         ON f.id = p.platform_id WHERE p.collapse_key = ?"
+    ));
+    let owner: Option<Owner> = owner.bind(lane.claim.key).first(write.connection)?;
+    let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
+    let destination = lane.claim.destination;
+    let Some(rows) = user_lanes::lock_free(write, (destination, user))? else {
+        return user_busy(write, lane.claim, BUSY_MS).map(Some);
+    };
+    lane.user = Some(UserLane { destination, user, environment });
+    let is_ignored = fault::is_planted("lease.ignored");
+    let leased = rows.iter().filter_map(|(_, row)| row.lease_token.as_ref().and(row.lease_until)).max();
+    if let Some(until) = leased.filter(|until| *until > write.now && !is_ignored) {
+        return user_busy(write, lane.claim, millis_until(until, write.now).min(USER_BUSY_MS)).map(Some);
+    }
+    let paused = rows.iter().filter(|(of, _)| *of == environment).find_map(|(_, row)| row.paused_until);
+    let paused = paused.filter(|until| *until > write.now);
+    Ok(paused.map(|until| Claimed::Wait {
+        ms: millis_until(until, write.now),
+        last_error: Some("the destination wants to hear nothing of this user for a while".to_owned()),
+    }))
+}
+
+fn user_busy(write: &mut Write<'_>, claim: &Claim, ms: i64) -> Result<Claimed, Error> {
+    let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
+    Ok(Claimed::UserBusy { last_seq, ms })
+}
+
+/// Whether as many requests are in flight as the destination takes.
+fn is_full(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<bool, Error> {
+    let live: Option<Number> = sql("SELECT COUNT(*) AS value FROM lanes WHERE destination_id = ? \
+         AND lease_token IS NOT NULL AND lease_until > ?")
+    .bind(lane.claim.destination)
+    .bind(write.now)
+    .first(write.connection)?;
+    Ok(live.is_some_and(|live| live.value >= lane.destination.concurrency))
+}

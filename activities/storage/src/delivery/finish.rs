@@ -1,0 +1,240 @@
+//! Finishing a request: what it says about its events and its destination, and what is left in the lane.
+//!
+//! Whoever lost the lease still gets the attempts recorded, and a success still ends a pending delivery. Everything
+//! else about the deliveries is up to the one who holds the lease now.
+
+use crate::db::error::Error;
+use crate::db::statement::{row, sql};
+use crate::db::writer::Write;
+use crate::delivery::claim::{INVALID_SETTINGS, LATE, LaneRow, due_at, live_lease, lock_lane, next};
+use crate::delivery::lanes::{Ended, Finish, Finished, Judged, Mode, Verdict};
+use crate::delivery::operators::Told;
+use crate::delivery::{health, retry_after, user_lanes};
+use crate::events::alarms;
+use crate::events::deliveries::{self, DeliveryRow};
+use crate::inbox::accept::clean;
+use crate::purchases::purchase;
+use crate::settings::destinations::{self, Destination};
+use crate::settling::profiles::{self, Failure};
+use domain::event::PURCHASE_UPDATED;
+use domain::health::{PROBE_EVERY_MS, millis_until};
+use domain::{Environment, Timestamp, UserId};
+
+row! {
+    struct AttemptRow {
+        number: i64,
+        started_at: Timestamp,
+        finished_at: Option<Timestamp>,
+    }
+}
+
+/// The class of an answer by which nothing of a customer is taken, whatever it is: it is not tried with a profile.
+const SILENCED: &str = "silenced";
+
+/// Records how a request went and reads the lane again.
+pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<Ended, Error> {
+    // What dies may have its purchase looked at again, which is locked before a lane.
+    if finish.judged.iter().any(|judged| judged.verdict == Verdict::Dead) {
+        purchase::keep(write, finish.key)?;
+    }
+    let lane = lock_lane(write, finish.key, finish.destination)?;
+    let holds = lane.lease_token.as_ref() == Some(&finish.token);
+    let (mut began, mut died, mut environment) = (None, None, None);
+    for judged in &finish.judged {
+        let attempt = attempt(write, finish, judged)?;
+        // The same word again, because the answer to the first was lost: only the lane is read.
+        if attempt.finished_at.is_none() {
+            began = Some(attempt.started_at);
+            let delivery = deliveries::find(write.connection, judged.delivery_id)?;
+            environment = environment.or(delivery.environment);
+            // What was made before its time, because the destination recovered or is probed, is not of the schedule.
+            let is_extra = finish.mode == Mode::Probe || delivery.next_due_at > attempt.started_at;
+            let verdict = verdict(judged, is_extra);
+            note(write, (finish, judged), (attempt.number, verdict, is_extra))?;
+            judge(write, (&delivery, judged), (verdict, holds))?;
+            mend_first_try(write, (&delivery, judged), (&attempt, holds))?;
+            if holds && verdict == Verdict::Dead {
+                died = died.or_else(|| Some(error(judged)));
+            }
+        }
+    }
+    if holds {
+        end_lease(write, finish, (lane.lease_user_id, environment))?;
+    }
+    if holds && began.is_some() {
+        retry_after::heard(write, finish, &lane)?;
+    }
+    let told = match began {
+        Some(began) => judge_destination(write, finish, (began, died.as_deref()))?,
+        None => Told::default(),
+    };
+    Ok(Ended { finished: left(write, finish, &lane, holds)?, owing: told.owing, told: told.events })
+}
+
+/// The attempt that was claimed with this token.
+fn attempt(write: &mut Write<'_>, finish: &Finish, judged: &Judged) -> Result<AttemptRow, Error> {
+    sql("SELECT number, started_at, finished_at FROM attempts WHERE delivery_id = ? AND token = ? \
+         ORDER BY number DESC LIMIT 1")
+    .bind(judged.delivery_id)
+    .bind(finish.token.as_str())
+    .first(write.connection)?
+    .ok_or(Error::Missing { what: "attempt" })
+}
+
+/// What is not of the schedule uses up no step of it, so it does not end what would have used up the last one.
+fn verdict(judged: &Judged, is_extra: bool) -> Verdict {
+    match judged.verdict {
+        Verdict::Dead if is_extra && judged.counts => Verdict::Retry { delay_ms: PROBE_EVERY_MS },
+        verdict => verdict,
+    }
+}
+
+fn note(
+    write: &mut Write<'_>,
+    (finish, judged): (&Finish, &Judged),
+    (number, verdict, is_extra): (i64, Verdict, bool),
+) -> Result<(), Error> {
+    let storable = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
+    let headers = (!finish.headers.is_empty()).then(|| serde_json::to_string(&finish.headers)).transpose();
+    let headers = headers.map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
+    let next_due_at = match verdict {
+        Verdict::Retry { delay_ms } => Some(write.now.plus_millis(delay_ms.max(0))),
+        Verdict::Delivered | Verdict::Dead => None,
+    };
+    sql("UPDATE attempts SET finished_at = ?, started_at = ?, latency_ms = ?, status = ?, class = ?, error = ?, \
+         headers = ?, response = ?, counts = ?, next_due_at = ? WHERE delivery_id = ? AND number = ?")
+    .bind(write.now)
+    .bind(finish.started_at)
+    .bind(finish.latency_ms)
+    .bind(finish.status.map(i64::from))
+    .bind(judged.class.as_str())
+    .bind(storable(&judged.error))
+    .bind(storable(&headers))
+    .bind(storable(&finish.response))
+    .bind(judged.counts && !is_extra)
+    .bind(next_due_at)
+    .bind(judged.delivery_id)
+    .bind(number)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// What went wrong, for people.
+fn error(judged: &Judged) -> String {
+    clean(judged.error.as_deref().unwrap_or(&judged.class)).into_owned()
+}
+
+fn judge(
+    write: &mut Write<'_>,
+    (delivery, judged): (&DeliveryRow, &Judged),
+    (verdict, holds): (Verdict, bool),
+) -> Result<(), Error> {
+    match verdict {
+        Verdict::Delivered => {
+            acknowledge(write, delivery)?;
+            end(write, delivery, ("delivered", None))
+        }
+        Verdict::Dead if holds => {
+            end(write, delivery, ("dead", Some(error(judged))))?;
+            user_lanes::forget_told(write, delivery)?;
+            let failure = if judged.class == SILENCED { Failure::Unwanted } else { Failure::Died };
+            profiles::forget(write, delivery, failure)
+        }
+        Verdict::Retry { delay_ms } if holds => {
+            sql("UPDATE deliveries SET next_due_at = ?, last_error = ? WHERE id = ? AND status = 'pending'")
+                .bind(write.now.plus_millis(delay_ms.max(0)))
+                .bind(error(judged))
+                .bind(delivery.id)
+                .run(write.connection)
+                .map(drop)
+        }
+        Verdict::Dead | Verdict::Retry { .. } => Ok(()),
+    }
+}
+
+/// Ends a delivery that has not ended, so that it ends once.
+fn end(write: &mut Write<'_>, delivery: &DeliveryRow, (status, error): (&str, Option<String>)) -> Result<(), Error> {
+    sql("UPDATE deliveries SET status = ?, last_error = ?, finished_at = ? WHERE id = ? AND status = 'pending'")
+        .bind(status)
+        .bind(error)
+        .bind(write.now)
+        .bind(delivery.id)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// The acknowledged revision never falls: neither of the purchase, nor of the user where that matters.
+fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
+    if delivery.event_type != PURCHASE_UPDATED {
+        return user_lanes::acknowledge(write, delivery);
+    }
+    sql("UPDATE lanes SET acked_revision = ? WHERE destination_id = ? AND collapse_key = ? \
+         AND (acked_revision IS NULL OR acked_revision < ?)")
+    .bind(delivery.revision)
+    .bind(delivery.destination_id)
+    .bind(delivery.collapse_key)
+    .bind(delivery.revision)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// What made no request was not tried: its time begins with the first one that goes out. Who came too late and lost the
+/// lease leaves it as it is, since the next one may have sent already.
+fn mend_first_try(
+    write: &mut Write<'_>,
+    (delivery, judged): (&DeliveryRow, &Judged),
+    (attempt, holds): (&AttemptRow, bool),
+) -> Result<(), Error> {
+    let was_sent = judged.class != INVALID_SETTINGS && !(judged.class == LATE && holds);
+    if was_sent || delivery.first_tried_at != Some(attempt.started_at) {
+        return Ok(());
+    }
+    sql("UPDATE deliveries SET first_tried_at = NULL WHERE id = ? AND status = 'pending'")
+        .bind(delivery.id)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// Ends the lease of the lane, and that of its user with it. A pause of the user is of the world that they were told in.
+fn end_lease(
+    write: &mut Write<'_>,
+    finish: &Finish,
+    (user, environment): (Option<UserId>, Option<Environment>),
+) -> Result<(), Error> {
+    sql("UPDATE lanes SET lease_token = NULL, lease_until = NULL, lease_user_id = NULL \
+         WHERE destination_id = ? AND collapse_key = ?")
+    .bind(finish.destination)
+    .bind(finish.key)
+    .run(write.connection)?;
+    let Some(user) = user else { return Ok(()) };
+    let until = finish.user_pause_ms.map(|ms| write.now.plus_millis(ms.max(0)));
+    user_lanes::end_lease(write, (finish.destination, user), (&finish.token, environment.zip(until)))
+}
+
+fn judge_destination(write: &mut Write<'_>, finish: &Finish, judged: (Timestamp, Option<&str>)) -> Result<Told, Error> {
+    let told = health::judge(write, finish, judged)?;
+    if let Some(alarm) = &finish.alarm
+        && let Some(found) = destinations::find(write.connection, finish.destination)?
+    {
+        let Destination { id, name, .. } = found.destination()?;
+        alarms::raise(write, None, "destination", &format!("{name} ({id}): {alarm}"))?;
+    }
+    Ok(told)
+}
+
+/// What is left in the lane.
+fn left(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow, held: bool) -> Result<Finished, Error> {
+    let (key, destination) = (finish.key, finish.destination);
+    let last_seq = deliveries::last_seq(write.connection, key, destination)?;
+    let is_enabled = destinations::find(write.connection, destination)?.is_some_and(|found| found.enabled);
+    let health = health::find(write.connection, destination)?.health();
+    let next = if is_enabled { next(write.connection, (key, destination), &health)? } else { None };
+    let Some(next) = next else { return Ok(Finished::Closed { last_seq }) };
+    let due_at = due_at(&next, &health);
+    if health.owes_ms(due_at, write.now).is_some() {
+        return Ok(Finished::Owed { last_seq });
+    }
+    let theirs = if held { None } else { live_lease(lane, write.now) };
+    let free_at = theirs.map_or(due_at, |until| until.max(due_at));
+    Ok(if free_at > write.now { Finished::Wait { ms: millis_until(free_at, write.now) } } else { Finished::More })
+}

@@ -1,0 +1,345 @@
+//! The health of destinations: what is remembered of it, and what a request changes. The rules are `domain`'s.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::delivery::lanes::{Fares, Finish, Mode};
+use crate::delivery::operators::{self, About, Told};
+use crate::events::{alarms, deliveries};
+use crate::settings::destinations::Destination;
+use crate::settings::destinations::{self, DestinationRow};
+use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
+use domain::health::{Failure, Health, Judged, Said, State};
+use domain::{CollapseKey, DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// How a destination fares, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct HealthView {
+    /// Failures in a row, each of another purchase than the one before.
+    pub failures: i64,
+    /// What went wrong last, for people.
+    pub last_error: Option<String>,
+    /// The first failure since the last success.
+    pub first_failure_at: Option<Timestamp>,
+    /// The last failure.
+    pub last_failure_at: Option<Timestamp>,
+    /// The last success; of a healthy destination, up to a minute old.
+    pub last_success_at: Option<Timestamp>,
+    /// Since when the breaker is open.
+    pub opened_at: Option<Timestamp>,
+    /// When it was probed last.
+    pub probed_at: Option<Timestamp>,
+    /// When it recovered last.
+    pub recovered_at: Option<Timestamp>,
+    /// Until when it asked to be left alone.
+    pub paused_until: Option<Timestamp>,
+    /// How many deliveries it is owed; of a very great number only that it is one.
+    pub owed: i64,
+}
+
+row! {
+    /// What is remembered of a destination's requests.
+    pub struct HealthRow {
+        failures: i64,
+        last_failed_key: Option<String>,
+        last_error: Option<String>,
+        first_failure_at: Option<Timestamp>,
+        last_failure_at: Option<Timestamp>,
+        last_success_at: Option<Timestamp>,
+        opened_at: Option<Timestamp>,
+        probed_at: Option<Timestamp>,
+        recovered_at: Option<Timestamp>,
+        hastened_at: Option<Timestamp>,
+        changed_at: Option<Timestamp>,
+        paused_until: Option<Timestamp>,
+        next_slot_at: Timestamp,
+        warned: i64,
+        is_told: bool,
+        recalled_through: Option<Timestamp>,
+    }
+}
+
+const SELECT: &str = "SELECT failures, last_failed_key, last_error, first_failure_at, last_failure_at, \
+     last_success_at, opened_at, probed_at, recovered_at, hastened_at, changed_at, paused_until, next_slot_at, \
+     warned, is_told, recalled_through FROM health WHERE destination_id = ?";
+
+/// So often at most a destination's exhausted deliveries are told: who is told looks into the list of the dead ones.
+const EXHAUSTED_EVERY_MS: i64 = 600_000;
+
+impl HealthRow {
+    /// What the rules are about.
+    pub const fn health(&self) -> Health {
+        Health {
+            failures: self.failures,
+            first_failure_at: self.first_failure_at,
+            last_failure_at: self.last_failure_at,
+            last_success_at: self.last_success_at,
+            opened_at: self.opened_at,
+            probed_at: self.probed_at,
+            recovered_at: self.recovered_at,
+            hastened_at: self.hastened_at,
+            changed_at: self.changed_at,
+            paused_until: self.paused_until,
+            warned: self.warned,
+            is_told: self.is_told,
+        }
+    }
+
+    /// When the next request may be made under the destination's rate.
+    pub const fn next_slot_at(&self) -> Timestamp {
+        self.next_slot_at
+    }
+
+    /// The purchases of what was tried until then were told not to wait for another attempt.
+    pub const fn recalled_through(&self) -> Option<Timestamp> {
+        self.recalled_through
+    }
+
+    /// Which purchase failed last.
+    pub fn last_failed_key(&self) -> Option<&str> {
+        self.last_failed_key.as_deref()
+    }
+
+    /// The same for people, with how much is owed.
+    pub fn view(self, owed: i64) -> HealthView {
+        HealthView {
+            failures: self.failures,
+            last_error: self.last_error,
+            first_failure_at: self.first_failure_at,
+            last_failure_at: self.last_failure_at,
+            last_success_at: self.last_success_at,
+            opened_at: self.opened_at,
+            probed_at: self.probed_at,
+            recovered_at: self.recovered_at,
+            paused_until: self.paused_until,
+            owed,
+        }
+    }
+}
+
+impl Store {
+    /// How a destination fares.
+    pub async fn health(&self, id: DestinationId) -> Result<HealthView, Error> {
+        self.read(move |connection| {
+            let owed = deliveries::owed(connection, id)?;
+            Ok(find(connection, id)?.view(owed))
+        })
+        .await
+    }
+}
+
+/// The health of a new destination.
+pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+    sql("INSERT INTO health (destination_id, failures, next_slot_at, warned, is_told) VALUES (?, 0, 0, 0, ?)")
+        .bind(id)
+        .bind(false)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// The health of a destination.
+pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthRow, Error> {
+    sql(SELECT).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
+}
+
+/// The same, locked until the end of the transaction: after the lane and its user, before the destination.
+pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
+    let lock = write.connection.for_update();
+    sql(format!("{SELECT}{lock}")).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "destination" })
+}
+
+/// Forgets what failed, because a person enabled the destination.
+pub fn begin_anew(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+    let health = lock(write, id)?.health().enabled(write.now);
+    keep(write, id, (&health, None))
+}
+
+/// Notes that the destination is another one from now on: requests of before say nothing of it.
+pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+    sql("UPDATE health SET changed_at = ? WHERE destination_id = ?")
+        .bind(write.now)
+        .bind(id)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// Notes that a probe goes out, or when the next request may be made.
+pub fn note_request(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    (is_probe, next_slot_at): (bool, Option<Timestamp>),
+) -> Result<(), Error> {
+    if !is_probe && next_slot_at.is_none() {
+        return Ok(());
+    }
+    sql("UPDATE health SET probed_at = COALESCE(?, probed_at), next_slot_at = COALESCE(?, next_slot_at) \
+         WHERE destination_id = ?")
+    .bind(is_probe.then_some(write.now))
+    .bind(next_slot_at)
+    .bind(id)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// What a request that was made says about its destination, and what operators are told. `began` is when it was claimed,
+/// `died` why a delivery ended as dead.
+pub fn judge(write: &mut Write<'_>, finish: &Finish, (began, died): (Timestamp, Option<&str>)) -> Result<Told, Error> {
+    let id = finish.destination;
+    let mut told = match &finish.fares {
+        Fares::Unsaid => Told::default(),
+        Fares::Well => went_well(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
+        // What failed before it recovered, or by other settings, is told late and of another destination.
+        Fares::Ill { .. } | Fares::Disabled { .. } if lock(write, id)?.health().is_of_before(began) => Told::default(),
+        Fares::Ill { pause_ms } => failed(write, finish, *pause_ms)?,
+        Fares::Disabled { reason } => disable(write, id, reason)?,
+    };
+    if let Some(error) = died {
+        told.add(exhausted(write, finish.destination, format!("a delivery failed for the last time: {error}"))?);
+    }
+    Ok(told)
+}
+
+fn went_well(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<Told, Error> {
+    // Most requests are of a destination that is well: nothing is locked then, and nothing written.
+    if find(write.connection, id)?.health().succeeded(began, write.now).is_none() {
+        return Ok(Told::default());
+    }
+    let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
+    let Some(judged) = row.health().succeeded(began, write.now) else { return Ok(Told::default()) };
+    keep(write, id, (&judged.health, None))?;
+    conclude(write, destination, &judged, None)
+}
+
+fn failed(write: &mut Write<'_>, finish: &Finish, pause_ms: Option<i64>) -> Result<Told, Error> {
+    let id = finish.destination;
+    let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
+    let key = finish.key.to_string();
+    let error = error(finish);
+    let is_another = row.last_failed_key() != Some(key.as_str());
+    let failure = Failure { is_another, pause_ms, patience_ms: finish.patience_ms };
+    let judged = row.health().failed(failure, write.now);
+    keep(write, id, (&judged.health, Some((finish.key, error.as_str()))))?;
+    let reason = match judged.state {
+        State::Disabled => format!("nothing went well for {}: {error}", unwell(&judged.health, write.now)),
+        _ => error,
+    };
+    conclude(write, destination, &judged, Some(&reason))
+}
+
+fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Told, Error> {
+    let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
+    let health = Health { is_told: true, ..row.health() };
+    keep(write, id, (&health, None))?;
+    let judged = Judged { health, state: State::Disabled, said: vec![Said::Disabled] };
+    conclude(write, destination, &judged, Some(reason))
+}
+
+/// Tells operators why a delivery died; of many that do, once in a while.
+pub fn exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<Told, Error> {
+    lock(write, id)?;
+    let Some(destination) = destinations::find(write.connection, id)? else { return Ok(Told::default()) };
+    let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
+    if last.is_some_and(|last| write.now.millis_since(last.created_at) < EXHAUSTED_EVERY_MS) {
+        return Ok(Told::default());
+    }
+    let destination = destination.destination()?;
+    alarm(write, &destination, &reason)?;
+    operators::tell(write, &destination, &About { event_type: DESTINATION_EXHAUSTED, reason: Some(reason) })
+}
+
+/// A destination that is enabled, its health locked.
+fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(HealthRow, DestinationRow)>, Error> {
+    let row = lock(write, id)?;
+    let destination = destinations::find(write.connection, id)?.filter(|found| found.enabled);
+    Ok(destination.map(|destination| (row, destination)))
+}
+
+/// What was wrong with a request, for people.
+fn error(finish: &Finish) -> String {
+    let failed = finish.judged.iter().find(|judged| judged.error.is_some()).or(finish.judged.first());
+    let error = failed.map(|judged| judged.error.clone().unwrap_or_else(|| judged.class.clone()));
+    crate::inbox::accept::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
+}
+
+/// Keeps the health. A failure is kept with its purchase and what went wrong.
+fn keep(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    (health, failure): (&Health, Option<(CollapseKey, &str)>),
+) -> Result<(), Error> {
+    sql("UPDATE health SET failures = ?, last_failed_key = ?, last_error = COALESCE(?, last_error), \
+         first_failure_at = ?, last_failure_at = ?, last_success_at = ?, opened_at = ?, probed_at = ?, \
+         recovered_at = ?, hastened_at = ?, paused_until = ?, warned = ?, is_told = ? WHERE destination_id = ?")
+    .bind(health.failures)
+    .bind(failure.map(|(key, _)| key))
+    .bind(failure.map(|(_, error)| error))
+    .bind(health.first_failure_at)
+    .bind(health.last_failure_at)
+    .bind(health.last_success_at)
+    .bind(health.opened_at)
+    .bind(health.probed_at)
+    .bind(health.recovered_at)
+    .bind(health.hastened_at)
+    .bind(health.paused_until)
+    .bind(health.warned)
+    .bind(health.is_told)
+    .bind(id)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// Shows the new state and tells operators what they should know.
+fn conclude(write: &mut Write<'_>, row: DestinationRow, judged: &Judged, reason: Option<&str>) -> Result<Told, Error> {
+    let before = row.destination()?;
+    if before.state != judged.state.as_str() {
+        destinations::turn(write, before.id, (judged.state, reason))?;
+    }
+    let mut told = Told::default();
+    if judged.said.is_empty() {
+        return Ok(told);
+    }
+    let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(told) };
+    let now = now.destination()?;
+    if judged.said.contains(&Said::Disabled) {
+        alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
+    }
+    if judged.said.contains(&Said::Opened) {
+        let why = reason.unwrap_or_default();
+        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
+    }
+    for said in &judged.said {
+        let (event_type, reason) = match said {
+            Said::Opened => (DESTINATION_FAILING, reason.map(str::to_owned)),
+            Said::Warned { percent } => (DESTINATION_FAILING, Some(warning(*percent, (judged, write.now), reason))),
+            Said::Recovered => (DESTINATION_RECOVERED, None),
+            Said::Disabled => (DESTINATION_DISABLED, reason.map(str::to_owned)),
+        };
+        told.add(operators::tell(write, &now, &About { event_type, reason })?);
+    }
+    Ok(told)
+}
+
+/// What a person should look at, whoever else is told.
+fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
+    let Destination { id, name, .. } = destination;
+    alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"))
+}
+
+/// What operators are told before the destination is disabled.
+fn warning(percent: i64, (judged, now): (&Judged, Timestamp), error: Option<&str>) -> String {
+    format!(
+        "nothing went well for {}, {percent} % of the time after which it is disabled: {}",
+        unwell(&judged.health, now),
+        error.unwrap_or_default()
+    )
+}
+
+/// For how long nothing went well, for people.
+fn unwell(health: &Health, now: Timestamp) -> String {
+    let minutes = health.well_at().map_or(0, |at| now.millis_since(at) / 60_000);
+    format!("{} h {} min", minutes / 60, minutes % 60)
+}

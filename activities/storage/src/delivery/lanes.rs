@@ -1,0 +1,442 @@
+//! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Place;
+use crate::delivery::{claim, finish, health};
+use crate::events::deliveries;
+use crate::settings::destinations::Destination;
+use crate::settling::payments::Earned;
+use domain::health::millis_until;
+use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Lane, Timestamp, UserId};
+use secrecy::SecretString;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Who makes an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
+    Lane,
+    /// The destination's run, which delivers what is owed.
+    Drain,
+    /// The destination's run, which tries an open breaker. What fails uses up no step of the schedule.
+    Probe,
+}
+
+impl Mode {
+    /// The word used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lane => "lane",
+            Self::Drain => "drain",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// What an event looks like to a destination, made when it is sent for the first time and frozen then.
+pub type Render = Arc<dyn Fn(&Destination, &Unsent) -> Rendered + Send + Sync>;
+
+/// Who wants which lane, and for how long.
+#[derive(Clone)]
+pub struct Claim {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// Whom we tell.
+    pub destination: DestinationId,
+    /// What the claimer will show later.
+    pub token: String,
+    /// How long the lease lasts, in milliseconds.
+    pub lease_ms: i64,
+    /// Who asks.
+    pub mode: Mode,
+    /// At most so many events in the request; the destination's own bound holds too.
+    pub at_most: i64,
+    /// How a body is made.
+    pub render: Render,
+}
+
+/// An event that was not sent to a destination yet, with all that its body may be made of.
+#[derive(Debug, Clone)]
+pub struct Unsent {
+    /// The event.
+    pub event_id: EventId,
+    /// Its type.
+    pub event_type: String,
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// The purchase's revision that it tells.
+    pub revision: i64,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When it happened by the store, where that is known.
+    pub occurred_at: Option<Timestamp>,
+    /// Its body, as no destination in particular gets it.
+    pub body: serde_json::Value,
+    /// The user who owned the purchase when it was recorded, or else its owner.
+    pub user_id: Option<UserId>,
+    /// The user whose the purchase was first: the same in all its events, whomever that one joins.
+    pub first_user_id: Option<UserId>,
+    /// Which of the user's revisions it tells.
+    pub user_revision: Option<i64>,
+    /// The user's state over their purchases in this environment, in the words of the body of a `user.*` event; null for
+    /// what tells none, and where the purchase was of another environment when it was recorded.
+    pub user_state: serde_json::Value,
+    /// More attributes of the user in this environment, by their names; null where `user_state` is, and where no integration
+    /// kept them.
+    pub user_profile: serde_json::Value,
+    /// The customer's own id, as it is known now.
+    pub external_id: Option<String>,
+    /// The `data` of the purchase in this revision; null for what is not about a purchase.
+    pub data: serde_json::Value,
+    /// The store, such as in `platforms.store`; empty for what is not about a purchase.
+    pub store: String,
+    /// The environment of the purchase; that of money for what is not about one.
+    pub environment: Environment,
+    /// All `user.*` events of the same revision, this one too, in their order, whether or not they were chosen.
+    pub siblings: Vec<Sibling>,
+    /// The newest revision of the purchase that the destination acknowledged.
+    pub acked_revision: Option<i64>,
+    /// The entry of the ledger that it tells to a destination that counts; `None` for all other events.
+    pub earned: Option<Earned>,
+}
+
+/// What happened with an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// The event.
+    pub event_id: EventId,
+    /// Its type.
+    pub event_type: String,
+    /// When the destination was owed it first, as the place among all deliveries; `None` if it never was. Once there is
+    /// one, it stays.
+    pub owed_seq: Option<i64>,
+}
+
+/// What came of making a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rendered {
+    /// This, in every attempt. It says nothing of money.
+    Body(String),
+    /// This, in every attempt, and the amount in it.
+    Revenue {
+        /// The body.
+        body: String,
+        /// What the body says that was earned, in USD, as a decimal.
+        usd: String,
+    },
+    /// It waits until the customer is named.
+    Wait {
+        /// Why.
+        why: String,
+    },
+    /// The destination is not to be told it.
+    Skip {
+        /// Why.
+        why: String,
+    },
+    /// It cannot be sent: what a person set is wrong.
+    Refuse {
+        /// What is wrong, without the value.
+        why: String,
+    },
+}
+
+/// What a claimer is to do with a lane.
+#[derive(Debug)]
+pub enum Claimed {
+    /// Send this; the lane is leased to the claimer.
+    Send(Box<Batch>),
+    /// Nothing is due yet.
+    Wait {
+        /// Milliseconds until something is.
+        ms: i64,
+        /// Why the last attempt of what waits failed.
+        last_error: Option<String>,
+    },
+    /// Another claimer has the lane.
+    Leased {
+        /// Milliseconds until its lease ends.
+        ms: i64,
+    },
+    /// A request about the lane's user is in flight for another purchase.
+    UserBusy {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+        /// Milliseconds until asking again makes sense, at least 1.
+        ms: i64,
+    },
+    /// The destination cannot take it now: its breaker is open, it asked for a pause, or its limits are used up.
+    /// What is owed is delivered by the destination's own run.
+    Owed {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+        /// Milliseconds until asking again makes sense, at least 1.
+        ms: i64,
+    },
+    /// Nothing is pending, or the destination is disabled or deleted.
+    Closed {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+    },
+    /// A delivery ended as dead because it cannot be sent, and operators are told of it: this claim goes no further,
+    /// and the next one finds what is left.
+    Told {
+        /// The types of the events about the destination that were recorded.
+        events: Vec<&'static str>,
+        /// Other destinations that are owed them, each once.
+        owing: Vec<DestinationId>,
+    },
+}
+
+/// One request, ready to be sent: an event, or several of one lane where the destination takes them.
+#[derive(Debug)]
+pub struct Batch {
+    /// When its lease began, by the clock of this process.
+    pub claimed_at: Instant,
+    /// Whom to send it to.
+    pub destination: Destination,
+    /// The destination's secrets.
+    pub secret: SecretString,
+    /// Its events, in order; at least one.
+    pub attempts: Vec<Attempt>,
+    /// How long to wait before it is sent, in milliseconds, to keep the destination's rate; at most 2,000.
+    pub start_in_ms: i64,
+    /// When the lease ends, by the clock that stamps rows.
+    pub lease_until: Timestamp,
+}
+
+/// One attempt of a delivery, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The delivery, and the `webhook-id`.
+    pub delivery_id: DeliveryId,
+    /// The event.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// The purchase's revision that the event tells.
+    pub revision: i64,
+    /// Which step of the schedule it is, from 1: one more than the attempts that were finished and counted. Not
+    /// counted are probes, unusable settings, a lease that was lost before the request, and a worker that died, even
+    /// if it died after its request: the schedule rather grants an attempt too many than loses one.
+    pub number: i64,
+    /// How often the destination refused it for good: 4xx but 408, 410, 425 and 429.
+    pub refusals: i64,
+    /// When it was attempted first.
+    pub first_tried_at: Option<Timestamp>,
+    /// Whether the destination acknowledged a newer state of its user meanwhile.
+    pub is_stale: bool,
+    /// The body, the same in every attempt.
+    pub body: String,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// How a request went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// Whom it went to.
+    pub destination: DestinationId,
+    /// The token that the lane was claimed with.
+    pub token: String,
+    /// Who made it.
+    pub mode: Mode,
+    /// When the attempt began.
+    pub started_at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub latency_ms: i64,
+    /// The status of the answer, when there was one.
+    pub status: Option<i32>,
+    /// Some headers of the answer.
+    pub headers: Vec<(String, String)>,
+    /// The beginning of the answer.
+    pub response: Option<String>,
+    /// What follows for each of its events.
+    pub judged: Vec<Judged>,
+    /// What follows for the destination as a whole.
+    pub fares: Fares,
+    /// For how long the destination wants to hear nothing of this purchase.
+    pub lane_pause_ms: Option<i64>,
+    /// For how long the destination wants to hear nothing of this user.
+    pub user_pause_ms: Option<i64>,
+    /// After how long without success it is disabled, in milliseconds.
+    pub patience_ms: i64,
+    /// What a person should know.
+    pub alarm: Option<String>,
+}
+
+/// What follows from a request for one of its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// A stable word for how it went.
+    pub class: String,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+    /// Whether it used up a step of the schedule.
+    pub counts: bool,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The destination acknowledged it.
+    Delivered,
+    /// Try again.
+    Retry {
+        /// In so many milliseconds.
+        delay_ms: i64,
+    },
+    /// Never try again.
+    Dead,
+}
+
+/// How a destination fares, by one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fares {
+    /// It answered as it should.
+    Well,
+    /// It did not.
+    Ill {
+        /// For how long it wants to be left alone, if it does.
+        pause_ms: Option<i64>,
+    },
+    /// The request says nothing about it.
+    Unsaid,
+    /// It wants no requests any more.
+    Disabled {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is left in a lane after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// Something is due.
+    More,
+    /// Something will be due.
+    Wait {
+        /// In so many milliseconds.
+        ms: i64,
+    },
+    /// Something is owed that the destination cannot take now.
+    Owed {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+    },
+    /// Nothing is pending, or the destination is disabled or deleted.
+    Closed {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+    },
+}
+
+/// What is left in a lane, and whom else there is something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What is left.
+    pub finished: Finished,
+    /// Other destinations that are owed an event about this one, each once.
+    pub owing: Vec<DestinationId>,
+    /// The types of the events about the destination that were recorded, whoever is owed them.
+    pub told: Vec<&'static str>,
+}
+
+row! {
+    struct OpenLane {
+        destination_id: DestinationId,
+        last_seq: i64,
+        failing: i64,
+    }
+}
+
+row! {
+    struct Lease {
+        lease_until: Timestamp,
+    }
+}
+
+impl Store {
+    /// The open lanes of a purchase, of enabled destinations.
+    pub async fn lanes(&self, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+        self.read(move |connection| open(connection, key)).await
+    }
+
+    /// The newest sequence number ever recorded in a lane, or 0.
+    pub async fn last_seq(&self, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
+        self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
+    }
+
+    /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
+    /// something is due, when nothing is owed, and while the destination as a whole owes it.
+    pub async fn rests(
+        &self,
+        key: CollapseKey,
+        destination: DestinationId,
+    ) -> Result<Option<(i64, Option<String>)>, Error> {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let health = health::find(connection, destination)?.health();
+            let Some(head) = claim::next(connection, (key, destination), &health)? else { return Ok(None) };
+            let due_at = claim::due_at(&head, &health);
+            let is_late = due_at <= now || health.owes_ms(due_at, now).is_some();
+            Ok((!is_late).then(|| (millis_until(due_at, now), head.last_error)))
+        })
+        .await
+    }
+
+    /// Leases a lane for one request, if something in it is due, nobody else has it and the destination takes it.
+    pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
+        let secrets = self.secrets.clone();
+        let place = Place::Lanes(claim.destination);
+        self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
+    }
+
+    /// Records how a request went and reads the lane again, in one transaction.
+    pub async fn finish(&self, finish: Finish) -> Result<Ended, Error> {
+        self.writer.write(Place::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
+    }
+
+    /// Whether the claimer with this token may still send.
+    pub async fn holds_lease(&self, key: CollapseKey, destination: DestinationId, token: &str) -> Result<bool, Error> {
+        let (clock, token) = (self.clock, token.to_owned());
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let lease: Option<Lease> =
+                sql("SELECT lease_until FROM lanes WHERE destination_id = ? AND collapse_key = ? \
+                 AND lease_token = ?")
+                .bind(destination)
+                .bind(key)
+                .bind(token)
+                .first(connection)?;
+            Ok(fault::is_planted("lease.ignored") || lease.is_some_and(|lease| lease.lease_until > now))
+        })
+        .await
+    }
+}
+
+/// The open lanes of a purchase, of enabled destinations.
+pub fn open(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+    let lanes: Vec<OpenLane> = sql("SELECT d.destination_id, MAX(d.seq) AS last_seq, \
+         COUNT(d.last_error) AS failing FROM deliveries d JOIN destinations x ON x.id = d.destination_id \
+         WHERE d.collapse_key = ? AND d.status = 'pending' AND x.enabled AND x.deleted_at IS NULL \
+         GROUP BY d.destination_id ORDER BY d.destination_id")
+    .bind(key)
+    .all(connection)?;
+    let lane =
+        |row: OpenLane| Lane { destination_id: row.destination_id, last_seq: row.last_seq, failing: row.failing > 0 };
+    Ok(lanes.into_iter().map(lane).collect())
+}

@@ -1,0 +1,100 @@
+//! What a destination asked for in one lane by `Retry-After`: to be left alone until a time. It holds for what is owed in
+//! the lane meanwhile too, which is held back when somebody wants to send it.
+//!
+//! What is held back counts as tried when that was asked, so that what hastens the destination hastens it too.
+
+use crate::db::error::Error;
+use crate::db::statement::{row, sql};
+use crate::db::writer::Write;
+use crate::delivery::claim::LaneRow;
+use crate::delivery::health;
+use crate::delivery::lanes::{Finish, Verdict};
+use domain::health::Health;
+use domain::{CollapseKey, DestinationId, Timestamp};
+
+row! {
+    struct Asked {
+        asked_until: Timestamp,
+    }
+}
+
+/// What is said of a delivery that was never tried and is held back.
+const LEFT_ALONE: &str = "the destination asked to be left alone with this purchase for a while";
+
+/// Notes what a request showed: a success ends what was asked before, and so does what is asked anew. The lane is locked.
+pub fn heard(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
+    let lane = (finish.key, finish.destination);
+    let pause_ms = finish.lane_pause_ms.filter(|ms| *ms > 0);
+    let is_well = finish.judged.iter().any(|judged| judged.verdict == Verdict::Delivered);
+    if row.asked_until.is_some() && (is_well || pause_ms.is_some()) {
+        end(write, lane)?;
+    }
+    let Some(pause_ms) = pause_ms else { return Ok(()) };
+    let asked = (write.now, write.now.plus_millis(pause_ms));
+    sql("UPDATE lanes SET asked_at = ?, asked_until = ? WHERE destination_id = ? AND collapse_key = ?")
+        .bind(asked.0)
+        .bind(asked.1)
+        .bind(finish.destination)
+        .bind(finish.key)
+        .run(write.connection)?;
+    let health = health::find(write.connection, finish.destination)?.health();
+    hold_back(write, lane, (asked, &health))
+}
+
+/// Keeps what was asked, as long as it holds: before anything of the lane is picked. The lane is locked.
+pub fn keep(
+    write: &mut Write<'_>,
+    lane: (CollapseKey, DestinationId),
+    (row, health): (&LaneRow, &Health),
+) -> Result<(), Error> {
+    match row.asked_at.zip(row.asked_until) {
+        Some(asked) if health.asked_until(asked, write.now).is_some() => hold_back(write, lane, (asked, health)),
+        _ => Ok(()),
+    }
+}
+
+/// Ends what was asked, and what it held back is due.
+pub fn end(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
+    let lock = write.connection.for_update();
+    let asked: Option<Asked> = sql(format!(
+        "SELECT asked_until FROM lanes WHERE destination_id = ? AND collapse_key = ? AND asked_until IS NOT NULL{lock}"
+    ))
+    .bind(destination)
+    .bind(key)
+    .first(write.connection)?;
+    let Some(Asked { asked_until }) = asked else { return Ok(()) };
+    sql("UPDATE deliveries SET next_due_at = ? WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
+         AND next_due_at + 0 = ? AND next_due_at + 0 > ?")
+    .bind(write.now)
+    .bind(key)
+    .bind(destination)
+    .bind(asked_until)
+    .bind(write.now)
+    .run(write.connection)?;
+    sql("UPDATE lanes SET asked_at = NULL, asked_until = NULL WHERE destination_id = ? AND collapse_key = ?")
+        .bind(destination)
+        .bind(key)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// Holds back all that is due, by its own time or since the destination recovered. `+ 0` so that no planner walks all that
+/// the destination is owed instead of the lane.
+fn hold_back(
+    write: &mut Write<'_>,
+    (key, destination): (CollapseKey, DestinationId),
+    ((at, until), health): ((Timestamp, Timestamp), &Health),
+) -> Result<(), Error> {
+    sql("UPDATE deliveries SET next_due_at = ?, tried_at = ?, last_error = COALESCE(last_error, ?) \
+         WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
+         AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)")
+    .bind(until)
+    .bind(at)
+    .bind(LEFT_ALONE)
+    .bind(key)
+    .bind(destination)
+    .bind(write.now)
+    .bind(health.due_since().unwrap_or(Timestamp::from_micros(i64::MIN)))
+    .run(write.connection)
+    .map(drop)
+}

@@ -1,0 +1,4 @@
+//! What the world is owed: deliveries of events, and alarms for operators.
+
+pub mod alarms;
+pub mod deliveries;

@@ -1,0 +1,5 @@
+//! The rows of purchases and users, their locks, and which purchase replaced which.
+
+pub mod purchase;
+pub mod replacements;
+pub mod users;

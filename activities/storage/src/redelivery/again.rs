@@ -1,0 +1,292 @@
+//! Owing an event again: whether it may be, and the one way in which it is done.
+//!
+//! A destination with requests in order of the user counts what it is told, and knows an event by its id for seven
+//! days. What it has is never sent to it again: before that time it would be dropped, after it it would count twice.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, Statement, row, sql};
+use crate::db::writer::Write;
+use crate::events::deliveries::{self, Event};
+use crate::purchases::purchase;
+use crate::purchases::purchase::Origin;
+use crate::settings::destinations::Destination;
+use crate::settling::payments;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
+use domain::user::PROFILE_UPDATED;
+use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An attempt `a` after which the destination may have the event although it never said so. A refusal is clear, and so is
+/// what was never in a request.
+pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success')) \
+     AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";
+
+/// For so long a destination that counts recognizes an event that it was told before, less the last hour: in that no
+/// attempt is made any more, so that what is owed then would only die again.
+const RECOGNIZED_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
+
+/// Why an event was not owed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Skipped {
+    /// A newer state of the same purchase stands for it.
+    Superseded,
+    /// The destination does not choose such events, or those of this platform.
+    NotChosen,
+    /// It is owed already.
+    AlreadyOwed,
+    /// The destination acknowledged it, or a newer state, since.
+    Acknowledged,
+    /// The destination has it, and would count it twice.
+    Counted,
+    /// The destination may have it, and would not recognize it any more.
+    MayBeCounted,
+    /// Its body was removed, for its age.
+    Pruned,
+    /// It was about a destination: such news is not told again.
+    Operators,
+    /// The destination was deleted.
+    Deleted,
+    /// There is no such purchase, or nothing was told of it yet.
+    Unknown,
+}
+
+/// What was owed again, and what was not and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owing {
+    /// How many deliveries are owed now that were not before; of a dry run, would be.
+    pub owed: i64,
+    /// How many were not, by the reason.
+    pub skipped: BTreeMap<Skipped, i64>,
+    /// Whose lanes should be looked at.
+    pub destinations: Vec<DestinationId>,
+}
+
+/// What an event was to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum If {
+    /// Whatever it was.
+    Ever,
+    /// Only if the destination did not acknowledge it, or a newer state, meanwhile.
+    Unacknowledged,
+}
+
+row! {
+    /// What became of an event at a destination.
+    struct Became {
+        open: i64,
+        delivered: i64,
+        next_n: i64,
+    }
+}
+
+row! {
+    struct Recorded {
+        environment: Option<Environment>,
+    }
+}
+
+row! {
+    struct Pruned {
+        pruned_at: Option<Timestamp>,
+    }
+}
+
+impl Owing {
+    /// Counts what was not owed.
+    pub fn skip(&mut self, why: Skipped) {
+        *self.skipped.entry(why).or_default() += 1;
+    }
+
+    /// Counts what the verdict on an event is.
+    pub fn count(&mut self, destination: DestinationId, verdict: Result<u32, Skipped>) {
+        match verdict {
+            Ok(_) => {
+                self.owed += 1;
+                self.look_at(destination);
+            }
+            Err(why) => self.skip(why),
+        }
+    }
+
+    /// Names a destination whose lanes should be looked at.
+    pub fn look_at(&mut self, destination: DestinationId) {
+        if !self.destinations.contains(&destination) {
+            self.destinations.push(destination);
+        }
+    }
+}
+
+/// Whether an event of a purchase may be owed to a destination again, as its `n`th delivery.
+pub fn verdict(
+    connection: &mut AnyConnection,
+    (event, origin): (&Event, &Origin),
+    (destination, condition): (&Destination, If),
+    now: Timestamp,
+) -> Result<Result<u32, Skipped>, Error> {
+    if !is_for(connection, (event, origin), destination)? {
+        return Ok(Err(Skipped::NotChosen));
+    }
+    let became = became(connection, event.id, destination.id)?;
+    if became.open > 0 {
+        return Ok(Err(Skipped::AlreadyOwed));
+    }
+    let is_acknowledged = became.delivered > 0 || has_state(connection, event, destination.id)?;
+    if condition == If::Unacknowledged && is_acknowledged {
+        return Ok(Err(Skipped::Acknowledged));
+    }
+    if destination.per_user && became.delivered > 0 {
+        return Ok(Err(Skipped::Counted));
+    }
+    let unclear = if destination.per_user { unclear_since(connection, event.id, destination.id)? } else { None };
+    if unclear.is_some_and(|since| since.plus_millis(RECOGNIZED_MS) <= now) {
+        return Ok(Err(Skipped::MayBeCounted));
+    }
+    if is_pruned(connection, event)? {
+        return Ok(Err(Skipped::Pruned));
+    }
+    Ok(Ok(u32::try_from(became.next_n).unwrap_or(u32::MAX)))
+}
+
+/// Whether events of this type are for a destination: because it chose them, or because they follow from what else it is
+/// owed, and it wants those of this platform and environment. What changes a payment goes where that went.
+fn is_for(
+    connection: &mut AnyConnection,
+    (event, origin): (&Event, &Origin),
+    destination: &Destination,
+) -> Result<bool, Error> {
+    let is_for = match event.event_type.as_str() {
+        REVENUE_ADJUSTED => return payments::is_implied(connection, event.id, destination),
+        PROFILE_UPDATED => destination.profile.is_some(),
+        event_type => destination.chose(event_type),
+    };
+    let environment = environment(connection, event.id)?.unwrap_or(origin.environment);
+    Ok(is_for && destination.filter.wants(origin.platform_id, environment))
+}
+
+/// The verdict, carried out. The purchase is locked. What changed a payment since goes where the payment goes again:
+/// it was not sent there while the payment was not.
+pub fn owe(
+    write: &mut Write<'_>,
+    (event, origin): (&Event, &Origin),
+    to @ (destination, _): (&Destination, If),
+) -> Result<Result<u32, Skipped>, Error> {
+    let verdict = owe_one(write, (event, origin), to)?;
+    if verdict.is_ok() && destination.per_user {
+        for change in payments::changes(write.connection, event.id)? {
+            let _: Result<u32, Skipped> = owe_one(write, (&change, origin), to)?;
+        }
+    }
+    Ok(verdict)
+}
+
+fn owe_one(
+    write: &mut Write<'_>,
+    (event, origin): (&Event, &Origin),
+    (destination, condition): (&Destination, If),
+) -> Result<Result<u32, Skipped>, Error> {
+    // Retention locks what it prunes: either it sees what is owed here, or this sees that it pruned.
+    let lock = write.connection.for_update();
+    let _: Vec<Pruned> = made_of(event, lock).all(write.connection)?;
+    let verdict = verdict(write.connection, (event, origin), (destination, condition), write.now)?;
+    if let Ok(n) = verdict {
+        deliveries::owe(write, event, destination.id, n)?;
+        remember_first_try(write, event.id, (destination, n))?;
+    }
+    Ok(verdict)
+}
+
+/// Locks a purchase, if there is one, and answers what it belongs to.
+pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
+    let Some(origin) = purchase::origin(write.connection, key)? else { return Ok(None) };
+    if purchase::find(write.connection, key)?.is_none() {
+        return Ok(None);
+    }
+    purchase::lock(write, key)?;
+    Ok(Some(origin))
+}
+
+/// The environment in which an event of a purchase was recorded, which decided whom it was owed to.
+pub fn environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
+    let recorded: Option<Recorded> =
+        sql("SELECT environment FROM events WHERE id = ?").bind(event).first(connection)?;
+    Ok(recorded.and_then(|recorded| recorded.environment))
+}
+
+fn became(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<Became, Error> {
+    let became = sql("SELECT COUNT(CASE WHEN status IN ('pending', 'waiting') THEN 1 END) AS open, \
+         COUNT(CASE WHEN status = 'delivered' THEN 1 END) AS delivered, COALESCE(MAX(n) + 1, 0) AS next_n \
+         FROM deliveries WHERE event_id = ? AND destination_id = ?")
+    .bind(event)
+    .bind(destination)
+    .first(connection)?;
+    Ok(became.unwrap_or(Became { open: 0, delivered: 0, next_n: 0 }))
+}
+
+/// Whether a state is not newer than what the destination acknowledged.
+fn has_state(connection: &mut AnyConnection, event: &Event, destination: DestinationId) -> Result<bool, Error> {
+    if event.event_type != PURCHASE_UPDATED {
+        return Ok(false);
+    }
+    let acked: Option<Number> = sql("SELECT acked_revision AS value FROM lanes WHERE destination_id = ? \
+         AND collapse_key = ? AND acked_revision IS NOT NULL")
+    .bind(destination)
+    .bind(event.collapse_key)
+    .first(connection)?;
+    Ok(acked.is_some_and(|acked| acked.value >= event.revision))
+}
+
+/// Since when the destination may have the event although it never said so.
+fn unclear_since(
+    connection: &mut AnyConnection,
+    event: EventId,
+    destination: DestinationId,
+) -> Result<Option<Timestamp>, Error> {
+    let first: Option<Number> = sql(format!(
+        "SELECT a.started_at AS value FROM deliveries d JOIN attempts a ON a.delivery_id = d.id \
+         WHERE d.event_id = ? AND d.destination_id = ? AND {UNCLEAR} ORDER BY a.started_at LIMIT 1"
+    ))
+    .bind(event)
+    .bind(destination)
+    .first(connection)?;
+    Ok(first.map(|first| Timestamp::from_micros(first.value)))
+}
+
+/// The time after which the event would not be recognized runs from the first try of all, whatever delivery it was of.
+fn remember_first_try(
+    write: &mut Write<'_>,
+    event: EventId,
+    (destination, n): (&Destination, u32),
+) -> Result<(), Error> {
+    if !destination.per_user {
+        return Ok(());
+    }
+    let Some(since) = unclear_since(write.connection, event, destination.id)? else { return Ok(()) };
+    sql("UPDATE deliveries SET first_tried_at = ? WHERE event_id = ? AND destination_id = ? AND n = ?")
+        .bind(since)
+        .bind(event)
+        .bind(destination.id)
+        .bind(i64::from(n))
+        .run(write.connection)
+        .map(drop)
+}
+
+fn is_pruned(connection: &mut AnyConnection, event: &Event) -> Result<bool, Error> {
+    let rows: Vec<Pruned> = made_of(event, "").all(connection)?;
+    Ok(rows.iter().any(|row| row.pruned_at.is_some()))
+}
+
+/// What a body is made of: the event, and the state that was told with it.
+fn made_of<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
+    sql(format!(
+        "SELECT pruned_at FROM events WHERE collapse_key = ? AND (id = ? OR (revision = ? AND event_type = ?)) \
+         ORDER BY seq{lock}"
+    ))
+    .bind(event.collapse_key)
+    .bind(event.id)
+    .bind(event.revision)
+    .bind(PURCHASE_UPDATED)
+}

@@ -1,0 +1,8 @@
+//! Owing again what was owed before: one purchase, a range, a replay, a snapshot.
+
+pub mod again;
+pub mod pages;
+pub mod purchase;
+pub mod redeliver;
+pub mod replay;
+pub mod snapshot;

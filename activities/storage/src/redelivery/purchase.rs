@@ -1,0 +1,146 @@
+//! What an admin may do to one purchase: hold, release, discard, redeliver.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::Page;
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::delivery::{lanes, retry_after};
+use crate::events::deliveries::Event;
+use crate::purchases::purchase;
+use crate::redelivery::again::{self, If, Skipped};
+use crate::redelivery::pages::{self, How};
+use crate::settings::destinations::{self, Destination};
+use domain::event::PURCHASE_UPDATED;
+use domain::{AppId, CollapseKey, DestinationId, Lane, Outcome, Timestamp};
+use serde_json::json;
+
+impl Store {
+    /// Stops settling of a purchase until a time.
+    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
+    pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
+            sql("UPDATE purchases SET held_until = ?, held_by = ?, held_reason = ? WHERE collapse_key = ?")
+                .bind(until)
+                .bind(by.as_str())
+                .bind(reason.as_str())
+                .bind(key)
+                .run(write.connection)
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Ends a hold. Where there is none, nothing happens.
+    pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
+        self.write(move |write| {
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
+            sql("UPDATE purchases SET held_until = NULL, held_by = NULL, held_reason = NULL WHERE collapse_key = ?")
+                .bind(key)
+                .run(write.connection)
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Ends what is open up to a sequence number, or all of it; answers how many rows that ended.
+    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
+    pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
+        let why = format!("{by}: {reason}");
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            let ended = sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE collapse_key = ? \
+                 AND seq <= ? AND outcome IS NULL AND waiting_topic_id IS NULL")
+            .bind(Outcome::Discarded)
+            .bind(why.as_str())
+            .bind(write.now)
+            .bind(key)
+            .bind(through.unwrap_or(i64::MAX))
+            .run(write.connection)?;
+            Ok(i64::try_from(ended).unwrap_or(i64::MAX))
+        })
+        .await
+    }
+
+    /// Sends the newest `purchase.updated` again, and what is dead of the purchase's `user.*` events, to one destination
+    /// or to all, each as far as it may be owed again; ends the back-off of those lanes. What is asked under one name is
+    /// done once, for what it owed may have been delivered when it is asked for again. Answers the open lanes.
+    pub async fn redeliver(
+        &self,
+        key: CollapseKey,
+        destination: Option<DestinationId>,
+        once: Option<String>,
+    ) -> Result<Vec<Lane>, Error> {
+        let how = once.map_or(How::Anew, How::Once);
+        let place = how.place(&Page::default(), &json!([key, destination]));
+        self.write(move |write| {
+            pages::once(write, place.as_ref(), |write| redeliver(write, key, destination))?;
+            lanes::open(write.connection, key)
+        })
+        .await
+    }
+}
+
+fn redeliver(write: &mut Write<'_>, key: CollapseKey, destination: Option<DestinationId>) -> Result<(), Error> {
+    purchase::lock(write, key)?;
+    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let newest = newest_event(write.connection, key)?;
+    for target in to_tell(write, origin.app_id, destination)? {
+        for event in dead_events(write.connection, key, target.id)? {
+            let _: Result<u32, Skipped> = again::owe(write, (&event, &origin), (&target, If::Unacknowledged))?;
+        }
+        if let Some(event) = &newest {
+            let _: Result<u32, Skipped> = again::owe(write, (event, &origin), (&target, If::Ever))?;
+        }
+        end_back_off(write, key, target.id)?;
+    }
+    Ok(())
+}
+
+/// The destination that was named, or all of the app.
+fn to_tell(write: &mut Write<'_>, app: AppId, named: Option<DestinationId>) -> Result<Vec<Destination>, Error> {
+    let mut all = destinations::of_app(write.connection, app)?;
+    let Some(named) = named else { return Ok(all) };
+    all.retain(|one| one.id == named);
+    if all.is_empty() { Err(Error::Missing { what: "destination" }) } else { Ok(all) }
+}
+
+/// The newest `purchase.updated`.
+pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
+    sql("SELECT id, event_type, collapse_key, revision, traceparent FROM events \
+         WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
+    .bind(key)
+    .bind(PURCHASE_UPDATED)
+    .first(connection)
+}
+
+/// The `user.*` events of a purchase that died, in their order; one that died twice comes twice.
+fn dead_events(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<Vec<Event>, Error> {
+    // Written so that no index of the destination's dead deliveries seems better than the one of the lane.
+    sql("SELECT event_id AS id, event_type, collapse_key, revision, traceparent FROM deliveries \
+         WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ? ORDER BY seq")
+    .bind(key)
+    .bind(destination)
+    .bind(PURCHASE_UPDATED)
+    .all(connection)
+}
+
+fn end_back_off(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
+    retry_after::end(write, (key, destination))?;
+    sql("UPDATE deliveries SET next_due_at = ? WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
+         AND next_due_at > ?")
+    .bind(write.now)
+    .bind(key)
+    .bind(destination)
+    .bind(write.now)
+    .run(write.connection)
+    .map(drop)
+}

@@ -1,0 +1,11 @@
+//! Settling a purchase: what a decision needs to know, and its record in one transaction.
+
+pub mod events;
+pub mod load;
+pub mod payments;
+pub mod profiles;
+pub mod reconsider;
+pub mod record;
+pub mod succession;
+pub mod verification;
+pub mod views;

@@ -1,0 +1,226 @@
+//! Profiles: what integrations that keep user attributes were owed of a user last, and what they are owed now.
+//!
+//! For each integration, user and environment the digest of the profile that it was owed last is kept. A settling, or a
+//! snapshot, compares it with the profile as it is in its transaction: an event that carries the user's state brings the
+//! digest up to date, and where none is owed a `profile.updated` is. So each change is sent once, whatever caused it.
+//!
+//! A profile covers the purchases that the integration's filter wants.
+//!
+//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. What did not arrive is noted
+//! under no lock of the user: then one profile too many is sent, never one too few. What died has its purchase looked at,
+//! a few times for each state; what was skipped or refused is owed by another state or a snapshot.
+
+mod kept;
+
+pub use kept::{Failure, Look, forget, forget_all};
+
+use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::writer::Write;
+use crate::events::deliveries::{self, Event};
+use crate::purchases::purchase::Origin;
+use crate::purchases::users::{self, UserRow};
+use crate::settings::destinations::Destination;
+use crate::settling::events::{self, Carried, Kept};
+use crate::settling::payments;
+use domain::user::{self, Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated};
+use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId, UserId};
+use kept::Place;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
+pub struct Subject<'a> {
+    /// The purchase, in whose lanes a profile is sent.
+    pub collapse_key: CollapseKey,
+    /// Its revision.
+    pub revision: i64,
+    /// Its environment.
+    pub environment: Environment,
+    /// What it belongs to.
+    pub origin: &'a Origin,
+    /// Its owner.
+    pub owner: &'a UserRow,
+    /// Whose database it is.
+    pub installation: Installation,
+    /// Who looks.
+    pub look: Look,
+    /// The trace that caused it.
+    pub traceparent: Option<&'a str>,
+}
+
+/// Both environments, each with a profile of its own.
+const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
+
+/// A profile, and whose digest of it is another one.
+struct Changed {
+    environment: Environment,
+    /// The platforms that it covers; empty for all.
+    platforms: Vec<PlatformId>,
+    profile: Profile,
+    due: Vec<Due>,
+}
+
+/// An integration that has another profile.
+struct Due {
+    destination: DestinationId,
+    digest: String,
+    known: BTreeSet<String>,
+    /// Whether it may have an attribute that is not known any more. Only a profile of its own removes it.
+    removes: bool,
+}
+
+/// Whether an integration has another profile of an owner than the present one.
+pub fn is_due(
+    connection: &mut AnyConnection,
+    (origin, owner): (&Origin, &UserRow),
+    destination: &Destination,
+) -> Result<bool, Error> {
+    let all = std::slice::from_ref(destination);
+    Ok(!changed(connection, (origin, owner), (all, Look::Snapshot))?.is_empty())
+}
+
+/// The profile of the user of these purchases in an environment.
+pub fn of(
+    connection: &mut AnyConnection,
+    user: UserId,
+    (owned, environment): (&[Owned], Environment),
+) -> Result<Profile, Error> {
+    let owned: Vec<Owned> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+    let ledger = payments::paid_by(connection, (user, environment))?;
+    let entries = owned.iter().map(|one| (one, ledger.get(&one.collapse_key).copied()));
+    Ok(Profile::of(&owned, user::paid_in_usd(entries)))
+}
+
+/// Brings the digests of these destinations up to date, and owes the profile to those to whom no event of this record carries
+/// all of it; whether it is owed to any.
+pub fn owe(
+    write: &mut Write<'_>,
+    subject: &Subject<'_>,
+    (destinations, carried): (&[Destination], Option<&Carried>),
+) -> Result<bool, Error> {
+    let (user, origin) = (subject.owner.id, subject.origin);
+    let changed = changed(write.connection, (origin, subject.owner), (destinations, subject.look))?;
+    let mut revision = carried.map(|carried| carried.user_revision);
+    let mut is_owed = false;
+    for changed in changed {
+        let environment = changed.environment;
+        let carriers = carried.filter(|_| environment == subject.environment);
+        let mut to = Vec::new();
+        for Due { destination, digest, known, removes } in &changed.due {
+            kept::note(write, Place { destination: *destination, user, environment }, (digest, known))?;
+            if *removes || carriers.is_none_or(|carried| !carried.to.contains(destination)) {
+                to.push(*destination);
+            }
+        }
+        if to.is_empty() {
+            continue;
+        }
+        let user_revision = match revision {
+            Some(revision) => revision,
+            None => users::raise_revision(write, subject.owner)?,
+        };
+        revision = Some(user_revision);
+        let event = insert(write, subject, (&changed, user_revision))?;
+        for destination in to {
+            deliveries::owe_in(write, (&event, environment), destination)?;
+        }
+        is_owed = true;
+    }
+    Ok(is_owed)
+}
+
+/// The profiles that differ from what these destinations were owed last.
+fn changed(
+    connection: &mut AnyConnection,
+    (origin, owner): (&Origin, &UserRow),
+    (destinations, look): (&[Destination], Look),
+) -> Result<Vec<Changed>, Error> {
+    let mut keeping: BTreeMap<Vec<PlatformId>, Vec<(&Destination, Attributes)>> = BTreeMap::new();
+    for (destination, attributes) in destinations.iter().filter_map(|one| Some((one, one.profile?))) {
+        keeping.entry(destination.filter.sorted_platforms()).or_default().push((destination, attributes));
+    }
+    if keeping.is_empty() {
+        return Ok(Vec::new());
+    }
+    let owned = events::owned(connection, origin.app_id, owner.id)?;
+    let mut all = Vec::new();
+    for environment in ENVIRONMENTS {
+        for (platforms, keeping) in &keeping {
+            let wants = |one: &&(&Destination, Attributes)| one.0.filter.wants(origin.platform_id, environment);
+            let keeping: Vec<_> = keeping.iter().filter(wants).collect();
+            if keeping.is_empty() {
+                continue;
+            }
+            let covered = user::on_platforms(&owned, platforms);
+            let profile = of(connection, owner.id, (&covered, environment))?;
+            let mut due = Vec::new();
+            for (destination, attributes) in keeping {
+                let place = Place { destination: destination.id, user: owner.id, environment };
+                due.extend(self::due(connection, place, (&profile, *attributes, owner, look))?);
+            }
+            if !due.is_empty() {
+                all.push(Changed { environment, platforms: platforms.clone(), profile, due });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What an integration is owed of a profile, if it has another one.
+fn due(
+    connection: &mut AnyConnection,
+    place: Place,
+    (profile, attributes, owner, look): (&Profile, Attributes, &UserRow, Look),
+) -> Result<Option<Due>, Error> {
+    let digest = profile.digest(attributes, owner.external_id.as_deref());
+    let (is_due, removes) = match kept::find(connection, place)? {
+        Some(kept) => (kept.lacks(&digest, look), kept.outlives(profile, attributes)),
+        // Who was never sent anything of a user need not hear that there is nothing.
+        None => {
+            let nothing = Profile::of(&[], user::paid_in_usd([]));
+            (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
+        }
+    };
+    let known = profile.known(attributes);
+    Ok(is_due.then_some(Due { destination: place.destination, digest, known, removes }))
+}
+
+fn insert(
+    write: &mut Write<'_>,
+    subject: &Subject<'_>,
+    (changed, user_revision): (&Changed, i64),
+) -> Result<Event, Error> {
+    let (user, Changed { environment, platforms, profile, .. }) = (subject.owner.id, changed);
+    let environment = *environment;
+    let event = Event {
+        id: EventId::of_profile(user, subject.installation.epoch, user_revision, (environment, platforms)),
+        event_type: PROFILE_UPDATED.to_owned(),
+        collapse_key: subject.collapse_key,
+        revision: subject.revision,
+        traceparent: subject.traceparent.map(str::to_owned),
+    };
+    let body = ProfileUpdated {
+        id: event.id,
+        user_id: user,
+        user_revision,
+        created_at: write.now,
+        environment,
+        platform_environment: subject.origin.environment,
+        profile,
+    }
+    .body()
+    .to_string();
+    let profile = Some(profile.extended().to_string());
+    let kept = Kept {
+        user: Some((user, Some(user_revision))),
+        occurred_at: None,
+        body,
+        environment: Some(environment),
+        state_apart: None,
+        profile,
+        views: None,
+    };
+    events::insert(write, &event, kept)?;
+    Ok(event)
+}

@@ -1,0 +1,295 @@
+//! Looks at many purchases: a change that concerns them notes that they are to be looked at again, and each batch how
+//! far it came, in the order of their keys. A few are looked at in the transaction of the change itself.
+//!
+//! A settling that is recorded between the note and its batch is as if it had been recorded before the change: the
+//! batch judges the row that it left.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, Value, Words, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::purchases::purchase;
+use domain::{AppId, CollapseKey, PlatformId, Timestamp};
+use std::collections::BTreeSet;
+
+/// Purchases of an app that are gone through in one transaction, so that nothing else waits long for it.
+const BATCH: i64 = 1000;
+/// So many notes are taken up by one sweep.
+const MOST_NOTES: i64 = 100;
+/// Nobody counts beyond this what a change concerns.
+pub const MOST_COUNTED: i64 = 100_000;
+
+/// Why purchases of a platform are looked at again.
+#[derive(Debug, Clone, Copy)]
+pub enum Why {
+    /// It has a new secret; since when the store refused the one before.
+    Secret(Option<Timestamp>),
+    /// Nobody can be asked about them any more: failures of the store are forgotten, and none is woken.
+    Failures,
+    /// It is in another environment.
+    Environment,
+    /// Another SKU names its products.
+    ProductRef,
+    /// A person asks again about what the store did not accept.
+    Parked,
+}
+
+row! {
+    /// A note of what is to be looked at again.
+    #[derive(Clone)]
+    struct Note {
+        why: String,
+        about: String,
+    }
+}
+
+row! {
+    struct Look {
+        app_id: AppId,
+        asked_at: Timestamp,
+        refused_at: Option<Timestamp>,
+        behind: String,
+    }
+}
+
+row! {
+    struct Range {
+        purchases: i64,
+        last: Option<CollapseKey>,
+    }
+}
+
+/// What has a SKU as its term's, and as its product's.
+pub const OF_TERM: &str = "app_id = ? AND term_sku = ?";
+const OF_PRODUCT: &str = "app_id = ? AND product_id = ?";
+const CATALOGUE: &str = "catalogue";
+const PARKED: &str = "platform_id = ? AND waits_for = 'parked'";
+/// All that waits: few, unless a store is out of reach.
+const WAITING: &str = "platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)";
+const NAMED_TWICE: &str =
+    "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
+/// What runs and may have been told unverified, or missed an answer while nobody could be asked; what the store never
+/// answered about; what waits; and what ended since the store refused the old secret.
+const UNVERIFIED: &str = "platform_id = ? AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') \
+     OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)";
+/// What another world of the store may know.
+const NEVER_ACCEPTED: &str = "platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')";
+/// What has one of the SKUs that were noted.
+const LISTED: &str = "(EXISTS (SELECT 1 FROM look_skus s \
+     WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku) OR EXISTS (SELECT 1 FROM look_skus s \
+     WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))";
+
+impl Store {
+    /// Has purchases looked at again that changes concern, where that is not done yet; goes through about `limit` of
+    /// them and says through how many. What fails is left to the next call, and does not keep the others from it.
+    pub async fn look_on(&self, limit: i64) -> Result<i64, Error> {
+        let notes = "SELECT why, about FROM looks ORDER BY asked_at, why, about LIMIT ?";
+        let mut notes: Vec<Note> = self.read(move |connection| sql(notes).bind(MOST_NOTES).all(connection)).await?;
+        let (mut seen, mut failed) = (0, None);
+        while seen < limit && !notes.is_empty() {
+            for note in std::mem::take(&mut notes) {
+                let taken = note.clone();
+                match self.write(move |write| batch(write, &taken)).await {
+                    Ok(Some(purchases)) => {
+                        seen += purchases;
+                        notes.push(note);
+                    }
+                    Ok(None) => {}
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        failed.map_or(Ok(seen), Err)
+    }
+}
+
+impl Why {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Secret(_) => "secret",
+            Self::Failures => "failures",
+            Self::Environment => "environment",
+            Self::ProductRef => "product_ref",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// Has purchases of a platform looked at again.
+pub fn at_platform(write: &mut Write<'_>, platform: PlatformId, why: Why) -> Result<(), Error> {
+    let are_few = matches!(why, Why::Parked) && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
+    if are_few {
+        return purchase::look_again(write, PARKED, [platform.into()]).map(drop);
+    }
+    let app: Option<Words> =
+        sql("SELECT app_id AS value FROM platforms WHERE id = ?").bind(platform).first(write.connection)?;
+    let app = app.ok_or(Error::Missing { what: "platform" })?.value;
+    let refused_at = if let Why::Secret(refused_at) = why { refused_at } else { None };
+    let note = Note { why: why.word().to_owned(), about: platform.to_string() };
+    keep(write, &note, (app, refused_at))?;
+    batch(write, &note).map(drop)
+}
+
+/// Has purchases of an app looked at again that have one of these SKUs.
+pub fn at_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
+    let (mut left, mut many) = (BATCH, Vec::new());
+    for sku in skus {
+        match of_sku(write.connection, (app, sku), left)? {
+            Some([of_term, of_product]) => {
+                left -= of_term + of_product;
+                for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
+                    if count > 0 {
+                        purchase::look_again(write, which, [app.into(), sku.as_str().into()])?;
+                    }
+                }
+            }
+            None => many.push(sku),
+        }
+    }
+    if many.is_empty() {
+        return Ok(());
+    }
+    // The note first: its lock keeps the last batch of one before from removing the SKUs.
+    let note = Note { why: CATALOGUE.to_owned(), about: app.to_string() };
+    keep(write, &note, (app.to_string(), None))?;
+    for sku in many {
+        sql("INSERT INTO look_skus (app_id, sku) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(app)
+            .bind(sku.as_str())
+            .run(write.connection)?;
+    }
+    batch(write, &note).map(drop)
+}
+
+/// How many purchases have a SKU as their term's and as their product's; `None` when they are more than so many.
+fn of_sku(connection: &mut AnyConnection, (app, sku): (AppId, &str), most: i64) -> Result<Option<[i64; 2]>, Error> {
+    let Some(of_term) = few(connection, OF_TERM, [app.into(), sku.into()], most)? else { return Ok(None) };
+    let of_product = few(connection, OF_PRODUCT, [app.into(), sku.into()], most - of_term)?;
+    Ok(of_product.map(|of_product| [of_term, of_product]))
+}
+
+/// How many purchases an index finds; `None` when they are more than so many.
+fn few<'v>(
+    connection: &mut AnyConnection,
+    which: &str,
+    values: impl IntoIterator<Item = Value<'v>>,
+    most: i64,
+) -> Result<Option<i64>, Error> {
+    Ok(Some(count(connection, which, values, most + 1)?).filter(|found| *found <= most))
+}
+
+/// How many purchases an index finds, at most so many. Planned for these very values: for others, of which there are
+/// many, walking the whole table until there are enough may be better.
+pub fn count<'v>(
+    connection: &mut AnyConnection,
+    which: &str,
+    values: impl IntoIterator<Item = Value<'v>>,
+    most: i64,
+) -> Result<i64, Error> {
+    let text = format!("SELECT COUNT(*) AS value FROM (SELECT 1 FROM purchases WHERE {which} LIMIT ?) found");
+    let found: Option<Number> = sql(text).once().bind_all(values).bind(most).first(connection)?;
+    Ok(found.map_or(0, |found| found.value))
+}
+
+/// How many purchases of a platform the store did not accept, of those that wait.
+pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
+    let text = format!(
+        "SELECT COUNT(*) AS value FROM (SELECT waits_for FROM purchases WHERE {WAITING} LIMIT ?) waiting \
+         WHERE waits_for = 'parked'"
+    );
+    let found: Option<Number> = sql(text).once().bind(platform).bind(MOST_COUNTED).first(connection)?;
+    Ok(found.map_or(0, |found| found.value))
+}
+
+/// Notes what is to be looked at again. What was noted before and is not done begins anew, and nothing of it is lost.
+fn keep(write: &mut Write<'_>, note: &Note, (app, refused_at): (String, Option<Timestamp>)) -> Result<(), Error> {
+    sql("INSERT INTO looks (why, about, app_id, asked_at, refused_at, behind) VALUES (?, ?, ?, ?, ?, '') \
+         ON CONFLICT (why, about) DO UPDATE SET behind = '', asked_at = excluded.asked_at, \
+         refused_at = CASE WHEN looks.refused_at IS NULL OR excluded.refused_at < looks.refused_at \
+         THEN excluded.refused_at ELSE looks.refused_at END")
+    .bind(note.why.as_str())
+    .bind(note.about.as_str())
+    .bind(app)
+    .bind(write.now)
+    .bind(refused_at)
+    .run(write.connection)
+    .map(drop)
+}
+
+/// Goes through the next batch and notes how far this went; through how many purchases. `None` when there is no note.
+/// It is locked meanwhile, so that none that is made anew is lost.
+fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
+    let lock = write.connection.for_update();
+    let found: Option<Look> =
+        sql(format!("SELECT app_id, asked_at, refused_at, behind FROM looks WHERE why = ? AND about = ?{lock}"))
+            .bind(note.why.as_str())
+            .bind(note.about.as_str())
+            .first(write.connection)?;
+    let Some(look) = found else { return Ok(None) };
+    let range: Option<Range> = sql("SELECT COUNT(*) AS purchases, MAX(collapse_key) AS last FROM \
+         (SELECT collapse_key FROM purchases WHERE app_id = ? AND collapse_key > ? \
+         ORDER BY collapse_key LIMIT ?) batch")
+    .bind(look.app_id)
+    .bind(look.behind.as_str())
+    .bind(BATCH)
+    .first(write.connection)?;
+    let Range { purchases, last } = range.unwrap_or(Range { purchases: 0, last: None });
+    if let Some(last) = last {
+        look.at(write, note, last)?;
+    }
+    match last.filter(|_| purchases >= BATCH) {
+        Some(last) => sql("UPDATE looks SET behind = ? WHERE why = ? AND about = ?")
+            .bind(last)
+            .bind(note.why.as_str())
+            .bind(note.about.as_str())
+            .run(write.connection)
+            .map(drop)?,
+        None => look.end(write, note)?,
+    }
+    Ok(Some(purchases))
+}
+
+impl Look {
+    /// Looks at those up to this one.
+    fn at(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
+        let about = || Value::from(note.about.as_str());
+        let range = |which: &str| format!("app_id = ? AND collapse_key > ? AND collapse_key <= ? AND {which}");
+        if matches!(note.why.as_str(), "secret" | "failures") {
+            let failed = range("platform_id = ? AND unverified_since <= ?");
+            purchase::forget_failures(write, &failed, self.values(last, vec![about(), self.asked_at.into()]))?;
+        }
+        let (which, more) = match note.why.as_str() {
+            "secret" => (UNVERIFIED, vec![about(), self.refused_at.into()]),
+            "environment" => (NEVER_ACCEPTED, vec![about()]),
+            "product_ref" => (NAMED_TWICE, vec![about()]),
+            "parked" => (PARKED, vec![about()]),
+            CATALOGUE => (LISTED, Vec::new()),
+            _ => return Ok(()),
+        };
+        purchase::look_again(write, &range(which), self.values(last, more)).map(drop)
+    }
+
+    fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {
+        [vec![self.app_id.into(), self.behind.clone().into(), last.into()], more].concat()
+    }
+
+    /// All were looked at.
+    fn end(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
+        if note.why == CATALOGUE {
+            sql("DELETE FROM look_skus WHERE app_id = ?").bind(self.app_id).run(write.connection)?;
+        }
+        sql("DELETE FROM looks WHERE why = ? AND about = ?")
+            .bind(note.why.as_str())
+            .bind(note.about.as_str())
+            .run(write.connection)
+            .map(drop)
+    }
+}
+
+/// Forgets failures of the store about a purchase that are to be forgotten although its batch has not come.
+pub fn forget_noted(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
+    let which = "collapse_key = ? AND EXISTS (SELECT 1 FROM looks l WHERE l.why IN ('secret', 'failures') \
+         AND l.about = purchases.platform_id AND l.asked_at > purchases.unverified_since)";
+    purchase::forget_failures(write, which, [key.into()])
+}

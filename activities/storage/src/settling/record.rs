@@ -1,0 +1,469 @@
+//! Recording a decision: one transaction, once.
+//!
+//! The purchase's row carries the number of its last settling and a fingerprint of what it settled: the
+//! same again is answered again, anything else has moved. The owner is locked first, then the purchase.
+
+use crate::db::config::Installation;
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::secrets::hex;
+use crate::db::statement::{Number, Words, places, sql};
+use crate::db::store::Store;
+use crate::db::writer::{Place, Write};
+use crate::delivery::lanes;
+use crate::events::{alarms, deliveries};
+use crate::inbox::accept::clean;
+use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use crate::purchases::replacements;
+use crate::purchases::users::{Customer, Raced, UserRow};
+use crate::settings::destinations::{self, Destination};
+use crate::settings::listing::{Listings, usd_rate};
+use crate::settling::events::{self, Carried, Told};
+use crate::settling::payments::Booking;
+use crate::settling::profiles::{self, Look, Subject};
+use crate::settling::succession;
+use domain::catalogue::{Listing, ProductRef};
+use domain::event::{self, Described, Details};
+use domain::user::{self, Owned};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits, What};
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// A decision that is to be recorded.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// The settling's number: [`crate::Loaded::settling`] + 1.
+    pub settling: i64,
+    /// The revision that the decision saw.
+    pub revision: i64,
+    /// The notifications that the decision saw.
+    pub seqs: Vec<i64>,
+    /// The decision.
+    pub decision: Decision,
+    /// Whether the decision saw that it was replaced: [`crate::Loaded::is_replaced`].
+    pub is_replaced: bool,
+    /// Whether the store was asked before it was decided: [`crate::Loaded::verify`].
+    pub asked: bool,
+    /// Whether the store answered about this receipt.
+    pub is_answer: bool,
+    /// Whether the purchase may be taken for real.
+    pub is_real: bool,
+    /// The trace that the event and its deliveries belong to.
+    pub traceparent: Option<String>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is recorded, now or by an earlier attempt.
+    Done {
+        /// The purchase's revision.
+        revision: i64,
+        /// Its state.
+        state: State,
+        /// The lanes that are open.
+        lanes: Vec<Lane>,
+        /// Whether this settling raised the revision.
+        changed: bool,
+    },
+    /// The purchase is not as the decision saw it. Nothing changed; load again.
+    Moved,
+}
+
+/// What the words wait for that a decision leaves open, as it is stored and shown.
+pub const VERIFICATION: &str = "verification";
+const PARKED: &str = "parked";
+const CONFIRMATION: &str = "confirmation";
+
+/// The longest SKU that is indexed.
+const MAX_INDEXED_BYTES: usize = 1000;
+
+impl Store {
+    /// Records a decision in one transaction, idempotent by settling number and notifications.
+    pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
+        let installation = self.installation;
+        self.writer.write(Place::Record, move |write| record_once(write, &record, installation)).await
+    }
+}
+
+fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
+    let key = record.collapse_key;
+    let seen = purchase::find(write.connection, key)?;
+    let origin = purchase::settled_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let app_user_id = app_user_id(write, record, seen.as_ref())?;
+    let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
+    let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
+    let owner = if is_owned { Some(customer.lock(write)?) } else { None };
+    let is_replaced = replacements::is_replaced_now(write, key)?;
+    let row = purchase::lock(write, key)?;
+    if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
+        return Ok(Recorded::Done {
+            revision: row.revision,
+            state: row.state()?,
+            lanes: open_lanes(write, key)?,
+            changed: row.changed,
+        });
+    }
+    let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
+    if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
+        return Ok(Recorded::Moved);
+    }
+    if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
+        return Err(Error::unavailable(Raced));
+    }
+    // Nobody could be asked when it was decided, and now somebody can.
+    if !record.asked && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
+        return Ok(Recorded::Moved);
+    }
+    if succession::find_successor(write, record, (&origin, owner.as_ref()))? {
+        return Ok(Recorded::Moved);
+    }
+    let changed = as_change(write, record, (&origin, owner.as_ref()))?;
+    let record = changed.as_ref().unwrap_or(record);
+    let succeeding = succession::succeed(write, record, (&origin, owner.as_ref()))?;
+    let record = succeeding.as_ref().unwrap_or(record);
+    let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
+    settling.write(write, &row, installation)
+}
+
+/// The record with a beginning that is a change of plan over two receipts; `None` where nothing begins. The owner is
+/// locked, so that their other purchases stay as they are.
+fn as_change(
+    write: &mut Write<'_>,
+    record: &Record,
+    (origin, owner): (&Origin, Option<&UserRow>),
+) -> Result<Option<Record>, Error> {
+    let begins = record.decision.transitions.iter().any(|transition| transition.what == What::Purchased);
+    let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
+        return Ok(None);
+    };
+    let others = events::owned(write.connection, origin.app_id, owner.id)?;
+    let purchase = record.decision.purchase.clone();
+    let bought = Owned {
+        collapse_key: record.collapse_key,
+        platform_id: origin.platform_id,
+        platform_type: origin.store.clone(),
+        environment: purchase.environment(origin.environment),
+        is_replaced: record.is_replaced,
+        product_ref: origin.product_ref(),
+        listing: Listings::of(origin.app_id).find(write.connection, &purchase)?,
+        purchase,
+    };
+    let decision = user::announce_change(record.decision.clone(), &bought, &others);
+    Ok(Some(Record { decision, ..record.clone() }))
+}
+
+impl Record {
+    /// Whether anything is said about the purchase, so that it has an owner.
+    fn settles(&self) -> bool {
+        let Decision { transitions, outcomes, .. } = &self.decision;
+        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::GivenUp)
+    }
+
+    /// Whether failures of the store count anew: it answered, or it cannot be asked. So `is_real` says here that the
+    /// store was not merely out of reach.
+    const fn ends_failures(&self) -> bool {
+        self.is_answer || self.is_real
+    }
+
+    /// The newest notification that is left open.
+    fn newest_waiting(&self) -> Option<i64> {
+        let decided: HashSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
+        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
+    }
+}
+
+/// A settling that is recorded, with its locks held.
+struct Settling<'a> {
+    record: &'a Record,
+    origin: &'a Origin,
+    owner: Option<&'a UserRow>,
+    app_user_id: Option<&'a str>,
+}
+
+/// What follows from comparing it with what was told before.
+struct Found<'a> {
+    row: &'a PurchaseRow,
+    data: Value,
+    details: Details,
+    digest: String,
+    changed: bool,
+    revision: i64,
+    booking: Booking,
+}
+
+impl Settling<'_> {
+    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, installation: Installation) -> Result<Recorded, Error> {
+        let record = self.record;
+        if record.is_real {
+            replacements::realize(write, record.collapse_key)?;
+        }
+        let found = self.compare(write, row)?;
+        self.update(write, &found)?;
+        for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::GivenUp] {
+            end(write, record, (outcome, found.changed), found.revision)?;
+        }
+        note_lag(write, record)?;
+        self.alarm(write, row)?;
+        let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
+        let mut carried = None;
+        if found.changed {
+            let told = Told {
+                record,
+                origin: self.origin,
+                owner: self.owner.map(|owner| (owner, self.app_user_id)),
+                installation,
+                revision: found.revision,
+                coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
+                data: &found.data,
+                details: &found.details,
+            };
+            carried = events::tell(write, (&told, &found.booking), &destinations)?;
+        }
+        self.keep_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
+        Ok(Recorded::Done {
+            revision: found.revision,
+            state: record.decision.purchase.state(),
+            lanes: open_lanes(write, record.collapse_key)?,
+            changed: found.changed,
+        })
+    }
+
+    /// Owes the owner's profile where it changed and no event of this record carries it. Of a purchase of which nothing was
+    /// ever recorded there is none.
+    fn keep_profile(
+        &self,
+        write: &mut Write<'_>,
+        (revision, installation): (i64, Installation),
+        to: (&[Destination], Option<&Carried>),
+    ) -> Result<(), Error> {
+        let Some(owner) = self.owner.filter(|_| revision > 0) else { return Ok(()) };
+        let subject = Subject {
+            collapse_key: self.record.collapse_key,
+            revision,
+            environment: self.record.decision.purchase.environment(self.origin.environment),
+            origin: self.origin,
+            owner,
+            installation,
+            look: Look::Settling,
+            traceparent: self.record.traceparent.as_deref(),
+        };
+        profiles::owe(write, &subject, to).map(drop)
+    }
+
+    /// Whether there is something new to say. Of a purchase of which nothing was said yet, to know nothing is not new.
+    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
+        let after = &self.record.decision.purchase;
+        let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
+        let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
+        let usd_rate = rate.as_deref().map(str::parse).transpose();
+        let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
+        let described = Described {
+            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
+            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
+            ..self.described(after, &listing)
+        };
+        let (mut data, mut details) = (event::data(described), Details::of(described));
+        let booking = Booking::of(write, (self.record, self.origin), (&mut data, &mut details))?;
+        let digest = event::state_digest(&data);
+        let is_new = if row.digest.is_empty() {
+            let (nothing, unlisted) = (Purchase::default(), Listing::default());
+            digest != event::state_digest(&event::data(self.described(&nothing, &unlisted)))
+        } else {
+            digest != row.digest
+        };
+        let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
+        let changed = is_new || row.state()? != after.state() || has_happened;
+        let digest = if changed { digest } else { row.digest.clone() };
+        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
+    }
+
+    /// What a purchase is described by, but for rates and for what it took the place of.
+    fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> Described<'p> {
+        Described {
+            purchase,
+            platform_type: &self.origin.store,
+            receipt_id: &self.origin.receipt_id,
+            environment: self.origin.environment,
+            external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
+            product_ref: self.origin.product_ref(),
+            listing,
+            usd_rate: None,
+            replaced_sku: None,
+        }
+    }
+
+    /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions know nothing
+    /// of customers. What waited for the name of another owner is looked at again. Words wait unseen by the sweep only
+    /// if a wake will look at them.
+    fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
+        let (record, decision) = (self.record, &self.record.decision);
+        let waits_for = decision.waits.map(word);
+        let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
+        let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
+        let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
+        if found.row.user_id.is_some() && found.row.user_id != owner {
+            deliveries::release_purchase(write, record.collapse_key)?;
+        }
+        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
+             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
+             first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
+             verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
+             WHERE collapse_key = ?")
+        .bind(found.revision)
+        .bind(decision.purchase.state().as_str())
+        .bind(decision.purchase.environment(self.origin.environment))
+        .bind(purchase::json(&decision.purchase)?)
+        .bind(found.digest.as_str())
+        .bind(sku(ProductRef::Term).as_deref())
+        .bind(sku(ProductRef::Parent).as_deref())
+        .bind(record.settling)
+        .bind(fingerprint(&record.seqs))
+        .bind(found.changed)
+        .bind(self.app_user_id)
+        .bind(owner)
+        .bind(owner)
+        .bind(waits_for)
+        .bind(waits_through)
+        .bind(record.ends_failures())
+        .bind(record.ends_failures())
+        .bind(decision.wake)
+        .bind(write.now)
+        .bind(record.collapse_key)
+        .run(write.connection)
+        .map(drop)
+    }
+
+    /// A person should know when words begin to wait for a store that does not answer, and when they are lost.
+    fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
+        let decision = &self.record.decision;
+        let begins = decision.waits == Some(Waits::Verification)
+            && before.waits_for.as_deref() != Some(VERIFICATION)
+            && self.record.newest_waiting().is_some();
+        let platform = Some(self.origin.platform_id);
+        if begins {
+            let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
+            alarms::raise(write, platform, "verification_waits", detail)?;
+        }
+        if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::GivenUp) {
+            let detail = format!("notifications were given up: {GIVEN_UP}");
+            alarms::raise(write, platform, "given_up", &detail)?;
+        }
+        succession::alarm(write, (self.record, before), self.origin)
+    }
+}
+
+/// Why a notification is given up.
+const GIVEN_UP: &str = "the store did not accept their receipts in the time allowed";
+
+/// The word of what is waited for.
+const fn word(waits: Waits) -> &'static str {
+    match waits {
+        Waits::Verification => VERIFICATION,
+        Waits::Confirmation => CONFIRMATION,
+        Waits::Parked(_) => PARKED,
+    }
+}
+
+/// The store's name of the customer: of what is settled the newest that has one, or what was known before. Of what
+/// the store does not accept nothing is believed.
+fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
+    let known = seen.and_then(|row| row.app_user_id.clone());
+    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::GivenUp;
+    let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
+    let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
+    if seqs.is_empty() {
+        return Ok(known);
+    }
+    let text = format!(
+        "SELECT app_user_id AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? \
+         AND app_user_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        places(seqs.len())
+    );
+    let told: Option<Words> = sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
+    Ok(told.map(|told| told.value).or(known))
+}
+
+fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+    if fault::is_planted("record.forget_lane") {
+        return Ok(Vec::new());
+    }
+    lanes::open(write.connection, key)
+}
+
+/// What was settled, in 64 letters.
+fn fingerprint(seqs: &[i64]) -> String {
+    let mut seqs = seqs.to_vec();
+    seqs.sort_unstable();
+    let text: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    hex(&openssl::sha::sha256(text.join(",").as_bytes()))
+}
+
+/// Whether every notification that the decision saw is still open: an admin may have discarded some.
+fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
+    if record.seqs.is_empty() {
+        return Ok(true);
+    }
+    let text = format!(
+        "SELECT COUNT(*) AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? AND outcome IS NULL \
+         AND waiting_topic_id IS NULL",
+        places(record.seqs.len())
+    );
+    let open: Option<Number> =
+        sql(text).once().bind_all(record.seqs.iter().copied()).bind(record.collapse_key).first(write.connection)?;
+    Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
+}
+
+/// The notifications that get this outcome, of those that the decision saw. One that it is silent about stays open.
+fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
+    let word = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
+    let all = record.decision.outcomes.iter();
+    all.filter(|(seq, decided)| word(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
+}
+
+/// Keeps with a notification how the store's reading stood to it, for whoever asks why.
+fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
+    let Some((since, lag)) = record.decision.lag else { return Ok(()) };
+    let reason = match lag {
+        Lag::Behind => "the store did not show it yet; the first reading two hours after it decides".to_owned(),
+        Lag::CaughtUp => format!("the store showed it at {}", write.now),
+        Lag::Overruled => {
+            format!("the store showed otherwise two hours after it, and its reading of {} counts", write.now)
+        }
+    };
+    sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \
+         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))")
+    .bind(reason)
+    .bind(record.collapse_key)
+    .bind(since)
+    .run(write.connection)
+    .map(drop)
+}
+
+fn end(
+    write: &mut Write<'_>,
+    record: &Record,
+    (outcome, changed): (Outcome, bool),
+    revision: i64,
+) -> Result<(), Error> {
+    let seqs = seqs_with(record, (outcome, changed));
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
+    let text = format!(
+        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, ended_at = ? WHERE seq IN ({})",
+        places(seqs.len())
+    );
+    sql(text)
+        .once()
+        .bind(outcome)
+        .bind(is_settled.then_some(revision))
+        .bind((outcome == Outcome::GivenUp).then_some(GIVEN_UP))
+        .bind(write.now)
+        .bind_all(seqs)
+        .run(write.connection)
+        .map(drop)
+}
