@@ -13,7 +13,7 @@ mod settling;
 
 pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
-pub use admin::catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Run, Unmapped, entitlement_id};
+pub use admin::catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Unmapped, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
@@ -22,6 +22,7 @@ pub use db::config::{Config, Database, Installation, Key};
 pub use db::error::{Cause, Error, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};
+pub use db::run::Run;
 pub use db::secrets::hex;
 pub use db::store::Store;
 pub use delivery::health::HealthView;

@@ -2,7 +2,7 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::startup::random_uuid;
+use crate::db::secrets::random_uuid;
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use domain::{AppId, Timestamp};

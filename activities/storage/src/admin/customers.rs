@@ -4,11 +4,11 @@
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::statement::clean;
 use crate::db::statement::{Words, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::events::deliveries;
-use crate::inbox::accept::clean;
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT, Raced};
 use domain::{AppId, UserId};

@@ -6,6 +6,7 @@ pub mod apps;
 pub mod catalogue;
 pub mod customers;
 pub mod platforms;
+pub mod purchases;
 pub mod rates;
 pub mod retention;
 pub mod sales;

@@ -1,14 +1,14 @@
 //! Lines of a store's sales report: each is remembered by its transaction, and the purchases that they are about are
 //! looked at again. The entries of the ledger that follow are written by that settling, and not here.
 
-use crate::admin::catalogue::Run;
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::run::Run;
+use crate::db::statement;
 use crate::db::statement::{Number, Words, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::accept;
 use crate::purchases::purchase;
 use crate::settling::payments::{SaleRow, booked, sales_of};
 use domain::payment::{self, Adjustment, Sale, SaleKind};
@@ -211,7 +211,7 @@ fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<O
     sql("SELECT transaction_id, kind, sold_at, price, currency, receipt_id, sku FROM sales \
          WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?")
     .bind(app)
-    .bind(accept::clean(&sale.transaction_id).as_ref())
+    .bind(statement::clean(&sale.transaction_id).as_ref())
     .bind(sale.kind.as_str())
     .bind(sale.returned_at())
     .first(connection)
@@ -223,11 +223,11 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
          ON CONFLICT (app_id, transaction_id, kind, returned_at) DO UPDATE SET receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price, currency = excluded.currency, \
          sold_at = excluded.sold_at, day = excluded.day")
     .bind(app)
-    .bind(accept::clean(&sale.transaction_id).as_ref())
+    .bind(statement::clean(&sale.transaction_id).as_ref())
     .bind(sale.kind.as_str())
     .bind(sale.returned_at())
-    .bind(accept::clean(&sale.receipt_id).as_ref())
-    .bind(accept::clean(&sale.sku).as_ref())
+    .bind(statement::clean(&sale.receipt_id).as_ref())
+    .bind(statement::clean(&sale.sku).as_ref())
     .bind(sale.price.as_str())
     .bind(sale.currency.as_str())
     .bind(sale.at)
@@ -382,7 +382,7 @@ fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
 
 impl Known {
     fn is(&self, sale: &NewSale) -> bool {
-        let clean = |text: &str| accept::clean(text).into_owned();
+        let clean = |text: &str| statement::clean(text).into_owned();
         self.transaction_id == clean(&sale.transaction_id)
             && self.kind == sale.kind.as_str()
             && self.sold_at == sale.at

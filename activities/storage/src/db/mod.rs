@@ -8,6 +8,7 @@ pub mod error;
 pub mod fault;
 pub mod page;
 pub mod reader;
+pub mod run;
 pub mod secrets;
 pub mod startup;
 pub mod statement;

@@ -68,6 +68,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
+/// A random id, version 4.
+pub fn random_uuid() -> Result<uuid::Uuid, Error> {
+    let mut bytes = [0; 16];
+    openssl::rand::rand_bytes(&mut bytes).map_err(Error::unavailable)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Key, Secrets};

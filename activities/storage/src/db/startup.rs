@@ -4,7 +4,7 @@ use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
-use crate::db::secrets::Secrets;
+use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Writer;
@@ -25,8 +25,19 @@ row! {
     }
 }
 
+impl Store {
+    /// Opens the database, brings its tables up to date and starts the writer.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
+    /// or the key do not fit.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        tokio::task::spawn_blocking(move || open(config)).await.map_err(Error::unavailable)?
+    }
+}
+
 /// Opens the database of `config`; blocking.
-pub fn open(config: Config) -> Result<Store, Error> {
+fn open(config: Config) -> Result<Store, Error> {
     let lock = match &config.database {
         Database::Sqlite(path) => Some(lock(path)?),
         Database::Postgres(_) => None,
@@ -88,11 +99,4 @@ fn installation(
         ));
     }
     Ok(Installation { org_id: row.org_id, epoch: row.epoch })
-}
-
-/// A random id, version 4.
-pub fn random_uuid() -> Result<uuid::Uuid, Error> {
-    let mut bytes = [0; 16];
-    openssl::rand::rand_bytes(&mut bytes).map_err(Error::unavailable)?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }

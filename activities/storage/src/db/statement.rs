@@ -295,3 +295,8 @@ row! {
 pub fn places(count: usize) -> String {
     vec!["?"; count].join(", ")
 }
+
+/// A text without the NUL that PostgreSQL cannot store.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}

@@ -1,11 +1,10 @@
 //! The handle to a database. What is done with it stands in the rooms, each with its part of [`Store`].
 
-use crate::db::config::{Config, Installation};
+use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::Secrets;
-use crate::db::startup;
 use crate::db::statement::sql;
 use crate::db::writer::{Place, Write, Writer};
 use domain::Timestamp;
@@ -27,15 +26,6 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the database, brings its tables up to date and starts the writer.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
-    /// or the key do not fit.
-    pub async fn open(config: Config) -> Result<Self, Error> {
-        tokio::task::spawn_blocking(move || startup::open(config)).await.map_err(Error::unavailable)?
-    }
-
     /// What was made when the database was opened for the first time.
     #[must_use]
     pub const fn installation(&self) -> Installation {

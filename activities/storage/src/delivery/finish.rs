@@ -4,15 +4,17 @@
 //! else about the deliveries is up to the one who holds the lease now.
 
 use crate::db::error::Error;
+use crate::db::statement::clean;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::claim::{INVALID_SETTINGS, LATE, LaneRow, due_at, live_lease, lock_lane, next};
+use crate::delivery::claim::lane::{LaneRow, live_lease, lock_lane};
+use crate::delivery::claim::pick::{due_at, next};
+use crate::delivery::claim::{INVALID_SETTINGS, LATE};
 use crate::delivery::lanes::{Ended, Finish, Finished, Judged, Mode, Verdict};
 use crate::delivery::operators::Told;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::alarms;
 use crate::events::deliveries::{self, DeliveryRow};
-use crate::inbox::accept::clean;
 use crate::purchases::purchase;
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles::{self, Failure};

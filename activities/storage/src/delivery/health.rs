@@ -262,7 +262,7 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(HealthRow,
 fn error(finish: &Finish) -> String {
     let failed = finish.judged.iter().find(|judged| judged.error.is_some()).or(finish.judged.first());
     let error = failed.map(|judged| judged.error.clone().unwrap_or_else(|| judged.class.clone()));
-    crate::inbox::accept::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
+    crate::db::statement::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 
 /// Keeps the health. A failure is kept with its purchase and what went wrong.

@@ -1,17 +1,8 @@
 //! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
 
-use crate::db::connection::AnyConnection;
-use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Place;
-use crate::delivery::{claim, finish, health};
-use crate::events::deliveries;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::Earned;
-use domain::health::millis_until;
-use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Lane, Timestamp, UserId};
+use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -352,91 +343,4 @@ pub struct Ended {
     pub owing: Vec<DestinationId>,
     /// The types of the events about the destination that were recorded, whoever is owed them.
     pub told: Vec<&'static str>,
-}
-
-row! {
-    struct OpenLane {
-        destination_id: DestinationId,
-        last_seq: i64,
-        failing: i64,
-    }
-}
-
-row! {
-    struct Lease {
-        lease_until: Timestamp,
-    }
-}
-
-impl Store {
-    /// The open lanes of a purchase, of enabled destinations.
-    pub async fn lanes(&self, key: CollapseKey) -> Result<Vec<Lane>, Error> {
-        self.read(move |connection| open(connection, key)).await
-    }
-
-    /// The newest sequence number ever recorded in a lane, or 0.
-    pub async fn last_seq(&self, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
-        self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
-    }
-
-    /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
-    /// something is due, when nothing is owed, and while the destination as a whole owes it.
-    pub async fn rests(
-        &self,
-        key: CollapseKey,
-        destination: DestinationId,
-    ) -> Result<Option<(i64, Option<String>)>, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let health = health::find(connection, destination)?.health();
-            let Some(head) = claim::next(connection, (key, destination), &health)? else { return Ok(None) };
-            let due_at = claim::due_at(&head, &health);
-            let is_late = due_at <= now || health.owes_ms(due_at, now).is_some();
-            Ok((!is_late).then(|| (millis_until(due_at, now), head.last_error)))
-        })
-        .await
-    }
-
-    /// Leases a lane for one request, if something in it is due, nobody else has it and the destination takes it.
-    pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
-        let secrets = self.secrets.clone();
-        let place = Place::Lanes(claim.destination);
-        self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
-    }
-
-    /// Records how a request went and reads the lane again, in one transaction.
-    pub async fn finish(&self, finish: Finish) -> Result<Ended, Error> {
-        self.writer.write(Place::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
-    }
-
-    /// Whether the claimer with this token may still send.
-    pub async fn holds_lease(&self, key: CollapseKey, destination: DestinationId, token: &str) -> Result<bool, Error> {
-        let (clock, token) = (self.clock, token.to_owned());
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let lease: Option<Lease> =
-                sql("SELECT lease_until FROM lanes WHERE destination_id = ? AND collapse_key = ? \
-                 AND lease_token = ?")
-                .bind(destination)
-                .bind(key)
-                .bind(token)
-                .first(connection)?;
-            Ok(fault::is_planted("lease.ignored") || lease.is_some_and(|lease| lease.lease_until > now))
-        })
-        .await
-    }
-}
-
-/// The open lanes of a purchase, of enabled destinations.
-pub fn open(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Lane>, Error> {
-    let lanes: Vec<OpenLane> = sql("SELECT d.destination_id, MAX(d.seq) AS last_seq, \
-         COUNT(d.last_error) AS failing FROM deliveries d JOIN destinations x ON x.id = d.destination_id \
-         WHERE d.collapse_key = ? AND d.status = 'pending' AND x.enabled AND x.deleted_at IS NULL \
-         GROUP BY d.destination_id ORDER BY d.destination_id")
-    .bind(key)
-    .all(connection)?;
-    let lane =
-        |row: OpenLane| Lane { destination_id: row.destination_id, last_seq: row.last_seq, failing: row.failing > 0 };
-    Ok(lanes.into_iter().map(lane).collect())
 }

@@ -4,6 +4,7 @@ pub mod claim;
 pub mod finish;
 pub mod health;
 pub mod lanes;
+pub mod leases;
 pub mod operators;
 pub mod retry_after;
 pub mod sweep;

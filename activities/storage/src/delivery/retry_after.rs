@@ -6,7 +6,7 @@
 use crate::db::error::Error;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::claim::LaneRow;
+use crate::delivery::claim::lane::LaneRow;
 use crate::delivery::health;
 use crate::delivery::lanes::{Finish, Verdict};
 use domain::health::Health;

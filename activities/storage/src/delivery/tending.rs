@@ -4,7 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::statement::{Number, Statement, Value, row, sql};
 use crate::db::store::Store;
-use crate::delivery::claim::TELLS_IN;
+use crate::delivery::claim::limits::TELLS_IN;
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::settings::destinations::{self, DestinationRow};

@@ -2,10 +2,10 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::statement::clean;
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::accept::clean;
 use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -254,3 +254,8 @@ pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<De
     .all(connection)?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
+
+/// An attempt `a` after which the destination may have the event although it never said so. A refusal is clear, and so is
+/// what was never in a request.
+pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success')) \
+     AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";

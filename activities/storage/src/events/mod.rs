@@ -2,3 +2,4 @@
 
 pub mod alarms;
 pub mod deliveries;
+pub mod lanes;

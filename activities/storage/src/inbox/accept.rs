@@ -4,7 +4,7 @@
 //! message again is `Repeated`, another message that tells the same is kept as a duplicate.
 
 use crate::db::error::Error;
-use crate::db::statement::{Number, Statement, Value, row, sql};
+use crate::db::statement::{Number, Statement, Value, clean, row, sql};
 use crate::db::writer::Write;
 use crate::inbox::acceptances;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
@@ -67,11 +67,6 @@ struct Incoming<'n> {
 /// What a repeated notification has in common with the first, besides the purchase: the time and the word.
 pub fn fold_key(said: &str, store_time: Option<Timestamp>) -> Option<String> {
     Some(format!("{}/{}", store_time?.micros(), clean(said)))
-}
-
-/// A text without the NUL that PostgreSQL cannot store.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
 /// Inserts notifications and says what became of each, in order.

@@ -2,10 +2,10 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::statement::clean;
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
-use crate::inbox::accept::clean;
-use crate::settling::record::VERIFICATION;
+use crate::purchases::purchase::VERIFICATION;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use serde::Serialize;
 

@@ -223,3 +223,6 @@ pub fn json(purchase: &Purchase) -> Result<String, Error> {
 pub fn read(stored: &str) -> Result<Purchase, Error> {
     serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }
+
+/// What the words wait for that a decision leaves open, as it is stored and shown.
+pub const VERIFICATION: &str = "verification";

@@ -7,7 +7,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::statement::{Number, Statement, row, sql};
 use crate::db::writer::Write;
-use crate::events::deliveries::{self, Event};
+use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase;
 use crate::purchases::purchase::Origin;
 use crate::settings::destinations::Destination;
@@ -18,11 +18,6 @@ use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// An attempt `a` after which the destination may have the event although it never said so. A refusal is clear, and so is
-/// what was never in a request.
-pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success')) \
-     AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";
 
 /// For so long a destination that counts recognizes an event that it was told before, less the last hour: in that no
 /// attempt is made any more, so that what is owed then would only die again.
@@ -289,4 +284,13 @@ fn made_of<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
     .bind(event.id)
     .bind(event.revision)
     .bind(PURCHASE_UPDATED)
+}
+
+/// The newest `purchase.updated`.
+pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
+    sql("SELECT id, event_type, collapse_key, revision, traceparent FROM events \
+         WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
+    .bind(key)
+    .bind(PURCHASE_UPDATED)
+    .first(connection)
 }

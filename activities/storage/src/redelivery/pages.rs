@@ -1,10 +1,10 @@
 //! Pages of runs that owe in bulk: each is owed once, however often it is asked for. An answer can be lost, and what was
 //! owed be delivered meanwhile: owed again, it would be sent twice.
 
-use crate::admin::catalogue::Run;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
+use crate::db::run::Run;
 use crate::db::secrets::hex;
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;

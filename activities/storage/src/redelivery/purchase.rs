@@ -1,4 +1,4 @@
-//! What an admin may do to one purchase: hold, release, discard, redeliver.
+//! Sending again what one purchase has to tell.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -6,66 +6,18 @@ use crate::db::page::Page;
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::delivery::{lanes, retry_after};
+use crate::delivery::retry_after;
 use crate::events::deliveries::Event;
+use crate::events::lanes;
 use crate::purchases::purchase;
-use crate::redelivery::again::{self, If, Skipped};
+use crate::redelivery::again::{self, If, Skipped, newest_event};
 use crate::redelivery::pages::{self, How};
 use crate::settings::destinations::{self, Destination};
 use domain::event::PURCHASE_UPDATED;
-use domain::{AppId, CollapseKey, DestinationId, Lane, Outcome, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, Lane};
 use serde_json::json;
 
 impl Store {
-    /// Stops settling of a purchase until a time.
-    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
-    pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
-        let (by, reason) = (by.to_owned(), reason.to_owned());
-        self.write(move |write| {
-            purchase::lock(write, key)?;
-            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
-            sql("UPDATE purchases SET held_until = ?, held_by = ?, held_reason = ? WHERE collapse_key = ?")
-                .bind(until)
-                .bind(by.as_str())
-                .bind(reason.as_str())
-                .bind(key)
-                .run(write.connection)
-                .map(drop)
-        })
-        .await
-    }
-
-    /// Ends a hold. Where there is none, nothing happens.
-    pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| {
-            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
-            sql("UPDATE purchases SET held_until = NULL, held_by = NULL, held_reason = NULL WHERE collapse_key = ?")
-                .bind(key)
-                .run(write.connection)
-                .map(drop)
-        })
-        .await
-    }
-
-    /// Ends what is open up to a sequence number, or all of it; answers how many rows that ended.
-    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
-    pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
-        let why = format!("{by}: {reason}");
-        self.write(move |write| {
-            purchase::lock(write, key)?;
-            let ended = sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE collapse_key = ? \
-                 AND seq <= ? AND outcome IS NULL AND waiting_topic_id IS NULL")
-            .bind(Outcome::Discarded)
-            .bind(why.as_str())
-            .bind(write.now)
-            .bind(key)
-            .bind(through.unwrap_or(i64::MAX))
-            .run(write.connection)?;
-            Ok(i64::try_from(ended).unwrap_or(i64::MAX))
-        })
-        .await
-    }
-
     /// Sends the newest `purchase.updated` again, and what is dead of the purchase's `user.*` events, to one destination
     /// or to all, each as far as it may be owed again; ends the back-off of those lanes. What is asked under one name is
     /// done once, for what it owed may have been delivered when it is asked for again. Answers the open lanes.
@@ -107,15 +59,6 @@ fn to_tell(write: &mut Write<'_>, app: AppId, named: Option<DestinationId>) -> R
     let Some(named) = named else { return Ok(all) };
     all.retain(|one| one.id == named);
     if all.is_empty() { Err(Error::Missing { what: "destination" }) } else { Ok(all) }
-}
-
-/// The newest `purchase.updated`.
-pub fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
-    sql("SELECT id, event_type, collapse_key, revision, traceparent FROM events \
-         WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
-    .bind(key)
-    .bind(PURCHASE_UPDATED)
-    .first(connection)
 }
 
 /// The `user.*` events of a purchase that died, in their order; one that died twice comes twice.

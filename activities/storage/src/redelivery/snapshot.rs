@@ -1,18 +1,18 @@
 //! A snapshot for a destination: the newest state of every purchase of its app, to whom it was never owed, and the profile
 //! of every user, where it keeps profiles and has another one.
 
-use crate::admin::catalogue::Run;
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::run::Run;
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::purchases::{purchase, users};
 use crate::redelivery::again;
-use crate::redelivery::purchase::newest_event;
+use crate::redelivery::again::newest_event;
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
 use domain::event::PURCHASE_UPDATED;

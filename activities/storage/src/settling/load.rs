@@ -4,7 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use crate::delivery::lanes;
+use crate::events::lanes;
 use crate::purchases::purchase::{self, Origin, PurchaseRow};
 use crate::purchases::replacements;
 use domain::{AppId, CollapseKey, Lane, Notification, PlatformId, Purchase, Timestamp};

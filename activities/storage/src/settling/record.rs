@@ -7,13 +7,11 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::hex;
-use crate::db::statement::{Number, Words, places, sql};
+use crate::db::statement::{Number, Words, clean, places, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Place, Write};
-use crate::delivery::lanes;
-use crate::events::{alarms, deliveries};
-use crate::inbox::accept::clean;
-use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use crate::events::{alarms, deliveries, lanes};
+use crate::purchases::purchase::{self, Origin, PurchaseRow, VERIFICATION};
 use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::settings::destinations::{self, Destination};
@@ -72,8 +70,6 @@ pub enum Recorded {
     Moved,
 }
 
-/// What the words wait for that a decision leaves open, as it is stored and shown.
-pub const VERIFICATION: &str = "verification";
 const PARKED: &str = "parked";
 const CONFIRMATION: &str = "confirmation";
 

@@ -3,15 +3,11 @@
 //! A catalogue is small and read as a whole. A change is computed on it, so that what it concerns is known before
 //! anything is written; the purchases concerned are woken, and the sweep settles them at its own pace.
 
+mod changes;
 mod concern;
 mod tables;
 
-use crate::admin::platforms::require_app;
 use crate::db::error::Error;
-use crate::db::statement::{row, sql};
-use crate::db::store::Store;
-use crate::db::writer::Write;
-use crate::settling::reconsider;
 use domain::AppId;
 use domain::catalogue::{Auth, Entitlement, Price};
 use std::collections::BTreeMap;
@@ -19,17 +15,6 @@ use uuid::Uuid;
 
 /// So many products and entitlements an app has at most.
 pub const MOST_LISTED: usize = 5_000;
-/// So many unmapped SKUs are shown.
-const MOST_UNMAPPED: i64 = 1_000;
-
-/// Whether a change is made, or only what it would concern is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Run {
-    /// It is made.
-    Real,
-    /// It is only counted.
-    Dry,
-}
 
 /// A product of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -82,13 +67,6 @@ pub enum Change {
     DeleteProduct(String),
     /// All of it is replaced.
     Replace(Catalogue),
-}
-
-row! {
-    struct UnmappedRow {
-        sku: String,
-        purchases: i64,
-    }
 }
 
 /// The id of an entitlement: the same whenever an entitlement of this reference id is made in the app.
@@ -146,63 +124,6 @@ impl Catalogue {
         }
         Ok(())
     }
-}
-
-impl Store {
-    /// The catalogue of an app.
-    pub async fn catalogue(&self, app: AppId) -> Result<Catalogue, Error> {
-        self.read(move |connection| tables::read(connection, app)).await
-    }
-
-    /// Changes the catalogue, and answers how many purchases that concerns, of a very great number only that it is one.
-    /// A dry run only answers. They are counted first: nobody who writes waits for that.
-    pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
-        let counted = change.clone();
-        let concerned = self
-            .read(move |connection| {
-                let before = tables::read(connection, app)?;
-                let mut after = before.clone();
-                after.change(counted)?;
-                concern::count(connection, app, &concern::skus(&before, &after))
-            })
-            .await?;
-        if run == Run::Dry {
-            return Ok(concerned);
-        }
-        self.write(move |write| {
-            lock(write, app)?;
-            let before = tables::read(write.connection, app)?;
-            let mut after = before.clone();
-            after.change(change.clone())?;
-            tables::write(write, app, (&before, &after))?;
-            reconsider::at_skus(write, app, &concern::skus(&before, &after))
-        })
-        .await?;
-        Ok(concerned)
-    }
-
-    /// The SKUs of purchases that the catalogue does not list, the most bought first.
-    pub async fn unmapped(&self, app: AppId) -> Result<Vec<Unmapped>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<UnmappedRow> =
-                sql("SELECT COALESCE(p.term_sku, p.product_id) AS sku, COUNT(*) AS purchases \
-                 FROM purchases p WHERE p.app_id = ? AND COALESCE(p.term_sku, p.product_id) IS NOT NULL \
-                 AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.term_sku) \
-                 AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id) \
-                 GROUP BY COALESCE(p.term_sku, p.product_id) ORDER BY 2 DESC, 1 LIMIT ?")
-                .bind(app)
-                .bind(MOST_UNMAPPED)
-                .all(connection)?;
-            Ok(rows.into_iter().map(|row| Unmapped { sku: row.sku, purchases: row.purchases }).collect())
-        })
-        .await
-    }
-}
-
-/// Changes of one catalogue take turns. An update locks less than FOR UPDATE: new purchases may refer to the app.
-fn lock(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
-    require_app(write, app)?;
-    sql("UPDATE apps SET name = name WHERE id = ?").bind(app).run(write.connection).map(drop)
 }
 
 #[cfg(test)]

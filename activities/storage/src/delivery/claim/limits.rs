@@ -1,6 +1,6 @@
 //! What keeps a lane from being claimed: another claimer, its user, the destination's breaker, rate and concurrency.
 
-use super::{Lane, closed};
+use super::lane::{BUSY_MS, Lane, closed};
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::statement::{Number, row, sql};
@@ -11,25 +11,11 @@ use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
 use domain::health::{Slot, millis_until, slot};
-use domain::{CollapseKey, DestinationId, Environment, Timestamp, UserId};
+use domain::{Environment, Timestamp, UserId};
 
-/// How soon a lane asks again whose destination has as many requests as it takes, in milliseconds.
-const BUSY_MS: i64 = 250;
 /// How soon a lane asks again of whose user another purchase's request is in flight, at most, in milliseconds: most
 /// requests are over long before their lease.
 const USER_BUSY_MS: i64 = 500;
-
-row! {
-    /// What is remembered of a lane.
-    pub struct LaneRow {
-        pub acked_revision: Option<i64>,
-        pub lease_token: Option<String>,
-        pub lease_until: Option<Timestamp>,
-        pub lease_user_id: Option<UserId>,
-        pub asked_at: Option<Timestamp>,
-        pub asked_until: Option<Timestamp>,
-    }
-}
 
 row! {
     struct Owner {
@@ -45,59 +31,6 @@ pub struct Start {
     pub in_ms: i64,
     /// When the one after it may, where the destination has a rate.
     pub next_slot_at: Option<Timestamp>,
-}
-
-/// Locks a lane until the end of the transaction, and makes its row first.
-pub fn lock_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<LaneRow, Error> {
-    let lock = write.connection.for_update();
-    find_or_make(write, (key, destination), lock)?.ok_or(Error::Missing { what: "lane" })
-}
-
-/// The same, unless another process has it locked. Who claims does not wait for it: with several lanes and their
-/// destination's health in one transaction, two claimers would wait for each other.
-pub fn lock_free_lane(
-    write: &mut Write<'_>,
-    key: CollapseKey,
-    destination: DestinationId,
-) -> Result<Result<LaneRow, Claimed>, Error> {
-    let lock = write.connection.for_update_of_free();
-    let lane = find_or_make(write, (key, destination), lock)?;
-    Ok(lane.ok_or(Claimed::Leased { ms: BUSY_MS }))
-}
-
-fn find_or_make(
-    write: &mut Write<'_>,
-    (key, destination): (CollapseKey, DestinationId),
-    lock: &str,
-) -> Result<Option<LaneRow>, Error> {
-    if let Some(lane) = find_locked(write, (key, destination), lock)? {
-        return Ok(Some(lane));
-    }
-    sql("INSERT INTO lanes (destination_id, collapse_key) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(destination)
-        .bind(key)
-        .run(write.connection)?;
-    find_locked(write, (key, destination), lock)
-}
-
-fn find_locked(
-    write: &mut Write<'_>,
-    (key, destination): (CollapseKey, DestinationId),
-    lock: &str,
-) -> Result<Option<LaneRow>, Error> {
-    let text = format!(
-        "SELECT acked_revision, lease_token, lease_until, lease_user_id, asked_at, asked_until FROM lanes \
-         WHERE destination_id = ? AND collapse_key = ?{lock}"
-    );
-    sql(text).bind(destination).bind(key).first(write.connection)
-}
-
-/// When the lease of a lane ends, if somebody has one.
-pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
-    if fault::is_planted("lease.ignored") {
-        return None;
-    }
-    lane.lease_token.as_ref().and(lane.lease_until).filter(|until| *until > now)
 }
 
 /// The environment in which a purchase `p` on a platform `f` is told of now: like a body, in the sandbox as soon as either

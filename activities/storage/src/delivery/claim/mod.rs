@@ -3,41 +3,27 @@
 //! Locks are taken in this order: the lane, its user, the destination's health. A lane or a user that somebody else has
 //! locked is not waited for: they are at it.
 
-mod limits;
-mod pick;
+pub mod lane;
+pub mod limits;
+pub mod pick;
 mod render;
-
-pub use limits::{LaneRow, TELLS_IN, live_lease, lock_lane};
-pub use pick::{due_at, next};
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::health::{self, HealthRow};
+use crate::delivery::health::{self};
 use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Mode};
 use crate::delivery::operators::Told;
 use crate::delivery::retry_after;
-use crate::delivery::user_lanes::{self, UserLane};
+use crate::delivery::user_lanes::{self};
 use crate::events::deliveries::{self, DeliveryRow};
-use crate::settings::destinations::Destination;
-use crate::settings::destinations::{self, DestinationRow};
+use crate::settings::destinations::{self};
 use domain::health::millis_until;
+use lane::{Lane, closed, live_lease};
 use limits::Start;
+use pick::{due_at, next};
 use render::{Frozen, State};
-
-/// A lane that is being claimed. Its lock is held.
-struct Lane<'a> {
-    claim: &'a Claim,
-    /// As it was read last, with its secret.
-    found: DestinationRow,
-    destination: Destination,
-    row: LaneRow,
-    health: HealthRow,
-    /// Whose purchase it is, locked for the destination; `None` where requests are not made user by user, and for what
-    /// is nobody's.
-    user: Option<UserLane>,
-}
 
 row! {
     /// A delivery's attempts: how many were finished and counted, how many of these the destination refused for good,
@@ -62,7 +48,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         deliveries::end_deleted_lane(write, (claim.key, claim.destination))?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
-    let row = match limits::lock_free_lane(write, claim.key, claim.destination)? {
+    let row = match lane::lock_free_lane(write, claim.key, claim.destination)? {
         Ok(row) => row,
         Err(claimed) => return Ok(claimed),
     };
@@ -101,10 +87,6 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     }
 }
 
-fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
-    Ok(Claimed::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? })
-}
-
 impl Lane<'_> {
     /// What comes next and may be sent now, or else why nothing is.
     fn head(&self, write: &mut Write<'_>) -> Result<Result<DeliveryRow, Claimed>, Error> {
@@ -124,11 +106,6 @@ impl Lane<'_> {
             return Ok(Err(Claimed::Wait { ms: millis_until(due_at, write.now), last_error: head.last_error }));
         }
         Ok(Ok(head))
-    }
-
-    fn owed(&self, write: &mut Write<'_>, ms: i64) -> Result<Claimed, Error> {
-        let last_seq = deliveries::last_seq(write.connection, self.claim.key, self.claim.destination)?;
-        Ok(Claimed::Owed { last_seq, ms })
     }
 
     fn lease(

@@ -1,6 +1,7 @@
 //! Bodies: made when an event is sent to a destination for the first time, frozen then, and the same ever after.
 
-use super::{Lane, pick};
+use super::lane::Lane;
+use super::pick;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::statement::{row, sql};

@@ -115,7 +115,7 @@ impl HeardRow {
             None if self.waits_for_topic => Some("topic approval".to_owned()),
             None if held_until.is_some() => Some("hold".to_owned()),
             None if had_its_window => {
-                Some(self.waits_for.unwrap_or_else(|| crate::settling::record::VERIFICATION.to_owned()))
+                Some(self.waits_for.unwrap_or_else(|| crate::purchases::purchase::VERIFICATION.to_owned()))
             }
             None => Some("window".to_owned()),
         };

@@ -7,7 +7,7 @@ pub use rows::{DestinationRow, ever_of_app, find, of_app, turn};
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::startup::random_uuid;
+use crate::db::secrets::random_uuid;
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::events::deliveries;
