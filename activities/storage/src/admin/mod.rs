@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod apps;
 pub mod catalogue;
 pub mod customers;
+pub mod destinations;
 pub mod platforms;
 pub mod purchases;
 pub mod rates;

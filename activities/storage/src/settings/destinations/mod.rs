@@ -1,21 +1,12 @@
 //! Destinations: whom we tell. Deleting one hides it; the ledger keeps what it was told.
 
-mod rows;
+pub mod rows;
 
 pub use rows::{DestinationRow, ever_of_app, find, of_app, turn};
 
-use crate::admin::platforms::require_app;
-use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
-use crate::db::secrets::random_uuid;
-use crate::db::statement::sql;
-use crate::db::store::Store;
-use crate::events::deliveries;
-use crate::reports::audit;
 use domain::event::{Wildcards, chooses};
 use domain::user::Attributes;
 use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
-use rows::{SELECT, insert, locked, require, update};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -251,137 +242,5 @@ impl Destination {
     #[must_use]
     pub fn chose(&self, event_type: &str) -> bool {
         chooses(&self.events, self.wildcards, event_type)
-    }
-}
-
-impl Store {
-    /// Makes a destination.
-    pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
-        let id = DestinationId::new(random_uuid()?);
-        let secrets = self.secrets.clone();
-        self.write(move |write| {
-            require_app(write, new.app_id)?;
-            insert(write, &secrets, id, &new)?;
-            require(write.connection, id)?.destination()
-        })
-        .await
-    }
-
-    /// One destination.
-    pub async fn destination(&self, id: DestinationId) -> Result<Destination, Error> {
-        self.read(move |connection| require(connection, id)?.destination()).await
-    }
-
-    /// The destinations of an app, the oldest first.
-    pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
-        let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| {
-            let text = format!("{SELECT} AND app_id = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?");
-            let rows: Vec<DestinationRow> =
-                sql(text).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
-            let cursor = |row: &DestinationRow| format!("{}_{}", row.created_at.micros(), row.id);
-            Paged::cut(rows, page.size(), cursor, DestinationRow::destination)
-        })
-        .await
-    }
-
-    /// Changes a destination. What is owed to it stays owed; when it is enabled, all of that is due at once, and
-    /// failures count anew. Other settings have everything looked at again that waits, batch by batch. What is left of
-    /// that after an error, [`Store::reconsider_left`] does.
-    pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
-        let secrets = self.secrets.clone();
-        let is_set_anew = patch.settings.is_some();
-        let changed = self
-            .write(move |write| {
-                let row = locked(write, id)?;
-                if let Some((settings, secret)) = &patch.made_of {
-                    row.check_unchanged(&secrets, settings, secret)?;
-                }
-                update(write, &secrets, row, &patch)?;
-                if patch.settings.is_some() {
-                    deliveries::set_anew(write, id)?;
-                }
-                if patch.events.is_some() || patch.filter.is_some() {
-                    audit::chose_anew(write, id)?;
-                }
-                require(write.connection, id)?.destination()
-            })
-            .await?;
-        if is_set_anew {
-            self.reconsider(id, i64::MAX).await?;
-        }
-        Ok(changed)
-    }
-
-    /// Has looked at again what waits to be sent to destinations that were set anew, at most about `limit` deliveries;
-    /// says how many. There is something only after a change that was cut off, or while one is being made.
-    pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
-        let mut looked_at = 0;
-        for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
-            if looked_at >= limit {
-                break;
-            }
-            looked_at += self.reconsider(id, limit - looked_at).await?;
-        }
-        Ok(looked_at)
-    }
-
-    /// Has looked at again what waits to be sent to a destination, until it were so many. What waits anew meanwhile does
-    /// so by the settings that are kept.
-    async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
-        let mut looked_at = 0;
-        while looked_at < limit {
-            let Some(count) = self.write(move |write| deliveries::reconsider(write, id)).await? else { break };
-            looked_at += count;
-        }
-        Ok(looked_at)
-    }
-
-    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch. What is
-    /// left of that after an error, [`Store::end_deleted_owed`] ends.
-    pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
-        self.write(move |write| {
-            let deleted = sql("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
-                .bind(write.now)
-                .bind(id)
-                .run(write.connection)?;
-            if deleted == 0 { Err(Error::Missing { what: "destination" }) } else { Ok(()) }
-        })
-        .await?;
-        self.end_deleted(id, i64::MAX).await.map(drop)
-    }
-
-    /// Ends what destinations are owed that were deleted, at most about `limit` deliveries; says how many. There is
-    /// something only after a deletion that was cut off, or one that happened while an event was recorded.
-    pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
-        let mut ended = 0;
-        for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
-            if ended >= limit {
-                break;
-            }
-            ended += self.end_deleted(id, limit - ended).await?;
-        }
-        Ok(ended)
-    }
-
-    /// Ends what a deleted destination is owed until so many have ended.
-    async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
-        let mut ended = 0;
-        for status in deliveries::OPEN {
-            let mut after = 0;
-            while ended < limit {
-                let batch = self.write(move |write| deliveries::end_deleted(write, id, (status, after))).await?;
-                let Some((last, count)) = batch else { break };
-                after = last;
-                ended += count;
-            }
-        }
-        Ok(ended)
-    }
-
-    /// The secret of a destination.
-    pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
-        let secrets = self.secrets.clone();
-        self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
     }
 }

@@ -1,18 +1,16 @@
 //! The row of a destination.
 
-use super::{Destination, DestinationPatch, Filter, Limits, NewDestination};
+use super::{Destination, Filter, Limits};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::health;
 use domain::event::Wildcards;
 use domain::health::State;
 use domain::user::Attributes;
 use domain::{AppId, DestinationId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use serde_json::Value;
 
 row! {
@@ -21,23 +19,23 @@ row! {
     pub struct DestinationRow {
         pub id: DestinationId,
         pub app_id: AppId,
-        kind: String,
-        name: String,
-        events: String,
-        wildcards: String,
-        filter: String,
-        settings: String,
-        secret: String,
+        pub kind: String,
+        pub name: String,
+        pub events: String,
+        pub wildcards: String,
+        pub filter: String,
+        pub settings: String,
+        pub secret: String,
         pub per_user: bool,
-        per_request: i64,
-        profile: Option<String>,
-        rate: Option<i64>,
+        pub per_request: i64,
+        pub profile: Option<String>,
+        pub rate: Option<i64>,
         pub concurrency: i64,
-        schedule: Option<String>,
+        pub schedule: Option<String>,
         pub enabled: bool,
-        state: String,
-        reason: Option<String>,
-        since: Timestamp,
+        pub state: String,
+        pub reason: Option<String>,
+        pub since: Timestamp,
         pub created_at: Timestamp,
     }
 }
@@ -49,8 +47,8 @@ pub const SELECT: &str = "SELECT id, app_id, kind, name, events, wildcards, filt
 /// What [`SELECT`] ends with.
 const PRESENT: &str = " WHERE deleted_at IS NULL";
 
-const EVERYTHING: &str = "everything";
-const LISTED: &str = "listed";
+pub const EVERYTHING: &str = "everything";
+pub const LISTED: &str = "listed";
 
 impl DestinationRow {
     /// The destination without its secret.
@@ -81,12 +79,12 @@ impl DestinationRow {
     }
 
     /// Which platforms' and environments' events it wants.
-    fn filter(&self) -> Result<Filter, Error> {
+    pub fn filter(&self) -> Result<Filter, Error> {
         serde_json::from_str(&self.filter).map_err(|cause| self.unreadable(cause))
     }
 
     /// How fast it may be told.
-    fn limits(&self) -> Result<Limits, Error> {
+    pub fn limits(&self) -> Result<Limits, Error> {
         let schedule = self.schedule.as_deref().map(serde_json::from_str).transpose();
         let schedule = schedule.map_err(|cause| self.unreadable(cause))?;
         Ok(Limits { rate: self.rate, concurrency: self.concurrency, schedule })
@@ -136,15 +134,6 @@ pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<Dest
     find(connection, id)?.ok_or(Error::Missing { what: "destination" })
 }
 
-/// The same, locked until the end of the transaction, after its health: whoever judges a request takes them in this
-/// order too. What is recorded meanwhile is still owed to it without waiting.
-pub fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
-    health::lock(write, id)?;
-    let lock = write.connection.for_no_key_update();
-    let row = sql(format!("{SELECT} AND id = ?{lock}")).bind(id).first(write.connection)?;
-    row.ok_or(Error::Missing { what: "destination" })
-}
-
 /// Notes what people see of a destination, and why. In the state `disabled` nothing is sent to it.
 pub fn turn(write: &mut Write<'_>, id: DestinationId, (state, reason): (State, Option<&str>)) -> Result<(), Error> {
     sql(
@@ -164,91 +153,4 @@ pub fn turn(write: &mut Write<'_>, id: DestinationId, (state, reason): (State, O
 /// Which attributes the stored word names.
 fn attributes(word: &str) -> Attributes {
     if word == Attributes::Extended.as_str() { Attributes::Extended } else { Attributes::Documented }
-}
-
-fn json(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a setting cannot be written as JSON", cause))
-}
-
-/// Makes a destination, with its health.
-pub fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
-    let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
-    sql("INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, \
-         per_request, profile, rate, concurrency, schedule, enabled, state, since, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(id)
-    .bind(new.app_id)
-    .bind(new.kind.as_str())
-    .bind(new.name.as_str())
-    .bind(json(&new.events)?)
-    .bind(wildcards)
-    .bind(json(&new.filter)?)
-    .bind(json(&new.settings)?)
-    .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
-    .bind(new.traits.per_user)
-    .bind(new.traits.per_request)
-    .bind(new.traits.profile.map(Attributes::as_str))
-    .bind(new.limits.rate)
-    .bind(new.limits.concurrency)
-    .bind(new.limits.schedule.as_ref().map(json).transpose()?)
-    .bind(new.enabled)
-    .bind(if new.enabled { State::Healthy.as_str() } else { State::Disabled.as_str() })
-    .bind(write.now)
-    .bind(write.now)
-    .run(write.connection)
-    .map_err(|error| error.or_taken("destination", &new.name))?;
-    health::insert(write, id)
-}
-
-/// Changes a destination whose row is locked: of what is not named, what others changed meanwhile is kept.
-pub fn update(
-    write: &mut Write<'_>,
-    secrets: &Secrets,
-    row: DestinationRow,
-    patch: &DestinationPatch,
-) -> Result<(), Error> {
-    let limits = patch.limits.of(row.limits()?);
-    let filter = patch.filter.clone().unwrap_or_default().of(row.filter()?);
-    let secret = match &patch.secret {
-        Some(secret) => secrets.seal("destinations", &row.id.to_string(), secret)?,
-        None => row.secret,
-    };
-    let enabled = patch.enabled.unwrap_or(row.enabled);
-    let state = match (&patch.state, enabled == row.enabled) {
-        (Some(state), _) => state.clone(),
-        (None, true) => row.state.clone(),
-        (None, false) => if enabled { State::Healthy } else { State::Disabled }.as_str().to_owned(),
-    };
-    let is_enabled_again = enabled && !row.enabled;
-    if is_enabled_again {
-        health::begin_anew(write, row.id)?;
-    }
-    if patch.settings.is_some() || patch.secret.is_some() {
-        health::changed(write, row.id)?;
-    }
-    let reason = match &patch.reason {
-        Some(reason) => reason.clone(),
-        None => row.reason.filter(|_| !is_enabled_again),
-    };
-    let since = if state == row.state { row.since } else { write.now };
-    let name = patch.name.clone().unwrap_or(row.name);
-    sql("UPDATE destinations SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, \
-         settings = ?, profile = ?, secret = ?, enabled = ?, state = ?, reason = ?, since = ? WHERE id = ?")
-    .bind(name.as_str())
-    .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
-    .bind(json(&filter)?)
-    .bind(limits.rate)
-    .bind(limits.concurrency)
-    .bind(limits.schedule.as_ref().map(json).transpose()?)
-    .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
-    .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
-    .bind(secret)
-    .bind(enabled)
-    .bind(state)
-    .bind(reason)
-    .bind(since)
-    .bind(row.id)
-    .run(write.connection)
-    .map(drop)
-    .map_err(|error| error.or_taken("destination", &name))
 }
