@@ -56,7 +56,7 @@ pub use settings::destinations::{
 };
 pub use settling::load::Loaded;
 pub use settling::payments::Earned;
-pub use settling::record::{Record, Recorded};
+pub use settling::settled::{Record, Recorded};
 pub use settling::verification::{Unanswered, Verification};
 
 pub use secrecy::{ExposeSecret, SecretString};

@@ -7,8 +7,8 @@ use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::events::deliveries::{self, Event};
+use crate::events::event::{Kept, insert};
 use crate::settings::destinations::{self, Destination};
-use crate::settling::events::{self, Kept};
 use domain::event::DestinationEvent;
 use domain::health::State;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
@@ -78,7 +78,7 @@ pub fn tell(write: &mut Write<'_>, concerned: &Destination, about: &About) -> Re
     let body = body(write, concerned, (&event, about))?;
     let kept =
         Kept { user: None, occurred_at: None, environment: None, body, state_apart: None, profile: None, views: None };
-    events::insert(write, &event, kept)?;
+    insert(write, &event, kept)?;
     let mut told = Told { events: vec![about.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(about.event_type) {

@@ -2,4 +2,5 @@
 
 pub mod alarms;
 pub mod deliveries;
+pub mod event;
 pub mod lanes;

@@ -3,83 +3,22 @@
 //! Bodies are completed here, from the owner's purchases as they are in this transaction. What a body says, and which
 //! events there are, is `domain`'s.
 
-use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
-use crate::purchases::purchase::{self, Origin};
-use crate::purchases::users::{self, UserRow};
+use crate::events::event::{Kept, insert};
+use crate::purchases::owned::owned;
+use crate::purchases::purchase::Origin;
+use crate::purchases::users::{self};
 use crate::settings::destinations::Destination;
-use crate::settings::listing::Listings;
 use crate::settling::payments::{self, Booking};
-use crate::settling::record::Record;
+use crate::settling::revision::{Carried, Told};
 use crate::settling::{profiles, views};
-use domain::event::{Details, PURCHASE_UPDATED, PurchaseUpdated};
-use domain::user::{self, Attributes, Customer, Owned, UserEvent};
-use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp, UserId};
-use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
-
-/// What is told, and of what.
-pub struct Told<'a> {
-    /// The decision.
-    pub record: &'a Record,
-    /// What the purchase belongs to.
-    pub origin: &'a Origin,
-    /// Its owner, locked, and the store's name of them.
-    pub owner: Option<(&'a UserRow, Option<&'a str>)>,
-    /// Whose database it is.
-    pub installation: Installation,
-    /// The purchase's revision that is told.
-    pub revision: i64,
-    /// How many notifications were settled in it.
-    pub coalesced: i64,
-    /// The purchase's record.
-    pub data: &'a Value,
-    /// What every event says of the purchase beside the documented fields.
-    pub details: &'a Details,
-}
-
-/// What is kept of an event beside what a delivery needs to know.
-pub struct Kept {
-    /// Whose event it is, which never changes, and which of the user's revisions it tells, if it tells one.
-    pub user: Option<(UserId, Option<i64>)>,
-    /// When it happened by the store.
-    pub occurred_at: Option<Timestamp>,
-    /// Its body, as no destination in particular gets it.
-    pub body: String,
-    /// The environment of its purchase, by which it is decided whom it is owed to; of an event about a destination none.
-    pub environment: Option<Environment>,
-    /// What the body says of the user, over their purchases in the environment of this one, if that is something else.
-    pub state_apart: Option<String>,
-    /// More attributes of the user in that environment, where an integration keeps them.
-    pub profile: Option<String>,
-    /// The same for destinations that want certain platforms only, see [`crate::settling::views`].
-    pub views: Option<String>,
-}
-
-/// Which state of their user the events of a record carry, and to whom.
-pub struct Carried {
-    /// The user's revision.
-    pub user_revision: i64,
-    /// Who is owed an event with it.
-    pub to: BTreeSet<DestinationId>,
-}
-
-row! {
-    struct OwnedRow {
-        collapse_key: CollapseKey,
-        platform_id: PlatformId,
-        platform_type: String,
-        environment: Environment,
-        product_ref: String,
-        purchase: String,
-        real_at: Option<Timestamp>,
-    }
-}
+use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
+use domain::user::{self, Attributes, Customer, UserEvent};
+use domain::{DestinationId, EventId};
+use std::collections::BTreeSet;
 
 /// Writes the events of a revision, and what is owed of each to every destination that chose its type.
 /// `None` when none of them carries the user's state. The ledger is written first, since the user's state has its sum.
@@ -168,64 +107,6 @@ fn tell_user(
     Ok(Carried { user_revision, to })
 }
 
-/// All purchases of a user as they are stored, in the order of their keys.
-pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<Owned>, Error> {
-    let rows: Vec<OwnedRow> =
-        sql("SELECT p.collapse_key, p.platform_id, f.store AS platform_type, f.environment, f.product_ref, \
-         p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
-         LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
-        .bind(user)
-        .all(connection)?;
-    let mut listings = Listings::of(app);
-    rows.into_iter()
-        .map(|row| {
-            let purchase = purchase::read(&row.purchase)?;
-            Ok(Owned {
-                collapse_key: row.collapse_key,
-                platform_id: row.platform_id,
-                platform_type: row.platform_type,
-                environment: purchase.environment(row.environment),
-                is_replaced: row.real_at.is_some(),
-                product_ref: purchase::product_ref(&row.product_ref),
-                listing: listings.find(connection, &purchase)?,
-                purchase,
-            })
-        })
-        .collect()
-}
-
-impl Told<'_> {
-    /// The environment of the purchase.
-    pub fn environment(&self) -> Environment {
-        self.record.decision.purchase.environment(self.origin.environment)
-    }
-
-    /// The events of what happened, in its order.
-    fn happened(&self) -> Vec<Event> {
-        let mut times: HashMap<&str, u32> = HashMap::new();
-        let transitions = self.record.decision.transitions.iter();
-        let event = |event_type| {
-            let n = times.entry(event_type).or_insert(0);
-            *n += 1;
-            self.event(event_type, *n - 1)
-        };
-        transitions.map(|transition| transition.what.event_type()).map(event).collect()
-    }
-
-    /// Event number `n` of a type in this revision.
-    pub fn event(&self, event_type: &str, n: u32) -> Event {
-        let key = self.record.collapse_key;
-        let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
-        Event {
-            id: EventId::of(key, self.installation.epoch, named, event_type, n),
-            event_type: event_type.to_owned(),
-            collapse_key: key,
-            revision: self.revision,
-            traceparent: self.record.traceparent.clone(),
-        }
-    }
-}
-
 /// Keeps an event; answers who is owed it.
 fn keep(
     write: &mut Write<'_>,
@@ -243,27 +124,4 @@ fn keep(
         }
     }
     Ok(to)
-}
-
-/// Keeps an event. Nobody is owed it yet.
-pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
-    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
-         environment, body, state_apart, profile, views, traceparent, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(event.id)
-    .bind(event.collapse_key)
-    .bind(event.event_type.as_str())
-    .bind(event.revision)
-    .bind(kept.user.map(|(id, _)| id))
-    .bind(kept.user.and_then(|(_, revision)| revision))
-    .bind(kept.occurred_at)
-    .bind(kept.environment.map(|environment| environment.as_str()))
-    .bind(kept.body)
-    .bind(kept.state_apart)
-    .bind(kept.profile)
-    .bind(kept.views)
-    .bind(event.traceparent.as_deref())
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
 }

@@ -11,64 +11,24 @@ use crate::db::statement::{Number, Words, clean, places, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Place, Write};
 use crate::events::{alarms, deliveries, lanes};
+use crate::purchases::owned::owned;
 use crate::purchases::purchase::{self, Origin, PurchaseRow, VERIFICATION};
 use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::settings::destinations::{self, Destination};
 use crate::settings::listing::{Listings, usd_rate};
-use crate::settling::events::{self, Carried, Told};
+use crate::settling::events;
 use crate::settling::payments::Booking;
 use crate::settling::profiles::{self, Look, Subject};
+use crate::settling::revision::{Carried, Told};
+use crate::settling::settled::{Record, Recorded};
 use crate::settling::succession;
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described, Details};
 use domain::user::{self, Owned};
-use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits, What};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, Waits, What};
 use serde_json::Value;
 use std::collections::HashSet;
-
-/// A decision that is to be recorded.
-#[derive(Debug, Clone)]
-pub struct Record {
-    /// The purchase.
-    pub collapse_key: CollapseKey,
-    /// The settling's number: [`crate::Loaded::settling`] + 1.
-    pub settling: i64,
-    /// The revision that the decision saw.
-    pub revision: i64,
-    /// The notifications that the decision saw.
-    pub seqs: Vec<i64>,
-    /// The decision.
-    pub decision: Decision,
-    /// Whether the decision saw that it was replaced: [`crate::Loaded::is_replaced`].
-    pub is_replaced: bool,
-    /// Whether the store was asked before it was decided: [`crate::Loaded::verify`].
-    pub asked: bool,
-    /// Whether the store answered about this receipt.
-    pub is_answer: bool,
-    /// Whether the purchase may be taken for real.
-    pub is_real: bool,
-    /// The trace that the event and its deliveries belong to.
-    pub traceparent: Option<String>,
-}
-
-/// What became of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recorded {
-    /// It is recorded, now or by an earlier attempt.
-    Done {
-        /// The purchase's revision.
-        revision: i64,
-        /// Its state.
-        state: State,
-        /// The lanes that are open.
-        lanes: Vec<Lane>,
-        /// Whether this settling raised the revision.
-        changed: bool,
-    },
-    /// The purchase is not as the decision saw it. Nothing changed; load again.
-    Moved,
-}
 
 const PARKED: &str = "parked";
 const CONFIRMATION: &str = "confirmation";
@@ -135,7 +95,7 @@ fn as_change(
     let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
         return Ok(None);
     };
-    let others = events::owned(write.connection, origin.app_id, owner.id)?;
+    let others = owned(write.connection, origin.app_id, owner.id)?;
     let purchase = record.decision.purchase.clone();
     let bought = Owned {
         collapse_key: record.collapse_key,

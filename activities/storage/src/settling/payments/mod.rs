@@ -14,10 +14,11 @@ use crate::db::error::Error;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::deliveries;
+use crate::events::event::{Kept, insert};
 use crate::purchases::purchase::Origin;
 use crate::settings::destinations::Destination;
-use crate::settling::events::{self, Kept, Told};
-use crate::settling::record::Record;
+use crate::settling::revision::Told;
+use crate::settling::settled::Record;
 use domain::catalogue::PriceSource;
 use domain::event::{Details, REVENUE_ADJUSTED};
 use domain::payment::{self, Adjustment, Booked, EntryKind, Payment, Sale, UnknownPrice};
@@ -329,7 +330,7 @@ fn announce_one(
         profile: None,
         views: None,
     };
-    events::insert(write, &event, kept)?;
+    insert(write, &event, kept)?;
     for destination in destinations.iter().filter(|destination| destination.per_user) {
         if earned::was_owed(write.connection, &carrier.events(), destination.id)? {
             deliveries::owe(write, &event, destination.id, 0)?;

@@ -19,11 +19,13 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
+use crate::events::event::{self, Kept};
+use crate::purchases::owned::owned;
 use crate::purchases::purchase::Origin;
 use crate::purchases::users::{self, UserRow};
 use crate::settings::destinations::Destination;
-use crate::settling::events::{self, Carried, Kept};
 use crate::settling::payments;
+use crate::settling::revision::Carried;
 use domain::user::{self, Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId, UserId};
 use kept::Place;
@@ -143,7 +145,7 @@ fn changed(
     if keeping.is_empty() {
         return Ok(Vec::new());
     }
-    let owned = events::owned(connection, origin.app_id, owner.id)?;
+    let owned = owned(connection, origin.app_id, owner.id)?;
     let mut all = Vec::new();
     for environment in ENVIRONMENTS {
         for (platforms, keeping) in &keeping {
@@ -221,6 +223,6 @@ fn insert(
         profile,
         views: None,
     };
-    events::insert(write, &event, kept)?;
+    event::insert(write, &event, kept)?;
     Ok(event)
 }
