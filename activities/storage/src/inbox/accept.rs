@@ -5,7 +5,8 @@
 
 use crate::db::error::Error;
 use crate::db::statement::{Number, Statement, Value, clean, row, sql};
-use crate::db::writer::Write;
+use crate::db::store::Store;
+use crate::db::writer::{Faults, Place, Write};
 use crate::inbox::acceptances;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use crate::purchases::replacements;
@@ -17,6 +18,13 @@ use std::collections::hash_map::Entry;
 /// So many rows per statement: few sizes, so that each is prepared once. 17 values per row stay below
 /// the 32,766 of SQLite and the 65,535 of PostgreSQL.
 const SIZES: [usize; 4] = [512, 64, 8, 1];
+
+/// Where a fault may be planted around the commit of notifications.
+const ACCEPT: Faults = Faults {
+    before_commit: "accept.before_commit",
+    after_commit: "accept.after_commit",
+    early_answer: Some("accept.acknowledge_early"),
+};
 
 /// The longest id or word that is stored.
 const MAX_INDEXED_BYTES: usize = 1000;
@@ -62,6 +70,16 @@ struct Incoming<'n> {
     cap_at: Option<Timestamp>,
     fold_key: Option<String>,
     ended: Option<(Outcome, Cow<'n, str>)>,
+}
+
+impl Store {
+    /// Accepts notifications, in order; they survive a power cut when this returns.
+    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
+        if notifications.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.write_items(Place::Named(ACCEPT), notifications, insert).await
+    }
 }
 
 /// What a repeated notification has in common with the first, besides the purchase: the time and the word.

@@ -150,14 +150,6 @@ const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n
      FROM notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
 impl Store {
-    /// Accepts notifications, in order; they survive a power cut when this returns.
-    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
-        if notifications.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.writer.accept(notifications).await
-    }
-
     /// Open rows with a sequence number above `seq`, in that order, without those that had their window and wait
     /// for something else: a wake looks at them.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {

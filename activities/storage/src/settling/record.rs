@@ -9,7 +9,7 @@ use crate::db::fault;
 use crate::db::secrets::hex;
 use crate::db::statement::{Number, Words, clean, places, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Place, Write};
+use crate::db::writer::{Faults, Place, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
 use crate::purchases::purchase::{self, Origin, PurchaseRow, VERIFICATION};
@@ -30,6 +30,10 @@ use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, Waits, What};
 use serde_json::Value;
 use std::collections::HashSet;
 
+/// Where a fault may be planted around the commit of a record.
+const RECORD: Faults =
+    Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
+
 const PARKED: &str = "parked";
 const CONFIRMATION: &str = "confirmation";
 
@@ -40,7 +44,7 @@ impl Store {
     /// Records a decision in one transaction, idempotent by settling number and notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
-        self.writer.write(Place::Record, move |write| record_once(write, &record, installation)).await
+        self.writer.write(Place::Named(RECORD), move |write| record_once(write, &record, installation)).await
     }
 }
 

@@ -10,9 +10,9 @@ use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::inbox::accept;
-use crate::inbox::notifications::{Accepted, NewNotification};
 use domain::{DestinationId, Timestamp};
+use std::any::{Any, TypeId};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -23,9 +23,9 @@ mod tests;
 
 /// So many jobs may wait; a caller beyond that waits with its job in hand.
 const QUEUE_JOBS: usize = 4096;
-/// A group is closed at so many jobs, or at so many notifications.
+/// A group is closed at so many jobs, or at so many items that are written together.
 const GROUP_JOBS: usize = 1024;
-const GROUP_NOTIFICATIONS: usize = 4096;
+const GROUP_ITEMS: usize = 4096;
 /// A transaction is ended with the job that is at work after so long: what comes later in its group has the next one.
 const TRANSACTION: Duration = Duration::from_millis(250);
 /// How often a job that is run alone is tried.
@@ -50,24 +50,41 @@ pub struct Writer {
 /// Where a fault may be planted around a commit, and what a job works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// `accept.…`
-    Accept,
-    /// `record.…`
-    Record,
+    /// At the points of these names.
+    Named(Faults),
     /// Nowhere. It works on lanes of this destination.
     Lanes(DestinationId),
     /// Nowhere.
     Elsewhere,
 }
 
+impl Place {
+    const fn faults(self) -> Option<Faults> {
+        match self {
+            Self::Named(faults) => Some(faults),
+            Self::Lanes(_) | Self::Elsewhere => None,
+        }
+    }
+}
+
+/// The points around a commit where a fault may be planted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Faults {
+    /// The process is killed before it.
+    pub before_commit: &'static str,
+    /// The process is killed after it.
+    pub after_commit: &'static str,
+    /// The job is answered before it.
+    pub early_answer: Option<&'static str>,
+}
+
 /// One unit of writing. It can be run again until it was committed.
-trait Job: Send {
+trait Job: Any + Send {
     fn place(&self) -> Place;
-    /// Takes the notifications out, when accepting is all it does.
-    fn notifications(&self) -> &[NewNotification];
-    /// Gives the result of notifications that were accepted on its behalf.
-    fn was_accepted(&mut self, accepted: Vec<Accepted>);
-    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error>;
+    /// How many items it has that are written together with those of all jobs of its type; none, when it is run by itself.
+    fn items(&self) -> usize;
+    /// Runs it, and with it the items of `others`, which are of its type.
+    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
     /// Answers with what `run` gave, or with `error`.
     fn answer(&mut self, error: Option<Error>);
 }
@@ -96,10 +113,16 @@ impl Writer {
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// Accepts notifications together with those of all who wait.
-    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
+    /// Writes items together with those of all who wait and write with the same function, which answers each in order. It
+    /// may run more than once before it is committed.
+    pub async fn write_items<I, O, F>(&self, place: Place, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
+    where
+        I: Send + 'static,
+        O: Send + 'static,
+        F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.put(Box::new(Accept { notifications, result: None, reply: Some(reply) })).await?;
+        self.put(Box::new(Batch { place, items, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
@@ -122,20 +145,18 @@ struct Work<T, F> {
 
 impl<T, F> Job for Work<T, F>
 where
-    T: Send,
-    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send,
+    T: Send + 'static,
+    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
 {
     fn place(&self) -> Place {
         self.place
     }
 
-    fn notifications(&self) -> &[NewNotification] {
-        &[]
+    fn items(&self) -> usize {
+        0
     }
 
-    fn was_accepted(&mut self, _: Vec<Accepted>) {}
-
-    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
+    fn run(&mut self, write: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
         self.result = None;
         let value = (self.work)(write)?;
         self.result = Some(Ok(value));
@@ -147,29 +168,38 @@ where
     }
 }
 
-struct Accept {
-    notifications: Vec<NewNotification>,
-    result: Option<Result<Vec<Accepted>, Error>>,
-    reply: Option<oneshot::Sender<Result<Vec<Accepted>, Error>>>,
+struct Batch<I, O, F> {
+    place: Place,
+    items: Vec<I>,
+    work: F,
+    result: Option<Result<Vec<O>, Error>>,
+    reply: Option<Reply<Vec<O>>>,
 }
 
-impl Job for Accept {
+impl<I, O, F> Job for Batch<I, O, F>
+where
+    I: Send + 'static,
+    O: Send + 'static,
+    F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
+{
     fn place(&self) -> Place {
-        Place::Accept
+        self.place
     }
 
-    fn notifications(&self) -> &[NewNotification] {
-        &self.notifications
+    fn items(&self) -> usize {
+        self.items.len()
     }
 
-    fn was_accepted(&mut self, accepted: Vec<Accepted>) {
-        self.result = Some(Ok(accepted));
-    }
-
-    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
+    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error> {
         self.result = None;
-        let notifications: Vec<&NewNotification> = self.notifications.iter().collect();
-        self.result = Some(Ok(accept::insert(write, &notifications)?));
+        let others = others.iter_mut().filter_map(|other| (&mut **other as &mut dyn Any).downcast_mut::<Self>());
+        let others: Vec<&mut Self> = others.collect();
+        let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
+        let mut answers = (self.work)(write, &items)?.into_iter();
+        self.result = Some(Ok(answers.by_ref().take(self.items.len()).collect()));
+        for other in others {
+            other.result = Some(Ok(answers.by_ref().take(other.items.len()).collect()));
+        }
         Ok(())
     }
 
@@ -213,10 +243,10 @@ impl Thread {
     fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = jobs.blocking_recv() {
             let mut group = vec![first];
-            let mut notifications = group[0].notifications().len();
-            while group.len() < GROUP_JOBS && notifications < GROUP_NOTIFICATIONS {
+            let mut items = group[0].items();
+            while group.len() < GROUP_JOBS && items < GROUP_ITEMS {
                 let Ok(job) = jobs.try_recv() else { break };
-                notifications += job.notifications().len();
+                items += job.items();
                 group.push(job);
             }
             // Processes take turns at a destination: all take destinations in one order, so that none waits in a circle.
@@ -296,12 +326,13 @@ impl Thread {
             }
         };
         let jobs = &mut jobs[..errors.len()];
-        if fault::is_planted("accept.acknowledge_early") {
-            jobs.iter_mut().filter(|job| job.place() == Place::Accept).for_each(|job| job.answer(None));
-        }
-        kill_around_commit(jobs, "accept.before_commit", "record.before_commit");
+        let is_early = |job: &&mut Box<dyn Job>| {
+            job.place().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
+        };
+        jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
+        kill_at(jobs, |faults| faults.before_commit);
         let committed = connection.commit();
-        kill_around_commit(jobs, "accept.after_commit", "record.after_commit");
+        kill_at(jobs, |faults| faults.after_commit);
         match committed {
             Ok(()) => Ended::Committed(errors),
             Err(cause) => {
@@ -313,8 +344,7 @@ impl Thread {
     }
 }
 
-/// Begins a transaction and runs the jobs in it, the notifications of all of them at once, and the others as far as there
-/// is time: the errors are those of the jobs that were run.
+/// Begins a transaction and runs the jobs in it, those with items at once, and the others as far as there is time: the errors are those of the jobs that were run.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
@@ -324,12 +354,13 @@ fn run(
     let began = Instant::now();
     let now = connection.now(clock)?;
     let mut write = Write { connection, now, began };
-    let accepting: Vec<usize> = (0..jobs.len()).filter(|&index| !jobs[index].notifications().is_empty()).collect();
-    let accepted_together = accepting.len() > 1 && accept_together(&mut write, jobs, &accepting)?;
+    let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
+    let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
+    let is_together = write_together(&mut write, jobs, is_in_batch)?;
     let mut errors = Vec::with_capacity(jobs.len());
     let alone = jobs.len() == 1;
     for job in jobs {
-        if accepted_together && !job.notifications().is_empty() {
+        if is_together && is_in_batch(job.as_ref()) {
             errors.push(None);
             continue;
         }
@@ -341,32 +372,34 @@ fn run(
     Ok(errors)
 }
 
-/// Accepts what all these jobs hold in one go. No, when one of them holds what cannot be stored.
-fn accept_together(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>], accepting: &[usize]) -> Result<bool, Error> {
-    let all: Vec<&NewNotification> = accepting.iter().flat_map(|&index| jobs[index].notifications()).collect();
-    write.connection.begin().map_err(Error::of_query)?;
-    let accepted = match accept::insert(write, &all) {
-        Ok(accepted) => accepted,
-        Err(error @ Error::Unavailable(_)) => return Err(error),
-        Err(_) => {
-            write.connection.roll_back().map_err(Error::of_query)?;
-            return Ok(false);
-        }
+/// The type of a job that has items.
+fn batch(job: &dyn Job) -> Option<TypeId> {
+    (job.items() > 0).then(|| (job as &dyn Any).type_id())
+}
+
+/// Writes the items of all these jobs in one go. No, when one of them holds what cannot be stored, or is alone.
+fn write_together(
+    write: &mut Write<'_>,
+    jobs: &mut [Box<dyn Job>],
+    is_in_batch: impl Fn(&dyn Job) -> bool,
+) -> Result<bool, Error> {
+    let mut jobs: Vec<&mut dyn Job> = jobs.iter_mut().map(AsMut::as_mut).filter(|job| is_in_batch(&**job)).collect();
+    let Some((first, others)) = jobs.split_first_mut().filter(|(_, others)| !others.is_empty()) else {
+        return Ok(false);
     };
-    write.connection.commit().map_err(Error::of_query)?;
-    let mut accepted = accepted.into_iter();
-    for &index in accepting {
-        let own = accepted.by_ref().take(jobs[index].notifications().len()).collect();
-        jobs[index].was_accepted(own);
+    write.connection.begin().map_err(Error::of_query)?;
+    match first.run(write, others) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(_) => write.connection.roll_back().map_err(Error::of_query).map(|()| false),
     }
-    Ok(true)
 }
 
 /// Runs one job in a savepoint, or in the transaction itself when it is alone there.
 /// The outer error undoes the whole transaction.
 fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
     if alone {
-        return match job.run(write) {
+        return match job.run(write, &mut []) {
             Ok(()) => Ok(None),
             Err(error @ Error::Unavailable(_)) => Err(error),
             Err(error) => {
@@ -377,7 +410,7 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
         };
     }
     write.connection.begin().map_err(Error::of_query)?;
-    match job.run(write) {
+    match job.run(write, &mut []) {
         Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
         Err(error @ Error::Unavailable(_)) => Err(error),
         Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
@@ -396,12 +429,7 @@ fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
     }
 }
 
-fn kill_around_commit(jobs: &[Box<dyn Job>], accept: &str, record: &str) {
-    let has = |place| jobs.iter().any(|job| job.place() == place);
-    if has(Place::Accept) {
-        fault::kill_at(accept);
-    }
-    if has(Place::Record) {
-        fault::kill_at(record);
-    }
+fn kill_at(jobs: &[Box<dyn Job>], point: impl Fn(Faults) -> &'static str) {
+    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.place().faults()).map(point).collect();
+    points.into_iter().for_each(fault::kill_at);
 }

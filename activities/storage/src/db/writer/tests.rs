@@ -1,6 +1,6 @@
 //! The grouping writer, job by job.
 
-use super::{Accept, Job, Place, TRANSACTION, Thread, Work, Write};
+use super::{Batch, Job, Place, TRANSACTION, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -121,8 +121,41 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
     let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
     let mut thread =
         Thread { database, connection: None, clock: Timestamp::default, checkpoints: None, transaction: TRANSACTION };
-    let (reply, mut answer) = oneshot::channel();
-    let accept = Accept { notifications: Vec::new(), result: None, reply: Some(reply) };
-    thread.settle(&mut [Box::new(accept)]);
+    let (job, mut answer) = job(1, 0, passing());
+    thread.settle(&mut [job]);
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
+}
+
+/// Inserts values in one go, no negative one, and answers each with how many there were.
+fn insert(write: &mut Write<'_>, values: &[&i64]) -> Result<Vec<usize>, Error> {
+    for value in values {
+        sql("INSERT INTO t (v) VALUES (?)").bind(**value).run(write.connection)?;
+    }
+    if values.iter().any(|value| **value < 0) {
+        Err(Error::Missing { what: "value" })
+    } else {
+        Ok(vec![values.len(); values.len()])
+    }
+}
+
+/// A job with these items.
+fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Result<Vec<usize>, Error>>) {
+    let (reply, answer) = oneshot::channel();
+    let items = items.to_vec();
+    (Box::new(Batch { place: Place::Elsewhere, items, work: insert, result: None, reply: Some(reply) }), answer)
+}
+
+#[test]
+fn items_are_written_in_one_go_unless_one_cannot_be_stored() {
+    for (last, expected, left) in
+        [(4, [Some(vec![4; 2]), Some(vec![4; 2])], vec![1, 2, 3, 4, 9]), (-4, [Some(vec![2; 2]), None], vec![1, 2, 9])]
+    {
+        let (mut thread, path) = thread("batch");
+        let ((first, mut a), (other, mut b), (second, mut c)) =
+            (batch(&[1, 2]), job(9, 0, passing()), batch(&[3, last]));
+        thread.settle(&mut [first, other, second]);
+        assert_eq!([a.try_recv().unwrap().ok(), c.try_recv().unwrap().ok()], expected);
+        assert_eq!(b.try_recv().unwrap().unwrap(), 9);
+        assert_eq!(stored(&path), left);
+    }
 }
