@@ -4,8 +4,7 @@
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::clean;
-use crate::db::statement::{Words, row, sql};
+use crate::db::statement::{Words, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::events::deliveries;

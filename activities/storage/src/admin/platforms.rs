@@ -3,8 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::secrets::Secrets;
-use crate::db::secrets::random_uuid;
+use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;

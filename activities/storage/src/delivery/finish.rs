@@ -4,8 +4,7 @@
 //! else about the deliveries is up to the one who holds the lease now.
 
 use crate::db::error::Error;
-use crate::db::statement::clean;
-use crate::db::statement::{row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::{LaneRow, live_lease, lock_lane};
 use crate::delivery::claim::pick::{due_at, next};

@@ -7,8 +7,7 @@
 use crate::db::error::Error;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::events::deliveries::DeliveryRow;
-use crate::events::deliveries::UNCLEAR;
+use crate::events::deliveries::{DeliveryRow, UNCLEAR};
 use crate::settings::destinations;
 use domain::{DestinationId, Environment, Timestamp, UserId};
 

@@ -2,8 +2,7 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::statement::clean;
-use crate::db::statement::{row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::{PlatformId, Timestamp};

@@ -2,8 +2,7 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::statement::clean;
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Number, clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::VERIFICATION;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};

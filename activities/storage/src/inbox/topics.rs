@@ -10,8 +10,7 @@ use crate::db::secrets::random_uuid;
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::waiting::Released;
-use domain::{PlatformId, Timestamp, TopicId};
+use domain::{CollapseKey, PlatformId, Timestamp, TopicId};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -61,6 +60,9 @@ pub enum Kept {
     /// Too many are pending on this platform; it was not kept.
     Full,
 }
+
+/// The newest row of each purchase that was released.
+pub type Released = Vec<(CollapseKey, i64)>;
 
 /// So many topics of one platform may wait for a decision at the same time.
 const PENDING_PER_PLATFORM: i64 = 5;

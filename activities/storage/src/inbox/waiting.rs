@@ -8,13 +8,10 @@ use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::accept::fold_key;
-use crate::inbox::topics::{self, TopicRow, TopicState};
+use crate::inbox::topics::{self, Released, TopicRow, TopicState};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::collections::BTreeMap;
-
-/// The newest row of each purchase that was released.
-pub type Released = Vec<(CollapseKey, i64)>;
 
 /// What became of the rows that waited for a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

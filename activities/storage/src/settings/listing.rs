@@ -2,8 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::clean;
-use crate::db::statement::{Words, row, sql};
+use crate::db::statement::{Words, clean, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::event::listed_price;
 use domain::{AppId, Purchase};

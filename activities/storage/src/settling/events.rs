@@ -10,7 +10,7 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{Kept, insert};
 use crate::purchases::owned::owned;
 use crate::purchases::purchase::Origin;
-use crate::purchases::users::{self};
+use crate::purchases::users;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::{self, Booking};
 use crate::settling::revision::{Carried, Told};
