@@ -2,6 +2,7 @@
 //! may be named, and the form of the code and of the documents.
 
 mod documents;
+mod rooms;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
