@@ -126,8 +126,11 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
 }
 
+/// What a batch is answered with.
+type Counts = Result<Vec<usize>, Error>;
+
 /// Inserts values in one go, no negative one, and answers each with how many there were.
-fn insert(write: &mut Write<'_>, values: &[&i64]) -> Result<Vec<usize>, Error> {
+fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     for value in values {
         sql("INSERT INTO t (v) VALUES (?)").bind(**value).run(write.connection)?;
     }
@@ -139,7 +142,7 @@ fn insert(write: &mut Write<'_>, values: &[&i64]) -> Result<Vec<usize>, Error> {
 }
 
 /// A job with these items.
-fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Result<Vec<usize>, Error>>) {
+fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Counts>) {
     let (reply, answer) = oneshot::channel();
     let items = items.to_vec();
     (Box::new(Batch { place: Place::Elsewhere, items, work: insert, result: None, reply: Some(reply) }), answer)
