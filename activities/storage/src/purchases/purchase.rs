@@ -130,7 +130,7 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
     find_locked(write, key)?.ok_or(Error::Missing { what: "purchase" })
 }
 
-/// Asks for another look at purchases that are few, at once; answers at how many. For many there is `settling::reconsider`. A
+/// Asks for another look at purchases that are few, at once; answers at how many. For many there is `reconsider`. A
 /// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
 /// the wake, nor miss what caused it.
 pub fn look_again<'v>(
