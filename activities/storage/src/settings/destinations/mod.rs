@@ -216,7 +216,7 @@ pub struct DestinationPatch {
     /// A new secret.
     pub secret: Option<SecretString>,
     /// The settings and the secret that the new ones were made of. When others are kept by now, nothing changes:
-    /// [`Error::Conflict`].
+    /// [`crate::Error::Conflict`].
     pub made_of: Option<(serde_json::Value, SecretString)>,
     /// Switch it on or off. What is owed stays owed; switched on, it begins anew as `healthy`.
     pub enabled: Option<bool>,
