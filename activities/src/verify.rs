@@ -7,9 +7,9 @@ use crate::Doing;
 use crate::http::{Http, Rules};
 use crate::pace::{Pace, Turn};
 use crate::stores::{Again, Answer, Receipt, Settings, Store};
-use domain::{CollapseKey, Parked, PlatformId, Reading, Timestamp, UnknownReceipts};
+use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
 use std::time::Duration;
-use storage::{Error, Unanswered, Verification};
+use storage::{Error, Unanswered};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use workflows::asks::Verified;
@@ -50,9 +50,9 @@ impl Asking {
 
 /// Asks once, and says what came of it or when to ask again.
 pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> {
-    let Some(known) = doing.store.verification(key).await? else { return Ok(read(Reading::Unverifiable)) };
+    let Some(known) = doing.store.verification(key).await? else { return Ok(read(Verification::Unverifiable)) };
     let Some(store) = doing.asking.settings.of(&known.store, known.platform_id) else {
-        return Ok(read(Reading::Unverifiable));
+        return Ok(read(Verification::Unverifiable));
     };
     let platform = known.platform_id;
     let answer = match attempt(doing, store, &known).await? {
@@ -67,17 +67,17 @@ pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> 
     count(word);
     tracing::info!(collapse_key = %key, platform.id = %platform, answer = word, "asked the store about a purchase");
     match answer {
-        Answer::Read(reading) => {
-            let reading = match (reading, known.unknown_receipts) {
-                (Reading::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
-                    Reading::Parked(Parked::Believable)
+        Answer::Read(verification) => {
+            let verification = match (verification, known.unknown_receipts) {
+                (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
+                    Verification::Parked(Parked::Believable)
                 }
-                (reading, _) => reading,
+                (verification, _) => verification,
             };
-            if matches!(reading, Reading::Parked(_)) {
+            if matches!(verification, Verification::Parked(_)) {
                 doing.store.verify_answered(key).await?;
             }
-            Ok(read(reading))
+            Ok(read(verification))
         }
         Answer::Refused => refused(doing, (key, &known)).await,
         Answer::Again(again) => failed(doing, (key, platform, store), &again).await,
@@ -90,7 +90,7 @@ enum Attempt {
     NoTurn,
 }
 
-async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Result<Attempt, Error> {
+async fn attempt(doing: &Doing, store: Store<'_>, known: &storage::Verification) -> Result<Attempt, Error> {
     let (asking, platform) = (&doing.asking, known.platform_id);
     let receipt = Receipt {
         environment: known.environment,
@@ -137,7 +137,7 @@ fn paused(until: Instant) -> Again {
     Again { retry_after, ..Again::new("paused", "the store asked us to slow down a moment ago") }
 }
 
-async fn refused(doing: &Doing, (key, asked): (CollapseKey, &Verification)) -> Result<Verified, Error> {
+async fn refused(doing: &Doing, (key, asked): (CollapseKey, &storage::Verification)) -> Result<Verified, Error> {
     let platform = asked.platform_id;
     if doing.store.refuse_secret(asked).await? {
         metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
@@ -146,7 +146,7 @@ async fn refused(doing: &Doing, (key, asked): (CollapseKey, &Verification)) -> R
         let again_ms = spread(FIRST_MS, (doing.random)());
         return later(doing, (key, again_ms), "another shared secret was set meanwhile").await;
     }
-    Ok(read(Reading::Unverifiable))
+    Ok(read(Verification::Unverifiable))
 }
 
 /// Counts the failure: while patience lasts it is asked again, then it has to go without the store.
@@ -161,7 +161,10 @@ async fn failed(
     let unanswered = doing.store.verify_failed(key).await?;
     let failures = Failures { unanswered, now: doing.store.now().await? };
     let Some(again_ms) = again_ms(failures, (store.patience(), again.retry_after), (doing.random)()) else {
-        return Ok(Verified { why: Some(again.why.clone()), ..read(Reading::Unreachable { since: unanswered.since }) });
+        return Ok(Verified {
+            why: Some(again.why.clone()),
+            ..read(Verification::Unreachable { since: unanswered.since })
+        });
     };
     later(doing, (key, again_ms), &format!("{} (attempt {})", again.why, unanswered.attempts)).await
 }
@@ -193,23 +196,23 @@ async fn alarm(doing: &Doing, platform: PlatformId, kind: &'static str, detail: 
     }
 }
 
-const fn read(reading: Reading) -> Verified {
-    Verified { reading: Some(reading), again_ms: 0, why: None }
+const fn read(verification: Verification) -> Verified {
+    Verified { verification: Some(verification), again_ms: 0, why: None }
 }
 
 /// It is asked again: by the run that waits for it, or by the sweep should that be lost.
 async fn later(doing: &Doing, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
     doing.store.ask_again(key, again_ms).await?;
-    Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
+    Ok(Verified { verification: None, again_ms, why: Some(why.to_owned()) })
 }
 
 fn word(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Read(Reading::Verified(_)) => "verified",
-        Answer::Read(Reading::Gone) => "gone",
-        Answer::Read(Reading::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
-        Answer::Read(Reading::Parked(Parked::WrongCustomer)) => "wrong_customer",
-        Answer::Read(Reading::Unverifiable | Reading::Unreachable { .. }) => "unverifiable",
+        Answer::Read(Verification::Verified(_)) => "verified",
+        Answer::Read(Verification::Gone) => "gone",
+        Answer::Read(Verification::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
+        Answer::Read(Verification::Parked(Parked::WrongCustomer)) => "wrong_customer",
+        Answer::Read(Verification::Unverifiable | Verification::Unreachable { .. }) => "unverifiable",
         Answer::Refused => "secret_refused",
         Answer::Again(again) => again.class,
     }

@@ -19,7 +19,7 @@ const LAG: Duration = Duration::from_secs(3600);
 /// Lives of the rules alone, which take some milliseconds each.
 const LIVES_OF_RULES: u64 = 20_000;
 /// The test that walks lives of the rules whose store lags.
-const RULES: &str = "decide::lives::a_store_that_lags";
+const RULES: &str = "decide::tests::lives::a_store_that_lags";
 
 fn main() -> ExitCode {
     let seconds = number("SETTLE_EXPLORE_SECONDS").unwrap_or(180);

@@ -1,7 +1,7 @@
 //! The shortest road of the workflow `purchase`, written once more under its name: as it is, and with one more timer.
 //! Replaying a history with both shows that the replay notices a change.
 
-use domain::{Given, Reading};
+use domain::{SettlingContext, Verification};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
@@ -62,7 +62,8 @@ macro_rules! imitation {
 }
 
 fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
-    let given = Given { reading: &Reading::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
+    let given =
+        SettlingContext { verification: &Verification::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
     Record {
         collapse_key,
         settling: loaded.settling + 1,

@@ -5,8 +5,8 @@
 use crate::contract;
 use crate::signal::{Admin, Hold};
 use domain::{
-    AppId, CollapseKey, Decision, DestinationId, EventId, Lane, Notification, PlatformId, Purchase, Reading, State,
-    Timestamp,
+    AppId, CollapseKey, Decision, DestinationId, EventId, Lane, Notification, PlatformId, Purchase, State, Timestamp,
+    Verification,
 };
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
@@ -76,7 +76,7 @@ pub struct Verify {
 pub struct Verified {
     /// What it said; absent when it has to be asked again, since patience lasts.
     #[serde(default)]
-    pub reading: Option<Reading>,
+    pub verification: Option<Verification>,
     /// After how many milliseconds to ask again; 0 when there is a reading.
     #[serde(default)]
     pub again_ms: i64,
@@ -104,9 +104,9 @@ pub struct Record {
     /// Whether the store was asked before it was decided: [`Loaded::verify`].
     #[serde(default)]
     pub asked: bool,
-    /// See [`Reading::is_answer`].
+    /// See [`Verification::is_answer`].
     pub is_answer: bool,
-    /// See [`Reading::is_real`]; also when its platform has it believed.
+    /// See [`Verification::is_real`]; also when its platform has it believed.
     pub is_real: bool,
 }
 

@@ -5,7 +5,7 @@
 pub mod amazon;
 
 use crate::http::{Reply, Request};
-use domain::{Environment, PlatformId, Reading, Timestamp};
+use domain::{Environment, PlatformId, Timestamp, Verification};
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The store said it.
-    Read(Reading),
+    Read(Verification),
     /// The store does not accept the platform's secret.
     Refused,
     /// Ask again.
@@ -138,7 +138,7 @@ impl Store<'_> {
         };
         // No answer names its world: which one was asked is known from the request alone.
         match answer {
-            Answer::Read(reading) => Answer::Read(reading.of(receipt.environment)),
+            Answer::Read(verification) => Answer::Read(verification.of(receipt.environment)),
             other => other,
         }
     }

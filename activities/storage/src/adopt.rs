@@ -7,7 +7,7 @@ use crate::inbox::{Accepted, Fate, NewNotification};
 use crate::platforms::Platform;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Store};
-use domain::{CollapseKey, Kind, Notification, Outcome, PlatformId, Timestamp};
+use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
 use std::collections::{HashMap, HashSet};
 
 /// The word under which an adopted purchase is in the inbox. The index of migration `ledger` names it too.
@@ -184,8 +184,8 @@ fn row(
         message_id,
         collapse_key: key,
         receipt_id: purchase.receipt_id.clone(),
-        kind: Kind::Adopted,
-        said: SAID.to_owned(),
+        kind: NotificationKind::Adopted,
+        store_type: SAID.to_owned(),
         store_time: at,
         app_user_id: Some(purchase.app_user_id.clone()),
         related_receipt_id: None,
@@ -197,7 +197,7 @@ fn row(
         message_id: notification.message_id,
         receipt_id: notification.receipt_id,
         collapse_key: Some(key),
-        said: notification.said,
+        said: notification.store_type,
         store_time: Some(at),
         app_user_id: notification.app_user_id,
         fate: Fate::Open,

@@ -144,7 +144,7 @@ fn tell_user(
     for (transition, event) in told.record.decision.transitions.iter().zip(events) {
         let body = UserEvent {
             id: event.id,
-            event_type: transition.what.event_type(),
+            event_type: transition.kind.event_type(),
             event_platform: &told.origin.store,
             receipt_id: &told.origin.receipt_id,
             details: told.details,
@@ -206,7 +206,7 @@ impl Told<'_> {
             *n += 1;
             self.event(event_type, *n - 1)
         };
-        transitions.map(|transition| transition.what.event_type()).map(event).collect()
+        transitions.map(|transition| transition.kind.event_type()).map(event).collect()
     }
 
     /// Event number `n` of a type in this revision.

@@ -19,7 +19,7 @@ use crate::{
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Described, Details};
 use domain::user::{self, Owned};
-use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits, What};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, TransitionKind, Waits};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -129,7 +129,7 @@ fn as_change(
     record: &Record,
     (origin, owner): (&Origin, Option<&UserRow>),
 ) -> Result<Option<Record>, Error> {
-    let begins = record.decision.transitions.iter().any(|transition| transition.what == What::Purchased);
+    let begins = record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased);
     let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
         return Ok(None);
     };
@@ -153,7 +153,7 @@ impl Record {
     /// Whether anything is said about the purchase, so that it has an owner.
     fn settles(&self) -> bool {
         let Decision { transitions, outcomes, .. } = &self.decision;
-        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::GivenUp)
+        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
     }
 
     /// Whether failures of the store count anew: it answered, or it cannot be asked. So `is_real` says here that the
@@ -196,7 +196,7 @@ impl Settling<'_> {
         }
         let found = self.compare(write, row)?;
         self.update(write, &found)?;
-        for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::GivenUp] {
+        for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
             end(write, record, (outcome, found.changed), found.revision)?;
         }
         note_lag(write, record)?;
@@ -341,7 +341,7 @@ impl Settling<'_> {
             let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
             alarms::raise(write, platform, "verification_waits", detail)?;
         }
-        if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::GivenUp) {
+        if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Abandoned) {
             let detail = format!("notifications were given up: {GIVEN_UP}");
             alarms::raise(write, platform, "given_up", &detail)?;
         }
@@ -365,7 +365,7 @@ const fn word(waits: Waits) -> &'static str {
 /// the store does not accept nothing is believed.
 fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
     let known = seen.and_then(|row| row.app_user_id.clone());
-    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::GivenUp;
+    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
     let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
     let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
     if seqs.is_empty() {
@@ -455,7 +455,7 @@ fn end(
         .once()
         .bind(outcome)
         .bind(is_settled.then_some(revision))
-        .bind((outcome == Outcome::GivenUp).then_some(GIVEN_UP))
+        .bind((outcome == Outcome::Abandoned).then_some(GIVEN_UP))
         .bind(write.now)
         .bind_all(seqs)
         .run(write.connection)

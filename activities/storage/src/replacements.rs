@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::purchase;
 use crate::statement::{Number, Words, row, sql};
 use crate::writer::Write;
-use domain::{CollapseKey, Kind, Notification, PlatformId, Purchase, Timestamp};
+use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
 /// The purchase that was replaced, and the one in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub fn told(platform: PlatformId, body: &str) -> Option<Link> {
     let notification: Notification = body.contains(MARK).then(|| serde_json::from_str(body).ok()).flatten()?;
     let old = CollapseKey::of(platform, notification.related_receipt_id.as_deref()?);
     let new = notification.collapse_key;
-    (notification.kind == Kind::PlanChanged && old != new).then_some(Link { old, new })
+    (notification.kind == NotificationKind::PlanChanged && old != new).then_some(Link { old, new })
 }
 
 /// Keeps links. The first one of a purchase stands, and two purchases never replace each other.

@@ -10,7 +10,7 @@ use crate::statement::{row, sql};
 use crate::users::UserRow;
 use crate::writer::Write;
 use crate::{Error, alarms, replacements};
-use domain::{CollapseKey, Purchase, Timestamp, What, user};
+use domain::{CollapseKey, Purchase, Timestamp, TransitionKind, user};
 
 row! {
     struct Candidate {
@@ -61,7 +61,7 @@ pub fn succeed(
     (origin, owner): (&Origin, Option<&UserRow>),
 ) -> Result<Option<Record>, Error> {
     let new = &record.decision.purchase;
-    let begins = record.decision.transitions.iter().any(|transition| transition.what == What::Purchased);
+    let begins = record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased);
     let is_first = (begins || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
     let Some(owner) = owner.filter(|_| record.is_real && is_first) else { return Ok(None) };
     let is_successor = match replacements::is_inferred(write.connection, record.collapse_key)? {

@@ -119,7 +119,7 @@ pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>
             None => state.waiting = count,
             Some(Outcome::Settled) => state.settled = count,
             Some(Outcome::NoChange) => state.no_change = count,
-            Some(Outcome::GivenUp) => state.given_up = count,
+            Some(Outcome::Abandoned) => state.given_up = count,
             Some(Outcome::Discarded) => state.discarded = Some(count),
             Some(Outcome::Duplicate) => state.duplicate = Some(count),
             Some(Outcome::Refused) => state.refused = Some(count),

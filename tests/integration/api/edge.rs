@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::{CollapseKey, DestinationId, Kind, Notification, PlatformId};
+use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
@@ -303,7 +303,7 @@ pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fa
         message_id: told.message_id.clone(),
         receipt_id: receipt.to_owned(),
         collapse_key: Some(told.collapse_key),
-        said: told.said.clone(),
+        said: told.store_type.clone(),
         store_time: Some(told.store_time),
         app_user_id: told.app_user_id.clone(),
         body: serde_json::to_string(&told).expect("JSON"),
@@ -321,8 +321,8 @@ fn told(platform: PlatformId, receipt: &str) -> Notification {
         message_id: clock::random_uuid().to_string(),
         collapse_key: CollapseKey::of(platform, receipt),
         receipt_id: receipt.to_owned(),
-        kind: Kind::Renewed,
-        said: "SUBSCRIPTION_RENEWED".to_owned(),
+        kind: NotificationKind::Renewed,
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
         store_time: clock::now(),
         app_user_id: Some("user".to_owned()),
         related_receipt_id: None,

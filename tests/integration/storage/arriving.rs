@@ -6,7 +6,7 @@ use super::profiling::PURCHASED;
 use super::sending::{HOUR_MS, Sent, claim, rendering};
 use super::world::{Said, World, said_so, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, Kind, Snapshot, Timestamp, What};
+use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
 use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
 
 /// A day and an hour more.
@@ -47,7 +47,7 @@ story! {
     async fn what_was_skipped_is_owed_by_a_snapshot_and_by_no_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside((world.key("r1"), to), skip()).await;
         world.look(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0, "a settling without news owes nothing that would be skipped again");
@@ -68,7 +68,7 @@ story! {
     async fn what_was_refused_before_it_was_sent_is_not_held(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside((world.key("r1"), to), Rendered::Refuse { why: "the customer's id is wrong".to_owned() }).await;
         assert_eq!(world.woken(), 0, "it would be refused again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1));
@@ -80,7 +80,7 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let key = world.key("r1");
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
         assert_eq!(world.kill((key, to)).await, [PURCHASED]);
         assert_eq!(world.due().await, 1, "nothing else would look at it");
@@ -115,9 +115,9 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
-        world.happen_to("other", "r3", &[What::Purchased]).await;
+        world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         world.sleep();
         let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
         world.store.update_destination(to, disabled).await.unwrap();
@@ -128,7 +128,7 @@ story! {
         }
         assert_eq!(world.profiles(to), 2);
         let hook = world.destination("hook").await.id;
-        world.happen("r4", 1, &[What::Purchased]).await;
+        world.happen("r4", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
         let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
         world.store.update_destination(hook, disabled).await.unwrap();
@@ -140,9 +140,14 @@ story! {
 impl World {
     /// A trial begins.
     async fn begin_trial(&self, receipt: &str) {
-        let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        let said = Said { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
         self.accept(said_so(self.platform.id, ("begins", receipt), 500, said)).await;
-        self.settle_shown(self.key(receipt), trial(), &[(What::TrialStarted, 1), (What::Purchased, 1)]).await;
+        self.settle_shown(
+            self.key(receipt),
+            trial(),
+            &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)],
+        )
+        .await;
     }
 }
 
@@ -161,14 +166,14 @@ story! {
         let sent = world.drain((key, more)).await;
         assert_eq!((sent.len(), world.profiles(more)), (1, 0), "nothing was known before");
         let converted = Snapshot { trial_ends_at: None, ..monthly() };
-        world.show("r1", converted, &[(What::TrialConverted, 1), (What::Purchased, 1)]).await;
+        world.show("r1", converted, &[(TransitionKind::TrialConverted, 1), (TransitionKind::Purchased, 1)]).await;
         let known = world.raw().texts("SELECT profile AS value FROM events WHERE profile IS NOT NULL ORDER BY seq");
         assert!(known[0].contains("\"ltv_usd\":\"0\"") && known.last().unwrap().contains("\"ltv_usd\":null"), "{known:?}");
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot take a value away");
         let sent = world.drain((key, more)).await;
         let types: Vec<_> = sent.iter().map(|(event_type, _)| event_type.as_str()).collect();
         assert_eq!(types, [PURCHASED, PROFILE_UPDATED]);
-        world.show("r1", monthly(), &[(What::Purchased, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
         assert_eq!(world.profiles(more), 1, "it is gone already");
         assert_eq!(world.broken(1000).await, []);
     }
@@ -180,9 +185,9 @@ story! {
         let key = world.key("r1");
         world.begin_trial("r1").await;
         world.drain((key, more)).await;
-        world.show("r1", monthly(), &[(What::TrialConverted, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 1)]).await;
         assert_eq!((world.kill((key, more)).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
-        world.show("r1", monthly(), &[(What::Purchased, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
         assert_eq!(world.profiles(more), 2, "the event alone would leave it");
     }
 }

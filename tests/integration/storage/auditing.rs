@@ -3,7 +3,7 @@
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, story, told};
-use domain::{Decision, Outcome, What};
+use domain::{Decision, Outcome, TransitionKind};
 use storage::{
     Accepted, Again, Claimed, DestinationPatch, Fares, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
     SecretString, Verdict,
@@ -14,8 +14,8 @@ async fn live(world: &World) {
     let hook = world.destination("hook").await;
     let analytics = world.analytics("analytics").await;
     world.age(2 * MINUTE_MS);
-    world.happen("r1", 1, &[What::Purchased]).await;
-    world.happen("r1", 2, &[What::Cancelled, What::Resumed]).await;
+    world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+    world.happen("r1", 2, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
     world.revise("r2", 1).await;
     for _ in 0..4 {
         world.send("r1", hook.id, Verdict::Delivered).await;
@@ -36,7 +36,7 @@ async fn live(world: &World) {
 async fn otherwise(world: &World) {
     let (platform, key) = (world.platform.id, world.key("r3"));
     let mut outcomes = Vec::new();
-    for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::GivenUp)] {
+    for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::Abandoned)] {
         outcomes.push((world.tell(&format!("ended-{number}"), "r3", number).await, outcome));
     }
     let loaded = world.load(key).await;
@@ -247,13 +247,13 @@ story! {
         let states = world.store.new_destination(new).await.unwrap();
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.age(2 * MINUTE_MS);
         let all = DestinationPatch { events: Some(vec!["*".to_owned()]), ..Default::default() };
         world.store.update_destination(states.id, all).await.unwrap();
         assert_eq!(world.broken(1000).await, [], "it did not choose user.* then");
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 2, &[What::Renewed]).await;
+        world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
         let filter = DestinationPatch { filter: Some(elsewhere.into()), ..Default::default() };
         world.age(2 * MINUTE_MS);
@@ -262,7 +262,7 @@ story! {
         assert_eq!(world.broken(1000).await, [("an_event_was_owed", 1)]);
         world.store.update_destination(states.id, filter).await.unwrap();
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 3, &[What::Renewed]).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         world.age(2 * MINUTE_MS);
         assert_eq!(world.broken(1000).await, [], "it wants nothing of this platform, and what was is not known any more");
     }

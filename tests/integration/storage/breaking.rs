@@ -127,7 +127,7 @@ story! {
         let hook = world.destination("hook").await;
         let users = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..Default::default() };
         world.store.update_destination(hook.id, users).await.unwrap();
-        world.happen("r1", 1, &[domain::What::Cancelled, domain::What::Resumed]).await;
+        world.happen("r1", 1, &[domain::TransitionKind::Cancelled, domain::TransitionKind::Resumed]).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, LONG).await;

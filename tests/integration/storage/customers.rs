@@ -149,7 +149,7 @@ story! {
         let anna = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         assert_eq!(anna.app_user_ids, ["u1"]);
         let loaded = world.store.load(world.key("r1"), 0, 500).await.unwrap();
-        assert_eq!(loaded.notifications[0].1.kind, domain::Kind::Adopted);
+        assert_eq!(loaded.notifications[0].1.kind, domain::NotificationKind::Adopted);
         assert!(loaded.quiet_ms > 0, "it has its window");
         let later = at.plus_millis(60_000);
         let again = world.store.adopt(&world.platform, all.clone(), later).await.unwrap();
@@ -175,9 +175,9 @@ story! {
             let mut lost = record(key, &world.load(key).await);
             (lost.is_answer, lost.is_real) = (false, false);
             lost.decision.purchase = domain::Purchase::default();
-            lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::GivenUp)).collect();
+            lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::Abandoned)).collect();
             assert_eq!(world.done(lost).await, 0);
-            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::GivenUp), times)]);
+            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::Abandoned), times)]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, story, told};
-use domain::{EventId, Outcome, What};
+use domain::{EventId, Outcome, TransitionKind};
 use storage::{Fares, Fate, Verdict};
 
 story! {
@@ -12,7 +12,7 @@ story! {
         let mut new = new_destination(&world.app, "users");
         new.events = vec!["user.*".to_owned()];
         world.store.new_destination(new).await.unwrap();
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.send("r1", hook.id, RETRY).await;
         world.send("r1", hook.id, Verdict::Delivered).await;
         world.pass(5_001);

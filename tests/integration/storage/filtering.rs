@@ -4,7 +4,7 @@ use super::profiling::{PURCHASED, entitlements};
 use super::sending::{Sent, claim, must_send, rendering};
 use super::world::{World, happened, new_destination, new_platform, record, story, told};
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, PlatformId, What};
+use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
 use storage::{Change, Claim, Claimed, DestinationPatch, Filter, FilterPatch, Named, Product, Rendered, Run, Verdict};
 
@@ -28,7 +28,12 @@ impl World {
     }
 
     /// What the same customer does with a receipt of a platform, whose product is this one.
-    async fn happens_on(&self, platform: PlatformId, (receipt, sku): (&str, &str), whats: &[What]) -> CollapseKey {
+    async fn happens_on(
+        &self,
+        platform: PlatformId,
+        (receipt, sku): (&str, &str),
+        whats: &[TransitionKind],
+    ) -> CollapseKey {
         let key = CollapseKey::of(platform, receipt);
         let number = self.load(key).await.revision + 1;
         self.accept(told(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
@@ -36,7 +41,7 @@ impl World {
         key
     }
 
-    async fn settle_as(&self, key: CollapseKey, (sku, whats): (&str, &[What])) {
+    async fn settle_as(&self, key: CollapseKey, (sku, whats): (&str, &[TransitionKind])) {
         let mut record = happened(record(key, &self.load(key).await), whats);
         let mut purchase: Value = serde_json::to_value(&record.decision.purchase).unwrap();
         rename(&mut purchase, sku);
@@ -88,12 +93,12 @@ story! {
         let hook = world.of_platforms("hook", (&[y], None)).await;
         let both = world.of_platforms("both", (&[y, x], Some(Attributes::Documented))).await;
         let all = world.of_platforms("all", (&[], Some(Attributes::Documented))).await;
-        let a = world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
-        let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
+        let a = world.happens_on(x, ("a", "on-x"), &[TransitionKind::Purchased]).await;
+        let b = world.happens_on(y, ("b", "on-y"), &[TransitionKind::Purchased]).await;
         for (to, shown) in [(kept, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
             assert_eq!(world.shown(b, to).await, [shown]);
         }
-        world.happens_on(x, ("a", "on-x"), &[What::Renewed]).await;
+        world.happens_on(x, ("a", "on-x"), &[TransitionKind::Renewed]).await;
         world.list("gold").await;
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
@@ -123,8 +128,8 @@ story! {
             world.list(sku).await;
         }
         let to = world.of_platforms("late", (&[], Some(Attributes::Documented))).await;
-        world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
-        let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
+        world.happens_on(x, ("a", "on-x"), &[TransitionKind::Purchased]).await;
+        let b = world.happens_on(y, ("b", "on-y"), &[TransitionKind::Purchased]).await;
         let filter = Some(FilterPatch { platforms: Some(vec![y]), environments: None });
         let patch = DestinationPatch { filter, ..DestinationPatch::default() };
         world.store.update_destination(to, patch).await.unwrap();

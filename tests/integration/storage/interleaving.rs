@@ -5,7 +5,7 @@
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, story};
-use domain::{CollapseKey, DeliveryId, DestinationId, What};
+use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
 use storage::{Claim, Claimed, DeliveryFilter, Fares, Mode, Page, Store, Verdict};
 
@@ -85,7 +85,7 @@ impl Lane {
             1 => {
                 self.revision += 1;
                 self.told += 2;
-                world.happen(receipt, self.revision, &[What::Cancelled, What::Resumed]).await;
+                world.happen(receipt, self.revision, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
             }
             2..=4 => {
                 let mode = [Mode::Lane, Mode::Drain, Mode::Probe][usize::try_from(dice.roll(3)).unwrap()];

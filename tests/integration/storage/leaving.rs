@@ -2,7 +2,7 @@
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
-use domain::{CollapseKey, DestinationId, What};
+use domain::{CollapseKey, DestinationId, TransitionKind};
 use storage::{Again, Claim, Claimed, DestinationPatch, Finished, Mode, Page, Run, Tending, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
@@ -90,7 +90,7 @@ story! {
 story! {
     async fn what_is_asked_holds_for_both_tracks(world: World) {
         let hook = world.destination("hook").await.id;
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         let event = world.attempt(world.key("r1"), hook, "a").await;
         assert_eq!(world.finish(&event, RETRY).await, Finished::More);
         let left = asks(&world, "r1", hook).await;
@@ -107,7 +107,7 @@ story! {
 story! {
     async fn what_was_due_since_the_destination_recovered_is_held_back_by_what_is_asked_later(world: World) {
         let hook = world.destination("hook").await.id;
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         world.send("r1", hook, LONG).await;
         world.pass(5);
         world.store.hasten(hook).await.unwrap();
@@ -159,7 +159,7 @@ story! {
 story! {
     async fn what_was_delivered_and_is_redelivered_by_its_name_breaks_it_too(world: World) {
         let hook = world.destination("hook").await.id;
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         let event = world.attempt(world.key("r1"), hook, "a").await;
         world.finish(&event, Verdict::Delivered).await;
         asks(&world, "r1", hook).await;
@@ -231,7 +231,7 @@ story! {
 story! {
     async fn a_success_in_the_lane_ends_it(world: World) {
         let hook = world.destination("hook").await.id;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
         asks(&world, "r1", hook).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         let state = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;

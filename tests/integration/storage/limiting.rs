@@ -2,7 +2,7 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
-use domain::{DestinationId, What};
+use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
@@ -75,7 +75,7 @@ story! {
         let mut new = new_destination(&world.app, "per user");
         new.traits.per_user = true;
         let hook = world.store.new_destination(new).await.unwrap().id;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let again = || async { world.store.claim(claim(world.key("r1"), hook, "a")).await.unwrap() };
         let Claimed::Send(_) = again().await else { panic!("not sent") };
         world.pass(LEASE_MS + 1);
@@ -181,8 +181,8 @@ fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -
 story! {
     async fn events_of_a_user_go_together_in_order_and_the_state_goes_alone(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
-        world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialStarted, TransitionKind::Purchased]).await;
+        world.happen("r1", 2, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let key = world.key("r1");
         let few = Claim { at_most: 3, ..claim(key, to, "a") };
         let sent = must_send(&world.store, few).await;
@@ -215,7 +215,7 @@ story! {
 story! {
     async fn a_later_event_that_waits_ends_the_batch(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Renewed]).await;
         let key = world.key("r1");
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
@@ -233,7 +233,7 @@ story! {
     async fn two_purchases_of_a_user_are_never_in_flight_together(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
         let receipts = purchases(&world, 8).await;
-        world.happen_to("customer-2", "other", &[What::Purchased]).await;
+        world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let stores = [world.store.clone(), world.second_process().await];
         let claimed = claim_all(&stores, &world, &receipts, to).await;
         let mut sent = Vec::new();
@@ -276,7 +276,7 @@ story! {
         for receipt in ["r1", "r2"] {
             world.revise(receipt, 1).await;
         }
-        world.happen_to("customer-2", "other", &[What::Purchased]).await;
+        world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut told = finish(&sent, RETRY);
         (told.fares, told.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));

@@ -6,8 +6,10 @@ use super::world::{World, new_destination, record, story};
 use domain::catalogue::Price;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{EntryKind, SaleKind};
-use domain::reading::{EndReason, Offer, Term, Unit};
-use domain::{CollapseKey, DestinationId, Given, Reading, Snapshot, Timestamp, Transition, What};
+use domain::verification::{EndReason, Offer, Term, Unit};
+use domain::{
+    CollapseKey, DestinationId, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind, Verification,
+};
 use std::collections::BTreeMap;
 use storage::{Again, Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
 
@@ -26,7 +28,7 @@ pub fn monthly() -> Snapshot {
         purchased_at: Some(at(BOUGHT)),
         renews_at: Some(at("2027-02-10T12:00:00Z")),
         auto_renewing: Some(true),
-        product: domain::reading::Product::Subscription,
+        product: domain::verification::Product::Subscription,
         product_id: Some("parent".to_owned()),
         term_sku: Some("term".to_owned()),
         ..Snapshot::default()
@@ -55,7 +57,7 @@ impl World {
     }
 
     /// Settles a receipt as the store shows it, with what happened in which term.
-    pub async fn show(&self, receipt: &str, shown: Snapshot, happened: &[(What, u64)]) -> i64 {
+    pub async fn show(&self, receipt: &str, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
         let key = self.key(receipt);
         let number = self.raw().number("SELECT COUNT(*) AS value FROM notifications") + 1;
         self.tell(&format!("m{number}"), receipt, number * 1000).await;
@@ -63,15 +65,18 @@ impl World {
     }
 
     /// Settles what is open of a purchase in the same way.
-    pub async fn settle_shown(&self, key: CollapseKey, shown: Snapshot, happened: &[(What, u64)]) -> i64 {
+    pub async fn settle_shown(&self, key: CollapseKey, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
         let loaded = self.load(key).await;
-        let reading = Reading::Verified(Box::new(shown));
-        let given = Given { reading: &reading, is_replaced: loaded.is_replaced, now: loaded.now };
+        let verification = Verification::Verified(Box::new(shown));
+        let given = SettlingContext { verification: &verification, is_replaced: loaded.is_replaced, now: loaded.now };
         let decided = domain::decide(&loaded.purchase, &loaded.notifications, given);
         let mut record = record(key, &loaded);
         record.decision.purchase = decided.purchase;
-        let transition =
-            |(what, cycle): &(What, u64)| Transition { what: *what, at: Some(at(BOUGHT)), cycle: Some(*cycle) };
+        let transition = |(what, cycle): &(TransitionKind, u64)| Transition {
+            kind: *what,
+            at: Some(at(BOUGHT)),
+            cycle: Some(*cycle),
+        };
         record.decision.transitions = happened.iter().map(transition).collect();
         self.done(record).await
     }
@@ -149,10 +154,10 @@ story! {
     async fn a_refund_takes_back_what_was_earned_once_and_only_where_it_was_told(world: World) {
         world.sell("9.99").await;
         let [analytics, later] = [world.analytics("analytics").await, world.destination("hook").await];
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue"]);
         let made_later = world.analytics("made later").await;
-        world.show("r1", refunded(), &[(What::Expired, 1)]).await;
+        world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         let both = ["1 initial 9.99 catalogue", "1 refund -9.99 store"];
         assert_eq!(world.ledger("r1"), both);
         world.show("r1", refunded(), &[]).await;
@@ -166,7 +171,7 @@ story! {
         ));
         assert_eq!((owed_of(analytics.id), owed_of(later.id), owed_of(made_later.id)), (1, 0, 0));
         // The store shows it valid again: the money is back, once.
-        world.show("r1", monthly(), &[(What::Resumed, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Resumed, 1)]).await;
         world.show("r1", monthly(), &[]).await;
         assert_eq!(world.ledger("r1"), [both[0], both[1], "1 restored 9.99 store"]);
         assert_eq!(world.sum_up("r1", analytics.id).await, [told[0], told[1], "revenue.adjusted 9.99"]);
@@ -178,10 +183,10 @@ story! {
     async fn a_second_word_of_a_paid_term_earns_nothing(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
-        world.show("r1", monthly(), &[(What::Renewed, 2)]).await;
-        world.show("r1", monthly(), &[(What::Recovered, 2)]).await;
-        world.show("r1", monthly(), &[(What::TrialConverted, 2), (What::Renewed, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Renewed, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Recovered, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 2), (TransitionKind::Renewed, 2)]).await;
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "2 renewal 9.99 catalogue"]);
         let told = ["user.subscription.purchased 9.99", "user.subscription.renewed 9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, told);
@@ -193,13 +198,13 @@ story! {
         world.sell("9.99").await;
         let both = world.analytics("both").await;
         let mut new = new_destination(&world.app, "renewals");
-        (new.traits.per_user, new.events) = (true, vec![What::Renewed.event_type().to_owned()]);
+        (new.traits.per_user, new.events) = (true, vec![TransitionKind::Renewed.event_type().to_owned()]);
         let renewals = world.store.new_destination(new).await.unwrap();
-        world.show("r1", monthly(), &[(What::TrialStarted, 1), (What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)]).await;
         assert_eq!(world.ledger("r1"), [""; 0], "a trial is not paid");
-        world.show("r1", monthly(), &[(What::TrialConverted, 1), (What::Renewed, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 1), (TransitionKind::Renewed, 1)]).await;
         assert_eq!(world.ledger("r1"), ["1 trial_conversion 9.99 catalogue"]);
-        world.show("r1", refunded(), &[(What::Expired, 1)]).await;
+        world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         let refund = "revenue.adjusted -9.99";
         assert_eq!(world.sum_up("r1", both.id).await, ["user.journey.trial.converted 9.99", refund]);
         assert_eq!(world.sum_up("r1", renewals.id).await, ["user.subscription.renewed 9.99", refund]);
@@ -212,8 +217,8 @@ story! {
     async fn what_an_integration_never_counted_is_not_taken_back_from_it(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
-        world.show("r1", refunded(), &[(What::Expired, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         let render = || rendering(|unsent| match unsent.earned.as_ref().and_then(|earned| earned.not_counted_because) {
             Some(why) => storage::Rendered::Skip { why: why.to_owned() },
             None => storage::Rendered::Body(unsent.event_type.clone()),
@@ -241,7 +246,7 @@ story! {
     async fn a_sales_report_corrects_a_price_once_and_names_what_it_cannot_match(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let lines = || vec![
             sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "8.49")),
             sale("t0", SaleKind::Charge, ("2026-11-10T13:00:00Z", "8.49")),
@@ -268,11 +273,11 @@ story! {
         let data = world.store.purchase(world.key("r1")).await.unwrap().data["data"].clone();
         assert_eq!((&data["purchase_price"], &data["price_in_usd"]), (&"8.49".into(), &"8.49".into()));
         assert_eq!(data["transaction_id"], "t1");
-        world.show("r1", refunded(), &[(What::Expired, 1)]).await;
+        world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         let told = ["user.subscription.purchased 9.99", "revenue.adjusted -1.50", "revenue.adjusted -8.49"];
         assert_eq!(world.sum_up("r1", analytics.id).await, told);
         // What was not matched is, as soon as its payment appears, and earns what the report says at once.
-        world.show("r2", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r2", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         assert_eq!(world.ledger("r2"), ["1 initial 7.00 report"]);
         assert_eq!(world.sum_up("r2", analytics.id).await, ["user.subscription.purchased 7.00"]);
         assert_eq!((world.differing().await, world.broken(1000).await), (vec![], vec![]));
@@ -283,7 +288,7 @@ story! {
     async fn a_refund_of_the_report_takes_back_a_part_and_a_changed_line_is_told(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let lines = |amount: &str| vec![
             sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "9.99")),
             sale("t1", SaleKind::Refund, ("2027-01-20T13:00:00Z", amount)),
@@ -303,7 +308,7 @@ story! {
     async fn two_parts_of_one_transaction_are_both_given_back(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let charge = || sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "9.99"));
         let part = |day: i32, amount: &str| {
             sale("t1", SaleKind::Refund, (&format!("2027-01-{day}T13:00:00Z"), amount))
@@ -322,7 +327,7 @@ story! {
 story! {
     async fn a_known_file_settles_nothing_again_and_a_rate_what_was_sold_on_its_day(world: World) {
         world.sell("9.99").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let lines = || {
             let euros = sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "8.00"));
             vec![NewSale { currency: "EUR".to_owned(), ..euros }]
@@ -359,7 +364,7 @@ story! {
         let analytics = world.analytics("analytics").await;
         let introductory = Some(Offer::Introductory);
         let queued = || Snapshot { has_queued_offer: true, ..promoted("12:05", None) };
-        let converted = [(What::TrialConverted, 1), (What::Renewed, 1)];
+        let converted = [(TransitionKind::TrialConverted, 1), (TransitionKind::Renewed, 1)];
         // The first payment after a trial is in a promotion, which is queued until then.
         for (receipt, first) in [("agrees", promoted("12:05", introductory)), ("lags", queued())] {
             world.show(receipt, first, &converted).await;
@@ -371,19 +376,19 @@ story! {
             assert_eq!(world.sum_up(receipt, analytics.id).await, [""; 0], "{receipt}: its price is known to nobody");
         }
         // The first payment of the full price, after a promotion.
-        world.show("agrees at once", promoted("12:05", None), &[(What::Renewed, 2)]).await;
+        world.show("agrees at once", promoted("12:05", None), &[(TransitionKind::Renewed, 2)]).await;
         assert_eq!(world.sum_up("agrees at once", analytics.id).await, ["user.subscription.renewed 9.99"]);
-        world.show("lags behind", promoted("12:05", introductory), &[(What::Renewed, 2)]).await;
+        world.show("lags behind", promoted("12:05", introductory), &[(TransitionKind::Renewed, 2)]).await;
         world.show("lags behind", promoted("15:00", None), &[]).await;
         let priced = ["2 renewal unconfirmed catalogue", "2 correction 9.99 catalogue"];
         assert_eq!(world.ledger("lags behind"), priced);
         world.look_anew("lags behind").await;
         assert_eq!(world.ledger("lags behind"), priced, "once");
-        world.show("lags behind", refunded(), &[(What::Expired, 2)]).await;
+        world.show("lags behind", refunded(), &[(TransitionKind::Expired, 2)]).await;
         let earned = ["revenue.adjusted 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("lags behind", analytics.id).await, earned);
         // What is queued still when the store has caught up is for a later payment.
-        world.show("queued", queued(), &[(What::Renewed, 2)]).await;
+        world.show("queued", queued(), &[(TransitionKind::Renewed, 2)]).await;
         world.show("queued", Snapshot { has_queued_offer: true, ..promoted("15:00", None) }, &[]).await;
         assert_eq!(world.sum_up("queued", analytics.id).await, ["revenue.adjusted 9.99"]);
         assert!(world.differing().await.iter().all(|(_, why)| *why == Differs::PriceUnknown));
@@ -395,8 +400,8 @@ story! {
     async fn what_changed_a_payment_is_sent_again_with_it(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
-        world.show("r1", refunded(), &[(What::Expired, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         world.raw().run(
             "UPDATE deliveries SET status = 'dead', finished_at = 1, last_error = 'refused' WHERE event_type = 'user.subscription.purchased'; \
              UPDATE deliveries SET status = 'skipped', finished_at = 1, last_error = 'dead' WHERE event_type = 'revenue.adjusted'"
@@ -419,15 +424,15 @@ story! {
 story! {
     async fn the_audit_of_revenue_explains_every_difference_or_names_it(world: World) {
         world.sell("9.99").await;
-        world.show("r0", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r0", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         world.age(2 * MINUTE_MS);
         let all = world.analytics("all").await;
         let mut new = new_destination(&world.app, "some");
-        (new.traits.per_user, new.events) = (true, vec![What::Expired.event_type().to_owned()]);
+        (new.traits.per_user, new.events) = (true, vec![TransitionKind::Expired.event_type().to_owned()]);
         world.store.new_destination(new).await.unwrap();
         world.age(2 * MINUTE_MS);
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
-        world.show("r2", monthly(), &[(What::Renewed, 2), (What::Renewed, 3), (What::PlanChanged, 3)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.show("r2", monthly(), &[(TransitionKind::Renewed, 2), (TransitionKind::Renewed, 3), (TransitionKind::PlanChanged, 3)]).await;
         world.age(2 * MINUTE_MS);
         let of = |world: &World, lines: Vec<RevenueLine>, receipt: &str| {
             let key = world.key(receipt);
@@ -484,7 +489,7 @@ story! {
     async fn the_audit_of_revenue_reads_what_the_bodies_say(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
-        world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let render = rendering(|unsent| storage::Rendered::Body(unsent.event_type.clone()));
         let silent = storage::Claim { render, ..claim(world.key("r1"), analytics.id, "silent") };
         let sent = must_send(&world.store, silent).await;

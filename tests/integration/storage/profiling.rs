@@ -4,7 +4,7 @@
 use super::sending::{RETRY, Sent, claim, must_send};
 use super::world::{LEASE_MS, Said, World, happened, new_destination, new_platform, record, said_so, story, told};
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, Environment, Kind, What};
+use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
 use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
 
@@ -73,13 +73,13 @@ story! {
             (world.keeping("plain", Attributes::Documented).await, world.keeping("more", Attributes::Extended).await);
         let hook = world.destination("hook").await.id;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the event that was chosen carries it");
         world.revise("r1", 2).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "a new end is part of the one alone");
-        world.happen("r1", 3, &[What::Renewed]).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "an event that nobody chose carries nothing");
-        world.happen("r2", 1, &[What::Renewed]).await;
+        world.happen("r2", 1, &[TransitionKind::Renewed]).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "another purchase of the same is no news");
         assert_eq!(world.profiles(hook), 0, "a webhook keeps no profiles, whatever it chooses");
         assert_eq!(world.broken(1000).await, []);
@@ -90,7 +90,7 @@ story! {
     async fn a_change_of_the_catalogue_is_owed_once_however_many_purchases_it_concerns(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
         world.entitle("gold").await;
         assert_eq!((world.woken(), world.profiles(to)), (2, 0), "it is noticed by the looks that it causes");
@@ -111,9 +111,9 @@ story! {
         world.entitle("gold").await;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
         world.store.name_customer(world.app.id, named("first"), "anna").await.unwrap();
-        world.happen_to("first", "r1", &[What::Purchased]).await;
+        world.happen_to("first", "r1", &[TransitionKind::Purchased]).await;
         for receipt in ["r2", "r3"] {
-            world.happen_to("second", receipt, &[What::Purchased]).await;
+            world.happen_to("second", receipt, &[TransitionKind::Purchased]).await;
         }
         assert_eq!(world.profiles(to), 0);
         world.store.name_customer(world.app.id, named("second"), "otto").await.unwrap();
@@ -121,7 +121,7 @@ story! {
             world.look(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 1, "a name is one change");
-        world.happen_to("third", "r4", &[What::Purchased]).await;
+        world.happen_to("third", "r4", &[TransitionKind::Purchased]).await;
         world.entitle("silver").await;
         world.store.name_customer(world.app.id, named("third"), "anna").await.unwrap();
         world.look(world.key("r4")).await;
@@ -142,7 +142,7 @@ story! {
         world.revise("unlisted", 1).await;
         assert_eq!(world.profiles(to), 0, "who has nothing to show is no news");
         world.entitle("gold").await;
-        let said = Said { kind: Kind::Adopted, customer: Some("somebody"), related: None };
+        let said = Said { kind: NotificationKind::Adopted, customer: Some("somebody"), related: None };
         world.accept(said_so(world.platform.id, ("imported", "r1"), 1_000, said)).await;
         world.settle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
@@ -157,7 +157,7 @@ story! {
 story! {
     async fn a_newer_profile_stands_for_an_older_one_of_its_lane(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.drain((world.key("r1"), to)).await;
         for entitlement in ["bronze", "silver", "gold"] {
             world.entitle(entitlement).await;
@@ -176,7 +176,7 @@ story! {
     async fn a_profile_that_is_late_never_overwrites_a_newer_state(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             world.drain((world.key(receipt), to)).await;
         }
         world.entitle("gold").await;
@@ -184,7 +184,7 @@ story! {
         let stuck = world.attempt(world.key("r1"), to, "a").await;
         assert_eq!(stuck.types(), [PROFILE_UPDATED]);
         world.finish(&stuck, RETRY).await;
-        world.happen("r2", 2, &[What::Purchased]).await;
+        world.happen("r2", 2, &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("r2"), to, "b").await;
         assert_eq!(newer.types(), [PURCHASED]);
         world.finish(&newer, Verdict::Delivered).await;
@@ -215,7 +215,7 @@ story! {
     async fn what_never_arrived_is_owed_again_with_the_next_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.look(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0);
         let refused = world.attempt(world.key("r1"), to, "a").await;
@@ -234,9 +234,9 @@ story! {
     async fn a_snapshot_owes_each_user_the_profile_that_an_integration_lacks(world: World) {
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
-        world.happen_to("other", "r3", &[What::Purchased]).await;
+        world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         let to = world.keeping("late", Attributes::Documented).await;
         let snapshot = async |run| world.store.snapshot(to, Page::default(), run).await.unwrap();
         assert_eq!((snapshot(Run::Dry).await.owed.len(), world.profiles(to)), (2, 0), "two users");
@@ -257,7 +257,7 @@ story! {
         new.filter = Filter { platforms: Vec::new(), environments: vec![Environment::Production] };
         let filtered = world.store.new_destination(new).await.unwrap().id;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let mut there = new_platform(&world.app, "sandbox");
         there.environment = Environment::Sandbox;
         let there = world.store.new_platform(there).await.unwrap().id;
@@ -267,7 +267,7 @@ story! {
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "of the other world only");
         let sent = world.drain((tested, to)).await;
         assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
-        world.done(happened(record(tested, &world.load(tested).await), &[What::Expired])).await;
+        world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
 
         // A platform that is moved to the sandbox takes its purchases there: each world is owed what changed in it.

@@ -3,7 +3,7 @@
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{RETRY, Sent, finish};
 use super::world::{World, is_missing, new_destination, new_platform, story};
-use domain::{CollapseKey, DestinationId, What};
+use domain::{CollapseKey, DestinationId, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
     Again, Claimed, DeliveryFilter, Error, Fares, Filter, Mode, Owing, Page, Redelivered, Replay, Replayed, Run,
@@ -42,7 +42,7 @@ async fn deliveries(world: &World) -> i64 {
 story! {
     async fn an_event_is_sent_again_under_another_id_and_owed_once(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let (key, event) = (world.key("r1"), world.store.events(Default::default(), Page::default()).await.unwrap());
         let event = event.items.iter().find(|one| one.event_type.starts_with("user.")).unwrap().id;
         assert_eq!(again(&world, Again::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
@@ -66,8 +66,8 @@ story! {
 story! {
     async fn of_a_purchase_the_newest_state_and_every_event_are_sent_again(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
-        world.happen("r1", 1, &[What::Purchased]).await;
-        world.happen("r1", 2, &[What::Cancelled]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        world.happen("r1", 2, &[TransitionKind::Cancelled]).await;
         let key = world.key("r1");
         drain(&world, key, hook.id).await;
         drain(&world, key, other.id).await;
@@ -90,7 +90,7 @@ story! {
         world.revise("before", 1).await;
         world.age(MINUTE_MS);
         let from = world.store.now().await.unwrap();
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.revise("r2", 1).await;
         world.revise("r1", 2).await;
         world.age(MINUTE_MS);
@@ -166,7 +166,7 @@ story! {
         let mut new = new_destination(&world.app, "elsewhere");
         new.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
         world.store.new_destination(new).await.unwrap();
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let owing = again(&world, Again::Purchase(world.key("r1"))).await;
         assert_eq!(owing.skipped, skipped([(Skipped::NotChosen, 3), (Skipped::AlreadyOwed, 1)]));
         let refused = world.store.replay(users.id, Replay::Behind, all()).await;
@@ -180,7 +180,7 @@ story! {
         let mut other = new_destination(&world.app, "users");
         other.events = vec!["user.*".to_owned()];
         let users = world.store.new_destination(other).await.unwrap();
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         for to in [counting.id, hook.id, users.id] {
             let event = world.attempt(key, to, "event").await;
@@ -213,7 +213,7 @@ story! {
         let mut new = new_destination(&world.app, "analytics");
         (new.events, new.traits.per_user) = (vec!["user.*".to_owned()], true);
         let analytics = world.store.new_destination(new).await.unwrap();
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         let sent = world.attempt(key, analytics.id, "a").await;
         world.finish(&sent, Verdict::Delivered).await;
@@ -221,7 +221,7 @@ story! {
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::Counted, 1)])));
 
         // An answer 500 says nothing of whether it was counted; within seven days it would be recognized.
-        world.happen("r2", 1, &[What::Purchased]).await;
+        world.happen("r2", 1, &[TransitionKind::Purchased]).await;
         let unclear = world.attempt(world.key("r2"), analytics.id, "b").await;
         let first_tried_at = world.store.delivery(unclear.delivery_id).await.unwrap().first_tried_at;
         world.finish(&unclear, Verdict::Dead).await;
@@ -240,7 +240,7 @@ story! {
 
         // Nor does an answer that nobody can read, as a proxy gives it, or one that counted too few.
         for (receipt, class) in [("r4", "unreadable"), ("r5", "too_few")] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             let unread = world.attempt(world.key(receipt), analytics.id, class).await;
             let mut judged = finish(&unread, Verdict::Dead);
             (judged.status, judged.judged[0].class) = (Some(200), class.to_owned());
@@ -253,7 +253,7 @@ story! {
         }
 
         // What was refused for good was never counted.
-        world.happen("r3", 1, &[What::Purchased]).await;
+        world.happen("r3", 1, &[TransitionKind::Purchased]).await;
         let refused = world.attempt(world.key("r3"), analytics.id, "d").await;
         let mut judged = finish(&refused, Verdict::Dead);
         judged.status = Some(400);
@@ -308,7 +308,7 @@ story! {
         for number in 0..5 {
             let receipt = format!("r{number}");
             world.revise(&receipt, 1).await;
-            world.happen(&receipt, 2, &[What::Renewed]).await;
+            world.happen(&receipt, 2, &[TransitionKind::Renewed]).await;
             drain(&world, world.key(&receipt), hook.id).await;
         }
         let (before, mut cursor, mut fed) = (deliveries(&world).await, None, Vec::new());
@@ -360,7 +360,7 @@ story! {
 story! {
     async fn a_dry_run_owes_nothing(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         drain(&world, world.key("r1"), hook.id).await;
         let before = deliveries(&world).await;
         let now = world.store.now().await.unwrap();

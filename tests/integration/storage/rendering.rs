@@ -2,7 +2,7 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{LEASE_MS, World, new_platform, story, told};
-use domain::{CollapseKey, DestinationId, Environment, UserId, What};
+use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
     Claim, Claimed, DeliveryFilter, DestinationPatch, Filter, Finish, Mode, Owner, Page, Render, Rendered, Unsent,
@@ -35,7 +35,7 @@ async fn claim_by(world: &World, render: Render, (key, to): (CollapseKey, Destin
 story! {
     async fn what_waits_for_a_name_is_nobodys_business_until_the_customer_is_named(world: World) {
         let hook = world.destination("hook").await;
-        world.happen_to("anna's", "r1", &[What::Purchased]).await;
+        world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
         assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { last_seq: 2 }));
         let waiting = |kind: &str| (kind.to_owned(), "waiting".to_owned());
@@ -67,7 +67,7 @@ story! {
     async fn who_joins_a_named_customer_is_told_by_that_name(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
-        world.happen_to("second", "r2", &[What::Purchased]).await;
+        world.happen_to("second", "r2", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r2"), to);
         assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { .. }));
         world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
@@ -82,7 +82,7 @@ story! {
         let second = world.second_process().await;
         for number in 0..20 {
             let (customer, receipt) = (format!("customer {number}"), format!("r{number}"));
-            world.happen_to(&customer, &receipt, &[What::Purchased]).await;
+            world.happen_to(&customer, &receipt, &[TransitionKind::Purchased]).await;
             let waits = Claim { render: waits_for_a_name(), ..claim(world.key(&receipt), hook.id, "a") };
             let named = format!("named {number}");
             let (claimed, named) = tokio::join!(
@@ -98,7 +98,7 @@ story! {
 story! {
     async fn other_settings_have_everything_looked_at_again_that_waits(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
-        world.happen_to("anna's", "r1", &[What::Purchased]).await;
+        world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         for to in [hook.id, other.id] {
             claim_by(&world, waits_for_a_name(), (world.key("r1"), to)).await;
         }
@@ -113,7 +113,7 @@ story! {
 story! {
     async fn what_is_skipped_or_refused_lets_the_next_pass(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Renewed]).await;
         let lane = (world.key("r1"), hook.id);
         let render = rendering(|unsent| match unsent.event_type.as_str() {
             "user.subscription.cancelled" => Rendered::Skip { why: "the wrong environment".to_owned() },
@@ -141,7 +141,7 @@ story! {
 story! {
     async fn what_is_put_aside_at_the_head_of_a_batch_is_not_part_of_it(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Renewed]).await;
         let render = rendering(|unsent| match unsent.event_type.as_str() {
             "user.subscription.resumed" => Rendered::Body("body".to_owned()),
             _ => Rendered::Skip { why: "not wanted".to_owned() },
@@ -179,8 +179,8 @@ story! {
     async fn a_body_may_be_made_of_everything_that_is_known(world: World) {
         let to = world.analytics("analytics").await.id;
         let named = world.store.name_customer(world.app.id, app_user("customer-1"), "anna").await.unwrap();
-        world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
-        world.happen("r1", 2, &[What::Cancelled]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
+        world.happen("r1", 2, &[TransitionKind::Cancelled]).await;
         let seen: Arc<Mutex<Vec<Unsent>>> = Arc::default();
         let render = {
             let seen = seen.clone();
@@ -220,7 +220,7 @@ story! {
     async fn a_state_is_told_of_whom_it_was_recorded_for_whoever_owns_the_purchase_later(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
-        world.happen_to("second", "p1", &[What::Renewed]).await;
+        world.happen_to("second", "p1", &[TransitionKind::Renewed]).await;
         world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
         let users = rendering(|unsent| Rendered::Body(format!("{:?} {:?}", unsent.user_id, unsent.external_id)));
         let nameless = UserId::anonymous(world.app.id, "amazon", "second");
@@ -239,7 +239,7 @@ story! {
         let patch = DestinationPatch { events: Some(vec!["user.subscription.*".to_owned()]), ..Default::default() };
         world.store.update_destination(to, patch).await.unwrap();
         let hook = world.destination("hook").await.id;
-        world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let owed = || rendering(|unsent| {
             Rendered::Body(format!("{:?}", unsent.siblings.iter().map(|one| one.owed_seq.is_some()).collect::<Vec<_>>()))
         });
@@ -254,11 +254,11 @@ story! {
     async fn an_older_state_of_a_user_is_stale_once_a_newer_one_was_acknowledged(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
         // P1's `renewed` is stuck, P2's `expired` is delivered, then comes P1's again.
-        world.happen("p1", 1, &[What::Renewed]).await;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         assert!(!stuck.is_stale);
         world.finish(&stuck, RETRY).await;
-        world.happen("p2", 1, &[What::Expired]).await;
+        world.happen("p2", 1, &[TransitionKind::Expired]).await;
         let newer = world.attempt(world.key("p2"), to, "b").await;
         assert!(!newer.is_stale);
         world.finish(&newer, Verdict::Delivered).await;
@@ -272,7 +272,7 @@ story! {
         world.finish(&again, Verdict::Delivered).await;
         let acked = "SELECT MAX(acked_revision) AS value FROM user_lanes";
         assert_eq!(world.raw().number(acked), 2, "it never falls");
-        world.happen("p1", 2, &[What::Cancelled]).await;
+        world.happen("p1", 2, &[TransitionKind::Cancelled]).await;
         assert!(!world.attempt(world.key("p1"), to, "e").await.is_stale);
         assert!(!world.attempt(world.key("p1"), hook, "f").await.is_stale);
     }
@@ -281,10 +281,10 @@ story! {
 story! {
     async fn an_older_state_of_a_user_is_stale_once_a_newer_one_was_told_whatever_was_answered(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("p1", 1, &[What::Renewed]).await;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
-        world.happen("p2", 1, &[What::Expired]).await;
+        world.happen("p2", 1, &[TransitionKind::Expired]).await;
         // It is taken, but its answer is lost, and it would not be taken a second time.
         let newer = world.attempt(world.key("p2"), to, "b").await;
         world.finish(&newer, RETRY).await;
@@ -313,14 +313,14 @@ fn newest_told(world: &World) -> i64 {
 story! {
     async fn a_state_that_surely_did_not_arrive_makes_no_older_one_stale(world: World) {
         let to = world.analytics("analytics").await.id;
-        for (receipt, what) in [("p1", What::Renewed), ("p2", What::Cancelled)] {
+        for (receipt, what) in [("p1", TransitionKind::Renewed), ("p2", TransitionKind::Cancelled)] {
             world.happen(receipt, 1, &[what]).await;
         }
         let open = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&open, RETRY).await;
         let second = world.attempt(world.key("p2"), to, "b").await;
         world.end(refused(&second, RETRY)).await;
-        world.happen("p3", 1, &[What::Expired, What::Purchased]).await;
+        world.happen("p3", 1, &[TransitionKind::Expired, TransitionKind::Purchased]).await;
         let newest = world.attempt(world.key("p3"), to, "c").await;
         assert_eq!((newest.types().len(), newest_told(&world)), (2, 3));
         world.end(refused(&newest, Verdict::Dead)).await;
@@ -333,7 +333,7 @@ story! {
         assert!(second.event_type == "user.subscription.cancelled" && !second.is_stale);
         world.finish(&second, Verdict::Delivered).await;
         world.send("p3", to, Verdict::Delivered).await;
-        world.happen("p3", 2, &[What::Renewed]).await;
+        world.happen("p3", 2, &[TransitionKind::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
         world.end(refused(&newest, Verdict::Dead)).await;
         assert_eq!(newest_told(&world), 2, "what is acknowledged is never forgotten");
@@ -345,7 +345,7 @@ story! {
     async fn a_state_that_may_have_arrived_stays_told_however_its_delivery_ends(world: World) {
         let to = world.analytics("analytics").await.id;
         for receipt in ["p1", "p2"] {
-            world.happen(receipt, 1, &[What::Renewed]).await;
+            world.happen(receipt, 1, &[TransitionKind::Renewed]).await;
         }
         let older = world.attempt(world.key("p1"), to, "a").await;
         world.end(refused(&older, RETRY)).await;
@@ -365,7 +365,7 @@ story! {
     async fn what_was_told_of_an_anonymous_user_is_stale_to_whom_they_joined(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
-        world.happen_to("second", "p1", &[What::Renewed]).await;
+        world.happen_to("second", "p1", &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         let anna = world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
@@ -376,7 +376,7 @@ story! {
         let again = world.attempt(world.key("p1"), to, "b").await;
         assert!(!again.is_stale, "nothing is known of her there yet");
         world.finish(&again, RETRY).await;
-        world.happen_to("first", "p2", &[What::Purchased]).await;
+        world.happen_to("first", "p2", &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("p2"), to, "c").await;
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
@@ -411,7 +411,7 @@ story! {
 story! {
     async fn a_deleted_destination_is_owed_nothing_that_waited(world: World) {
         let hook = world.destination("hook").await;
-        world.happen_to("anna's", "r1", &[What::Purchased]).await;
+        world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         claim_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();

@@ -1,12 +1,12 @@
 //! Changes of plan over two receipts: linked when told, counted when real.
 
 use super::world::{Raw, Said, World, happened, record, said_so, story, told};
-use domain::{CollapseKey, Kind, TopicId, What};
+use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
 use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString};
 
 /// That `new` took the place of `old`.
 fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
-    let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
+    let said = Said { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
     said_so(world.platform.id, (message, new), 50_000, said)
 }
 
@@ -45,7 +45,7 @@ story! {
             world.platform.id,
             ("m2", "new"),
             1,
-            Said { kind: Kind::PlanChangeScheduled, customer: None, related: Some("old") },
+            Said { kind: NotificationKind::PlanChangeScheduled, customer: None, related: Some("old") },
         );
         world.accept(other.clone()).await;
         other.message_id = "m3".to_owned();
@@ -73,7 +73,7 @@ story! {
 
 story! {
     async fn the_old_receipt_is_replaced_as_soon_as_the_new_one_is_real(world: World) {
-        world.happen("old", 1, &[What::Purchased]).await;
+        world.happen("old", 1, &[TransitionKind::Purchased]).await;
         let (old, new) = (world.key("old"), world.key("new"));
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         assert!(!world.load(old).await.is_replaced, "nobody knows yet that the new one is real");
@@ -83,7 +83,7 @@ story! {
         world.done(unsure).await;
         let loaded = world.load(old).await;
         assert!(!loaded.is_replaced && !loaded.due);
-        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let loaded = world.load(old).await;
         assert!(loaded.is_replaced && loaded.due, "it is looked at again, at once");
         assert_eq!(world.store.due(9).await.unwrap(), [Due { collapse_key: old, why: "wake" }]);
@@ -97,8 +97,8 @@ story! {
 
 story! {
     async fn the_link_may_come_after_the_new_receipt_is_real(world: World) {
-        world.happen("new", 1, &[What::Purchased]).await;
-        world.happen("old", 1, &[What::Purchased]).await;
+        world.happen("new", 1, &[TransitionKind::Purchased]).await;
+        world.happen("old", 1, &[TransitionKind::Purchased]).await;
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         assert!(!world.load(world.key("old")).await.is_replaced);
         world.settle(world.key("new")).await;
@@ -108,10 +108,10 @@ story! {
 
 story! {
     async fn a_settling_of_the_old_receipt_that_did_not_know_has_moved(world: World) {
-        world.happen("old", 1, &[What::Purchased]).await;
+        world.happen("old", 1, &[TransitionKind::Purchased]).await;
         let (old, new) = (world.key("old"), world.key("new"));
         world.tell("m-old", "old", 60_000).await;
-        let unknowing = happened(record(old, &world.load(old).await), &[What::Expired]);
+        let unknowing = happened(record(old, &world.load(old).await), &[TransitionKind::Expired]);
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         world.settle(new).await;
         assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
@@ -136,14 +136,14 @@ story! {
 
 story! {
     async fn the_new_purchase_and_its_event_tell_the_sku_of_the_old_one(world: World) {
-        world.happen("old", 1, &[What::Purchased]).await;
+        world.happen("old", 1, &[TransitionKind::Purchased]).await;
         world.raw().run(
             "UPDATE purchases SET purchase = REPLACE(REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"'),
                  '\"sku\":\"term\"', '\"sku\":\"silver\"')",
         );
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         let new = world.key("new");
-        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let told = world.store.purchase(new).await.unwrap().data;
         let (before, now) = (&told["data"]["previous_sku_ref_id"], &told["data"]["product_ref_id"]);
         assert_eq!((before, now), (&"silver".into(), &"term".into()), "{told}");
@@ -170,7 +170,7 @@ fn list(world: &World) {
 }
 
 /// The same customer begins to subscribe to a SKU, on a day; what of the receipt is told besides.
-async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::Kind) -> i64 {
+async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::NotificationKind) -> i64 {
     let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
     let said = super::world::Said { kind, customer: Some("customer-1"), related: None };
     let at_ms = since.micros() / 1000;
@@ -187,8 +187,8 @@ async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::Kind) -
         },
     );
     let loaded = world.load(key).await;
-    let reading = domain::Reading::Verified(Box::new(snapshot));
-    let given = domain::Given { reading: &reading, is_replaced: false, now: loaded.now };
+    let verification = domain::Verification::Verified(Box::new(snapshot));
+    let given = domain::SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
     let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
     world.done(storage::Record { decision, ..super::world::record(key, &loaded) }).await
 }
@@ -197,9 +197,9 @@ story! {
     async fn another_sku_with_the_same_entitlement_is_told_as_a_change_once(world: World) {
         list(&world);
         for (sku, day) in [("gold", 0), ("radio", 1), ("silver", 2)] {
-            subscribe(&world, (sku, day), domain::Kind::SubscriptionPurchased).await;
+            subscribe(&world, (sku, day), domain::NotificationKind::SubscriptionPurchased).await;
         }
-        subscribe(&world, ("silver", 2), domain::Kind::PlanChanged).await;
+        subscribe(&world, ("silver", 2), domain::NotificationKind::PlanChanged).await;
         let told = world.raw().texts("SELECT event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
         let [purchased, changed] = ["user.subscription.purchased", "user.subscription.sku_change"];
         assert_eq!(told, [purchased, purchased, changed]);

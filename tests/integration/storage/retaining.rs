@@ -3,7 +3,7 @@
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{claim, must_send, rendering};
 use super::world::{World, story};
-use domain::What;
+use domain::TransitionKind;
 use storage::{Again, Claim, Page, Rendered, Run, Skipped, Verdict};
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
@@ -28,7 +28,7 @@ story! {
     async fn old_bodies_go_and_the_ledger_stays(world: World) {
         let hook = world.destination("hook").await;
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.revise("r1", 2).await;
         for _ in 0..2 {
             world.send("r1", hook.id, Verdict::Delivered).await;
@@ -72,8 +72,8 @@ story! {
 story! {
     async fn what_waits_or_is_owed_keeps_its_body(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
-        world.happen("r1", 2, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let user_event = world.attempt(world.key("r1"), hook.id, "a").await;
         world.finish(&user_event, Verdict::Delivered).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
@@ -100,7 +100,7 @@ story! {
     async fn a_state_keeps_its_body_while_what_was_told_with_it_is_owed(world: World) {
         let hook = world.destination("hook").await;
         let key = world.key("r1");
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
                          WHERE event_type = 'user.subscription.purchased'");
         world.send("r1", hook.id, Verdict::Delivered).await;

@@ -1,7 +1,7 @@
 //! What is said of a purchase: its digest, the catalogue, and what makes a revision.
 
 use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
-use domain::{Kind, Timestamp, Transition, What};
+use domain::{NotificationKind, Timestamp, Transition, TransitionKind};
 use serde_json::Value;
 
 async fn data(world: &World, receipt: &str) -> Value {
@@ -22,7 +22,7 @@ story! {
         world.revise("r1", 1).await;
         assert_eq!(world.done(again(&world, "r1").await).await, 1);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
-        let what_happened = happened(again(&world, "r1").await, &[What::Renewed]);
+        let what_happened = happened(again(&world, "r1").await, &[TransitionKind::Renewed]);
         assert_eq!(world.done(what_happened).await, 2, "what happened has a name, though the record is the same");
         let digests = "SELECT COUNT(*) AS value FROM purchases WHERE LENGTH(digest) = 64";
         assert_eq!(world.raw().number(digests), 1);
@@ -93,7 +93,7 @@ story! {
         let bought = [(before.plus_millis(-1), "3.99"), (before, "4.99"), (began, "4.99"), (after, "5.99")];
         for (number, (bought_at, price)) in bought.into_iter().enumerate() {
             let (message, receipt) = (format!("m{number}"), format!("r{number}"));
-            let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+            let said = Said { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
             world.accept(said_so(world.platform.id, (&message, &receipt), bought_at.micros() / 1000, said)).await;
             world.settle(world.key(&receipt)).await;
             let data = data(&world, &receipt).await;
@@ -108,11 +108,11 @@ story! {
         let key = world.key("r1");
         let mut told = record(key, &world.load(key).await);
         let at = |millis| Some(Timestamp::from_millis(millis));
-        let transition = |what, at| Transition { what, at, cycle: None };
+        let transition = |what, at| Transition { kind: what, at, cycle: None };
         told.decision.transitions = vec![
-            transition(What::Purchased, at(1_000)),
-            transition(What::Renewed, at(3_000)),
-            transition(What::Cancelled, None),
+            transition(TransitionKind::Purchased, at(1_000)),
+            transition(TransitionKind::Renewed, at(3_000)),
+            transition(TransitionKind::Cancelled, None),
         ];
         world.done(told).await;
         let bodies = world.raw().texts("SELECT body AS value FROM events ORDER BY seq");

@@ -2,7 +2,7 @@
 
 use super::world::{LEASE_MS, Said, World, happened, record, said_so};
 use domain::event::{PURCHASE_UPDATED, for_destination};
-use domain::{CollapseKey, DestinationId, Kind, What};
+use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -151,8 +151,8 @@ impl World {
     }
 
     /// Something happens to what a customer bought.
-    pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[What]) -> i64 {
-        let said = Said { kind: Kind::Renewed, customer: Some(customer), related: None };
+    pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[TransitionKind]) -> i64 {
+        let said = Said { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
         let number = self.load(self.key(receipt)).await.revision + 1;
         let told = said_so(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, said);
         self.accept(told).await;

@@ -2,7 +2,7 @@
 
 use super::world::{World, story};
 use domain::event::PURCHASE_UPDATED;
-use domain::{Environment, What};
+use domain::{Environment, TransitionKind};
 use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, Forgotten, LimitsPatch, Page, Verdict};
 
 /// More than any of these stories has.
@@ -23,7 +23,7 @@ async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
 story! {
     async fn what_is_owed_waits_and_died_is_counted(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         let health = world.store.destination_health(hook.id).await.unwrap();
         assert_eq!((health.fares.owed, health.owes.waiting, health.owes.dead), (2, 0, 0));
         world.send("r1", hook.id, Verdict::Dead).await;
@@ -40,7 +40,7 @@ story! {
         let other = world.destination("other").await;
         switch(&world, hook.id, false).await;
         for number in 1..=3 {
-            world.happen(&format!("r{number}"), number, &[What::Renewed]).await;
+            world.happen(&format!("r{number}"), number, &[TransitionKind::Renewed]).await;
         }
         world.raw().run(&format!(
             "UPDATE deliveries SET status = 'waiting' WHERE seq =
@@ -67,7 +67,7 @@ story! {
         let hook = world.destination("hook").await;
         switch(&world, hook.id, false).await;
         for number in 1..=5 {
-            world.happen(&format!("r{number}"), number, &[What::Renewed]).await;
+            world.happen(&format!("r{number}"), number, &[TransitionKind::Renewed]).await;
         }
         // One of those that came first is being sent, and stands in nobody's way.
         world.raw().run(&format!(
@@ -88,7 +88,7 @@ story! {
 story! {
     async fn nothing_of_an_enabled_destination_is_forgotten(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         let refused = world.store.forget_user_events(hook.id, ALL).await;
         assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
         let refused = world.store.count_user_events(hook.id).await;
@@ -100,7 +100,7 @@ story! {
 story! {
     async fn what_was_being_sent_when_it_was_disabled_ends_by_its_own_attempt(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         switch(&world, hook.id, false).await;
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 0);

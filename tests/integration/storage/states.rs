@@ -1,7 +1,7 @@
 //! The state of a user in an event: all their purchases as they were in the transaction that told it.
 
 use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
-use domain::{Kind, Timestamp, What};
+use domain::{NotificationKind, Timestamp, TransitionKind};
 use storage::{EventFilter, EventView, Page, Recorded, Store};
 
 /// Has the catalogue list the product of all purchases.
@@ -37,7 +37,7 @@ async fn told(world: &World) -> Vec<EventView> {
 async fn settle(store: Store, key: domain::CollapseKey) {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        let told = store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap();
+        let told = store.record(happened(record(key, &loaded), &[TransitionKind::Renewed])).await.unwrap();
         if told != Recorded::Moved {
             return;
         }
@@ -70,12 +70,12 @@ story! {
     async fn a_replaced_purchase_does_not_count_though_it_is_not_settled_yet(world: World) {
         list(&world);
         for number in 1..=3 {
-            world.happen("old", number, &[What::Renewed]).await;
+            world.happen("old", number, &[TransitionKind::Renewed]).await;
         }
-        let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
+        let said = Said { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
         world.accept(said_so(world.platform.id, ("m1", "new"), 50_000, said)).await;
         let new = world.key("new");
-        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
+        world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let events = told(&world).await;
         assert_eq!(until(&events[2]), renewal(3));
         assert_eq!(until(&events[3]), renewal(1), "the old one gave it for longer, and is over");
@@ -86,7 +86,7 @@ story! {
     async fn the_price_in_dollars_is_by_the_rate_of_the_purchases_day(world: World) {
         list(&world);
         let (key, app) = (world.key("r1"), world.app.id);
-        let began = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        let began = Said { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
         world.accept(said_so(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
         let nothing = serde_json::Value::Null;
         for (day, expected) in [("2026-12-31", nothing.clone()), ("2027-01-16", nothing), ("2027-01-15", "5.49".into())] {

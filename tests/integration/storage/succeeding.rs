@@ -1,8 +1,8 @@
 //! Changes of plan over two receipts whose notification was lost: linked by the store's reason, the customer and the dates.
 
 use super::world::{BEGINNING, Said, World, record, said_so, story};
-use domain::reading::{EndReason, Product};
-use domain::{CollapseKey, Given, Kind, Reading, Snapshot, State, Timestamp};
+use domain::verification::{EndReason, Product};
+use domain::{CollapseKey, NotificationKind, SettlingContext, Snapshot, State, Timestamp, Verification};
 use storage::{Page, Record, Recorded};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -32,15 +32,20 @@ fn replaced() -> Snapshot {
     Snapshot { renews_at: None, auto_renewing: Some(false), ..ended }
 }
 
-async fn accept(world: &World, receipt: &str, (kind, ms): (Kind, i64), (customer, related): (&str, Option<&str>)) {
+async fn accept(
+    world: &World,
+    receipt: &str,
+    (kind, ms): (NotificationKind, i64),
+    (customer, related): (&str, Option<&str>),
+) {
     let said = Said { kind, customer: Some(customer), related };
     let message = format!("{receipt}-{kind:?}-{ms}");
     world.accept(said_so(world.platform.id, (&message, receipt), at(ms).micros() / 1000, said)).await;
 }
 
 fn decided(world: &World, (receipt, shown): (&str, &Snapshot), loaded: &storage::Loaded, now_ms: i64) -> Record {
-    let reading = Reading::Verified(Box::new(Snapshot { at: at(now_ms), ..shown.clone() }));
-    let given = Given { reading: &reading, is_replaced: loaded.is_replaced, now: at(now_ms) };
+    let verification = Verification::Verified(Box::new(Snapshot { at: at(now_ms), ..shown.clone() }));
+    let given = SettlingContext { verification: &verification, is_replaced: loaded.is_replaced, now: at(now_ms) };
     let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
     Record { decision, ..record(world.key(receipt), loaded) }
 }
@@ -88,9 +93,9 @@ async fn alarms(world: &World) -> Vec<(String, i64)> {
 
 /// The old receipt is bought, and ends by a change of plan of which nothing else is known.
 async fn lose_the_change(world: &World) {
-    accept(world, "old", (Kind::SubscriptionPurchased, 0), ("customer-1", None)).await;
+    accept(world, "old", (NotificationKind::SubscriptionPurchased, 0), ("customer-1", None)).await;
     settle(world, ("old", &running("gold", 0)), HOUR_MS).await;
-    accept(world, "old", (Kind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
+    accept(world, "old", (NotificationKind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
     settle(world, ("old", &replaced()), CHANGE_MS + 3 * HOUR_MS).await;
 }
 
@@ -106,7 +111,7 @@ story! {
         settle(&world, ("old", &replaced()), CHANGE_MS + DAY_MS).await;
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)], "once, not at every look");
         let new = running("silver", CHANGE_MS + 60_000);
-        accept(&world, "new", (Kind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
+        accept(&world, "new", (NotificationKind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
         settle(&world, ("new", &new), CHANGE_MS + 3 * DAY_MS + 3 * HOUR_MS).await;
         let expected = events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]);
         assert_eq!(told(&world), expected);
@@ -118,7 +123,7 @@ story! {
         assert!(old.is_replaced && old.due, "it is looked at again, so that nobody waits for its successor any more");
         settle(&world, ("old", &replaced()), CHANGE_MS + 20 * DAY_MS).await;
         assert_eq!(world.load(world.key("old")).await.purchase.successor_missing_since(), None);
-        accept(&world, "new", (Kind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
+        accept(&world, "new", (NotificationKind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
         settle(&world, ("new", &new), CHANGE_MS + 21 * DAY_MS).await;
         assert_eq!(told(&world), expected, "the notification that was lost announces nothing more");
     }
@@ -127,12 +132,12 @@ story! {
 story! {
     async fn a_new_receipt_that_was_known_before_is_linked_without_an_alarm(world: World) {
         let new = running("silver", CHANGE_MS - 60_000);
-        accept(&world, "new", (Kind::Adopted, CHANGE_MS + HOUR_MS), ("customer-1", None)).await;
+        accept(&world, "new", (NotificationKind::Adopted, CHANGE_MS + HOUR_MS), ("customer-1", None)).await;
         settle(&world, ("new", &new), CHANGE_MS + HOUR_MS).await;
         assert_eq!(told(&world), events(&[]));
-        accept(&world, "old", (Kind::SubscriptionPurchased, 0), ("customer-1", None)).await;
+        accept(&world, "old", (NotificationKind::SubscriptionPurchased, 0), ("customer-1", None)).await;
         settle(&world, ("old", &running("gold", 0)), HOUR_MS).await;
-        accept(&world, "old", (Kind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
+        accept(&world, "old", (NotificationKind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
         assert_eq!(settle(&world, ("old", &replaced()), CHANGE_MS + 3 * HOUR_MS).await, 1, "it is decided anew");
         assert_eq!(links(&world), [link(world.key("old"), world.key("new"))]);
         assert!(world.load(world.key("new")).await.due);
@@ -146,7 +151,7 @@ story! {
 story! {
     async fn the_purchase_of_the_new_receipt_is_the_change(world: World) {
         lose_the_change(&world).await;
-        accept(&world, "new", (Kind::SubscriptionPurchased, CHANGE_MS + 60_000), ("customer-1", None)).await;
+        accept(&world, "new", (NotificationKind::SubscriptionPurchased, CHANGE_MS + 60_000), ("customer-1", None)).await;
         settle(&world, ("new", &running("silver", CHANGE_MS + 60_000)), CHANGE_MS + 4 * HOUR_MS).await;
         assert_eq!(told(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
     }
@@ -167,7 +172,7 @@ story! {
         assert_eq!(told(&world), events(&expected));
         assert_eq!(world.load(world.key("old")).await.purchase.state(), State::Replaced);
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)]);
-        accept(&world, "new", (Kind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
+        accept(&world, "new", (NotificationKind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
         settle(&world, ("new", &running("silver", CHANGE_MS + 60_000)), since + 20 * DAY_MS).await;
         settle(&world, ("old", &replaced()), since + 20 * DAY_MS).await;
         assert_eq!(told(&world), events(&[expected[0], expected[1], ("new", "sku_change")]));
@@ -181,7 +186,7 @@ story! {
         let late = CHANGE_MS + 9 * DAY_MS;
         let unknowing = decided(&world, ("old", &replaced()), &loaded, late);
         assert_eq!(unknowing.decision.transitions.len(), 1, "expired");
-        accept(&world, "new", (Kind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
+        accept(&world, "new", (NotificationKind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
         settle(&world, ("new", &running("silver", CHANGE_MS)), late).await;
         assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
         settle(&world, ("old", &replaced()), late).await;
@@ -199,7 +204,7 @@ story! {
             ("tester", "customer-1", Snapshot { is_test: true, ..running("silver", CHANGE_MS) }),
         ];
         for (receipt, customer, shown) in &others {
-            accept(&world, receipt, (Kind::Renewed, CHANGE_MS + DAY_MS), (customer, None)).await;
+            accept(&world, receipt, (NotificationKind::Renewed, CHANGE_MS + DAY_MS), (customer, None)).await;
             settle(&world, (receipt, shown), CHANGE_MS + DAY_MS + 3 * HOUR_MS).await;
         }
         settle(&world, ("old", &replaced()), CHANGE_MS + 2 * DAY_MS).await;

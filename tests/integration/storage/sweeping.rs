@@ -2,7 +2,7 @@
 
 use super::aging::MINUTE_MS;
 use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, story, told};
-use domain::{DestinationId, What};
+use domain::{DestinationId, TransitionKind};
 use storage::{DestinationPatch, Due, Verdict};
 
 async fn due(world: &World) -> Vec<Due> {
@@ -94,7 +94,7 @@ story! {
 story! {
     async fn what_the_deleted_are_owed_nevertheless_is_noticed_and_ends(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "nobody was deleted");
         world.store.delete_destination(hook.id).await.unwrap();
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "the deletion ended all of it");

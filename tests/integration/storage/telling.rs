@@ -182,7 +182,7 @@ story! {
         let mut at = async |hour: i64, number: i64| {
             world.pass((hour - hours) * HOUR_MS);
             hours = hour;
-            world.happen("r2", number, &[domain::What::Renewed]).await;
+            world.happen("r2", number, &[domain::TransitionKind::Renewed]).await;
             let sent = world.attempt(world.key("r2"), hook, "a").await;
             world.end(finish(&sent, Verdict::Retry { delay_ms: HOUR_MS / 2 })).await
         };

@@ -2,12 +2,12 @@
 
 use super::sending::{claim, must_send, rendering};
 use super::world::{Said, World, happened, record, said_so, story, told};
-use domain::{CollapseKey, EventId, Kind, UserId, What};
+use domain::{CollapseKey, EventId, NotificationKind, TransitionKind, UserId};
 use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
 /// A world's words about one receipt, by a customer of the store.
 async fn say(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
-    let said = Said { kind: Kind::Renewed, customer, related: None };
+    let said = Said { kind: NotificationKind::Renewed, customer, related: None };
     world.accept(said_so(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, said)).await;
     world.key(receipt)
 }
@@ -23,7 +23,7 @@ async fn owner(world: &World, key: CollapseKey) -> Option<UserId> {
 story! {
     async fn a_settling_tells_one_revision_of_its_user_in_order(world: World) {
         let key = world.key("r1");
-        assert_eq!(world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await, 1);
+        assert_eq!(world.happen("r1", 1, &[TransitionKind::TrialStarted, TransitionKind::Purchased]).await, 1);
         let filter = EventFilter { collapse_key: Some(key), ..Default::default() };
         let mut events = world.store.events(filter, Page::default()).await.unwrap().items;
         events.reverse();
@@ -40,14 +40,14 @@ story! {
 
         world.revise("r1", 2).await;
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1, "nothing that has a name happened");
-        world.happen("r1", 3, &[What::Renewed]).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
     }
 }
 
 story! {
     async fn the_same_type_twice_in_one_revision_has_two_ids(world: World) {
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Cancelled]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Cancelled]).await;
         let key = world.key("r1");
         let filter = EventFilter { event_type: Some("user.subscription.cancelled".to_owned()), ..Default::default() };
         let cancelled = world.store.events(filter, Page::default()).await.unwrap().items;
@@ -58,8 +58,8 @@ story! {
 
 story! {
     async fn purchases_of_one_customer_have_one_owner(world: World) {
-        world.happen("r1", 1, &[What::Purchased]).await;
-        world.happen("r2", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        world.happen("r2", 1, &[TransitionKind::Purchased]).await;
         let user = of_customer(&world, "customer-1");
         assert_eq!(owner(&world, world.key("r1")).await, Some(user));
         assert_eq!(owner(&world, world.key("r2")).await, Some(user));
@@ -113,10 +113,10 @@ story! {
         let to = world.analytics("analytics").await.id;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
         world.store.name_customer(world.app.id, named("anna's"), "anna").await.unwrap();
-        world.happen_to("guest", "r1", &[What::Purchased]).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
         world.store.name_customer(world.app.id, named("guest"), "anna").await.unwrap();
-        world.happen_to("guest", "r1", &[What::Renewed]).await;
-        world.happen_to("guest", "r2", &[What::Purchased]).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        world.happen_to("guest", "r2", &[TransitionKind::Purchased]).await;
         let (anna, guest) = (of_customer(&world, "anna's"), of_customer(&world, "guest"));
         let (purchased, renewed) = ("user.subscription.purchased", "user.subscription.renewed");
         for (receipt, expected) in [
@@ -145,7 +145,7 @@ story! {
         let seq = world.tell("m1", "r1", 1).await;
         let mut refused = record(key, &world.load(key).await);
         refused.decision.purchase = domain::Purchase::default();
-        refused.decision.outcomes = vec![(seq, domain::Outcome::GivenUp)];
+        refused.decision.outcomes = vec![(seq, domain::Outcome::Abandoned)];
         (refused.is_answer, refused.is_real) = (false, false);
         assert_eq!(world.done(refused).await, 0);
         let view = world.store.purchase(key).await.unwrap();
@@ -158,7 +158,7 @@ story! {
 async fn settle(store: Store, key: CollapseKey) -> i64 {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        match store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap() {
+        match store.record(happened(record(key, &loaded), &[TransitionKind::Renewed])).await.unwrap() {
             Recorded::Done { revision, .. } => return revision,
             Recorded::Moved => {}
         }
@@ -212,7 +212,7 @@ story! {
         world.destination("hook").await;
         world.accept(told(world.platform.id, "m1", "r1", 1)).await;
         let key = world.key("r1");
-        let first = happened(record(key, &world.load(key).await), &[What::TrialStarted, What::Purchased]);
+        let first = happened(record(key, &world.load(key).await), &[TransitionKind::TrialStarted, TransitionKind::Purchased]);
         let answer = world.store.record(first.clone()).await.unwrap();
         assert_eq!(world.second_process().await.record(first.clone()).await.unwrap(), answer);
         // The answer was lost with the process.
@@ -224,7 +224,7 @@ story! {
         assert_eq!(events.len(), 3);
         assert_eq!(store.deliveries(storage::DeliveryFilter::default(), Page::default()).await.unwrap().items.len(), 3);
         assert!(events.iter().all(|event| event.body["user_revision"].as_i64().unwrap_or(1) == 1));
-        let third = happened(record(key, &store.load(key, i64::MAX, 500).await.unwrap()), &[What::Renewed]);
+        let third = happened(record(key, &store.load(key, i64::MAX, 500).await.unwrap()), &[TransitionKind::Renewed]);
         store.record(third).await.unwrap();
         let newest = store.events(EventFilter::default(), Page::default()).await.unwrap().items;
         assert_eq!(newest[1].body["user_revision"], 2, "the user's revision was raised once before");
@@ -257,7 +257,7 @@ story! {
     async fn a_record_that_fails_leaves_nothing_behind(world: World) {
         let key = world.key("r1");
         world.tell("m1", "r1", 1).await;
-        let whole = happened(record(key, &world.load(key).await), &[What::Purchased]);
+        let whole = happened(record(key, &world.load(key).await), &[TransitionKind::Purchased]);
         // The last of its events cannot be written.
         let taken = EventId::of(key, 1, 1, "purchase.updated", 0);
         let other = world.key("r2");

@@ -1,7 +1,7 @@
 //! Asking the store: who can be, with what, and what is remembered of failures.
 
 use super::world::{Said, World, is_missing, new_platform, record, said_so, story, told};
-use domain::{Kind, Reading};
+use domain::{NotificationKind, Verification};
 use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
 
 story! {
@@ -19,7 +19,7 @@ story! {
         assert!(world.load(key).await.verify);
         world.settle(key).await;
         assert!(world.load(key).await.verify, "the customer is kept with the purchase");
-        let said = Said { kind: Kind::Renewed, customer: Some("customer-2"), related: None };
+        let said = Said { kind: NotificationKind::Renewed, customer: Some("customer-2"), related: None };
         world.accept(said_so(world.platform.id, ("m2", "r1"), 2, said)).await;
         let asked = world.store.verification(key).await.unwrap().unwrap();
         assert_eq!(asked.app_user_id, "customer-2", "the newest word knows it best");
@@ -28,7 +28,7 @@ story! {
 
 story! {
     async fn without_a_customer_or_a_secret_nobody_is_asked(world: World) {
-        let said = Said { kind: Kind::Renewed, customer: None, related: None };
+        let said = Said { kind: NotificationKind::Renewed, customer: None, related: None };
         world.accept(said_so(world.platform.id, ("m1", "r1"), 1, said)).await;
         let mut bare = new_platform(&world.app, "bare");
         bare.shared_secret = None;
@@ -87,8 +87,8 @@ story! {
         assert!((10_000..15_000).contains(&now.millis_since(second.since)), "{second:?} at {now}");
 
         let mut unreachable = record(key, &world.load(key).await);
-        let reading = Reading::Unreachable { since: second.since };
-        (unreachable.is_answer, unreachable.is_real) = (reading.is_answer(), reading.is_real());
+        let verification = Verification::Unreachable { since: second.since };
+        (unreachable.is_answer, unreachable.is_real) = (verification.is_answer(), verification.is_real());
         world.done(unreachable).await;
         let standing = world.store.purchase(key).await.unwrap().standing;
         assert_eq!(standing.unverified_since, Some(second.since), "it did not answer");
@@ -175,7 +175,7 @@ story! {
         world.store.release(key).await.unwrap();
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
         let mut unverifiable = record(key, &world.load(key).await);
-        (unverifiable.is_answer, unverifiable.is_real) = (Reading::Unverifiable.is_answer(), Reading::Unverifiable.is_real());
+        (unverifiable.is_answer, unverifiable.is_real) = (Verification::Unverifiable.is_answer(), Verification::Unverifiable.is_real());
         world.done(unverifiable).await;
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
         let asked = world.store.verification(key).await.unwrap().unwrap();

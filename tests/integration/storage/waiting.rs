@@ -117,10 +117,10 @@ story! {
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         assert_eq!(alarms(&world).await, [("verification_waits".to_owned(), 1)], "once, not at every try");
         world.pass(1_000);
-        world.done(partly(&world, key, &[(second, Outcome::GivenUp)], Waits::Parked(Parked::WrongCustomer)).await).await;
+        world.done(partly(&world, key, &[(second, Outcome::Abandoned)], Waits::Parked(Parked::WrongCustomer)).await).await;
         assert_eq!(alarms(&world).await[0], ("given_up".to_owned(), 1));
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
-        assert_eq!((view.outcome, view.revision), (Some(Outcome::GivenUp), None));
+        assert_eq!((view.outcome, view.revision), (Some(Outcome::Abandoned), None));
         assert!(view.reason.is_some_and(|reason| reason.contains("did not accept")));
     }
 }
@@ -132,7 +132,7 @@ story! {
         let mut record = record(key, &world.load(key).await);
         let unseen = world.tell("m2", "r1", 2).await;
         let elsewhere = world.tell("m3", "r2", 3).await;
-        record.decision.outcomes.extend([(unseen, Outcome::Settled), (elsewhere, Outcome::GivenUp)]);
+        record.decision.outcomes.extend([(unseen, Outcome::Settled), (elsewhere, Outcome::Abandoned)]);
         world.done(record).await;
         for message in ["m2", "m3"] {
             assert_eq!(world.store.notifications_of(message).await.unwrap()[0].outcome, None);

@@ -2,10 +2,10 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::reading::Product;
+use domain::verification::Product;
 use domain::{
-    CollapseKey, Environment, Given, Kind, Lane, Notification, Outcome, PlatformId, Reading, Snapshot, Timestamp,
-    Transition, What,
+    CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
+    Timestamp, Transition, TransitionKind, Verification,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -234,7 +234,7 @@ impl World {
     }
 
     /// Tells something new about a purchase and settles it as something that happened.
-    pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[What]) -> i64 {
+    pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[TransitionKind]) -> i64 {
         self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         let key = self.key(receipt_id);
         let record = happened(record(key, &self.load(key).await), whats);
@@ -289,13 +289,13 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
 
 /// A notification that says RENEWED at `at_ms`.
 pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
-    let said = Said { kind: Kind::Renewed, customer: Some("customer-1"), related: None };
+    let said = Said { kind: NotificationKind::Renewed, customer: Some("customer-1"), related: None };
     said_so(platform_id, (message_id, receipt_id), at_ms, said)
 }
 
 /// What a notification says beside its purchase and its time.
 pub struct Said<'a> {
-    pub kind: Kind,
+    pub kind: NotificationKind,
     pub customer: Option<&'a str>,
     pub related: Option<&'a str>,
 }
@@ -315,7 +315,7 @@ pub fn said_so(
         collapse_key,
         receipt_id: receipt_id.to_owned(),
         kind: said.kind,
-        said: word.clone(),
+        store_type: word.clone(),
         store_time,
         app_user_id: said.customer.map(str::to_owned),
         related_receipt_id: said.related.map(str::to_owned),
@@ -349,8 +349,8 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         auto_renewing: Some(true),
         ..Snapshot::default()
     };
-    let reading = Reading::Verified(Box::new(snapshot));
-    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
+    let verification = Verification::Verified(Box::new(snapshot));
+    let given = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
     let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
     decision.transitions = Vec::new();
     decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
@@ -370,8 +370,9 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
 }
 
 /// The same, as something that happened.
-pub fn happened(mut record: Record, whats: &[What]) -> Record {
-    let transition = |what: &What| Transition { what: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
+pub fn happened(mut record: Record, whats: &[TransitionKind]) -> Record {
+    let transition =
+        |what: &TransitionKind| Transition { kind: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
     record.decision.transitions = whats.iter().map(transition).collect();
     record
 }

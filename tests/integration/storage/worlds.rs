@@ -2,7 +2,7 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, story, told};
-use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, What};
+use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, TransitionKind};
 use serde_json::{Value, json};
 use storage::{Claim, Claimed, Fares, Filter, Page, PlatformPatch, Rendered, Replay, Run, Tending, Verdict};
 
@@ -16,7 +16,7 @@ async fn sandbox(world: &World) -> PlatformId {
 }
 
 /// Something happens to what the same customer bought on another platform.
-async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, What)) -> CollapseKey {
+async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, TransitionKind)) -> CollapseKey {
     world.accept(told(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
     let key = CollapseKey::of(platform, receipt);
     world.done(happened(record(key, &world.load(key).await), &[what])).await;
@@ -34,11 +34,11 @@ story! {
     async fn a_state_is_stale_by_what_was_told_in_its_own_environment(world: World) {
         let to = world.analytics("analytics").await.id;
         let there = sandbox(&world).await;
-        let tested = happen_on(&world, there, ("t1", What::Renewed)).await;
+        let tested = happen_on(&world, there, ("t1", TransitionKind::Renewed)).await;
         let stuck = world.attempt(tested, to, "a").await;
         assert!(!stuck.is_stale);
         world.finish(&stuck, RETRY).await;
-        world.happen("p1", 1, &[What::Expired]).await;
+        world.happen("p1", 1, &[TransitionKind::Expired]).await;
         let newer = world.attempt(world.key("p1"), to, "b").await;
         assert!(!newer.is_stale);
         world.finish(&newer, Verdict::Delivered).await;
@@ -49,7 +49,7 @@ story! {
         let again = world.attempt(tested, to, "d").await;
         assert!(again.event_type == "user.subscription.renewed" && !again.is_stale, "the sandbox has nothing newer");
         world.finish(&again, RETRY).await;
-        let newest = happen_on(&world, there, ("t2", What::Purchased)).await;
+        let newest = happen_on(&world, there, ("t2", TransitionKind::Purchased)).await;
         let newest = world.attempt(newest, to, "e").await;
         world.finish(&newest, Verdict::Delivered).await;
         world.pass(5_001);
@@ -67,9 +67,9 @@ story! {
     async fn a_lease_of_a_user_holds_in_both_environments_and_a_pause_in_one(world: World) {
         let to = world.analytics("analytics").await.id;
         let there = sandbox(&world).await;
-        let tested = happen_on(&world, there, ("t1", What::Renewed)).await;
+        let tested = happen_on(&world, there, ("t1", TransitionKind::Renewed)).await;
         for receipt in ["p1", "p2"] {
-            world.happen(receipt, 1, &[What::Renewed]).await;
+            world.happen(receipt, 1, &[TransitionKind::Renewed]).await;
         }
         let here = world.attempt(world.key("p1"), to, "a").await;
         for key in [world.key("p2"), tested] {
@@ -102,7 +102,7 @@ story! {
 story! {
     async fn what_is_told_stays_in_the_environment_in_which_it_was_told_first(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("p1", 1, &[What::Renewed]).await;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
@@ -120,12 +120,12 @@ story! {
 story! {
     async fn a_test_purchase_of_a_platform_for_money_is_of_the_sandbox(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("t1", 1, &[What::Renewed]).await;
+        world.happen("t1", 1, &[TransitionKind::Renewed]).await;
         world.raw().run(
             "UPDATE events SET body = REPLACE(body, '\"is_production\":true', '\"is_production\":false')
                  WHERE event_type = 'purchase.updated'",
         );
-        world.happen("p1", 1, &[What::Renewed]).await;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         for (receipt, environments) in [("t1", (0, 1)), ("p1", (2, 1))] {
             let sent = world.attempt(world.key(receipt), to, receipt).await;
             assert_eq!(sent.types(), ["user.subscription.renewed"]);
@@ -158,7 +158,7 @@ async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&
         }
         world.accept(new).await;
         let settled = record(key, &world.load(key).await);
-        let whats: &[What] = if month == months { &[What::Purchased] } else { &[] };
+        let whats: &[TransitionKind] = if month == months { &[TransitionKind::Purchased] } else { &[] };
         world.done(happened(settled, whats)).await;
     }
     key

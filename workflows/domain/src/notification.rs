@@ -15,9 +15,9 @@ pub struct Notification {
     /// The store's name of that purchase.
     pub receipt_id: String,
     /// What happened, in our words.
-    pub kind: Kind,
+    pub kind: NotificationKind,
     /// What happened, in the store's own word; for people, and to fold a repeated message.
-    pub said: String,
+    pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Timestamp,
     /// The store's name of the customer.
@@ -31,7 +31,7 @@ pub struct Notification {
 /// What happened. The order of the variants is the order in which equal store times are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum NotificationKind {
     /// An admin told us of a purchase that was made before we listened.
     Adopted,
     /// A subscription began, paid or in a trial.
@@ -57,7 +57,8 @@ pub enum Kind {
     /// A payment failed and the store grants grace.
     GraceBegan,
     /// The payment was repaired within grace.
-    GraceEnded,
+    #[serde(rename = "grace_ended")]
+    GraceExpired,
     /// A subscription was cancelled, voluntarily or not.
     SubscriptionCancelled,
     /// A consumable was cancelled.
@@ -89,31 +90,32 @@ pub enum Outcome {
     /// Its word or its shape is not known to us.
     Unknown,
     /// It could not be verified in the time allowed.
-    GivenUp,
+    #[serde(rename = "given_up")]
+    Abandoned,
 }
 
-macro_rules! outcome_words {
-    ($($variant:ident = $word:literal),*) => {
+macro_rules! outcome_names {
+    ($($variant:ident = $name:literal),*) => {
         impl Outcome {
             /// The word used in storage, metrics and the API.
             #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),* } }
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
         }
         impl std::str::FromStr for Outcome {
             type Err = String;
-            fn from_str(word: &str) -> Result<Self, String> {
-                match word { $($word => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
+            fn from_str(name: &str) -> Result<Self, String> {
+                match name { $($name => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
             }
         }
     };
 }
 
-outcome_words!(
+outcome_names!(
     Settled = "settled",
     NoChange = "no_change",
     Duplicate = "duplicate",
     Refused = "refused",
     Discarded = "discarded",
     Unknown = "unknown",
-    GivenUp = "given_up"
+    Abandoned = "given_up"
 );

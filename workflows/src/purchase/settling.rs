@@ -7,7 +7,7 @@ use super::state::Begun;
 use crate::asks::{Asks, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
 use crate::run::{ask, now_micros, why};
-use domain::{CollapseKey, Given, Parked, Reading};
+use domain::{CollapseKey, Parked, SettlingContext, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
@@ -31,9 +31,9 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
         if !round.is_empty() && round == last_round {
             return;
         }
-        let Some(reading) = verify(ctx, key, (loaded.verify, begun)).await else { return };
+        let Some(verification) = verify(ctx, key, (loaded.verify, begun)).await else { return };
         let more = loaded.more;
-        match ask(ctx, || Asks::record, decide(key, loaded, &reading)).await {
+        match ask(ctx, || Asks::record, decide(key, loaded, &verification)).await {
             Ok(Recorded::Moved) => {}
             Ok(Recorded::Done { revision, state, lanes }) => {
                 ctx.state_mut(|purchase| {
@@ -55,9 +55,13 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
 
 /// What the store says, when it is to be asked; `None` when nothing may be decided now: it is asked again later, or
 /// a hold came meanwhile.
-async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun): (bool, Begun)) -> Option<Reading> {
+async fn verify(
+    ctx: &WorkflowContext<Purchase>,
+    key: CollapseKey,
+    (ask, begun): (bool, Begun),
+) -> Option<Verification> {
     if !ask {
-        return Some(Reading::Unverifiable);
+        return Some(Verification::Unverifiable);
     }
     let input = Verify { collapse_key: key };
     let verified = match ctx.execute_activity(Asks::verify, input, options::verify()).await {
@@ -71,10 +75,10 @@ async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun):
     ctx.state_mut(|purchase| purchase.state.verified(verified, begun, now))
 }
 
-fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
-    let given = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
+fn decide(key: CollapseKey, loaded: Loaded, verification: &Verification) -> Record {
+    let given = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
     let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
-    let is_believed = *reading == Reading::Parked(Parked::Believable) && decision.purchase.is_believed();
+    let is_believed = *verification == Verification::Parked(Parked::Believable) && decision.purchase.is_believed();
     Record {
         collapse_key: key,
         settling: loaded.settling.saturating_add(1),
@@ -83,8 +87,8 @@ fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
         decision,
         is_replaced: loaded.is_replaced,
         asked: loaded.verify,
-        is_answer: reading.is_answer(),
-        is_real: reading.is_real() || is_believed,
+        is_answer: verification.is_answer(),
+        is_real: verification.is_real() || is_believed,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::asks::{Delivered, Loaded, Verified};
 use crate::attributes::Shown;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
-use domain::{DestinationId, Lane, Reading, Timestamp};
+use domain::{DestinationId, Lane, Timestamp, Verification};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -299,16 +299,16 @@ impl State {
     }
 
     /// Folds what came of asking the store. Says what it read, unless nothing may be decided now.
-    pub fn verified(&mut self, verified: Verified, begun: Begun, now: i64) -> Option<Reading> {
+    pub fn verified(&mut self, verified: Verified, begun: Begun, now: i64) -> Option<Verification> {
         // A hold that came meanwhile stops it; the look at its end asks anew.
         if self.hold.is_some() {
             return None;
         }
-        if verified.reading.is_none() {
+        if verified.verification.is_none() {
             let why = verified.why.unwrap_or_else(|| "the store could not be asked".to_owned());
             self.asking = Some(Asking { until: later(now, verified.again_ms), why, is_flush: begun.is_flush });
         }
-        verified.reading
+        verified.verification
     }
 
     /// Folds lanes that storage says are open.

@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::http::{Method, Request};
 use crate::stores::{Again, Answer, Receipt};
-use domain::{Environment, Parked, Reading};
+use domain::{Environment, Parked, Verification};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 
@@ -21,8 +21,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// What no path can hold is never sent; what it would be answered is said at once.
 pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
     let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
-    let user = segment(&receipt.app_user_id).ok_or(Answer::Read(Reading::Parked(Parked::WrongCustomer)))?;
-    let id = segment(&receipt.receipt_id).ok_or(Answer::Read(Reading::Parked(Parked::UnknownReceipt)))?;
+    let user = segment(&receipt.app_user_id).ok_or(Answer::Read(Verification::Parked(Parked::WrongCustomer)))?;
+    let id = segment(&receipt.receipt_id).ok_or(Answer::Read(Verification::Parked(Parked::UnknownReceipt)))?;
     let world = match receipt.environment {
         Environment::Production => "",
         Environment::Sandbox => "/sandbox",

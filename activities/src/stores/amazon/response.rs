@@ -4,8 +4,8 @@
 use super::term::term;
 use crate::http::Reply;
 use crate::stores::{Again, Answer};
-use domain::reading::{EndReason, Offer, Product};
-use domain::{Parked, Reading, Snapshot, Timestamp};
+use domain::verification::{EndReason, Offer, Product};
+use domain::{Parked, Snapshot, Timestamp, Verification};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     };
     match status {
         200 => valid(body, receipt_id, at),
-        400 => Answer::Read(Reading::Parked(Parked::UnknownReceipt)),
-        410 => Answer::Read(Reading::Gone),
+        400 => Answer::Read(Verification::Parked(Parked::UnknownReceipt)),
+        410 => Answer::Read(Verification::Gone),
         496 => Answer::Refused,
-        497 => Answer::Read(Reading::Parked(Parked::WrongCustomer)),
+        497 => Answer::Read(Verification::Parked(Parked::WrongCustomer)),
         429 => Answer::Again(Again {
             is_throttled: true,
             retry_after: retry_after.and_then(seconds),
@@ -52,7 +52,7 @@ fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
         None if !fields.says_something() => return unreadable("nothing about a receipt"),
         _ => {}
     }
-    Answer::Read(Reading::Verified(Box::new(snapshot(&fields, at))))
+    Answer::Read(Verification::Verified(Box::new(snapshot(&fields, at))))
 }
 
 fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {

@@ -1,6 +1,6 @@
 //! How long a term lasts, in any of the ways in which Amazon has written it.
 
-use domain::reading::{Term, Unit};
+use domain::verification::{Term, Unit};
 
 /// The names under which terms are sold, and what they last.
 const NAMES: [(&str, u16, Unit); 11] = [

@@ -6,8 +6,8 @@ use super::response::answer;
 use super::term::term;
 use crate::http::{Method, Reply};
 use crate::stores::{self, Again, Answer, Receipt};
-use domain::reading::{EndReason, Offer, Product, Term};
-use domain::{Environment, Parked, Reading, Snapshot, Timestamp};
+use domain::verification::{EndReason, Offer, Product, Term};
+use domain::{Environment, Parked, Snapshot, Timestamp, Verification};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -38,7 +38,7 @@ fn read(fields: Value) -> Snapshot {
         body.extend(fields);
     }
     match replied(200, &body.to_string()) {
-        Answer::Read(Reading::Verified(snapshot)) => *snapshot,
+        Answer::Read(Verification::Verified(snapshot)) => *snapshot,
         other => panic!("{other:?}"),
     }
 }
@@ -61,8 +61,8 @@ fn what_no_path_can_hold_is_not_sent() {
         change(&mut receipt);
         request(&Settings::default(), &receipt).err()
     };
-    let wrong_customer = Some(Answer::Read(Reading::Parked(Parked::WrongCustomer)));
-    let unknown = Some(Answer::Read(Reading::Parked(Parked::UnknownReceipt)));
+    let wrong_customer = Some(Answer::Read(Verification::Parked(Parked::WrongCustomer)));
+    let unknown = Some(Answer::Read(Verification::Parked(Parked::UnknownReceipt)));
     assert_eq!(change(|receipt| receipt.app_user_id = "..".to_owned()), wrong_customer);
     assert_eq!(change(|receipt| receipt.app_user_id = String::new()), wrong_customer);
     assert_eq!(change(|receipt| receipt.receipt_id = ".".to_owned()), unknown);
@@ -78,10 +78,10 @@ fn a_request_shows_no_path() {
 #[test]
 fn every_status_has_its_meaning() {
     let body = json!({ "receiptId": RECEIPT, "message": SECRET }).to_string();
-    let parked = |parked| Answer::Read(Reading::Parked(parked));
-    assert!(matches!(replied(200, &body), Answer::Read(Reading::Verified(_))));
+    let parked = |parked| Answer::Read(Verification::Parked(parked));
+    assert!(matches!(replied(200, &body), Answer::Read(Verification::Verified(_))));
     assert_eq!(replied(400, ""), parked(Parked::UnknownReceipt));
-    assert_eq!(replied(410, "<html>"), Answer::Read(Reading::Gone));
+    assert_eq!(replied(410, "<html>"), Answer::Read(Verification::Gone));
     assert_eq!(replied(496, &body), Answer::Refused);
     assert_eq!(replied(497, &body), parked(Parked::WrongCustomer));
     for status in [500, 502, 503, 599] {
@@ -132,7 +132,7 @@ fn a_body_that_is_no_answer_about_the_receipt_is_asked_for_again() {
         assert!(!again.why.contains(SECRET) && !again.why.contains("id-of-another"), "{}", again.why);
     }
     let unnamed = json!({ "productId": "a" }).to_string();
-    assert!(matches!(replied(200, &unnamed), Answer::Read(Reading::Verified(_))));
+    assert!(matches!(replied(200, &unnamed), Answer::Read(Verification::Verified(_))));
 }
 
 /// The shapes of Amazon's documented answers, with values of ours.
@@ -354,10 +354,10 @@ proptest! {
     #[test]
     fn any_json_is_an_answer_and_never_a_panic(body in any_json(), status in 100_u16..1000) {
         let answered = replied(status, &body.to_string());
-        let is_read = matches!(answered, Answer::Read(Reading::Verified(_)));
+        let is_read = matches!(answered, Answer::Read(Verification::Verified(_)));
         prop_assert!(!is_read || status == 200 && body.is_object());
         if status == 200 {
-            prop_assert!(matches!(answered, Answer::Read(Reading::Verified(_)) | Answer::Again(_)));
+            prop_assert!(matches!(answered, Answer::Read(Verification::Verified(_)) | Answer::Again(_)));
         }
     }
 
@@ -398,7 +398,7 @@ fn a_receipt_is_of_the_world_that_was_asked() {
     let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
     for environment in [Environment::Production, Environment::Sandbox] {
         match store.answer(&reply, &receipt(environment), at()) {
-            Answer::Read(Reading::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
+            Answer::Read(Verification::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
             other => panic!("{other:?}"),
         }
     }

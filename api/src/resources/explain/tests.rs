@@ -295,7 +295,7 @@ fn a_notification_says_its_outcome_or_what_it_waits_for() {
     let mut verification = heard(None, Some("verification"));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
     assert!(says(&verification).contains("which does not answer since") && says(&verification).contains("asked again"));
-    for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::GivenUp] {
+    for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::Abandoned] {
         assert_ne!(says(&heard(Some(outcome), None)), "");
     }
     let pruned = Heard { pruned_at: Some(at(9)), ..heard(Some(Outcome::Settled), None) };

@@ -2,31 +2,31 @@
 
 use super::envelope::Envelope;
 use super::notification::{Rtn, Unreadable};
-use domain::{CollapseKey, Kind, Notification, Outcome};
+use domain::{CollapseKey, Notification, NotificationKind, Outcome};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
 
 /// What Amazon's type means. "Out of grace" is a recovery: the customer fixed the payment.
 #[must_use]
-pub fn kind(said: &str) -> Kind {
+pub fn kind(said: &str) -> NotificationKind {
     match said {
-        "SUBSCRIPTION_PURCHASED" => Kind::SubscriptionPurchased,
-        "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID" => Kind::TrialConverted,
-        "SUBSCRIPTION_RENEWED" => Kind::Renewed,
-        "SUBSCRIPTION_AUTO_RENEWAL_OFF" => Kind::AutoRenewalOff,
-        "SUBSCRIPTION_AUTO_RENEWAL_ON" => Kind::AutoRenewalOn,
-        "SUBSCRIPTION_SCHEDULED_TO_END" => Kind::ScheduledToEnd,
-        "SUBSCRIPTION_IN_GRACE_PERIOD" => Kind::GraceBegan,
-        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => Kind::GraceEnded,
-        "SUBSCRIPTION_MODIFIED_IMMEDIATE" => Kind::PlanChanged,
-        "SUBSCRIPTION_MODIFIED_DEFERRED" => Kind::PlanChangeScheduled,
-        "SUBSCRIPTION_CANCELLED" => Kind::SubscriptionCancelled,
-        "SUBSCRIPTION_EXPIRED" => Kind::Expired,
-        "CONSUMABLE_PURCHASED" => Kind::ConsumablePurchased,
-        "CONSUMABLE_CANCELLED" => Kind::ConsumableCancelled,
-        "ENTITLEMENT_PURCHASED" => Kind::EntitlementPurchased,
-        "ENTITLEMENT_CANCELLED" => Kind::EntitlementCancelled,
-        _ => Kind::Unknown,
+        "SUBSCRIPTION_PURCHASED" => NotificationKind::SubscriptionPurchased,
+        "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID" => NotificationKind::TrialConverted,
+        "SUBSCRIPTION_RENEWED" => NotificationKind::Renewed,
+        "SUBSCRIPTION_AUTO_RENEWAL_OFF" => NotificationKind::AutoRenewalOff,
+        "SUBSCRIPTION_AUTO_RENEWAL_ON" => NotificationKind::AutoRenewalOn,
+        "SUBSCRIPTION_SCHEDULED_TO_END" => NotificationKind::ScheduledToEnd,
+        "SUBSCRIPTION_IN_GRACE_PERIOD" => NotificationKind::GraceBegan,
+        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => NotificationKind::GraceExpired,
+        "SUBSCRIPTION_MODIFIED_IMMEDIATE" => NotificationKind::PlanChanged,
+        "SUBSCRIPTION_MODIFIED_DEFERRED" => NotificationKind::PlanChangeScheduled,
+        "SUBSCRIPTION_CANCELLED" => NotificationKind::SubscriptionCancelled,
+        "SUBSCRIPTION_EXPIRED" => NotificationKind::Expired,
+        "CONSUMABLE_PURCHASED" => NotificationKind::ConsumablePurchased,
+        "CONSUMABLE_CANCELLED" => NotificationKind::ConsumableCancelled,
+        "ENTITLEMENT_PURCHASED" => NotificationKind::EntitlementPurchased,
+        "ENTITLEMENT_CANCELLED" => NotificationKind::EntitlementCancelled,
+        _ => NotificationKind::Unknown,
     }
 }
 
@@ -40,15 +40,23 @@ pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate
     let kind = kind(&rtn.said);
     let at_once = platform.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
     let told = Told { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
-    let old = rtn.cancelled_receipt_id.as_deref().filter(|old| kind == Kind::PlanChanged && *old != rtn.receipt_id);
+    let old = rtn
+        .cancelled_receipt_id
+        .as_deref()
+        .filter(|old| kind == NotificationKind::PlanChanged && *old != rtn.receipt_id);
     let mut rows = vec![told.row(kind, &rtn.receipt_id, old)];
-    rows.extend(old.map(|old| told.row(Kind::Replaced, old, Some(&rtn.receipt_id))));
+    rows.extend(old.map(|old| told.row(NotificationKind::Replaced, old, Some(&rtn.receipt_id))));
     rows
 }
 
 /// What ends access, so that a platform may want it told without a window.
-const fn is_revocation(kind: Kind) -> bool {
-    matches!(kind, Kind::SubscriptionCancelled | Kind::ConsumableCancelled | Kind::EntitlementCancelled)
+const fn is_revocation(kind: NotificationKind) -> bool {
+    matches!(
+        kind,
+        NotificationKind::SubscriptionCancelled
+            | NotificationKind::ConsumableCancelled
+            | NotificationKind::EntitlementCancelled
+    )
 }
 
 struct Told<'a> {
@@ -59,13 +67,13 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn row(&self, kind: Kind, receipt_id: &str, related: Option<&str>) -> NewNotification {
+    fn row(&self, kind: NotificationKind, receipt_id: &str, related: Option<&str>) -> NewNotification {
         let notification = Notification {
             message_id: self.envelope.message_id.to_string(),
             collapse_key: CollapseKey::of(self.platform.id, receipt_id),
             receipt_id: receipt_id.to_owned(),
             kind,
-            said: self.rtn.said.clone(),
+            store_type: self.rtn.said.clone(),
             // Absent, the time of publishing, which was 6 s later in Amazon's own sample.
             store_time: self.rtn.at.unwrap_or(self.envelope.at),
             app_user_id: self.rtn.app_user_id.clone(),
@@ -78,7 +86,7 @@ impl Told<'_> {
             message_id: notification.message_id,
             receipt_id: notification.receipt_id,
             collapse_key: Some(notification.collapse_key),
-            said: notification.said,
+            said: notification.store_type,
             store_time: Some(notification.store_time),
             app_user_id: notification.app_user_id,
             fate: self.fate.clone(),

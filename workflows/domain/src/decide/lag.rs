@@ -5,11 +5,11 @@
 //! and what says an end or a scheduled change waits. Nothing opposite is inferred until the first reading after the lag,
 //! which decides. Changes that no notification named and that a reading shows by half wait in the same way.
 
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::{Behind, Life, Moment, Purchase, Stage, Unconfirmed};
-use crate::reading::Snapshot;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::Snapshot;
 
 /// How long a reading may lag: a minute to an hour was seen of renewals, and a margin.
 pub(super) const LAG_MS: i64 = 2 * HOUR_MS;
@@ -39,20 +39,22 @@ pub(super) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
     found
 }
 
-const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
-const BEGINNINGS: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
-const ENDS: [Kind; 2] = [Kind::SubscriptionCancelled, Kind::Expired];
-const SWITCHES: [Kind; 3] = [Kind::AutoRenewalOn, Kind::AutoRenewalOff, Kind::ScheduledToEnd];
-const BOUGHT: [Kind; 2] = [Kind::ConsumablePurchased, Kind::EntitlementPurchased];
+const PAYMENTS: [NotificationKind; 3] =
+    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
+const BEGINNINGS: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
+const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
+const SWITCHES: [NotificationKind; 3] =
+    [NotificationKind::AutoRenewalOn, NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
+const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
 
 /// What may wait for a reading that shows it.
-const WAITING: [Kind; 6] = [
-    Kind::SubscriptionCancelled,
-    Kind::Expired,
-    Kind::ConsumableCancelled,
-    Kind::EntitlementCancelled,
-    Kind::PlanChangeScheduled,
-    Kind::GraceEnded,
+const WAITING: [NotificationKind; 6] = [
+    NotificationKind::SubscriptionCancelled,
+    NotificationKind::Expired,
+    NotificationKind::ConsumableCancelled,
+    NotificationKind::EntitlementCancelled,
+    NotificationKind::PlanChangeScheduled,
+    NotificationKind::GraceExpired,
 ];
 
 /// A reading beside the notifications that are known.
@@ -83,7 +85,7 @@ pub(super) struct Weighed {
     /// What rests on notifications alone.
     pub unconfirmed: Unconfirmed,
     /// The first of the readings in a row that show a change by half.
-    pub half_made_at: Option<Timestamp>,
+    pub incomplete_since: Option<Timestamp>,
 }
 
 /// Whether a notification of this kind and time could wait for a reading of `at`.
@@ -116,7 +118,7 @@ impl Evidence<'_> {
             stage: shown,
             behind: None,
             unconfirmed: Unconfirmed::default(),
-            half_made_at: None,
+            incomplete_since: None,
         };
         let is_subscription = !self.after.is_one_time();
         if !is_subscription || matches!(weighed.stage.life, Life::Replaced | Life::Revoked) {
@@ -125,7 +127,7 @@ impl Evidence<'_> {
         let shown = weighed.stage.clone();
         self.weigh_payment(&mut weighed, &shown);
         self.weigh_switch(&mut weighed, &shown);
-        self.hold_half_made(&mut weighed, &shown);
+        self.hold_incomplete(&mut weighed, &shown);
         self.watch_end(&mut weighed);
         weighed.behind = weighed.behind.or_else(|| self.watched(&weighed.stage));
         weighed
@@ -146,7 +148,7 @@ impl Evidence<'_> {
     }
 
     /// The newest notification of these kinds, unless it is too old to matter.
-    fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
+    fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
         let age = |time: Timestamp| self.at.millis_since(time);
         self.after.newest(kinds).filter(|(time, _)| (-CLOCKS_MS..WATCHED_MS).contains(&age(*time)))
     }
@@ -172,9 +174,14 @@ impl Evidence<'_> {
 
     /// The newest notification about what is paid.
     fn newest_payment(&self) -> Option<Moment> {
-        let recovered = self.newest(&[Kind::GraceEnded]).filter(|(time, _)| !self.ends_grace(*time));
-        let others =
-            [Kind::TrialConverted, Kind::Renewed, Kind::GraceBegan, Kind::SubscriptionPurchased, Kind::PlanChanged];
+        let recovered = self.newest(&[NotificationKind::GraceExpired]).filter(|(time, _)| !self.ends_grace(*time));
+        let others = [
+            NotificationKind::TrialConverted,
+            NotificationKind::Renewed,
+            NotificationKind::GraceBegan,
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::PlanChanged,
+        ];
         self.newest(&others).max(recovered)
     }
 
@@ -184,7 +191,7 @@ impl Evidence<'_> {
         if self.is_new((time, kind)) {
             return true;
         }
-        known.runs() && known.in_grace == (kind == Kind::GraceBegan)
+        known.runs() && known.in_grace == (kind == NotificationKind::GraceBegan)
     }
 
     /// What says payment, conversion or grace stands.
@@ -195,9 +202,9 @@ impl Evidence<'_> {
             return;
         }
         let (time, kind) = payment;
-        let is_back = shown.life == Life::Ended && self.newest_end() < Some(payment) && self.is_older_end(time);
+        let is_back = shown.life == Life::Expired && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {
-            Kind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
+            NotificationKind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
             _ if BEGINNINGS.contains(&kind) => (is_back || self.lacks_return(shown, time)) && self.snapshot.is_some(),
             _ => is_back || self.lacks_payment(shown, payment),
         };
@@ -211,9 +218,9 @@ impl Evidence<'_> {
         let stage = Stage {
             life: Life::Running,
             is_off,
-            in_grace: kind == Kind::GraceBegan,
-            in_trial: kind == Kind::GraceBegan && (shown.in_trial || self.before.stage.in_trial),
-            terms: if kind == Kind::GraceBegan {
+            in_grace: kind == NotificationKind::GraceBegan,
+            in_trial: kind == NotificationKind::GraceBegan && (shown.in_trial || self.before.stage.in_trial),
+            terms: if kind == NotificationKind::GraceBegan {
                 self.before.stage.terms.or(shown.terms)
             } else {
                 self.terms(shown, payment)
@@ -239,15 +246,16 @@ impl Evidence<'_> {
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
-            let is_told = super::truth::PAYMENTS.iter().any(|what| self.before.said.covered(*what) >= Some(time));
-            self.is_paid_beyond(time) && (is_told || known.is_unknown() || shown.terms > known.terms)
+            let is_announced =
+                super::truth::PAYMENTS.iter().any(|what| self.before.announced.covered(*what) >= Some(time));
+            self.is_paid_beyond(time) && (is_announced || known.is_unknown() || shown.terms > known.terms)
         };
         shown.runs() && !shown.in_grace && !is_repaired()
     }
 
     /// Whether the reading does not show yet, or by half, what this notification says to be paid.
     fn lacks_payment(&self, shown: &Stage, payment: Moment) -> bool {
-        let is_half = self.due_change(Kind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        let is_half = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
         let next = self.before.stage.terms.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
         let is_leap = next.is_some() && shown.terms > next && self.is_changing(shown);
         let is_lacking = is_half || is_leap || !self.is_paid_beyond(payment.0);
@@ -255,7 +263,7 @@ impl Evidence<'_> {
     }
 
     /// The SKU that a payment changed to by a schedule that the reading showed earlier, while it still shows the old one.
-    fn due_change(&self, kind: Kind, shown: &Stage) -> Option<String> {
+    fn due_change(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
         let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && PAYMENTS.contains(&kind))?;
         let early = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
@@ -274,11 +282,11 @@ impl Evidence<'_> {
     fn terms(&self, shown: &Stage, payment: Moment) -> Option<u64> {
         let known = self.before.stage.terms;
         // The payment after a trial that nobody saw is the one that its beginning was taken for.
-        let is_first = payment.1 == Kind::TrialConverted
+        let is_first = payment.1 == NotificationKind::TrialConverted
             && self.after.calendar().is_some_and(|calendar| Some(calendar.containing(payment.0)) <= known);
         let is_next = self.is_new(payment) && !is_first;
         let next = || known.map(|terms| terms.saturating_add(u64::from(is_next)));
-        let is_half = self.due_change(Kind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        let is_half = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
         let is_leap = shown.terms > next() && self.is_changing(shown);
         let terms = if self.before.stage.is_over() || is_half || is_leap {
             next()
@@ -304,19 +312,19 @@ impl Evidence<'_> {
     /// Whether auto-renewal is off by the last notification about it, if that is later than `since`.
     fn is_switched_off(&self, since: Option<Timestamp>) -> bool {
         let is_later = |time: Timestamp| since.is_none_or(|since| time > since);
-        self.newest(&SWITCHES).is_some_and(|(time, kind)| kind != Kind::AutoRenewalOn && is_later(time))
+        self.newest(&SWITCHES).is_some_and(|(time, kind)| kind != NotificationKind::AutoRenewalOn && is_later(time))
     }
 
     /// What says auto-renewal on or off stands.
     fn weigh_switch(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
-        let is_off = kind != Kind::AutoRenewalOn;
-        let what = if is_off { What::Cancelled } else { What::Resumed };
-        let is_news = self.is_new(switch) && self.before.said.covered(what) < Some(time);
+        let is_off = kind != NotificationKind::AutoRenewalOn;
+        let what = if is_off { TransitionKind::Cancelled } else { TransitionKind::Resumed };
+        let is_news = self.is_new(switch) && self.before.announced.covered(what) < Some(time);
         if !is_news && (self.is_new(switch) || self.before.stage.is_off != is_off) {
             return;
         }
-        let is_back = !is_off && shown.life == Life::Ended && self.newest_end() < Some(switch);
+        let is_back = !is_off && shown.life == Life::Expired && self.newest_end() < Some(switch);
         let is_contradicted = is_back || (shown.runs() && shown.is_off != is_off);
         if !is_contradicted || !weighed.contradict(time, self.at) {
             return;
@@ -334,8 +342,8 @@ impl Evidence<'_> {
     fn watch_end(&self, weighed: &mut Weighed) {
         let is_decided = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
         let Some(end) = self.newest_end().filter(is_decided) else { return };
-        let kinds = [PAYMENTS.as_slice(), &BEGINNINGS, &[Kind::AutoRenewalOn]].concat();
-        let is_cancel = end.1 == Kind::SubscriptionCancelled && weighed.stage.is_off;
+        let kinds = [PAYMENTS.as_slice(), &BEGINNINGS, &[NotificationKind::AutoRenewalOn]].concat();
+        let is_cancel = end.1 == NotificationKind::SubscriptionCancelled && weighed.stage.is_off;
         if weighed.stage.runs() && !is_cancel && self.after.newest(&kinds) < Some(end) {
             weighed.contradict(end.0, self.at);
         }
@@ -343,7 +351,7 @@ impl Evidence<'_> {
 
     /// Keeps what was known while the reading shows a change by half that no notification named: its fields can lag each
     /// by itself.
-    fn hold_half_made(&self, weighed: &mut Weighed, shown: &Stage) {
+    fn hold_incomplete(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some((last, snapshot)) = self.before.snapshot.as_ref().zip(self.snapshot) else { return };
         let known = &self.before.stage;
         if !known.runs() {
@@ -358,23 +366,24 @@ impl Evidence<'_> {
             let dates = [last.ends_at, last.renews_at, self.after.last_grace_end()];
             dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
         };
-        let is_new_end = snapshot.ends_at.is_some_and(|end| !is_known(end) || self.before.half_made_at().is_some());
-        let says_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
-        let is_off_by_half = !known.is_off && says_off && self.is_switch_news(last);
+        let is_new_end = snapshot.ends_at.is_some_and(|end| !is_known(end) || self.before.incomplete_since().is_some());
+        let shows_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
+        let is_off_incomplete = !known.is_off && shows_off && self.is_switch_news(last);
         let is_dateless = self.after.period_end().is_none()
-            && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.half_made_at().is_some());
-        let is_ended_by_half = shown.life == Life::Ended
-            && (is_off_by_half
+            && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.incomplete_since().is_some());
+        let is_end_incomplete = shown.life == Life::Expired
+            && (is_off_incomplete
                 || is_dateless
                 || (is_new_end && snapshot.end_reason.is_none() && !self.is_end_agreed()));
         let stage = &mut weighed.stage;
         let mut is_half = false;
-        if is_ended_by_half && !unconfirmed.payment && !unconfirmed.switch {
+        if is_end_incomplete && !unconfirmed.payment && !unconfirmed.switch {
             is_half = true;
-            let is_off = self.newest(&SWITCHES).map_or(known.is_off, |(_, kind)| kind != Kind::AutoRenewalOn);
+            let is_off =
+                self.newest(&SWITCHES).map_or(known.is_off, |(_, kind)| kind != NotificationKind::AutoRenewalOn);
             *stage = Stage { is_off, ..known.clone() };
         }
-        if shown.runs() && is_off_by_half && !unconfirmed.switch && !self.is_off_since_paid() {
+        if shown.runs() && is_off_incomplete && !unconfirmed.switch && !self.is_off_since_paid() {
             is_half = true;
             stage.is_off = false;
         }
@@ -386,8 +395,8 @@ impl Evidence<'_> {
             }
             let end = self.after.period_end();
             let is_later = end.zip(last.renews_at).is_some_and(|(end, last)| end.millis_since(last) > SAME_MS);
-            let is_later = is_later || self.before.half_made_at().is_some();
-            if self.is_changed_by_half(shown, (is_moved, is_later)) {
+            let is_later = is_later || self.before.incomplete_since().is_some();
+            if self.is_change_incomplete(shown, (is_moved, is_later)) {
                 is_half = true;
                 stage.sku = known.sku.clone();
                 stage.pending = known.pending.clone();
@@ -399,8 +408,8 @@ impl Evidence<'_> {
         if !is_half {
             return;
         }
-        let since = self.before.half_made_at().unwrap_or(self.at);
-        weighed.half_made_at = Some(since);
+        let since = self.before.incomplete_since().unwrap_or(self.at);
+        weighed.incomplete_since = Some(since);
         if !weighed.contradict(since, self.at) {
             weighed.stage = shown.clone();
         }
@@ -417,7 +426,7 @@ impl Evidence<'_> {
         let is_stale = self.before.stage.is_over() && shown.runs() && shown.is_off && weighed.stage.is_off;
         if is_stale && !self.is_switched_off(Some(time)) && weighed.contradict(time, self.at) {
             weighed.stage.is_off = false;
-            weighed.half_made_at = Some(self.at);
+            weighed.incomplete_since = Some(self.at);
         }
     }
 
@@ -425,7 +434,7 @@ impl Evidence<'_> {
     /// can still show that it was off until then.
     fn is_switch_news(&self, last: &Snapshot) -> bool {
         let is_paid_again = self.newest_payment().is_some_and(|(time, _)| is_recent(time, self.at));
-        last.auto_renewing != Some(false) || is_paid_again || self.before.half_made_at().is_some()
+        last.auto_renewing != Some(false) || is_paid_again || self.before.incomplete_since().is_some()
     }
 
     /// Whether a notification reported the end that the reading shows.
@@ -445,7 +454,7 @@ impl Evidence<'_> {
     }
 
     /// Whether the plan changed without a payment, or a payment that changes it shows the old plan or the old term.
-    fn is_changed_by_half(&self, shown: &Stage, (is_paid, is_later): (bool, bool)) -> bool {
+    fn is_change_incomplete(&self, shown: &Stage, (is_paid, is_later): (bool, bool)) -> bool {
         let known = &self.before.stage;
         let is_new_sku = known.sku.is_some() && shown.sku.is_some() && shown.sku != known.sku;
         let is_new = |date: Timestamp| is_recent(date, self.at);
@@ -463,7 +472,7 @@ impl Evidence<'_> {
 
     /// Whether a payment was announced or reported within two days.
     fn was_paid(&self) -> bool {
-        let announced = super::truth::PAYMENTS.iter().filter_map(|what| self.before.said.covered(*what)).max();
+        let announced = super::truth::PAYMENTS.iter().filter_map(|what| self.before.announced.covered(*what)).max();
         let reported = self.newest_payment().filter(|(_, kind)| PAYMENTS.contains(kind)).map(|(time, _)| time);
         announced.max(reported).is_some_and(|paid| self.at.millis_since(paid) < WATCHED_MS)
     }
@@ -472,20 +481,22 @@ impl Evidence<'_> {
     /// all others and the reading show, contradicts it.
     pub fn is_premature(&self, stage: &Stage, moment: Moment) -> bool {
         let (time, kind) = moment;
-        let is_newest = |kinds: &[Kind]| self.after.newest(kinds) < Some(moment);
-        let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[Kind::AutoRenewalOn]].concat();
+        let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
+        let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[NotificationKind::AutoRenewalOn]].concat();
         match kind {
-            Kind::Expired => stage.runs() && is_newest(&runs_on) && !self.shows_end_of(time),
-            Kind::SubscriptionCancelled => {
+            NotificationKind::Expired => stage.runs() && is_newest(&runs_on) && !self.shows_end_of(time),
+            NotificationKind::SubscriptionCancelled => {
                 stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now() && !self.shows_end_of(time)
             }
-            Kind::ConsumableCancelled | Kind::EntitlementCancelled => stage.runs() && is_newest(&BOUGHT),
-            Kind::PlanChangeScheduled => {
+            NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
+                stage.runs() && is_newest(&BOUGHT)
+            }
+            NotificationKind::PlanChangeScheduled => {
                 let known = &self.before.stage;
                 let is_shown = stage.pending.is_some() && stage.pending != known.pending;
                 stage.runs() && !is_shown && (known.is_unknown() || stage.sku == known.sku) && is_newest(&PAYMENTS)
             }
-            Kind::GraceEnded => stage.runs() && stage.in_grace && self.ends_grace(time),
+            NotificationKind::GraceExpired => stage.runs() && stage.in_grace && self.ends_grace(time),
             _ => false,
         }
     }
@@ -493,7 +504,8 @@ impl Evidence<'_> {
     /// Whether the reading shows a cancellation that lets the paid time run out, and that is news.
     fn is_cancelled_by_now(&self) -> bool {
         let is_shown = self.snapshot.and_then(|snapshot| snapshot.ends_at).is_some_and(|end| end > self.at);
-        let off = |(_, kind): &Moment| matches!(kind, Kind::AutoRenewalOff | Kind::ScheduledToEnd);
+        let off =
+            |(_, kind): &Moment| matches!(kind, NotificationKind::AutoRenewalOff | NotificationKind::ScheduledToEnd);
         is_shown && !(self.before.stage.runs() && self.before.stage.is_off) && !self.fresh.iter().any(off)
     }
 }

@@ -4,14 +4,14 @@
 use super::walk::Walk;
 use crate::purchase::{Life, Purchase};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 
 const DAY_MS: i64 = 86_400_000;
 /// How long the other receipt may stay unknown.
 const PATIENCE_MS: i64 = 7 * DAY_MS;
 
 /// The next look at such a purchase: daily, and at the end of the week.
-pub(super) fn next_look(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let until = purchase.successor_missing_since()?.plus_millis(PATIENCE_MS);
     (now < until).then(|| now.plus_millis(DAY_MS).min(until))
 }
@@ -23,13 +23,17 @@ impl Walk<'_> {
         let since = self.known.successor_missing_since();
         let is_overdue = since.is_some_and(|since| now.millis_since(since) >= PATIENCE_MS);
         let is_named = self.known.is_replaced() || self.stage.life != Life::Replaced;
-        if !is_overdue || is_named || self.said.has_ended || self.said.untold.contains(&What::Expired) {
+        if !is_overdue
+            || is_named
+            || self.announced.is_expired
+            || self.announced.unannounced.contains(&TransitionKind::Expired)
+        {
             return;
         }
         let at = self.known.expires_at();
         if self.stage.in_trial {
-            self.infer(What::TrialDidNotConvert, at);
+            self.infer(TransitionKind::TrialDidNotConvert, at);
         }
-        self.infer(What::Expired, at);
+        self.infer(TransitionKind::Expired, at);
     }
 }

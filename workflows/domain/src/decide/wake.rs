@@ -1,9 +1,9 @@
 //! When a purchase is looked at again without being told anything, so that a lost notification repairs itself.
 
-use super::{Given, asked, successor};
+use super::{SettlingContext, successor, waiting};
 use crate::purchase::Purchase;
-use crate::reading::{Product, Reading};
 use crate::time::Timestamp;
+use crate::verification::{Product, Verification};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -17,19 +17,21 @@ const THEN_MS: i64 = 6 * HOUR_MS;
 const FOR_MS: i64 = 2 * DAY_MS;
 
 /// The next look at a purchase after this settling.
-pub(super) fn after(purchase: &Purchase, given: Given<'_>) -> Option<Timestamp> {
-    match given.reading {
-        Reading::Unverifiable => successor::next_look(purchase, given.now),
-        Reading::Unreachable { since } => Some(given.now.plus_millis(retry_ms(given.now.millis_since(*since)))),
-        Reading::Verified(_) | Reading::Gone | Reading::Parked(_) => {
-            let behind = purchase.behind.and_then(|behind| look(behind.since, given.now));
+pub(super) fn after(purchase: &Purchase, context: SettlingContext<'_>) -> Option<Timestamp> {
+    match context.verification {
+        Verification::Unverifiable => successor::next_check(purchase, context.now),
+        Verification::Unreachable { since } => {
+            Some(context.now.plus_millis(retry_ms(context.now.millis_since(*since))))
+        }
+        Verification::Verified(_) | Verification::Gone | Verification::Parked(_) => {
+            let behind = purchase.behind.and_then(|behind| check(behind.since, context.now));
             let regular = if purchase.stage.is_over() {
-                reason(purchase, given.now)
+                reason(purchase, context.now)
             } else {
-                dates(purchase, given.now).chain(weekly(purchase, given.now)).min()
+                dates(purchase, context.now).chain(weekly(purchase, context.now)).min()
             };
-            let promoted = promoted(purchase, given.now);
-            [behind, regular, promoted, successor::next_look(purchase, given.now)].into_iter().flatten().min()
+            let promoted = promoted(purchase, context.now);
+            [behind, regular, promoted, successor::next_check(purchase, context.now)].into_iter().flatten().min()
         }
     }
 }
@@ -53,8 +55,8 @@ const fn retry_ms(passed: i64) -> i64 {
     match passed {
         ..HOUR_MS => 5 * MINUTE_MS,
         HOUR_MS..21_600_000 => 15 * MINUTE_MS,
-        21_600_000..asked::BELIEVED_AFTER_MS => {
-            let left = asked::BELIEVED_AFTER_MS - passed;
+        21_600_000..waiting::BELIEVED_AFTER_MS => {
+            let left = waiting::BELIEVED_AFTER_MS - passed;
             if left < 30 * MINUTE_MS { left } else { 30 * MINUTE_MS }
         }
         _ => 30 * MINUTE_MS,
@@ -63,9 +65,9 @@ const fn retry_ms(passed: i64) -> i64 {
 
 /// Why it ended may come later: it is asked daily, for a week.
 fn reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let ended = purchase.awaits_reason()?;
+    let end = purchase.awaits_reason()?;
     let next = now.plus_millis(DAY_MS);
-    (!purchase.is_replaced() && next <= ended.plus_millis(WEEK_MS + DAY_MS)).then_some(next)
+    (!purchase.is_replaced() && next <= end.plus_millis(WEEK_MS + DAY_MS)).then_some(next)
 }
 
 /// The next look for each date of the store at which something is due.
@@ -78,11 +80,11 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
         let renews_at = shown.renews_at.or_else(|| shown.ends_at.map_or_else(counted, |_| None));
         [renews_at, shown.ends_at, shown.deferred_at, purchase.grace_end(), trial]
     });
-    dates.into_iter().flatten().flatten().filter_map(move |date| look(date, now))
+    dates.into_iter().flatten().flatten().filter_map(move |date| check(date, now))
 }
 
 /// The first look at a date that is still to come; none when it passed long ago.
-fn look(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
+fn check(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let passed = now.millis_since(date);
     let first = FIRST_MS.into_iter().find(|wait| *wait > passed);
     let later = || {

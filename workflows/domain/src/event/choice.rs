@@ -1,7 +1,7 @@
 //! Which events a destination chose: names, and wildcards that include types added later.
 
 use super::PURCHASE_UPDATED;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 use crate::user::PROFILE_UPDATED;
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,7 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
 /// What can be chosen: the wildcards, then every documented type, whether or not we can send it.
 #[must_use]
 pub fn choices() -> Vec<&'static str> {
-    let sent = What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
+    let sent = TransitionKind::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()

@@ -4,8 +4,8 @@ use super::Described;
 use super::price::price;
 use crate::catalogue::PriceSource;
 use crate::environment::Environment;
-use crate::reading::{EndReason, Offer, Product};
 use crate::time::Timestamp;
+use crate::verification::{EndReason, Offer, Product};
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ use super::choice::OPERATORS;
 use super::operators::DestinationBody;
 use super::{PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 use crate::user::UserBody;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -44,7 +44,8 @@ pub(crate) const ADDITIONS: [&str; 16] = [
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let users = What::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
+    let users =
+        TransitionKind::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     std::iter::once(purchase).chain(users).chain(operators).collect()
 }

@@ -14,10 +14,10 @@ pub use adjust::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, 
 
 use crate::catalogue::PriceSource;
 use crate::purchase::{Purchase, State};
-use crate::reading::Unit;
 use crate::time::Timestamp;
-use crate::transition::{Transition, What};
-use crate::{Kind, event};
+use crate::transition::{Transition, TransitionKind};
+use crate::verification::Unit;
+use crate::{NotificationKind, event};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -181,7 +181,7 @@ pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet
     let mut found = candidates(transitions, purchase);
     // The record has the price of the plan after the last change, which the payments before the one of that change did not
     // have.
-    let change = transitions.iter().rposition(|one| one.what == What::PlanChanged);
+    let change = transitions.iter().rposition(|one| one.kind == TransitionKind::PlanChanged);
     let of_change = found.iter().rposition(|payment| change.is_some_and(|change| payment.place <= change));
     found.iter_mut().take(of_change.unwrap_or(0)).for_each(|payment| payment.is_priced = false);
     let mut taken = paid.clone();
@@ -196,8 +196,8 @@ pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet
 
 /// What may be a payment; 0 is the number of those that cannot be counted.
 fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
-    let happened = |what: What| transitions.iter().any(|one| one.what == what);
-    let starts_trial = happened(What::TrialStarted);
+    let happened = |what: TransitionKind| transitions.iter().any(|one| one.kind == what);
+    let starts_trial = happened(TransitionKind::TrialStarted);
     let number = |one: &Transition| {
         let counted = one.cycle.and_then(|cycle| i64::try_from(cycle).ok());
         counted.unwrap_or_else(|| i64::from(purchase.is_one_time_purchase()))
@@ -213,21 +213,21 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     let mut found: Vec<Payment> = Vec::new();
     let mut conversion: Option<usize> = None;
     for (place, one) in transitions.iter().enumerate() {
-        let kind = match one.what {
-            What::TrialConverted => {
+        let kind = match one.kind {
+            TransitionKind::TrialConverted => {
                 conversion = Some(found.len());
                 EntryKind::TrialConversion
             }
-            What::Renewed | What::Recovered => {
+            TransitionKind::Renewed | TransitionKind::Recovered => {
                 let converted = conversion.take().and_then(|at| found.get_mut(at));
                 if let Some(converted) = converted {
                     converted.other_place = Some(place);
                     continue;
                 }
-                if one.what == What::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
+                if one.kind == TransitionKind::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
             }
-            What::Purchased if !starts_trial => EntryKind::Initial,
-            What::PlanChanged if !starts_trial && is_first_of_new_plan((one, transitions), purchase) => {
+            TransitionKind::Purchased if !starts_trial => EntryKind::Initial,
+            TransitionKind::PlanChanged if !starts_trial && is_first_of_new_plan((one, transitions), purchase) => {
                 EntryKind::PlanChange
             }
             _ => continue,
@@ -240,16 +240,18 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 /// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
 /// scheduled change is told with the renewal that it comes with.
 fn is_first_of_new_plan((change, transitions): (&Transition, &[Transition]), purchase: &Purchase) -> bool {
-    let is_of_new_receipt = purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
+    let is_of_new_receipt =
+        purchase.was_reported(NotificationKind::PlanChanged) || purchase.original_receipt_id().is_some();
     // A purchase beside another one that it takes up is announced as a change without the store's notification of one.
-    let is_paid = |one: &Transition| PAYING.contains(&one.what) && one.cycle == change.cycle;
+    let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
     is_first && (is_of_new_receipt || takes_up()) && purchase.is_in_trial_period() != Some(true)
 }
 
 /// What pays a term whether or not the plan changes.
-const PAYING: [What; 4] = [What::Purchased, What::Renewed, What::Recovered, What::TrialConverted];
+const PAYING: [TransitionKind; 4] =
+    [TransitionKind::Purchased, TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
 
 /// What the store says of the present payment of a purchase.
 #[must_use]

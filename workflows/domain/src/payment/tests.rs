@@ -5,35 +5,35 @@ use super::{
     payments, reach_ms, refund_status, report_price,
 };
 use crate::event::tests::{day, known, monthly};
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::reading::{EndReason, Product, Reading, Snapshot};
-use crate::transition::{Transition, What};
+use crate::transition::{Transition, TransitionKind};
+use crate::verification::{EndReason, Product, Snapshot, Verification};
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeSet;
 
 const DAY_MS: i64 = 86_400_000;
 
-fn shown(words: &[Kind], snapshot: Snapshot) -> Purchase {
-    known(words, &Reading::Verified(Box::new(snapshot)))
+fn shown(words: &[NotificationKind], snapshot: Snapshot) -> Purchase {
+    known(words, &Verification::Verified(Box::new(snapshot)))
 }
 
 fn bought() -> Purchase {
-    shown(&[Kind::SubscriptionPurchased], monthly())
+    shown(&[NotificationKind::SubscriptionPurchased], monthly())
 }
 
 /// Transitions in terms: one that pays a term after another begins the next.
-fn happened(whats: &[(What, u64)]) -> Vec<Transition> {
-    whats.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
+fn happened(whats: &[(TransitionKind, u64)]) -> Vec<Transition> {
+    whats.iter().map(|(what, cycle)| Transition { kind: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
 }
 
 /// Kind, number, the places of the transitions that tell it, and whether the record's price is its price.
 type Found = (EntryKind, i64, usize, Option<usize>, bool);
 /// What happened, and the payments among it.
-type Case<'a> = (&'a [(What, u64)], &'a [Found]);
+type Case<'a> = (&'a [(TransitionKind, u64)], &'a [Found]);
 
-fn found(whats: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
+fn found(whats: &[(TransitionKind, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
     let paid: BTreeSet<i64> = paid.iter().copied().collect();
     let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
     payments(&happened(whats), purchase, &paid).into_iter().map(shown).collect()
@@ -42,8 +42,10 @@ fn found(whats: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found>
 #[test]
 fn each_term_is_paid_once_by_the_event_that_tells_it() {
     use EntryKind::{Initial, Recovery, Renewal, TrialConversion};
-    use What::{Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed};
-    use What::{TrialConverted, TrialDidNotConvert, TrialStarted};
+    use TransitionKind::{
+        Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed,
+    };
+    use TransitionKind::{TrialConverted, TrialDidNotConvert, TrialStarted};
     let purchase = bought();
     let rows: &[Case<'_>] = &[
         (&[(Purchased, 1)], &[(Initial, 1, 0, None, true)]),
@@ -77,7 +79,9 @@ fn each_term_is_paid_once_by_the_event_that_tells_it() {
 #[test]
 fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
     let purchase = bought();
-    for what in [What::Renewed, What::Recovered, What::TrialConverted, What::Purchased] {
+    for what in
+        [TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted, TransitionKind::Purchased]
+    {
         assert_eq!(found(&[(what, 2)], &purchase, &[1, 2]), [], "{what:?}");
         assert_eq!(found(&[(what, 3)], &purchase, &[1, 2]).len(), 1, "{what:?}");
     }
@@ -85,8 +89,8 @@ fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
 
 #[test]
 fn terms_that_cannot_be_counted_are_numbered_below_0() {
-    let unknown = |what| Transition { what, at: None, cycle: None };
-    let told = [unknown(What::Renewed), unknown(What::Renewed)];
+    let unknown = |what| Transition { kind: what, at: None, cycle: None };
+    let told = [unknown(TransitionKind::Renewed), unknown(TransitionKind::Renewed)];
     let numbers = |paid: &[i64]| {
         let paid: BTreeSet<i64> = paid.iter().copied().collect();
         payments(&told, &bought(), &paid).iter().map(|one| one.number).collect::<Vec<_>>()
@@ -99,8 +103,8 @@ fn terms_that_cannot_be_counted_are_numbered_below_0() {
 #[test]
 fn a_one_time_purchase_is_paid_once_however_often_it_is_told() {
     let consumable = Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly() };
-    let purchase = shown(&[Kind::ConsumablePurchased], consumable);
-    let told = [Transition { what: What::Purchased, at: None, cycle: None }];
+    let purchase = shown(&[NotificationKind::ConsumablePurchased], consumable);
+    let told = [Transition { kind: TransitionKind::Purchased, at: None, cycle: None }];
     let numbers = |paid: &[i64]| payments(&told, &purchase, &paid.iter().copied().collect()).len();
     assert_eq!((numbers(&[]), numbers(&[1])), (1, 0));
     assert_eq!(reach_ms(&purchase), i64::MAX);
@@ -108,22 +112,30 @@ fn a_one_time_purchase_is_paid_once_however_often_it_is_told() {
 
 #[test]
 fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
-    let change = [(What::PlanChanged, 1)];
-    let changed = shown(&[Kind::PlanChanged], monthly());
+    let change = [(TransitionKind::PlanChanged, 1)];
+    let changed = shown(&[NotificationKind::PlanChanged], monthly());
     assert_eq!(found(&change, &changed, &[]), [(EntryKind::PlanChange, 1, 0, None, true)]);
     assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
     let beside = found(&change, &bought(), &[]);
     assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
     let both = [(EntryKind::PlanChange, 1, 0, None, true), (EntryKind::Renewal, 2, 1, None, true)];
     for purchase in [&bought(), &changed] {
-        assert_eq!(found(&[(What::PlanChanged, 1), (What::Renewed, 2)], purchase, &[]), both, "each term is paid");
+        assert_eq!(
+            found(&[(TransitionKind::PlanChanged, 1), (TransitionKind::Renewed, 2)], purchase, &[]),
+            both,
+            "each term is paid"
+        );
     }
-    let same = found(&[(What::Renewed, 1), (What::PlanChanged, 1)], &bought(), &[]);
+    let same = found(&[(TransitionKind::Renewed, 1), (TransitionKind::PlanChanged, 1)], &bought(), &[]);
     assert_eq!(same, [(EntryKind::Renewal, 1, 0, None, true)], "the first term is paid once");
-    assert_eq!(found(&[(What::PlanChanged, 2)], &bought(), &[1]), [], "a scheduled change is paid with its renewal");
+    assert_eq!(
+        found(&[(TransitionKind::PlanChanged, 2)], &bought(), &[1]),
+        [],
+        "a scheduled change is paid with its renewal"
+    );
     let trial = Snapshot { trial_ends_at: Some(day(40)), renews_at: Some(day(40)), ..monthly() };
-    assert_eq!(found(&change, &shown(&[Kind::PlanChanged], trial), &[]), []);
-    assert_eq!(found(&[(What::TrialStarted, 1), (What::PlanChanged, 1)], &changed, &[]), []);
+    assert_eq!(found(&change, &shown(&[NotificationKind::PlanChanged], trial), &[]), []);
+    assert_eq!(found(&[(TransitionKind::TrialStarted, 1), (TransitionKind::PlanChanged, 1)], &changed, &[]), []);
 }
 
 #[test]
@@ -149,7 +161,7 @@ fn what_the_store_says_of_the_present_payment() {
         auto_renewing: Some(false),
         ..monthly()
     };
-    let told = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
+    let told = [NotificationKind::SubscriptionPurchased, NotificationKind::SubscriptionCancelled];
     assert_eq!(refund_status(&shown(&told, ended(EndReason::Customer))), RefundStatus::Refunded(day(15)));
     // A change of plan gives a part back, and nobody but the sales report knows which.
     assert_eq!(refund_status(&shown(&told, ended(EndReason::Replaced))), RefundStatus::Unknown);

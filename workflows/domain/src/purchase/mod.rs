@@ -4,45 +4,35 @@
 //! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
 
 mod anchor;
+mod announced;
 mod details;
 mod fields;
 mod plan;
+mod reports;
 mod revocation;
-mod said;
 mod state;
 mod successor;
 mod terms;
-mod told;
 
-#[cfg(test)]
-mod anchors;
-#[cfg(test)]
-mod calendar;
-#[cfg(test)]
-mod grace;
-#[cfg(test)]
-mod refunds;
-#[cfg(test)]
-mod shown;
 #[cfg(test)]
 mod tests;
 
 pub use state::State;
 
-pub(crate) use said::Said;
+pub(crate) use announced::Announced;
+pub(crate) use reports::Moment;
 pub(crate) use state::{Life, Stage};
 pub(crate) use terms::{Origin, Terms};
-pub(crate) use told::Moment;
 
-use crate::notification::{Kind, Notification};
-use crate::reading::{Product, Snapshot};
+use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{Product, Snapshot};
 use plan::LeftPlan;
+use reports::{Register, ReportTimes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use terms::TRIALS;
-use told::{Register, Told};
 
 /// What we know of one purchase. The default value knows nothing.
 ///
@@ -51,7 +41,7 @@ use told::{Register, Told};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Purchase {
-    told: BTreeMap<Kind, Told>,
+    reports: BTreeMap<NotificationKind, ReportTimes>,
     original_receipt_id: Option<Register>,
     is_test: bool,
     /// Another receipt took its place. Never taken back.
@@ -70,7 +60,7 @@ pub struct Purchase {
     /// Where it stood, and what was told, when the store answered last; later words go on from there.
     pub(crate) verified: Option<Verified>,
     /// What the world was told.
-    pub(crate) said: Said,
+    pub(crate) announced: Announced,
     /// The first of the readings in a row in which the store did not accept the receipt.
     pub(crate) parked_since: Option<Timestamp>,
     /// The store never knew the receipt, and its platform has such ones believed.
@@ -108,7 +98,7 @@ pub(crate) struct Verified {
     /// Where it stood.
     pub stage: Stage,
     /// What was told.
-    pub said: Said,
+    pub announced: Announced,
     /// How many paid terms the reading itself showed.
     pub shown_terms: Option<u64>,
 }
@@ -137,21 +127,22 @@ struct Seen {
     /// When the change of plan takes effect that was last seen to be scheduled.
     change_at: Option<Timestamp>,
     /// The first of the readings in a row that show a change by half.
-    half_made_at: Option<Timestamp>,
+    incomplete_since: Option<Timestamp>,
 }
 
 /// A one-time purchase was made.
-const BOUGHT: [Kind; 2] = [Kind::ConsumablePurchased, Kind::EntitlementPurchased];
+const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
 /// A one-time purchase was taken back.
-const TAKEN_BACK: [Kind; 2] = [Kind::ConsumableCancelled, Kind::EntitlementCancelled];
+const TAKEN_BACK: [NotificationKind; 2] =
+    [NotificationKind::ConsumableCancelled, NotificationKind::EntitlementCancelled];
 /// This receipt began.
-const BEGAN: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
+const BEGAN: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
 /// A recovery is not reported so close to the end of the grace, or later: that is its end.
 const AT_THE_END_MS: i64 = 600_000;
 /// How long a change of plan is remembered that the store no longer shows as scheduled.
 const CHANGING_MS: i64 = 7 * 86_400_000;
 /// Auto-renewal was switched off.
-const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
+const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
 /// How long a reading may show what was true before a notification.
 const STALE_MS: i64 = 2 * 3_600_000;
 /// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
@@ -160,12 +151,12 @@ const SAME_MOMENT_MS: i64 = 60_000;
 impl Purchase {
     /// Takes in what one notification says. A word that we do not know says nothing.
     pub(crate) fn learn(&mut self, notification: &Notification) {
-        if notification.kind == Kind::Unknown {
+        if notification.kind == NotificationKind::Unknown {
             return;
         }
-        self.told.entry(notification.kind).or_default().at(notification.store_time);
+        self.reports.entry(notification.kind).or_default().at(notification.store_time);
         self.is_test |= notification.is_test;
-        if notification.kind == Kind::PlanChanged {
+        if notification.kind == NotificationKind::PlanChanged {
             let old = notification.related_receipt_id.as_ref();
             Register::join(&mut self.original_receipt_id, notification, old);
         }
@@ -195,7 +186,7 @@ impl Purchase {
 
     /// Takes in that the store says that the receipt is no longer valid. What was over stays over since then.
     pub(crate) fn vanish(&mut self, now: Timestamp) {
-        let was_over = matches!(self.stage.life, Life::Ended | Life::Replaced);
+        let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
@@ -220,12 +211,12 @@ impl Purchase {
 
     /// Takes in whether the last reading showed a change by half, and since when that is so.
     pub(crate) fn doubt(&mut self, at: Option<Timestamp>) {
-        self.seen.half_made_at = at;
+        self.seen.incomplete_since = at;
     }
 
     /// The first of the readings in a row that show a change by half.
-    pub(crate) const fn half_made_at(&self) -> Option<Timestamp> {
-        self.seen.half_made_at
+    pub(crate) const fn incomplete_since(&self) -> Option<Timestamp> {
+        self.seen.incomplete_since
     }
 
     /// Whether this time lies at the end of its grace, or later: a recovery of then is the end.
@@ -250,14 +241,14 @@ impl Purchase {
 
     /// Takes in that its beginning was announced as a change of plan: a notification of the same change is no news.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
-        self.cover_beginning(What::PlanChanged, at);
+        self.cover_beginning(TransitionKind::PlanChanged, at);
     }
 
     /// Takes in that a part of its beginning was announced.
-    pub(crate) fn cover_beginning(&mut self, what: What, at: Timestamp) {
-        self.said.cover(what, at);
+    pub(crate) fn cover_beginning(&mut self, what: TransitionKind, at: Timestamp) {
+        self.announced.cover(what, at);
         if let Some(verified) = &mut self.verified {
-            verified.said.cover(what, at);
+            verified.announced.cover(what, at);
         }
     }
 
@@ -290,9 +281,9 @@ impl Purchase {
         if stage.runs() && !stage.in_grace {
             self.seen.grace_ends_at = None;
         }
-        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });
+        self.verified = Some(Verified { stage: stage.clone(), announced: self.announced.clone(), shown_terms });
         self.stage = stage;
-        self.count_told(at);
+        self.count_announced(at);
     }
 
     /// A reading can be taken after a switch or a failed payment, before their notification came, and not show them yet: it
@@ -303,12 +294,12 @@ impl Purchase {
             self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
         }
         if self.stage.runs() && !self.stage.in_grace && stage.in_grace {
-            self.seen.paid_at = self.before_newest(self.seen.paid_at, &[Kind::GraceBegan]);
+            self.seen.paid_at = self.before_newest(self.seen.paid_at, &[NotificationKind::GraceBegan]);
         }
     }
 
     /// A sight, moved before the newest of these notifications if that was a short while earlier.
-    fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[Kind]) -> Option<Timestamp> {
+    fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let newest = self.newest(kinds).map(|(time, _)| time);
         seen_at.map(|at| match newest {
             Some(time) if (0..STALE_MS).contains(&at.millis_since(time)) => time.plus_millis(-1),
@@ -323,28 +314,29 @@ impl Purchase {
     }
 
     /// Whether this word was ever told.
-    pub(crate) fn was_told(&self, kind: Kind) -> bool {
-        self.told.contains_key(&kind)
+    pub(crate) fn was_reported(&self, kind: NotificationKind) -> bool {
+        self.reports.contains_key(&kind)
     }
 
     /// Whether this word of this time is remembered.
     pub(crate) fn remembers(&self, (time, kind): Moment) -> bool {
-        self.told.get(&kind).is_some_and(|told| told.times().any(|known| known == time))
+        self.reports.get(&kind).is_some_and(|reports| reports.times().any(|known| known == time))
     }
 
     /// All remembered words later than `since`, in the order of the store's clock.
-    pub(crate) fn words_after(&self, since: Option<Moment>) -> Vec<Moment> {
-        let told = self.told.iter();
-        let all = told.flat_map(|(kind, told)| told.first().into_iter().chain(told.times()).map(|time| (time, *kind)));
-        let mut words: Vec<_> = all.filter(|word| Some(*word) > since).collect();
-        words.sort_unstable();
-        words.dedup();
-        words
+    pub(crate) fn reports_after(&self, since: Option<Moment>) -> Vec<Moment> {
+        let reports = self.reports.iter();
+        let all = reports
+            .flat_map(|(kind, reports)| reports.first().into_iter().chain(reports.times()).map(|time| (time, *kind)));
+        let mut reports: Vec<_> = all.filter(|report| Some(*report) > since).collect();
+        reports.sort_unstable();
+        reports.dedup();
+        reports
     }
 
     /// The end of its trial, as far as a trial was seen.
     pub(crate) fn trial_end(&self) -> Option<Timestamp> {
-        let converted = || self.told.get(&Kind::TrialConverted)?.first();
+        let converted = || self.reports.get(&NotificationKind::TrialConverted)?.first();
         self.seen.trial_ends_at.or_else(converted)
     }
 
@@ -403,7 +395,7 @@ impl Purchase {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,
             Some(Product::Consumable | Product::Entitlement) => true,
-            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_told(*kind)),
+            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind)),
         }
     }
 
@@ -414,19 +406,19 @@ impl Purchase {
 
     /// When the words say that it began.
     fn began_at(&self) -> Option<Timestamp> {
-        let beginning: &[Kind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
-        beginning.iter().filter_map(|kind| self.told.get(kind)?.first()).min()
+        let beginning: &[NotificationKind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
+        beginning.iter().filter_map(|kind| self.reports.get(kind)?.first()).min()
     }
 
     /// The newest moment at which one of these words was told.
-    pub(crate) fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
-        kinds.iter().filter_map(|kind| Some((self.told.get(kind)?.last()?, *kind))).max()
+    pub(crate) fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
+        kinds.iter().filter_map(|kind| Some((self.reports.get(kind)?.last()?, *kind))).max()
     }
 
     /// The earliest time after `since` at which one of these words was told.
-    fn first_after(&self, since: Option<Moment>, kinds: &[Kind]) -> Option<Timestamp> {
-        let told = kinds.iter().filter_map(|kind| Some((*kind, self.told.get(kind)?)));
-        let moments = told.flat_map(|(kind, told)| told.times().map(move |time| (time, kind)));
+    fn first_after(&self, since: Option<Moment>, kinds: &[NotificationKind]) -> Option<Timestamp> {
+        let reports = kinds.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
+        let moments = reports.flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind)));
         moments.filter(|moment| Some(*moment) > since).min().map(|(time, _)| time)
     }
 }

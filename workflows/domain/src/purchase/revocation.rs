@@ -5,9 +5,9 @@
 
 use super::{BOUGHT, Purchase, SAME_MOMENT_MS, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
-use crate::reading::EndReason;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::EndReason;
 
 /// An end so near to the end of what was paid is that end.
 const NEAR_MS: i64 = 2 * 3_600_000;
@@ -26,8 +26,8 @@ impl Purchase {
             if self.awaits_reason().is_some() {
                 return None;
             }
-            let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
-            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
+            let reported = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
+            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
         }
         // A payment or a switch that the store does not show yet keeps running what it still shows as ended.
         if self.stage.runs() {
@@ -73,7 +73,10 @@ impl Purchase {
     /// anything that is sold is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
-        let paid = [What::Renewed, What::Recovered].iter().filter_map(|what| self.said.covered(*what)).max();
+        let paid = [TransitionKind::Renewed, TransitionKind::Recovered]
+            .iter()
+            .filter_map(|what| self.announced.covered(*what))
+            .max();
         let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.millis_since(*paid) <= EARLY_MS));
         match (shown, paid_since) {
             (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),

@@ -70,9 +70,9 @@ impl State {
 impl std::str::FromStr for State {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == word);
-        found.ok_or_else(|| format!("`{word}` is not a state of a purchase"))
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is not a state of a purchase"))
     }
 }
 
@@ -88,7 +88,7 @@ pub enum Life {
     /// A cancellation that nobody could verify ended it; auto-renewal switched on shows that it runs after all.
     Cut,
     /// It ended.
-    Ended,
+    Expired,
     /// It was taken back.
     Revoked,
     /// Another receipt took its place.
@@ -120,7 +120,7 @@ impl Stage {
     pub const fn state(&self) -> State {
         match self.life {
             Life::Unknown => State::Unknown,
-            Life::Cut | Life::Ended => State::Expired,
+            Life::Cut | Life::Expired => State::Expired,
             Life::Revoked => State::Revoked,
             Life::Replaced => State::Replaced,
             Life::Running if self.in_grace => State::Grace,

@@ -1,8 +1,8 @@
 //! Terms by the calendar: the n-th term ends n terms after the anchor. It is never added to the end of the
 //! term before it, since a month that is too short for the day must not move all later ones.
 
-use crate::reading::{Term, Unit};
 use crate::time::Timestamp;
+use crate::verification::{Term, Unit};
 use serde::{Deserialize, Serialize};
 
 /// One unbroken row of equal terms.

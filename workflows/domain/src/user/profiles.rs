@@ -6,10 +6,10 @@ use crate::catalogue::Listing;
 use crate::environment::Environment;
 use crate::event::tests::{bought, day, entitlement, monthly, price};
 use crate::ids::{EventId, PlatformId};
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::payment::Total;
 use crate::purchase::Purchase;
-use crate::reading::Snapshot;
+use crate::verification::Snapshot;
 use serde_json::{Value, json};
 
 /// The attributes beside the documented ones, with nothing in the ledger.
@@ -93,11 +93,11 @@ fn who_bought_nothing_or_only_once_has_no_subscription() {
     });
     assert_eq!(extended(&[]), nothing);
     assert_eq!(extended(&[priced("receipt", Purchase::default())])["subscription_state"], "none");
-    let coins = heard(&[Kind::ConsumablePurchased]);
+    let coins = heard(&[NotificationKind::ConsumablePurchased]);
     let shown = entered(&[(priced("coins", coins), Some(&[Some("9.99")]))]);
     assert_eq!((&shown["subscription_state"], &shown["ltv_usd"]), (&json!("none"), &json!("9.99")));
     assert_eq!(shown["first_purchase_at"], json!(day(0)));
-    let taken = heard(&[Kind::ConsumablePurchased, Kind::ConsumableCancelled]);
+    let taken = heard(&[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled]);
     let back: &[_] = &[Some("9.99"), Some("-9.99")];
     assert_eq!(entered(&[(priced("coins", taken), Some(back))])["ltv_usd"], "0", "it was taken back");
 }

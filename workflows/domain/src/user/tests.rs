@@ -10,12 +10,12 @@ use crate::event::tests::schemas::{complaints, schema};
 use crate::event::tests::{bought, day, described, entitlement, key, known, monthly};
 use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, PlatformId, UserId};
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot};
 use crate::time::Timestamp;
-use crate::transition::What;
-use crate::{Given, decide};
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Product, Snapshot, Verification};
+use crate::{SettlingContext, decide};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -54,8 +54,8 @@ pub(super) fn until(end: Timestamp) -> Purchase {
 }
 
 /// What was only told of, never verified.
-pub(super) fn heard(words: &[Kind]) -> Purchase {
-    known(words, &Reading::Unverifiable)
+pub(super) fn heard(words: &[NotificationKind]) -> Purchase {
+    known(words, &Verification::Unverifiable)
 }
 
 pub(super) fn customer() -> Customer {
@@ -66,7 +66,7 @@ pub(super) fn customer() -> Customer {
     }
 }
 
-fn body(what: What, owned: &[Owned]) -> Value {
+fn body(what: TransitionKind, owned: &[Owned]) -> Value {
     let event = UserEvent {
         details: &Details::of(described(&bought(monthly()))),
         occurred_at: Some(day(1)),
@@ -87,9 +87,9 @@ fn each_event_has_the_documented_shape() {
     let renewing = owned("receipt", bought(monthly()));
     let forever = Owned {
         listing: Listing { entitlements: vec![entitlement("archive")], prices: Vec::new() },
-        ..owned("another", heard(&[Kind::EntitlementPurchased]))
+        ..owned("another", heard(&[NotificationKind::EntitlementPurchased]))
     };
-    for what in What::ALL {
+    for what in TransitionKind::ALL {
         let body = body(*what, &[renewing.clone(), forever.clone()]);
         assert_eq!(complaints(&schema(what.event_type()), &body), [""; 0], "{what:?}");
         insta::assert_json_snapshot!(what.event_type(), body);
@@ -98,8 +98,8 @@ fn each_event_has_the_documented_shape() {
 
 #[test]
 fn a_user_who_owns_nothing_has_a_state_too() {
-    let body = body(What::Expired, &[]);
-    assert_eq!(complaints(&schema(What::Expired.event_type()), &body), [""; 0]);
+    let body = body(TransitionKind::Expired, &[]);
+    assert_eq!(complaints(&schema(TransitionKind::Expired.event_type()), &body), [""; 0]);
     assert_eq!((&body["active_entitlements"], &body["devices"]), (&json!([]), &json!([])));
     assert_eq!(body["user_revision"], json!(4));
     assert_eq!(Journey::of(&[]), Journey::default());
@@ -156,9 +156,9 @@ fn the_journey_is_read_from_purchases() {
         let owned: Vec<_> = purchases.iter().map(|purchase| owned("receipt", purchase.clone())).collect();
         Journey::of(&owned)
     };
-    let off = heard(&[Kind::SubscriptionPurchased, Kind::AutoRenewalOff]);
-    let expired = heard(&[Kind::SubscriptionPurchased, Kind::Expired]);
-    let grace = heard(&[Kind::SubscriptionPurchased, Kind::GraceBegan]);
+    let off = heard(&[NotificationKind::SubscriptionPurchased, NotificationKind::AutoRenewalOff]);
+    let expired = heard(&[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]);
+    let grace = heard(&[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan]);
     let offer = bought(Snapshot { in_intro_offer: true, ..monthly() });
     assert_eq!(of(std::slice::from_ref(&off)), Journey { is_cancelled: true, ..Journey::default() });
     assert_eq!(of(&[off, bought(monthly())]), Journey::default());
@@ -181,8 +181,8 @@ fn a_trial_is_read_from_purchases_and_makes_no_former_subscriber() {
     };
     let read = |known: &Purchase, snapshot: Snapshot| {
         let now = snapshot.at;
-        let reading = Reading::Verified(Box::new(snapshot));
-        decide(known, &[], Given { reading: &reading, is_replaced: false, now }).purchase
+        let verification = Verification::Verified(Box::new(snapshot));
+        decide(known, &[], SettlingContext { verification: &verification, is_replaced: false, now }).purchase
     };
     let running = bought(trial);
     let (cancelled, over) = (read(&running, off), read(&running, ended));
@@ -194,9 +194,10 @@ fn a_trial_is_read_from_purchases_and_makes_no_former_subscriber() {
 
 #[test]
 fn what_is_bought_once_is_no_journey() {
-    let consumable = owned("once", heard(&[Kind::ConsumablePurchased]));
-    let revoked = owned("twice", heard(&[Kind::EntitlementPurchased, Kind::EntitlementCancelled]));
-    let expired = owned("receipt", heard(&[Kind::SubscriptionPurchased, Kind::Expired]));
+    let consumable = owned("once", heard(&[NotificationKind::ConsumablePurchased]));
+    let revoked =
+        owned("twice", heard(&[NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled]));
+    let expired = owned("receipt", heard(&[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]));
     assert_eq!(Journey::of(&[consumable.clone(), revoked]), Journey::default());
     let former = Journey { former_subscriber: true, ..Journey::default() };
     assert_eq!(Journey::of(&[consumable, expired]), former);
@@ -204,10 +205,14 @@ fn what_is_bought_once_is_no_journey() {
 
 #[test]
 fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
-    let paid = Owned { is_replaced: true, ..owned("old", heard(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
+    let paid = Owned {
+        is_replaced: true,
+        ..owned("old", heard(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed]))
+    };
     let read = |known: &Purchase, snapshot: Snapshot| {
-        let reading = Reading::Verified(Box::new(snapshot.clone()));
-        decide(known, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
+        let verification = Verification::Verified(Box::new(snapshot.clone()));
+        decide(known, &[], SettlingContext { verification: &verification, is_replaced: false, now: snapshot.at })
+            .purchase
     };
     let running = bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() });
     let ended = Snapshot {
@@ -227,8 +232,9 @@ fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
 #[test]
 fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
     let linked = Owned { is_replaced: true, ..owned("old", until(day(400))) };
-    let said = owned("older", heard(&[Kind::SubscriptionPurchased, Kind::Replaced]));
-    let paid_and_linked = Owned { is_replaced: true, ..owned("oldest", heard(&[Kind::Renewed, Kind::Expired])) };
+    let said = owned("older", heard(&[NotificationKind::SubscriptionPurchased, NotificationKind::Replaced]));
+    let paid_and_linked =
+        Owned { is_replaced: true, ..owned("oldest", heard(&[NotificationKind::Renewed, NotificationKind::Expired])) };
     let gone = [linked.clone(), said.clone(), paid_and_linked];
     assert_eq!(active_entitlements(&gone), []);
     assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
@@ -248,13 +254,14 @@ fn each_entitlement_is_listed_once_by_the_purchase_that_lasts_longest() {
     assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (Some(day(90)), "another"));
     assert_eq!((listed[0].last_verified, listed[0].sku_ref_id.as_deref()), (Some(day(1)), Some("gold_monthly")));
 
-    let never_verified = owned("heard", heard(&[Kind::SubscriptionPurchased]));
+    let never_verified = owned("heard", heard(&[NotificationKind::SubscriptionPurchased]));
     let listed = active_entitlements(&[never_verified.clone(), short.clone()]);
     assert_eq!(listed[0].expiration, Some(day(31)), "an unknown end is no long one");
     let listed = active_entitlements(&[never_verified]);
     assert_eq!((listed[0].expiration, listed[0].last_verified, &listed[0].sku_ref_id), (None, None, &None));
 
-    let once = Owned { platform_type: "shop".to_owned(), ..owned("once", heard(&[Kind::EntitlementPurchased])) };
+    let once =
+        Owned { platform_type: "shop".to_owned(), ..owned("once", heard(&[NotificationKind::EntitlementPurchased])) };
     let listed = active_entitlements(&[long, once, short]);
     assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (None, "shop"), "for ever lasts longest");
 }
@@ -265,7 +272,7 @@ fn the_state_apart_is_of_one_environment_and_told_only_where_it_is_another() {
     let tested = Owned { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
     let both = [paid.clone(), tested];
     let apart = |environment| state_apart(&both, environment);
-    let alone = body(What::Renewed, std::slice::from_ref(&paid));
+    let alone = body(TransitionKind::Renewed, std::slice::from_ref(&paid));
     let state = apart(Environment::Production).unwrap();
     for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
         assert_eq!(state[part], alone[part], "{part}");
@@ -301,7 +308,7 @@ fn entitlements_are_listed_in_the_order_of_their_references() {
 #[test]
 fn what_is_bought_once_has_no_end_whatever_a_store_shows() {
     let snapshot = Snapshot { product: Product::Entitlement, ..monthly() };
-    let once = known(&[Kind::EntitlementPurchased], &Reading::Verified(Box::new(snapshot)));
+    let once = known(&[NotificationKind::EntitlementPurchased], &Verification::Verified(Box::new(snapshot)));
     let listed = active_entitlements(&[owned("once", once)]);
     assert_eq!((listed[0].expiration, listed[0].last_verified), (None, Some(day(1))));
 }
@@ -310,8 +317,8 @@ fn what_is_bought_once_has_no_end_whatever_a_store_shows() {
 fn what_gives_no_access_entitles_to_nothing() {
     for words in [
         &[][..],
-        &[Kind::SubscriptionPurchased, Kind::Expired],
-        &[Kind::ConsumablePurchased, Kind::ConsumableCancelled],
+        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
+        &[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled],
     ] {
         assert_eq!(active_entitlements(&[owned("receipt", heard(words))]), [], "{words:?}");
     }
@@ -336,16 +343,16 @@ fn every_sku_behind_an_active_entitlement_is_listed_once() {
         [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
     assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
     assert_eq!(active_skus(&all), ["gold", "silver"]);
-    assert_eq!(active_skus(&[owned("heard", heard(&[Kind::SubscriptionPurchased]))]), [""; 0]);
+    assert_eq!(active_skus(&[owned("heard", heard(&[NotificationKind::SubscriptionPurchased]))]), [""; 0]);
     let parent = Owned { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
     assert_eq!(active_skus(&[parent]), ["gold"]);
-    let body = body(What::Renewed, &all);
+    let body = body(TransitionKind::Renewed, &all);
     assert_eq!(body["active_skus"], json!(["gold", "silver"]));
 }
 
 #[test]
 fn what_we_add_to_an_event_is_always_there() {
-    let body = body(What::Expired, &[]);
+    let body = body(TransitionKind::Expired, &[]);
     let of_purchases = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
     for ours in ADDITIONS.iter().filter(|ours| !of_purchases.contains(*ours)) {
         assert!(body.get(ours).is_some(), "{ours}");
@@ -396,8 +403,8 @@ prop_compose! {
     /// Few ends, proofs and stores, so that equal ones meet often.
     fn any_owned()(
         words in proptest::collection::vec(proptest::sample::select(vec![
-            Kind::SubscriptionPurchased, Kind::Renewed, Kind::AutoRenewalOff, Kind::GraceBegan, Kind::Expired,
-            Kind::Replaced, Kind::EntitlementPurchased, Kind::ConsumableCancelled,
+            NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::AutoRenewalOff, NotificationKind::GraceBegan, NotificationKind::Expired,
+            NotificationKind::Replaced, NotificationKind::EntitlementPurchased, NotificationKind::ConsumableCancelled,
         ]), 0..4),
         verified in proptest::option::of((0_i64..3, 0_i64..3, any::<bool>())),
         is_replaced in proptest::bool::weighted(0.1),
@@ -410,9 +417,9 @@ prop_compose! {
             in_intro_offer,
             ..monthly()
         });
-        let reading = snapshot.map_or(Reading::Unverifiable, |snapshot| Reading::Verified(Box::new(snapshot)));
+        let verification = snapshot.map_or(Verification::Unverifiable, |snapshot| Verification::Verified(Box::new(snapshot)));
         let entitlements = entitlements.into_iter().map(str::to_owned).collect();
-        (known(&words, &reading), entitlements, is_replaced, platform.to_string())
+        (known(&words, &verification), entitlements, is_replaced, platform.to_string())
     }
 }
 
@@ -438,9 +445,9 @@ fn orders() -> impl Strategy<Value = (Vec<Owned>, Vec<Owned>)> {
 proptest! {
     #[test]
     fn the_state_does_not_depend_on_the_order_of_the_purchases((purchases, shuffled) in orders()) {
-        let told = body(What::Renewed, &purchases);
-        prop_assert_eq!(&told, &body(What::Renewed, &shuffled));
-        prop_assert_eq!(complaints(&schema(What::Renewed.event_type()), &told), [""; 0]);
+        let told = body(TransitionKind::Renewed, &purchases);
+        prop_assert_eq!(&told, &body(TransitionKind::Renewed, &shuffled));
+        prop_assert_eq!(complaints(&schema(TransitionKind::Renewed.event_type()), &told), [""; 0]);
     }
 
     #[test]
@@ -448,17 +455,17 @@ proptest! {
         let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
         let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
         let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
-        let mut alone = body(What::Renewed, &counting);
+        let mut alone = body(TransitionKind::Renewed, &counting);
         alone["customer_journey_state"]["former_subscriber"] = json!(!runs && was_paid);
-        prop_assert_eq!(body(What::Renewed, &purchases), alone);
+        prop_assert_eq!(body(TransitionKind::Renewed, &purchases), alone);
     }
 
     #[test]
     fn what_was_bought_elsewhere_never_changes_the_state_apart((purchases, _) in orders(), (others, _) in orders()) {
         let sandbox = others.into_iter().map(|owned| Owned { environment: Environment::Sandbox, ..owned });
         let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
-        let told = body(What::Renewed, &all);
-        let (state, alone) = (state_apart(&all, Environment::Production), body(What::Renewed, &purchases));
+        let told = body(TransitionKind::Renewed, &all);
+        let (state, alone) = (state_apart(&all, Environment::Production), body(TransitionKind::Renewed, &purchases));
         for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
             prop_assert_eq!(&state.as_ref().unwrap_or(&told)[part], &alone[part]);
         }

@@ -3,11 +3,11 @@
 use super::*;
 
 fn again(again_ms: i64) -> Verified {
-    Verified { reading: None, again_ms, why: Some("no answer came in time".to_owned()) }
+    Verified { verification: None, again_ms, why: Some("no answer came in time".to_owned()) }
 }
 
 fn answer() -> Verified {
-    Verified { reading: Some(Reading::Gone), again_ms: 0, why: None }
+    Verified { verification: Some(Verification::Gone), again_ms: 0, why: None }
 }
 
 fn to_verify(seq: i64) -> Loaded {
@@ -33,7 +33,7 @@ fn the_store_is_asked_again_at_the_time_that_was_said() {
     assert_eq!(state.next(AGAIN), Next::Settle { flush: false });
     let begun = state.begin(false, AGAIN);
     assert!(state.loaded(&to_verify(1), begun, AGAIN));
-    assert_eq!(state.verified(answer(), begun, AGAIN), Some(Reading::Gone));
+    assert_eq!(state.verified(answer(), begun, AGAIN), Some(Verification::Gone));
     assert_eq!(state.next(AGAIN), Next::Close);
 }
 
@@ -122,7 +122,7 @@ fn a_purchase_that_is_due_is_settled_without_notifications_and_a_window_is_waite
     state.wake();
     let begun = state.begin(false, 0);
     assert!(state.loaded(&due(), begun, 0));
-    assert_eq!(state.verified(answer(), begun, 0), Some(Reading::Gone));
+    assert_eq!(state.verified(answer(), begun, 0), Some(Verification::Gone));
     assert_eq!(state.next(0), Next::Close, "what `record` made of it sets the next wake");
 
     state.notified(&told(1), 0);

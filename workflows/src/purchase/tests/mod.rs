@@ -7,7 +7,9 @@ use super::status::Status;
 use crate::asks::{Delivered, Loaded, Verified};
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
-use domain::{CollapseKey, DestinationId, Kind, Lane, Notification, PlatformId, Purchase, Reading, Timestamp};
+use domain::{
+    CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase, Timestamp, Verification,
+};
 
 const SECOND: i64 = 1_000_000;
 const WINDOW: i64 = 120 * SECOND;
@@ -54,8 +56,8 @@ fn one_waits(seq: i64) -> Loaded {
         message_id: "m".to_owned(),
         collapse_key: key(),
         receipt_id: "receipt".to_owned(),
-        kind: Kind::SubscriptionPurchased,
-        said: "PURCHASED".to_owned(),
+        kind: NotificationKind::SubscriptionPurchased,
+        store_type: "PURCHASED".to_owned(),
         store_time: Timestamp::default(),
         app_user_id: None,
         related_receipt_id: None,

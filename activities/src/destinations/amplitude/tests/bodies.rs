@@ -13,7 +13,7 @@ fn why(rendered: &Rendered) -> (&'static str, &str) {
 }
 
 /// The event with siblings and this `data`.
-fn among(event_type: &str, whats: &[What], change: impl FnOnce(&mut Value)) -> Unsent {
+fn among(event_type: &str, whats: &[TransitionKind], change: impl FnOnce(&mut Value)) -> Unsent {
     let mut unsent = Unsent { siblings: siblings(whats), ..unsent(event_type) };
     unsent.event_id = unsent.siblings.iter().find(|other| other.event_type == event_type).unwrap().event_id;
     change(&mut unsent.data);
@@ -37,8 +37,8 @@ fn each_type_of_event_has_its_place_in_analysis() {
 
 #[test]
 fn a_user_is_named_as_the_integration_is_set() {
-    let unnamed = Unsent { external_id: None, ..unsent(What::Renewed.event_type()) };
-    let named = unsent(What::Renewed.event_type());
+    let unnamed = Unsent { external_id: None, ..unsent(TransitionKind::Renewed.event_type()) };
+    let named = unsent(TransitionKind::Renewed.event_type());
     let id = |more: Value, unsent: &Unsent| event(&made(more).0, unsent).get("user_id").cloned();
     assert_eq!(id(json!({}), &named), Some(json!("anna@shop")));
     assert_eq!(id(json!({}), &unnamed), None);
@@ -86,7 +86,7 @@ fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
         "N/A",
     ];
     let render = |more: Value, id: &str| {
-        let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(What::Expired.event_type()) };
+        let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(TransitionKind::Expired.event_type()) };
         render(&made(more).0, &unsent)
     };
     let nobody = "the customer's external id is one that Amplitude refuses, because it stands for nobody: set the \
@@ -108,7 +108,7 @@ fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
 
 #[test]
 fn a_test_purchase_goes_to_the_sandbox_project_alone_and_the_reverse() {
-    let production = unsent(What::Renewed.event_type());
+    let production = unsent(TransitionKind::Renewed.event_type());
     let sandbox = Unsent { environment: Environment::Sandbox, ..production.clone() };
     let both = made(json!({})).0;
     let frozen = |unsent: &Unsent| serde_json::from_str::<Value>(&body(&both, unsent)).unwrap();
@@ -129,7 +129,7 @@ fn a_test_purchase_goes_to_the_sandbox_project_alone_and_the_reverse() {
 #[test]
 fn a_profile_is_told_the_state_of_its_own_world_or_none() {
     let (destination, _) = made(json!({}));
-    let mut unsent = unsent(What::Renewed.event_type());
+    let mut unsent = unsent(TransitionKind::Renewed.event_type());
     unsent.user_state = json!({
         "active_entitlements": [{"entitlement_ref_id": "trial", "sku_ref_id": "tested"}],
         "customer_journey_state": {"in_trial_period": true}, "devices": [],
@@ -148,7 +148,7 @@ fn a_profile_is_told_the_state_of_its_own_world_or_none() {
 #[test]
 fn the_device_is_whose_the_purchase_was_first() {
     let guest = UserId::new(uuid!("0c8f6a4e-52b4-4c4c-9d1c-1b2f3a4d5e6f"));
-    let joined = Unsent { first_user_id: Some(guest), ..unsent(What::Renewed.event_type()) };
+    let joined = Unsent { first_user_id: Some(guest), ..unsent(TransitionKind::Renewed.event_type()) };
     for (more, user) in [(json!({}), json!("anna@shop")), (json!({"user_id": "user_id"}), json!(USER))] {
         let event = event(&made(more).0, &joined);
         assert_eq!((&event["device_id"], &event["user_id"]), (&json!(guest), &user));
@@ -159,7 +159,7 @@ fn the_device_is_whose_the_purchase_was_first() {
 fn the_time_is_the_stores_and_else_when_it_was_recorded() {
     let (destination, _) = made(json!({}));
     let time_of = |occurred_at| {
-        event(&destination, &Unsent { occurred_at, ..unsent(What::Expired.event_type()) })["time"].clone()
+        event(&destination, &Unsent { occurred_at, ..unsent(TransitionKind::Expired.event_type()) })["time"].clone()
     };
     let recorded = json!(1_772_539_200_000_i64);
     assert_eq!(time_of(Some(HAPPENED.plus_millis(7))), json!(1_772_366_400_007_i64));
@@ -171,7 +171,7 @@ fn the_time_is_the_stores_and_else_when_it_was_recorded() {
 #[test]
 fn the_number_of_an_event_puts_those_of_one_time_in_order() {
     let (destination, _) = made(json!({}));
-    let whats = [What::TrialConverted, What::Renewed, What::PlanChanged];
+    let whats = [TransitionKind::TrialConverted, TransitionKind::Renewed, TransitionKind::PlanChanged];
     let number = |event_type: &str| event(&destination, &among(event_type, &whats, |_| ()))["event_id"].clone();
     assert_eq!(whats.map(|what| number(what.event_type())), [json!(201), json!(202), json!(203)]);
     assert_eq!(event(&destination, &unsent(PURCHASE_UPDATED))["event_id"], json!(299));
@@ -181,7 +181,7 @@ fn the_number_of_an_event_puts_those_of_one_time_in_order() {
 
 #[test]
 fn a_partner_is_named_in_each_event_where_one_is_set() {
-    for event_type in [What::Renewed.event_type(), PURCHASE_UPDATED] {
+    for event_type in [TransitionKind::Renewed.event_type(), PURCHASE_UPDATED] {
         let partner = |more: Value| event(&made(more).0, &unsent(event_type)).get("partner_id").cloned();
         assert_eq!((partner(json!({})), partner(json!({"partner_id": "shop"}))), (None, Some(json!("shop"))));
     }
@@ -190,7 +190,7 @@ fn a_partner_is_named_in_each_event_where_one_is_set() {
 #[test]
 fn the_prefix_of_user_properties_is_a_setting() {
     let (destination, _) = made(json!({"prefix": "shop_"}));
-    let event = event(&destination, &unsent(What::GraceBegan.event_type()));
+    let event = event(&destination, &unsent(TransitionKind::GraceBegan.event_type()));
     let names: Vec<_> = event["user_properties"].as_object().unwrap().keys().cloned().collect();
     let attributes = [
         "active_entitlements",
@@ -209,7 +209,7 @@ fn the_prefix_of_user_properties_is_a_setting() {
 #[test]
 fn an_unknown_country_is_not_guessed() {
     let (destination, _) = made(json!({}));
-    let mut unsent = unsent(What::Renewed.event_type());
+    let mut unsent = unsent(TransitionKind::Renewed.event_type());
     assert_eq!(event(&destination, &unsent)["country"], json!("DE"));
     unsent.data["purchase_country"] = Value::Null;
     let event = event(&destination, &unsent);
@@ -228,7 +228,7 @@ fn what_is_added_to_a_webhook_is_a_property_too_and_left_out_where_it_is_null() 
         "price_source",
         "product_type",
     ];
-    for event_type in [PURCHASE_UPDATED, What::Renewed.event_type()] {
+    for event_type in [PURCHASE_UPDATED, TransitionKind::Renewed.event_type()] {
         let mut unsent = unsent(event_type);
         let about = event(&destination, &unsent)["event_properties"].clone();
         assert_eq!(about["occurred_at"], json!(HAPPENED), "{event_type}");
@@ -260,7 +260,7 @@ fn an_event_earns_what_the_ledger_has_for_it() {
         (EntryKind::Restored, "5.43", "correction"),
         (EntryKind::Correction, "-0.50", "correction"),
     ] {
-        let unsent = Unsent { earned: Some(earned(kind, Some(usd))), ..unsent(What::Renewed.event_type()) };
+        let unsent = Unsent { earned: Some(earned(kind, Some(usd))), ..unsent(TransitionKind::Renewed.event_type()) };
         let event = event(&destination, &unsent);
         let amount: f64 = usd.parse().unwrap();
         assert_eq!((&event["revenue"], &event["revenueType"]), (&json!(amount), &json!(revenue_type)), "{kind:?}");
@@ -275,7 +275,8 @@ fn an_event_earns_what_the_ledger_has_for_it() {
 fn a_price_that_is_not_known_says_why() {
     let (destination, _) = made(json!({}));
     let because = |earned: Earned| {
-        let event = event(&destination, &Unsent { earned: Some(earned), ..unsent(What::Renewed.event_type()) });
+        let event =
+            event(&destination, &Unsent { earned: Some(earned), ..unsent(TransitionKind::Renewed.event_type()) });
         assert!(event.get("revenue").is_none());
         event["event_properties"].get("revenue_unknown_because").cloned()
     };
@@ -314,7 +315,7 @@ fn a_refund_is_an_event_of_its_own_about_the_payment() {
 fn of_what_is_not_known_any_more_nothing_is_guessed() {
     let (destination, _) = made(json!({}));
     for data in [Value::Null, json!("gone")] {
-        let unsent = Unsent { data, ..unsent(What::Renewed.event_type()) };
+        let unsent = Unsent { data, ..unsent(TransitionKind::Renewed.event_type()) };
         assert_eq!(why(&render(&destination, &unsent)), ("refuse", "what is known of the purchase was not kept"));
     }
 }
@@ -325,7 +326,7 @@ fn what_has_no_price_earns_nothing() {
     let amounts = [None, Some("0"), Some("0.00"), Some("free"), Some("inf"), Some("NaN")];
     let free = amounts.map(|usd| Some(earned(EntryKind::Renewal, usd)));
     for earned in free.into_iter().chain([None]) {
-        let unsent = Unsent { earned: earned.clone(), ..unsent(What::Renewed.event_type()) };
+        let unsent = Unsent { earned: earned.clone(), ..unsent(TransitionKind::Renewed.event_type()) };
         let event = event(&destination, &unsent);
         for name in ["revenue", "revenueType", "productId", "currency"] {
             assert!(event.get(name).is_none(), "{earned:?}: {name}");
@@ -336,7 +337,7 @@ fn what_has_no_price_earns_nothing() {
 #[test]
 fn local_prices_are_numbers_beside_their_currency() {
     let (destination, _) = made(json!({}));
-    let event = event(&destination, &unsent(What::Expired.event_type()));
+    let event = event(&destination, &unsent(TransitionKind::Expired.event_type()));
     let about = &event["event_properties"];
     assert_eq!((&about["purchase_price"], &about["purchase_currency"]), (&json!(4.99), &json!("EUR")));
     assert_eq!(about["price_in_usd"], json!(5.43));
@@ -345,7 +346,7 @@ fn local_prices_are_numbers_beside_their_currency() {
 #[test]
 fn what_amplitude_would_cut_is_cut_and_counted() {
     let (destination, _) = made(json!({}));
-    let mut unsent = unsent(What::Expired.event_type());
+    let mut unsent = unsent(TransitionKind::Expired.event_type());
     assert!(event(&destination, &unsent)["event_properties"].get(CAPPED).is_none());
     unsent.data["product_ref_id"] = json!("é".repeat(1025));
     let devices: Vec<_> = (0..100).map(|n| json!({"id": format!("{n:036}"), "platform": {"id": "p"}})).collect();
@@ -384,10 +385,10 @@ proptest! {
     #[test]
     fn caps_hold_for_any_input_and_ten_events_fit_into_a_request(
         sku in "\\PC{0,40}|[\\x00-\\x20]{20,40}", times in 1_usize..60, refs in proptest::collection::vec("\\PC{0,120}", 0..20),
-        id in proptest::option::of("\\PC{0,40}"), what in 0..What::ALL.len(),
+        id in proptest::option::of("\\PC{0,40}"), what in 0..TransitionKind::ALL.len(),
     ) {
         let (destination, secret) = made(json!({"min_id_length": 1}));
-        let mut unsent = unsent(What::ALL[what].event_type());
+        let mut unsent = unsent(TransitionKind::ALL[what].event_type());
         unsent.external_id = id;
         for field in ["product_ref_id", "expires_at", "purchase_country", "revoked_at", "purchase_currency"] {
             unsent.data[field] = json!(sku.repeat(times));

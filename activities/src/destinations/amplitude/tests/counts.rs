@@ -47,12 +47,12 @@ fn counted(more: Value, unsent: &[Unsent]) -> BTreeMap<String, u64> {
 }
 
 fn of(external_id: &str) -> Unsent {
-    Unsent { external_id: Some(external_id.to_owned()), ..unsent(What::Renewed.event_type()) }
+    Unsent { external_id: Some(external_id.to_owned()), ..unsent(TransitionKind::Renewed.event_type()) }
 }
 
 #[test]
 fn each_value_that_was_cut_is_counted() {
-    let mut long = unsent(What::Renewed.event_type());
+    let mut long = unsent(TransitionKind::Renewed.event_type());
     long.data["product_ref_id"] = json!("x".repeat(1025));
     long.data["purchase_country"] = json!("x".repeat(1025));
     let cut = event(&made(json!({})).0, &long)["event_properties"]["settle_capped"].as_u64().unwrap();

@@ -12,7 +12,7 @@ use super::{Config, config};
 use crate::destinations::Allowed;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;
-use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId, What};
+use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -93,7 +93,7 @@ fn sibling(event_type: &str, n: u32) -> Sibling {
 }
 
 /// Events of one revision, all of which are owed.
-fn siblings(whats: &[What]) -> Vec<Sibling> {
+fn siblings(whats: &[TransitionKind]) -> Vec<Sibling> {
     (0..).zip(whats).map(|(n, what)| sibling(what.event_type(), n)).collect()
 }
 
@@ -224,7 +224,7 @@ fn attempt(unsent: &Unsent, body: String) -> Attempt {
 
 /// Every type of event that a customer's analysts can be told today.
 fn types() -> impl Iterator<Item = &'static str> {
-    What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED])
+    TransitionKind::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED])
 }
 
 fn without_version(text: &str) -> String {

@@ -15,7 +15,7 @@ const ILL: Fares = Fares::Ill { pause_ms: None };
 /// A frozen event for money, and one of a test.
 static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
     [Environment::Production, Environment::Sandbox].map(|environment| {
-        let unsent = Unsent { environment, ..unsent(What::Renewed.event_type()) };
+        let unsent = Unsent { environment, ..unsent(TransitionKind::Renewed.event_type()) };
         body(&made(json!({})).0, &unsent)
     })
 });
@@ -26,7 +26,7 @@ fn now() -> Timestamp {
 
 fn tried(count: usize) -> Vec<Tried<'static>> {
     let one = Tried {
-        event_type: What::Renewed.event_type(),
+        event_type: TransitionKind::Renewed.event_type(),
         number: 1,
         refusals: 0,
         first_tried_at: None,

@@ -51,7 +51,7 @@ fn what_is_not_known_any_more_is_removed_from_a_profile() {
 
 #[test]
 fn an_event_carries_the_attributes_that_its_integration_keeps() {
-    let renewed = Unsent { user_profile: known(), ..unsent(What::Renewed.event_type()) };
+    let renewed = Unsent { user_profile: known(), ..unsent(TransitionKind::Renewed.event_type()) };
     let (documented, _) = made(json!({}));
     let (extended, _) = made(json!({ "user_properties": "extended" }));
     let properties = |destination: &Destination| event(destination, &renewed)["user_properties"].clone();

@@ -21,10 +21,10 @@ fn attempts(destination: &Destination, unsent: &[Unsent]) -> Vec<Attempt> {
 /// What the ledger has for an event of this type that comes alone.
 fn payment(event_type: &str) -> Option<Earned> {
     let kinds = [
-        (What::Purchased, EntryKind::Initial),
-        (What::TrialConverted, EntryKind::TrialConversion),
-        (What::Renewed, EntryKind::Renewal),
-        (What::Recovered, EntryKind::Recovery),
+        (TransitionKind::Purchased, EntryKind::Initial),
+        (TransitionKind::TrialConverted, EntryKind::TrialConversion),
+        (TransitionKind::Renewed, EntryKind::Renewal),
+        (TransitionKind::Recovered, EntryKind::Recovery),
     ];
     let (_, kind) = kinds.into_iter().find(|(what, _)| what.event_type() == event_type)?;
     Some(earned(kind, Some("5.43")))
@@ -59,7 +59,8 @@ fn events_go_out_in_their_order_and_equal_attempts_give_equal_bytes() {
 fn a_stale_event_and_a_purchase_leave_the_profile_alone() {
     let (destination, secret) = made(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
-    let all = [What::Renewed.event_type(), What::Expired.event_type(), PURCHASE_UPDATED].map(unsent);
+    let all =
+        [TransitionKind::Renewed.event_type(), TransitionKind::Expired.event_type(), PURCHASE_UPDATED].map(unsent);
     let mut attempts = attempts(&destination, &all);
     attempts[0].is_stale = true;
     let sent = sent(&request(&config, &attempts).unwrap());
@@ -96,8 +97,8 @@ fn a_lower_minimum_for_ids_is_told() {
 fn the_two_worlds_go_out_apart_each_with_its_key() {
     let (destination, secret) = made(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
-    let production = unsent(What::Renewed.event_type());
-    let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(What::Expired.event_type()) };
+    let production = unsent(TransitionKind::Renewed.event_type());
+    let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(TransitionKind::Expired.event_type()) };
     let keys = |all: &[&Unsent]| {
         let all: Vec<_> = all.iter().map(|unsent| (*unsent).clone()).collect();
         let sent = sent(&request(&config, &attempts(&destination, &all)).unwrap());
@@ -144,10 +145,10 @@ fn a_test_of_the_connection_asks_for_a_user_and_needs_the_secret_key() {
 
 proptest! {
     #[test]
-    fn no_key_is_frozen_and_no_secret_key_is_told(what in 0..What::ALL.len(), is_sandbox in any::<bool>()) {
+    fn no_key_is_frozen_and_no_secret_key_is_told(what in 0..TransitionKind::ALL.len(), is_sandbox in any::<bool>()) {
         let (destination, secret) = made(json!({}));
         let environment = if is_sandbox { Environment::Sandbox } else { Environment::Production };
-        let unsent = Unsent { environment, ..unsent(What::ALL[what].event_type()) };
+        let unsent = Unsent { environment, ..unsent(TransitionKind::ALL[what].event_type()) };
         let frozen = body(&destination, &unsent);
         for key in [API_KEY, SECRET_KEY, SANDBOX_KEY] {
             prop_assert!(!frozen.contains(key));

@@ -118,7 +118,7 @@ fn fate(heard: &Heard) -> String {
         Some(Outcome::Refused) => "refused".to_owned(),
         Some(Outcome::Discarded) => "discarded by an admin".to_owned(),
         Some(Outcome::Unknown) => "of a kind that is not known, kept for reading".to_owned(),
-        Some(Outcome::GivenUp) => "given up, for it could not be verified".to_owned(),
+        Some(Outcome::Abandoned) => "given up, for it could not be verified".to_owned(),
         None => waits(heard),
     }
 }

@@ -5,7 +5,7 @@ use super::super::mapping::{kind, rows, unreadable};
 use super::super::notification::read;
 use super::{SIGNER, at, letter, now};
 use domain::catalogue::ProductRef;
-use domain::{AppId, CollapseKey, Environment, Kind, Notification, Outcome, PlatformId, TopicId};
+use domain::{AppId, CollapseKey, Environment, Notification, NotificationKind, Outcome, PlatformId, TopicId};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
 
@@ -66,9 +66,9 @@ fn with(fields: &str) -> NewNotification {
 fn the_three_examples_of_amazons_page_are_read() {
     let entitlement = CONSUMABLE.replace("CONSUMABLE_PURCHASED", "ENTITLEMENT_PURCHASED");
     let cases = [
-        (SUBSCRIPTION, "com.example.amazonsdkapivalidator3", Kind::SubscriptionPurchased),
-        (CONSUMABLE, "com.playrix.gardenscapes.amazon", Kind::ConsumablePurchased),
-        (&entitlement, "com.playrix.gardenscapes.amazon", Kind::EntitlementPurchased),
+        (SUBSCRIPTION, "com.example.amazonsdkapivalidator3", NotificationKind::SubscriptionPurchased),
+        (CONSUMABLE, "com.playrix.gardenscapes.amazon", NotificationKind::ConsumablePurchased),
+        (&entitlement, "com.playrix.gardenscapes.amazon", NotificationKind::EntitlementPurchased),
     ];
     let read: Vec<_> = cases
         .iter()
@@ -101,12 +101,12 @@ fn each_of_the_sixteen_types_has_its_kind_and_others_are_unknown() {
         "ENTITLEMENT_PURCHASED",
         "ENTITLEMENT_CANCELLED",
     ];
-    let kinds: std::collections::BTreeSet<Kind> = said.iter().map(|said| kind(said)).collect();
+    let kinds: std::collections::BTreeSet<NotificationKind> = said.iter().map(|said| kind(said)).collect();
     assert_eq!(kinds.len(), said.len());
     for other in ["SUBSCRIPTION_CANCELED", "subscription_renewed", "SUBSCRIPTION_PAUSED", "X"] {
-        assert_eq!(kind(other), Kind::Unknown);
+        assert_eq!(kind(other), NotificationKind::Unknown);
     }
-    assert_eq!(kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"), Kind::GraceEnded);
+    assert_eq!(kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"), NotificationKind::GraceExpired);
     insta::assert_debug_snapshot!(said.map(|said| (said, kind(said))));
 }
 
@@ -119,7 +119,7 @@ fn an_unknown_type_is_kept_open() {
     );
     assert_eq!(
         (rows[0].fate.clone(), notification(&rows[0]).kind, rows[0].said.as_str()),
-        (Fate::Open, Kind::Unknown, "SUBSCRIPTION_PAUSED")
+        (Fate::Open, NotificationKind::Unknown, "SUBSCRIPTION_PAUSED")
     );
 }
 
@@ -226,7 +226,10 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         .collect();
     assert_eq!(
         told_of,
-        [(Kind::PlanChanged, "new", Some("old".to_owned())), (Kind::Replaced, "old", Some("new".to_owned()))]
+        [
+            (NotificationKind::PlanChanged, "new", Some("old".to_owned())),
+            (NotificationKind::Replaced, "old", Some("new".to_owned()))
+        ]
     );
     let platform = PlatformId::new(Uuid::from_u128(1));
     assert_eq!(rows[1].collapse_key, Some(CollapseKey::of(platform, "old")));
@@ -237,7 +240,7 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         let rows = told("com.example.app", &message(related), &fate);
         assert_eq!(
             (rows.len(), notification(&rows[0]).kind, notification(&rows[0]).related_receipt_id),
-            (1, Kind::PlanChanged, None),
+            (1, NotificationKind::PlanChanged, None),
             "{related}"
         );
     }

@@ -4,10 +4,10 @@ use super::{body, bought, day, described, destination, entitlement, known, month
 use crate::catalogue::{Listing, ProductRef};
 use crate::event::schema::ADDITIONS;
 use crate::event::{Described, PURCHASE_UPDATED, data, for_destination, state_digest};
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
-use crate::reading::{Reading, Snapshot};
-use crate::{CollapseKey, Environment, EventId, Given, decide};
+use crate::verification::{Snapshot, Verification};
+use crate::{CollapseKey, Environment, EventId, SettlingContext, decide};
 use serde_json::{Value, json};
 
 /// The 26 fields of `data` in the vendor's documentation of `purchase.updated` 2.0, and the eight that we add.
@@ -61,8 +61,13 @@ fn the_body_of_a_verified_subscription() {
 
 #[test]
 fn the_body_of_a_purchase_that_nobody_could_verify() {
-    let words = [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::AutoRenewalOff];
-    insta::assert_json_snapshot!(sent(described(&known(&words, &Reading::Unverifiable))));
+    let words = [
+        NotificationKind::SubscriptionPurchased,
+        NotificationKind::TrialConverted,
+        NotificationKind::Renewed,
+        NotificationKind::AutoRenewalOff,
+    ];
+    insta::assert_json_snapshot!(sent(described(&known(&words, &Verification::Unverifiable))));
 }
 
 #[test]
@@ -96,15 +101,22 @@ fn what_we_add_is_always_there() {
 fn the_body_says_whether_the_store_confirmed_it() {
     let verified = |purchase: &Purchase| body(described(purchase))["attributes"]["verified"].clone();
     assert_eq!(verified(&bought(monthly())), json!(true));
-    assert_eq!(verified(&known(&[Kind::Renewed], &Reading::Unreachable { since: day(0) })), json!(false));
+    assert_eq!(
+        verified(&known(&[NotificationKind::Renewed], &Verification::Unreachable { since: day(0) })),
+        json!(false)
+    );
 }
 
 #[test]
 fn all_fields_are_there_whatever_is_known() {
-    let histories: [&[Kind]; 4] =
-        [&[], &[Kind::SubscriptionPurchased, Kind::Expired], &[Kind::Replaced], &[Kind::ConsumableCancelled]];
+    let histories: [&[NotificationKind]; 4] = [
+        &[],
+        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
+        &[NotificationKind::Replaced],
+        &[NotificationKind::ConsumableCancelled],
+    ];
     for history in histories {
-        let data = data(described(&known(history, &Reading::Unverifiable)));
+        let data = data(described(&known(history, &Verification::Unverifiable)));
         let fields: Vec<_> = data.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, FIELDS);
     }
@@ -143,10 +155,15 @@ fn a_country_is_sent_in_two_capitals_or_not_at_all() {
 
 #[test]
 fn renewals_are_numbered_in_the_transaction_id_once_they_can_be_counted() {
-    let id = |words: &[Kind]| data(described(&known(words, &Reading::Unverifiable)))["transaction_id"].clone();
-    assert_eq!(id(&[Kind::SubscriptionPurchased]), json!("receipt"));
-    assert_eq!(id(&[Kind::SubscriptionPurchased, Kind::Renewed, Kind::Renewed]), json!("receipt..2"));
-    assert_eq!(id(&[Kind::Renewed, Kind::Renewed]), json!("receipt"));
+    let id = |words: &[NotificationKind]| {
+        data(described(&known(words, &Verification::Unverifiable)))["transaction_id"].clone()
+    };
+    assert_eq!(id(&[NotificationKind::SubscriptionPurchased]), json!("receipt"));
+    assert_eq!(
+        id(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Renewed]),
+        json!("receipt..2")
+    );
+    assert_eq!(id(&[NotificationKind::Renewed, NotificationKind::Renewed]), json!("receipt"));
 }
 
 #[test]
@@ -156,8 +173,8 @@ fn only_money_in_the_production_environment_is_production() {
         |purchase, environment| data(Described { environment, ..described(purchase) })["is_production"].clone();
     assert_eq!(is_production(&active, Environment::Production), json!(true));
     assert_eq!(is_production(&active, Environment::Sandbox), json!(false));
-    let test = Notification { is_test: true, ..told(Kind::Renewed, day(1)) };
-    let given = Given { reading: &Reading::Unverifiable, is_replaced: false, now: day(1) };
+    let test = Notification { is_test: true, ..told(NotificationKind::Renewed, day(1)) };
+    let given = SettlingContext { verification: &Verification::Unverifiable, is_replaced: false, now: day(1) };
     let tested = decide(&active, &[(9, test)], given).purchase;
     assert_eq!(is_production(&tested, Environment::Production), json!(false));
 }

@@ -4,7 +4,7 @@ use crate::event::choice::OPERATORS;
 use crate::event::{
     DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators, unsent_choices,
 };
-use crate::transition::What;
+use crate::transition::TransitionKind;
 
 #[test]
 fn wildcards_choose_by_prefix_and_names_choose_themselves() {
@@ -25,7 +25,7 @@ fn wildcards_choose_by_prefix_and_names_choose_themselves() {
 fn what_is_for_operators_is_about_destinations_and_nothing_else_is() {
     assert!(is_for_operators(DESTINATION_FAILING));
     assert!(!is_for_operators(PURCHASE_UPDATED));
-    assert!(What::ALL.iter().all(|what| !is_for_operators(what.event_type())));
+    assert!(TransitionKind::ALL.iter().all(|what| !is_for_operators(what.event_type())));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn wildcards_of_the_documented_form_stand_for_what_it_lists_and_names_for_themse
     assert!(!chosen("*", PURCHASE_UPDATED));
     assert!(chosen("user.subscription.sku_change", "user.subscription.sku_change"));
     assert!(chosen(PURCHASE_UPDATED, PURCHASE_UPDATED));
-    let of_users = What::ALL.iter().filter(|what| chosen("user.*", what.event_type())).count();
+    let of_users = TransitionKind::ALL.iter().filter(|what| chosen("user.*", what.event_type())).count();
     assert_eq!(of_users, 10, "eleven with `paused`, which nothing connected today can cause");
 }
 
@@ -56,7 +56,7 @@ fn a_choice_of_names_that_exist_is_accepted_and_others_are_answered_with_the_lis
 
 #[test]
 fn everything_that_we_can_send_can_be_chosen_by_its_name() {
-    for event_type in What::ALL.iter().map(|what| what.event_type()).chain(OPERATORS) {
+    for event_type in TransitionKind::ALL.iter().map(|what| what.event_type()).chain(OPERATORS) {
         assert_eq!(check_choice(&[event_type.to_owned()]), Ok(()));
     }
     let listed = check_choice(&[]).unwrap_err();
@@ -69,7 +69,7 @@ fn a_choice_that_nothing_causes_as_yet_is_warned_of() {
         |names: &[&str]| unsent_choices(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).len();
     assert_eq!(warned(&["*", "user.*", "user.journey.*", "user.subscription.*", "destination.*", PURCHASE_UPDATED]), 0);
     assert_eq!(warned(&["device.*", "device.impression", "user.subscription.paused", "purchase.updated"]), 3);
-    assert!(What::ALL.iter().all(|what| warned(&[what.event_type()]) == 0));
+    assert!(TransitionKind::ALL.iter().all(|what| warned(&[what.event_type()]) == 0));
     let one = unsent_choices(&["device.impression".to_owned()]);
     assert!(one[0].starts_with("`device.impression` is not sent yet"), "{one:?}");
 }

@@ -3,10 +3,10 @@
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, ProductRef};
 use crate::event::{Described, Details};
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::reading::{EndReason, Offer, Product, Reading, Snapshot};
-use crate::{Environment, Given, decide};
+use crate::verification::{EndReason, Offer, Product, Snapshot, Verification};
+use crate::{Environment, SettlingContext, decide};
 use serde_json::{Value, json};
 
 const DETAILS: [&str; 8] = [
@@ -26,8 +26,9 @@ fn detail(purchase: &Purchase, name: &str) -> Value {
 
 /// What is known after one more reading.
 fn read(purchase: &Purchase, snapshot: &Snapshot) -> Purchase {
-    let reading = Reading::Verified(Box::new(snapshot.clone()));
-    decide(purchase, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
+    let verification = Verification::Verified(Box::new(snapshot.clone()));
+    decide(purchase, &[], SettlingContext { verification: &verification, is_replaced: false, now: snapshot.at })
+        .purchase
 }
 
 /// A subscription that changes from `gold_monthly` to `gold_yearly` at its renewal on day 31, as it is scheduled.
@@ -37,7 +38,7 @@ fn scheduled() -> Snapshot {
 
 /// The same, changed.
 fn changed() -> Snapshot {
-    let yearly = crate::reading::Term { count: 1, unit: crate::reading::Unit::Year };
+    let yearly = crate::verification::Term { count: 1, unit: crate::verification::Unit::Year };
     let term_sku = Some("gold_yearly".to_owned());
     Snapshot { at: day(40), term_sku, term: Some(yearly), renews_at: Some(day(396)), ..monthly() }
 }
@@ -83,12 +84,12 @@ fn the_kind_of_product_is_the_stores_and_else_that_of_the_notifications() {
         assert_eq!(detail(&bought(Snapshot { product, ..monthly() }), "product_type"), json!(expected));
     }
     for (kind, expected) in [
-        (Kind::Renewed, json!("subscription")),
-        (Kind::ConsumableCancelled, json!("consumable")),
-        (Kind::EntitlementPurchased, json!("entitlement")),
-        (Kind::Adopted, Value::Null),
+        (NotificationKind::Renewed, json!("subscription")),
+        (NotificationKind::ConsumableCancelled, json!("consumable")),
+        (NotificationKind::EntitlementPurchased, json!("entitlement")),
+        (NotificationKind::Adopted, Value::Null),
     ] {
-        assert_eq!(detail(&known(&[kind], &Reading::Unverifiable), "product_type"), expected, "{kind:?}");
+        assert_eq!(detail(&known(&[kind], &Verification::Unverifiable), "product_type"), expected, "{kind:?}");
     }
 }
 
@@ -119,7 +120,7 @@ fn the_reason_is_told_once_it_ended_or_will_end() {
     }
     let running = Snapshot { end_reason: Some(EndReason::Customer), ..monthly() };
     assert_eq!(detail(&bought(running), "expiration_reason"), Value::Null);
-    let replaced = Given { reading: &Reading::Unverifiable, is_replaced: true, now: day(3) };
+    let replaced = SettlingContext { verification: &Verification::Unverifiable, is_replaced: true, now: day(3) };
     let replaced = decide(&bought(monthly()), &[], replaced).purchase;
     assert_eq!(detail(&replaced, "expiration_reason"), json!("replaced"));
 }

@@ -10,11 +10,11 @@ pub mod schemas;
 
 use super::{Described, PURCHASE_UPDATED, PurchaseUpdated, data, for_destination};
 use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
-use crate::reading::{Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
-use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, Given, OrgId, PlatformId, decide};
+use crate::verification::{Product, Snapshot, Term, Unit, Verification};
+use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, OrgId, PlatformId, SettlingContext, decide};
 use serde_json::Value;
 
 pub const NOTHING_LISTED: &Listing = &Listing { entitlements: Vec::new(), prices: Vec::new() };
@@ -29,13 +29,13 @@ pub fn key(receipt_id: &str) -> CollapseKey {
     CollapseKey::of(PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")), receipt_id)
 }
 
-pub fn told(kind: Kind, time: Timestamp) -> Notification {
+pub fn told(kind: NotificationKind, time: Timestamp) -> Notification {
     Notification {
         message_id: format!("{kind:?}"),
         collapse_key: key("receipt"),
         receipt_id: "receipt".to_owned(),
         kind,
-        said: format!("{kind:?}"),
+        store_type: format!("{kind:?}"),
         store_time: time,
         app_user_id: Some("customer".to_owned()),
         related_receipt_id: None,
@@ -60,14 +60,14 @@ pub fn monthly() -> Snapshot {
 }
 
 /// What is known after these words of day 0, 1, 2 … and this reading.
-pub fn known(words: &[Kind], reading: &Reading) -> Purchase {
+pub fn known(words: &[NotificationKind], verification: &Verification) -> Purchase {
     let told = (1_i64..).zip(words).map(|(n, word)| (n, told(*word, day(n - 1))));
-    let given = Given { reading, is_replaced: false, now: day(1) };
+    let given = SettlingContext { verification, is_replaced: false, now: day(1) };
     decide(&Purchase::default(), &told.collect::<Vec<_>>(), given).purchase
 }
 
 pub fn bought(snapshot: Snapshot) -> Purchase {
-    known(&[Kind::SubscriptionPurchased], &Reading::Verified(Box::new(snapshot)))
+    known(&[NotificationKind::SubscriptionPurchased], &Verification::Verified(Box::new(snapshot)))
 }
 
 pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {

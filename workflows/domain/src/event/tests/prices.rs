@@ -4,10 +4,10 @@ use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, Price, Since};
 use crate::event::Described;
 use crate::event::price::listed;
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::State;
-use crate::reading::{EndReason, Offer, Reading, Snapshot};
-use crate::{Given, decide};
+use crate::verification::{EndReason, Offer, Snapshot, Verification};
+use crate::{SettlingContext, decide};
 use serde_json::{Value, json};
 
 /// `purchase_price`, `purchase_currency` and `price_in_usd` of a purchase in this country.
@@ -101,8 +101,8 @@ fn a_trial_that_ended_unpaid_never_had_a_price() {
     let paid = Snapshot { at: day(32), renews_at: Some(day(61)), ..monthly() };
     let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "9.99")] };
     for (next, state, expected) in [(over, State::Expired, Value::Null), (paid, State::Active, json!("9.99"))] {
-        let reading = Reading::Verified(Box::new(next));
-        let given = Given { reading: &reading, is_replaced: false, now: day(32) };
+        let verification = Verification::Verified(Box::new(next));
+        let given = SettlingContext { verification: &verification, is_replaced: false, now: day(32) };
         let purchase = decide(&bought(trial.clone()), &[], given).purchase;
         let data = data(Described { listing: &listing, ..described(&purchase) });
         assert_eq!((purchase.state(), &data["purchase_price"], &data["price_in_usd"]), (state, &expected, &expected));
@@ -184,6 +184,6 @@ fn a_currency_that_is_none_is_no_price() {
 fn nothing_listed_is_no_price_and_one_time_purchases_have_one() {
     assert_eq!(prices(monthly(), &[], Some("1")), unknown());
     let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "0.99")] };
-    let consumable = known(&[Kind::ConsumablePurchased], &Reading::Unverifiable);
+    let consumable = known(&[NotificationKind::ConsumablePurchased], &Verification::Unverifiable);
     assert_eq!(data(Described { listing: &listing, ..described(&consumable) })["purchase_price"], json!("0.99"));
 }

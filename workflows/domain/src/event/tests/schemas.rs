@@ -4,11 +4,11 @@ use super::{bought, described, known, monthly, sent};
 use crate::event::choice::OPERATORS;
 use crate::event::schema::ADDITIONS;
 use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED, schemas};
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::reading::Reading;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::Verification;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -118,7 +118,7 @@ pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
 #[test]
 fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas().iter().map(|(event_type, ..)| *event_type).collect();
-    let of_users = What::ALL.iter().map(|what| what.event_type());
+    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type());
     let sent: BTreeSet<_> = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).collect();
     assert_eq!(types, sent);
     for (event_type, version, schema) in schemas() {
@@ -132,7 +132,7 @@ fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
 #[test]
 fn the_schemas_are_public_and_change_only_on_purpose() {
     for (event_type, _, schema) in schemas() {
-        if [PURCHASE_UPDATED, What::Renewed.event_type(), DESTINATION_FAILING].contains(&event_type) {
+        if [PURCHASE_UPDATED, TransitionKind::Renewed.event_type(), DESTINATION_FAILING].contains(&event_type) {
             insta::assert_json_snapshot!(format!("schema_{event_type}"), schema);
         }
     }
@@ -148,7 +148,7 @@ fn the_documented_purchase_is_valid_and_needs_all_of_its_fields() {
 #[test]
 fn the_documented_user_event_is_valid_and_needs_all_of_its_fields() {
     if let Some(body) = documented("001_") {
-        check(What::Renewed.event_type(), &body);
+        check(TransitionKind::Renewed.event_type(), &body);
     }
 }
 
@@ -160,7 +160,7 @@ fn our_full_purchase_is_valid_and_needs_all_documented_fields() {
 #[test]
 fn our_full_user_event_is_valid_for_its_own_type_only_and_needs_all_documented_fields() {
     let mut body: Value = serde_json::from_str(USER).unwrap();
-    for what in What::ALL {
+    for what in TransitionKind::ALL {
         body["event_type"] = json!(what.event_type());
         check(what.event_type(), &body);
         body["event_type"] = json!("user.subscription.paused");
@@ -170,7 +170,7 @@ fn our_full_user_event_is_valid_for_its_own_type_only_and_needs_all_documented_f
 
 #[test]
 fn times_and_ids_must_be_times_and_ids() {
-    for (event_type, example) in [(PURCHASE_UPDATED, PURCHASE), (What::Cancelled.event_type(), USER)] {
+    for (event_type, example) in [(PURCHASE_UPDATED, PURCHASE), (TransitionKind::Cancelled.event_type(), USER)] {
         let (schema, body) = (schema(event_type), serde_json::from_str::<Value>(example).unwrap());
         let mut seen = 0;
         for place in all_places(&body).into_iter().filter(|place| !place.ends_with("/collapse_key")) {
@@ -219,14 +219,14 @@ fn a_field_that_nobody_named_is_allowed() {
 #[test]
 fn what_we_send_is_valid_whatever_is_known() {
     let schema = schema(PURCHASE_UPDATED);
-    let histories: [&[Kind]; 5] = [
+    let histories: [&[NotificationKind]; 5] = [
         &[],
-        &[Kind::SubscriptionPurchased, Kind::Expired],
-        &[Kind::Replaced],
-        &[Kind::ConsumableCancelled],
-        &[Kind::AutoRenewalOff],
+        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
+        &[NotificationKind::Replaced],
+        &[NotificationKind::ConsumableCancelled],
+        &[NotificationKind::AutoRenewalOff],
     ];
-    let mut purchases: Vec<Purchase> = histories.map(|words| known(words, &Reading::Unverifiable)).into();
+    let mut purchases: Vec<Purchase> = histories.map(|words| known(words, &Verification::Unverifiable)).into();
     purchases.push(bought(monthly()));
     for purchase in purchases {
         assert_eq!(complaints(&schema, &sent(described(&purchase))), [""; 0]);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What a settling knows from the store itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reading {
+pub enum Verification {
     /// The store knows the receipt and says this of it.
     Verified(Box<Snapshot>),
     /// The store says that the receipt is no longer valid.
@@ -26,7 +26,7 @@ pub enum Reading {
     },
 }
 
-impl Reading {
+impl Verification {
     /// The same answer, from this one of the store's two worlds.
     #[must_use]
     pub fn of(mut self, environment: Environment) -> Self {
@@ -87,8 +87,8 @@ impl UnknownReceipts {
 impl std::str::FromStr for UnknownReceipts {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
             "give_up" => Ok(Self::GiveUp),
             "believe" => Ok(Self::Believe),
             other => Err(format!("`give_up` or `believe`, and it is `{other}`")),

@@ -1,24 +1,35 @@
 //! Every word from every state, and the words that meet in one window.
 
-use super::{Decision, Given, decide};
-use crate::notification::{Kind, Notification, Outcome};
+mod arrows;
+mod conversions;
+mod edges;
+mod lag;
+mod lives;
+mod order;
+mod properties;
+mod seeds;
+mod successor;
+mod verification;
+
+use super::{Decision, SettlingContext, decide};
+use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Purchase, State};
-use crate::reading::Reading;
 use crate::time::Timestamp;
+use crate::verification::Verification;
 use crate::{CollapseKey, PlatformId};
 use std::collections::BTreeSet;
 
 /// The history that stands for each column of the table.
-const HISTORIES: [(&str, &[Kind]); 9] = [
+const HISTORIES: [(&str, &[NotificationKind]); 9] = [
     ("unknown", &[]),
-    ("active", &[Kind::SubscriptionPurchased]),
-    ("off", &[Kind::SubscriptionPurchased, Kind::AutoRenewalOff]),
-    ("grace", &[Kind::SubscriptionPurchased, Kind::GraceBegan]),
-    ("expired", &[Kind::SubscriptionPurchased, Kind::Expired]),
-    ("cancelled", &[Kind::SubscriptionPurchased, Kind::SubscriptionCancelled]),
-    ("replaced", &[Kind::SubscriptionPurchased, Kind::Replaced]),
-    ("bought", &[Kind::ConsumablePurchased]),
-    ("revoked", &[Kind::ConsumablePurchased, Kind::ConsumableCancelled]),
+    ("active", &[NotificationKind::SubscriptionPurchased]),
+    ("off", &[NotificationKind::SubscriptionPurchased, NotificationKind::AutoRenewalOff]),
+    ("grace", &[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan]),
+    ("expired", &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]),
+    ("cancelled", &[NotificationKind::SubscriptionPurchased, NotificationKind::SubscriptionCancelled]),
+    ("replaced", &[NotificationKind::SubscriptionPurchased, NotificationKind::Replaced]),
+    ("bought", &[NotificationKind::ConsumablePurchased]),
+    ("revoked", &[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled]),
 ];
 
 /// The state after one more, newer word. `cancelled` is expired by a cancellation, `bought` an active
@@ -47,14 +58,14 @@ unknown                unknown  active   off      grace    expired  expired   re
 ";
 
 /// A notification `seconds` after the beginning of the store's time.
-pub fn told(kind: Kind, seconds: i64) -> Notification {
+pub fn notification(kind: NotificationKind, seconds: i64) -> Notification {
     let platform = PlatformId::new(uuid::Uuid::nil());
     Notification {
         message_id: format!("{kind:?}-{seconds}"),
         collapse_key: CollapseKey::of(platform, "receipt"),
         receipt_id: "receipt".to_owned(),
         kind,
-        said: format!("{kind:?}"),
+        store_type: format!("{kind:?}"),
         store_time: at(seconds),
         app_user_id: Some("customer".to_owned()),
         related_receipt_id: None,
@@ -68,28 +79,33 @@ pub fn at(seconds: i64) -> Timestamp {
 
 /// Settles notifications in one window, without anybody to ask.
 pub fn settle(purchase: &Purchase, notifications: &[Notification]) -> Decision {
-    settle_with(purchase, notifications, &Reading::Unverifiable, at(1_000))
+    settle_with(purchase, notifications, &Verification::Unverifiable, at(1_000))
 }
 
 /// Settles notifications in one window, with sequence numbers from 1.
-pub fn settle_with(known: &Purchase, told: &[Notification], reading: &Reading, now: Timestamp) -> Decision {
-    let numbered: Vec<_> = (1..).zip(told.iter().cloned()).collect();
-    decide(known, &numbered, Given { reading, is_replaced: false, now })
+pub fn settle_with(
+    known: &Purchase,
+    reported: &[Notification],
+    verification: &Verification,
+    now: Timestamp,
+) -> Decision {
+    let numbered: Vec<_> = (1..).zip(reported.iter().cloned()).collect();
+    decide(known, &numbered, SettlingContext { verification, is_replaced: false, now })
 }
 
 /// What is known after these words, one every ten seconds, each settled on its own.
-pub fn after(words: &[Kind]) -> Purchase {
-    let told = (1..).zip(words).map(|(n, word)| told(*word, n * 10));
-    told.fold(Purchase::default(), |known, word| settle(&known, &[word]).purchase)
+pub fn after(reports: &[NotificationKind]) -> Purchase {
+    let reported = (1..).zip(reports).map(|(n, report)| notification(*report, n * 10));
+    reported.fold(Purchase::default(), |known, report| settle(&known, &[report]).purchase)
 }
 
 /// Every word there is, from the first column of the table.
-pub fn words() -> Vec<Kind> {
+pub fn all_kinds() -> Vec<NotificationKind> {
     TABLE.trim().lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(kind).collect()
 }
 
-fn kind(word: &str) -> Kind {
-    serde_json::from_value(word.into()).unwrap()
+fn kind(report: &str) -> NotificationKind {
+    serde_json::from_value(report.into()).unwrap()
 }
 
 #[test]
@@ -100,13 +116,17 @@ fn every_word_from_every_state_leads_where_the_table_says() {
     for line in lines {
         for (column, expected) in head.iter().zip(&line).skip(1) {
             let history = HISTORIES.iter().find(|(name, _)| name == column).unwrap().1;
-            let decision = settle(&after(history), &[told(kind(line[0]), 100)]);
+            let decision = settle(&after(history), &[notification(kind(line[0]), 100)]);
             let state = decision.purchase.state();
             assert_eq!(state.as_str(), *expected, "`{}` told of a purchase that is `{column}`", line[0]);
             seen.insert((kind(line[0]), *column));
         }
     }
-    assert_eq!(seen.len(), (Kind::Unknown as usize + 1) * HISTORIES.len(), "an arrow is missing in the table");
+    assert_eq!(
+        seen.len(),
+        (NotificationKind::Unknown as usize + 1) * HISTORIES.len(),
+        "an arrow is missing in the table"
+    );
 }
 
 #[test]
@@ -118,46 +138,51 @@ fn the_words_for_states_lead_back_to_them() {
 
 #[test]
 fn words_that_are_not_known_change_nothing_and_say_so() {
-    let mut strange = told(Kind::Unknown, 10);
+    let mut strange = notification(NotificationKind::Unknown, 10);
     strange.is_test = true;
     let decision = settle(&Purchase::default(), &[strange.clone()]);
     assert_eq!(decision.purchase, Purchase::default());
     assert_eq!(decision.transitions, []);
     assert_eq!(decision.outcomes, [(1, Outcome::Unknown)]);
 
-    let mixed = settle(&Purchase::default(), &[strange, told(Kind::Renewed, 10)]);
+    let mixed = settle(&Purchase::default(), &[strange, notification(NotificationKind::Renewed, 10)]);
     assert_eq!(mixed.outcomes, [(1, Outcome::Unknown), (2, Outcome::Settled)]);
 }
 
 #[test]
 fn a_settling_without_notifications_changes_nothing() {
-    let active = after(&[Kind::SubscriptionPurchased]);
+    let active = after(&[NotificationKind::SubscriptionPurchased]);
     let decision = settle(&active, &[]);
     assert_eq!((&decision.purchase, decision.transitions, decision.outcomes), (&active, vec![], vec![]));
 }
 
 #[test]
 fn a_late_word_does_not_undo_a_newer_one() {
-    let expired = after(&[Kind::SubscriptionPurchased, Kind::Renewed, Kind::Expired]);
-    let late = settle(&expired, &[told(Kind::GraceEnded, 15)]);
+    let expired =
+        after(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Expired]);
+    let late = settle(&expired, &[notification(NotificationKind::GraceExpired, 15)]);
     assert_eq!(late.purchase.state(), State::Expired);
-    let newer = settle(&late.purchase, &[told(Kind::Renewed, 40)]);
+    let newer = settle(&late.purchase, &[notification(NotificationKind::Renewed, 40)]);
     assert_eq!(newer.purchase.state(), State::Active);
 }
 
 #[test]
 fn an_off_and_an_on_that_arrive_swapped_leave_it_on() {
-    let active = after(&[Kind::SubscriptionPurchased]);
-    let on = settle(&active, &[told(Kind::AutoRenewalOn, 60)]).purchase;
-    let off = settle(&on, &[told(Kind::AutoRenewalOff, 50)]).purchase;
+    let active = after(&[NotificationKind::SubscriptionPurchased]);
+    let on = settle(&active, &[notification(NotificationKind::AutoRenewalOn, 60)]).purchase;
+    let off = settle(&on, &[notification(NotificationKind::AutoRenewalOff, 50)]).purchase;
     assert_eq!(off.state(), State::Active);
     assert_eq!(off.canceled_at(), None);
 }
 
 #[test]
 fn a_window_of_opposite_words_ends_in_what_the_store_said_last() {
-    let window = [told(Kind::AutoRenewalOn, 30), told(Kind::Expired, 50), told(Kind::AutoRenewalOff, 40)];
-    let decision = settle(&after(&[Kind::SubscriptionPurchased]), &window);
+    let window = [
+        notification(NotificationKind::AutoRenewalOn, 30),
+        notification(NotificationKind::Expired, 50),
+        notification(NotificationKind::AutoRenewalOff, 40),
+    ];
+    let decision = settle(&after(&[NotificationKind::SubscriptionPurchased]), &window);
     assert_eq!(decision.purchase.state(), State::Expired);
     assert_eq!(decision.outcomes, [(1, Outcome::Settled), (2, Outcome::Settled), (3, Outcome::Settled)]);
 }

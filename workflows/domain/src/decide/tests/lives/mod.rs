@@ -3,44 +3,45 @@
 //! Every life has a seed, which is part of each message, and the same seed gives the same life.
 
 mod chance;
-mod hearing;
-mod reading;
+mod replay;
 mod store;
+mod verification;
 
 use super::arrows::{Arrow, arrows};
 use super::properties::record_of;
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::State;
 use crate::time::Timestamp;
-use crate::transition::{Transition, What};
-use hearing::{
-    Heard, Made, Step, hear, hear_late, hear_with_faults, in_part, once, promptly, with_adoption, with_delays,
-    with_losses, with_losses_and_repetitions,
+use crate::transition::{Transition, TransitionKind};
+use replay::{
+    Arrivals, Replay, Step, in_part, once, promptly, settle_lagging, settle_life, settle_with_faults, with_adoption,
+    with_delays, with_losses, with_losses_and_repetitions,
 };
 use std::collections::BTreeMap;
 use store::{Beginning, Life, life};
 
-fn names(tells: &[Transition]) -> Vec<What> {
-    tells.iter().map(|tell| tell.what).collect()
+fn names(transitions: &[Transition]) -> Vec<TransitionKind> {
+    transitions.iter().map(|announce| announce.kind).collect()
 }
 
-fn truth(life: &Life) -> Vec<What> {
-    life.tells.iter().map(|(_, what)| *what).collect()
+fn truth(life: &Life) -> Vec<TransitionKind> {
+    life.transitions.iter().map(|(_, what)| *what).collect()
 }
 
 /// What the record says. When it was first seen to be cancelled depends on the readings; a word's time does not.
-fn record(made: &Made, life: &Life) -> String {
-    let dates = |word: &&Notification| !matches!(word.kind, Kind::Expired | Kind::GraceEnded);
-    let is_dated = |at: Timestamp| life.words.iter().filter(dates).any(|word| word.store_time == at);
-    let canceled_at = made.known.canceled_at().filter(|at| !is_dated(*at));
-    let record = record_of(&made.known);
+fn record(replay: &Replay, life: &Life) -> String {
+    let dates =
+        |report: &&Notification| !matches!(report.kind, NotificationKind::Expired | NotificationKind::GraceExpired);
+    let is_dated = |at: Timestamp| life.reports.iter().filter(dates).any(|report| report.store_time == at);
+    let canceled_at = replay.known.canceled_at().filter(|at| !is_dated(*at));
+    let record = record_of(&replay.known);
     canceled_at.map_or(record.clone(), |at| record.replace(&at.to_string(), "first sight"))
 }
 
 fn story(life: &Life) -> String {
-    let words = life.words.iter().map(|word| format!("{} {:?}", word.store_time, word.kind));
-    let tells = life.tells.iter().map(|(time, what)| format!("{time} -> {what:?}"));
-    let mut lines: Vec<_> = words.chain(tells).collect();
+    let reports = life.reports.iter().map(|report| format!("{} {:?}", report.store_time, report.kind));
+    let transitions = life.transitions.iter().map(|(time, what)| format!("{time} -> {what:?}"));
+    let mut lines: Vec<_> = reports.chain(transitions).collect();
     lines.sort();
     lines.join("\n")
 }
@@ -65,41 +66,42 @@ fn lives() -> impl Iterator<Item = (u64, Life)> {
 #[test]
 fn what_is_heard_promptly_is_told_exactly() {
     for (seed, life) in lives() {
-        let made = hear(&life, &promptly(&life), true);
-        assert_eq!(names(&made.tells), truth(&life), "seed {seed}\n{}", story(&life));
+        let replay = settle_life(&life, &promptly(&life), true);
+        assert_eq!(names(&replay.transitions), truth(&life), "seed {seed}\n{}", story(&life));
     }
 }
 
 #[test]
 fn a_third_of_the_words_lost_is_made_good_by_wakes() {
     for (seed, life) in lives() {
-        let heard = with_losses(&life, seed);
-        let made = hear(&life, &heard, true);
-        let lost = promptly(&life).into_iter().filter(|word| !heard.contains(word));
-        let lost: Vec<_> = lost.map(|(time, word)| format!("{time} {:?}", word.kind)).collect();
-        assert_eq!(names(&made.tells), truth(&life), "seed {seed}, lost {lost:?}\n{}", story(&life));
+        let arrivals = with_losses(&life, seed);
+        let replay = settle_life(&life, &arrivals, true);
+        let lost = promptly(&life).into_iter().filter(|report| !arrivals.contains(report));
+        let lost: Vec<_> = lost.map(|(time, report)| format!("{time} {:?}", report.kind)).collect();
+        assert_eq!(names(&replay.transitions), truth(&life), "seed {seed}, lost {lost:?}\n{}", story(&life));
     }
 }
 
 #[test]
 fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
     for (seed, life) in lives() {
-        let prompt = hear(&life, &promptly(&life), true);
-        let heard = with_delays(&life, seed);
-        let late = hear(&life, &heard, true);
-        let order = || heard.iter().map(|(time, word)| format!("{time} {:?} of {}", word.kind, word.store_time));
+        let prompt = settle_life(&life, &promptly(&life), true);
+        let arrivals = with_delays(&life, seed);
+        let late = settle_life(&life, &arrivals, true);
+        let order =
+            || arrivals.iter().map(|(time, report)| format!("{time} {:?} of {}", report.kind, report.store_time));
         let case = || format!("seed {seed}\n{}\nheard\n{}", story(&life), order().collect::<Vec<_>>().join("\n"));
         if !late.is_gone {
             assert_eq!(record(&late, &life), record(&prompt, &life), "{}", case());
         }
         let mut left = truth(&life);
-        for what in names(&late.tells) {
+        for what in names(&late.transitions) {
             let place = left.iter().position(|other| *other == what);
-            left.remove(place.unwrap_or_else(|| panic!("{what:?} twice, {:?}, {}", names(&late.tells), case())));
+            left.remove(place.unwrap_or_else(|| panic!("{what:?} twice, {:?}, {}", names(&late.transitions), case())));
         }
         for what in left.iter().copied() {
             // Where nobody saw that it was off, nobody saw that it was on again.
-            let is_half = what == What::Resumed && left.contains(&What::Cancelled);
+            let is_half = what == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
             assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not told, {}", case());
         }
     }
@@ -108,14 +110,16 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
 #[test]
 fn a_store_that_fails_now_and_then_leaves_one_outcome_each_and_nothing_twice() {
     for (seed, life) in lives() {
-        let made = hear_with_faults(&life, &promptly(&life), seed);
-        assert!(made.outcomes.values().all(|outcomes| *outcomes == 1), "seed {seed}, {:?}", made.outcomes);
-        assert_eq!(made.outcomes.len(), life.words.len(), "seed {seed}");
+        let replay = settle_with_faults(&life, &promptly(&life), seed);
+        assert!(replay.outcomes.values().all(|outcomes| *outcomes == 1), "seed {seed}, {:?}", replay.outcomes);
+        assert_eq!(replay.outcomes.len(), life.reports.len(), "seed {seed}");
         let mut left = truth(&life);
-        for what in names(&made.tells) {
+        for what in names(&replay.transitions) {
             let place = left.iter().position(|other| *other == what);
             left.remove(
-                place.unwrap_or_else(|| panic!("{what:?} twice, seed {seed}, {:?}\n{}", made.tells, story(&life))),
+                place.unwrap_or_else(|| {
+                    panic!("{what:?} twice, seed {seed}, {:?}\n{}", replay.transitions, story(&life))
+                }),
             );
         }
     }
@@ -125,51 +129,55 @@ fn a_store_that_fails_now_and_then_leaves_one_outcome_each_and_nothing_twice() {
 fn wrong(seed: u64) -> Option<(String, String)> {
     let life = life(seed, BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()]);
     let prompt = promptly(&life);
-    [prompt, with_losses_and_repetitions(&life, seed)].into_iter().find_map(|heard| wrong_in(&life, &heard, seed))
+    [prompt, with_losses_and_repetitions(&life, seed)].into_iter().find_map(|arrivals| wrong_in(&life, &arrivals, seed))
 }
 
-fn wrong_in(life: &Life, heard: &Heard, seed: u64) -> Option<(String, String)> {
-    let made = hear_late(life, heard, seed);
-    let charged: Vec<_> = made.charges.iter().filter_map(|(sku, number)| Some((sku.clone()?, *number))).collect();
+fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, String)> {
+    let replay = settle_lagging(life, arrivals, seed);
+    let charged: Vec<_> = replay.charges.iter().filter_map(|(sku, number)| Some((sku.clone()?, *number))).collect();
     // What nobody reported and the store shows an hour later is found behind what was reported meanwhile.
-    let lost: Vec<_> = promptly(life).into_iter().filter(|word| !heard.contains(word)).collect();
-    let is_complete = life.words.iter().all(|word| word.kind != Kind::Unknown) && lost.is_empty();
-    let in_order = |mut names: Vec<What>| {
+    let lost: Vec<_> = promptly(life).into_iter().filter(|report| !arrivals.contains(report)).collect();
+    let is_complete = life.reports.iter().all(|report| report.kind != NotificationKind::Unknown) && lost.is_empty();
+    let in_order = |mut names: Vec<TransitionKind>| {
         if !is_complete {
             names.sort_unstable();
         }
         names
     };
-    let differs = if is_complete && !made.is_gone { record_difference(life, heard, &made) } else { String::new() };
-    let is_told = in_order(names(&made.tells)) == in_order(truth(life)) && charged == life.charges;
-    let is_counted = is_terms_right(&made, life);
-    if is_told && is_counted && differs.is_empty() && made.outcomes.values().all(|outcomes| *outcomes == 1) {
+    let differs =
+        if is_complete && !replay.is_gone { record_difference(life, arrivals, &replay) } else { String::new() };
+    let is_announced = in_order(names(&replay.transitions)) == in_order(truth(life)) && charged == life.charges;
+    let is_counted = is_terms_right(&replay, life);
+    if is_announced && is_counted && differs.is_empty() && replay.outcomes.values().all(|outcomes| *outcomes == 1) {
         return None;
     }
-    let lost: Vec<_> = lost.iter().map(|(time, word)| format!("{time} {:?}", word.kind)).collect();
-    let tells = made.tells.iter();
-    let tells: Vec<_> =
-        tells.map(|one| format!("{:?} {:?} {:?}", one.what, one.at.map(|at| at.to_string()), one.cycle)).collect();
-    let charges = (&made.charges, &life.charges, made.known.billing_cycles());
-    let events = difference(names(&made.tells), truth(life));
+    let lost: Vec<_> = lost.iter().map(|(time, report)| format!("{time} {:?}", report.kind)).collect();
+    let transitions = replay.transitions.iter();
+    let transitions: Vec<_> = transitions
+        .map(|one| format!("{:?} {:?} {:?}", one.kind, one.at.map(|at| at.to_string()), one.cycle))
+        .collect();
+    let charges = (&replay.charges, &life.charges, replay.known.billing_cycles());
+    let events = difference(names(&replay.transitions), truth(life));
     let short = format!("seed {seed}, lost {}: {events}, charges {charged:?}, record {differs}", lost.len());
     let story = story(life);
-    let long =
-        format!("seed {seed}, lost {lost:?}\n{story}\n  found {tells:#?}\n  charges {charges:?}\n{:?}", made.outcomes);
+    let long = format!(
+        "seed {seed}, lost {lost:?}\n{story}\n  found {transitions:#?}\n  charges {charges:?}\n{:?}",
+        replay.outcomes
+    );
     Some((short, long))
 }
 
 /// What the record says otherwise than that of a store that agreed at once.
-fn record_difference(life: &Life, heard: &Heard, made: &Made) -> String {
-    let (late, prompt) = (record(made, life), record(&hear(life, heard, true), life));
+fn record_difference(life: &Life, arrivals: &Arrivals, replay: &Replay) -> String {
+    let (late, prompt) = (record(replay, life), record(&settle_life(life, arrivals, true), life));
     let lines = late.lines().zip(prompt.lines()).filter(|(late, prompt)| late != prompt);
     lines.map(|(late, prompt)| format!("{} instead of {}; ", late.trim(), prompt.trim())).collect()
 }
 
 /// Whether as many cycles are counted as terms were charged; a trial that was never paid is the first.
-fn is_terms_right(made: &Made, life: &Life) -> bool {
+fn is_terms_right(replay: &Replay, life: &Life) -> bool {
     let charged = u64::try_from(life.charges.len()).unwrap().max(1);
-    made.known.billing_cycles().is_none_or(|cycles| cycles == charged)
+    replay.known.billing_cycles().is_none_or(|cycles| cycles == charged)
 }
 
 #[test]
@@ -192,13 +200,13 @@ fn a_store_that_lags_in_each_field_is_told_as_it_was_and_each_payment_is_earned_
 fn a_grace_that_is_inferred_from_a_stale_reading_is_found_in_some_lives() {
     let seeds = || (0..400).filter(|seed| wrong(*seed).is_some()).count();
     assert_eq!(seeds(), 0);
-    let found = super::lag::believing_stale_grace(seeds);
+    let found = crate::decide::lag::believing_stale_grace(seeds);
     println!("{found} of 400 lives are wrong");
     assert!(found >= 10, "{found}");
 }
 
 /// What is too much and what is missing.
-fn difference(found: Vec<What>, mut expected: Vec<What>) -> String {
+fn difference(found: Vec<TransitionKind>, mut expected: Vec<TransitionKind>) -> String {
     let mut more = Vec::new();
     for what in found {
         match expected.iter().position(|other| *other == what) {
@@ -210,50 +218,51 @@ fn difference(found: Vec<What>, mut expected: Vec<What>) -> String {
 }
 
 /// Whether some reading must have shown what `what` tells. The first one only shows how it stands.
-fn is_seen(life: &Life, made: &Made, what: What) -> bool {
+fn is_seen(life: &Life, replay: &Replay, what: TransitionKind) -> bool {
     let gone = |what| match what {
-        What::Cancelled => What::Resumed,
-        What::Resumed => What::Cancelled,
-        What::GraceBegan => What::Recovered,
-        What::PlanChangeScheduled => What::PlanChanged,
+        TransitionKind::Cancelled => TransitionKind::Resumed,
+        TransitionKind::Resumed => TransitionKind::Cancelled,
+        TransitionKind::GraceBegan => TransitionKind::Recovered,
+        TransitionKind::PlanChangeScheduled => TransitionKind::PlanChanged,
         other => other,
     };
-    let times = life.tells.iter().enumerate().filter(|(_, (_, other))| *other == what);
+    let times = life.transitions.iter().enumerate().filter(|(_, (_, other))| *other == what);
     !times.clone().any(|(at, (begin, _))| {
-        let rest = life.tells.iter().skip(at + 1);
-        let is_end = |other: What| other == gone(what) || other == What::Expired;
-        let end = rest.clone().find(|(_, other)| is_end(*other)).or_else(|| life.tells.last());
-        !made.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
+        let rest = life.transitions.iter().skip(at + 1);
+        let is_end = |other: TransitionKind| other == gone(what) || other == TransitionKind::Expired;
+        let end = rest.clone().find(|(_, other)| is_end(*other)).or_else(|| life.transitions.last());
+        !replay.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
     })
 }
 
 #[test]
 fn replaying_a_whole_life_tells_nothing_new() {
     for (seed, life) in lives() {
-        let mut heard = promptly(&life);
-        let again: Vec<_> = heard.iter().map(|(_, word)| (life.ends.plus_millis(store::DAY), word.clone())).collect();
-        let once = hear(&life, &heard, true);
-        heard.extend(again);
-        let twice = hear(&life, &heard, true);
-        assert_eq!(names(&twice.tells), names(&once.tells), "seed {seed}\n{}", story(&life));
+        let mut arrivals = promptly(&life);
+        let again: Vec<_> =
+            arrivals.iter().map(|(_, report)| (life.ends.plus_millis(store::DAY), report.clone())).collect();
+        let once = settle_life(&life, &arrivals, true);
+        arrivals.extend(again);
+        let twice = settle_life(&life, &arrivals, true);
+        assert_eq!(names(&twice.transitions), names(&once.transitions), "seed {seed}\n{}", story(&life));
         assert_eq!(record(&twice, &life), record(&once, &life), "seed {seed}\n{}", story(&life));
     }
 }
 
 /// Everything that happens in lives that are heard in every way there is.
-fn steps(seed: u64, beginning: Beginning) -> Vec<Made> {
+fn steps(seed: u64, beginning: Beginning) -> Vec<Replay> {
     let life = life(seed, beginning);
-    let heard = promptly(&life);
+    let arrivals = promptly(&life);
     vec![
-        hear(&life, &heard, true),
-        hear(&life, &with_losses(&life, seed), true),
-        hear(&life, &with_delays(&life, seed), true),
-        hear(&life, &with_adoption(&life, seed), true),
-        hear(&life, &in_part(&life, seed), true),
-        hear(&life, &in_part(&life, seed + 1), true),
-        hear(&life, &once(&life, seed), true),
-        hear(&life, &once(&life, seed), false),
-        hear(&life, &heard, false),
+        settle_life(&life, &arrivals, true),
+        settle_life(&life, &with_losses(&life, seed), true),
+        settle_life(&life, &with_delays(&life, seed), true),
+        settle_life(&life, &with_adoption(&life, seed), true),
+        settle_life(&life, &in_part(&life, seed), true),
+        settle_life(&life, &in_part(&life, seed + 1), true),
+        settle_life(&life, &once(&life, seed), true),
+        settle_life(&life, &once(&life, seed), false),
+        settle_life(&life, &arrivals, false),
     ]
 }
 
@@ -261,7 +270,7 @@ fn walked(seeds: std::ops::Range<u64>) -> BTreeMap<Step, u64> {
     let mut hits = BTreeMap::new();
     for seed in seeds {
         let beginning = BEGINNINGS[usize::try_from(seed).unwrap() % BEGINNINGS.len()];
-        for (step, times) in steps(seed, beginning).into_iter().flat_map(|made| made.steps) {
+        for (step, times) in steps(seed, beginning).into_iter().flat_map(|replay| replay.steps) {
             *hits.entry(step).or_default() += times;
         }
     }
@@ -302,5 +311,5 @@ fn step(arrow: &Arrow) -> Step {
         "trial_grace" => State::Grace,
         name => name.parse().unwrap(),
     };
-    (arrow.can_ask(), state(&arrow.old), arrow.words.clone(), state(&arrow.new), arrow.events.clone())
+    (arrow.can_query(), state(&arrow.old), arrow.reports.clone(), state(&arrow.new), arrow.events.clone())
 }

@@ -2,8 +2,8 @@
 
 use super::chance::Chance;
 use super::store::{HOUR, Life};
-use crate::reading::{Parked, Reading, Snapshot};
 use crate::time::Timestamp;
+use crate::verification::{Parked, Snapshot, Verification};
 
 /// How many fields of a receipt can lag, each by itself.
 const FIELDS: u64 = 10;
@@ -11,7 +11,7 @@ const FIELDS: u64 = 10;
 impl Life {
     /// What a store shows that lags by up to an hour, each field by itself and each time anew, by this seed. A receipt
     /// is not known before it is shown for the first time.
-    pub fn read_late(&self, at: Timestamp, seed: u64) -> Reading {
+    pub fn show_late(&self, at: Timestamp, seed: u64) -> Verification {
         let lag = |field: u64, change: usize| {
             let change = u64::try_from(change).unwrap();
             Chance::new(seed ^ (field << 40) ^ (change << 20)).below(HOUR)
@@ -22,9 +22,9 @@ impl Life {
             };
             self.shows.iter().enumerate().rev().find(visible).map(|(change, _)| change)
         };
-        let Some(known) = newest(0) else { return Reading::Parked(Parked::UnknownReceipt) };
+        let Some(known) = newest(0) else { return Verification::Parked(Parked::UnknownReceipt) };
         if self.shows[known].1.is_none() {
-            return Reading::Gone;
+            return Verification::Gone;
         }
         let field = |number: u64| {
             let changes = self.shows.iter().take(newest(number).unwrap_or(0) + 1).rev();
@@ -32,7 +32,7 @@ impl Life {
         };
         let [sku, term, renews, ends, reason] = [1, 2, 3, 4, 5].map(field);
         let [auto, trial, grace, deferred_at, deferred_sku] = [6, 7, 8, 9, FIELDS].map(field);
-        Reading::Verified(Box::new(Snapshot {
+        Verification::Verified(Box::new(Snapshot {
             at,
             term_sku: sku.term_sku.clone(),
             term: term.term,
@@ -48,11 +48,11 @@ impl Life {
         }))
     }
 
-    pub fn read(&self, at: Timestamp) -> Reading {
+    pub fn read(&self, at: Timestamp) -> Verification {
         let shown = self.shows.iter().rev().find(|(since, _)| *since <= at);
         match shown.or_else(|| self.shows.first()).and_then(|(_, snapshot)| snapshot.clone()) {
-            Some(snapshot) => Reading::Verified(Box::new(Snapshot { at, ..snapshot })),
-            None => Reading::Gone,
+            Some(snapshot) => Verification::Verified(Box::new(Snapshot { at, ..snapshot })),
+            None => Verification::Gone,
         }
     }
 }

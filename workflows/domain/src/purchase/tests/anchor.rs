@@ -1,13 +1,13 @@
 //! From which date terms are counted, where the purchase or the end of the trial does not say it.
 
 use crate::Decision;
-use crate::decide::tests::{settle_with, told};
+use crate::decide::tests::{notification, settle_with};
 use crate::environment::Environment;
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
-use crate::reading::{Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{Product, Snapshot, Term, Unit, Verification};
 
 fn time(text: &str) -> Timestamp {
     let text = if text.contains('T') { format!("{text}:00Z") } else { format!("{text}T00:00:00Z") };
@@ -32,41 +32,41 @@ fn monthly(at: &str, renews_at: &str) -> Snapshot {
     shown(1, at, renews_at)
 }
 
-fn read(known: &Purchase, words: &[(Kind, &str)], shown: Snapshot) -> Decision {
+fn read(known: &Purchase, reports: &[(NotificationKind, &str)], shown: Snapshot) -> Decision {
     let at = shown.at;
-    settle_with(known, &heard(words), &Reading::Verified(Box::new(shown)), at)
+    settle_with(known, &notifications(reports), &Verification::Verified(Box::new(shown)), at)
 }
 
-fn heard(words: &[(Kind, &str)]) -> Vec<Notification> {
-    words.iter().map(|(kind, at)| Notification { store_time: time(at), ..told(*kind, 0) }).collect()
+fn notifications(reports: &[(NotificationKind, &str)]) -> Vec<Notification> {
+    reports.iter().map(|(kind, at)| Notification { store_time: time(at), ..notification(*kind, 0) }).collect()
 }
 
-fn cycles(decision: &Decision) -> Vec<(What, Option<u64>)> {
-    decision.transitions.iter().map(|transition| (transition.what, transition.cycle)).collect()
+fn cycles(decision: &Decision) -> Vec<(TransitionKind, Option<u64>)> {
+    decision.transitions.iter().map(|transition| (transition.kind, transition.cycle)).collect()
 }
 
 /// Settles the steps, each of which tells one renewal more than the one before, by word and by the reading alone.
 fn renews(known: &Purchase, mut cycle: u64, steps: &[Snapshot]) {
-    let (mut by_word, mut by_reading) = (known.clone(), known.clone());
+    let (mut by_report, mut by_snapshot) = (known.clone(), known.clone());
     for shown in steps {
         cycle += 1;
-        let word = shown.at.to_string().replace(":00.000000Z", "");
-        let told = read(&by_word, &[(Kind::Renewed, &word)], shown.clone());
-        assert_eq!(cycles(&told), [(What::Renewed, Some(cycle))], "word of {word}");
-        let seen = read(&by_reading, &[], shown.clone());
-        assert_eq!(cycles(&seen), [(What::Renewed, Some(cycle))], "reading of {word}");
-        (by_word, by_reading) = (told.purchase, seen.purchase);
+        let report = shown.at.to_string().replace(":00.000000Z", "");
+        let reported = read(&by_report, &[(NotificationKind::Renewed, &report)], shown.clone());
+        assert_eq!(cycles(&reported), [(TransitionKind::Renewed, Some(cycle))], "word of {report}");
+        let seen = read(&by_snapshot, &[], shown.clone());
+        assert_eq!(cycles(&seen), [(TransitionKind::Renewed, Some(cycle))], "reading of {report}");
+        (by_report, by_snapshot) = (reported.purchase, seen.purchase);
     }
 }
 
 fn bought() -> Purchase {
-    let word = [(Kind::SubscriptionPurchased, "2026-01-31")];
-    read(&Purchase::default(), &word, monthly("2026-01-31", "2026-02-28")).purchase
+    let report = [(NotificationKind::SubscriptionPurchased, "2026-01-31")];
+    read(&Purchase::default(), &report, monthly("2026-01-31", "2026-02-28")).purchase
 }
 
 #[test]
 fn a_clamped_date_is_refined_by_later_ones_and_tells_nothing() {
-    let adopted = read(&Purchase::default(), &[(Kind::Adopted, "2027-02-10")], {
+    let adopted = read(&Purchase::default(), &[(NotificationKind::Adopted, "2027-02-10")], {
         Snapshot { purchased_at: Some(time("2026-01-10")), ..monthly("2027-02-10T01:00", "2027-02-28") }
     });
     assert_eq!((cycles(&adopted), adopted.purchase.billing_cycles()), (vec![], Some(13)));
@@ -83,25 +83,25 @@ fn days_that_the_store_adds_are_no_renewal_and_a_payment_that_moves_the_date_is_
     let credited = read(&bought(), &[], monthly("2026-02-10", "2026-03-10"));
     assert_eq!((cycles(&credited), credited.purchase.billing_cycles()), (vec![], Some(1)));
     renews(&credited.purchase, 1, &[monthly("2026-03-10", "2026-04-10"), monthly("2026-04-10", "2026-05-10")]);
-    let paid = read(&bought(), &[(Kind::Renewed, "2026-02-28")], monthly("2026-02-28", "2026-03-10"));
-    assert_eq!(cycles(&paid), [(What::Renewed, Some(2))]);
+    let paid = read(&bought(), &[(NotificationKind::Renewed, "2026-02-28")], monthly("2026-02-28", "2026-03-10"));
+    assert_eq!(cycles(&paid), [(TransitionKind::Renewed, Some(2))]);
     renews(&paid.purchase, 2, &[monthly("2026-03-10", "2026-04-10"), monthly("2026-04-10", "2026-05-10")]);
 }
 
 #[test]
 fn free_months_that_no_reading_calls_a_trial_are_not_paid() {
-    let word = [(Kind::SubscriptionPurchased, "2026-01-31")];
-    let began = read(&Purchase::default(), &word, monthly("2026-01-31", "2026-04-30"));
-    assert_eq!(cycles(&began), [(What::Purchased, Some(1))]);
+    let report = [(NotificationKind::SubscriptionPurchased, "2026-01-31")];
+    let began = read(&Purchase::default(), &report, monthly("2026-01-31", "2026-04-30"));
+    assert_eq!(cycles(&began), [(TransitionKind::Purchased, Some(1))]);
     renews(&began.purchase, 1, &[monthly("2026-04-30", "2026-05-31"), monthly("2026-05-31", "2026-06-30")]);
-    let week = read(&Purchase::default(), &word, monthly("2026-01-31", "2026-02-07"));
+    let week = read(&Purchase::default(), &report, monthly("2026-01-31", "2026-02-07"));
     renews(&week.purchase, 1, &[monthly("2026-02-07", "2026-03-07"), monthly("2026-03-07", "2026-04-07")]);
     // The trial is shown after all: the terms begin with its end.
     let trial = Snapshot { trial_ends_at: Some(time("2026-04-30")), ..monthly("2026-02-01", "2026-04-30") };
     let trial = read(&began.purchase, &[], trial);
-    assert_eq!(cycles(&trial), [(What::TrialStarted, Some(1))]);
+    assert_eq!(cycles(&trial), [(TransitionKind::TrialStarted, Some(1))]);
     let paid = read(&trial.purchase, &[], monthly("2026-04-30T00:10", "2026-05-31"));
-    assert_eq!(cycles(&paid), [(What::TrialConverted, Some(1)), (What::Renewed, Some(1))]);
+    assert_eq!(cycles(&paid), [(TransitionKind::TrialConverted, Some(1)), (TransitionKind::Renewed, Some(1))]);
 }
 
 #[test]
@@ -110,11 +110,17 @@ fn a_first_sight_in_grace_counts_from_the_renewal_that_failed() {
     for grace_ends_at in ["2026-05-04", "2026-04-28"] {
         let failed =
             Snapshot { grace_ends_at: Some(time(grace_ends_at)), ..shown(2, "2026-04-28T01:00", "2026-04-28") };
-        let first = read(&Purchase::default(), &[(Kind::GraceBegan, "2026-04-28")], failed);
-        assert_eq!((cycles(&first), first.purchase.billing_cycles()), (vec![(What::GraceBegan, Some(1))], Some(1)));
-        let paid =
-            read(&first.purchase, &[(Kind::GraceEnded, "2026-04-30")], shown(2, "2026-04-30T01:00", "2026-06-28"));
-        assert_eq!(cycles(&paid), [(What::Recovered, Some(2))]);
+        let first = read(&Purchase::default(), &[(NotificationKind::GraceBegan, "2026-04-28")], failed);
+        assert_eq!(
+            (cycles(&first), first.purchase.billing_cycles()),
+            (vec![(TransitionKind::GraceBegan, Some(1))], Some(1))
+        );
+        let paid = read(
+            &first.purchase,
+            &[(NotificationKind::GraceExpired, "2026-04-30")],
+            shown(2, "2026-04-30T01:00", "2026-06-28"),
+        );
+        assert_eq!(cycles(&paid), [(TransitionKind::Recovered, Some(2))]);
         let steps = [("2026-06-28", "2026-08-28"), ("2026-08-28", "2026-10-28"), ("2026-10-28", "2026-12-28")];
         renews(&paid.purchase, 2, &steps.map(|(at, renews_at)| shown(2, at, renews_at)));
     }
@@ -122,9 +128,11 @@ fn a_first_sight_in_grace_counts_from_the_renewal_that_failed() {
 
 #[test]
 fn words_that_were_told_before_the_first_reading_are_counted_in_its_row() {
-    let words = [(Kind::SubscriptionPurchased, "2026-01-31"), (Kind::Renewed, "2026-02-28")];
-    let words = [words[0], words[1], (Kind::Renewed, "2026-04-28"), (Kind::Renewed, "2026-06-28")];
-    let alone = settle_with(&Purchase::default(), &heard(&words), &Reading::Unverifiable, time("2026-07-01"));
+    let reports = [(NotificationKind::SubscriptionPurchased, "2026-01-31"), (NotificationKind::Renewed, "2026-02-28")];
+    let reports =
+        [reports[0], reports[1], (NotificationKind::Renewed, "2026-04-28"), (NotificationKind::Renewed, "2026-06-28")];
+    let alone =
+        settle_with(&Purchase::default(), &notifications(&reports), &Verification::Unverifiable, time("2026-07-01"));
     let first = read(&alone.purchase, &[], shown(2, "2026-07-02", "2026-08-28"));
     assert_eq!((cycles(&first), first.purchase.billing_cycles()), (vec![], Some(4)));
     let steps = [("2026-08-28", "2026-10-28"), ("2026-10-28", "2026-12-28"), ("2026-12-28", "2027-02-28")];
@@ -138,12 +146,12 @@ fn a_longer_term_that_is_shown_later_than_its_date_tells_one_renewal() {
         deferred_sku: Some("gold_yearly".to_owned()),
         ..monthly("2026-02-02", "2026-02-28")
     };
-    let known = read(&bought(), &[(Kind::PlanChangeScheduled, "2026-02-02")], deferred).purchase;
-    let moved = read(&known, &[(Kind::Renewed, "2026-02-28")], monthly("2026-02-28T00:05", "2027-02-28"));
+    let known = read(&bought(), &[(NotificationKind::PlanChangeScheduled, "2026-02-02")], deferred).purchase;
+    let moved = read(&known, &[(NotificationKind::Renewed, "2026-02-28")], monthly("2026-02-28T00:05", "2027-02-28"));
     let yearly = |at, renews_at| Snapshot { term_sku: Some("gold_yearly".to_owned()), ..shown(12, at, renews_at) };
     let changed = read(&moved.purchase, &[], yearly("2026-02-28T01:00", "2027-02-28"));
     let both = [cycles(&moved), cycles(&changed)].concat();
-    assert_eq!(both, [(What::Renewed, Some(2)), (What::PlanChanged, Some(2))]);
+    assert_eq!(both, [(TransitionKind::Renewed, Some(2)), (TransitionKind::PlanChanged, Some(2))]);
     renews(&changed.purchase, 2, &[yearly("2027-02-28", "2028-02-28")]);
 }
 
@@ -156,7 +164,8 @@ fn shortened_terms_of_a_test_are_counted_by_their_dates_when_adopted_too() {
     ] {
         let minutes = |at, renews_at| shorten(monthly(at, renews_at));
         let first = minutes("2026-01-31T00:01", "2026-01-31T00:30");
-        let known = read(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-31")], first).purchase;
+        let known =
+            read(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-31")], first).purchase;
         let steps = [("2026-01-31T00:30", "2026-01-31T01:00"), ("2026-01-31T01:00", "2026-01-31T01:30")];
         let steps = steps.map(|(at, renews_at)| minutes(at, renews_at));
         renews(&known, 1, &steps);
@@ -176,9 +185,13 @@ fn a_record_with_a_changed_row_keeps_it() {
 
 #[test]
 fn an_answer_without_a_receipt_raises_no_row() {
-    let known =
-        settle_with(&bought(), &heard(&[(Kind::Renewed, "2026-02-28")]), &Reading::Unverifiable, time("2026-02-28"));
-    let gone = settle_with(&known.purchase, &[], &Reading::Gone, time("2026-02-28T00:10")).purchase;
+    let known = settle_with(
+        &bought(),
+        &notifications(&[(NotificationKind::Renewed, "2026-02-28")]),
+        &Verification::Unverifiable,
+        time("2026-02-28"),
+    );
+    let gone = settle_with(&known.purchase, &[], &Verification::Gone, time("2026-02-28T00:10")).purchase;
     let shown = read(&gone, &[], monthly("2026-02-28T01:00", "2026-03-31"));
     assert_eq!((cycles(&shown), shown.purchase.billing_cycles()), (vec![], Some(2)));
 }

@@ -1,14 +1,13 @@
 //! Every day on which a subscription can be bought, every trial and every term that the store sells: first seen in
 //! the middle of its life, each payment after that is one renewal of the next cycle, however it is learned.
 
-use super::TRIALS;
 use crate::Decision;
-use crate::decide::tests::{settle_with, told};
-use crate::notification::{Kind, Notification};
-use crate::purchase::Purchase;
-use crate::reading::{Product, Reading, Snapshot, Term, Unit};
+use crate::decide::tests::{notification, settle_with};
+use crate::notification::{Notification, NotificationKind};
+use crate::purchase::{Purchase, TRIALS};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{Product, Snapshot, Term, Unit, Verification};
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -24,17 +23,22 @@ const TERMS: [Term; 7] = [
 /// How a payment is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    WordAndReading,
-    ReadingAlone,
+    ReportAndSnapshot,
+    SnapshotAlone,
     /// The reading comes after some more words.
-    WordAlone,
+    ReportAlone,
     /// The reading does not show it for an hour.
-    ReadingLags,
+    SnapshotLags,
 }
 
-const WAYS: [Way; 4] = [Way::WordAndReading, Way::ReadingAlone, Way::WordAlone, Way::ReadingLags];
+const WAYS: [Way; 4] = [Way::ReportAndSnapshot, Way::SnapshotAlone, Way::ReportAlone, Way::SnapshotLags];
 /// How the subscription is first seen.
-const SIGHTS: [Kind; 4] = [Kind::Adopted, Kind::Renewed, Kind::AutoRenewalOn, Kind::GraceEnded];
+const SIGHTS: [NotificationKind; 4] = [
+    NotificationKind::Adopted,
+    NotificationKind::Renewed,
+    NotificationKind::AutoRenewalOn,
+    NotificationKind::GraceExpired,
+];
 
 /// One subscription as the store knows it.
 #[derive(Debug, Clone, Copy)]
@@ -82,44 +86,49 @@ impl Sold {
     }
 }
 
-fn read(known: &Purchase, words: &[Notification], shown: Snapshot) -> Decision {
+fn read(known: &Purchase, reports: &[Notification], shown: Snapshot) -> Decision {
     let at = shown.at;
-    settle_with(known, words, &Reading::Verified(Box::new(shown)), at)
+    settle_with(known, reports, &Verification::Verified(Box::new(shown)), at)
 }
 
-fn word(kind: Kind, at: Timestamp) -> Notification {
-    Notification { store_time: at, ..told(kind, 0) }
+fn report(kind: NotificationKind, at: Timestamp) -> Notification {
+    Notification { store_time: at, ..notification(kind, 0) }
 }
 
 /// What is told of one payment at the end of this term: by how many settlings, and with which words.
-fn pay(known: &Purchase, sold: Sold, (number, way): (i64, Way)) -> (Purchase, Vec<(What, Option<u64>)>) {
+fn pay(known: &Purchase, sold: Sold, (number, way): (i64, Way)) -> (Purchase, Vec<(TransitionKind, Option<u64>)>) {
     let due = sold.boundary(number);
-    let words = [word(Kind::Renewed, due.plus_millis(7_000))];
+    let reports = [report(NotificationKind::Renewed, due.plus_millis(7_000))];
     let at = due.plus_millis(3 * MINUTE);
     let shown = || sold.shown(at, number + 1);
     let decisions = match way {
-        Way::WordAndReading => vec![read(known, &words, shown())],
-        Way::ReadingAlone => vec![read(known, &[], shown())],
-        Way::WordAlone => vec![settle_with(known, &words, &Reading::Unreachable { since: due }, at)],
-        Way::ReadingLags => {
-            let first = read(known, &words, sold.shown(at, number));
+        Way::ReportAndSnapshot => vec![read(known, &reports, shown())],
+        Way::SnapshotAlone => vec![read(known, &[], shown())],
+        Way::ReportAlone => vec![settle_with(known, &reports, &Verification::Unreachable { since: due }, at)],
+        Way::SnapshotLags => {
+            let first = read(known, &reports, sold.shown(at, number));
             let then = read(&first.purchase, &[], sold.shown(at.plus_millis(60 * MINUTE), number + 1));
             vec![first, then]
         }
     };
-    let told = decisions.iter().flat_map(|decision| &decision.transitions);
-    let told = told.map(|transition| (transition.what, transition.cycle)).collect();
-    (decisions.last().unwrap().purchase.clone(), told)
+    let reported = decisions.iter().flat_map(|decision| &decision.transitions);
+    let reported = reported.map(|transition| (transition.kind, transition.cycle)).collect();
+    (decisions.last().unwrap().purchase.clone(), reported)
 }
 
 /// Sees it first in this term, and then each payment in its way. What is wrong, if anything is.
-fn live(sold: Sold, (sight, first): (Kind, i64), way: impl Fn(i64) -> Way) -> Result<(), String> {
+fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -> Way) -> Result<(), String> {
     let begun = sold.boundary(first - 1);
-    let words = [word(sight, begun.plus_millis(7_000))];
-    let at = if sight == Kind::Adopted { begun.plus_millis(2 * DAY) } else { begun.plus_millis(2 * MINUTE) };
-    let seen = read(&Purchase::default(), &words, sold.shown(at, first));
-    let payments = seen.transitions.iter().filter(|told| matches!(told.what, What::Renewed | What::Recovered)).count();
-    let is_payment = matches!(sight, Kind::Renewed | Kind::GraceEnded);
+    let reports = [report(sight, begun.plus_millis(7_000))];
+    let at =
+        if sight == NotificationKind::Adopted { begun.plus_millis(2 * DAY) } else { begun.plus_millis(2 * MINUTE) };
+    let seen = read(&Purchase::default(), &reports, sold.shown(at, first));
+    let payments = seen
+        .transitions
+        .iter()
+        .filter(|reported| matches!(reported.kind, TransitionKind::Renewed | TransitionKind::Recovered))
+        .count();
+    let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::GraceExpired);
     if payments != usize::from(is_payment) {
         return Err(format!("the first sight tells {:?}", seen.transitions));
     }
@@ -128,11 +137,11 @@ fn live(sold: Sold, (sight, first): (Kind, i64), way: impl Fn(i64) -> Way) -> Re
     let end = first + sold.renewals();
     for number in first..end {
         let way = way(number);
-        let (after, told) = pay(&known, sold, (number, way));
+        let (after, reported) = pay(&known, sold, (number, way));
         cycle += 1;
-        if told != [(What::Renewed, Some(cycle))] || after.billing_cycles() != Some(cycle) {
+        if reported != [(TransitionKind::Renewed, Some(cycle))] || after.billing_cycles() != Some(cycle) {
             let due = sold.boundary(number);
-            return Err(format!("{way:?} at {due} tells {told:?} and {:?}, cycle {cycle}", after.billing_cycles()));
+            return Err(format!("{way:?} at {due} tells {reported:?} and {:?}, cycle {cycle}", after.billing_cycles()));
         }
         known = after;
     }

@@ -1,11 +1,11 @@
 //! What was taken back before the end of what was paid, and what only ended.
 
-use crate::decide::tests::{settle_with, told};
-use crate::notification::{Kind, Notification};
+use crate::decide::tests::{notification, settle_with};
+use crate::notification::{Notification, NotificationKind};
 use crate::payment::{RefundStatus, refund_status};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
+use crate::verification::{EndReason, Product, Snapshot, Term, Unit, Verification};
 
 const REASONS: [Option<EndReason>; 5] =
     [None, Some(EndReason::Customer), Some(EndReason::Store), Some(EndReason::Internal), Some(EndReason::Other(9))];
@@ -28,11 +28,12 @@ fn monthly(at: &str, renews_at: &str) -> Snapshot {
     }
 }
 
-fn settle(known: &Purchase, words: &[(Kind, &str)], shown: Snapshot) -> Purchase {
-    let word = |(kind, at): &(Kind, &str)| Notification { store_time: time(at), ..told(*kind, 0) };
-    let words: Vec<_> = words.iter().map(word).collect();
+fn settle(known: &Purchase, reports: &[(NotificationKind, &str)], shown: Snapshot) -> Purchase {
+    let report =
+        |(kind, at): &(NotificationKind, &str)| Notification { store_time: time(at), ..notification(*kind, 0) };
+    let reports: Vec<_> = reports.iter().map(report).collect();
     let at = shown.at;
-    settle_with(known, &words, &Reading::Verified(Box::new(shown)), at).purchase
+    settle_with(known, &reports, &Verification::Verified(Box::new(shown)), at).purchase
 }
 
 /// Settles an end, and looks again a day later: what is shown by half may wait for that.
@@ -55,11 +56,15 @@ fn over(running: Snapshot, at: &str, ends_at: &str, reason: Option<EndReason>) -
 
 fn bought() -> Purchase {
     let shown = monthly("2026-01-10T00:02", "2026-02-10T00:00");
-    settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-10T00:00")], shown)
+    settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")], shown)
 }
 
 fn renewed() -> Purchase {
-    settle(&bought(), &[(Kind::Renewed, "2026-02-10T00:00")], monthly("2026-02-10T00:05", "2026-03-10T00:00"))
+    settle(
+        &bought(),
+        &[(NotificationKind::Renewed, "2026-02-10T00:00")],
+        monthly("2026-02-10T00:05", "2026-03-10T00:00"),
+    )
 }
 
 fn without_term(running: Snapshot) -> Snapshot {
@@ -83,13 +88,16 @@ fn a_refund_within_two_hours_of_a_purchase_or_renewal_is_one() {
 
 #[test]
 fn a_beginning_that_ended_before_it_was_read_was_taken_back() {
-    let words = [(Kind::SubscriptionPurchased, "2026-01-10T00:00"), (Kind::SubscriptionCancelled, "2026-01-10T01:00")];
+    let reports = [
+        (NotificationKind::SubscriptionPurchased, "2026-01-10T00:00"),
+        (NotificationKind::SubscriptionCancelled, "2026-01-10T01:00"),
+    ];
     let shown = over(monthly("2026-01-10T00:00", "2026-02-10T00:00"), "2026-01-10T01:10", "2026-01-10T01:00", None);
-    let both = settle(&Purchase::default(), &words, shown.clone());
+    let both = settle(&Purchase::default(), &reports, shown.clone());
     assert_eq!(both.revoked_at(), Some(time("2026-01-10T01:00")));
-    let adopted = settle(&Purchase::default(), &[(Kind::Adopted, "2026-01-11T00:00")], shown.clone());
+    let adopted = settle(&Purchase::default(), &[(NotificationKind::Adopted, "2026-01-11T00:00")], shown.clone());
     assert_eq!(adopted.revoked_at(), Some(time("2026-01-10T01:00")));
-    let both = settle(&Purchase::default(), &words, without_term(shown));
+    let both = settle(&Purchase::default(), &reports, without_term(shown));
     assert_eq!(both.revoked_at(), Some(time("2026-01-10T01:00")));
 }
 
@@ -99,18 +107,20 @@ fn a_natural_end_is_none() {
     let off = Snapshot { ends_at: Some(time("2026-02-10T00:00")), renews_at: None, ..running.clone() };
     let off = Snapshot { at: time("2026-01-20T00:00"), auto_renewing: Some(false), ..off };
     for reason in REASONS {
-        for known in [bought(), settle(&bought(), &[(Kind::AutoRenewalOff, "2026-01-20T00:00")], off.clone())] {
+        for known in
+            [bought(), settle(&bought(), &[(NotificationKind::AutoRenewalOff, "2026-01-20T00:00")], off.clone())]
+        {
             for ends_at in ["2026-02-10T00:00", "2026-02-10T01:00", "2026-02-09T23:00"] {
-                let ended = settle_end(&known, over(running.clone(), "2026-02-11T00:00", ends_at, reason));
-                assert_eq!((ended.state(), ended.revoked_at()), (State::Expired, None), "{ends_at}, {reason:?}");
+                let finished = settle_end(&known, over(running.clone(), "2026-02-11T00:00", ends_at, reason));
+                assert_eq!((finished.state(), finished.revoked_at()), (State::Expired, None), "{ends_at}, {reason:?}");
             }
         }
         // Two renewals that nobody told of, and then the end.
-        let ended = settle_end(&bought(), over(running.clone(), "2026-04-11T00:00", "2026-04-10T00:00", reason));
-        assert_eq!((ended.billing_cycles(), ended.revoked_at()), (Some(3), None));
+        let finished = settle_end(&bought(), over(running.clone(), "2026-04-11T00:00", "2026-04-10T00:00", reason));
+        assert_eq!((finished.billing_cycles(), finished.revoked_at()), (Some(3), None));
         let failed = Snapshot { grace_ends_at: Some(time("2026-02-15T00:00")), ..running.clone() };
         let failed = Snapshot { at: time("2026-02-10T01:00"), ..failed };
-        let grace = settle(&bought(), &[(Kind::GraceBegan, "2026-02-10T00:00")], failed);
+        let grace = settle(&bought(), &[(NotificationKind::GraceBegan, "2026-02-10T00:00")], failed);
         assert_eq!(grace.state(), State::Grace);
         let unpaid = settle_end(&grace, over(running.clone(), "2026-02-16T00:00", "2026-02-15T00:00", reason));
         assert_eq!((unpaid.state(), unpaid.revoked_at()), (State::Expired, None));
@@ -122,15 +132,19 @@ fn a_trial_is_taken_back_only_before_its_end() {
     let end = "2026-01-17T00:00";
     let trial = Snapshot { trial_ends_at: Some(time(end)), ..monthly("2026-01-10T00:02", end) };
     for shown in [trial.clone(), without_term(trial)] {
-        let word = [(Kind::SubscriptionPurchased, "2026-01-10T00:00")];
-        let known = settle(&Purchase::default(), &word, shown.clone());
-        let ended = |ends_at| {
+        let report = [(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")];
+        let known = settle(&Purchase::default(), &report, shown.clone());
+        let finished = |ends_at| {
             settle_end(&known, over(shown.clone(), "2026-01-18T00:00", ends_at, Some(EndReason::Customer))).revoked_at()
         };
-        assert_eq!((ended(end), ended("2026-01-17T01:00")), (None, None));
-        assert_eq!(ended("2026-01-12T00:00"), Some(time("2026-01-12T00:00")));
+        assert_eq!((finished(end), finished("2026-01-17T01:00")), (None, None));
+        assert_eq!(finished("2026-01-12T00:00"), Some(time("2026-01-12T00:00")));
         let paid = Snapshot { trial_ends_at: None, renews_at: Some(time("2026-02-17T00:00")), ..shown.clone() };
-        let paid = settle(&known, &[(Kind::TrialConverted, end)], Snapshot { at: time("2026-01-17T00:02"), ..paid });
+        let paid = settle(
+            &known,
+            &[(NotificationKind::TrialConverted, end)],
+            Snapshot { at: time("2026-01-17T00:02"), ..paid },
+        );
         let refunded = over(shown.clone(), "2026-01-18T00:00", "2026-01-17T01:00", Some(EndReason::Store));
         assert_eq!(settle(&paid, &[], refunded).revoked_at(), Some(time("2026-01-17T01:00")));
     }
@@ -139,28 +153,29 @@ fn a_trial_is_taken_back_only_before_its_end() {
 #[test]
 fn without_a_term_the_period_that_was_shown_decides() {
     let running = without_term(monthly("2026-01-10T00:02", "2026-02-10T00:00"));
-    let known = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-10T00:00")], running.clone());
+    let known =
+        settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")], running.clone());
     let shown = Snapshot { renews_at: Some(time("2026-03-10T00:00")), at: time("2026-02-10T00:05"), ..running.clone() };
-    let renewed = settle(&known, &[(Kind::Renewed, "2026-02-10T00:00")], shown);
+    let renewed = settle(&known, &[(NotificationKind::Renewed, "2026-02-10T00:00")], shown);
     for reason in REASONS {
-        let ended = |known: &Purchase, at| {
+        let finished = |known: &Purchase, at| {
             settle_end(known, over(running.clone(), "2026-03-12T00:00", at, reason)).revoked_at()
         };
         for at in ["2026-01-10T01:00", "2026-01-20T00:00", "2026-02-09T00:00"] {
-            assert_eq!(ended(&known, at), Some(time(at)), "{reason:?}");
+            assert_eq!(finished(&known, at), Some(time(at)), "{reason:?}");
         }
         for at in ["2026-02-10T01:00", "2026-02-20T00:00"] {
-            assert_eq!(ended(&renewed, at), Some(time(at)), "{reason:?}");
+            assert_eq!(finished(&renewed, at), Some(time(at)), "{reason:?}");
         }
-        assert_eq!((ended(&known, "2026-02-10T00:00"), ended(&renewed, "2026-03-10T00:00")), (None, None));
+        assert_eq!((finished(&known, "2026-02-10T00:00"), finished(&renewed, "2026-03-10T00:00")), (None, None));
         // The payment was told, and the store showed no period for it: a week is the shortest that is sold.
-        let told = settle(
+        let reported = settle(
             &known,
-            &[(Kind::Renewed, "2026-02-10T00:00")],
+            &[(NotificationKind::Renewed, "2026-02-10T00:00")],
             Snapshot { at: time("2026-02-10T00:05"), ..running.clone() },
         );
-        assert_eq!(ended(&told, "2026-02-10T01:00"), Some(time("2026-02-10T01:00")));
-        assert_eq!(ended(&told, "2026-03-10T00:00"), None);
+        assert_eq!(finished(&reported, "2026-02-10T01:00"), Some(time("2026-02-10T01:00")));
+        assert_eq!(finished(&reported, "2026-03-10T00:00"), None);
     }
 }
 
@@ -168,7 +183,7 @@ fn without_a_term_the_period_that_was_shown_decides() {
 fn an_end_that_a_trial_before_the_first_sight_explains_is_none() {
     let adopted = |ends_at| {
         let shown = over(monthly("2026-01-10T00:00", "2026-02-10T00:00"), "2026-09-01T00:00", ends_at, None);
-        settle(&Purchase::default(), &[(Kind::Adopted, "2026-09-01T00:00")], shown).revoked_at()
+        settle(&Purchase::default(), &[(NotificationKind::Adopted, "2026-09-01T00:00")], shown).revoked_at()
     };
     for ends_at in ["2026-06-10T00:00", "2026-06-17T00:00", "2026-06-24T00:00"] {
         assert_eq!(adopted(ends_at), None, "{ends_at}");
@@ -179,21 +194,23 @@ fn an_end_that_a_trial_before_the_first_sight_explains_is_none() {
 #[test]
 fn a_shortened_term_of_a_test_ends_when_the_store_said() {
     let running = Snapshot { is_test: true, ..monthly("2026-01-10T00:01", "2026-01-10T00:30") };
-    let known = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-10T00:00")], running.clone());
-    let ended = |at| settle_end(&known, over(running.clone(), "2026-01-10T01:00", at, None)).revoked_at();
-    assert_eq!((ended("2026-01-10T00:30"), ended("2026-01-10T00:10")), (None, Some(time("2026-01-10T00:10"))));
+    let known =
+        settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")], running.clone());
+    let finished = |at| settle_end(&known, over(running.clone(), "2026-01-10T01:00", at, None)).revoked_at();
+    assert_eq!((finished("2026-01-10T00:30"), finished("2026-01-10T00:10")), (None, Some(time("2026-01-10T00:10"))));
 }
 
 #[test]
 fn the_reason_is_awaited() {
     let running = monthly("2026-01-10T00:00", "2026-02-10T00:00");
-    let ended = |reason| settle_end(&bought(), over(running.clone(), "2026-01-20T00:00", "2026-01-20T00:00", reason));
-    assert_eq!(ended(Some(EndReason::Pending)).revoked_at(), None);
-    assert_eq!(ended(Some(EndReason::Internal)).revoked_at(), Some(time("2026-01-20T00:00")));
+    let finished =
+        |reason| settle_end(&bought(), over(running.clone(), "2026-01-20T00:00", "2026-01-20T00:00", reason));
+    assert_eq!(finished(Some(EndReason::Pending)).revoked_at(), None);
+    assert_eq!(finished(Some(EndReason::Internal)).revoked_at(), Some(time("2026-01-20T00:00")));
 }
 
 fn gone(known: &Purchase, at: &str) -> Purchase {
-    settle_with(known, &[], &Reading::Gone, time(at)).purchase
+    settle_with(known, &[], &Verification::Gone, time(at)).purchase
 }
 
 #[test]
@@ -204,7 +221,7 @@ fn a_receipt_that_is_no_longer_valid_was_taken_back_only_before_the_end_of_what_
         auto_renewing: Some(false),
         ..monthly("2026-01-20T00:02", "2026-02-10T00:00")
     };
-    let off = settle(&bought(), &[(Kind::AutoRenewalOff, "2026-01-20T00:00")], switched_off);
+    let off = settle(&bought(), &[(NotificationKind::AutoRenewalOff, "2026-01-20T00:00")], switched_off);
     for known in [&off, &bought()] {
         for at in ["2026-02-10T00:10", "2026-02-12T00:00", "2026-02-20T00:00"] {
             let over = gone(known, at);
@@ -230,7 +247,7 @@ fn a_receipt_that_is_no_longer_valid_was_taken_back_only_before_the_end_of_what_
 fn an_unpaid_grace_whose_receipt_is_no_longer_valid_was_not_taken_back() {
     let grace =
         Snapshot { grace_ends_at: Some(time("2026-02-16T00:00")), ..monthly("2026-02-10T00:05", "2026-02-10T00:00") };
-    let failed = settle(&bought(), &[(Kind::GraceBegan, "2026-02-10T00:00")], grace);
+    let failed = settle(&bought(), &[(NotificationKind::GraceBegan, "2026-02-10T00:00")], grace);
     for at in ["2026-02-12T00:00", "2026-02-16T00:10"] {
         let over = gone(&failed, at);
         assert_eq!((over.state(), over.revoked_at()), (State::Expired, None), "{at}");
@@ -243,7 +260,7 @@ fn an_unpaid_grace_whose_receipt_is_no_longer_valid_was_not_taken_back() {
 fn a_trial_whose_receipt_is_no_longer_valid_after_its_end_was_not_taken_back() {
     let trial =
         Snapshot { trial_ends_at: Some(time("2026-01-17T00:00")), ..monthly("2026-01-10T00:02", "2026-01-17T00:00") };
-    let tried = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, "2026-01-10T00:00")], trial);
+    let tried = settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")], trial);
     assert_eq!(gone(&tried, "2026-01-17T00:10").revoked_at(), None);
     assert_eq!(gone(&tried, "2026-01-12T00:00").revoked_at(), Some(time("2026-01-12T00:00")));
 }

@@ -1,10 +1,10 @@
 //! What waits when the store did not answer: for the store, or for the receipt to be accepted.
 
-use super::{Decision, Given, Waits, outcome};
-use crate::notification::{Kind, Notification, Outcome};
+use super::{Decision, SettlingContext, Waits, outcome};
+use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Behind, Purchase};
-use crate::reading::{Parked, Reading};
 use crate::time::Timestamp;
+use crate::verification::{Parked, Verification};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -17,36 +17,41 @@ const WRONG_CUSTOMER_MS: [i64; 2] = [HOUR_MS, 24 * HOUR_MS];
 pub(super) const BELIEVED_AFTER_MS: i64 = 24 * HOUR_MS;
 
 /// What the store could not contradict.
-const SURE: [Kind; 5] =
-    [Kind::Renewed, Kind::AutoRenewalOff, Kind::AutoRenewalOn, Kind::GraceBegan, Kind::TrialConverted];
+const SURE: [NotificationKind; 5] = [
+    NotificationKind::Renewed,
+    NotificationKind::AutoRenewalOff,
+    NotificationKind::AutoRenewalOn,
+    NotificationKind::GraceBegan,
+    NotificationKind::TrialConverted,
+];
 /// The words that begin a purchase. While one of them waits, no other word speaks before it.
-const BEGINNINGS: [Kind; 5] = [
-    Kind::Adopted,
-    Kind::SubscriptionPurchased,
-    Kind::ConsumablePurchased,
-    Kind::EntitlementPurchased,
-    Kind::PlanChanged,
+const BEGINNINGS: [NotificationKind; 5] = [
+    NotificationKind::Adopted,
+    NotificationKind::SubscriptionPurchased,
+    NotificationKind::ConsumablePurchased,
+    NotificationKind::EntitlementPurchased,
+    NotificationKind::PlanChanged,
 ];
 
 /// Those notifications that are decided now; the others wait for the store.
-pub(super) fn spoken<'a>(
+pub(super) fn decidable<'a>(
     purchase: &Purchase,
     notifications: &'a [(i64, Notification)],
-    given: Given<'_>,
+    context: SettlingContext<'_>,
 ) -> Vec<&'a (i64, Notification)> {
-    let Reading::Unreachable { since } = given.reading else { return notifications.iter().collect() };
-    if given.now.millis_since(*since) >= BELIEVED_AFTER_MS {
+    let Verification::Unreachable { since } = context.verification else { return notifications.iter().collect() };
+    if context.now.millis_since(*since) >= BELIEVED_AFTER_MS {
         return notifications.iter().collect();
     }
-    let begins = |(_, told): &(i64, Notification)| BEGINNINGS.contains(&told.kind);
+    let begins = |(_, notification): &(i64, Notification)| BEGINNINGS.contains(&notification.kind);
     if purchase.stage.is_unknown() && notifications.iter().any(begins) {
         return Vec::new();
     }
-    notifications.iter().filter(|(_, told)| SURE.contains(&told.kind)).collect()
+    notifications.iter().filter(|(_, notification)| SURE.contains(&notification.kind)).collect()
 }
 
 /// Nothing but an end or a scheduled change is known of it, which the store does not show yet: all of it waits.
-pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given<'_>) -> Decision {
+pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: SettlingContext<'_>) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
     after.behind = behind;
@@ -54,7 +59,7 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given
         transitions: Vec::new(),
         outcomes: Vec::new(),
         waits: Some(Waits::Confirmation),
-        wake: super::wake::after(&after, given),
+        wake: super::wake::after(&after, context),
         lag: super::Lag::between(purchase.behind, after.behind),
         purchase: after,
     }
@@ -62,12 +67,12 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, given: Given
 
 /// Whether a receipt that the store does not know is believed now: its platform wants that, and the schedule is over or
 /// was over before. The store is asked once about each later notification; its first answer verifies as usual.
-pub(super) fn is_believed(purchase: &Purchase, given: Given<'_>) -> bool {
+pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
         let last = UNKNOWN_RECEIPT_MS.last().copied().unwrap_or_default();
-        purchase.parked_since.is_some_and(|since| given.now.millis_since(since) >= last)
+        purchase.parked_since.is_some_and(|since| context.now.millis_since(since) >= last)
     };
-    matches!(given.reading, Reading::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
+    matches!(context.verification, Verification::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
 }
 
 /// The store does not accept the receipt: everything waits for a later reading, until there was the last one.
@@ -88,11 +93,11 @@ pub(super) fn park(
     let mut outcomes = Vec::new();
     if next.is_none() {
         after.parked_since = None;
-        let last_word = |notification| match outcome(notification) {
-            Outcome::Settled => Outcome::GivenUp,
+        let last_outcome = |notification| match outcome(notification) {
+            Outcome::Settled => Outcome::Abandoned,
             other => other,
         };
-        outcomes.extend(notifications.iter().map(|(seq, notification)| (*seq, last_word(notification))));
+        outcomes.extend(notifications.iter().map(|(seq, notification)| (*seq, last_outcome(notification))));
     }
     let waits = next.filter(|_| !notifications.is_empty()).map(|_| Waits::Parked(why));
     let wake = next.or_else(|| super::wake::weekly(&after, now));

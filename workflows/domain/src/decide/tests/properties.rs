@@ -1,21 +1,21 @@
 //! What holds for any notifications that nobody can verify. A failing case is printed with the seed that finds
 //! it again.
 
-use super::tests::{at, settle, told, words};
-use super::{Given, decide};
+use super::{all_kinds, at, notification, settle};
 use crate::catalogue::{Listing, ProductRef};
+use crate::decide::{SettlingContext, decide};
 use crate::environment::Environment;
 use crate::event::{Described, data, state_digest};
-use crate::notification::{Kind, Notification, Outcome};
+use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Purchase, State};
-use crate::reading::Reading;
 use crate::time::Timestamp;
+use crate::verification::Verification;
 use proptest::prelude::*;
 
 prop_compose! {
     /// Few times, messages and customers, so that equal ones meet often.
     fn any_notification()(
-        word in proptest::sample::select(words()),
+        report in proptest::sample::select(all_kinds()),
         seconds in 0_i64..16,
         message in 0_u8..4,
         customer in proptest::option::of(0_u8..3),
@@ -27,7 +27,7 @@ prop_compose! {
             app_user_id: customer.map(|customer| customer.to_string()),
             related_receipt_id: related.map(|receipt| receipt.to_string()),
             is_test,
-            ..told(word, seconds)
+            ..notification(report, seconds)
         }
     }
 }
@@ -43,8 +43,8 @@ fn orders() -> impl Strategy<Value = (Vec<Notification>, Vec<Notification>, Vec<
 fn in_windows(history: &[Notification], cuts: &[bool]) -> Purchase {
     let mut known = Purchase::default();
     let mut window = Vec::new();
-    for (word, cut) in history.iter().zip(cuts) {
-        window.push(word.clone());
+    for (report, cut) in history.iter().zip(cuts) {
+        window.push(report.clone());
         if *cut {
             known = settle(&known, &std::mem::take(&mut window)).purchase;
         }
@@ -52,7 +52,7 @@ fn in_windows(history: &[Notification], cuts: &[bool]) -> Purchase {
     settle(&known, &window).purchase
 }
 
-fn said(purchase: &Purchase) -> (State, String) {
+fn visible(purchase: &Purchase) -> (State, String) {
     let listing = Listing::default();
     (purchase.state(), state_digest(&data(described(purchase, &listing))))
 }
@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn any_order_over_any_windows_gives_the_same_record((history, shuffled, cuts) in orders()) {
         let at_once = settle(&Purchase::default(), &history).purchase;
-        prop_assert_eq!(said(&at_once), said(&in_windows(&shuffled, &cuts)));
+        prop_assert_eq!(visible(&at_once), visible(&in_windows(&shuffled, &cuts)));
     }
 
     #[test]
@@ -98,12 +98,12 @@ proptest! {
         let replayed = settle(&known, &again);
         prop_assert_eq!(&replayed.purchase, &known);
         prop_assert_eq!(replayed.transitions, []);
-        prop_assert_eq!(said(&in_windows(&[history, again].concat(), &[cuts.clone(), cuts].concat())), said(&known));
+        prop_assert_eq!(visible(&in_windows(&[history, again].concat(), &[cuts.clone(), cuts].concat())), visible(&known));
     }
 
     #[test]
     fn a_replaced_purchase_stays_replaced_and_silent((history, later, _) in orders()) {
-        let known = settle(&Purchase::default(), &[history, vec![told(Kind::Replaced, 8)]].concat()).purchase;
+        let known = settle(&Purchase::default(), &[history, vec![notification(NotificationKind::Replaced, 8)]].concat()).purchase;
         let after = settle(&known, &later);
         prop_assert_eq!(after.purchase.state(), State::Replaced);
         prop_assert_eq!(after.purchase.is_auto_renewable(), Some(false));
@@ -115,17 +115,17 @@ proptest! {
         let known = settle(&Purchase::default(), &history).purchase;
         let decision = settle(&known, &later);
         prop_assert_eq!(decision.outcomes.len(), later.len());
-        for ((seq, outcome), (number, word)) in decision.outcomes.iter().zip((1..).zip(&later)) {
+        for ((seq, outcome), (number, report)) in decision.outcomes.iter().zip((1..).zip(&later)) {
             prop_assert_eq!(*seq, number);
-            prop_assert_eq!(*outcome == Outcome::Unknown, word.kind == Kind::Unknown);
+            prop_assert_eq!(*outcome == Outcome::Unknown, report.kind == NotificationKind::Unknown);
         }
     }
 
     #[test]
-    fn no_time_is_too_early_or_too_late(word in proptest::sample::select(words()), micros in any::<i64>()) {
-        let extreme = Notification { store_time: Timestamp::from_micros(micros), ..told(word, 0) };
-        let given = Given { reading: &Reading::Unverifiable, is_replaced: false, now: at(0) };
-        let decision = decide(&Purchase::default(), &[(i64::MIN, extreme)], given);
+    fn no_time_is_too_early_or_too_late(report in proptest::sample::select(all_kinds()), micros in any::<i64>()) {
+        let extreme = Notification { store_time: Timestamp::from_micros(micros), ..notification(report, 0) };
+        let context = SettlingContext { verification: &Verification::Unverifiable, is_replaced: false, now: at(0) };
+        let decision = decide(&Purchase::default(), &[(i64::MIN, extreme)], context);
         prop_assert_eq!(decision.outcomes.len(), 1);
     }
 

@@ -1,20 +1,20 @@
 //! The fields of the record when the store answered, and the calendar of terms.
 
-use super::{Origin, Purchase, State, Terms};
 use crate::catalogue::ProductRef;
-use crate::decide::tests::{settle_with, told};
-use crate::notification::{Kind, Notification};
-use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
+use crate::decide::tests::{notification, settle_with};
+use crate::notification::{Notification, NotificationKind};
+use crate::purchase::{Origin, Purchase, State, Terms};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Product, Snapshot, Term, Unit, Verification};
 use proptest::prelude::*;
 
 fn time(text: &str) -> Timestamp {
     format!("{text}T00:00:00Z").parse().unwrap()
 }
 
-fn word(kind: Kind, date: &str) -> Notification {
-    Notification { store_time: time(date), ..told(kind, 0) }
+fn report(kind: NotificationKind, date: &str) -> Notification {
+    Notification { store_time: time(date), ..notification(kind, 0) }
 }
 
 /// A monthly subscription that began on 31 January.
@@ -36,13 +36,13 @@ fn off(at: &str, ends_at: &str) -> Snapshot {
     Snapshot { renews_at: None, ends_at: Some(time(ends_at)), auto_renewing: Some(false), ..monthly(at, ends_at) }
 }
 
-fn read(known: &Purchase, words: &[Notification], snapshot: &Snapshot) -> Purchase {
-    settle_with(known, words, &Reading::Verified(Box::new(snapshot.clone())), snapshot.at).purchase
+fn read(known: &Purchase, reports: &[Notification], snapshot: &Snapshot) -> Purchase {
+    settle_with(known, reports, &Verification::Verified(Box::new(snapshot.clone())), snapshot.at).purchase
 }
 
 fn bought() -> Purchase {
-    let word = word(Kind::SubscriptionPurchased, "2026-01-31");
-    read(&Purchase::default(), &[word], &monthly("2026-01-31", "2026-02-28"))
+    let report = report(NotificationKind::SubscriptionPurchased, "2026-01-31");
+    read(&Purchase::default(), &[report], &monthly("2026-01-31", "2026-02-28"))
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn cycles_follow_the_dates_and_begin_after_the_trial() {
     let may = read(&bought(), &[], &monthly("2026-05-02", "2026-05-31"));
     assert_eq!(may.billing_cycles(), Some(4));
     let trial = Snapshot { trial_ends_at: Some(time("2026-02-07")), ..monthly("2026-01-31", "2026-02-07") };
-    let tried = read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, "2026-01-31")], &trial);
+    let tried = read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, "2026-01-31")], &trial);
     assert_eq!((tried.billing_cycles(), tried.was_paid()), (Some(1), false));
     let paid = read(&tried, &[], &monthly("2026-02-08", "2026-03-07"));
     assert_eq!((paid.billing_cycles(), paid.was_paid()), (Some(1), true));
@@ -110,11 +110,17 @@ fn a_cancellation_begins_with_its_word_and_until_then_when_it_was_seen() {
     assert_eq!(seen.canceled_at(), Some(time("2026-02-10")));
     let seen_again = read(&seen, &[], &off("2026-02-12", "2026-02-28"));
     assert_eq!(seen_again.canceled_at(), Some(time("2026-02-10")));
-    let told = read(&seen_again, &[word(Kind::AutoRenewalOff, "2026-02-09")], &off("2026-02-13", "2026-02-28"));
-    assert_eq!(told.canceled_at(), Some(time("2026-02-09")));
-    let over = read(&told, &[word(Kind::SubscriptionCancelled, "2026-02-28")], &off("2026-03-01", "2026-02-28"));
+    let reported =
+        read(&seen_again, &[report(NotificationKind::AutoRenewalOff, "2026-02-09")], &off("2026-02-13", "2026-02-28"));
+    assert_eq!(reported.canceled_at(), Some(time("2026-02-09")));
+    let over = read(
+        &reported,
+        &[report(NotificationKind::SubscriptionCancelled, "2026-02-28")],
+        &off("2026-03-01", "2026-02-28"),
+    );
     assert_eq!((over.state(), over.canceled_at()), (State::Expired, Some(time("2026-02-09"))));
-    let on = read(&told, &[word(Kind::AutoRenewalOn, "2026-02-14")], &monthly("2026-02-14", "2026-02-28"));
+    let on =
+        read(&reported, &[report(NotificationKind::AutoRenewalOn, "2026-02-14")], &monthly("2026-02-14", "2026-02-28"));
     assert_eq!(on.canceled_at(), None);
     let again = read(&on, &[], &off("2026-02-20", "2026-02-28"));
     assert_eq!(again.canceled_at(), Some(time("2026-02-20")));
@@ -126,45 +132,49 @@ fn payment_issues_are_kept_when_grace_ended_in_expiry_and_cleared_by_a_recovery(
     let seen = read(&bought(), &[], &grace);
     assert_eq!((seen.state(), seen.payment_issues_began_at()), (State::Grace, Some(time("2026-03-01"))));
     assert_eq!(seen.expires_at(), Some(time("2026-03-06")));
-    let told = read(&seen, &[word(Kind::GraceBegan, "2026-02-28")], &grace);
-    assert_eq!(told.payment_issues_began_at(), Some(time("2026-02-28")));
+    let reported = read(&seen, &[report(NotificationKind::GraceBegan, "2026-02-28")], &grace);
+    assert_eq!(reported.payment_issues_began_at(), Some(time("2026-02-28")));
     let unpaid = Snapshot { end_reason: Some(EndReason::Store), ..off("2026-03-07", "2026-03-06") };
-    let over = read(&told, &[word(Kind::GraceEnded, "2026-03-06")], &unpaid);
+    let over = read(&reported, &[report(NotificationKind::GraceExpired, "2026-03-06")], &unpaid);
     assert_eq!((over.payment_issues_began_at(), over.revoked_at()), (Some(time("2026-02-28")), None));
-    let recovered = read(&told, &[], &monthly("2026-03-04", "2026-03-31"));
+    let recovered = read(&reported, &[], &monthly("2026-03-04", "2026-03-31"));
     assert_eq!(recovered.payment_issues_began_at(), None);
 }
 
 #[test]
 fn a_subscription_is_revoked_when_it_ends_before_what_was_paid() {
-    let ended = |ends_at, reason| {
+    let finished = |ends_at, reason| {
         let over = Snapshot { end_reason: Some(reason), ..off("2026-03-15", ends_at) };
         read(&bought(), &[], &over).revoked_at()
     };
-    assert_eq!(ended("2026-02-10", EndReason::Customer), Some(time("2026-02-10")));
-    assert_eq!(ended("2026-02-10", EndReason::Store), Some(time("2026-02-10")));
-    assert_eq!(ended("2026-02-10", EndReason::Replaced), Some(time("2026-02-10")));
-    assert_eq!(ended("2026-02-10", EndReason::Pending), None);
-    assert_eq!(ended("2026-02-10", EndReason::Internal), Some(time("2026-02-10")));
-    assert_eq!(ended("2026-02-28", EndReason::Customer), None);
-    let gone = settle_with(&bought(), &[], &Reading::Gone, time("2026-02-10")).purchase;
-    let gone = settle_with(&gone, &[], &Reading::Gone, time("2026-02-11")).purchase;
+    assert_eq!(finished("2026-02-10", EndReason::Customer), Some(time("2026-02-10")));
+    assert_eq!(finished("2026-02-10", EndReason::Store), Some(time("2026-02-10")));
+    assert_eq!(finished("2026-02-10", EndReason::Replaced), Some(time("2026-02-10")));
+    assert_eq!(finished("2026-02-10", EndReason::Pending), None);
+    assert_eq!(finished("2026-02-10", EndReason::Internal), Some(time("2026-02-10")));
+    assert_eq!(finished("2026-02-28", EndReason::Customer), None);
+    let gone = settle_with(&bought(), &[], &Verification::Gone, time("2026-02-10")).purchase;
+    let gone = settle_with(&gone, &[], &Verification::Gone, time("2026-02-11")).purchase;
     assert_eq!((gone.revoked_at(), gone.expires_at()), (Some(time("2026-02-10")), Some(time("2026-02-10"))));
 }
 
 #[test]
 fn the_memory_of_a_trial() {
-    let said = |purchase: &Purchase| (purchase.is_in_trial_period(), purchase.is_free_trial_conversion());
-    assert_eq!(said(&bought()), (Some(false), Some(false)));
+    let trial_fields = |purchase: &Purchase| (purchase.is_in_trial_period(), purchase.is_free_trial_conversion());
+    assert_eq!(trial_fields(&bought()), (Some(false), Some(false)));
     let trial = Snapshot { trial_ends_at: Some(time("2026-02-07")), ..monthly("2026-01-31", "2026-02-07") };
-    let tried = read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, "2026-01-31")], &trial);
-    assert_eq!(said(&tried), (Some(true), Some(false)));
-    assert_eq!(said(&read(&tried, &[], &monthly("2026-02-08", "2026-03-07"))), (Some(false), Some(true)));
-    assert_eq!(said(&read(&tried, &[], &off("2026-02-08", "2026-02-07"))), (Some(false), Some(false)));
-    let unseen = read(&Purchase::default(), &[word(Kind::Adopted, "2026-02-01")], &monthly("2026-02-01", "2026-02-28"));
-    assert_eq!(said(&unseen), (None, None));
-    let adopted = read(&Purchase::default(), &[word(Kind::Adopted, "2026-02-01")], &trial);
-    assert_eq!(said(&adopted), (Some(true), Some(false)));
+    let tried = read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, "2026-01-31")], &trial);
+    assert_eq!(trial_fields(&tried), (Some(true), Some(false)));
+    assert_eq!(trial_fields(&read(&tried, &[], &monthly("2026-02-08", "2026-03-07"))), (Some(false), Some(true)));
+    assert_eq!(trial_fields(&read(&tried, &[], &off("2026-02-08", "2026-02-07"))), (Some(false), Some(false)));
+    let unseen = read(
+        &Purchase::default(),
+        &[report(NotificationKind::Adopted, "2026-02-01")],
+        &monthly("2026-02-01", "2026-02-28"),
+    );
+    assert_eq!(trial_fields(&unseen), (None, None));
+    let adopted = read(&Purchase::default(), &[report(NotificationKind::Adopted, "2026-02-01")], &trial);
+    assert_eq!(trial_fields(&adopted), (Some(true), Some(false)));
 }
 
 #[test]
@@ -176,23 +186,24 @@ fn a_one_time_purchase_has_no_term_no_end_and_no_cycles() {
         renews_at: None,
         ..monthly("2026-01-31", "2026-01-31")
     };
-    let known = read(&Purchase::default(), &[word(Kind::ConsumablePurchased, "2026-01-31")], &coins);
+    let known = read(&Purchase::default(), &[report(NotificationKind::ConsumablePurchased, "2026-01-31")], &coins);
     assert_eq!((known.billing_cycles(), known.expires_at(), known.term_length()), (None, None, None));
     assert_eq!((known.is_auto_renewable(), known.is_in_trial_period()), (Some(false), Some(false)));
     assert_eq!((known.sku(ProductRef::Term), known.was_paid()), (Some("coins"), false));
     let taken = Snapshot { ends_at: Some(time("2026-02-02")), ..coins };
-    let known = read(&known, &[word(Kind::ConsumableCancelled, "2026-02-03")], &taken);
+    let known = read(&known, &[report(NotificationKind::ConsumableCancelled, "2026-02-03")], &taken);
     assert_eq!((known.state(), known.revoked_at()), (State::Revoked, Some(time("2026-02-02"))));
     assert_eq!(known.canceled_at(), known.revoked_at());
 }
 
 #[test]
 fn a_receipt_that_says_little_keeps_what_was_known() {
-    let off = read(&bought(), &[word(Kind::AutoRenewalOff, "2026-02-02")], &off("2026-02-02", "2026-02-28"));
+    let off =
+        read(&bought(), &[report(NotificationKind::AutoRenewalOff, "2026-02-02")], &off("2026-02-02", "2026-02-28"));
     let bare = Snapshot { at: time("2026-02-03"), product: Product::Subscription, ..Snapshot::default() };
-    let decision = settle_with(&off, &[], &Reading::Verified(Box::new(bare.clone())), bare.at);
+    let decision = settle_with(&off, &[], &Verification::Verified(Box::new(bare.clone())), bare.at);
     assert_eq!((decision.purchase.state(), decision.transitions), (State::Off, vec![]));
-    let active = settle_with(&bought(), &[], &Reading::Verified(Box::new(bare.clone())), bare.at);
+    let active = settle_with(&bought(), &[], &Verification::Verified(Box::new(bare.clone())), bare.at);
     assert_eq!((active.purchase.state(), active.transitions), (State::Active, vec![]));
 }
 
@@ -236,16 +247,16 @@ proptest! {
         snapshots in proptest::collection::vec((any_snapshot(), any_date(), 0_usize..19), 1..8),
     ) {
         let mut known = Purchase::default();
-        for (snapshot, told_at, kind) in snapshots {
-            let kinds = crate::decide::tests::words();
-            let told = Notification { store_time: told_at.unwrap_or_default(), ..told(kinds[kind % kinds.len()], 0) };
-            let reading = Reading::Verified(Box::new(snapshot.clone()));
-            let decision = settle_with(&known, &[told.clone(), told.clone()], &reading, snapshot.at);
-            prop_assert!(decision.transitions.iter().filter(|tell| tell.what == What::Renewed).count() <= 36);
+        for (snapshot, reported_at, kind) in snapshots {
+            let kinds = crate::decide::tests::all_kinds();
+            let reported = Notification { store_time: reported_at.unwrap_or_default(), ..notification(kinds[kind % kinds.len()], 0) };
+            let verification = Verification::Verified(Box::new(snapshot.clone()));
+            let decision = settle_with(&known, &[reported.clone(), reported.clone()], &verification, snapshot.at);
+            prop_assert!(decision.transitions.iter().filter(|announce| announce.kind == TransitionKind::Renewed).count() <= 36);
             // A receipt that contradicts its own words is settled once more with what they taught.
-            let told = [told];
-            let once_more = settle_with(&decision.purchase, &told, &reading, snapshot.at).purchase;
-            let again = settle_with(&once_more, &told, &reading, snapshot.at);
+            let reported = [reported];
+            let once_more = settle_with(&decision.purchase, &reported, &verification, snapshot.at).purchase;
+            let again = settle_with(&once_more, &reported, &verification, snapshot.at);
             prop_assert_eq!(again.transitions, vec![]);
             let _ = (known.canceled_at(), known.expires_at(), known.revoked_at(), known.payment_issues_began_at());
             let stored = serde_json::to_string(&decision.purchase).unwrap();

@@ -4,18 +4,18 @@
 //! store shows speaks of one.
 
 use super::properties::record_of;
-use super::tests::{settle_with, told};
-use super::{Decision, Given, decide};
-use crate::notification::{Kind, Notification};
+use super::{notification, settle_with};
+use crate::decide::{Decision, SettlingContext, decide};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
-use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
+use crate::verification::{EndReason, Product, Snapshot, Term, Unit, Verification};
 
 /// One line of the fixture.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrow {
     pub old: String,
-    pub words: Vec<Kind>,
+    pub reports: Vec<NotificationKind>,
     pub shows: String,
     pub new: String,
     pub events: Vec<String>,
@@ -48,13 +48,13 @@ fn names(cell: &str) -> Vec<String> {
 impl std::fmt::Display for Arrow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let events = self.events.join(" ");
-        write!(f, "{} | {:?} | {} | {} | {events}", self.old, self.words, self.shows, self.new)
+        write!(f, "{} | {:?} | {} | {} | {events}", self.old, self.reports, self.shows, self.new)
     }
 }
 
 impl Arrow {
     /// Whether there is a store that can be asked.
-    pub fn can_ask(&self) -> bool {
+    pub fn can_query(&self) -> bool {
         !self.shows.ends_with("nobody")
     }
 }
@@ -63,10 +63,10 @@ pub fn arrows() -> Vec<Arrow> {
     let lines = include_str!("arrows.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let arrow = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let [old, words, shows, new, events, lag] = cells.try_into().unwrap_or_else(|_| panic!("six cells: {line}"));
+        let [old, reports, shows, new, events, lag] = cells.try_into().unwrap_or_else(|_| panic!("six cells: {line}"));
         Arrow {
             old: old.to_owned(),
-            words: words.split_whitespace().map(|word| serde_json::from_value(word.into()).unwrap()).collect(),
+            reports: reports.split_whitespace().map(|report| serde_json::from_value(report.into()).unwrap()).collect(),
             shows: shows.to_owned(),
             new: new.to_owned(),
             events: names(events),
@@ -79,7 +79,7 @@ pub fn arrows() -> Vec<Arrow> {
 /// The types of the events of a settling, as the fixture writes them.
 pub fn events(decision: &Decision) -> Vec<String> {
     let short = |name: &'static str| name.trim_start_matches("user.").trim_start_matches("subscription.").to_owned();
-    decision.transitions.iter().map(|transition| short(transition.what.event_type())).collect()
+    decision.transitions.iter().map(|transition| short(transition.kind.event_type())).collect()
 }
 
 fn time(text: &str) -> Timestamp {
@@ -144,76 +144,76 @@ fn shown(shows: &str, has_trial: bool) -> Snapshot {
     }
 }
 
-fn word(kind: Kind, store_time: Timestamp) -> Notification {
-    Notification { store_time, ..told(kind, 0) }
+fn report(kind: NotificationKind, store_time: Timestamp) -> Notification {
+    Notification { store_time, ..notification(kind, 0) }
 }
 
 /// The settlings that lead to an old state: a word each, and what the store showed.
-fn history(old: &str) -> &'static [(&'static str, Kind, &'static str)] {
-    const BOUGHT: (&str, Kind, &str) = ("01-10T00:00", Kind::SubscriptionPurchased, "running");
-    const TRIED: (&str, Kind, &str) = ("01-10T00:00", Kind::SubscriptionPurchased, "trial");
-    const OFF: (&str, Kind, &str) = ("01-11T00:00", Kind::AutoRenewalOff, "off");
+fn history(old: &str) -> &'static [(&'static str, NotificationKind, &'static str)] {
+    const BOUGHT: (&str, NotificationKind, &str) = ("01-10T00:00", NotificationKind::SubscriptionPurchased, "running");
+    const TRIED: (&str, NotificationKind, &str) = ("01-10T00:00", NotificationKind::SubscriptionPurchased, "trial");
+    const OFF: (&str, NotificationKind, &str) = ("01-11T00:00", NotificationKind::AutoRenewalOff, "off");
     match old {
         "unknown" => &[],
         "active" => &[BOUGHT],
         "off" => &[BOUGHT, OFF],
-        "grace" => &[BOUGHT, ("02-10T00:00", Kind::GraceBegan, "grace")],
-        "expired" => &[BOUGHT, OFF, ("02-10T00:00", Kind::Expired, "ended")],
-        "replaced" => &[BOUGHT, ("01-11T00:00", Kind::Replaced, "replaced")],
-        "scheduled" => &[BOUGHT, ("01-11T00:00", Kind::PlanChangeScheduled, "deferred")],
+        "grace" => &[BOUGHT, ("02-10T00:00", NotificationKind::GraceBegan, "grace")],
+        "expired" => &[BOUGHT, OFF, ("02-10T00:00", NotificationKind::Expired, "ended")],
+        "replaced" => &[BOUGHT, ("01-11T00:00", NotificationKind::Replaced, "replaced")],
+        "scheduled" => &[BOUGHT, ("01-11T00:00", NotificationKind::PlanChangeScheduled, "deferred")],
         "trial" => &[TRIED],
-        "trial_off" => &[TRIED, ("01-11T00:00", Kind::AutoRenewalOff, "trial off")],
-        "trial_grace" => &[TRIED, ("01-17T00:00", Kind::GraceBegan, "grace")],
-        "bought" => &[("01-10T00:00", Kind::ConsumablePurchased, "bought")],
+        "trial_off" => &[TRIED, ("01-11T00:00", NotificationKind::AutoRenewalOff, "trial off")],
+        "trial_grace" => &[TRIED, ("01-17T00:00", NotificationKind::GraceBegan, "grace")],
+        "bought" => &[("01-10T00:00", NotificationKind::ConsumablePurchased, "bought")],
         other => panic!("`{other}` is not a state"),
     }
 }
 
-fn reading(shows: &str, has_trial: bool) -> Reading {
+fn verification(shows: &str, has_trial: bool) -> Verification {
     match shows {
-        "nobody" | "linked nobody" => Reading::Unverifiable,
-        "gone" => Reading::Gone,
-        _ => Reading::Verified(Box::new(shown(shows, has_trial))),
+        "nobody" | "linked nobody" => Verification::Unverifiable,
+        "gone" => Verification::Gone,
+        _ => Verification::Verified(Box::new(shown(shows, has_trial))),
     }
 }
 
 /// The state before a line, what it settles, and when.
 struct Case {
     known: Purchase,
-    words: Vec<(i64, Notification)>,
-    reading: Reading,
+    reports: Vec<(i64, Notification)>,
+    verification: Verification,
     has_trial: bool,
     now: Timestamp,
 }
 
 impl Case {
     fn of(arrow: &Arrow) -> Self {
-        let speaks_of_it = |cell: &&String| cell.starts_with("trial") || *cell == "converted";
-        let has_trial = [&arrow.old, &arrow.shows].iter().any(speaks_of_it);
+        let names_trial = |cell: &&String| cell.starts_with("trial") || *cell == "converted";
+        let has_trial = [&arrow.old, &arrow.shows].iter().any(names_trial);
         let mut known = Purchase::default();
         for (happened_at, kind, shows) in history(&arrow.old) {
-            let shows = if arrow.can_ask() { shows } else { "nobody" };
-            let word = word(*kind, time(happened_at));
-            let reading = at(&reading(shows, has_trial), time(happened_at));
-            known = settle_with(&known, &[word], &reading, time(happened_at)).purchase;
+            let shows = if arrow.can_query() { shows } else { "nobody" };
+            let report = report(*kind, time(happened_at));
+            let verification = at(&verification(shows, has_trial), time(happened_at));
+            known = settle_with(&known, &[report], &verification, time(happened_at)).purchase;
         }
-        let reading = reading(&arrow.shows, has_trial);
-        let now = match &reading {
-            Reading::Verified(snapshot) => snapshot.at,
+        let verification = verification(&arrow.shows, has_trial);
+        let now = match &verification {
+            Verification::Verified(snapshot) => snapshot.at,
             _ => time("02-20T00:00"),
         };
-        let words =
-            (1_i64..).zip(&arrow.words).map(|(n, kind)| (n, word(*kind, now.plus_millis(n * 1_000 - 1_800_000))));
-        Self { words: words.collect(), known, reading, has_trial, now }
+        let reports =
+            (1_i64..).zip(&arrow.reports).map(|(n, kind)| (n, report(*kind, now.plus_millis(n * 1_000 - 1_800_000))));
+        Self { reports: reports.collect(), known, verification, has_trial, now }
     }
 
     fn settle(
         &self,
         known: &Purchase,
-        words: &[(i64, Notification)],
-        (reading, now): (&Reading, Timestamp),
+        reports: &[(i64, Notification)],
+        (verification, now): (&Verification, Timestamp),
     ) -> Decision {
-        decide(known, words, Given { reading, is_replaced: false, now })
+        decide(known, reports, SettlingContext { verification, is_replaced: false, now })
     }
 }
 
@@ -221,12 +221,14 @@ impl Case {
 fn settled(arrow: &Arrow) -> Decision {
     let case = Case::of(arrow);
     let is_replaced = arrow.shows.starts_with("linked");
-    decide(&case.known, &case.words, Given { reading: &case.reading, is_replaced, now: case.now })
+    decide(&case.known, &case.reports, SettlingContext { verification: &case.verification, is_replaced, now: case.now })
 }
 
-fn at(reading: &Reading, at: Timestamp) -> Reading {
-    match reading {
-        Reading::Verified(snapshot) => Reading::Verified(Box::new(Snapshot { at, ..snapshot.as_ref().clone() })),
+fn at(verification: &Verification, at: Timestamp) -> Verification {
+    match verification {
+        Verification::Verified(snapshot) => {
+            Verification::Verified(Box::new(Snapshot { at, ..snapshot.as_ref().clone() }))
+        }
         other => other.clone(),
     }
 }
@@ -234,12 +236,12 @@ fn at(reading: &Reading, at: Timestamp) -> Reading {
 /// The settlings of one line whose store lags at first: that one, and the one in which it caught up.
 fn settled_late(arrow: &Arrow, lag: &Lag) -> [Decision; 2] {
     let case = Case::of(arrow);
-    let stale = at(&reading(&lag.shows, case.has_trial), case.now);
-    let first = case.settle(&case.known, &case.words, (&stale, case.now));
+    let stale = at(&verification(&lag.shows, case.has_trial), case.now);
+    let first = case.settle(&case.known, &case.reports, (&stale, case.now));
     let is_open = |(seq, _): &&(i64, Notification)| first.outcomes.iter().all(|(decided, _)| decided != seq);
-    let open: Vec<_> = case.words.iter().filter(is_open).cloned().collect();
+    let open: Vec<_> = case.reports.iter().filter(is_open).cloned().collect();
     let later = case.now.plus_millis(1_860_000);
-    let second = case.settle(&first.purchase, &open, (&at(&case.reading, later), later));
+    let second = case.settle(&first.purchase, &open, (&at(&case.verification, later), later));
     [first, second]
 }
 
@@ -250,7 +252,7 @@ fn every_arrow_leads_where_the_fixture_says_and_tells_what_it_says() {
         let decision = settled(&arrow);
         let found = (decision.purchase.state().as_str(), events(&decision));
         if found != (arrow.new.as_str(), arrow.events.clone()) {
-            wrong.push(format!("{} | {:?} | {}: {found:?}", arrow.old, arrow.words, arrow.shows));
+            wrong.push(format!("{} | {:?} | {}: {found:?}", arrow.old, arrow.reports, arrow.shows));
         }
     }
     assert!(wrong.is_empty(), "{} arrows lead elsewhere:\n{}", wrong.len(), wrong.join("\n"));
@@ -267,27 +269,27 @@ fn a_store_that_lags_and_catches_up_leads_to_the_same_by_every_arrow() {
         let [first, second] = settled_late(&arrow, lag);
         let found = [events(&first), events(&second)];
         if found != [lag.at_first.clone(), lag.later.clone()] {
-            wrong.push(format!("{} | {:?} | {}: {found:?}", arrow.old, arrow.words, lag.shows));
+            wrong.push(format!("{} | {:?} | {}: {found:?}", arrow.old, arrow.reports, lag.shows));
         }
         if found.concat() != arrow.events {
             wrong.push(format!(
                 "{} | {:?} | {}: {found:?} is not {:?}",
-                arrow.old, arrow.words, lag.shows, arrow.events
+                arrow.old, arrow.reports, lag.shows, arrow.events
             ));
         }
         let later = case.now.plus_millis(1_860_000);
-        let at_once = case.settle(&case.known, &case.words, (&case.reading, case.now)).purchase;
-        let at_once = case.settle(&at_once, &[], (&at(&case.reading, later), later)).purchase;
+        let at_once = case.settle(&case.known, &case.reports, (&case.verification, case.now)).purchase;
+        let at_once = case.settle(&at_once, &[], (&at(&case.verification, later), later)).purchase;
         let (late, prompt) = (record_of(&second.purchase), record_of(&at_once));
         if late != prompt {
             let differs = late.lines().zip(prompt.lines()).filter(|(late, prompt)| late != prompt).collect::<Vec<_>>();
-            wrong.push(format!("{} | {:?} | {}: {differs:?}", arrow.old, arrow.words, lag.shows));
+            wrong.push(format!("{} | {:?} | {}: {differs:?}", arrow.old, arrow.reports, lag.shows));
         }
         if !first.purchase.is_unverified() || first.wake.is_none_or(|wake| wake > later) {
-            wrong.push(format!("{} | {:?} | {}: it is not read again soon", arrow.old, arrow.words, lag.shows));
+            wrong.push(format!("{} | {:?} | {}: it is not read again soon", arrow.old, arrow.reports, lag.shows));
         }
         if second.purchase.is_unverified() || second.waits.is_some() {
-            wrong.push(format!("{} | {:?} | {}: it did not catch up", arrow.old, arrow.words, lag.shows));
+            wrong.push(format!("{} | {:?} | {}: it did not catch up", arrow.old, arrow.reports, lag.shows));
         }
     }
     assert!(wrong.is_empty(), "of {count} arrows:\n{}", wrong.join("\n"));

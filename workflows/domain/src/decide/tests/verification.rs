@@ -1,12 +1,12 @@
 //! The store does not answer, does not accept the receipt, or is behind; and when it is asked again.
 
-use super::tests::{settle_with, told};
-use super::{Decision, Given, Waits, decide};
-use crate::notification::{Kind, Notification, Outcome};
+use super::{notification, settle_with};
+use crate::decide::{Decision, SettlingContext, Waits, decide};
+use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Parked, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Parked, Product, Snapshot, Term, Unit, Verification};
 
 pub const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -17,8 +17,8 @@ pub fn day(days: i64) -> Timestamp {
     first.plus_millis(days * DAY)
 }
 
-pub fn word(kind: Kind, at: Timestamp) -> Notification {
-    Notification { store_time: at, ..told(kind, 0) }
+pub fn report(kind: NotificationKind, at: Timestamp) -> Notification {
+    Notification { store_time: at, ..notification(kind, 0) }
 }
 
 /// A monthly subscription of day 0, as it is shown on a day.
@@ -35,17 +35,17 @@ pub fn monthly(at: Timestamp) -> Snapshot {
     }
 }
 
-pub fn read(known: &Purchase, words: &[Notification], snapshot: Snapshot) -> Decision {
+pub fn read(known: &Purchase, reports: &[Notification], snapshot: Snapshot) -> Decision {
     let at = snapshot.at;
-    settle_with(known, words, &Reading::Verified(Box::new(snapshot)), at)
+    settle_with(known, reports, &Verification::Verified(Box::new(snapshot)), at)
 }
 
 pub fn bought() -> Purchase {
-    read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], monthly(day(0))).purchase
+    read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, day(0))], monthly(day(0))).purchase
 }
 
-pub fn whats(decision: &Decision) -> Vec<What> {
-    decision.transitions.iter().map(|transition| transition.what).collect()
+pub fn kinds(decision: &Decision) -> Vec<TransitionKind> {
+    decision.transitions.iter().map(|transition| transition.kind).collect()
 }
 
 #[test]
@@ -54,47 +54,50 @@ fn a_receipt_that_is_not_accepted_is_read_again_by_its_schedule_and_then_given_u
         [(Parked::UnknownReceipt, &[MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY]), (Parked::WrongCustomer, &[HOUR, DAY])];
     for (why, schedule) in schedules {
         let mut known = bought();
-        let words = [word(Kind::Renewed, day(31)), word(Kind::Unknown, day(31))];
+        let reports = [report(NotificationKind::Renewed, day(31)), report(NotificationKind::Unknown, day(31))];
         let mut now = day(31);
         for wait in schedule {
-            let parked = settle_with(&known, &words, &Reading::Parked(why), now);
+            let parked = settle_with(&known, &reports, &Verification::Parked(why), now);
             assert_eq!((parked.outcomes, parked.waits), (vec![], Some(Waits::Parked(why))));
             assert_eq!(parked.wake, Some(day(31).plus_millis(*wait)));
             assert_eq!((parked.transitions, parked.purchase.state()), (vec![], State::Active));
             known = parked.purchase;
             now = parked.wake.unwrap();
         }
-        let last = settle_with(&known, &words, &Reading::Parked(why), now);
-        assert_eq!((last.outcomes, last.waits), (vec![(1, Outcome::GivenUp), (2, Outcome::Unknown)], None));
+        let last = settle_with(&known, &reports, &Verification::Parked(why), now);
+        assert_eq!((last.outcomes, last.waits), (vec![(1, Outcome::Abandoned), (2, Outcome::Unknown)], None));
         assert_eq!((last.purchase, last.wake), (bought(), Some(now.plus_millis(7 * DAY))));
     }
 }
 
 #[test]
 fn a_receipt_that_is_never_known_is_believed_where_its_platform_wants_that() {
-    let words = [word(Kind::SubscriptionPurchased, day(0))];
-    let believable = Reading::Parked(Parked::Believable);
+    let reports = [report(NotificationKind::SubscriptionPurchased, day(0))];
+    let believable = Verification::Parked(Parked::Believable);
     let (mut known, mut now) = (Purchase::default(), day(0));
     for wait in [MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY] {
-        let parked = settle_with(&known, &words, &believable, now);
+        let parked = settle_with(&known, &reports, &believable, now);
         assert_eq!((parked.outcomes, parked.waits), (vec![], Some(Waits::Parked(Parked::Believable))));
         assert_eq!((parked.wake, parked.purchase.is_believed()), (Some(day(0).plus_millis(wait)), false));
         (known, now) = (parked.purchase, parked.wake.unwrap());
     }
-    let last = settle_with(&known, &words, &believable, now);
-    assert_eq!((whats(&last), &last.outcomes, last.waits), (vec![What::Purchased], &vec![(1, Outcome::Settled)], None));
+    let last = settle_with(&known, &reports, &believable, now);
+    assert_eq!(
+        (kinds(&last), &last.outcomes, last.waits),
+        (vec![TransitionKind::Purchased], &vec![(1, Outcome::Settled)], None)
+    );
     assert!(last.purchase.is_believed() && last.purchase.is_unverified());
     assert_eq!(last.wake, Some(now.plus_millis(7 * DAY)), "the store may know it later");
 
-    let renewed = [word(Kind::Renewed, day(31))];
+    let renewed = [report(NotificationKind::Renewed, day(31))];
     let next = settle_with(&last.purchase, &renewed, &believable, day(31));
-    assert_eq!((whats(&next), next.waits), (vec![What::Renewed], None), "asked once, and not for a day");
-    let looked = settle_with(&next.purchase, &[], &believable, day(38));
-    assert_eq!((whats(&looked), looked.purchase.state()), (vec![], State::Active));
+    assert_eq!((kinds(&next), next.waits), (vec![TransitionKind::Renewed], None), "asked once, and not for a day");
+    let checked = settle_with(&next.purchase, &[], &believable, day(38));
+    assert_eq!((kinds(&checked), checked.purchase.state()), (vec![], State::Active));
 
-    let foreign = settle_with(&last.purchase, &renewed, &Reading::Parked(Parked::WrongCustomer), day(31));
+    let foreign = settle_with(&last.purchase, &renewed, &Verification::Parked(Parked::WrongCustomer), day(31));
     assert_eq!((foreign.outcomes.len(), foreign.waits), (0, Some(Waits::Parked(Parked::WrongCustomer))));
-    let given_up = settle_with(&last.purchase, &renewed, &Reading::Parked(Parked::UnknownReceipt), day(31));
+    let given_up = settle_with(&last.purchase, &renewed, &Verification::Parked(Parked::UnknownReceipt), day(31));
     assert_eq!(given_up.waits, Some(Waits::Parked(Parked::UnknownReceipt)), "the setting was taken back");
     let verified = read(&last.purchase, &[], monthly(day(2))).purchase;
     assert!(!verified.is_believed() && !verified.is_unverified());
@@ -104,41 +107,49 @@ fn a_receipt_that_is_never_known_is_believed_where_its_platform_wants_that() {
 
 #[test]
 fn an_accepted_receipt_ends_the_schedule() {
-    let parked = settle_with(&bought(), &[], &Reading::Parked(Parked::UnknownReceipt), day(1)).purchase;
+    let parked = settle_with(&bought(), &[], &Verification::Parked(Parked::UnknownReceipt), day(1)).purchase;
     let accepted = read(&parked, &[], monthly(day(2))).purchase;
-    let again = settle_with(&accepted, &[], &Reading::Parked(Parked::UnknownReceipt), day(9));
+    let again = settle_with(&accepted, &[], &Verification::Parked(Parked::UnknownReceipt), day(9));
     assert_eq!(again.wake, Some(day(9).plus_millis(MINUTE)));
 }
 
 #[test]
 fn an_unreachable_store_lets_five_words_speak_and_after_a_day_all() {
     let known = bought();
-    let sure = [Kind::Renewed, Kind::AutoRenewalOff, Kind::AutoRenewalOn, Kind::GraceBegan, Kind::TrialConverted];
-    for kind in super::tests::words() {
-        let asked = |now| settle_with(&known, &[word(kind, day(31))], &Reading::Unreachable { since: day(31) }, now);
-        let decision = asked(day(32).plus_millis(-1));
+    let sure = [
+        NotificationKind::Renewed,
+        NotificationKind::AutoRenewalOff,
+        NotificationKind::AutoRenewalOn,
+        NotificationKind::GraceBegan,
+        NotificationKind::TrialConverted,
+    ];
+    for kind in super::all_kinds() {
+        let settled =
+            |now| settle_with(&known, &[report(kind, day(31))], &Verification::Unreachable { since: day(31) }, now);
+        let decision = settled(day(32).plus_millis(-1));
         assert_eq!(decision.outcomes.len(), usize::from(sure.contains(&kind)), "{kind:?}");
         assert_eq!(decision.waits.is_some(), !sure.contains(&kind), "{kind:?}");
         assert_eq!(decision.purchase.is_unverified(), sure.contains(&kind), "{kind:?}");
-        assert_eq!(asked(day(32)).outcomes.len(), 1, "{kind:?}");
+        assert_eq!(settled(day(32)).outcomes.len(), 1, "{kind:?}");
     }
 }
 
 #[test]
 fn nothing_speaks_before_the_beginning_that_waits() {
-    let words = [word(Kind::SubscriptionPurchased, day(0)), word(Kind::AutoRenewalOff, day(1))];
-    let waiting = settle_with(&Purchase::default(), &words, &Reading::Unreachable { since: day(1) }, day(1));
+    let reports =
+        [report(NotificationKind::SubscriptionPurchased, day(0)), report(NotificationKind::AutoRenewalOff, day(1))];
+    let waiting = settle_with(&Purchase::default(), &reports, &Verification::Unreachable { since: day(1) }, day(1));
     assert_eq!((waiting.outcomes.len(), waiting.waits), (0, Some(Waits::Verification)));
     assert_eq!(waiting.purchase.state(), State::Unknown);
     let off = Snapshot { auto_renewing: Some(false), ends_at: Some(day(31)), renews_at: None, ..monthly(day(2)) };
-    assert_eq!(whats(&read(&waiting.purchase, &words, off)), [What::Purchased, What::Cancelled]);
+    assert_eq!(kinds(&read(&waiting.purchase, &reports, off)), [TransitionKind::Purchased, TransitionKind::Cancelled]);
 }
 
 #[test]
 fn an_unreachable_store_is_asked_ever_more_rarely() {
     let wake = |passed: i64| {
         let now = day(1).plus_millis(passed);
-        let wake = settle_with(&bought(), &[], &Reading::Unreachable { since: day(1) }, now).wake.unwrap();
+        let wake = settle_with(&bought(), &[], &Verification::Unreachable { since: day(1) }, now).wake.unwrap();
         wake.millis_since(now) / MINUTE
     };
     let waits = [0, HOUR - 1, HOUR, 6 * HOUR, DAY - 10 * MINUTE, DAY, 3 * DAY].map(wake);
@@ -148,39 +159,47 @@ fn an_unreachable_store_is_asked_ever_more_rarely() {
 #[test]
 fn what_was_said_unverified_is_repaired_in_silence_and_never_said_again() {
     let since = day(20);
-    let cut =
-        settle_with(&bought(), &[word(Kind::SubscriptionCancelled, day(20))], &Reading::Unreachable { since }, day(21));
-    assert_eq!((whats(&cut), cut.purchase.state()), (vec![What::Expired], State::Expired));
+    let cut = settle_with(
+        &bought(),
+        &[report(NotificationKind::SubscriptionCancelled, day(20))],
+        &Verification::Unreachable { since },
+        day(21),
+    );
+    assert_eq!((kinds(&cut), cut.purchase.state()), (vec![TransitionKind::Expired], State::Expired));
     let runs = read(&cut.purchase, &[], monthly(day(22)));
-    assert_eq!((whats(&runs), runs.purchase.state()), (vec![], State::Active));
-    let ended = Snapshot { ends_at: Some(day(31)), auto_renewing: Some(false), renews_at: None, ..monthly(day(32)) };
-    let over = read(&runs.purchase, &[word(Kind::Expired, day(31))], ended);
-    assert_eq!((whats(&over), over.purchase.state()), (vec![], State::Expired));
+    assert_eq!((kinds(&runs), runs.purchase.state()), (vec![], State::Active));
+    let finished = Snapshot { ends_at: Some(day(31)), auto_renewing: Some(false), renews_at: None, ..monthly(day(32)) };
+    let over = read(&runs.purchase, &[report(NotificationKind::Expired, day(31))], finished);
+    assert_eq!((kinds(&over), over.purchase.state()), (vec![], State::Expired));
 }
 
 #[test]
 fn a_renewal_said_unverified_is_one_with_the_one_that_is_read_later_and_lost_ones_are_told() {
-    let said =
-        settle_with(&bought(), &[word(Kind::Renewed, day(31))], &Reading::Unreachable { since: day(31) }, day(31));
-    assert_eq!(whats(&said), [What::Renewed]);
-    assert_eq!(said.purchase.billing_cycles(), Some(2));
-    assert_eq!(said.purchase.expires_at(), Some("2026-03-10T00:00:00Z".parse().unwrap()));
+    let announced = settle_with(
+        &bought(),
+        &[report(NotificationKind::Renewed, day(31))],
+        &Verification::Unreachable { since: day(31) },
+        day(31),
+    );
+    assert_eq!(kinds(&announced), [TransitionKind::Renewed]);
+    assert_eq!(announced.purchase.billing_cycles(), Some(2));
+    assert_eq!(announced.purchase.expires_at(), Some("2026-03-10T00:00:00Z".parse().unwrap()));
     let later = Snapshot { renews_at: Some("2026-04-10T00:00:00Z".parse().unwrap()), ..monthly(day(62)) };
-    let read = read(&said.purchase, &[], later);
-    assert_eq!(whats(&read), [What::Renewed]);
+    let read = read(&announced.purchase, &[], later);
+    assert_eq!(kinds(&read), [TransitionKind::Renewed]);
     assert_eq!(read.transitions[0].cycle, Some(3));
     assert!(!read.purchase.is_unverified());
 }
 
 #[test]
 fn a_beginning_without_anybody_to_ask_becomes_a_trial_when_the_store_shows_one() {
-    let bought = word(Kind::SubscriptionPurchased, day(0));
-    let known = settle_with(&Purchase::default(), &[bought], &Reading::Unverifiable, day(0)).purchase;
+    let bought = report(NotificationKind::SubscriptionPurchased, day(0));
+    let known = settle_with(&Purchase::default(), &[bought], &Verification::Unverifiable, day(0)).purchase;
     let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly(day(1)) };
     let shown = read(&known, &[], trial);
-    assert_eq!((whats(&shown), shown.purchase.state()), (vec![What::TrialStarted], State::Trial));
+    assert_eq!((kinds(&shown), shown.purchase.state()), (vec![TransitionKind::TrialStarted], State::Trial));
     let paid = Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..monthly(day(32)) };
-    assert_eq!(whats(&read(&shown.purchase, &[], paid)), [What::TrialConverted, What::Renewed]);
+    assert_eq!(kinds(&read(&shown.purchase, &[], paid)), [TransitionKind::TrialConverted, TransitionKind::Renewed]);
 }
 
 #[test]
@@ -220,26 +239,30 @@ fn what_is_over_is_left_alone_except_for_a_reason_that_comes_later() {
     assert_eq!(read(&bought(), &[], over(EndReason::Pending, day(20))).wake, Some(day(21)));
     assert_eq!(read(&bought(), &[], over(EndReason::Pending, day(27))).wake, Some(day(28)));
     assert_eq!(read(&bought(), &[], over(EndReason::Pending, day(28))).wake, None);
-    assert_eq!(settle_with(&bought(), &[], &Reading::Gone, day(20)).wake, None);
-    assert_eq!(settle_with(&bought(), &[], &Reading::Unverifiable, day(20)).wake, None);
-    let given = Given { reading: &Reading::Verified(Box::new(monthly(day(2)))), is_replaced: true, now: day(2) };
-    assert_eq!(decide(&bought(), &[], given).wake, None);
+    assert_eq!(settle_with(&bought(), &[], &Verification::Gone, day(20)).wake, None);
+    assert_eq!(settle_with(&bought(), &[], &Verification::Unverifiable, day(20)).wake, None);
+    let context = SettlingContext {
+        verification: &Verification::Verified(Box::new(monthly(day(2)))),
+        is_replaced: true,
+        now: day(2),
+    };
+    assert_eq!(decide(&bought(), &[], context).wake, None);
 }
 
 #[test]
 fn an_end_is_declared_only_two_hours_after_it_and_by_a_reading_of_then() {
     let off = |at| Snapshot { auto_renewing: Some(false), ..monthly(at) };
-    let known = read(&bought(), &[word(Kind::AutoRenewalOff, day(1))], off(day(1))).purchase;
+    let known = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(1))], off(day(1))).purchase;
     let end = day(31).plus_millis(2 * HOUR);
     assert_eq!(read(&known, &[], off(end.plus_millis(-1))).purchase.state(), State::Off);
     let over = read(&known, &[], off(end));
-    assert_eq!((whats(&over), over.purchase.state()), (vec![What::Expired], State::Expired));
+    assert_eq!((kinds(&over), over.purchase.state()), (vec![TransitionKind::Expired], State::Expired));
     assert_eq!(over.transitions[0].at, Some(day(31)));
     let grace = |at| Snapshot { grace_ends_at: Some(day(35)), ..monthly(at) };
     let known = read(&bought(), &[], grace(day(32))).purchase;
     let end = day(35).plus_millis(2 * HOUR);
     assert_eq!(read(&known, &[], grace(end.plus_millis(-1))).purchase.state(), State::Grace);
-    assert_eq!(whats(&read(&known, &[], grace(end))), [What::Expired]);
+    assert_eq!(kinds(&read(&known, &[], grace(end))), [TransitionKind::Expired]);
     assert_eq!(read(&bought(), &[], monthly(day(300))).purchase.state(), State::Active);
 }
 
@@ -253,12 +276,12 @@ fn the_dates_of_the_sandbox_are_no_grace() {
         is_test: true,
         ..monthly(day(0))
     };
-    let known = read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], trap.clone());
-    assert_eq!(whats(&known), [What::TrialStarted, What::Purchased]);
+    let known = read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, day(0))], trap.clone());
+    assert_eq!(kinds(&known), [TransitionKind::TrialStarted, TransitionKind::Purchased]);
     assert_eq!(known.purchase.state(), State::TrialOff);
     assert_eq!(known.purchase.expires_at(), Some(day(7)));
     let over = read(&known.purchase, &[], Snapshot { at: day(8), ..trap });
-    assert_eq!(whats(&over), [What::TrialDidNotConvert, What::Expired]);
+    assert_eq!(kinds(&over), [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]);
 }
 
 #[test]
@@ -268,10 +291,10 @@ fn many_terms_missed_are_told_one_by_one_and_thirty_six_at_most() {
         let end: Timestamp = format!("{end}T00:00:00Z").parse().unwrap();
         read(&bought(), &[], Snapshot { renews_at: Some(end), ..monthly(end.plus_millis(-DAY)) })
     };
-    assert_eq!(whats(&missed(5)), [What::Renewed; 5]);
+    assert_eq!(kinds(&missed(5)), [TransitionKind::Renewed; 5]);
     assert_eq!(missed(5).transitions[4].at, Some("2026-06-10T00:00:00Z".parse().unwrap()));
     let many = missed(50);
-    assert_eq!(whats(&many), [What::Renewed; 36]);
+    assert_eq!(kinds(&many), [TransitionKind::Renewed; 36]);
     assert_eq!(many.transitions[35].cycle, Some(51));
     assert_eq!(many.purchase.billing_cycles(), Some(51));
 }
@@ -282,15 +305,16 @@ fn shortened_terms_of_a_test_are_counted_by_their_words_and_dates() {
         renews_at: Some(day(0).plus_millis(n * 5 * MINUTE)),
         ..monthly(day(0).plus_millis(n * 5 * MINUTE - 2 * MINUTE))
     };
-    let known = read(&Purchase::default(), &[word(Kind::SubscriptionPurchased, day(0))], short(1)).purchase;
-    let renewed = word(Kind::Renewed, day(0).plus_millis(5 * MINUTE));
-    let by_word = read(&known, &[renewed], short(2));
-    assert_eq!(whats(&by_word), [What::Renewed]);
-    assert_eq!(whats(&read(&by_word.purchase, &[], short(2))), []);
-    let by_date = read(&by_word.purchase, &[], short(3));
-    assert_eq!((whats(&by_date), by_date.purchase.billing_cycles()), (vec![What::Renewed], Some(3)));
-    let late = word(Kind::Renewed, day(0).plus_millis(10 * MINUTE));
-    assert_eq!(whats(&read(&by_date.purchase, &[late], short(3))), []);
+    let known =
+        read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, day(0))], short(1)).purchase;
+    let renewed = report(NotificationKind::Renewed, day(0).plus_millis(5 * MINUTE));
+    let by_report = read(&known, &[renewed], short(2));
+    assert_eq!(kinds(&by_report), [TransitionKind::Renewed]);
+    assert_eq!(kinds(&read(&by_report.purchase, &[], short(2))), []);
+    let by_date = read(&by_report.purchase, &[], short(3));
+    assert_eq!((kinds(&by_date), by_date.purchase.billing_cycles()), (vec![TransitionKind::Renewed], Some(3)));
+    let late = report(NotificationKind::Renewed, day(0).plus_millis(10 * MINUTE));
+    assert_eq!(kinds(&read(&by_date.purchase, &[late], short(3))), []);
 }
 
 pub fn off(at: Timestamp) -> Snapshot {
@@ -301,55 +325,73 @@ pub fn off(at: Timestamp) -> Snapshot {
 fn a_late_word_of_what_readings_showed_tells_nothing() {
     let known = read(&bought(), &[], off(day(4))).purchase;
     let known = read(&known, &[], monthly(day(6))).purchase;
-    let late = read(&known, &[word(Kind::AutoRenewalOff, day(3))], monthly(day(7)));
-    assert_eq!(whats(&late), []);
+    let late = read(&known, &[report(NotificationKind::AutoRenewalOff, day(3))], monthly(day(7)));
+    assert_eq!(kinds(&late), []);
     let known = read(&late.purchase, &[], off(day(8))).purchase;
-    assert_eq!(whats(&read(&known, &[word(Kind::AutoRenewalOn, day(5))], off(day(9)))), []);
+    assert_eq!(kinds(&read(&known, &[report(NotificationKind::AutoRenewalOn, day(5))], off(day(9)))), []);
 }
 
 #[test]
 fn two_words_of_one_act_are_one_and_later_ones_tell_of_the_word_between_them() {
     let minute = day(3).plus_millis(MINUTE);
-    let known = read(&bought(), &[word(Kind::AutoRenewalOff, day(3))], off(day(3))).purchase;
-    assert_eq!(whats(&read(&known, &[word(Kind::AutoRenewalOff, minute)], off(day(4)))), []);
-    let again = read(&known, &[word(Kind::AutoRenewalOff, day(4))], off(day(4)));
-    assert_eq!(whats(&again), [What::Resumed, What::Cancelled]);
-    let known = read(&known, &[word(Kind::AutoRenewalOn, day(5))], monthly(day(5))).purchase;
+    let known = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(3))], off(day(3))).purchase;
+    assert_eq!(kinds(&read(&known, &[report(NotificationKind::AutoRenewalOff, minute)], off(day(4)))), []);
+    let again = read(&known, &[report(NotificationKind::AutoRenewalOff, day(4))], off(day(4)));
+    assert_eq!(kinds(&again), [TransitionKind::Resumed, TransitionKind::Cancelled]);
+    let known = read(&known, &[report(NotificationKind::AutoRenewalOn, day(5))], monthly(day(5))).purchase;
     let minute = day(5).plus_millis(MINUTE);
-    assert_eq!(whats(&read(&known, &[word(Kind::AutoRenewalOn, minute)], monthly(day(6)))), []);
-    let again = read(&known, &[word(Kind::AutoRenewalOn, day(6))], monthly(day(6)));
-    assert_eq!(whats(&again), [What::Cancelled, What::Resumed]);
+    assert_eq!(kinds(&read(&known, &[report(NotificationKind::AutoRenewalOn, minute)], monthly(day(6)))), []);
+    let again = read(&known, &[report(NotificationKind::AutoRenewalOn, day(6))], monthly(day(6)));
+    assert_eq!(kinds(&again), [TransitionKind::Cancelled, TransitionKind::Resumed]);
 }
 
 #[test]
 fn a_conversion_in_the_window_of_the_purchase_shows_that_there_was_a_trial() {
-    let words = [word(Kind::SubscriptionPurchased, day(0)), word(Kind::TrialConverted, day(7))];
-    let told = settle_with(&Purchase::default(), &words, &Reading::Unverifiable, day(8));
-    assert_eq!(whats(&told), [What::TrialStarted, What::Purchased, What::TrialConverted, What::Renewed]);
+    let reports =
+        [report(NotificationKind::SubscriptionPurchased, day(0)), report(NotificationKind::TrialConverted, day(7))];
+    let reported = settle_with(&Purchase::default(), &reports, &Verification::Unverifiable, day(8));
+    assert_eq!(
+        kinds(&reported),
+        [
+            TransitionKind::TrialStarted,
+            TransitionKind::Purchased,
+            TransitionKind::TrialConverted,
+            TransitionKind::Renewed
+        ]
+    );
 }
 
 #[test]
 fn words_and_readings_of_one_settling_tell_thirty_six_renewals_at_most() {
     let end: Timestamp = "2032-01-10T00:00:00Z".parse().unwrap();
-    let words = [word(Kind::Renewed, day(31)), word(Kind::Renewed, day(59)), word(Kind::Renewed, day(1500))];
-    let many = read(&bought(), &words, Snapshot { renews_at: Some(end), ..monthly(end.plus_millis(-DAY)) });
+    let reports = [
+        report(NotificationKind::Renewed, day(31)),
+        report(NotificationKind::Renewed, day(59)),
+        report(NotificationKind::Renewed, day(1500)),
+    ];
+    let many = read(&bought(), &reports, Snapshot { renews_at: Some(end), ..monthly(end.plus_millis(-DAY)) });
     assert_eq!((many.transitions.len(), many.purchase.billing_cycles()), (36, Some(72)));
 }
 
 /// One receipt is one product: Amazon's own samples tell it as a consumable and as an entitlement, in one message.
 #[test]
 fn a_receipt_with_two_types_is_bought_once_and_the_store_says_what_it_is() {
-    let words = [word(Kind::ConsumablePurchased, day(0)), word(Kind::EntitlementPurchased, day(0))];
-    let together = settle_with(&Purchase::default(), &words, &Reading::Unverifiable, day(1));
-    assert_eq!((whats(&together), together.purchase.state()), (vec![What::Purchased], State::Active));
+    let reports =
+        [report(NotificationKind::ConsumablePurchased, day(0)), report(NotificationKind::EntitlementPurchased, day(0))];
+    let together = settle_with(&Purchase::default(), &reports, &Verification::Unverifiable, day(1));
+    assert_eq!((kinds(&together), together.purchase.state()), (vec![TransitionKind::Purchased], State::Active));
     for order in [[0, 1], [1, 0]] {
-        let [first, second] = order.map(|index| &words[index]);
-        let begun = settle_with(&Purchase::default(), std::slice::from_ref(first), &Reading::Unverifiable, day(1));
-        let again = settle_with(&begun.purchase, std::slice::from_ref(second), &Reading::Unverifiable, day(1));
-        assert_eq!((whats(&begun), whats(&again)), (vec![What::Purchased], vec![]));
+        let [first, second] = order.map(|index| &reports[index]);
+        let begun = settle_with(&Purchase::default(), std::slice::from_ref(first), &Verification::Unverifiable, day(1));
+        let again = settle_with(&begun.purchase, std::slice::from_ref(second), &Verification::Unverifiable, day(1));
+        assert_eq!((kinds(&begun), kinds(&again)), (vec![TransitionKind::Purchased], vec![]));
     }
     let owned =
         Snapshot { at: day(1), product: Product::Entitlement, purchased_at: Some(day(0)), ..Snapshot::default() };
-    let shown = read(&Purchase::default(), &words, owned);
-    assert_eq!((whats(&shown), shown.wake), (vec![What::Purchased], Some(day(8))), "an entitlement, looked at weekly");
+    let shown = read(&Purchase::default(), &reports, owned);
+    assert_eq!(
+        (kinds(&shown), shown.wake),
+        (vec![TransitionKind::Purchased], Some(day(8))),
+        "an entitlement, looked at weekly"
+    );
 }

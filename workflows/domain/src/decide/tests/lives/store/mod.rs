@@ -3,11 +3,11 @@
 mod endings;
 
 use super::chance::Chance;
-use crate::decide::tests::told;
-use crate::notification::{Kind, Notification};
-use crate::reading::{EndReason, Product, Snapshot, Term, Unit};
+use crate::decide::tests::notification;
+use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Product, Snapshot, Term, Unit};
 
 pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
@@ -24,17 +24,17 @@ pub enum Beginning {
 /// One life, as the store knows it.
 #[derive(Debug)]
 pub struct Life {
-    pub words: Vec<Notification>,
+    pub reports: Vec<Notification>,
     /// What is told, in order, and since when it is true.
-    pub tells: Vec<(Timestamp, What)>,
+    pub transitions: Vec<(Timestamp, TransitionKind)>,
     /// What a reading shows from then on.
     pub shows: Vec<(Timestamp, Option<Snapshot>)>,
     /// When another receipt that is real took its place.
     pub replaced_at: Option<Timestamp>,
     /// Words that may not get lost: nothing else would ever show what they tell.
-    pub vital: Vec<(Timestamp, Kind)>,
+    pub vital: Vec<(Timestamp, NotificationKind)>,
     /// Words that are never late: they are about what no reading shows.
-    pub prompt: Vec<(Timestamp, Kind)>,
+    pub prompt: Vec<(Timestamp, NotificationKind)>,
     pub ends: Timestamp,
     /// What was charged: the SKU of each payment and the number of its term, in order.
     pub charges: Vec<(String, Option<u64>)>,
@@ -71,8 +71,8 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
         ..Snapshot::default()
     };
     let life = Life {
-        words: vec![],
-        tells: vec![],
+        reports: vec![],
+        transitions: vec![],
         shows: vec![],
         replaced_at: None,
         vital: vec![],
@@ -101,20 +101,20 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
 
 impl Author {
     /// A word, some seconds after what it speaks of.
-    fn word(&mut self, kind: Kind) {
+    fn report(&mut self, kind: NotificationKind) {
         let at = self.now.plus_millis(self.chance.below(20) * 100);
-        let late = self.life.words.last().map_or(at, |last| last.store_time.plus_millis(100).max(at));
-        self.life.words.push(Notification { store_time: late, ..told(kind, 0) });
+        let late = self.life.reports.last().map_or(at, |last| last.store_time.plus_millis(100).max(at));
+        self.life.reports.push(Notification { store_time: late, ..notification(kind, 0) });
     }
 
-    fn vital(&mut self, kind: Kind) {
-        self.word(kind);
-        let word = self.life.words.last().unwrap();
-        self.life.vital.push((word.store_time, kind));
+    fn vital(&mut self, kind: NotificationKind) {
+        self.report(kind);
+        let report = self.life.reports.last().unwrap();
+        self.life.vital.push((report.store_time, kind));
     }
 
-    fn tell(&mut self, what: What) {
-        self.life.tells.push((self.now, what));
+    fn announce(&mut self, what: TransitionKind) {
+        self.life.transitions.push((self.now, what));
     }
 
     fn charge(&mut self) {
@@ -131,13 +131,13 @@ impl Author {
 
     fn one_time(&mut self) {
         let (bought, cancelled, product) = self.chance.pick(&[
-            (Kind::ConsumablePurchased, Kind::ConsumableCancelled, Product::Consumable),
-            (Kind::EntitlementPurchased, Kind::EntitlementCancelled, Product::Entitlement),
+            (NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled, Product::Consumable),
+            (NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled, Product::Entitlement),
         ]);
         self.shown = Snapshot { product, term: None, term_sku: None, auto_renewing: None, ..self.shown.clone() };
         self.show();
-        self.word(bought);
-        self.tell(What::Purchased);
+        self.report(bought);
+        self.announce(TransitionKind::Purchased);
         self.charge();
         if self.chance.percent(60) {
             self.now = self.now.plus_millis(self.chance.between(DAY, 20 * DAY));
@@ -151,7 +151,7 @@ impl Author {
             if product == Product::Consumable {
                 self.vital(cancelled);
             } else {
-                self.word(cancelled);
+                self.report(cancelled);
             }
         }
     }
@@ -169,16 +169,16 @@ impl Author {
         self.show();
         if beginning == Beginning::Changed {
             if self.chance.percent(30) {
-                self.word(Kind::SubscriptionPurchased);
+                self.report(NotificationKind::SubscriptionPurchased);
             }
-            self.vital(Kind::PlanChanged);
-            self.tell(What::PlanChanged);
+            self.vital(NotificationKind::PlanChanged);
+            self.announce(TransitionKind::PlanChanged);
         } else {
-            self.word(Kind::SubscriptionPurchased);
+            self.report(NotificationKind::SubscriptionPurchased);
             if self.in_trial {
-                self.tell(What::TrialStarted);
+                self.announce(TransitionKind::TrialStarted);
             }
-            self.tell(What::Purchased);
+            self.announce(TransitionKind::Purchased);
         }
         if !self.in_trial {
             self.charge();
@@ -237,7 +237,7 @@ impl Author {
             4 | 5 => self.schedule(),
             6 => return self.is_refunded(),
             7 if self.chance.percent(80) => return self.is_replaced(),
-            8 => self.word(Kind::Unknown),
+            8 => self.report(NotificationKind::Unknown),
             9 | 10 if left > 2 * DAY => {
                 self.now = self.end.plus_millis(-DAY);
                 self.switch_off(true);
@@ -260,17 +260,17 @@ impl Author {
         self.shown.ends_at = Some(self.end);
         self.shown.renews_at = None;
         let kind = match self.chance.below(10) {
-            0 if !is_vital => Kind::SubscriptionCancelled,
-            1 | 2 if !is_vital => Kind::ScheduledToEnd,
-            _ => Kind::AutoRenewalOff,
+            0 if !is_vital => NotificationKind::SubscriptionCancelled,
+            1 | 2 if !is_vital => NotificationKind::ScheduledToEnd,
+            _ => NotificationKind::AutoRenewalOff,
         };
         // Shortly before the end only this word tells of it: the next reading shows the end.
         if is_vital || self.end.millis_since(self.now) < 9 * DAY {
             self.vital(kind)
         } else {
-            self.word(kind)
+            self.report(kind)
         }
-        self.tell(What::Cancelled);
+        self.announce(TransitionKind::Cancelled);
         self.show();
     }
 
@@ -279,15 +279,15 @@ impl Author {
         self.shown.ends_at = None;
         self.shown.renews_at = Some(self.end);
         // One of the two words has to come: nothing else may show that it was off.
-        let off = self.life.words.last().filter(|word| word.kind == Kind::AutoRenewalOff);
-        match off.map(|word| (word.store_time, word.kind)) {
+        let off = self.life.reports.last().filter(|report| report.kind == NotificationKind::AutoRenewalOff);
+        match off.map(|report| (report.store_time, report.kind)) {
             Some(off) if self.chance.percent(50) => {
                 self.life.vital.push(off);
-                self.word(Kind::AutoRenewalOn);
+                self.report(NotificationKind::AutoRenewalOn);
             }
-            _ => self.vital(Kind::AutoRenewalOn),
+            _ => self.vital(NotificationKind::AutoRenewalOn),
         }
-        self.tell(What::Resumed);
+        self.announce(TransitionKind::Resumed);
         self.show();
     }
 
@@ -295,7 +295,7 @@ impl Author {
     fn is_switched_on(&mut self) -> bool {
         let left = self.end.millis_since(self.now);
         if self.chance.percent(5) {
-            let off = self.life.words.last().map(|word| (word.store_time, word.kind));
+            let off = self.life.reports.last().map(|report| (report.store_time, report.kind));
             self.life.vital.extend(off);
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
             return false;
@@ -307,7 +307,7 @@ impl Author {
                 self.soon();
                 self.switch_off(true);
             } else {
-                self.word(Kind::ScheduledToEnd);
+                self.report(NotificationKind::ScheduledToEnd);
             }
         }
         if self.chance.percent(65) {
@@ -324,7 +324,8 @@ impl Author {
         }
         self.now = self.end;
         self.shown.trial_ends_at = None;
-        let kind = if self.chance.percent(20) { Kind::SubscriptionCancelled } else { Kind::Expired };
+        let kind =
+            if self.chance.percent(20) { NotificationKind::SubscriptionCancelled } else { NotificationKind::Expired };
         self.over(self.end, EndReason::Customer, kind);
         if self.chance.percent(8) {
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
@@ -335,7 +336,7 @@ impl Author {
 
     fn switch_on_vitally(&mut self) {
         self.switch_on();
-        let on = self.life.words.last().unwrap();
+        let on = self.life.reports.last().unwrap();
         self.life.vital.push((on.store_time, on.kind));
     }
 
@@ -346,8 +347,8 @@ impl Author {
         self.plans += 1;
         self.shown.deferred_at = Some(self.end);
         self.shown.deferred_sku = Some(format!("gold_{}", self.plans));
-        self.word(Kind::PlanChangeScheduled);
-        self.tell(What::PlanChangeScheduled);
+        self.report(NotificationKind::PlanChangeScheduled);
+        self.announce(TransitionKind::PlanChangeScheduled);
         self.show();
     }
 
@@ -357,7 +358,7 @@ impl Author {
         self.shown.trial_ends_at = None;
         let fails = if self.in_trial { 40 } else { 32 };
         if !self.chance.percent(fails) {
-            self.renew(What::Renewed);
+            self.renew(TransitionKind::Renewed);
             if self.chance.percent(12) {
                 self.soon();
                 self.switch_off(true);
@@ -368,8 +369,8 @@ impl Author {
         let days = self.grace_days();
         let grace_end = self.now.plus_millis(days * DAY);
         self.shown.grace_ends_at = Some(grace_end);
-        self.word(Kind::GraceBegan);
-        self.tell(What::GraceBegan);
+        self.report(NotificationKind::GraceBegan);
+        self.announce(TransitionKind::GraceBegan);
         self.show();
         if self.chance.percent(5) {
             self.life.replaced_at = Some(self.now.plus_millis(3 * HOUR));
@@ -382,52 +383,58 @@ impl Author {
             } else {
                 self.now = self.now.plus_millis(HOUR + self.chance.below((days - 1) * DAY));
             }
-            self.renew(What::Recovered);
+            self.renew(TransitionKind::Recovered);
             if self.end.millis_since(grace_end) < DAY {
                 // No reading lies between the repair and the next payment.
-                let repair = self.life.words.last().map(|word| (word.store_time, word.kind));
+                let repair = self.life.reports.last().map(|report| (report.store_time, report.kind));
                 self.life.vital.extend(repair);
             }
-            if is_soon && self.life.words.last().is_some_and(|word| word.kind == Kind::Renewed) {
-                self.word(Kind::GraceEnded);
+            if is_soon && self.life.reports.last().is_some_and(|report| report.kind == NotificationKind::Renewed) {
+                self.report(NotificationKind::GraceExpired);
             }
             if is_soon {
-                let told: Vec<_> =
-                    self.life.words.iter().rev().take(3).map(|word| (word.store_time, word.kind)).collect();
-                self.life.vital.extend(told.first());
-                self.life.prompt.extend(told);
+                let reported: Vec<_> =
+                    self.life.reports.iter().rev().take(3).map(|report| (report.store_time, report.kind)).collect();
+                self.life.vital.extend(reported.first());
+                self.life.prompt.extend(reported);
             }
             return true;
         }
         self.now = grace_end;
-        let kind = self.chance.pick(&[Kind::SubscriptionCancelled, Kind::Expired, Kind::GraceEnded]);
+        let kind = self.chance.pick(&[
+            NotificationKind::SubscriptionCancelled,
+            NotificationKind::Expired,
+            NotificationKind::GraceExpired,
+        ]);
         self.over(grace_end, EndReason::Store, kind);
         false
     }
 
-    fn renew(&mut self, what: What) {
+    fn renew(&mut self, what: TransitionKind) {
         if self.in_trial {
-            self.tell(What::TrialConverted);
+            self.announce(TransitionKind::TrialConverted);
         }
-        self.tell(what);
-        let words: &[Kind] = match (self.in_trial, what) {
-            (true, _) => {
-                self.chance.pick(&[&[Kind::TrialConverted], &[Kind::TrialConverted, Kind::Renewed], &[Kind::Renewed]])
-            }
-            (false, What::Recovered) => self.chance.pick(&[
-                &[Kind::Renewed],
-                &[Kind::GraceEnded],
-                &[Kind::GraceEnded],
-                &[Kind::Renewed, Kind::GraceEnded],
+        self.announce(what);
+        let reports: &[NotificationKind] = match (self.in_trial, what) {
+            (true, _) => self.chance.pick(&[
+                &[NotificationKind::TrialConverted],
+                &[NotificationKind::TrialConverted, NotificationKind::Renewed],
+                &[NotificationKind::Renewed],
             ]),
-            (false, _) if self.chance.percent(8) => &[Kind::Unknown],
-            (false, _) => &[Kind::Renewed],
+            (false, TransitionKind::Recovered) => self.chance.pick(&[
+                &[NotificationKind::Renewed],
+                &[NotificationKind::GraceExpired],
+                &[NotificationKind::GraceExpired],
+                &[NotificationKind::Renewed, NotificationKind::GraceExpired],
+            ]),
+            (false, _) if self.chance.percent(8) => &[NotificationKind::Unknown],
+            (false, _) => &[NotificationKind::Renewed],
         };
-        for kind in words {
-            self.word(*kind);
+        for kind in reports {
+            self.report(*kind);
         }
         if let Some(sku) = self.shown.deferred_sku.take() {
-            self.tell(What::PlanChanged);
+            self.announce(TransitionKind::PlanChanged);
             self.anchor = self.end;
             self.begun = 0;
             let units = [(1, Unit::Week), (1, Unit::Month), (2, Unit::Month), (3, Unit::Month)];

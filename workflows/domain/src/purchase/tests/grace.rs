@@ -1,14 +1,14 @@
 //! A grace whose date is not later than the renewal: in the store's test world a trap, for money a failed payment.
 
 use crate::Decision;
-use crate::decide::tests::{settle_with, told};
+use crate::decide::tests::{notification, settle_with};
 use crate::environment::Environment;
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::{Purchase, State};
-use crate::reading::{EndReason, Product, Reading, Snapshot, Term, Unit};
 use crate::time::Timestamp;
-use crate::transition::What;
-use What::{Expired, GraceBegan, Purchased, Recovered, Renewed, TrialDidNotConvert, TrialStarted};
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Product, Snapshot, Term, Unit, Verification};
+use TransitionKind::{Expired, GraceBegan, Purchased, Recovered, Renewed, TrialDidNotConvert, TrialStarted};
 
 const HOUR: i64 = 3_600_000;
 
@@ -44,75 +44,76 @@ fn of_test(shown: Snapshot) -> Snapshot {
     Snapshot { is_test: true, ..shown }
 }
 
-fn settle(known: &Purchase, words: &[(Kind, Timestamp)], shown: Snapshot) -> Decision {
-    let words: Vec<_> = words.iter().map(|(kind, at)| Notification { store_time: *at, ..told(*kind, 0) }).collect();
+fn settle(known: &Purchase, reports: &[(NotificationKind, Timestamp)], shown: Snapshot) -> Decision {
+    let reports: Vec<_> =
+        reports.iter().map(|(kind, at)| Notification { store_time: *at, ..notification(*kind, 0) }).collect();
     let at = shown.at;
-    settle_with(known, &words, &Reading::Verified(Box::new(shown)), at)
+    settle_with(known, &reports, &Verification::Verified(Box::new(shown)), at)
 }
 
-fn whats(decision: &Decision) -> Vec<What> {
-    decision.transitions.iter().map(|transition| transition.what).collect()
+fn kinds(decision: &Decision) -> Vec<TransitionKind> {
+    decision.transitions.iter().map(|transition| transition.kind).collect()
 }
 
 fn bought() -> Purchase {
-    settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], shown(day(0))).purchase
+    settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(0))], shown(day(0))).purchase
 }
 
 fn in_trial() -> Purchase {
     let trial = Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..shown(day(0)) };
-    settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], trial).purchase
+    settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(0))], trial).purchase
 }
 
 #[test]
 fn a_payment_that_failed_is_grace_with_the_date_of_the_old_renewal_too() {
-    let (at, word) = (day(31).plus_millis(HOUR), [(Kind::GraceBegan, day(31))]);
-    let grace = settle(&bought(), &word, failed(at, day(31)));
-    assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
-    let unheard = settle(&bought(), &[], failed(at, day(31)));
-    assert_eq!((whats(&unheard), unheard.purchase.billing_cycles()), (vec![GraceBegan], Some(1)));
+    let (at, report) = (day(31).plus_millis(HOUR), [(NotificationKind::GraceBegan, day(31))]);
+    let grace = settle(&bought(), &report, failed(at, day(31)));
+    assert_eq!((kinds(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
+    let unreported = settle(&bought(), &[], failed(at, day(31)));
+    assert_eq!((kinds(&unreported), unreported.purchase.billing_cycles()), (vec![GraceBegan], Some(1)));
     // The date is that of the failure, and says nothing of the end of the grace.
     let later = settle(&grace.purchase, &[], failed(day(35), day(31)));
-    assert_eq!((whats(&later), later.purchase.state()), (vec![], State::Grace));
+    assert_eq!((kinds(&later), later.purchase.state()), (vec![], State::Grace));
     let repaired = Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..shown(day(36)) };
-    let repaired = settle(&later.purchase, &[(Kind::GraceEnded, day(36))], repaired);
-    assert_eq!((whats(&repaired), repaired.purchase.billing_cycles()), (vec![Recovered], Some(2)));
+    let repaired = settle(&later.purchase, &[(NotificationKind::GraceExpired, day(36))], repaired);
+    assert_eq!((kinds(&repaired), repaired.purchase.billing_cycles()), (vec![Recovered], Some(2)));
 }
 
 #[test]
 fn a_renewal_that_moved_with_the_grace_is_no_payment() {
     for date in [day(36), day(47), "2026-03-10T00:00:00Z".parse().unwrap()] {
-        for words in [&[(Kind::GraceBegan, day(31))][..], &[]] {
-            let grace = settle(&bought(), words, failed(day(32), date));
-            assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace), "{date}");
+        for reports in [&[(NotificationKind::GraceBegan, day(31))][..], &[]] {
+            let grace = settle(&bought(), reports, failed(day(32), date));
+            assert_eq!((kinds(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace), "{date}");
             assert_eq!(grace.purchase.billing_cycles(), Some(1));
         }
     }
     let grace = settle(&bought(), &[], failed(day(32), day(36))).purchase;
     let lapsed = settle(&grace, &[], failed(day(36).plus_millis(2 * HOUR), day(36)));
-    assert_eq!((whats(&lapsed), lapsed.purchase.state()), (vec![Expired], State::Expired));
+    assert_eq!((kinds(&lapsed), lapsed.purchase.state()), (vec![Expired], State::Expired));
 }
 
 #[test]
 fn a_trial_whose_payment_failed_does_not_convert() {
     for date in [day(7), day(13)] {
-        for words in [&[(Kind::GraceBegan, day(7))][..], &[]] {
+        for reports in [&[(NotificationKind::GraceBegan, day(7))][..], &[]] {
             let shown = Snapshot { trial_ends_at: None, ..failed(day(7).plus_millis(HOUR), date) };
-            let grace = settle(&in_trial(), words, shown);
-            assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace), "{date}");
+            let grace = settle(&in_trial(), reports, shown);
+            assert_eq!((kinds(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace), "{date}");
             assert_eq!(grace.purchase.is_free_trial_conversion(), Some(false));
         }
     }
     // All three dates are one, as in the public sample, but the receipt is for money.
     let sample = Snapshot { trial_ends_at: Some(day(7)), ..failed(day(7).plus_millis(-HOUR), day(7)) };
-    let grace = settle(&in_trial(), &[(Kind::GraceBegan, day(7).plus_millis(-HOUR))], sample);
-    assert_eq!((whats(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
+    let grace = settle(&in_trial(), &[(NotificationKind::GraceBegan, day(7).plus_millis(-HOUR))], sample);
+    assert_eq!((kinds(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
 }
 
 #[test]
 fn a_first_sight_in_such_a_grace_counts_what_was_paid() {
     for (at, date) in [(day(32), day(36)), (day(32), day(31)), (day(32), day(46))] {
-        let first = settle(&Purchase::default(), &[(Kind::GraceBegan, day(31))], failed(at, date));
-        assert_eq!((whats(&first), first.purchase.billing_cycles()), (vec![GraceBegan], Some(1)), "{date}");
+        let first = settle(&Purchase::default(), &[(NotificationKind::GraceBegan, day(31))], failed(at, date));
+        assert_eq!((kinds(&first), first.purchase.billing_cycles()), (vec![GraceBegan], Some(1)), "{date}");
     }
 }
 
@@ -121,7 +122,7 @@ fn without_a_calendar_the_date_of_a_grace_is_no_payment() {
     let known = settle(&bought(), &[], Snapshot { term: None, ..shown(day(1)) }).purchase;
     for date in [day(31), day(36)] {
         let grace = settle(&known, &[], Snapshot { term: None, ..failed(day(32), date) });
-        assert_eq!(whats(&grace), [GraceBegan]);
+        assert_eq!(kinds(&grace), [GraceBegan]);
     }
 }
 
@@ -132,8 +133,8 @@ fn a_date_that_an_earlier_failure_left_behind_is_no_grace() {
         grace_ends_at: Some(day(36)),
         ..shown(day(37))
     };
-    let read = settle(&bought(), &[(Kind::Renewed, day(31))], renewed);
-    assert_eq!((whats(&read), read.purchase.state()), (vec![Renewed], State::Active));
+    let read = settle(&bought(), &[(NotificationKind::Renewed, day(31))], renewed);
+    assert_eq!((kinds(&read), read.purchase.state()), (vec![Renewed], State::Active));
 }
 
 #[test]
@@ -141,17 +142,18 @@ fn in_the_test_world_one_date_for_all_is_no_grace() {
     let trap = |at| Snapshot { trial_ends_at: Some(day(7)), renews_at: Some(day(7)), ..failed(at, day(7)) };
     for shown in [of_sandbox(trap(day(1))), of_test(trap(day(1)))] {
         let trial = settle(&in_trial(), &[], shown.clone());
-        assert_eq!((whats(&trial), trial.purchase.state()), (vec![], State::Trial));
-        let first = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(1))], shown);
-        assert_eq!((whats(&first), first.purchase.state()), (vec![TrialStarted, Purchased], State::Trial));
+        assert_eq!((kinds(&trial), trial.purchase.state()), (vec![], State::Trial));
+        let first = settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(1))], shown);
+        assert_eq!((kinds(&first), first.purchase.state()), (vec![TrialStarted, Purchased], State::Trial));
     }
     // A word of the store's test programme counts like its reading.
-    let word = Notification { store_time: day(0), is_test: true, ..told(Kind::SubscriptionPurchased, 0) };
-    let reading = Reading::Verified(Box::new(trap(day(1))));
-    assert_eq!(settle_with(&Purchase::default(), &[word], &reading, day(1)).purchase.state(), State::Trial);
+    let report =
+        Notification { store_time: day(0), is_test: true, ..notification(NotificationKind::SubscriptionPurchased, 0) };
+    let verification = Verification::Verified(Box::new(trap(day(1))));
+    assert_eq!(settle_with(&Purchase::default(), &[report], &verification, day(1)).purchase.state(), State::Trial);
     // A later date is a grace there, too.
     let grace = Snapshot { grace_ends_at: Some(day(36)), ..shown(day(32)) };
-    assert_eq!(whats(&settle(&bought(), &[], of_sandbox(grace))), [GraceBegan]);
+    assert_eq!(kinds(&settle(&bought(), &[], of_sandbox(grace))), [GraceBegan]);
 }
 
 #[test]
@@ -177,10 +179,11 @@ impl Unpaid {
     }
 
     fn failed(&self) -> Decision {
-        let first = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], self.shown(day(0)));
+        let first =
+            settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(0))], self.shown(day(0)));
         let at = self.due.plus_millis(HOUR);
         let grace = Snapshot { grace_ends_at: Some(self.grace), ..self.shown(at) };
-        settle(&first.purchase, &[(Kind::GraceBegan, self.due)], grace)
+        settle(&first.purchase, &[(NotificationKind::GraceBegan, self.due)], grace)
     }
 
     fn over(&self, at: Timestamp, reason: EndReason) -> Snapshot {
@@ -212,17 +215,17 @@ fn unpaid() -> [Unpaid; 4] {
 fn a_grace_that_lasts_one_whole_term_is_no_payment() {
     for case in unpaid() {
         let failed = case.failed();
-        assert_eq!(whats(&failed), [GraceBegan]);
-        let word = [(Kind::Expired, case.grace.plus_millis(5_000))];
-        for words in [&word[..], &[]] {
-            let over = settle(&failed.purchase, words, case.over(case.grace.plus_millis(HOUR), EndReason::Store));
+        assert_eq!(kinds(&failed), [GraceBegan]);
+        let report = [(NotificationKind::Expired, case.grace.plus_millis(5_000))];
+        for reports in [&report[..], &[]] {
+            let over = settle(&failed.purchase, reports, case.over(case.grace.plus_millis(HOUR), EndReason::Store));
             let is_trial = case.trial_ends_at.is_some();
             let expected = if is_trial { &[TrialDidNotConvert, Expired][..] } else { &[Expired] };
-            assert_eq!((whats(&over), over.purchase.billing_cycles()), (expected.to_vec(), Some(1)), "{:?}", case.term);
+            assert_eq!((kinds(&over), over.purchase.billing_cycles()), (expected.to_vec(), Some(1)), "{:?}", case.term);
             assert!(over.purchase.payment_issues_began_at().is_some() && over.purchase.revoked_at().is_none());
             let later = case.over(case.grace.plus_millis(24 * HOUR), EndReason::Store);
-            let later = settle(&over.purchase, &[(Kind::SubscriptionCancelled, case.grace)], later);
-            assert_eq!((whats(&later), later.purchase.billing_cycles()), (vec![], Some(1)), "{:?}", case.term);
+            let later = settle(&over.purchase, &[(NotificationKind::SubscriptionCancelled, case.grace)], later);
+            assert_eq!((kinds(&later), later.purchase.billing_cycles()), (vec![], Some(1)), "{:?}", case.term);
             assert_eq!(later.purchase.is_free_trial_conversion(), Some(false));
         }
     }
@@ -231,14 +234,15 @@ fn a_grace_that_lasts_one_whole_term_is_no_payment() {
 #[test]
 fn a_grace_whose_date_no_reading_showed_is_unpaid_when_the_store_ends_it() {
     for case in unpaid() {
-        let first = settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, day(0))], case.shown(day(0)));
-        let word = [(Kind::GraceBegan, case.due)];
-        let stale = settle(&first.purchase, &word, case.shown(case.due.plus_millis(HOUR)));
+        let first =
+            settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(0))], case.shown(day(0)));
+        let report = [(NotificationKind::GraceBegan, case.due)];
+        let stale = settle(&first.purchase, &report, case.shown(case.due.plus_millis(HOUR)));
         let over = settle(&stale.purchase, &[], case.over(case.grace.plus_millis(HOUR), EndReason::Store));
-        assert!(!whats(&over).contains(&Recovered), "{:?}: {:?}", case.term, whats(&over));
+        assert!(!kinds(&over).contains(&Recovered), "{:?}: {:?}", case.term, kinds(&over));
         assert_eq!(over.purchase.billing_cycles(), Some(1));
         let later = settle(&over.purchase, &[], case.over(case.grace.plus_millis(24 * HOUR), EndReason::Store));
-        assert_eq!((whats(&later), later.purchase.billing_cycles()), (vec![], Some(1)));
+        assert_eq!((kinds(&later), later.purchase.billing_cycles()), (vec![], Some(1)));
     }
 }
 
@@ -246,11 +250,14 @@ fn a_grace_whose_date_no_reading_showed_is_unpaid_when_the_store_ends_it() {
 fn what_was_paid_in_a_grace_of_one_term_ends_as_a_paid_term() {
     for case in unpaid() {
         let failed = case.failed().purchase;
-        let words = [(Kind::GraceEnded, case.due.plus_millis(48 * HOUR)), (Kind::Expired, case.grace)];
-        let over = settle(&failed, &words, case.over(case.grace.plus_millis(HOUR), EndReason::Customer));
+        let reports = [
+            (NotificationKind::GraceExpired, case.due.plus_millis(48 * HOUR)),
+            (NotificationKind::Expired, case.grace),
+        ];
+        let over = settle(&failed, &reports, case.over(case.grace.plus_millis(HOUR), EndReason::Customer));
         let is_trial = case.trial_ends_at.is_some();
         let cycles = if is_trial { 1 } else { 2 };
-        assert!(whats(&over).contains(&Recovered), "{:?}: {:?}", case.term, whats(&over));
-        assert_eq!((whats(&over).last(), over.purchase.billing_cycles()), (Some(&Expired), Some(cycles)));
+        assert!(kinds(&over).contains(&Recovered), "{:?}: {:?}", case.term, kinds(&over));
+        assert_eq!((kinds(&over).last(), over.purchase.billing_cycles()), (Some(&Expired), Some(cycles)));
     }
 }

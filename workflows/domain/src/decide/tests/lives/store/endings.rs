@@ -1,35 +1,35 @@
 //! How a life ends, and comes back after its end.
 
 use super::{Author, DAY, HOUR};
-use crate::notification::Kind;
-use crate::reading::{EndReason, Snapshot};
+use crate::notification::NotificationKind;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Snapshot};
 
 impl Author {
     pub(super) fn is_refunded(&mut self) -> bool {
         let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
+        let recent = self.life.reports.iter().filter(|report| is_recent(report.store_time));
+        let recent: Vec<_> = recent.map(|report| (report.store_time, report.kind)).collect();
         self.life.prompt.extend(&recent);
         self.life.vital.extend(recent);
         self.shown.trial_ends_at = None;
         let reason = self.chance.pick(&[EndReason::Customer, EndReason::Store, EndReason::Pending]);
         if self.chance.percent(20) {
-            self.word(Kind::SubscriptionCancelled);
-            self.tell_end();
+            self.report(NotificationKind::SubscriptionCancelled);
+            self.announce_end();
             self.life.shows.push((self.now, None));
             self.life.ends = self.now;
         } else {
-            self.over(self.now, reason, Kind::SubscriptionCancelled);
+            self.over(self.now, reason, NotificationKind::SubscriptionCancelled);
         }
         false
     }
 
     pub(super) fn is_replaced(&mut self) -> bool {
         let is_recent = |time: Timestamp| self.now.millis_since(time) < 9 * DAY;
-        let recent = self.life.words.iter().filter(|word| is_recent(word.store_time));
-        let recent: Vec<_> = recent.map(|word| (word.store_time, word.kind)).collect();
+        let recent = self.life.reports.iter().filter(|report| is_recent(report.store_time));
+        let recent: Vec<_> = recent.map(|report| (report.store_time, report.kind)).collect();
         self.life.vital.extend(recent);
         if self.chance.percent(50) {
             self.shown.trial_ends_at = None;
@@ -38,38 +38,41 @@ impl Author {
             self.shown.renews_at = None;
             self.show();
             // No notification names the new receipt: a week later the end is announced.
-            self.tell_end();
+            self.announce_end();
             if self.chance.percent(50) {
-                self.word(Kind::SubscriptionCancelled);
+                self.report(NotificationKind::SubscriptionCancelled);
             }
             if self.chance.percent(50) {
                 self.now = self.now.plus_millis(DAY);
-                self.word(Kind::Expired);
+                self.report(NotificationKind::Expired);
             }
         } else {
             self.life.replaced_at = Some(self.now);
-            let words: [&[Kind]; 3] =
-                [&[Kind::SubscriptionCancelled], &[Kind::Replaced], &[Kind::SubscriptionCancelled, Kind::Replaced]];
-            for kind in self.chance.pick(&words) {
-                self.word(*kind);
+            let reports: [&[NotificationKind]; 3] = [
+                &[NotificationKind::SubscriptionCancelled],
+                &[NotificationKind::Replaced],
+                &[NotificationKind::SubscriptionCancelled, NotificationKind::Replaced],
+            ];
+            for kind in self.chance.pick(&reports) {
+                self.report(*kind);
             }
         }
         self.life.ends = self.now;
         false
     }
 
-    fn tell_end(&mut self) {
+    fn announce_end(&mut self) {
         if self.in_trial {
-            self.tell(What::TrialDidNotConvert);
+            self.announce(TransitionKind::TrialDidNotConvert);
         }
-        self.tell(What::Expired);
+        self.announce(TransitionKind::Expired);
     }
 
-    pub(super) fn over(&mut self, at: Timestamp, reason: EndReason, kind: Kind) {
+    pub(super) fn over(&mut self, at: Timestamp, reason: EndReason, kind: NotificationKind) {
         let over = Snapshot { renews_at: None, grace_ends_at: None, auto_renewing: Some(false), ..self.shown.clone() };
         self.shown = Snapshot { ends_at: Some(at), end_reason: Some(reason), deferred_sku: None, ..over };
-        self.word(kind);
-        self.tell_end();
+        self.report(kind);
+        self.announce_end();
         self.show();
     }
 
@@ -79,11 +82,16 @@ impl Author {
             return false;
         }
         self.now = self.now.plus_millis(self.chance.between(4 * HOUR, 6 * DAY));
-        let kinds =
-            [Kind::Renewed, Kind::GraceEnded, Kind::TrialConverted, Kind::SubscriptionPurchased, Kind::AutoRenewalOn];
-        let had_trial = self.life.tells.iter().any(|(_, what)| *what == What::TrialStarted);
+        let kinds = [
+            NotificationKind::Renewed,
+            NotificationKind::GraceExpired,
+            NotificationKind::TrialConverted,
+            NotificationKind::SubscriptionPurchased,
+            NotificationKind::AutoRenewalOn,
+        ];
+        let had_trial = self.life.transitions.iter().any(|(_, what)| *what == TransitionKind::TrialStarted);
         let kind = match self.chance.pick(&kinds) {
-            Kind::TrialConverted if had_trial || self.has_come_back => Kind::Renewed,
+            NotificationKind::TrialConverted if had_trial || self.has_come_back => NotificationKind::Renewed,
             kind => kind,
         };
         self.has_come_back = true;
@@ -96,15 +104,15 @@ impl Author {
             deferred_sku: None,
             ..self.shown.clone()
         };
-        let is_paid = kind != Kind::AutoRenewalOn;
-        self.tell(match kind {
-            Kind::AutoRenewalOn => What::Resumed,
-            Kind::SubscriptionPurchased => What::Purchased,
-            Kind::TrialConverted => What::TrialConverted,
-            _ => What::Renewed,
+        let is_paid = kind != NotificationKind::AutoRenewalOn;
+        self.announce(match kind {
+            NotificationKind::AutoRenewalOn => TransitionKind::Resumed,
+            NotificationKind::SubscriptionPurchased => TransitionKind::Purchased,
+            NotificationKind::TrialConverted => TransitionKind::TrialConverted,
+            _ => TransitionKind::Renewed,
         });
-        if kind == Kind::TrialConverted {
-            self.tell(What::Renewed);
+        if kind == NotificationKind::TrialConverted {
+            self.announce(TransitionKind::Renewed);
         }
         if is_paid {
             self.charge();
@@ -114,8 +122,8 @@ impl Author {
             self.shown.renews_at = Some(self.end);
         }
         self.vital(kind);
-        let word = self.life.vital.last().copied();
-        self.life.prompt.extend(word);
+        let report = self.life.vital.last().copied();
+        self.life.prompt.extend(report);
         self.show();
         is_paid
     }

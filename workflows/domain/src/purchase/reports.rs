@@ -3,7 +3,7 @@
 //! Joining is commutative, associative and idempotent, which is the whole reason why the order and the
 //! grouping of notifications cannot matter. Nothing here says what a word means for a purchase.
 
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 const REMEMBERED: usize = 16;
 
 /// A place on the store's time line. Equal times are ordered by the rank of the word.
-pub type Moment = (Timestamp, Kind);
+pub type Moment = (Timestamp, NotificationKind);
 
 /// When one word was told.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Told {
+pub struct ReportTimes {
     /// The earliest time of all.
     first: Option<Timestamp>,
     /// The newest times, at most [`REMEMBERED`].
@@ -26,7 +26,7 @@ pub struct Told {
     older: u64,
 }
 
-impl Told {
+impl ReportTimes {
     /// Takes in one more time; a remembered one changes nothing.
     ///
     /// A time older than a full memory is counted as a new one: whether it is a repetition cannot be
@@ -64,7 +64,7 @@ impl Told {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Register {
     at: Timestamp,
-    kind: Kind,
+    kind: NotificationKind,
     message_id: String,
     value: String,
 }
@@ -73,14 +73,14 @@ impl Register {
     /// Joins what a notification says of this text into what is known of it.
     pub fn join(known: &mut Option<Self>, notification: &Notification, value: Option<&String>) {
         let Some(value) = value else { return };
-        let told = Self {
+        let candidate = Self {
             at: notification.store_time,
             kind: notification.kind,
             message_id: notification.message_id.clone(),
             value: value.clone(),
         };
-        if known.as_ref().is_none_or(|known| *known < told) {
-            *known = Some(told);
+        if known.as_ref().is_none_or(|known| *known < candidate) {
+            *known = Some(candidate);
         }
     }
 

@@ -1,0 +1,47 @@
+//! How a walk tells what happened, and what it remembers of that.
+
+use super::walk::Walk;
+use crate::time::Timestamp;
+use crate::transition::{Transition, TransitionKind};
+
+/// Two words of one act are not further apart; beyond that, a word in between was lost.
+const ONE_ACT_MS: i64 = 600_000;
+
+impl Walk<'_> {
+    /// Tells what happened at a time.
+    pub fn announce(&mut self, what: TransitionKind, time: Timestamp) {
+        self.push(what, Some(time));
+        self.announced.cover(what, time);
+    }
+
+    /// Tells what must have happened, though no word said so.
+    pub fn infer(&mut self, what: TransitionKind, at: Option<Timestamp>) {
+        self.push(what, at);
+        self.announced.cover(what, self.clock);
+    }
+
+    fn push(&mut self, what: TransitionKind, at: Option<Timestamp>) {
+        match what {
+            TransitionKind::Expired if self.announced.is_expired => return,
+            TransitionKind::Expired => self.announced.is_expired = true,
+            TransitionKind::Purchased
+            | TransitionKind::PlanChanged
+            | TransitionKind::Renewed
+            | TransitionKind::Recovered
+            | TransitionKind::TrialConverted => {
+                self.announced.is_expired = false;
+            }
+            _ => {}
+        }
+        let cycle = self.stage.terms.map(|terms| terms.max(1));
+        self.transitions.push(Transition { kind: what, at, cycle });
+    }
+
+    pub fn is_covered(&self, what: TransitionKind, time: Timestamp) -> bool {
+        self.announced.covered(what) >= Some(time)
+    }
+
+    pub fn is_echo(&self, what: TransitionKind, time: Timestamp) -> bool {
+        self.announced.covered(what).is_some_and(|announced| time.millis_since(announced) <= ONE_ACT_MS)
+    }
+}
