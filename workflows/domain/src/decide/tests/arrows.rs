@@ -246,7 +246,7 @@ fn settled_late(arrow: &Arrow, lag: &Lag) -> [Decision; 2] {
 }
 
 #[test]
-fn every_arrow_leads_where_the_fixture_says_and_tells_what_it_says() {
+fn every_arrow_leads_to_the_state_and_events_of_the_fixture() {
     let mut wrong = Vec::new();
     for arrow in arrows() {
         let decision = settled(&arrow);
@@ -259,7 +259,7 @@ fn every_arrow_leads_where_the_fixture_says_and_tells_what_it_says() {
 }
 
 #[test]
-fn a_store_that_lags_and_catches_up_leads_to_the_same_by_every_arrow() {
+fn every_arrow_ends_alike_when_the_store_lags_first() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for arrow in arrows() {

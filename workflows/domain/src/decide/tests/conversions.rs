@@ -35,7 +35,7 @@ fn goes_on(known: &Purchase, from: u64) {
 }
 
 #[test]
-fn a_conversion_after_its_renewal_tells_no_second_payment() {
+fn a_conversion_after_its_renewal_is_no_second_payment() {
     let renewed = read(&Purchase::default(), &[report(NotificationKind::Renewed, day(31))], converted(2));
     let number = renewed.purchase.billing_cycles();
     assert_eq!(cycles(&renewed), [(TransitionKind::Renewed, number)]);
@@ -49,7 +49,7 @@ fn a_conversion_after_its_renewal_tells_no_second_payment() {
 }
 
 #[test]
-fn a_renewal_after_its_conversion_tells_nothing() {
+fn a_renewal_after_its_conversion_announces_nothing() {
     let first = read(&Purchase::default(), &[report(NotificationKind::TrialConverted, day(31))], converted(2));
     assert_eq!(cycles(&first), [(TransitionKind::TrialConverted, Some(1)), (TransitionKind::Renewed, Some(1))]);
     let later =
@@ -59,7 +59,7 @@ fn a_renewal_after_its_conversion_tells_nothing() {
 }
 
 #[test]
-fn without_a_store_the_words_of_one_payment_are_one_in_any_windows() {
+fn without_a_store_the_reports_of_one_payment_are_one() {
     let alone = |known: &Purchase, kind, minutes| {
         let at = day(31).plus_millis(minutes * MINUTE);
         settle_with(known, &[report(kind, at)], &Verification::Unverifiable, at)
@@ -108,7 +108,7 @@ fn a_conversion_from_grace_is_one_recovery() {
 }
 
 #[test]
-fn a_conversion_of_what_was_adopted_is_told_with_its_payment() {
+fn a_conversion_after_adopting_is_announced_with_its_payment() {
     let adopted = read(&Purchase::default(), &[report(NotificationKind::Adopted, day(9))], monthly(day(9)));
     assert_eq!(cycles(&adopted), []);
     let paid = read(&adopted.purchase, &[report(NotificationKind::TrialConverted, day(31))], converted(2));

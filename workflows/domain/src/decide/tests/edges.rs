@@ -24,7 +24,7 @@ fn in_trial() -> Purchase {
 }
 
 #[test]
-fn grace_that_ended_before_it_was_read_is_told_before_the_end() {
+fn grace_that_was_over_at_the_check_precedes_the_end() {
     let unpaid = Snapshot { end_reason: Some(EndReason::Store), ..finished(day(36), day(37)) };
     let reports = [report(NotificationKind::GraceBegan, day(31)), report(NotificationKind::Expired, day(36))];
     let over = read(&bought(), &reports, unpaid);
@@ -39,7 +39,7 @@ fn one_renewal_that_the_store_does_not_show_is_one_term() {
 }
 
 #[test]
-fn what_is_over_does_not_begin_again_by_a_word_alone() {
+fn what_is_over_does_not_begin_again_by_a_report_alone() {
     let over = read(&bought(), &[], finished(day(20), day(20))).purchase;
     let late = read(&over, &[report(NotificationKind::SubscriptionPurchased, day(21))], finished(day(20), day(22)));
     assert_eq!((kinds(&late), late.purchase.state()), (vec![], State::Expired));
@@ -68,7 +68,7 @@ fn a_conversion_that_the_store_does_not_show_yet_holds() {
 }
 
 #[test]
-fn an_end_at_a_boundary_shows_the_terms_before_it_and_another_end_does_not() {
+fn only_an_end_at_a_boundary_shows_the_terms_before_it() {
     let natural = read(&bought(), &[], finished(march("10"), march("11")));
     assert_eq!(kinds(&natural), [TransitionKind::Renewed, TransitionKind::Expired]);
     assert_eq!((natural.purchase.billing_cycles(), natural.purchase.revoked_at()), (Some(2), None));
@@ -77,7 +77,7 @@ fn an_end_at_a_boundary_shows_the_terms_before_it_and_another_end_does_not() {
 }
 
 #[test]
-fn what_words_replaced_stays_replaced_whatever_is_read() {
+fn what_a_report_replaced_stays_replaced_in_any_snapshot() {
     let reported =
         settle_with(&bought(), &[report(NotificationKind::Replaced, day(2))], &Verification::Unverifiable, day(2))
             .purchase;
@@ -101,7 +101,7 @@ fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision 
 }
 
 #[test]
-fn an_end_that_nobody_can_verify_is_a_replacement_when_a_link_or_a_word_says_so() {
+fn an_unverified_end_with_a_link_or_report_is_a_replacement() {
     let silent = (vec![], State::Replaced);
     let found = |cut: Decision| (kinds(&cut), cut.purchase.state());
     for known in [bought(), in_trial()] {
@@ -126,7 +126,7 @@ fn an_end_that_nobody_can_verify_is_a_replacement_when_a_link_or_a_word_says_so(
 }
 
 #[test]
-fn an_end_after_a_word_of_the_new_receipt_is_a_replacement() {
+fn an_end_after_a_report_of_the_new_receipt_is_a_replacement() {
     let reported = read(&bought(), &[report(NotificationKind::Replaced, day(2))], monthly(day(2))).purchase;
     assert_eq!(reported.state(), State::Active);
     let over = read(&reported, &[], Snapshot { end_reason: None, ..finished(day(3), day(3)) });
@@ -134,7 +134,7 @@ fn an_end_after_a_word_of_the_new_receipt_is_a_replacement() {
 }
 
 #[test]
-fn a_scheduled_change_that_a_word_told_is_not_told_again_by_a_reading() {
+fn a_scheduled_change_is_not_announced_again_by_a_snapshot() {
     let report = report(NotificationKind::PlanChangeScheduled, day(2));
     let reported = settle_with(&bought(), &[report], &Verification::Unverifiable, day(2));
     assert_eq!(kinds(&reported), [TransitionKind::PlanChangeScheduled]);
@@ -143,7 +143,7 @@ fn a_scheduled_change_that_a_word_told_is_not_told_again_by_a_reading() {
 }
 
 #[test]
-fn nobody_knows_when_a_payment_was_repaired_that_only_a_reading_shows() {
+fn a_recovery_that_only_a_snapshot_shows_has_no_time() {
     let grace = Snapshot { grace_ends_at: Some(day(36)), ..monthly(day(32)) };
     let known = read(&bought(), &[], grace).purchase;
     let repaired = read(&known, &[], Snapshot { renews_at: Some(march("10")), ..monthly(day(34)) });
@@ -151,7 +151,7 @@ fn nobody_knows_when_a_payment_was_repaired_that_only_a_reading_shows() {
 }
 
 #[test]
-fn what_was_off_at_first_sight_and_is_on_again_was_never_told() {
+fn off_at_first_sight_and_on_again_is_not_announced() {
     let bought = [report(NotificationKind::SubscriptionPurchased, day(0))];
     let known = read(&Purchase::default(), &bought, off(day(0))).purchase;
     assert_eq!(kinds(&read(&known, &[], monthly(day(1)))), []);
@@ -160,7 +160,7 @@ fn what_was_off_at_first_sight_and_is_on_again_was_never_told() {
 }
 
 #[test]
-fn a_shortened_term_that_a_word_told_before_the_store_moved_is_one() {
+fn a_shortened_term_reported_before_the_store_moved_is_one() {
     let short = |n: i64, at: i64| Snapshot {
         renews_at: Some(day(0).plus_millis(n * 5 * MINUTE)),
         ..monthly(day(0).plus_millis(at * MINUTE))
@@ -206,7 +206,7 @@ fn the_reason_of_a_replaced_purchase_is_not_waited_for() {
 }
 
 #[test]
-fn a_cancellation_that_a_reading_undid_does_not_begin_the_next_one() {
+fn a_cancellation_undone_by_a_snapshot_does_not_date_the_next() {
     let known = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(3))], off(day(3))).purchase;
     let known = read(&known, &[], monthly(day(8))).purchase;
     let known = read(&known, &[], off(day(12))).purchase;
@@ -219,7 +219,7 @@ fn book(at: Timestamp) -> Snapshot {
 }
 
 #[test]
-fn a_one_time_purchase_is_revoked_when_the_reason_is_known_and_is_asked_for_it_daily() {
+fn a_one_time_purchase_awaits_the_reason_of_its_end_daily() {
     let known =
         read(&Purchase::default(), &[report(NotificationKind::EntitlementPurchased, day(0))], book(day(0))).purchase;
     let over = |at, reason| Snapshot { ends_at: Some(day(3)), end_reason: Some(reason), ..book(at) };
@@ -237,7 +237,7 @@ fn a_one_time_purchase_is_revoked_when_the_reason_is_known_and_is_asked_for_it_d
 }
 
 #[test]
-fn an_entitlement_is_looked_at_weekly_and_a_consumable_never() {
+fn an_entitlement_is_checked_weekly_and_a_consumable_never() {
     let bought = [report(NotificationKind::EntitlementPurchased, day(0))];
     let known = read(&Purchase::default(), &bought, book(day(0)));
     assert_eq!(known.wake, Some(day(7)));
@@ -249,7 +249,7 @@ fn an_entitlement_is_looked_at_weekly_and_a_consumable_never() {
 }
 
 #[test]
-fn a_receipt_that_is_no_longer_valid_does_not_date_its_end_again() {
+fn a_410_does_not_date_an_end_again() {
     let over = read(&bought(), &[report(NotificationKind::Expired, day(31))], finished(day(31), day(31))).purchase;
     let dates = |purchase: &Purchase| (purchase.revoked_at(), purchase.expires_at(), purchase.canceled_at());
     let gone = settle_with(&over, &[], &Verification::Gone, day(40)).purchase;
@@ -280,7 +280,7 @@ fn each_answer_that_a_receipt_is_no_longer_valid_verifies_it() {
 }
 
 #[test]
-fn a_cancellation_that_was_shown_before_its_word_came_keeps_the_time_of_the_word() {
+fn a_cancellation_shown_before_its_report_has_the_report_s_time() {
     let at = |minutes| day(3).plus_millis(minutes * MINUTE);
     let known = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(2))], off(day(2))).purchase;
     let held = read(&known, &[report(NotificationKind::AutoRenewalOn, at(0))], off(at(2))).purchase;
@@ -290,7 +290,7 @@ fn a_cancellation_that_was_shown_before_its_word_came_keeps_the_time_of_the_word
 }
 
 #[test]
-fn a_switch_that_readings_showed_and_undid_holds_nothing_back() {
+fn a_switch_that_snapshots_showed_and_undid_holds_nothing() {
     let at = |minutes| day(3).plus_millis(minutes * MINUTE);
     let known = read(&read(&bought(), &[], off(at(2))).purchase, &[], monthly(at(4))).purchase;
     let late = read(&known, &[report(NotificationKind::AutoRenewalOff, at(1))], monthly(at(6)));
@@ -298,7 +298,7 @@ fn a_switch_that_readings_showed_and_undid_holds_nothing_back() {
 }
 
 #[test]
-fn a_renewal_told_unverified_at_a_change_of_the_term_is_counted_once() {
+fn an_unverified_renewal_at_a_term_change_is_counted_once() {
     let deferred =
         Snapshot { deferred_at: Some(day(31)), deferred_sku: Some("gold_yearly".to_owned()), ..monthly(day(2)) };
     let known = read(&bought(), &[report(NotificationKind::PlanChangeScheduled, day(2))], deferred).purchase;

@@ -43,7 +43,7 @@ fn checks(
 }
 
 #[test]
-fn what_says_payment_grace_or_auto_renewal_stands_and_nothing_opposite_is_inferred() {
+fn a_reported_payment_grace_or_auto_renewal_stands() {
     let in_grace = read(&bought(), &[report(NotificationKind::GraceBegan, day(31))], grace(day(31))).purchase;
     let is_off = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(3))], off(day(3))).purchase;
     type Shows = fn(Timestamp) -> Snapshot;
@@ -71,7 +71,7 @@ fn what_says_payment_grace_or_auto_renewal_stands_and_nothing_opposite_is_inferr
 }
 
 #[test]
-fn the_first_reading_after_two_hours_decides_and_is_watched_for_two_days() {
+fn the_first_check_after_two_hours_decides_and_is_watched() {
     let at = day(10);
     let first = read(&bought(), &[report(NotificationKind::AutoRenewalOff, at)], monthly(at));
     let undone = read(&first.purchase, &[], monthly(at.plus_millis(2 * HOUR)));
@@ -83,7 +83,7 @@ fn the_first_reading_after_two_hours_decides_and_is_watched_for_two_days() {
 }
 
 #[test]
-fn a_payment_beside_a_promotion_is_read_again_when_the_store_shows_for_sure_which_one_held() {
+fn a_payment_beside_a_promotion_is_checked_after_the_lag() {
     let at = day(31);
     let early = at.plus_millis(5 * MINUTE);
     let sure = at.plus_millis(2 * HOUR + 5 * MINUTE);
@@ -103,7 +103,7 @@ fn a_payment_beside_a_promotion_is_read_again_when_the_store_shows_for_sure_whic
 }
 
 #[test]
-fn what_says_an_end_or_a_scheduled_change_waits_until_the_store_shows_it() {
+fn a_reported_end_or_scheduled_change_waits_for_the_store() {
     let at = day(10);
     type Shows = fn(Timestamp) -> Snapshot;
     let cases: [(NotificationKind, Shows, &[TransitionKind]); 3] = [
@@ -130,7 +130,7 @@ fn what_says_an_end_or_a_scheduled_change_waits_until_the_store_shows_it() {
 }
 
 #[test]
-fn a_one_time_purchase_is_taken_back_by_the_store_or_two_hours_later_by_its_notification() {
+fn a_one_time_purchase_is_revoked_by_the_store_or_in_two_hours() {
     let coins = |at| Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly(at) };
     let known =
         read(&Purchase::default(), &[report(NotificationKind::ConsumablePurchased, day(0))], coins(day(0))).purchase;
@@ -144,7 +144,7 @@ fn a_one_time_purchase_is_taken_back_by_the_store_or_two_hours_later_by_its_noti
 }
 
 #[test]
-fn nothing_is_known_of_a_purchase_of_which_only_an_end_was_reported_that_the_store_does_not_show() {
+fn a_purchase_with_only_an_unconfirmed_end_stays_unknown() {
     let reports = [report(NotificationKind::Expired, day(31))];
     let first = read(&Purchase::default(), &reports, monthly(day(31)));
     assert_eq!(
@@ -198,7 +198,7 @@ fn a_receipt_that_is_no_longer_valid_runs_again_by_a_payment() {
 }
 
 #[test]
-fn a_payment_of_a_changed_plan_is_one_of_the_new_plan_although_the_store_shows_the_old_one() {
+fn a_payment_at_a_due_plan_change_is_of_the_new_plan() {
     let known = read(&bought(), &[report(NotificationKind::PlanChangeScheduled, day(2))], deferred(day(2))).purchase;
     let first = read(&known, &[report(NotificationKind::Renewed, day(31))], deferred(day(31).plus_millis(2 * MINUTE)));
     assert_eq!(kinds(&first), [TransitionKind::Renewed, TransitionKind::PlanChanged]);
@@ -230,7 +230,7 @@ fn clocks_that_differ_do_not_keep_a_purchase_behind_for_ever() {
 }
 
 #[test]
-fn a_conversion_of_a_trial_that_nobody_saw_is_one_payment_from_every_state() {
+fn a_conversion_of_an_unseen_trial_is_one_payment() {
     let is_off = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(3))], off(day(3))).purchase;
     let over = read(&is_off, &[report(NotificationKind::Expired, day(31))], finished(day(31), day(31))).purchase;
     let scheduled =
@@ -282,7 +282,7 @@ fn a_conversion_of_a_trial_that_nobody_saw_is_one_payment_from_every_state() {
 }
 
 #[test]
-fn a_failed_payment_of_what_was_switched_on_again_unheard_is_grace() {
+fn a_failed_payment_after_an_unreported_resume_is_grace() {
     let is_off = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(3))], off(day(3))).purchase;
     let reports = [report(NotificationKind::GraceBegan, day(31).plus_millis(HOUR))];
     let now = day(31).plus_millis(HOUR + 2 * MINUTE);
@@ -301,7 +301,7 @@ fn a_failed_payment_of_what_was_switched_on_again_unheard_is_grace() {
 }
 
 #[test]
-fn what_was_bought_once_is_not_bought_again_by_a_late_notification() {
+fn a_late_notification_buys_nothing_a_second_time() {
     let coins = |at| Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly(at) };
     let taken = |at| Snapshot { ends_at: Some(day(1)), ..coins(at) };
     let known =
@@ -324,7 +324,7 @@ fn an_end_some_seconds_after_its_beginning_is_no_older_one() {
 }
 
 #[test]
-fn a_purchase_after_the_end_that_nobody_could_verify_is_one_payment() {
+fn an_unverified_purchase_after_the_end_is_one_payment() {
     let over = read(&bought(), &[report(NotificationKind::Expired, day(31))], finished(day(31), day(31))).purchase;
     let reports = [report(NotificationKind::SubscriptionPurchased, day(35))];
     let alone = settle_with(&over, &reports, &Verification::Unreachable { since: day(35) }, day(37));
@@ -335,7 +335,7 @@ fn a_purchase_after_the_end_that_nobody_could_verify_is_one_payment() {
 }
 
 #[test]
-fn a_late_notification_of_a_payment_before_the_end_begins_nothing_again() {
+fn a_late_payment_from_before_the_end_begins_nothing_again() {
     let late = report(NotificationKind::Renewed, day(31).plus_millis(7_000));
     let renewing = read(&bought(), &[], renewed(day(31).plus_millis(10 * MINUTE)));
     assert_eq!((kinds(&renewing), renewing.purchase.billing_cycles()), (vec![TransitionKind::Renewed], Some(2)));
@@ -361,7 +361,7 @@ fn refunded(at: Timestamp, reason: Option<EndReason>) -> Snapshot {
 }
 
 #[test]
-fn an_end_that_notification_and_reading_show_waits_ten_minutes_for_its_reason() {
+fn an_agreed_end_waits_ten_minutes_for_its_reason() {
     for kind in [NotificationKind::SubscriptionCancelled, NotificationKind::Expired] {
         let reports = [report(kind, day(12).plus_millis(3_000))];
         let first = read(&bought(), &reports, refunded(day(12).plus_millis(2 * MINUTE), None));
@@ -377,7 +377,7 @@ fn an_end_that_notification_and_reading_show_waits_ten_minutes_for_its_reason() 
 }
 
 #[test]
-fn an_end_whose_reason_is_a_change_of_plan_is_none_when_it_shows_in_time() {
+fn an_end_by_a_plan_change_shown_in_time_is_a_replacement() {
     let reports = [report(NotificationKind::SubscriptionCancelled, day(12))];
     let first = read(&bought(), &reports, refunded(day(12).plus_millis(2 * MINUTE), None));
     let reason = Some(EndReason::Replaced);
@@ -396,7 +396,7 @@ fn an_end_whose_reason_is_a_change_of_plan_is_none_when_it_shows_in_time() {
 }
 
 #[test]
-fn an_end_that_no_notification_reports_or_other_fields_contradict_waits_as_before() {
+fn an_end_unreported_or_contradicted_waits_as_before() {
     let at = day(12).plus_millis(30 * MINUTE);
     let unreported = read(&bought(), &[], refunded(at, None));
     assert_eq!((kinds(&unreported), unreported.wake), (vec![], Some(at.plus_millis(10 * MINUTE))));

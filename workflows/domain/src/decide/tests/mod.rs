@@ -109,7 +109,7 @@ fn kind(report: &str) -> NotificationKind {
 }
 
 #[test]
-fn every_word_from_every_state_leads_where_the_table_says() {
+fn every_kind_from_every_state_leads_to_the_table_s_state() {
     let mut lines = TABLE.trim().lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let head = lines.next().unwrap();
     let mut seen = BTreeSet::new();
@@ -130,14 +130,14 @@ fn every_word_from_every_state_leads_where_the_table_says() {
 }
 
 #[test]
-fn the_words_for_states_lead_back_to_them() {
+fn the_names_of_states_parse_back_to_them() {
     for state in State::ALL {
         assert_eq!(state.as_str().parse(), Ok(state));
     }
 }
 
 #[test]
-fn words_that_are_not_known_change_nothing_and_say_so() {
+fn unknown_kinds_change_nothing_and_have_their_own_outcome() {
     let mut strange = notification(NotificationKind::Unknown, 10);
     strange.is_test = true;
     let decision = settle(&Purchase::default(), &[strange.clone()]);
@@ -157,7 +157,7 @@ fn a_settling_without_notifications_changes_nothing() {
 }
 
 #[test]
-fn a_late_word_does_not_undo_a_newer_one() {
+fn a_late_report_does_not_undo_a_newer_one() {
     let expired =
         after(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Expired]);
     let late = settle(&expired, &[notification(NotificationKind::GraceExpired, 15)]);
@@ -176,7 +176,7 @@ fn an_off_and_an_on_that_arrive_swapped_leave_it_on() {
 }
 
 #[test]
-fn a_window_of_opposite_words_ends_in_what_the_store_said_last() {
+fn a_window_of_opposite_reports_ends_in_the_newest() {
     let window = [
         notification(NotificationKind::AutoRenewalOn, 30),
         notification(NotificationKind::Expired, 50),

@@ -27,7 +27,7 @@ fn paid_and_off() -> Snapshot {
 }
 
 #[test]
-fn a_conversion_while_it_was_off_is_told_after_the_resume_and_without_one_when_it_still_is() {
+fn a_conversion_while_off_follows_a_resume_unless_still_off() {
     let beginning = [report(NotificationKind::SubscriptionPurchased, day(0))];
     let reports = [report(NotificationKind::TrialConverted, day(31))];
     let seen = read(&Purchase::default(), &beginning, trial(day(0))).purchase;
@@ -59,7 +59,7 @@ fn a_conversion_while_it_was_off_is_told_after_the_resume_and_without_one_when_i
 }
 
 #[test]
-fn a_change_of_plan_into_a_trial_begins_one_and_its_conversion_is_told() {
+fn a_plan_change_into_a_trial_begins_it_and_announces_its_end() {
     let change = report(NotificationKind::PlanChanged, day(0));
     let also_bought = report(NotificationKind::SubscriptionPurchased, day(0));
     for reports in [vec![change.clone()], vec![also_bought, change.clone()]] {

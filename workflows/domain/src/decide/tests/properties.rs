@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn replaying_a_history_changes_and_tells_nothing((history, again, cuts) in orders()) {
+    fn replaying_a_history_changes_and_announces_nothing((history, again, cuts) in orders()) {
         let known = settle(&Purchase::default(), &history).purchase;
         let replayed = settle(&known, &again);
         prop_assert_eq!(&replayed.purchase, &known);

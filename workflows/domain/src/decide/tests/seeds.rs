@@ -9,7 +9,7 @@ use crate::verification::Snapshot;
 /// Seed 1875154959, `life-3-1`: IN_GRACE_PERIOD was lost, RENEWED came in time, and OUT_OF_GRACE_PERIOD about the same
 /// payment six days late. Amazon sends RENEWED for a renewal and for a recovery, so that one alone is a renewal.
 #[test]
-fn a_recovery_whose_grace_nobody_heard_of_is_one_renewal_and_its_late_notification_tells_nothing() {
+fn a_recovery_without_a_reported_grace_is_one_renewal() {
     let renews_at: Timestamp = "2026-03-10T00:00:00Z".parse().unwrap();
     let shown = |at| Snapshot { renews_at: Some(renews_at), ..monthly(at) };
     let renewed = read(&bought(), &[report(NotificationKind::Renewed, day(36))], shown(day(36)));

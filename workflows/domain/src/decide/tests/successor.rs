@@ -59,7 +59,7 @@ fn replaced() -> Decision {
 }
 
 #[test]
-fn it_is_looked_at_daily_for_a_week_and_then_ends_once() {
+fn it_is_checked_daily_for_a_week_and_then_expires_once() {
     let mut last = replaced();
     let mut checks = Vec::new();
     while let Some(wake) = last.wake {
@@ -84,7 +84,7 @@ fn it_is_looked_at_daily_for_a_week_and_then_ends_once() {
 }
 
 #[test]
-fn a_link_or_the_notification_of_the_old_receipt_ends_the_search() {
+fn a_link_or_the_old_receipt_s_notification_ends_the_search() {
     let known = replaced().purchase;
     assert_eq!(known.successor_missing_since(), Some(at(READ)));
     let verification = shown(READ + 8 * DAY, Some(EndReason::Replaced));
@@ -104,7 +104,7 @@ fn what_an_import_adopts_as_replaced_is_no_news() {
 }
 
 #[test]
-fn what_had_ended_before_its_reason_was_known_ends_once() {
+fn what_expired_before_its_reason_was_known_expires_once() {
     let bought = settle(
         &Purchase::default(),
         &[notification(NotificationKind::SubscriptionPurchased, 0)],

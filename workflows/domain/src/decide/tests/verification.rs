@@ -49,7 +49,7 @@ pub fn kinds(decision: &Decision) -> Vec<TransitionKind> {
 }
 
 #[test]
-fn a_receipt_that_is_not_accepted_is_read_again_by_its_schedule_and_then_given_up() {
+fn a_refused_receipt_is_checked_by_its_schedule_then_abandoned() {
     let schedules: [(Parked, &[i64]); 2] =
         [(Parked::UnknownReceipt, &[MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY]), (Parked::WrongCustomer, &[HOUR, DAY])];
     for (why, schedule) in schedules {
@@ -71,7 +71,7 @@ fn a_receipt_that_is_not_accepted_is_read_again_by_its_schedule_and_then_given_u
 }
 
 #[test]
-fn a_receipt_that_is_never_known_is_believed_where_its_platform_wants_that() {
+fn a_never_known_receipt_is_believed_if_its_platform_does() {
     let reports = [report(NotificationKind::SubscriptionPurchased, day(0))];
     let believable = Verification::Parked(Parked::Believable);
     let (mut known, mut now) = (Purchase::default(), day(0));
@@ -114,7 +114,7 @@ fn an_accepted_receipt_ends_the_schedule() {
 }
 
 #[test]
-fn an_unreachable_store_lets_five_words_speak_and_after_a_day_all() {
+fn an_unreachable_store_settles_five_kinds_and_all_after_a_day() {
     let known = bought();
     let sure = [
         NotificationKind::Renewed,
@@ -135,7 +135,7 @@ fn an_unreachable_store_lets_five_words_speak_and_after_a_day_all() {
 }
 
 #[test]
-fn nothing_speaks_before_the_beginning_that_waits() {
+fn nothing_is_settled_before_a_beginning_that_waits() {
     let reports =
         [report(NotificationKind::SubscriptionPurchased, day(0)), report(NotificationKind::AutoRenewalOff, day(1))];
     let waiting = settle_with(&Purchase::default(), &reports, &Verification::Unreachable { since: day(1) }, day(1));
@@ -146,7 +146,7 @@ fn nothing_speaks_before_the_beginning_that_waits() {
 }
 
 #[test]
-fn an_unreachable_store_is_asked_ever_more_rarely() {
+fn an_unreachable_store_is_queried_ever_more_rarely() {
     let wake = |passed: i64| {
         let now = day(1).plus_millis(passed);
         let wake = settle_with(&bought(), &[], &Verification::Unreachable { since: day(1) }, now).wake.unwrap();
@@ -157,7 +157,7 @@ fn an_unreachable_store_is_asked_ever_more_rarely() {
 }
 
 #[test]
-fn what_was_said_unverified_is_repaired_in_silence_and_never_said_again() {
+fn what_was_announced_unverified_is_repaired_in_silence() {
     let since = day(20);
     let cut = settle_with(
         &bought(),
@@ -174,7 +174,7 @@ fn what_was_said_unverified_is_repaired_in_silence_and_never_said_again() {
 }
 
 #[test]
-fn a_renewal_said_unverified_is_one_with_the_one_that_is_read_later_and_lost_ones_are_told() {
+fn an_unverified_renewal_is_one_with_its_later_snapshot() {
     let announced = settle_with(
         &bought(),
         &[report(NotificationKind::Renewed, day(31))],
@@ -192,7 +192,7 @@ fn a_renewal_said_unverified_is_one_with_the_one_that_is_read_later_and_lost_one
 }
 
 #[test]
-fn a_beginning_without_anybody_to_ask_becomes_a_trial_when_the_store_shows_one() {
+fn an_unverified_beginning_becomes_a_trial_when_one_is_shown() {
     let bought = report(NotificationKind::SubscriptionPurchased, day(0));
     let known = settle_with(&Purchase::default(), &[bought], &Verification::Unverifiable, day(0)).purchase;
     let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly(day(1)) };
@@ -203,7 +203,7 @@ fn a_beginning_without_anybody_to_ask_becomes_a_trial_when_the_store_shows_one()
 }
 
 #[test]
-fn a_running_subscription_is_looked_at_after_each_of_its_dates_and_weekly() {
+fn a_running_subscription_is_checked_after_its_dates_and_weekly() {
     let wake = |snapshot: Snapshot| {
         let at = snapshot.at;
         read(&bought(), &[], snapshot).wake.unwrap().millis_since(at)
@@ -227,7 +227,7 @@ fn a_running_subscription_is_looked_at_after_each_of_its_dates_and_weekly() {
 }
 
 #[test]
-fn what_is_over_is_left_alone_except_for_a_reason_that_comes_later() {
+fn what_is_over_is_checked_only_for_a_pending_reason() {
     let over = |reason, at| Snapshot {
         ends_at: Some(day(20)),
         end_reason: Some(reason),
@@ -250,7 +250,7 @@ fn what_is_over_is_left_alone_except_for_a_reason_that_comes_later() {
 }
 
 #[test]
-fn an_end_is_declared_only_two_hours_after_it_and_by_a_reading_of_then() {
+fn an_end_is_declared_by_a_snapshot_two_hours_after_it() {
     let off = |at| Snapshot { auto_renewing: Some(false), ..monthly(at) };
     let known = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(1))], off(day(1))).purchase;
     let end = day(31).plus_millis(2 * HOUR);
@@ -285,7 +285,7 @@ fn the_dates_of_the_sandbox_are_no_grace() {
 }
 
 #[test]
-fn many_terms_missed_are_told_one_by_one_and_thirty_six_at_most() {
+fn missed_terms_are_announced_singly_and_thirty_six_at_most() {
     let missed = |months: i64| {
         let end = jiff::civil::date(2026, 1, 10).saturating_add(jiff::Span::new().months(months + 1));
         let end: Timestamp = format!("{end}T00:00:00Z").parse().unwrap();
@@ -300,7 +300,7 @@ fn many_terms_missed_are_told_one_by_one_and_thirty_six_at_most() {
 }
 
 #[test]
-fn shortened_terms_of_a_test_are_counted_by_their_words_and_dates() {
+fn shortened_test_terms_are_counted_by_reports_and_dates() {
     let short = |n: i64| Snapshot {
         renews_at: Some(day(0).plus_millis(n * 5 * MINUTE)),
         ..monthly(day(0).plus_millis(n * 5 * MINUTE - 2 * MINUTE))
@@ -322,7 +322,7 @@ pub fn off(at: Timestamp) -> Snapshot {
 }
 
 #[test]
-fn a_late_word_of_what_readings_showed_tells_nothing() {
+fn a_late_report_of_what_snapshots_showed_announces_nothing() {
     let known = read(&bought(), &[], off(day(4))).purchase;
     let known = read(&known, &[], monthly(day(6))).purchase;
     let late = read(&known, &[report(NotificationKind::AutoRenewalOff, day(3))], monthly(day(7)));
@@ -332,7 +332,7 @@ fn a_late_word_of_what_readings_showed_tells_nothing() {
 }
 
 #[test]
-fn two_words_of_one_act_are_one_and_later_ones_tell_of_the_word_between_them() {
+fn two_reports_of_one_act_are_one_and_later_ones_infer_another() {
     let minute = day(3).plus_millis(MINUTE);
     let known = read(&bought(), &[report(NotificationKind::AutoRenewalOff, day(3))], off(day(3))).purchase;
     assert_eq!(kinds(&read(&known, &[report(NotificationKind::AutoRenewalOff, minute)], off(day(4)))), []);
@@ -346,7 +346,7 @@ fn two_words_of_one_act_are_one_and_later_ones_tell_of_the_word_between_them() {
 }
 
 #[test]
-fn a_conversion_in_the_window_of_the_purchase_shows_that_there_was_a_trial() {
+fn a_conversion_in_the_purchase_s_window_shows_a_trial() {
     let reports =
         [report(NotificationKind::SubscriptionPurchased, day(0)), report(NotificationKind::TrialConverted, day(7))];
     let reported = settle_with(&Purchase::default(), &reports, &Verification::Unverifiable, day(8));
@@ -362,7 +362,7 @@ fn a_conversion_in_the_window_of_the_purchase_shows_that_there_was_a_trial() {
 }
 
 #[test]
-fn words_and_readings_of_one_settling_tell_thirty_six_renewals_at_most() {
+fn one_settling_announces_thirty_six_renewals_at_most() {
     let end: Timestamp = "2032-01-10T00:00:00Z".parse().unwrap();
     let reports = [
         report(NotificationKind::Renewed, day(31)),
@@ -375,7 +375,7 @@ fn words_and_readings_of_one_settling_tell_thirty_six_renewals_at_most() {
 
 /// One receipt is one product: Amazon's own samples tell it as a consumable and as an entitlement, in one message.
 #[test]
-fn a_receipt_with_two_types_is_bought_once_and_the_store_says_what_it_is() {
+fn a_receipt_with_two_types_is_bought_once() {
     let reports =
         [report(NotificationKind::ConsumablePurchased, day(0)), report(NotificationKind::EntitlementPurchased, day(0))];
     let together = settle_with(&Purchase::default(), &reports, &Verification::Unverifiable, day(1));

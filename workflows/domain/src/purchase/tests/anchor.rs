@@ -65,7 +65,7 @@ fn bought() -> Purchase {
 }
 
 #[test]
-fn a_clamped_date_is_refined_by_later_ones_and_tells_nothing() {
+fn a_clamped_date_is_refined_by_later_ones_in_silence() {
     let adopted = read(&Purchase::default(), &[(NotificationKind::Adopted, "2027-02-10")], {
         Snapshot { purchased_at: Some(time("2026-01-10")), ..monthly("2027-02-10T01:00", "2027-02-28") }
     });
@@ -79,7 +79,7 @@ fn a_clamped_date_is_refined_by_later_ones_and_tells_nothing() {
 }
 
 #[test]
-fn days_that_the_store_adds_are_no_renewal_and_a_payment_that_moves_the_date_is_one() {
+fn added_days_are_no_renewal_and_a_payment_that_moves_them_is() {
     let credited = read(&bought(), &[], monthly("2026-02-10", "2026-03-10"));
     assert_eq!((cycles(&credited), credited.purchase.billing_cycles()), (vec![], Some(1)));
     renews(&credited.purchase, 1, &[monthly("2026-03-10", "2026-04-10"), monthly("2026-04-10", "2026-05-10")]);
@@ -89,7 +89,7 @@ fn days_that_the_store_adds_are_no_renewal_and_a_payment_that_moves_the_date_is_
 }
 
 #[test]
-fn free_months_that_no_reading_calls_a_trial_are_not_paid() {
+fn free_months_that_no_snapshot_calls_a_trial_are_not_paid() {
     let report = [(NotificationKind::SubscriptionPurchased, "2026-01-31")];
     let began = read(&Purchase::default(), &report, monthly("2026-01-31", "2026-04-30"));
     assert_eq!(cycles(&began), [(TransitionKind::Purchased, Some(1))]);
@@ -127,7 +127,7 @@ fn a_first_sight_in_grace_counts_from_the_renewal_that_failed() {
 }
 
 #[test]
-fn words_that_were_told_before_the_first_reading_are_counted_in_its_row() {
+fn reports_before_the_first_snapshot_are_counted_in_its_row() {
     let reports = [(NotificationKind::SubscriptionPurchased, "2026-01-31"), (NotificationKind::Renewed, "2026-02-28")];
     let reports =
         [reports[0], reports[1], (NotificationKind::Renewed, "2026-04-28"), (NotificationKind::Renewed, "2026-06-28")];
@@ -140,7 +140,7 @@ fn words_that_were_told_before_the_first_reading_are_counted_in_its_row() {
 }
 
 #[test]
-fn a_longer_term_that_is_shown_later_than_its_date_tells_one_renewal() {
+fn a_longer_term_shown_later_than_its_date_is_one_renewal() {
     let deferred = Snapshot {
         deferred_at: Some(time("2026-02-28")),
         deferred_sku: Some("gold_yearly".to_owned()),
@@ -156,7 +156,7 @@ fn a_longer_term_that_is_shown_later_than_its_date_tells_one_renewal() {
 }
 
 #[test]
-fn shortened_terms_of_a_test_are_counted_by_their_dates_when_adopted_too() {
+fn shortened_test_terms_are_counted_by_their_dates() {
     for shorten in [
         |shown| Snapshot { environment: Environment::Sandbox, ..shown },
         |shown| Snapshot { is_test: true, ..shown },

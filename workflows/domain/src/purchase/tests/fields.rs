@@ -46,7 +46,7 @@ fn bought() -> Purchase {
 }
 
 #[test]
-fn terms_are_counted_from_the_anchor_and_a_missing_day_becomes_the_last_of_the_month() {
+fn a_missing_day_becomes_the_last_of_the_month_from_the_anchor() {
     let terms = |anchor, count, unit| Terms {
         anchor: time(anchor),
         term: Term { count, unit },
@@ -105,7 +105,7 @@ fn a_changed_term_begins_a_new_row_and_keeps_the_count() {
 }
 
 #[test]
-fn a_cancellation_begins_with_its_word_and_until_then_when_it_was_seen() {
+fn a_cancellation_begins_with_its_report_or_when_it_was_seen() {
     let seen = read(&bought(), &[], &off("2026-02-10", "2026-02-28"));
     assert_eq!(seen.canceled_at(), Some(time("2026-02-10")));
     let seen_again = read(&seen, &[], &off("2026-02-12", "2026-02-28"));
@@ -127,7 +127,7 @@ fn a_cancellation_begins_with_its_word_and_until_then_when_it_was_seen() {
 }
 
 #[test]
-fn payment_issues_are_kept_when_grace_ended_in_expiry_and_cleared_by_a_recovery() {
+fn payment_issues_outlive_expiry_and_end_with_a_recovery() {
     let grace = Snapshot { grace_ends_at: Some(time("2026-03-06")), ..monthly("2026-03-01", "2026-02-28") };
     let seen = read(&bought(), &[], &grace);
     assert_eq!((seen.state(), seen.payment_issues_began_at()), (State::Grace, Some(time("2026-03-01"))));
@@ -197,7 +197,7 @@ fn a_one_time_purchase_has_no_term_no_end_and_no_cycles() {
 }
 
 #[test]
-fn a_receipt_that_says_little_keeps_what_was_known() {
+fn a_receipt_that_shows_little_changes_nothing() {
     let off =
         read(&bought(), &[report(NotificationKind::AutoRenewalOff, "2026-02-02")], &off("2026-02-02", "2026-02-28"));
     let bare = Snapshot { at: time("2026-02-03"), product: Product::Subscription, ..Snapshot::default() };

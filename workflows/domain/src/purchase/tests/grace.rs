@@ -65,7 +65,7 @@ fn in_trial() -> Purchase {
 }
 
 #[test]
-fn a_payment_that_failed_is_grace_with_the_date_of_the_old_renewal_too() {
+fn a_failed_payment_is_grace_with_the_old_renewal_s_date_too() {
     let (at, report) = (day(31).plus_millis(HOUR), [(NotificationKind::GraceBegan, day(31))]);
     let grace = settle(&bought(), &report, failed(at, day(31)));
     assert_eq!((kinds(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
@@ -232,7 +232,7 @@ fn a_grace_that_lasts_one_whole_term_is_no_payment() {
 }
 
 #[test]
-fn a_grace_whose_date_no_reading_showed_is_unpaid_when_the_store_ends_it() {
+fn a_grace_never_shown_is_unpaid_when_the_store_ends_it() {
     for case in unpaid() {
         let first =
             settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(0))], case.shown(day(0)));

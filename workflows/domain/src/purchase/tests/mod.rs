@@ -13,7 +13,7 @@ use crate::notification::{Notification, NotificationKind};
 use proptest::prelude::*;
 
 #[test]
-fn nothing_told_is_nothing_known() {
+fn nothing_reported_is_nothing_known() {
     let nothing: Purchase = serde_json::from_str("{}").unwrap();
     assert_eq!(nothing, Purchase::default());
     assert_eq!(nothing.state(), State::Unknown);
@@ -41,7 +41,7 @@ fn cycles_are_counted_only_when_the_beginning_was_seen() {
 }
 
 #[test]
-fn auto_renewal_is_what_was_said_last_and_else_unknown() {
+fn auto_renewal_is_what_was_reported_last_or_unknown() {
     let last = |reports: &[NotificationKind]| after(reports).is_auto_renewable();
     assert_eq!(last(&[NotificationKind::SubscriptionPurchased]), None);
     assert_eq!(last(&[NotificationKind::GraceBegan]), None);
@@ -58,7 +58,7 @@ fn auto_renewal_is_what_was_said_last_and_else_unknown() {
 }
 
 #[test]
-fn the_present_cancellation_began_with_the_earlier_word_since_it_last_renewed() {
+fn a_cancellation_begins_with_its_first_report_since_renewal() {
     let since = |reports: &[NotificationKind]| after(reports).canceled_at();
     assert_eq!(
         since(&[
@@ -79,7 +79,7 @@ fn the_present_cancellation_began_with_the_earlier_word_since_it_last_renewed() 
 }
 
 #[test]
-fn a_reminder_tells_of_a_cancellation_only_until_its_own_word_is_known() {
+fn a_reminder_dates_a_cancellation_only_until_its_own_report() {
     let reminded = after(&[
         NotificationKind::SubscriptionPurchased,
         NotificationKind::ScheduledToEnd,
@@ -107,7 +107,7 @@ fn payment_issues_end_with_a_recovery_and_outlive_an_expiry() {
 }
 
 #[test]
-fn a_trial_is_known_to_be_over_only_from_a_conversion_or_a_renewal() {
+fn a_conversion_or_renewal_shows_that_a_trial_is_over() {
     let purchased = after(&[NotificationKind::SubscriptionPurchased]);
     assert_eq!((purchased.is_in_trial_period(), purchased.is_free_trial_conversion()), (None, None));
     let converted = after(&[NotificationKind::SubscriptionPurchased, NotificationKind::TrialConverted]);
@@ -119,7 +119,7 @@ fn a_trial_is_known_to_be_over_only_from_a_conversion_or_a_renewal() {
 }
 
 #[test]
-fn a_one_time_purchase_is_revoked_and_cancelled_at_the_same_time() {
+fn a_one_time_purchase_is_revoked_and_cancelled_at_once() {
     let revoked = after(&[NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled]);
     assert_eq!(revoked.not_before(), Some(at(10)));
     assert_eq!(revoked.revoked_at(), Some(at(20)));
@@ -131,7 +131,7 @@ fn a_one_time_purchase_is_revoked_and_cancelled_at_the_same_time() {
 }
 
 #[test]
-fn a_plan_change_names_the_old_receipt_and_the_record_no_customer() {
+fn a_plan_change_names_the_old_receipt_and_no_customer() {
     let old = Notification {
         related_receipt_id: Some("old receipt".to_owned()),
         ..notification(NotificationKind::PlanChanged, 20)
@@ -142,7 +142,7 @@ fn a_plan_change_names_the_old_receipt_and_the_record_no_customer() {
 }
 
 #[test]
-fn ten_thousand_notifications_are_kept_in_little_room() {
+fn ten_thousand_notifications_fit_into_four_kilobytes() {
     let reports = [
         NotificationKind::Renewed,
         NotificationKind::AutoRenewalOff,

@@ -87,7 +87,7 @@ fn a_refund_within_two_hours_of_a_purchase_or_renewal_is_one() {
 }
 
 #[test]
-fn a_beginning_that_ended_before_it_was_read_was_taken_back() {
+fn a_beginning_that_was_over_at_the_first_check_was_revoked() {
     let reports = [
         (NotificationKind::SubscriptionPurchased, "2026-01-10T00:00"),
         (NotificationKind::SubscriptionCancelled, "2026-01-10T01:00"),
@@ -192,7 +192,7 @@ fn an_end_that_a_trial_before_the_first_sight_explains_is_none() {
 }
 
 #[test]
-fn a_shortened_term_of_a_test_ends_when_the_store_said() {
+fn a_shortened_term_of_a_test_ends_at_the_store_s_date() {
     let running = Snapshot { is_test: true, ..monthly("2026-01-10T00:01", "2026-01-10T00:30") };
     let known =
         settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")], running.clone());
@@ -214,7 +214,7 @@ fn gone(known: &Purchase, at: &str) -> Purchase {
 }
 
 #[test]
-fn a_receipt_that_is_no_longer_valid_was_taken_back_only_before_the_end_of_what_was_paid() {
+fn a_410_revokes_only_before_the_end_of_what_was_paid() {
     let switched_off = Snapshot {
         renews_at: None,
         ends_at: Some(time("2026-02-10T00:00")),
@@ -244,7 +244,7 @@ fn a_receipt_that_is_no_longer_valid_was_taken_back_only_before_the_end_of_what_
 }
 
 #[test]
-fn an_unpaid_grace_whose_receipt_is_no_longer_valid_was_not_taken_back() {
+fn a_410_in_an_unpaid_grace_revokes_nothing() {
     let grace =
         Snapshot { grace_ends_at: Some(time("2026-02-16T00:00")), ..monthly("2026-02-10T00:05", "2026-02-10T00:00") };
     let failed = settle(&bought(), &[(NotificationKind::GraceBegan, "2026-02-10T00:00")], grace);
@@ -257,7 +257,7 @@ fn an_unpaid_grace_whose_receipt_is_no_longer_valid_was_not_taken_back() {
 }
 
 #[test]
-fn a_trial_whose_receipt_is_no_longer_valid_after_its_end_was_not_taken_back() {
+fn a_410_after_the_end_of_a_trial_revokes_nothing() {
     let trial =
         Snapshot { trial_ends_at: Some(time("2026-01-17T00:00")), ..monthly("2026-01-10T00:02", "2026-01-17T00:00") };
     let tried = settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, "2026-01-10T00:00")], trial);

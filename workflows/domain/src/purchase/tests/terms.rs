@@ -194,11 +194,11 @@ fn check(year: i64, days: usize) {
 }
 
 #[test]
-fn every_day_of_a_common_year_every_trial_and_every_term_renews_once_each_time() {
+fn every_subscription_of_a_common_year_renews_once_each_term() {
     check(2026, 365);
 }
 
 #[test]
-fn every_day_of_a_leap_year_every_trial_and_every_term_renews_once_each_time() {
+fn every_subscription_of_a_leap_year_renews_once_each_term() {
     check(2028, 366);
 }

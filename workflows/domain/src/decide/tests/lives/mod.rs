@@ -64,7 +64,7 @@ fn lives() -> impl Iterator<Item = (u64, Life)> {
 }
 
 #[test]
-fn what_is_heard_promptly_is_told_exactly() {
+fn what_arrives_promptly_is_announced_exactly() {
     for (seed, life) in lives() {
         let replay = settle_life(&life, &promptly(&life), true);
         assert_eq!(names(&replay.transitions), truth(&life), "seed {seed}\n{}", story(&life));
@@ -72,7 +72,7 @@ fn what_is_heard_promptly_is_told_exactly() {
 }
 
 #[test]
-fn a_third_of_the_words_lost_is_made_good_by_wakes() {
+fn a_third_of_the_notifications_lost_is_repaired_by_wakes() {
     for (seed, life) in lives() {
         let arrivals = with_losses(&life, seed);
         let replay = settle_life(&life, &arrivals, true);
@@ -108,7 +108,7 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
 }
 
 #[test]
-fn a_store_that_fails_now_and_then_leaves_one_outcome_each_and_nothing_twice() {
+fn a_failing_store_leaves_one_outcome_each_and_nothing_twice() {
     for (seed, life) in lives() {
         let replay = settle_with_faults(&life, &promptly(&life), seed);
         assert!(replay.outcomes.values().all(|outcomes| *outcomes == 1), "seed {seed}, {:?}", replay.outcomes);
@@ -181,7 +181,7 @@ fn is_terms_right(replay: &Replay, life: &Life) -> bool {
 }
 
 #[test]
-fn a_store_that_lags_in_each_field_is_told_as_it_was_and_each_payment_is_earned_once() {
+fn a_store_that_lags_in_each_field_changes_no_event_or_payment() {
     let seeds = chance::seeds();
     println!("seeds {seeds:?}; again: SETTLE_TEST_SEED=<seed> SETTLE_LIVES=1 cargo test -p domain a_store_that_lags");
     let middle = seeds.start + (seeds.end - seeds.start) / 2;
@@ -197,7 +197,7 @@ fn a_store_that_lags_in_each_field_is_told_as_it_was_and_each_payment_is_earned_
 }
 
 #[test]
-fn a_grace_that_is_inferred_from_a_stale_reading_is_found_in_some_lives() {
+fn a_planted_fault_of_stale_grace_is_found_in_some_lives() {
     let seeds = || (0..400).filter(|seed| wrong(*seed).is_some()).count();
     assert_eq!(seeds(), 0);
     let found = crate::decide::lag::believing_stale_grace(seeds);
@@ -236,7 +236,7 @@ fn is_seen(life: &Life, replay: &Replay, what: TransitionKind) -> bool {
 }
 
 #[test]
-fn replaying_a_whole_life_tells_nothing_new() {
+fn replaying_a_whole_life_announces_nothing_new() {
     for (seed, life) in lives() {
         let mut arrivals = promptly(&life);
         let again: Vec<_> =
