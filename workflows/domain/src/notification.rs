@@ -1,11 +1,11 @@
-//! What we are told, in our own words. A store's spelling stays in that store's folder.
+//! Notifications in settle's own terms. A store's spelling stays in that store's folder.
 
 use crate::ids::CollapseKey;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One fact about one purchase, told by a store.
+/// One fact about one purchase, reported by a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// The id that the store gave to the message; several notifications can come from one message.
@@ -14,9 +14,9 @@ pub struct Notification {
     pub collapse_key: CollapseKey,
     /// The store's name of that purchase.
     pub receipt_id: String,
-    /// What happened, in our words.
+    /// What happened.
     pub kind: NotificationKind,
-    /// What happened, in the store's own word; for people, and to fold a repeated message.
+    /// The store's own name of the type; for people, and to fold a repeated message.
     pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Timestamp,
@@ -24,7 +24,7 @@ pub struct Notification {
     pub app_user_id: Option<String>,
     /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
     pub related_receipt_id: Option<String>,
-    /// A purchase made in the store's live test programme, not for money.
+    /// Whether the purchase was made in the store's live test programme, not for money.
     pub is_test: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Notification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
-    /// An admin told us of a purchase that was made before we listened.
+    /// An admin imported a purchase that was made before notifications were received.
     Adopted,
     /// A subscription began, paid or in a trial.
     SubscriptionPurchased,
@@ -56,7 +56,7 @@ pub enum NotificationKind {
     ScheduledToEnd,
     /// A payment failed and the store grants grace.
     GraceBegan,
-    /// The payment was repaired within grace.
+    /// The grace is over: the payment was repaired, or the subscription ended with it.
     #[serde(rename = "grace_ended")]
     GraceExpired,
     /// A subscription was cancelled, voluntarily or not.
@@ -69,25 +69,25 @@ pub enum NotificationKind {
     Replaced,
     /// A subscription ended.
     Expired,
-    /// A word that we do not know.
+    /// A type that is not known.
     Unknown,
 }
 
-/// The one final word on a notification.
+/// The final result of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was settled in a revision.
     Settled,
-    /// It was settled and changed nothing that we say.
+    /// It was settled and changed nothing in the record.
     NoChange,
-    /// The store had told it before.
+    /// It repeats an earlier notification.
     Duplicate,
     /// It will never be used: it is another app's, or its topic was rejected.
     Refused,
-    /// An admin threw it away.
+    /// An admin discarded it.
     Discarded,
-    /// Its word or its shape is not known to us.
+    /// Its type or its shape is not known.
     Unknown,
     /// It could not be verified in the time allowed.
     #[serde(rename = "given_up")]
@@ -97,7 +97,7 @@ pub enum Outcome {
 macro_rules! outcome_names {
     ($($variant:ident = $name:literal),*) => {
         impl Outcome {
-            /// The word used in storage, metrics and the API.
+            /// The name used in storage, metrics and the API.
             #[must_use]
             pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
         }

@@ -1,4 +1,4 @@
-//! A change of a purchase's state that has a name, and the event that tells it.
+//! Named changes of a purchase's state, and the type of the event that announces each.
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 /// Something that happened to a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
-    /// What happened.
+    /// Its kind.
     pub kind: TransitionKind,
-    /// When, by the store: the time of the notification that told it, or the store's date that caused it.
+    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused it.
     /// `None` when neither is known: then it is the time of `record`.
     pub at: Option<Timestamp>,
     /// In which term of the subscription, from 1, as far as terms can be counted.
@@ -26,7 +26,7 @@ macro_rules! transition_kinds {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The type of the event that tells it.
+            /// The type of the event that announces it.
             #[must_use]
             pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $event_type),* } }
         }

@@ -1,25 +1,25 @@
-//! What the store said when it was asked for the truth about a receipt, in our words.
+//! What querying the store showed of a receipt, in settle's own terms.
 //!
-//! A store's spelling of it stays in that store's folder; what it means for a purchase is `decide`'s.
+//! A store's spelling stays in that store's folder; what an answer means for a purchase is decided in `decide`.
 
 use crate::environment::Environment;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a settling knows from the store itself.
+/// What querying the store showed of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verification {
-    /// The store knows the receipt and says this of it.
+    /// The store knows the receipt and shows this.
     Verified(Box<Snapshot>),
-    /// The store says that the receipt is no longer valid.
+    /// The store answers that the receipt is no longer valid.
     Gone,
-    /// The store does not accept the receipt: it is asked again later, a bounded number of times.
+    /// The store does not accept the receipt: it is queried again later, a bounded number of times.
     Parked(Parked),
-    /// Nobody can be asked: the platform has no secret, or the store refused the one it has.
+    /// The store cannot be queried: the platform has no secret, or the store refused the one it has.
     Unverifiable,
-    /// The store could not be reached since then, and patience is over.
+    /// The store could not be reached for longer than a settling waits.
     Unreachable {
         /// The first failed attempt.
         since: Timestamp,
@@ -27,7 +27,7 @@ pub enum Verification {
 }
 
 impl Verification {
-    /// The same answer, from this one of the store's two worlds.
+    /// This answer, marked as one of this environment of the store.
     #[must_use]
     pub fn of(mut self, environment: Environment) -> Self {
         if let Self::Verified(snapshot) = &mut self {
@@ -42,7 +42,7 @@ impl Verification {
         matches!(self, Self::Verified(_) | Self::Gone)
     }
 
-    /// Whether the purchase may be taken for real: the store says so, or nobody can be asked.
+    /// Whether the purchase may be taken for real: the store knows it, or cannot be queried.
     #[must_use]
     pub const fn is_real(&self) -> bool {
         matches!(self, Self::Verified(_) | Self::Unverifiable)
@@ -55,26 +55,26 @@ impl Verification {
 pub enum Parked {
     /// It does not know the receipt, or not yet.
     UnknownReceipt,
-    /// The same on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    /// It does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
     Believable,
     /// The receipt is another customer's.
     WrongCustomer,
 }
 
-/// What becomes of notifications whose receipt the store still does not know when the schedule of its readings is over.
+/// What happens to notifications whose receipt the store still does not know after the last scheduled check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReceipts {
     /// They are given up.
     #[default]
     GiveUp,
-    /// They are settled as if nobody could be asked, and marked unverified: purchases by Amazon's Billing Compatibility SDK
-    /// are verified at another address, so that this one never knows them.
+    /// They are settled as if the store could not be queried, and marked unverified: purchases by Amazon's Billing
+    /// Compatibility SDK are verified at another address, so that this one never knows them.
     Believe,
 }
 
 impl UnknownReceipts {
-    /// The word used in storage and the API.
+    /// The name used in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -96,11 +96,11 @@ impl std::str::FromStr for UnknownReceipts {
     }
 }
 
-/// A receipt as the store showed it at one moment. What it did not say is `None`.
+/// A receipt as the store showed it at one moment. What it did not show is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    /// When the store was asked, by our clock.
+    /// When the store was queried, by our clock.
     pub at: Timestamp,
     /// What kind of thing was bought.
     pub product: Product,
@@ -138,8 +138,8 @@ pub struct Snapshot {
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
-    /// Which of the store's two worlds was asked, by the platform's setting. Records without it count as production:
-    /// there a payment that failed is never taken for one that was made.
+    /// Which environment of the store was queried, by the platform's setting. Records without it count as production:
+    /// there a failed payment is never taken for one that succeeded.
     pub environment: Environment,
 }
 
@@ -161,7 +161,7 @@ pub enum Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Product {
-    /// Something that the store did not say, or said in a word that we do not know.
+    /// Not shown by the store, or of a type that is not known.
     #[default]
     Unknown,
     /// It renews.
@@ -182,24 +182,24 @@ pub enum EndReason {
     Customer,
     /// The store ended it: unpaid after grace, or customer service.
     Store,
-    /// The store did, for a reason of its own.
+    /// The store ended it for an internal reason.
     Internal,
     /// A change of plan put another receipt in its place.
     Replaced,
-    /// A reason that we do not know.
+    /// A reason that is not known, by the store's number.
     Other(i64),
 }
 
 /// How long one term lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Term {
-    /// How many units, at least 1.
+    /// The number of units, at least 1.
     pub count: u16,
-    /// Of what.
+    /// The unit.
     pub unit: Unit,
 }
 
-/// What a term is counted in.
+/// The unit of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {

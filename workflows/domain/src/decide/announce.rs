@@ -1,20 +1,20 @@
-//! How a walk tells what happened, and what it remembers of that.
+//! How a walk records transitions, and covers them so that each is announced once.
 
 use super::walk::Walk;
 use crate::time::Timestamp;
 use crate::transition::{Transition, TransitionKind};
 
-/// Two words of one act are not further apart; beyond that, a word in between was lost.
+/// Maximum distance of two reports of one act; beyond that, a report in between was lost.
 const ONE_ACT_MS: i64 = 600_000;
 
 impl Walk<'_> {
-    /// Tells what happened at a time.
+    /// Announces what a report of this time names.
     pub fn announce(&mut self, what: TransitionKind, time: Timestamp) {
         self.push(what, Some(time));
         self.announced.cover(what, time);
     }
 
-    /// Tells what must have happened, though no word said so.
+    /// Announces what must have happened, although no notification reported it.
     pub fn infer(&mut self, what: TransitionKind, at: Option<Timestamp>) {
         self.push(what, at);
         self.announced.cover(what, self.clock);

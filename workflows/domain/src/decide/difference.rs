@@ -1,4 +1,4 @@
-//! What the difference between two stages tells, when no word did.
+//! Transitions that follow from the difference of two stages, where no report named them.
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
@@ -6,26 +6,26 @@ use crate::purchase::{Life, Stage};
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 
-/// So many renewals are told at most in one settling, the newest ones.
+/// Maximum number of renewals announced in one settling, the newest ones.
 const RENEWALS_AT_MOST: u64 = 36;
 
 impl Walk<'_> {
-    /// Goes from where the words led to where it stands, and tells what lies between.
+    /// Goes from where the reports led to where the purchase stands, and announces what lies between.
     pub fn reach(&mut self, goal: &Stage) {
         let mut goal = goal.clone();
         if self.has_paid() && goal.in_trial && !self.stage.in_trial {
             goal.in_trial = false;
         }
         match (self.stage.life, goal.life) {
-            (Life::Unknown, _) => self.sight(&goal),
-            (Life::Running, Life::Running) => self.run(&goal),
+            (Life::Unknown, _) => self.see_first(&goal),
+            (Life::Running, Life::Running) => self.continue_to(&goal),
             (Life::Running, Life::Cut | Life::Expired) => self.expire(&goal, None),
             (Life::Expired, Life::Running) if goal.terms > self.stage.terms && self.stage.terms.is_some() => {
                 self.announced.is_expired = false;
                 self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
-                self.run(&goal);
+                self.continue_to(&goal);
             }
-            // What was taken back or replaced is told by nothing else, and what came back unpaid is only shown.
+            // Nothing announces a revocation or a replacement, nor what came back unpaid.
             _ => {}
         }
         if self.stage.life == Life::Replaced {
@@ -41,8 +41,8 @@ impl Walk<'_> {
         self.stage = goal;
     }
 
-    /// The first sight of a purchase, without a word that names anything: nothing is told.
-    fn sight(&mut self, goal: &Stage) {
+    /// Takes over the first sight of a purchase, without a report that names anything: nothing is announced.
+    fn see_first(&mut self, goal: &Stage) {
         let unannounced = [
             (goal.runs() && goal.is_off, TransitionKind::Cancelled),
             (goal.in_grace, TransitionKind::GraceBegan),
@@ -53,7 +53,7 @@ impl Walk<'_> {
         self.stage = goal.clone();
     }
 
-    fn run(&mut self, goal: &Stage) {
+    fn continue_to(&mut self, goal: &Stage) {
         if self.stage.is_off && !goal.is_off {
             let is_unannounced = self.announced.unannounced.remove(&TransitionKind::Cancelled);
             self.stage.is_off = false;
@@ -82,7 +82,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The payments that lie between, and the plan that changed with them.
+    /// Announces the payments that lie between, and the plan that changed with them.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
             let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
@@ -112,7 +112,7 @@ impl Walk<'_> {
         self.change_plan(goal.sku.as_deref());
     }
 
-    /// The plan changed, if the store shows another one than was told.
+    /// Announces a change of plan, if the store shows another one than was announced.
     pub fn change_plan(&mut self, shown: Option<&str>) {
         let (Some(announced), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
         if announced != shown {
@@ -123,7 +123,7 @@ impl Walk<'_> {
         }
     }
 
-    /// It ended.
+    /// Announces the end.
     pub fn expire(&mut self, goal: &Stage, reported_at: Option<Timestamp>) {
         let reported_at = reported_at
             .or_else(|| self.late_report_at(&[NotificationKind::Expired, NotificationKind::SubscriptionCancelled]));
@@ -140,7 +140,7 @@ impl Walk<'_> {
         self.stage = Stage { terms: terms.max(goal.terms), ..goal.clone() };
     }
 
-    /// Payments up to this term, the last of them told by a word if there was one.
+    /// Announces the payments up to this term, the last of them at the time of its report if there was one.
     pub fn pay(&mut self, number: Option<u64>, reported_at: Option<Timestamp>) {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
             return self.renew(
@@ -162,7 +162,7 @@ impl Walk<'_> {
         }
     }
 
-    /// One payment.
+    /// Announces one payment.
     pub fn renew(&mut self, at: Option<Timestamp>, is_announced: bool) {
         let what = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
         let conversion = self.stage.in_trial.then_some(TransitionKind::TrialConverted);
@@ -176,13 +176,13 @@ impl Walk<'_> {
         }
     }
 
-    /// When the present term began, by the calendar. A recovery came later, nobody knows when.
+    /// When the present term began, by the calendar. A recovery came later, at an unknown time.
     fn term_began(&self) -> Option<Timestamp> {
         let number = self.stage.terms?.checked_sub(1)?;
         self.calendar?.end(number).filter(|_| !self.stage.in_grace)
     }
 
-    /// When one of these words was told that came too late to be walked.
+    /// The time of the newest report of these kinds that came too late to be walked.
     fn late_report_at(&self, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let reports = self.late.iter().rev();
         reports.filter(|(_, kind)| kinds.contains(kind)).map(|(time, _)| *time).next()

@@ -1,9 +1,9 @@
-//! A store whose readings lag behind its own notifications.
+//! A store whose snapshots lag behind its own notifications.
 //!
-//! A reading is evidence up to its lag, a signed notification is evidence of its instant. Where the newest notification
-//! is younger than the lag and the reading contradicts it, what says payment, grace, auto-renewal or conversion stands,
-//! and what says an end or a scheduled change waits. Nothing opposite is inferred until the first reading after the lag,
-//! which decides. Changes that no notification named and that a reading shows by half wait in the same way.
+//! A snapshot is evidence up to its lag, a signed notification is evidence of its instant. Where the newest notification
+//! is younger than the lag and the snapshot contradicts it, a payment, grace, auto-renewal or conversion stands, and an
+//! end or a scheduled change waits. Nothing opposite is inferred until the first snapshot after the lag, which decides.
+//! Incomplete changes, which no notification named and a snapshot shows only in part, wait in the same way.
 
 use crate::notification::NotificationKind;
 use crate::purchase::{Behind, Life, Moment, Purchase, Stage, Unconfirmed};
@@ -11,26 +11,26 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::Snapshot;
 
-/// How long a reading may lag: a minute to an hour was seen of renewals, and a margin.
+/// How long a snapshot may lag: a minute to an hour was seen of renewals, and a margin.
 pub(super) const LAG_MS: i64 = 2 * HOUR_MS;
-/// How long a contradiction is looked at again after it was decided.
+/// How long a contradiction is checked again after it was decided.
 const WATCHED_MS: i64 = 48 * HOUR_MS;
 /// How far the store's clock may be ahead of ours.
 const CLOCKS_MS: i64 = HOUR_MS;
 const HOUR_MS: i64 = 3_600_000;
 /// How long an end that is reported and shown waits for its reason: a change of plan reports its new receipt within that.
-/// The report can be so much earlier than the end.
+/// It is also how much earlier than the end its report can be.
 const REASON_MS: i64 = 600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
 
 #[cfg(test)]
 std::thread_local! {
-    /// A planted fault: a grace that the reading shows counts, whatever was paid since.
+    /// A planted fault: a grace that the snapshot shows counts, whatever was paid since.
     static BELIEVES_STALE_GRACE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// What `run` gives while the fault is planted in this thread.
+/// The result of `run` while the fault is planted in this thread.
 #[cfg(test)]
 pub(super) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
     BELIEVES_STALE_GRACE.set(true);
@@ -47,7 +47,7 @@ const SWITCHES: [NotificationKind; 3] =
     [NotificationKind::AutoRenewalOn, NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
 const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
 
-/// What may wait for a reading that shows it.
+/// Kinds that may wait for a snapshot that shows them.
 const WAITING: [NotificationKind; 6] = [
     NotificationKind::SubscriptionCancelled,
     NotificationKind::Expired,
@@ -57,50 +57,50 @@ const WAITING: [NotificationKind; 6] = [
     NotificationKind::GraceExpired,
 ];
 
-/// A reading beside the notifications that are known.
+/// An answer of the store beside the known notifications.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence<'a> {
     /// What was known before this settling.
     pub before: &'a Purchase,
-    /// The same with the notifications and the reading of this settling.
+    /// What is known with the notifications and the answer of this settling.
     pub after: &'a Purchase,
     /// The notifications of this settling that are newer than all before, and the others.
     pub fresh: &'a [Moment],
     pub late: &'a [Moment],
-    /// The receipt; `None` when the store says that it is no longer valid.
+    /// The snapshot; `None` when the receipt is no longer valid.
     pub snapshot: Option<&'a Snapshot>,
-    /// When the store was asked.
+    /// When the store was queried.
     pub at: Timestamp,
 }
 
-/// What a reading and the newest notifications show together.
+/// What an answer and the newest notifications show together.
 #[derive(Debug, Clone)]
 pub(super) struct Weighed {
     /// Where the purchase stands.
     pub stage: Stage,
-    /// How many paid terms the reading itself shows.
+    /// The number of paid terms that the answer itself shows.
     pub shown_terms: Option<u64>,
-    /// What the reading contradicts.
+    /// What the answer contradicts.
     pub behind: Option<Behind>,
     /// What rests on notifications alone.
     pub unconfirmed: Unconfirmed,
-    /// The first of the readings in a row that show a change by half.
+    /// The first of the consecutive snapshots that show an incomplete change.
     pub incomplete_since: Option<Timestamp>,
 }
 
-/// Whether a notification of this kind and time could wait for a reading of `at`.
+/// Whether a notification of this kind and time could wait for an answer of `at`.
 pub(super) fn may_wait((time, kind): Moment, at: Timestamp) -> bool {
     WAITING.contains(&kind) && is_recent(time, at)
 }
 
-/// Whether a reading of `at` may not show yet what happened at `time`.
+/// Whether an answer of `at` may not show yet what happened at `time`.
 const fn is_recent(time: Timestamp, at: Timestamp) -> bool {
     let age = at.millis_since(time);
     age < LAG_MS && age >= -CLOCKS_MS
 }
 
 impl Weighed {
-    /// Notes a contradiction; of several the newest counts. Gives whether the notification stands.
+    /// Notes a contradiction; of several the newest counts. Returns whether the notification stands.
     fn contradict(&mut self, time: Timestamp, at: Timestamp) -> bool {
         let is_decided = !is_recent(time, at);
         let behind = Behind { since: time, is_decided };
@@ -111,7 +111,7 @@ impl Weighed {
 }
 
 impl Evidence<'_> {
-    /// Where the purchase stands by `shown`, the reading alone, and the notifications that it may not show yet.
+    /// Where the purchase stands by `shown`, the answer alone, and the notifications that it may not show yet.
     pub fn weigh(&self, shown: Stage) -> Weighed {
         let mut weighed = Weighed {
             shown_terms: shown.terms,
@@ -133,7 +133,7 @@ impl Evidence<'_> {
         weighed
     }
 
-    /// What was decided against a notification is looked at a while longer, as long as the reading stays the same.
+    /// A contradiction that was decided, while it is still checked again and the answer stays the same.
     fn watched(&self, stage: &Stage) -> Option<Behind> {
         let known = &self.before.stage;
         let is_same = (stage.life, stage.in_grace, stage.is_off, stage.terms)
@@ -157,7 +157,7 @@ impl Evidence<'_> {
         self.newest(&ENDS)
     }
 
-    /// Whether the reading shows a paid period that goes on after `time`. A receipt that never shows dates contradicts
+    /// Whether the snapshot shows a paid period that goes on after `time`. A receipt that never shows dates contradicts
     /// nothing.
     fn is_paid_beyond(&self, time: Timestamp) -> bool {
         let margin = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
@@ -167,7 +167,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether this notification of a recovery came with the end of the grace: then it says that it ended.
+    /// Whether this report of a recovery came with the end of the grace: then it reports the end.
     fn ends_grace(&self, time: Timestamp) -> bool {
         self.after.is_end_of_grace(time)
     }
@@ -194,7 +194,7 @@ impl Evidence<'_> {
         known.runs() && known.in_grace == (kind == NotificationKind::GraceBegan)
     }
 
-    /// What says payment, conversion or grace stands.
+    /// Lets a reported payment, conversion or grace stand.
     fn weigh_payment(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some(payment) = self.newest_payment().filter(|payment| self.stood(*payment)) else { return };
         #[cfg(test)]
@@ -236,13 +236,13 @@ impl Evidence<'_> {
         self.before.stage.is_over() && shown.runs() && !self.is_paid_beyond(time)
     }
 
-    /// Whether the end that the reading shows is older than what happened at `time`.
+    /// Whether the end that the snapshot shows is older than what happened at `time`.
     fn is_older_end(&self, time: Timestamp) -> bool {
         let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
         end.is_none_or(|end| end <= time)
     }
 
-    /// Whether the reading shows neither this grace nor that it was repaired since.
+    /// Whether the snapshot shows neither this grace nor that it was repaired since.
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
@@ -253,16 +253,16 @@ impl Evidence<'_> {
         shown.runs() && !shown.in_grace && !is_repaired()
     }
 
-    /// Whether the reading does not show yet, or by half, what this notification says to be paid.
+    /// Whether the snapshot does not show the payment of this report yet, or not all of it.
     fn lacks_payment(&self, shown: &Stage, payment: Moment) -> bool {
-        let is_half = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        let is_partial = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
         let next = self.before.stage.terms.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
         let is_leap = next.is_some() && shown.terms > next && self.is_changing(shown);
-        let is_lacking = is_half || is_leap || !self.is_paid_beyond(payment.0);
+        let is_lacking = is_partial || is_leap || !self.is_paid_beyond(payment.0);
         shown.runs() && (shown.in_grace || shown.in_trial || is_lacking)
     }
 
-    /// The SKU that a payment changed to by a schedule that the reading showed earlier, while it still shows the old one.
+    /// The SKU that a payment changed to by a schedule that was shown earlier, while the snapshot still shows the old one.
     fn due_change(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
         let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && PAYMENTS.contains(&kind))?;
@@ -271,7 +271,7 @@ impl Evidence<'_> {
         (is_due && shown.sku == known.sku).then(|| pending.clone())
     }
 
-    /// The SKU that it changed to a short while ago, while the reading still shows the one before.
+    /// The SKU that it changed to a short while ago, while the snapshot still shows the one before.
     fn changed(&self, shown: &Stage) -> Option<String> {
         let (left, at) = self.before.left_sku()?;
         let is_stale = is_recent(at, self.at) && shown.sku.as_ref() == Some(left);
@@ -281,14 +281,14 @@ impl Evidence<'_> {
     /// The number of the term that was paid.
     fn terms(&self, shown: &Stage, payment: Moment) -> Option<u64> {
         let known = self.before.stage.terms;
-        // The payment after a trial that nobody saw is the one that its beginning was taken for.
+        // The payment after an unseen trial is the one that its beginning was taken for.
         let is_first = payment.1 == NotificationKind::TrialConverted
             && self.after.calendar().is_some_and(|calendar| Some(calendar.containing(payment.0)) <= known);
         let is_next = self.is_new(payment) && !is_first;
         let next = || known.map(|terms| terms.saturating_add(u64::from(is_next)));
-        let is_half = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        let is_partial = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
         let is_leap = shown.terms > next() && self.is_changing(shown);
-        let terms = if self.before.stage.is_over() || is_half || is_leap {
+        let terms = if self.before.stage.is_over() || is_partial || is_leap {
             next()
         } else if self.is_paid_beyond(payment.0) {
             shown.terms.max(known)
@@ -315,7 +315,7 @@ impl Evidence<'_> {
         self.newest(&SWITCHES).is_some_and(|(time, kind)| kind != NotificationKind::AutoRenewalOn && is_later(time))
     }
 
-    /// What says auto-renewal on or off stands.
+    /// Lets a reported switch of auto-renewal stand.
     fn weigh_switch(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
         let is_off = kind != NotificationKind::AutoRenewalOn;
@@ -338,7 +338,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// An end that a reading did not show in time is looked at a while longer.
+    /// Keeps checking a while longer for an end that was not shown in time.
     fn watch_end(&self, weighed: &mut Weighed) {
         let is_decided = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
         let Some(end) = self.newest_end().filter(is_decided) else { return };
@@ -349,7 +349,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Keeps what was known while the reading shows a change by half that no notification named: its fields can lag each
+    /// Keeps what was known while the snapshot shows an incomplete change that no notification named: each field can lag
     /// by itself.
     fn hold_incomplete(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some((last, snapshot)) = self.before.snapshot.as_ref().zip(self.snapshot) else { return };
@@ -376,28 +376,28 @@ impl Evidence<'_> {
                 || is_dateless
                 || (is_new_end && snapshot.end_reason.is_none() && !self.is_end_agreed()));
         let stage = &mut weighed.stage;
-        let mut is_half = false;
+        let mut is_incomplete = false;
         if is_end_incomplete && !unconfirmed.payment && !unconfirmed.switch {
-            is_half = true;
+            is_incomplete = true;
             let is_off =
                 self.newest(&SWITCHES).map_or(known.is_off, |(_, kind)| kind != NotificationKind::AutoRenewalOn);
             *stage = Stage { is_off, ..known.clone() };
         }
         if shown.runs() && is_off_incomplete && !unconfirmed.switch && !self.is_off_since_paid() {
-            is_half = true;
+            is_incomplete = true;
             stage.is_off = false;
         }
         if shown.runs() && !unconfirmed.payment {
             if known.in_grace && !shown.in_grace && !is_moved {
-                is_half = true;
+                is_incomplete = true;
                 stage.in_grace = true;
                 stage.in_trial = known.in_trial;
             }
             let end = self.after.period_end();
             let is_later = end.zip(last.renews_at).is_some_and(|(end, last)| end.millis_since(last) > SAME_MS);
             let is_later = is_later || self.before.incomplete_since().is_some();
-            if self.is_change_incomplete(shown, (is_moved, is_later)) {
-                is_half = true;
+            if self.is_change_incomplete(shown, is_moved, is_later) {
+                is_incomplete = true;
                 stage.sku = known.sku.clone();
                 stage.pending = known.pending.clone();
                 stage.terms = known.terms;
@@ -405,7 +405,7 @@ impl Evidence<'_> {
                 stage.in_trial = known.in_trial;
             }
         }
-        if !is_half {
+        if !is_incomplete {
             return;
         }
         let since = self.before.incomplete_since().unwrap_or(self.at);
@@ -420,7 +420,7 @@ impl Evidence<'_> {
         self.is_switched_off(self.newest_payment().map(|(time, _)| time))
     }
 
-    /// What was paid again after its end renews by itself, although the reading still shows the switch of before.
+    /// Keeps auto-renewal on after a payment that follows an end, although the snapshot still shows the earlier switch.
     fn hold_stale_switch(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some((time, _)) = self.newest_payment() else { return };
         let is_stale = self.before.stage.is_over() && shown.runs() && shown.is_off && weighed.stage.is_off;
@@ -430,20 +430,20 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether an auto-renewal that is shown as off may be a change since the last reading. What was paid again after its end
-    /// can still show that it was off until then.
+    /// Whether an auto-renewal that is shown as off may be a change since the last snapshot. What was paid again after its
+    /// end can still show that it was off until then.
     fn is_switch_news(&self, last: &Snapshot) -> bool {
         let is_paid_again = self.newest_payment().is_some_and(|(time, _)| is_recent(time, self.at));
         last.auto_renewing != Some(false) || is_paid_again || self.before.incomplete_since().is_some()
     }
 
-    /// Whether a notification reported the end that the reading shows.
+    /// Whether a notification reported the end that the snapshot shows.
     fn is_end_agreed(&self) -> bool {
         self.newest_end().is_some_and(|(time, _)| self.shows_end_of(time))
     }
 
-    /// Whether all but the reason of the end is shown that was reported at this time, and it ended ten minutes ago. A refund
-    /// and an immediate change of plan can look the same: only the new receipt or the reason tells them apart.
+    /// Whether the end that was reported at this time is shown with all but its reason, ten minutes ago or more. A refund
+    /// and an immediate change of plan can look the same: only the new receipt or the reason distinguishes them.
     fn shows_end_of(&self, time: Timestamp) -> bool {
         self.snapshot.is_some_and(|snapshot| {
             let is_shown = snapshot.auto_renewing != Some(true) && snapshot.renews_at.is_none();
@@ -454,7 +454,7 @@ impl Evidence<'_> {
     }
 
     /// Whether the plan changed without a payment, or a payment that changes it shows the old plan or the old term.
-    fn is_change_incomplete(&self, shown: &Stage, (is_paid, is_later): (bool, bool)) -> bool {
+    fn is_change_incomplete(&self, shown: &Stage, is_paid: bool, is_later: bool) -> bool {
         let known = &self.before.stage;
         let is_new_sku = known.sku.is_some() && shown.sku.is_some() && shown.sku != known.sku;
         let is_new = |date: Timestamp| is_recent(date, self.at);
@@ -477,8 +477,8 @@ impl Evidence<'_> {
         announced.max(reported).is_some_and(|paid| self.at.millis_since(paid) < WATCHED_MS)
     }
 
-    /// Whether this notification of an end or a scheduled change waits: it is the newest of its kind, and `stage`, what
-    /// all others and the reading show, contradicts it.
+    /// Whether this report of an end or a scheduled change waits: it is the newest of its kind, and `stage`, which all
+    /// others and the snapshot show, contradicts it.
     pub fn is_premature(&self, stage: &Stage, moment: Moment) -> bool {
         let (time, kind) = moment;
         let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
@@ -501,7 +501,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether the reading shows a cancellation that lets the paid time run out, and that is news.
+    /// Whether the snapshot shows a cancellation that lets the paid time run out, and that is news.
     fn is_cancelled_by_now(&self) -> bool {
         let is_shown = self.snapshot.and_then(|snapshot| snapshot.ends_at).is_some_and(|end| end > self.at);
         let off =

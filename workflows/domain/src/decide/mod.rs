@@ -1,6 +1,6 @@
-//! The decision of one settling: what we know afterwards, what happened, and what becomes of each notification.
+//! The decision of one settling: what is known afterwards, what happened, and the outcome of each notification.
 //!
-//! The state comes from the store when it answered; words name the transitions and fill what it cannot say.
+//! The state comes from the store when it answered; reports name the transitions and fill in what it does not show.
 //! Ids, revisions and bodies are not here: they belong to the transaction that records the decision.
 
 mod announce;
@@ -26,45 +26,45 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use walk::Walk;
 
-/// What a settling was given beside the notifications.
+/// What a settling knows beside the notifications.
 #[derive(Debug, Clone, Copy)]
 pub struct SettlingContext<'a> {
-    /// What the store said.
+    /// What querying the store showed.
     pub verification: &'a Verification,
-    /// Whether a change of plan put another receipt in its place which is known to be real.
+    /// Whether a change of plan put another receipt in its place that is known to be real.
     pub is_replaced: bool,
     /// Now, by the clock that stamps rows.
     pub now: Timestamp,
 }
 
-/// What one settling found.
+/// The result of one settling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// What we know now.
+    /// What is known now.
     pub purchase: Purchase,
-    /// What happened, in the order in which it is told.
+    /// What happened, in the order in which it is announced.
     pub transitions: Vec<Transition>,
-    /// The final word on each notification, by its sequence number; those that are not listed stay open and
-    /// wait. `Settled` becomes `NoChange` where the record finds nothing to say.
+    /// The outcome of each notification, by its sequence number; those that are not listed stay open and wait. `Settled`
+    /// becomes `NoChange` where the record finds no change.
     pub outcomes: Vec<(i64, Outcome)>,
     /// What the others wait for.
     pub waits: Option<Waits>,
-    /// When to look at it again, without being told anything.
+    /// When to check it again without a notification.
     pub wake: Option<Timestamp>,
-    /// What became of a notification that the store's reading contradicts or contradicted, and when that one happened.
+    /// How the store stands to a notification that its answer contradicts or contradicted, and the time of that one.
     #[serde(default)]
     pub lag: Option<(Timestamp, Lag)>,
 }
 
-/// How a reading that lags stands to a notification.
+/// How an answer of a store that lags stands to a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lag {
-    /// The reading does not show it yet.
+    /// The answer does not show it yet.
     Behind,
-    /// The reading shows it now.
+    /// The answer shows it now.
     CaughtUp,
-    /// A reading two hours later still contradicts it, and counts.
+    /// An answer two hours later still contradicts it, and counts.
     Overruled,
 }
 
@@ -93,7 +93,7 @@ pub enum Waits {
     Parked(Parked),
 }
 
-/// Decides what `notifications` mean for a purchase of which `purchase` is known.
+/// Decides what `notifications` mean for a purchase of which `purchase` is known so far.
 ///
 /// Total and pure. The order of the notifications does not matter, nor whether one of them comes twice.
 #[must_use]
@@ -111,9 +111,9 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], contex
     if late_store.is_some() && ready.is_empty() && purchase.stage.is_unknown() {
         return waiting::postpone(purchase, late_store, context);
     }
-    let Settled { purchase: mut after, transitions } = settle(purchase, &ready, (context, late_store));
+    let Settled { purchase: mut after, transitions } = settle(purchase, &ready, context, late_store);
     after.is_believed = is_believed || (after.is_believed && !context.verification.is_answer());
-    after.expect_end(waiting_end(notifications, &ready));
+    after.set_reported_end(waiting_end(notifications, &ready));
     let waits = match context.verification {
         _ if ready.len() == notifications.len() => None,
         Verification::Unreachable { .. } => Some(Waits::Verification),
@@ -125,19 +125,19 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], contex
         outcomes: ready.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
         waits,
         wake,
-        lag: context.read_at().and_then(|_| Lag::between(purchase.behind, after.behind)),
+        lag: context.answered_at().and_then(|_| Lag::between(purchase.behind, after.behind)),
         purchase: after,
     }
 }
 
-/// Those notifications that the reading does not contradict, or that it can contradict for good; and what the others,
-/// which wait, show the reading to lack.
+/// The notifications that the answer does not contradict, or contradicts for good; and the newest of the others, which
+/// wait for the answer to show them.
 fn confirmed<'a>(
     purchase: &Purchase,
     ready: Vec<&'a (i64, Notification)>,
     context: SettlingContext<'_>,
 ) -> (Vec<&'a (i64, Notification)>, Option<Behind>) {
-    let Some(at) = context.read_at() else { return (ready, None) };
+    let Some(at) = context.answered_at() else { return (ready, None) };
     let moment = |(_, notification): &&(i64, Notification)| (notification.store_time, notification.kind);
     let (others, doubtful): (Vec<_>, Vec<_>) = ready.iter().partition(|one| !lag::may_wait(moment(one), at));
     if doubtful.is_empty() {
@@ -168,20 +168,20 @@ const fn outcome(notification: &Notification) -> Outcome {
     }
 }
 
-/// The known words of one settling, each once.
+/// The reports of one settling of known kinds, each once.
 #[derive(Debug, Default)]
 struct Reports {
     /// Those newer than all that were settled before, in the order of the store's clock.
     fresh: Vec<Moment>,
-    /// The others that were not heard before.
+    /// The others that are new.
     late: Vec<Moment>,
 }
 
 impl Reports {
     fn of(purchase: &Purchase, decidable: &[&(i64, Notification)]) -> Self {
-        let told = decidable.iter().map(|(_, told)| (told.store_time, told.kind));
-        let reports: BTreeSet<Moment> = told.filter(|(_, kind)| *kind != NotificationKind::Unknown).collect();
-        let reports = reports.into_iter().filter(|report| !purchase.remembers(*report));
+        let all = decidable.iter().map(|(_, notification)| (notification.store_time, notification.kind));
+        let reports: BTreeSet<Moment> = all.filter(|(_, kind)| *kind != NotificationKind::Unknown).collect();
+        let reports = reports.into_iter().filter(|report| !purchase.has_report(*report));
         let (fresh, late) = reports.partition(|report| Some(*report) > purchase.announced.newest);
         Self { fresh, late }
     }
@@ -189,7 +189,7 @@ impl Reports {
 
 impl SettlingContext<'_> {
     /// When the store answered, if it did.
-    const fn read_at(&self) -> Option<Timestamp> {
+    const fn answered_at(&self) -> Option<Timestamp> {
         match self.verification {
             Verification::Verified(snapshot) => Some(snapshot.at),
             Verification::Gone => Some(self.now),
@@ -198,7 +198,7 @@ impl SettlingContext<'_> {
     }
 }
 
-/// What is known with the notifications and the reading of a settling.
+/// What is known with the notifications and the answer of a settling.
 struct Merged {
     after: Purchase,
     reports: Reports,
@@ -212,7 +212,7 @@ impl Merged {
         after.parked_since = None;
         let reports = Reports::of(before, notifications);
         for (_, notification) in notifications {
-            after.learn(notification);
+            after.add_report(notification);
         }
         if context.is_replaced {
             after.replace();
@@ -223,16 +223,16 @@ impl Merged {
                 if let Some(time) = merged.begins_again(before) {
                     merged.after.begin_again(time, snapshot);
                 }
-                merged.after.read(snapshot);
+                merged.after.apply_snapshot(snapshot);
                 let shown = truth::shown(before, &merged.after, snapshot);
                 merged.weighed = Some(merged.evidence(before, context).weigh(shown));
             }
             Verification::Gone => {
                 let weighed = merged.evidence(before, context).weigh(truth::gone(&merged.after));
                 if weighed.stage.runs() {
-                    merged.after.vanish_unconfirmed(context.now);
+                    merged.after.invalidate_unconfirmed(context.now);
                 } else {
-                    merged.after.vanish(context.now);
+                    merged.after.invalidate(context.now);
                 }
                 merged.weighed = Some(weighed);
             }
@@ -250,11 +250,11 @@ impl Merged {
             Verification::Verified(snapshot) => Some(snapshot.as_ref()),
             _ => None,
         };
-        let at = context.read_at().unwrap_or(context.now);
+        let at = context.answered_at().unwrap_or(context.now);
         Evidence { before, after: &self.after, fresh: &self.reports.fresh, late: &self.reports.late, snapshot, at }
     }
 
-    /// When it was paid again after its end.
+    /// When it was paid again after its end, if it was.
     fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
         let pays = |(time, kind): &&Moment| match kind {
             NotificationKind::SubscriptionPurchased | NotificationKind::Renewed | NotificationKind::TrialConverted => {
@@ -277,11 +277,12 @@ struct Settled {
     transitions: Vec<Transition>,
 }
 
-/// Brings notifications and reading together: the stage afterwards, and the transitions on the way to it.
+/// Brings notifications and answer together: the stage afterwards, and the transitions on the way to it.
 fn settle(
     before: &Purchase,
     notifications: &[&(i64, Notification)],
-    (context, late_store): (SettlingContext<'_>, Option<Behind>),
+    context: SettlingContext<'_>,
+    late_store: Option<Behind>,
 ) -> Settled {
     let Merged { mut after, reports, weighed } = Merged::of(before, notifications, context);
     let truth = weighed.as_ref().map(|weighed| weighed.stage.clone());
@@ -298,14 +299,14 @@ fn settle(
     match (weighed, after.answered_at()) {
         (Some(weighed), Some(at)) => {
             after.behind = weighed.behind.max(late_store);
-            after.doubt(weighed.incomplete_since);
+            after.set_incomplete_since(weighed.incomplete_since);
             let switch = weighed.unconfirmed.switch || late_store.is_some();
             let unconfirmed = Unconfirmed { switch, ..weighed.unconfirmed };
-            after.leave(before, &stage, at);
-            after.stand(stage, weighed.shown_terms, (at, unconfirmed));
+            after.leave_plan(before, &stage, at);
+            after.set_stage(stage, weighed.shown_terms, (at, unconfirmed));
         }
         _ => after.stage = stage,
     }
-    after.miss_successor(before, context.now);
+    after.note_missing_successor(before, context.now);
     Settled { purchase: after, transitions }
 }

@@ -7,21 +7,21 @@ use crate::purchase::{Life, Moment};
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 
-/// The words of one recovery are not further apart.
+/// Maximum distance of two reports of one recovery.
 const ONE_RECOVERY_MS: i64 = 86_400_000;
-/// Words of different types that are not further apart speak of one payment. The shortest term that is sold is a week,
+/// Maximum distance of two reports of different kinds about one payment. The shortest term that is sold is a week,
 /// of which a grace can take six days; in the store's test world terms last minutes.
 const ONE_PAYMENT_MS: i64 = 43_200_000;
 
 impl Walk<'_> {
-    /// Something was paid, whatever the store still shows of a trial.
+    /// Ends the trial by a payment, whatever the store still shows.
     pub fn past_trial(&mut self) {
         if std::mem::take(&mut self.stage.in_trial) {
             self.stage.terms = Some(1);
         }
     }
 
-    /// A term was paid: one that began newly, or after its payment had failed.
+    /// Announces the payment of a term: one that began newly, or after its payment had failed.
     pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
         let is_over = self.stage.is_over();
         let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::GraceExpired);
@@ -55,7 +55,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A conversion of a trial that nobody saw. Its payment can have been told as a renewal, or counted already.
+    /// Announces the conversion of an unseen trial. Its payment can have been announced as a renewal, or counted already.
     pub fn convert(&mut self, time: Timestamp, ahead: &[Moment]) {
         if self.announced.covered(TransitionKind::TrialConverted).is_some() {
             return;
@@ -88,7 +88,7 @@ impl Walk<'_> {
         (!is_counted).then(|| dated.clamp(next, shown.unwrap_or(next).max(next)))
     }
 
-    /// Whether the payment of this time was told as a renewal or a recovery: two of them are a term apart.
+    /// Whether the payment of this time was announced as a renewal or a recovery: two of them are a term apart.
     fn is_payment_announced(&self, time: Timestamp) -> bool {
         let term = |time| self.calendar.map(|calendar| calendar.containing(time));
         let is_same = |announced: Timestamp| {
@@ -102,7 +102,7 @@ impl Walk<'_> {
         !self.stage.in_grace && announced.is_some_and(is_same)
     }
 
-    /// Whether what this word tells was told: by a reading, for its term, or by another word of the same act.
+    /// Whether the payment of this report was announced: by a snapshot, for its term, or by another report of the same act.
     fn is_paid(&self, time: Timestamp, kind: NotificationKind) -> bool {
         if PAYMENTS.iter().any(|what| self.is_covered(*what, time)) {
             return true;
@@ -125,7 +125,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether the next word of a payment says that it had failed.
+/// Whether the next report about a payment shows that it had failed.
 fn is_repaired(time: Timestamp, ahead: &[Moment]) -> bool {
     let next = ahead.iter().find(|(_, kind)| {
         matches!(

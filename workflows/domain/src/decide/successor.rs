@@ -1,5 +1,4 @@
-//! A subscription that another receipt replaced of which nobody knows: when it is looked at, and what is announced where
-//! that receipt stays unknown.
+//! A subscription whose successor is unknown: when it is checked, and what is announced where the successor stays unknown.
 
 use super::walk::Walk;
 use crate::purchase::{Life, Purchase};
@@ -7,18 +6,18 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 
 const DAY_MS: i64 = 86_400_000;
-/// How long the other receipt may stay unknown.
+/// How long the successor may stay unknown.
 const PATIENCE_MS: i64 = 7 * DAY_MS;
 
-/// The next look at such a purchase: daily, and at the end of the week.
+/// The next check of such a purchase: daily, and at the end of the week.
 pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let until = purchase.successor_missing_since()?.plus_millis(PATIENCE_MS);
     (now < until).then(|| now.plus_millis(DAY_MS).min(until))
 }
 
 impl Walk<'_> {
-    /// Announces the end of what was replaced a week ago by a receipt that is still unknown: as far as anybody knows the
-    /// customer has no access. It stays replaced.
+    /// Announces the end of what was replaced a week ago by a receipt that is still unknown: the customer has no known
+    /// access. It stays replaced.
     pub fn end_without_successor(&mut self, now: Timestamp) {
         let since = self.known.successor_missing_since();
         let is_overdue = since.is_some_and(|since| now.millis_since(since) >= PATIENCE_MS);

@@ -1,4 +1,4 @@
-//! Where a purchase stands: by what the store showed, or by the words since it answered last.
+//! Where a purchase stands: by the snapshot, or by the reports since the store answered last.
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
@@ -7,17 +7,17 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Snapshot};
 
-/// The store's own data may be so late: an end that it does not confirm is believed after that.
+/// Maximum lag of the store's own data: an end that it does not confirm is believed after that.
 const LAG_MS: i64 = 2 * 3_600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
-/// Words closer than this can speak of one act.
+/// Maximum distance of two reports that can be of one act.
 pub(super) const ECHO_MS: i64 = 120_000;
-/// What tells that something was paid after a trial or after the first term.
+/// Transitions that show a payment after a trial or after the first term.
 pub(super) const PAYMENTS: [TransitionKind; 3] =
     [TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
 
-/// By what the store showed. `after` knows the words of this settling and this snapshot.
+/// The stage by a snapshot. `after` has the reports of this settling and this snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
     let sku = snapshot.term_sku.clone().or_else(|| before.stage.sku.clone());
     let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
@@ -50,7 +50,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
     }
 }
 
-/// The store says that the receipt is no longer valid.
+/// The stage when the receipt is no longer valid.
 pub(super) fn gone(after: &Purchase) -> Stage {
     let life = if after.is_replaced()
         || after.was_reported(NotificationKind::Replaced)
@@ -65,7 +65,7 @@ pub(super) fn gone(after: &Purchase) -> Stage {
     Stage { life, in_grace: false, is_off: !after.is_one_time(), pending: None, ..after.stage.clone() }
 }
 
-/// By the words since the store answered last, or by all of them.
+/// The stage by the reports since the store answered last, or by all of them.
 pub(super) fn reported(after: &Purchase) -> Stage {
     let mut walk = Walk::again(after);
     walk.follow();
@@ -79,15 +79,14 @@ struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Whether an end date is set, or it says that it will not renew. A receipt that says nothing of both
-    /// changes nothing.
+    /// Whether the receipt has an end date, or shows that it will not renew. One that shows neither changes nothing.
     fn is_off(&self) -> bool {
         let flag = self.snapshot.auto_renewing.map(|renews| !renews);
         let shows = || if self.snapshot.renews_at.is_some() { Some(false) } else { None };
         self.snapshot.ends_at.is_some() || flag.or_else(shows).unwrap_or(self.before.stage.is_off)
     }
 
-    /// Whether a trial is all it had: none of its dates lies beyond the trial, and no word says that it was paid.
+    /// Whether a trial is all it had: none of its dates lies beyond the trial, and no payment was reported.
     fn in_trial(&self) -> bool {
         let Some(trial_end) = self.after.trial_end() else { return false };
         if self.after.was_reported(NotificationKind::TrialConverted) || self.was_paid() {
@@ -109,7 +108,7 @@ impl Observation<'_> {
         }
     }
 
-    /// Whether something was paid before this reading, as far as that was seen.
+    /// Whether something was paid before this snapshot, as far as that was seen.
     fn was_paid(&self) -> bool {
         let stood = self.before.verified.as_ref().map(|verified| &verified.stage).filter(|stage| !stage.in_trial);
         let is_past = |stage: &Stage| {
@@ -146,7 +145,7 @@ impl Observation<'_> {
         has_failed && is_end_of_grace && !self.is_repaired_before(end)
     }
 
-    /// Whether a notification says that what failed was paid, some time before this end.
+    /// Whether a notification reported that the failed payment was made, some time before this end.
     fn is_repaired_before(&self, end: Timestamp) -> bool {
         let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
         let paid =
@@ -155,7 +154,7 @@ impl Observation<'_> {
         paid.max(repaired.filter(|time| end.millis_since(*time) > LAG_MS)) > failed
     }
 
-    /// Whether this date of a grace is only that of the payment that failed. It says nothing of the grace's end.
+    /// Whether this date of a grace is only that of the payment that failed, and not the end of the grace.
     fn is_date_of_failure(&self, grace: Timestamp) -> bool {
         let calendar = self.after.calendar();
         let known = self.before.stage.terms.filter(|_| !self.before.stage.is_unknown());
@@ -166,7 +165,7 @@ impl Observation<'_> {
         self.after.has_dateless_grace() && is_failure
     }
 
-    /// How many paid terms began.
+    /// The number of paid terms that began.
     fn terms(&self, is_over: bool) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
@@ -193,7 +192,7 @@ impl Observation<'_> {
         calendar.ending(end).or(known)
     }
 
-    /// Without a calendar, a term more when the date moved on and no word told of that renewal.
+    /// The number of terms without a calendar: one more when the date moved on and that renewal was not announced.
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
         let last = self.before.period_end().filter(|_| self.after.grace_end().is_none());

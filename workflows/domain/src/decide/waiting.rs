@@ -1,4 +1,4 @@
-//! What waits when the store did not answer: for the store, or for the receipt to be accepted.
+//! What waits when the store gives no answer: for the store, or for the receipt to be accepted.
 
 use super::{Decision, SettlingContext, Waits, outcome};
 use crate::notification::{Notification, NotificationKind, Outcome};
@@ -9,14 +9,14 @@ use crate::verification::{Parked, Verification};
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-/// When a receipt that the store does not know is read again, after the first reading.
+/// When a receipt that the store does not know is checked again, after the first query.
 const UNKNOWN_RECEIPT_MS: [i64; 5] = [MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS];
-/// When a receipt of another customer is read again.
+/// When a receipt of another customer is checked again, after the first query.
 const WRONG_CUSTOMER_MS: [i64; 2] = [HOUR_MS, 24 * HOUR_MS];
-/// So long the store may be unreachable before all words are believed.
+/// How long the store may be unreachable before all reports are believed.
 pub(super) const BELIEVED_AFTER_MS: i64 = 24 * HOUR_MS;
 
-/// What the store could not contradict.
+/// Kinds that the store could not contradict.
 const SURE: [NotificationKind; 5] = [
     NotificationKind::Renewed,
     NotificationKind::AutoRenewalOff,
@@ -24,7 +24,7 @@ const SURE: [NotificationKind; 5] = [
     NotificationKind::GraceBegan,
     NotificationKind::TrialConverted,
 ];
-/// The words that begin a purchase. While one of them waits, no other word speaks before it.
+/// Kinds that begin a purchase. While one of them waits, nothing is settled before it.
 const BEGINNINGS: [NotificationKind; 5] = [
     NotificationKind::Adopted,
     NotificationKind::SubscriptionPurchased,
@@ -33,7 +33,7 @@ const BEGINNINGS: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
 ];
 
-/// Those notifications that are decided now; the others wait for the store.
+/// The notifications that are decided now; the others wait for the store.
 pub(super) fn decidable<'a>(
     purchase: &Purchase,
     notifications: &'a [(i64, Notification)],
@@ -50,7 +50,7 @@ pub(super) fn decidable<'a>(
     notifications.iter().filter(|(_, notification)| SURE.contains(&notification.kind)).collect()
 }
 
-/// Nothing but an end or a scheduled change is known of it, which the store does not show yet: all of it waits.
+/// Lets everything wait: nothing is known but an end or a scheduled change that the store does not show yet.
 pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: SettlingContext<'_>) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
@@ -66,7 +66,7 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: Set
 }
 
 /// Whether a receipt that the store does not know is believed now: its platform wants that, and the schedule is over or
-/// was over before. The store is asked once about each later notification; its first answer verifies as usual.
+/// was over before. The store is queried once for each later notification; its first answer verifies as usual.
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
         let last = UNKNOWN_RECEIPT_MS.last().copied().unwrap_or_default();
@@ -75,7 +75,7 @@ pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> 
     matches!(context.verification, Verification::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
 }
 
-/// The store does not accept the receipt: everything waits for a later reading, until there was the last one.
+/// Lets everything wait while the store does not accept the receipt, until the last scheduled check.
 pub(super) fn park(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],

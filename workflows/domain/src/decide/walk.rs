@@ -1,7 +1,7 @@
-//! The way from the stage that was last told, word by word, to the present.
+//! The way from the stage that was last announced, report by report, to the present.
 //!
-//! A word tells the transition that it names, unless that was told before: each transition is covered up to the
-//! time of the word that told it or of the reading that showed it, and a renewal belongs to a term.
+//! A report announces the transition that it names, unless that was announced before: each transition is covered up to
+//! the time of the report that announced it or of the snapshot that showed it, and a renewal belongs to a term.
 
 use super::Reports;
 use crate::notification::NotificationKind;
@@ -12,20 +12,20 @@ use crate::transition::{Transition, TransitionKind};
 /// One walk.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    /// What is known, with the words and the reading of this settling.
+    /// What is known, with the reports and the snapshot of this settling.
     pub known: &'a Purchase,
-    /// Where the store says it stands.
+    /// Where it stands, by the store.
     pub truth: Option<Stage>,
     pub calendar: Option<Terms>,
-    /// The words that are walked, and those that came too late for it.
+    /// The reports that are walked, and those that came too late for it.
     reports: Vec<Moment>,
     pub late: Vec<Moment>,
-    /// Up to which time a transition is covered that no word told.
+    /// The time up to which a transition is covered that no report named.
     pub clock: Timestamp,
     pub stage: Stage,
     pub announced: Announced,
     pub transitions: Vec<Transition>,
-    /// How many renewals were counted, since only so many are told.
+    /// The number of renewals so far, since a settling announces only so many.
     pub renewals: u64,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The words since the store answered last, walked anew.
+    /// A walk of the reports since the store answered last.
     pub fn again(known: &'a Purchase) -> Self {
         let verified = known.verified.clone().unwrap_or_default();
         let fresh = known.reports_after(verified.announced.newest);
@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
         Self { stage: verified.stage, announced: verified.announced, ..walk }
     }
 
-    /// Walks all words.
+    /// Walks all reports.
     pub fn follow(&mut self) {
         let reports = std::mem::take(&mut self.reports);
         let now = self.clock;
@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Tells the payments before this word that the store shows and no word of this settling tells.
+    /// Announces the payments before this report that the store shows and no report of this settling names.
     fn keep_pace(&mut self, time: Timestamp, reports: &[Moment]) {
         let pays = |(_, kind): &Moment| {
             matches!(
@@ -122,7 +122,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What does not renew is not paid: it was switched on again, unless the store shows that it still is off.
+    /// Announces a resume before a payment, since what does not renew is not paid, unless the store shows that it still is
+    /// off.
     pub fn resume_in_time(&mut self, ahead: &[Moment]) {
         let switch =
             |(_, kind): &&Moment| matches!(kind, NotificationKind::AutoRenewalOn | NotificationKind::AutoRenewalOff);
@@ -138,14 +139,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The plan changes with the first payment of the term that the store shows.
+    /// Changes the plan with the first payment of the term that the store shows.
     pub fn change_plan_in_time(&mut self) {
         let shown = self.truth.as_ref().filter(|truth| truth.terms <= self.stage.terms);
         let sku = shown.and_then(|truth| truth.sku.clone());
         self.change_plan(sku.as_deref());
     }
 
-    /// Whether the word can be said of this kind of product.
+    /// Whether a report of this kind fits the product.
     fn concerns(&self, kind: NotificationKind) -> bool {
         match kind {
             NotificationKind::Adopted | NotificationKind::Replaced => true,
@@ -165,7 +166,7 @@ impl<'a> Walk<'a> {
         self.truth.as_ref().is_some_and(Stage::runs)
     }
 
-    /// A receipt begins: its first word, or it came back after its end.
+    /// Begins a receipt: by its first report, or again after its end.
     fn begin(&mut self, time: Timestamp, kind: NotificationKind) {
         let was_over = matches!(self.stage.life, Life::Cut | Life::Expired | Life::Revoked);
         let is_back = was_over && !self.is_over_in_truth() && !self.is_covered(TransitionKind::Purchased, time);
@@ -183,7 +184,7 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        // The receipt of a plan change is told as that, also when the store calls it a purchase besides.
+        // The receipt of a plan change is announced as that, also when the store reports a purchase besides.
         let is_known_change =
             kind == NotificationKind::SubscriptionPurchased && self.known.was_reported(NotificationKind::PlanChanged);
         if !is_back && (is_known_change || !self.stage.is_unknown()) {
@@ -193,7 +194,7 @@ impl<'a> Walk<'a> {
         let next = self.stage.terms.filter(|_| is_back && self.truth.is_none()).map(|terms| terms.saturating_add(1));
         self.appear();
         if self.known.is_one_time() {
-            // A receipt of what is bought once is bought once, whatever comes late.
+            // A one-time purchase is announced once, whatever comes late.
             if self.announced.covered(TransitionKind::Purchased).is_none() {
                 self.announce(TransitionKind::Purchased, time);
             }
@@ -211,7 +212,7 @@ impl<'a> Walk<'a> {
         self.announce(if is_change { TransitionKind::PlanChanged } else { TransitionKind::Purchased }, time);
     }
 
-    /// It came back after its end.
+    /// Lets it run again after its end.
     pub fn revive(&mut self, is_back: bool) {
         if is_back {
             self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
@@ -219,7 +220,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// It runs from now on, as the store shows it; what nobody told of that stays untold.
+    /// Lets it run from now on, as the store shows it; what no report named of that stays unannounced.
     fn appear(&mut self) {
         self.stage = match &self.truth {
             Some(truth) if truth.runs() => truth.clone(),
@@ -231,14 +232,14 @@ impl<'a> Walk<'a> {
         self.announced.unannounced.extend(self.stage.in_grace.then_some(TransitionKind::GraceBegan));
     }
 
-    /// An admin told of it: it stands as the store shows it, and nothing of that is told.
+    /// Takes over what the store shows of an imported purchase, and announces nothing of it.
     fn adopt(&mut self) {
         if let Some(truth) = self.truth.clone().filter(|_| self.stage.is_unknown()) {
             self.stage = truth;
         }
     }
 
-    /// The first word of a receipt that began unseen: it tells what it names, and nothing else is told.
+    /// Begins a receipt by a first report that is no beginning: it announces what it names, and nothing else is announced.
     fn begin_unseen(&mut self, time: Timestamp, kind: NotificationKind) {
         if kind == NotificationKind::GraceExpired && self.is_over_in_truth() {
             return;
@@ -347,13 +348,13 @@ impl<'a> Walk<'a> {
         self.announce(TransitionKind::Cancelled, time);
     }
 
-    /// Whether the store shows that it will not renew, or a later word says that this was changed.
+    /// Whether the store shows that it will not renew, or a later report shows that this was changed.
     fn was_off(&self, ahead: &[Moment]) -> bool {
         let is_shown = self.truth.as_ref().is_none_or(|truth| truth.is_over() || truth.is_off);
         is_shown || ahead.iter().any(|(_, kind)| *kind == NotificationKind::AutoRenewalOn)
     }
 
-    /// Grace began, if the store shows it, or that it went on from there.
+    /// Announces a grace, if the store shows it, or that it went on from there.
     fn begin_grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_unannounced = self.announced.unannounced.contains(&TransitionKind::GraceBegan);
         let is_graced = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
@@ -389,7 +390,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// It ended, if the store says so too. A cancellation of what still runs switches auto-renewal off.
+    /// Announces the end, if the store shows it too. A cancellation of what still runs switches auto-renewal off.
     fn end(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
         let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
         let Some(truth) = self.truth.clone() else { return self.end_unverified(time, is_cancelled) };
@@ -412,7 +413,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// It ended, and nobody can be asked: that is the replacement if another receipt is known to have taken its place.
+    /// Announces an end that cannot be verified: it is the replacement if another receipt is known to have taken its place.
     fn end_unverified(&mut self, time: Timestamp, is_cancelled: bool) {
         match self.stage.life {
             _ if self.known.is_replaced() || self.known.was_reported(NotificationKind::Replaced) => {

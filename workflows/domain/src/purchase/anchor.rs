@@ -2,7 +2,7 @@
 //!
 //! The end of the trial, else the purchase; but a trial that nobody saw lies between the purchase and the first term,
 //! so that every date of renewal that the store shows is compared with the row and corrects it. The number of a term
-//! that was told never falls.
+//! that was announced never falls.
 
 use super::{BEGAN, Origin, Purchase, Terms};
 use crate::notification::NotificationKind;
@@ -10,13 +10,13 @@ use crate::time::Timestamp;
 use crate::verification::Snapshot;
 
 const HOUR_MS: i64 = 3_600_000;
-/// Dates of the store that are not further apart are one.
+/// Maximum distance between two dates of the store that are one.
 const SAME_DATE_MS: i64 = 2 * HOUR_MS;
 /// A term of a test can be as short as some minutes; nothing that is sold is shorter than this.
 const SHORTENED_MS: i64 = 12 * HOUR_MS;
-/// How much earlier than its date nothing was ever paid.
+/// How long before its date a term is never paid.
 const UNPAID_MS: i64 = 84 * HOUR_MS;
-/// The words of a payment.
+/// Kinds that report a payment.
 const PAYMENTS: [NotificationKind; 3] =
     [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
 
@@ -43,7 +43,7 @@ impl Purchase {
     pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
         let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
-        // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
+        // Counted when that date was shown: an unconfirmed notification can have begun the new row.
         let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
         let is_open = |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
@@ -69,8 +69,8 @@ impl Purchase {
         });
     }
 
-    /// Raises the number of the running term to that of the terms that are told, when all of them must have begun
-    /// before the date of renewal that is shown.
+    /// Raises the number of the running term to that of the announced terms, when all of them must have begun before
+    /// the date of renewal that is shown.
     pub(super) fn count_announced(&mut self, at: Timestamp) {
         let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
@@ -92,16 +92,16 @@ impl Purchase {
         })
     }
 
-    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a notification of a short
-    /// while ago, still tells of the change.
+    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a recent notification,
+    /// still shows the change.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
         let paid = self.newest(&PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
         is_scheduled || paid.is_some_and(|paid| at.millis_since(paid) <= SAME_DATE_MS)
     }
 
-    /// Whether a conversion is the first payment of what began with a trial that no reading showed: the terms are
-    /// counted from there. Where more was told, the conversion is one of the terms that were counted.
+    /// Whether a conversion is the first payment of what began with a trial that no snapshot showed: the terms are
+    /// counted from there. Where more was announced, the conversion is one of the terms that were counted.
     fn is_converted_first(&self) -> bool {
         let stood = self.verified.as_ref().map(|verified| &verified.stage);
         let is_first = stood.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
@@ -159,7 +159,7 @@ impl Purchase {
         Some(nearest.min(at_most).max(at_least).max(self.announced_before(end, at)))
     }
 
-    /// How many terms were told, if all of them must have begun before this date of renewal.
+    /// The number of announced terms, if all of them must have begun before this date of renewal.
     fn announced_before(&self, end: Timestamp, at: Timestamp) -> u64 {
         self.stage.terms.filter(|_| self.stage.runs() && end.millis_since(at) > UNPAID_MS).unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! What was already told to the world, so that nothing is told twice.
+//! What was already announced by events, so that nothing is announced twice.
 
 use super::reports::Moment;
 use crate::time::Timestamp;
@@ -6,25 +6,25 @@ use crate::transition::TransitionKind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The memory of what was told.
+/// What was announced by events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Announced {
-    /// Up to which time each transition is covered: the time of the word that told it, or of the reading that
-    /// showed it. A word of that time or before it speaks of what was told.
+    /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that
+    /// showed it. A report of that time or before is about what was announced already.
     pub through: BTreeMap<TransitionKind, Timestamp>,
-    /// The newest word that was settled. Older ones are late: only a difference of states speaks for them.
+    /// The newest report that was settled. Older ones are late: only the difference of stages announces what they report.
     pub newest: Option<Moment>,
-    /// What holds since the first sight and was never told; the word that names it tells it.
+    /// What holds since the first sight and was not announced; the report that names it announces it.
     pub unannounced: BTreeSet<TransitionKind>,
-    /// The end was told, and nothing that was paid since.
+    /// Whether the end was announced, and no payment since.
     pub is_expired: bool,
-    /// The last settling had no answer of the store.
+    /// Whether the last settling had no answer of the store.
     pub is_unverified: bool,
 }
 
 impl Announced {
-    /// Up to which time `what` is covered.
+    /// The time up to which `what` is covered.
     pub fn covered(&self, what: TransitionKind) -> Option<Timestamp> {
         self.through.get(&what).copied()
     }

@@ -1,4 +1,4 @@
-//! What we add to the documented fields of the record, read from what is known.
+//! The fields of the record beside the documented ones, from what is known.
 
 use super::{Life, Purchase};
 use crate::notification::NotificationKind;
@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Offer, Product};
 
-/// How long a reading may lag.
+/// How long a snapshot may lag.
 const LAG_MS: i64 = 2 * 3_600_000;
 /// Notifications about consumables alone.
 const CONSUMABLE: [NotificationKind; 2] =
@@ -44,14 +44,14 @@ impl Purchase {
         self.snapshot.as_ref()?.end_reason.filter(|_| ends)
     }
 
-    /// The promotion whose price holds. Readings of earlier versions knew introductory ones only.
+    /// The promotion whose price holds. Snapshots of earlier versions know introductory ones only.
     #[must_use]
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
     }
 
-    /// Whether the last reading may not show yet which promotion held for what was paid at this time: one is queued or in
+    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or in
     /// progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
     #[must_use]
     pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
@@ -59,7 +59,7 @@ impl Purchase {
         shown.at.millis_since(paid_at) < LAG_MS && (shown.has_queued_offer || self.offer().is_some())
     }
 
-    /// When the last payment was made whose promotion the last reading may not show yet.
+    /// When the last payment was made, if the last snapshot may not show its promotion yet.
     pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
         let paid = [
             TransitionKind::Purchased,

@@ -7,7 +7,7 @@ use crate::notification::NotificationKind;
 use crate::time::Timestamp;
 use crate::verification::{EndReason, Term};
 
-/// A subscription runs and its payment is in order.
+/// Kinds by which a subscription runs and its payment is in order.
 const PAID: [NotificationKind; 5] = [
     NotificationKind::SubscriptionPurchased,
     NotificationKind::TrialConverted,
@@ -15,7 +15,7 @@ const PAID: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
     NotificationKind::GraceExpired,
 ];
-/// What went before about auto-renewal no longer holds, as long as the store does not say otherwise.
+/// Kinds after which earlier reports about auto-renewal no longer hold, unless the store shows otherwise.
 const RENEWS: [NotificationKind; 5] = [
     NotificationKind::SubscriptionPurchased,
     NotificationKind::TrialConverted,
@@ -23,26 +23,26 @@ const RENEWS: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
     NotificationKind::AutoRenewalOn,
 ];
-/// The same, when the store was asked: a term that was paid does not say that the next one will be.
+/// Kinds by which auto-renewal is on, when the store was queried: a paid term does not show that the next one will be.
 const SWITCHED_ON: [NotificationKind; 3] =
     [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged, NotificationKind::AutoRenewalOn];
-/// Auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
+/// Kinds by which auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
 const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
-/// A cancellation, as the customer or the store says it.
+/// Kinds of a cancellation, by the customer or the store.
 const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
-/// An end.
+/// Kinds of an end.
 const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
-/// An end that is so much later than the recovery belongs to another failed payment.
+/// An end that is later than the recovery by more than this belongs to another failed payment.
 const AT_THE_END_MS: i64 = 2 * 3_600_000;
 
 impl Purchase {
-    /// The state: what the store showed last, and the words since then that nobody could verify.
+    /// The state: what the store showed last, and the unverified reports since then.
     #[must_use]
     pub const fn state(&self) -> State {
         self.stage.state()
     }
 
-    /// When the store last showed this receipt, or said that it is no longer valid.
+    /// When the store last showed this receipt, or answered that it is no longer valid.
     #[must_use]
     pub fn last_verified(&self) -> Option<Timestamp> {
         self.answered_at()
@@ -117,7 +117,7 @@ impl Purchase {
         Some(self.snapshot.as_ref()?.in_intro_offer)
     }
 
-    /// Whether it is told although the store never knew its receipt.
+    /// Whether it is announced although the store never knew its receipt.
     #[must_use]
     pub const fn is_believed(&self) -> bool {
         self.is_believed
@@ -147,7 +147,7 @@ impl Purchase {
         self.original_receipt_id.as_ref().map(Register::value)
     }
 
-    /// Whether a notification or the store said that it was bought in the store's test programme.
+    /// Whether a notification or the store shows that it was bought in the store's test programme.
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
@@ -159,15 +159,15 @@ impl Purchase {
         platform.of_purchase(!self.is_test())
     }
 
-    /// When it began; `None` when nobody said that.
+    /// When it began; `None` when that is not known.
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         let shown = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at);
         shown.or_else(|| self.began_at())
     }
 
-    /// How many terms were paid or given, the first one included; a trial is part of the first. `None` for a
-    /// one-time purchase, when the length of a term is not known, and by words alone without the beginning.
+    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for a
+    /// one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
     #[must_use]
     pub fn billing_cycles(&self) -> Option<u64> {
         if self.is_one_time() {
@@ -181,7 +181,7 @@ impl Purchase {
         Some(self.reports.get(&NotificationKind::Renewed).map_or(0, ReportTimes::count).saturating_add(1))
     }
 
-    /// Whether it will renew, as far as anybody said so.
+    /// Whether it will renew, as far as that is known.
     #[must_use]
     pub fn is_auto_renewable(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.is_over() {
@@ -245,7 +245,7 @@ impl Purchase {
         self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
     }
 
-    /// When the payment failed that was not repaired since. Kept when the grace ended in expiry.
+    /// When the payment failed that was not repaired since. It outlives a grace that ends in expiry.
     #[must_use]
     pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
         if self.answered_at().is_none() {
@@ -266,24 +266,24 @@ impl Purchase {
         self.first_after(since, &[NotificationKind::GraceBegan]).or(seen)
     }
 
-    /// When it ended, while the store does not say why and can still be asked for that.
+    /// When it ended, while the store does not show why and can still be queried for that.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
         let snapshot = self.snapshot.as_ref().filter(|_| !is_known)?;
         snapshot.ends_at.filter(|_| snapshot.end_reason == Some(EndReason::Pending))
     }
 
-    /// Whether we saw how it began, and the store showed it since.
+    /// Whether its beginning was reported, and the store showed it since.
     pub(super) fn is_beginning_known(&self) -> bool {
         self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_reported(*kind))
     }
 
-    /// Words since the last reading say that the payment was repaired.
+    /// Whether reports since the last snapshot show that the payment was repaired.
     fn is_paid_since(&self) -> bool {
         self.stage.runs() && !self.stage.in_grace
     }
 
-    /// The end of the term that words since the last reading began.
+    /// The end of the term that reports since the last snapshot began.
     fn unverified_end(&self) -> Option<Timestamp> {
         let number = self.stage.terms.filter(|_| self.stage.runs() && !self.stage.in_grace)?;
         let shown = self.verified.as_ref()?.shown_terms?;

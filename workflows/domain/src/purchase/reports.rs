@@ -1,20 +1,20 @@
-//! What is kept of the words we are told: small values that grow only by joining.
+//! What is stored of the notifications of a purchase: small values that grow only by joining.
 //!
-//! Joining is commutative, associative and idempotent, which is the whole reason why the order and the
-//! grouping of notifications cannot matter. Nothing here says what a word means for a purchase.
+//! Joining is commutative, associative and idempotent, so that the order and the grouping of notifications cannot
+//! matter. What a report means for a purchase is not here.
 
 use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// How many times of one word are remembered one by one. Older ones are only counted.
+/// Maximum number of times that are stored of one kind. Older ones are only counted.
 const REMEMBERED: usize = 16;
 
-/// A place on the store's time line. Equal times are ordered by the rank of the word.
+/// One report on the store's time line. Equal times are ordered by the rank of the kind.
 pub type Moment = (Timestamp, NotificationKind);
 
-/// When one word was told.
+/// The times of the reports of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportTimes {
@@ -22,15 +22,15 @@ pub struct ReportTimes {
     first: Option<Timestamp>,
     /// The newest times, at most [`REMEMBERED`].
     newest: BTreeSet<Timestamp>,
-    /// How many times older than those were told.
+    /// The number of times older than those.
     older: u64,
 }
 
 impl ReportTimes {
-    /// Takes in one more time; a remembered one changes nothing.
+    /// Adds one time; a stored one changes nothing.
     ///
-    /// A time older than a full memory is counted as a new one: whether it is a repetition cannot be
-    /// known any more, and the inbox has folded repetitions before.
+    /// A time older than a full set is counted as a new one: whether it is a repetition cannot be known any more, and
+    /// the inbox has folded repetitions before.
     pub fn at(&mut self, time: Timestamp) {
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
         if self.newest.insert(time) && self.newest.len() > REMEMBERED {
@@ -49,18 +49,18 @@ impl ReportTimes {
         self.newest.last().copied()
     }
 
-    /// The remembered times, oldest first.
+    /// The stored times, oldest first.
     pub fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
         self.newest.iter().copied()
     }
 
-    /// How often it was told.
+    /// The number of reports.
     pub fn count(&self) -> u64 {
         u64::try_from(self.newest.len()).unwrap_or(u64::MAX).saturating_add(self.older)
     }
 }
 
-/// A text of which the newest word of the store counts. The order of the fields decides what is newest.
+/// A text of which the newest report counts. The order of the fields decides what is newest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Register {
     at: Timestamp,
@@ -70,7 +70,7 @@ pub struct Register {
 }
 
 impl Register {
-    /// Joins what a notification says of this text into what is known of it.
+    /// Joins the text of a notification into what is known of it.
     pub fn join(known: &mut Option<Self>, notification: &Notification, value: Option<&String>) {
         let Some(value) = value else { return };
         let candidate = Self {

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::EndReason;
 
-/// An end so near to the end of what was paid is that end.
+/// Maximum distance of an end from the end of what was paid at which both are one.
 const NEAR_MS: i64 = 2 * 3_600_000;
 /// The shortest term and the shortest trial that the store sells.
 const SHORTEST_MS: i64 = 7 * 86_400_000;
@@ -42,8 +42,8 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the store did not know the receipt any more before the end of what was paid. Later it can have ended since,
-    /// of which nothing was read.
+    /// Whether the receipt was no longer valid before the end of what was paid. Later it can have ended in between,
+    /// unseen.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
         let shown = || self.seen.period_ends_at.or_else(|| self.period_end());

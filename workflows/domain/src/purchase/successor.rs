@@ -15,15 +15,15 @@ use crate::verification::EndReason;
 const ONE_CHANGE_MS: i64 = 600_000;
 
 impl Purchase {
-    /// Since when the store says that another receipt took its place, while nothing is known of that one.
+    /// Since when the store shows that another receipt took its place, while nothing is known of that one.
     #[must_use]
     pub const fn successor_missing_since(&self) -> Option<Timestamp> {
         self.successor_missing_since
     }
 
-    /// Takes in whether its successor is missing after a settling. A receipt that an import adopted as replaced is no
+    /// Notes whether its successor is missing after a settling. A receipt that an import adopted as replaced is no
     /// news.
-    pub(crate) fn miss_successor(&mut self, before: &Self, now: Timestamp) {
+    pub(crate) fn note_missing_successor(&mut self, before: &Self, now: Timestamp) {
         let reason = self.snapshot.as_ref().and_then(|snapshot| snapshot.end_reason);
         let is_named = self.is_replaced || self.was_reported(NotificationKind::Replaced);
         let is_missing = self.stage.life == Life::Replaced
