@@ -1,7 +1,7 @@
 //! Walks the fixture `arrows.txt`: each line is one settling from a state that was reached before.
 //!
 //! The subscription is monthly. It began on 10 January, with seven days of trial if its old state or what the
-//! store shows speaks of one.
+//! store shows names one.
 
 use super::properties::record_of;
 use super::{notification, settle_with};
@@ -22,7 +22,7 @@ pub struct Arrow {
     pub lag: Option<Lag>,
 }
 
-/// What a line says of a store that lags.
+/// The cell of a store that lags.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lag {
     /// What it shows at first.
@@ -53,7 +53,7 @@ impl std::fmt::Display for Arrow {
 }
 
 impl Arrow {
-    /// Whether there is a store that can be asked.
+    /// Whether the store can be queried.
     pub fn can_query(&self) -> bool {
         !self.shows.ends_with("nobody")
     }
@@ -86,7 +86,7 @@ fn time(text: &str) -> Timestamp {
     format!("2026-{text}:00Z").parse().unwrap()
 }
 
-/// What the store shows, and when it is asked.
+/// What the store shows, and when it is queried.
 fn shown(shows: &str, has_trial: bool) -> Snapshot {
     let (first, second) = if has_trial { ("01-17T00:00", "02-17T00:00") } else { ("02-10T00:00", "03-10T00:00") };
     let (first, second) = (time(first), time(second));
@@ -148,7 +148,7 @@ fn report(kind: NotificationKind, store_time: Timestamp) -> Notification {
     Notification { store_time, ..notification(kind, 0) }
 }
 
-/// The settlings that lead to an old state: a word each, and what the store showed.
+/// The settlings that lead to an old state: a notification each, and what the store showed.
 fn history(old: &str) -> &'static [(&'static str, NotificationKind, &'static str)] {
     const BOUGHT: (&str, NotificationKind, &str) = ("01-10T00:00", NotificationKind::SubscriptionPurchased, "running");
     const TRIED: (&str, NotificationKind, &str) = ("01-10T00:00", NotificationKind::SubscriptionPurchased, "trial");

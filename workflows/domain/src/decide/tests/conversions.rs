@@ -1,4 +1,4 @@
-//! A trial that nobody saw and its conversion: one payment is one renewal, in whatever windows its words come.
+//! The conversion of an unseen trial: one payment is one renewal, in whatever windows its reports arrive.
 
 use super::settle_with;
 use super::verification::{MINUTE, day, kinds, monthly, read, report};
@@ -22,7 +22,7 @@ fn cycles(decision: &Decision) -> Vec<(TransitionKind, Option<u64>)> {
     decision.transitions.iter().map(|transition| (transition.kind, transition.cycle)).collect()
 }
 
-/// The next payment, by word and reading, by reading alone, and by word alone: one renewal each.
+/// The next payment, by report and snapshot, by snapshot alone, and by report alone: one renewal each.
 fn goes_on(known: &Purchase, from: u64) {
     let next = Snapshot { renews_at: Some("2026-04-10T00:00:00Z".parse().unwrap()), ..monthly(march("10")) };
     let renewed = vec![(TransitionKind::Renewed, Some(from + 1))];

@@ -1,4 +1,4 @@
-//! Rules of which a random life seldom needs one: each test names the rule that it guards.
+//! Rules that random lives seldom need: each test names the rule that it guards.
 
 use super::properties::record_of;
 use super::settle_with;
@@ -84,7 +84,7 @@ fn what_a_report_replaced_stays_replaced_in_any_snapshot() {
     assert_eq!(read(&reported, &[], monthly(day(3))).purchase.state(), State::Replaced);
 }
 
-/// Settles a cancellation of day 2 that nobody can verify, with another word and a link.
+/// Settles an unverified cancellation of day 2, with another report and a link.
 fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision {
     let since = Verification::Unreachable { since: day(1) };
     let reports: Vec<_> =
@@ -115,7 +115,7 @@ fn an_unverified_end_with_a_link_or_report_is_a_replacement() {
             assert_eq!(found(cut(&reported, &[], false)), silent);
         }
     }
-    // The word came first, and the store showed that it still ran.
+    // The report came first, and the store showed that it still ran.
     let reported = read(&bought(), &[report(NotificationKind::Replaced, day(1))], monthly(day(1))).purchase;
     assert_eq!((reported.state(), found(cut(&reported, &[], false))), (State::Active, silent.clone()));
     assert_eq!(found(cut(&bought(), &[], false)), (vec![TransitionKind::Expired], State::Expired));

@@ -1,4 +1,4 @@
-//! A store that shows later than it notifies: what stands, what waits, when it is read again, and what decides.
+//! A store that shows later than it notifies: what stands, what waits, when it is checked again, and what decides.
 
 use super::settle_with;
 use super::verification::{MINUTE, bought, day, kinds, monthly, off, read, report};
@@ -27,7 +27,8 @@ fn deferred(at: Timestamp) -> Snapshot {
     Snapshot { deferred_at: Some(day(31)), deferred_sku: Some("silver".to_owned()), ..monthly(at) }
 }
 
-/// What is looked at, and when, after a notification of `at`, until the first look that `shows` later.
+/// The minutes of the checks after a notification of `at`, and the decision of the last one, with the snapshots of
+/// `shows`.
 fn checks(
     first: &Decision,
     (at, until): (Timestamp, i64),

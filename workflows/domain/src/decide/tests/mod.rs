@@ -1,4 +1,4 @@
-//! Every word from every state, and the words that meet in one window.
+//! Every kind of notification from every state, and notifications that meet in one window.
 
 mod arrows;
 mod conversions;
@@ -32,10 +32,10 @@ const HISTORIES: [(&str, &[NotificationKind]); 9] = [
     ("revoked", &[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled]),
 ];
 
-/// The state after one more, newer word. `cancelled` is expired by a cancellation, `bought` an active
+/// The state after one more, newer notification. `cancelled` is expired by a cancellation, `bought` an active
 /// one-time purchase.
 const TABLE: &str = "
-word                   unknown  active   off      grace    expired  cancelled replaced bought   revoked
+kind                   unknown  active   off      grace    expired  cancelled replaced bought   revoked
 subscription_purchased active   active   off      grace    active   active    replaced active   revoked
 consumable_purchased   active   active   active   active   active   active    replaced active   active
 entitlement_purchased  active   active   active   active   active   active    replaced active   active
@@ -77,7 +77,7 @@ pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
-/// Settles notifications in one window, without anybody to ask.
+/// Settles notifications in one window, by a store that cannot be queried.
 pub fn settle(purchase: &Purchase, notifications: &[Notification]) -> Decision {
     settle_with(purchase, notifications, &Verification::Unverifiable, at(1_000))
 }
@@ -93,13 +93,13 @@ pub fn settle_with(
     decide(known, &numbered, SettlingContext { verification, is_replaced: false, now })
 }
 
-/// What is known after these words, one every ten seconds, each settled on its own.
+/// What is known after these notifications, one every ten seconds, each settled on its own.
 pub fn after(reports: &[NotificationKind]) -> Purchase {
     let reported = (1..).zip(reports).map(|(n, report)| notification(*report, n * 10));
     reported.fold(Purchase::default(), |known, report| settle(&known, &[report]).purchase)
 }
 
-/// Every word there is, from the first column of the table.
+/// All kinds, from the first column of the table.
 pub fn all_kinds() -> Vec<NotificationKind> {
     TABLE.trim().lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(kind).collect()
 }
@@ -118,7 +118,7 @@ fn every_kind_from_every_state_leads_to_the_table_s_state() {
             let history = HISTORIES.iter().find(|(name, _)| name == column).unwrap().1;
             let decision = settle(&after(history), &[notification(kind(line[0]), 100)]);
             let state = decision.purchase.state();
-            assert_eq!(state.as_str(), *expected, "`{}` told of a purchase that is `{column}`", line[0]);
+            assert_eq!(state.as_str(), *expected, "`{}` of a purchase that is `{column}`", line[0]);
             seen.insert((kind(line[0]), *column));
         }
     }

@@ -1,4 +1,4 @@
-//! The events of one settling come in one order, whichever way it is told: by words or by the difference alone.
+//! The events of one settling come in one order, by reports or by the difference alone.
 
 use super::settle_with;
 use super::verification::{bought, day, kinds, monthly, off, read, report};
@@ -21,7 +21,7 @@ fn paid() -> Snapshot {
     Snapshot { renews_at: Some(march("10")), ..monthly(day(31).plus_millis(120_000)) }
 }
 
-/// The same, and it is still switched off.
+/// It is paid, and still switched off.
 fn paid_and_off() -> Snapshot {
     Snapshot { renews_at: None, auto_renewing: Some(false), ends_at: Some(march("10")), ..paid() }
 }
@@ -81,17 +81,17 @@ fn a_plan_change_into_a_trial_begins_it_and_announces_its_end() {
     assert_eq!(kinds(&known), [TransitionKind::PlanChanged]);
     let shown = read(&known.purchase, &[], trial(day(1)));
     assert_eq!((kinds(&shown), shown.purchase.state()), (vec![TransitionKind::TrialStarted], State::Trial));
-    // The change is heard of later than the trial was seen.
+    // The change is reported later than the trial was seen.
     let adopted =
         read(&Purchase::default(), &[report(NotificationKind::Adopted, day(0).plus_millis(-60_000))], trial(day(0)));
     let reported = read(&adopted.purchase, std::slice::from_ref(&change), trial(day(1)));
     assert_eq!(kinds(&reported), [TransitionKind::TrialStarted, TransitionKind::PlanChanged]);
-    // A purchase that was told began the trial already.
+    // An announced purchase began the trial already.
     let bought = read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, day(0))], trial(day(0)));
     assert_eq!(kinds(&bought), [TransitionKind::TrialStarted, TransitionKind::Purchased]);
     let reported = read(&bought.purchase, &[report(NotificationKind::PlanChanged, day(1))], trial(day(1)));
     assert_eq!(kinds(&reported), [TransitionKind::PlanChanged]);
-    // Without a store nobody knows of a trial.
+    // Without a store a trial is not known.
     assert_eq!(
         kinds(&settle_with(&Purchase::default(), &[change], &Verification::Unverifiable, day(0))),
         [TransitionKind::PlanChanged]

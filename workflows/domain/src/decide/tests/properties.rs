@@ -1,5 +1,4 @@
-//! What holds for any notifications that nobody can verify. A failing case is printed with the seed that finds
-//! it again.
+//! Properties of any unverified notifications. A failing case is printed with the seed that finds it again.
 
 use super::{all_kinds, at, notification, settle};
 use crate::catalogue::{Listing, ProductRef};
@@ -57,7 +56,7 @@ fn visible(purchase: &Purchase) -> (State, String) {
     (purchase.state(), state_digest(&data(described(purchase, &listing))))
 }
 
-/// All that the record says, for people.
+/// The whole record, for people.
 pub fn record_of(purchase: &Purchase) -> String {
     let listing = Listing::default();
     format!("{:?} {:#}", purchase.state(), data(described(purchase, &listing)))

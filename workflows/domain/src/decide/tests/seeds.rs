@@ -1,4 +1,4 @@
-//! Lives of which a seed once found something, each as a case of its own.
+//! Lives in which a seed once found a fault, each as a case of its own.
 
 use super::verification::{bought, day, kinds, monthly, read, report};
 use crate::notification::NotificationKind;

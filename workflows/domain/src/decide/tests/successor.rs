@@ -1,4 +1,4 @@
-//! A subscription that another receipt replaced of which nobody knows: its looks, and its end after a week.
+//! A subscription whose successor is unknown: its checks, and its end after a week.
 
 use super::{at, notification};
 use crate::decide::{Decision, SettlingContext, decide};
@@ -11,7 +11,7 @@ const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 /// When the receipt ends.
 const CHANGE: i64 = 10 * DAY;
-/// When that is read first.
+/// When that is first checked.
 const READ: i64 = CHANGE + 3 * HOUR;
 
 fn shown(seconds: i64, reason: Option<EndReason>) -> Verification {
@@ -69,7 +69,7 @@ fn it_is_checked_daily_for_a_week_and_then_expires_once() {
     }
     assert_eq!(checks, (1..=7).map(|day| at(READ + day * DAY)).collect::<Vec<_>>());
     assert_eq!(names(&last), [TransitionKind::Expired]);
-    assert_eq!(last.transitions[0].at, Some(at(CHANGE)), "when the store says that it ended");
+    assert_eq!(last.transitions[0].at, Some(at(CHANGE)), "when it ended by the store");
     assert_eq!(last.purchase.state(), State::Replaced);
     let again = settle(
         &last.purchase,

@@ -1,4 +1,4 @@
-//! The store does not answer, does not accept the receipt, or is behind; and when it is asked again.
+//! The store does not answer, does not accept the receipt, or is behind; and when it is queried again.
 
 use super::{notification, settle_with};
 use crate::decide::{Decision, SettlingContext, Waits, decide};
@@ -91,14 +91,14 @@ fn a_never_known_receipt_is_believed_if_its_platform_does() {
 
     let renewed = [report(NotificationKind::Renewed, day(31))];
     let next = settle_with(&last.purchase, &renewed, &believable, day(31));
-    assert_eq!((kinds(&next), next.waits), (vec![TransitionKind::Renewed], None), "asked once, and not for a day");
+    assert_eq!((kinds(&next), next.waits), (vec![TransitionKind::Renewed], None), "queried once, and not for a day");
     let checked = settle_with(&next.purchase, &[], &believable, day(38));
     assert_eq!((kinds(&checked), checked.purchase.state()), (vec![], State::Active));
 
     let foreign = settle_with(&last.purchase, &renewed, &Verification::Parked(Parked::WrongCustomer), day(31));
     assert_eq!((foreign.outcomes.len(), foreign.waits), (0, Some(Waits::Parked(Parked::WrongCustomer))));
-    let given_up = settle_with(&last.purchase, &renewed, &Verification::Parked(Parked::UnknownReceipt), day(31));
-    assert_eq!(given_up.waits, Some(Waits::Parked(Parked::UnknownReceipt)), "the setting was taken back");
+    let abandoned = settle_with(&last.purchase, &renewed, &Verification::Parked(Parked::UnknownReceipt), day(31));
+    assert_eq!(abandoned.waits, Some(Waits::Parked(Parked::UnknownReceipt)), "the setting was taken back");
     let verified = read(&last.purchase, &[], monthly(day(2))).purchase;
     assert!(!verified.is_believed() && !verified.is_unverified());
     let again = settle_with(&verified, &renewed, &believable, day(31));
@@ -373,7 +373,7 @@ fn one_settling_announces_thirty_six_renewals_at_most() {
     assert_eq!((many.transitions.len(), many.purchase.billing_cycles()), (36, Some(72)));
 }
 
-/// One receipt is one product: Amazon's own samples tell it as a consumable and as an entitlement, in one message.
+/// One receipt is one product: Amazon's own samples report it as a consumable and as an entitlement, in one message.
 #[test]
 fn a_receipt_with_two_types_is_bought_once() {
     let reports =
@@ -392,6 +392,6 @@ fn a_receipt_with_two_types_is_bought_once() {
     assert_eq!(
         (kinds(&shown), shown.wake),
         (vec![TransitionKind::Purchased], Some(day(8))),
-        "an entitlement, looked at weekly"
+        "an entitlement, checked weekly"
     );
 }

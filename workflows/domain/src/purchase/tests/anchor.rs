@@ -1,4 +1,4 @@
-//! From which date terms are counted, where the purchase or the end of the trial does not say it.
+//! The date from which terms are counted, where the purchase or the end of the trial does not show it.
 
 use crate::Decision;
 use crate::decide::tests::{notification, settle_with};
@@ -14,7 +14,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// A subscription of 31 January with terms of so many months.
+/// A subscription of 31 January with terms of `months` months.
 fn shown(months: u16, at: &str, renews_at: &str) -> Snapshot {
     Snapshot {
         at: time(at),
@@ -45,16 +45,16 @@ fn cycles(decision: &Decision) -> Vec<(TransitionKind, Option<u64>)> {
     decision.transitions.iter().map(|transition| (transition.kind, transition.cycle)).collect()
 }
 
-/// Settles the steps, each of which tells one renewal more than the one before, by word and by the reading alone.
+/// Settles the steps, each of which announces one renewal more than the one before, by report and by snapshot alone.
 fn renews(known: &Purchase, mut cycle: u64, steps: &[Snapshot]) {
     let (mut by_report, mut by_snapshot) = (known.clone(), known.clone());
     for shown in steps {
         cycle += 1;
         let report = shown.at.to_string().replace(":00.000000Z", "");
         let reported = read(&by_report, &[(NotificationKind::Renewed, &report)], shown.clone());
-        assert_eq!(cycles(&reported), [(TransitionKind::Renewed, Some(cycle))], "word of {report}");
+        assert_eq!(cycles(&reported), [(TransitionKind::Renewed, Some(cycle))], "report of {report}");
         let seen = read(&by_snapshot, &[], shown.clone());
-        assert_eq!(cycles(&seen), [(TransitionKind::Renewed, Some(cycle))], "reading of {report}");
+        assert_eq!(cycles(&seen), [(TransitionKind::Renewed, Some(cycle))], "snapshot of {report}");
         (by_report, by_snapshot) = (reported.purchase, seen.purchase);
     }
 }
@@ -106,7 +106,7 @@ fn free_months_that_no_snapshot_calls_a_trial_are_not_paid() {
 
 #[test]
 fn a_first_sight_in_grace_counts_from_the_renewal_that_failed() {
-    // A month of trial that nobody saw, then terms of two months.
+    // An unseen month of trial, then terms of two months.
     for grace_ends_at in ["2026-05-04", "2026-04-28"] {
         let failed =
             Snapshot { grace_ends_at: Some(time(grace_ends_at)), ..shown(2, "2026-04-28T01:00", "2026-04-28") };

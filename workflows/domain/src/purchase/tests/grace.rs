@@ -31,7 +31,7 @@ fn shown(at: Timestamp) -> Snapshot {
     }
 }
 
-/// The same with a grace; the renewal and, in a trial, its end are the same date.
+/// A failed payment: the grace, the renewal and, in a trial, its end are one date.
 fn failed(at: Timestamp, date: Timestamp) -> Snapshot {
     Snapshot { renews_at: Some(date), grace_ends_at: Some(date), ..shown(at) }
 }
@@ -71,7 +71,7 @@ fn a_failed_payment_is_grace_with_the_old_renewal_s_date_too() {
     assert_eq!((kinds(&grace), grace.purchase.state()), (vec![GraceBegan], State::Grace));
     let unreported = settle(&bought(), &[], failed(at, day(31)));
     assert_eq!((kinds(&unreported), unreported.purchase.billing_cycles()), (vec![GraceBegan], Some(1)));
-    // The date is that of the failure, and says nothing of the end of the grace.
+    // The date is that of the failure, and not of the end of the grace.
     let later = settle(&grace.purchase, &[], failed(day(35), day(31)));
     assert_eq!((kinds(&later), later.purchase.state()), (vec![], State::Grace));
     let repaired = Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..shown(day(36)) };
@@ -146,7 +146,7 @@ fn in_the_test_world_one_date_for_all_is_no_grace() {
         let first = settle(&Purchase::default(), &[(NotificationKind::SubscriptionPurchased, day(1))], shown);
         assert_eq!((kinds(&first), first.purchase.state()), (vec![TrialStarted, Purchased], State::Trial));
     }
-    // A word of the store's test programme counts like its reading.
+    // A notification of the store's test programme counts like its snapshot.
     let report =
         Notification { store_time: day(0), is_test: true, ..notification(NotificationKind::SubscriptionPurchased, 0) };
     let verification = Verification::Verified(Box::new(trap(day(1))));

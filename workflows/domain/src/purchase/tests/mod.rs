@@ -1,4 +1,4 @@
-//! What is read from a record, field by field, and that the record stays small.
+//! The fields of a record by reports alone, and the bound of its size.
 
 mod anchor;
 mod fields;

@@ -36,7 +36,7 @@ fn settle(known: &Purchase, reports: &[(NotificationKind, &str)], shown: Snapsho
     settle_with(known, &reports, &Verification::Verified(Box::new(shown)), at).purchase
 }
 
-/// Settles an end, and looks again a day later: what is shown by half may wait for that.
+/// Settles an end, and checks again a day later: an incomplete change may wait for that.
 fn settle_end(known: &Purchase, shown: Snapshot) -> Purchase {
     let later = Snapshot { at: shown.at.plus_millis(86_400_000), ..shown.clone() };
     settle(&settle(known, &[], shown), &[], later)
@@ -115,7 +115,7 @@ fn a_natural_end_is_none() {
                 assert_eq!((finished.state(), finished.revoked_at()), (State::Expired, None), "{ends_at}, {reason:?}");
             }
         }
-        // Two renewals that nobody told of, and then the end.
+        // Two unreported renewals, and then the end.
         let finished = settle_end(&bought(), over(running.clone(), "2026-04-11T00:00", "2026-04-10T00:00", reason));
         assert_eq!((finished.billing_cycles(), finished.revoked_at()), (Some(3), None));
         let failed = Snapshot { grace_ends_at: Some(time("2026-02-15T00:00")), ..running.clone() };
@@ -168,7 +168,7 @@ fn without_a_term_the_period_that_was_shown_decides() {
             assert_eq!(finished(&renewed, at), Some(time(at)), "{reason:?}");
         }
         assert_eq!((finished(&known, "2026-02-10T00:00"), finished(&renewed, "2026-03-10T00:00")), (None, None));
-        // The payment was told, and the store showed no period for it: a week is the shortest that is sold.
+        // The payment was reported, and the store showed no period for it: a week is the shortest that is sold.
         let reported = settle(
             &known,
             &[(NotificationKind::Renewed, "2026-02-10T00:00")],

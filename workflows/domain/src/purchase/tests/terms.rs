@@ -25,9 +25,9 @@ const TERMS: [Term; 7] = [
 enum Way {
     ReportAndSnapshot,
     SnapshotAlone,
-    /// The reading comes after some more words.
+    /// The snapshot comes after some more reports.
     ReportAlone,
-    /// The reading does not show it for an hour.
+    /// The snapshot does not show it for an hour.
     SnapshotLags,
 }
 
@@ -95,7 +95,7 @@ fn report(kind: NotificationKind, at: Timestamp) -> Notification {
     Notification { store_time: at, ..notification(kind, 0) }
 }
 
-/// What is told of one payment at the end of this term: by how many settlings, and with which words.
+/// Settles one payment at the end of this term in its way: what is known then, and the transitions.
 fn pay(known: &Purchase, sold: Sold, (number, way): (i64, Way)) -> (Purchase, Vec<(TransitionKind, Option<u64>)>) {
     let due = sold.boundary(number);
     let reports = [report(NotificationKind::Renewed, due.plus_millis(7_000))];
@@ -130,7 +130,7 @@ fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -
         .count();
     let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::GraceExpired);
     if payments != usize::from(is_payment) {
-        return Err(format!("the first sight tells {:?}", seen.transitions));
+        return Err(format!("the first sight announces {:?}", seen.transitions));
     }
     let mut known = seen.purchase;
     let mut cycle = known.billing_cycles().ok_or("no cycles")?;
@@ -141,18 +141,21 @@ fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -
         cycle += 1;
         if reported != [(TransitionKind::Renewed, Some(cycle))] || after.billing_cycles() != Some(cycle) {
             let due = sold.boundary(number);
-            return Err(format!("{way:?} at {due} tells {reported:?} and {:?}, cycle {cycle}", after.billing_cycles()));
+            return Err(format!(
+                "{way:?} at {due} announces {reported:?} and {:?}, cycle {cycle}",
+                after.billing_cycles()
+            ));
         }
         known = after;
     }
-    // A reading after words alone tells nothing more.
+    // A snapshot after reports alone announces nothing more.
     let last = sold.boundary(end - 1).plus_millis(60 * MINUTE);
     let late = read(&known, &[], sold.shown(last, end));
     if late.transitions.is_empty() && late.purchase.billing_cycles() == Some(cycle) {
         return Ok(());
     }
     Err(format!(
-        "the last reading tells {:?} and {:?}, cycle {cycle}",
+        "the last snapshot announces {:?} and {:?}, cycle {cycle}",
         late.transitions,
         late.purchase.billing_cycles()
     ))
@@ -189,7 +192,7 @@ fn lives_of(year: i64) -> (usize, Vec<String>) {
 fn check(year: i64, days: usize) {
     let (count, wrong) = lives_of(year);
     let some: Vec<_> = wrong.iter().step_by(wrong.len() / 12 + 1).map(String::as_str).collect();
-    assert!(wrong.is_empty(), "{} of {count} subscriptions are told wrongly:\n{}", wrong.len(), some.join("\n"));
+    assert!(wrong.is_empty(), "{} of {count} subscriptions are announced wrongly:\n{}", wrong.len(), some.join("\n"));
     assert_eq!(count, days * 6 * TERMS.len());
 }
 

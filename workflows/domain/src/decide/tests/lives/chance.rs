@@ -1,4 +1,4 @@
-//! Chance that can be had again: the same seed gives the same life.
+//! Repeatable chance: the same seed gives the same life.
 
 use std::ops::Range;
 

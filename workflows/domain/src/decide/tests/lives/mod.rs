@@ -1,4 +1,4 @@
-//! Random lives of purchases: a simulated store, what we hear of it, and what we make of that.
+//! Random lives of purchases: a simulated store, the arrival of its notifications, and what is decided of them.
 //!
 //! Every life has a seed, which is part of each message, and the same seed gives the same life.
 
@@ -28,7 +28,7 @@ fn truth(life: &Life) -> Vec<TransitionKind> {
     life.transitions.iter().map(|(_, what)| *what).collect()
 }
 
-/// What the record says. When it was first seen to be cancelled depends on the readings; a word's time does not.
+/// The record. When it was first seen to be cancelled depends on the checks; a report's time does not.
 fn record(replay: &Replay, life: &Life) -> String {
     let dates =
         |report: &&Notification| !matches!(report.kind, NotificationKind::Expired | NotificationKind::GraceExpired);
@@ -100,9 +100,9 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
             left.remove(place.unwrap_or_else(|| panic!("{what:?} twice, {:?}, {}", names(&late.transitions), case())));
         }
         for what in left.iter().copied() {
-            // Where nobody saw that it was off, nobody saw that it was on again.
+            // Where it was not seen to be off, it was not seen to be on again.
             let is_half = what == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
-            assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not told, {}", case());
+            assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not announced, {}", case());
         }
     }
 }
@@ -135,7 +135,7 @@ fn wrong(seed: u64) -> Option<(String, String)> {
 fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, String)> {
     let replay = settle_lagging(life, arrivals, seed);
     let charged: Vec<_> = replay.charges.iter().filter_map(|(sku, number)| Some((sku.clone()?, *number))).collect();
-    // What nobody reported and the store shows an hour later is found behind what was reported meanwhile.
+    // What is unreported and shown an hour later is announced behind what was reported meanwhile.
     let lost: Vec<_> = promptly(life).into_iter().filter(|report| !arrivals.contains(report)).collect();
     let is_complete = life.reports.iter().all(|report| report.kind != NotificationKind::Unknown) && lost.is_empty();
     let in_order = |mut names: Vec<TransitionKind>| {
@@ -167,7 +167,7 @@ fn wrong_in(life: &Life, arrivals: &Arrivals, seed: u64) -> Option<(String, Stri
     Some((short, long))
 }
 
-/// What the record says otherwise than that of a store that agreed at once.
+/// Where the record differs from that of a store that agreed at once.
 fn record_difference(life: &Life, arrivals: &Arrivals, replay: &Replay) -> String {
     let (late, prompt) = (record(replay, life), record(&settle_life(life, arrivals, true), life));
     let lines = late.lines().zip(prompt.lines()).filter(|(late, prompt)| late != prompt);
@@ -217,7 +217,7 @@ fn difference(found: Vec<TransitionKind>, mut expected: Vec<TransitionKind>) -> 
     format!("too much {more:?}, missing {expected:?}")
 }
 
-/// Whether some reading must have shown what `what` tells. The first one only shows how it stands.
+/// Whether some check must have shown the transition `what`. The first one only shows how it stands.
 fn is_seen(life: &Life, replay: &Replay, what: TransitionKind) -> bool {
     let gone = |what| match what {
         TransitionKind::Cancelled => TransitionKind::Resumed,
@@ -249,7 +249,7 @@ fn replaying_a_whole_life_announces_nothing_new() {
     }
 }
 
-/// Everything that happens in lives that are heard in every way there is.
+/// Replays of one life whose notifications arrive in all ways.
 fn steps(seed: u64, beginning: Beginning) -> Vec<Replay> {
     let life = life(seed, beginning);
     let arrivals = promptly(&life);

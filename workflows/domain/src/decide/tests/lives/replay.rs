@@ -1,4 +1,4 @@
-//! What we hear of a life, and when: windows, wakes, losses, delays, repetitions.
+//! The arrival of a life's notifications and their settling: windows, wakes, losses, delays, repetitions.
 
 use super::chance::Chance;
 use super::store::{DAY, HOUR, Life, MINUTE};
@@ -15,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const WINDOW: i64 = 2 * MINUTE;
 
-/// When which word arrives.
+/// The notifications of a life, and when each arrives.
 pub type Arrivals = Vec<(Timestamp, Notification)>;
 
-/// One settling, as the fixture writes arrows: who was asked, the old state, the words, the new one, the events.
+/// One settling, as the fixture writes arrows: whether the store can be queried, the old state, the kinds, the new state,
+/// the events.
 pub type Step = (bool, State, Vec<NotificationKind>, State, Vec<String>);
 
-/// What we made of a life.
+/// The settlings of a life.
 #[derive(Debug, Default)]
 pub struct Replay {
     pub known: Purchase,
@@ -41,16 +42,16 @@ pub struct Replay {
     unreachable_since: Option<Timestamp>,
     /// What has no outcome yet.
     waiting: Vec<(i64, Notification)>,
-    /// The store does not know it any more: the time of the reading that said so is in the record.
+    /// Whether the receipt is no longer valid: the time of that answer is in the record.
     pub is_gone: bool,
 }
 
-/// Every word, six seconds after it was said.
+/// Every notification, six seconds after its time.
 pub fn promptly(life: &Life) -> Arrivals {
     life.reports.iter().map(|report| (report.store_time.plus_millis(6_000), report.clone())).collect()
 }
 
-/// A third of the words is lost, but never the first one, nor one that alone could tell.
+/// A third of the notifications is lost, but never the first one, nor a vital one.
 pub fn with_losses(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xff);
     let mut arrivals = promptly(life);
@@ -62,7 +63,7 @@ pub fn with_losses(life: &Life, seed: u64) -> Arrivals {
     arrivals
 }
 
-/// Any word can be lost, and most are. An OFF can be so late that a reading shows what undid it.
+/// Any notification can be lost, and most are. An OFF can be so late that a snapshot shows what undid it.
 pub fn in_part(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xf);
     let mut arrivals = promptly(life);
@@ -74,7 +75,7 @@ pub fn in_part(life: &Life, seed: u64) -> Arrivals {
     arrivals
 }
 
-/// One word only: any kind as likely as any other, and rather one after which something else happens at once.
+/// One notification only: each kind as likely as any other, and rather one after which something else happens at once.
 pub fn once(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0x1f);
     let arrivals = promptly(life);
@@ -90,7 +91,7 @@ pub fn once(life: &Life, seed: u64) -> Arrivals {
     arrivals.into_iter().skip(one).take(1).collect()
 }
 
-/// Words are hours or days late, change places and come twice. The first one comes first.
+/// Notifications are hours or days late, change places and come twice. The first one comes first.
 pub fn with_delays(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xfff);
     let mut arrivals = promptly(life);
@@ -109,7 +110,7 @@ pub fn with_delays(life: &Life, seed: u64) -> Arrivals {
     arrivals
 }
 
-/// An admin tells of it some time after it began; no word before that was heard.
+/// An admin imports it some time after it began; no notification before that arrives.
 pub fn with_adoption(life: &Life, seed: u64) -> Arrivals {
     let mut chance = Chance::new(seed ^ 0xffff);
     let Some((first, report)) = promptly(life).into_iter().next() else { return Vec::new() };
@@ -121,12 +122,12 @@ pub fn with_adoption(life: &Life, seed: u64) -> Arrivals {
     std::iter::once((time, adopted)).chain(later).collect()
 }
 
-/// Settles what is heard, window by window and wake by wake, until long after the end.
+/// Settles what arrives, window by window and wake by wake, until long after the end.
 pub fn settle_life(life: &Life, arrivals: &Arrivals, can_query: bool) -> Replay {
     settle_all(life, arrivals, Replay { can_query, ..Replay::default() })
 }
 
-/// The same, while the store cannot be reached or does not accept the receipt now and then.
+/// Settles it while the store cannot be reached or does not accept the receipt now and then.
 pub fn settle_with_faults(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay {
     settle_all(
         life,
@@ -135,7 +136,7 @@ pub fn settle_with_faults(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay
     )
 }
 
-/// The same by a store that lags.
+/// Settles it by a store that lags.
 pub fn settle_lagging(life: &Life, arrivals: &Arrivals, seed: u64) -> Replay {
     settle_all(life, arrivals, Replay { can_query: true, lag: Some(seed ^ 0xff_ffff), ..Replay::default() })
 }
@@ -183,7 +184,7 @@ fn settle_all(life: &Life, arrivals: &Arrivals, mut replay: Replay) -> Replay {
     replay
 }
 
-/// The terms that the transitions of one settling say to be paid.
+/// The paid terms by the transitions of one settling.
 fn payments(transitions: &[Transition]) -> Vec<Option<u64>> {
     let is_trial = transitions.iter().any(|one| one.kind == TransitionKind::TrialStarted);
     let pays = |one: &&Transition| match one.kind {

@@ -1,4 +1,4 @@
-//! A simulated store: what is true of one receipt over time, the words it sends, and what they ought to tell.
+//! A simulated store: what is true of one receipt over time, its notifications, and the transitions to announce.
 
 mod endings;
 
@@ -13,7 +13,7 @@ pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 
-/// How a receipt comes to our ears.
+/// How a receipt is first reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
     Bought,
@@ -25,15 +25,15 @@ pub enum Beginning {
 #[derive(Debug)]
 pub struct Life {
     pub reports: Vec<Notification>,
-    /// What is told, in order, and since when it is true.
+    /// The transitions to announce, in order, and since when they are true.
     pub transitions: Vec<(Timestamp, TransitionKind)>,
-    /// What a reading shows from then on.
+    /// What a snapshot shows from then on; `None` when the receipt is no longer valid.
     pub shows: Vec<(Timestamp, Option<Snapshot>)>,
     /// When another receipt that is real took its place.
     pub replaced_at: Option<Timestamp>,
-    /// Words that may not get lost: nothing else would ever show what they tell.
+    /// Reports that may not get lost: nothing else would ever show what they report.
     pub vital: Vec<(Timestamp, NotificationKind)>,
-    /// Words that are never late: they are about what no reading shows.
+    /// Reports that are never late: they are about what no snapshot shows.
     pub prompt: Vec<(Timestamp, NotificationKind)>,
     pub ends: Timestamp,
     /// What was charged: the SKU of each payment and the number of its term, in order.
@@ -100,7 +100,7 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
 }
 
 impl Author {
-    /// A word, some seconds after what it speaks of.
+    /// Adds a notification, some seconds after what it reports.
     fn report(&mut self, kind: NotificationKind) {
         let at = self.now.plus_millis(self.chance.below(20) * 100);
         let late = self.life.reports.last().map_or(at, |last| last.store_time.plus_millis(100).max(at));
@@ -147,7 +147,7 @@ impl Author {
             } else {
                 self.life.shows.push((self.now, None));
             }
-            // Nothing looks at a consumable again.
+            // A consumable is never checked again.
             if product == Product::Consumable {
                 self.vital(cancelled);
             } else {
@@ -204,7 +204,7 @@ impl Author {
         self.end = self.boundary(self.begun);
     }
 
-    /// So many terms after the anchor.
+    /// The boundary `begun` terms after the anchor.
     fn boundary(&self, begun: i64) -> Timestamp {
         let term = self.shown.term.unwrap();
         let count = i64::from(term.count) * begun;
@@ -264,7 +264,7 @@ impl Author {
             1 | 2 if !is_vital => NotificationKind::ScheduledToEnd,
             _ => NotificationKind::AutoRenewalOff,
         };
-        // Shortly before the end only this word tells of it: the next reading shows the end.
+        // Shortly before the end only this notification reports it: the next snapshot shows the end.
         if is_vital || self.end.millis_since(self.now) < 9 * DAY {
             self.vital(kind)
         } else {
@@ -278,7 +278,7 @@ impl Author {
         self.shown.auto_renewing = Some(true);
         self.shown.ends_at = None;
         self.shown.renews_at = Some(self.end);
-        // One of the two words has to come: nothing else may show that it was off.
+        // One of the two reports has to arrive: nothing else may show that it was off.
         let off = self.life.reports.last().filter(|report| report.kind == NotificationKind::AutoRenewalOff);
         match off.map(|report| (report.store_time, report.kind)) {
             Some(off) if self.chance.percent(50) => {
@@ -385,7 +385,7 @@ impl Author {
             }
             self.renew(TransitionKind::Recovered);
             if self.end.millis_since(grace_end) < DAY {
-                // No reading lies between the repair and the next payment.
+                // No check lies between the repair and the next payment.
                 let repair = self.life.reports.last().map(|report| (report.store_time, report.kind));
                 self.life.vital.extend(repair);
             }
