@@ -9,19 +9,19 @@ const ONE_ACT_MS: i64 = 600_000;
 
 impl Walk<'_> {
     /// Announces what a report of this time names.
-    pub fn announce(&mut self, what: TransitionKind, time: Timestamp) {
-        self.push(what, Some(time));
-        self.announced.cover(what, time);
+    pub fn announce(&mut self, transition: TransitionKind, time: Timestamp) {
+        self.push(transition, Some(time));
+        self.announced.cover(transition, time);
     }
 
     /// Announces what must have happened, although no notification reported it.
-    pub fn infer(&mut self, what: TransitionKind, at: Option<Timestamp>) {
-        self.push(what, at);
-        self.announced.cover(what, self.clock);
+    pub fn infer(&mut self, transition: TransitionKind, at: Option<Timestamp>) {
+        self.push(transition, at);
+        self.announced.cover(transition, self.clock);
     }
 
-    fn push(&mut self, what: TransitionKind, at: Option<Timestamp>) {
-        match what {
+    fn push(&mut self, transition: TransitionKind, at: Option<Timestamp>) {
+        match transition {
             TransitionKind::Expired if self.announced.is_expired => return,
             TransitionKind::Expired => self.announced.is_expired = true,
             TransitionKind::Purchased
@@ -34,14 +34,14 @@ impl Walk<'_> {
             _ => {}
         }
         let cycle = self.stage.terms.map(|terms| terms.max(1));
-        self.transitions.push(Transition { kind: what, at, cycle });
+        self.transitions.push(Transition { kind: transition, at, cycle });
     }
 
-    pub fn is_covered(&self, what: TransitionKind, time: Timestamp) -> bool {
-        self.announced.covered(what) >= Some(time)
+    pub fn is_covered(&self, transition: TransitionKind, time: Timestamp) -> bool {
+        self.announced.covered(transition) >= Some(time)
     }
 
-    pub fn is_echo(&self, what: TransitionKind, time: Timestamp) -> bool {
-        self.announced.covered(what).is_some_and(|announced| time.millis_since(announced) <= ONE_ACT_MS)
+    pub fn is_echo(&self, transition: TransitionKind, time: Timestamp) -> bool {
+        self.announced.covered(transition).is_some_and(|announced| time.millis_since(announced) <= ONE_ACT_MS)
     }
 }

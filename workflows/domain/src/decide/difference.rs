@@ -49,7 +49,7 @@ impl Walk<'_> {
             (goal.life == Life::Expired, TransitionKind::Expired),
         ];
         self.announced.unannounced =
-            unannounced.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();
+            unannounced.into_iter().filter(|(holds, _)| *holds).map(|(_, transition)| transition).collect();
         self.stage = goal.clone();
     }
 
@@ -87,7 +87,7 @@ impl Walk<'_> {
         if goal.in_trial {
             let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
                 .iter()
-                .any(|what| self.announced.covered(*what).is_some());
+                .any(|transition| self.announced.covered(*transition).is_some());
             if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
@@ -163,15 +163,15 @@ impl Walk<'_> {
     }
 
     /// Announces one payment.
-    pub fn renew(&mut self, at: Option<Timestamp>, is_announced: bool) {
-        let what = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
+    pub fn renew(&mut self, at: Option<Timestamp>, is_reported: bool) {
+        let transition = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
         let conversion = self.stage.in_trial.then_some(TransitionKind::TrialConverted);
         self.stage.in_trial = false;
         self.stage.in_grace = false;
-        for what in conversion.into_iter().chain([what]) {
-            match at.filter(|_| is_announced) {
-                Some(time) => self.announce(what, time),
-                None => self.infer(what, at),
+        for transition in conversion.into_iter().chain([transition]) {
+            match at.filter(|_| is_reported) {
+                Some(time) => self.announce(transition, time),
+                None => self.infer(transition, at),
             }
         }
     }
@@ -189,6 +189,6 @@ impl Walk<'_> {
     }
 
     fn has_paid(&self) -> bool {
-        super::truth::PAYMENTS.iter().any(|what| self.announced.covered(*what).is_some())
+        super::truth::PAYMENTS.iter().any(|transition| self.announced.covered(*transition).is_some())
     }
 }

@@ -246,8 +246,9 @@ impl Evidence<'_> {
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
-            let is_announced =
-                super::truth::PAYMENTS.iter().any(|what| self.before.announced.covered(*what) >= Some(time));
+            let is_announced = super::truth::PAYMENTS
+                .iter()
+                .any(|transition| self.before.announced.covered(*transition) >= Some(time));
             self.is_paid_beyond(time) && (is_announced || known.is_unknown() || shown.terms > known.terms)
         };
         shown.runs() && !shown.in_grace && !is_repaired()
@@ -319,8 +320,8 @@ impl Evidence<'_> {
     fn weigh_switch(&self, weighed: &mut Weighed, shown: &Stage) {
         let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
         let is_off = kind != NotificationKind::AutoRenewalOn;
-        let what = if is_off { TransitionKind::Cancelled } else { TransitionKind::Resumed };
-        let is_news = self.is_new(switch) && self.before.announced.covered(what) < Some(time);
+        let transition = if is_off { TransitionKind::Cancelled } else { TransitionKind::Resumed };
+        let is_news = self.is_new(switch) && self.before.announced.covered(transition) < Some(time);
         if !is_news && (self.is_new(switch) || self.before.stage.is_off != is_off) {
             return;
         }
@@ -362,11 +363,9 @@ impl Evidence<'_> {
             _ => self.after.period_end().is_some_and(|end| end > self.at),
         };
         let unconfirmed = weighed.unconfirmed;
-        let is_known = |end: Timestamp| {
-            let dates = [last.ends_at, last.renews_at, self.after.last_grace_end()];
-            dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
-        };
-        let is_new_end = snapshot.ends_at.is_some_and(|end| !is_known(end) || self.before.incomplete_since().is_some());
+        let is_new_end = snapshot
+            .ends_at
+            .is_some_and(|end| !self.is_known_end(last, end) || self.before.incomplete_since().is_some());
         let shows_off = snapshot.auto_renewing == Some(false) && snapshot.ends_at.is_none();
         let is_off_incomplete = !known.is_off && shows_off && self.is_switch_news(last);
         let is_dateless = self.after.period_end().is_none()
@@ -413,6 +412,12 @@ impl Evidence<'_> {
         if !weighed.contradict(since, self.at) {
             weighed.stage = shown.clone();
         }
+    }
+
+    /// Whether this end is a date that was shown before.
+    fn is_known_end(&self, last: &Snapshot, end: Timestamp) -> bool {
+        let dates = [last.ends_at, last.renews_at, self.after.last_grace_end()];
+        dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
     }
 
     /// Whether it was switched off after the newest payment, which cannot have been made while it was off.
@@ -472,7 +477,8 @@ impl Evidence<'_> {
 
     /// Whether a payment was announced or reported within two days.
     fn was_paid(&self) -> bool {
-        let announced = super::truth::PAYMENTS.iter().filter_map(|what| self.before.announced.covered(*what)).max();
+        let announced =
+            super::truth::PAYMENTS.iter().filter_map(|transition| self.before.announced.covered(*transition)).max();
         let reported = self.newest_payment().filter(|(_, kind)| PAYMENTS.contains(kind)).map(|(time, _)| time);
         announced.max(reported).is_some_and(|paid| self.at.millis_since(paid) < WATCHED_MS)
     }

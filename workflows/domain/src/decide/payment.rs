@@ -97,14 +97,14 @@ impl Walk<'_> {
         };
         let announced = [TransitionKind::Renewed, TransitionKind::Recovered]
             .iter()
-            .filter_map(|what| self.announced.covered(*what))
+            .filter_map(|transition| self.announced.covered(*transition))
             .max();
         !self.stage.in_grace && announced.is_some_and(is_same)
     }
 
     /// Whether the payment of this report was announced: by a snapshot, for its term, or by another report of the same act.
     fn is_paid(&self, time: Timestamp, kind: NotificationKind) -> bool {
-        if PAYMENTS.iter().any(|what| self.is_covered(*what, time)) {
+        if PAYMENTS.iter().any(|transition| self.is_covered(*transition, time)) {
             return true;
         }
         if self.stage.in_grace || self.stage.is_over() || kind == NotificationKind::TrialConverted {
@@ -118,8 +118,8 @@ impl Walk<'_> {
             _ => [TransitionKind::Renewed, TransitionKind::Recovered],
         };
         let apart = if self.known.is_of_test_world() { ECHO_MS } else { ONE_PAYMENT_MS };
-        let is_echo = |what: &TransitionKind| {
-            self.announced.covered(*what).is_some_and(|announced| time.millis_since(announced) <= apart)
+        let is_echo = |transition: &TransitionKind| {
+            self.announced.covered(*transition).is_some_and(|announced| time.millis_since(announced) <= apart)
         };
         others.iter().any(is_echo)
     }

@@ -114,7 +114,8 @@ impl Observation<'_> {
         let is_past = |stage: &Stage| {
             !stage.is_unknown() && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
         };
-        PAYMENTS.iter().any(|what| self.before.announced.covered(*what).is_some()) || stood.is_some_and(is_past)
+        PAYMENTS.iter().any(|transition| self.before.announced.covered(*transition).is_some())
+            || stood.is_some_and(is_past)
     }
 
     fn is_over(&self, in_trial: bool) -> bool {
@@ -200,7 +201,7 @@ impl Observation<'_> {
         else {
             return Some(known);
         };
-        let announced = PAYMENTS.iter().filter_map(|what| self.before.announced.covered(*what)).max();
+        let announced = PAYMENTS.iter().filter_map(|transition| self.before.announced.covered(*transition)).max();
         let is_announced = announced.is_some_and(|announced| last.millis_since(announced) <= ECHO_MS);
         Some(if is_announced { known } else { known.saturating_add(1) })
     }

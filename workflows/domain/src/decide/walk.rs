@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
                 self.revive(is_back);
                 let has_begun = [TransitionKind::TrialStarted, TransitionKind::Purchased]
                     .iter()
-                    .any(|what| self.announced.covered(*what).is_some());
+                    .any(|transition| self.announced.covered(*transition).is_some());
                 if self.stage.in_trial && !has_begun {
                     self.announce(TransitionKind::TrialStarted, time);
                 }
@@ -331,7 +331,7 @@ impl<'a> Walk<'a> {
             let is_unannounced = self.announced.unannounced.contains(&TransitionKind::Cancelled);
             let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
                 .iter()
-                .any(|what| self.announced.covered(*what).is_some());
+                .any(|transition| self.announced.covered(*transition).is_some());
             let is_named = is_unannounced && has_begun;
             if (is_reminder && !is_named) || (!is_unannounced && self.is_echo(TransitionKind::Cancelled, time)) {
                 return;

@@ -24,14 +24,14 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// The time up to which `what` is covered.
-    pub fn covered(&self, what: TransitionKind) -> Option<Timestamp> {
-        self.through.get(&what).copied()
+    /// The time up to which `transition` is covered.
+    pub fn covered(&self, transition: TransitionKind) -> Option<Timestamp> {
+        self.through.get(&transition).copied()
     }
 
-    /// Covers `what` up to `time`.
-    pub fn cover(&mut self, what: TransitionKind, time: Timestamp) {
-        let through = self.through.entry(what).or_insert(time);
+    /// Covers `transition` up to `time`.
+    pub fn cover(&mut self, transition: TransitionKind, time: Timestamp) {
+        let through = self.through.entry(transition).or_insert(time);
         *through = (*through).max(time);
     }
 }

@@ -68,7 +68,7 @@ impl Purchase {
             TransitionKind::Renewed,
             TransitionKind::Recovered,
         ];
-        let last = paid.iter().filter_map(|what| self.announced.covered(*what)).max()?;
+        let last = paid.iter().filter_map(|transition| self.announced.covered(*transition)).max()?;
         (!self.stage.in_trial && self.is_offer_unconfirmed(last)).then_some(last)
     }
 }

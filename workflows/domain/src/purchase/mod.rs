@@ -245,10 +245,10 @@ impl Purchase {
     }
 
     /// Notes that a part of its beginning was announced.
-    pub(crate) fn cover_beginning(&mut self, what: TransitionKind, at: Timestamp) {
-        self.announced.cover(what, at);
+    pub(crate) fn cover_beginning(&mut self, transition: TransitionKind, at: Timestamp) {
+        self.announced.cover(transition, at);
         if let Some(verified) = &mut self.verified {
-            verified.announced.cover(what, at);
+            verified.announced.cover(transition, at);
         }
     }
 

@@ -75,7 +75,7 @@ impl Purchase {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
         let paid = [TransitionKind::Renewed, TransitionKind::Recovered]
             .iter()
-            .filter_map(|what| self.announced.covered(*what))
+            .filter_map(|transition| self.announced.covered(*transition))
             .max();
         let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.millis_since(*paid) <= EARLY_MS));
         match (shown, paid_since) {

@@ -55,7 +55,7 @@ impl Purchase {
     /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
     #[must_use]
     pub fn is_beginning_unannounced(&self) -> bool {
-        let is_announced = |what| self.announced.covered(what).is_some();
+        let is_announced = |transition| self.announced.covered(transition).is_some();
         self.stage.runs()
             && !self.is_one_time()
             && ![TransitionKind::Purchased, TransitionKind::PlanChanged].into_iter().any(is_announced)

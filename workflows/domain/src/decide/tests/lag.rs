@@ -56,10 +56,10 @@ fn a_reported_payment_grace_or_auto_renewal_stands() {
         (&bought(), NotificationKind::AutoRenewalOff, monthly, TransitionKind::Cancelled, State::Off),
         (&is_off, NotificationKind::AutoRenewalOn, off, TransitionKind::Resumed, State::Active),
     ];
-    for (known, kind, stale, what, state) in cases {
+    for (known, kind, stale, transition, state) in cases {
         let at = day(if kind == NotificationKind::AutoRenewalOn { 10 } else { 33 });
         let first = read(known, &[report(kind, at)], stale(at.plus_millis(2 * MINUTE)));
-        assert_eq!((kinds(&first), first.purchase.state()), (vec![what], state), "{kind:?}");
+        assert_eq!((kinds(&first), first.purchase.state()), (vec![transition], state), "{kind:?}");
         assert!(first.purchase.is_unverified(), "{kind:?}");
         let (waits, last) = checks(&first, (at, 2 * HOUR), stale);
         assert_eq!(waits, [10, 60], "{kind:?}");
@@ -160,7 +160,7 @@ fn a_purchase_with_only_an_unconfirmed_end_stays_unknown() {
 fn what_runs_again_after_its_end_is_a_payment_or_a_resumption() {
     let over = read(&bought(), &[report(NotificationKind::Expired, day(31))], finished(day(31), day(31))).purchase;
     let at = day(35);
-    for (kind, what) in [
+    for (kind, transition) in [
         (NotificationKind::Renewed, TransitionKind::Renewed),
         (NotificationKind::GraceExpired, TransitionKind::Renewed),
         (NotificationKind::AutoRenewalOn, TransitionKind::Resumed),
@@ -171,9 +171,9 @@ fn what_runs_again_after_its_end_is_a_payment_or_a_resumption() {
         let renews_at = Some(day(if cycles == 2 { 66 } else { 31 }));
         let back = |at| Snapshot { renews_at, ..monthly(at) };
         let at_once = read(&over, &reports, back(at.plus_millis(2 * MINUTE)));
-        assert_eq!((kinds(&at_once), at_once.purchase.state()), (vec![what], State::Active), "{kind:?}");
+        assert_eq!((kinds(&at_once), at_once.purchase.state()), (vec![transition], State::Active), "{kind:?}");
         let first = read(&over, &reports, finished(day(31), at.plus_millis(2 * MINUTE)));
-        assert_eq!((kinds(&first), first.purchase.state()), (vec![what], State::Active), "{kind:?}");
+        assert_eq!((kinds(&first), first.purchase.state()), (vec![transition], State::Active), "{kind:?}");
         let second = read(&first.purchase, &[], back(at.plus_millis(HOUR)));
         assert_eq!((kinds(&second), second.purchase.state()), (vec![], State::Active), "{kind:?}");
         if cycles == 2 {

@@ -25,7 +25,7 @@ fn names(transitions: &[Transition]) -> Vec<TransitionKind> {
 }
 
 fn truth(life: &Life) -> Vec<TransitionKind> {
-    life.transitions.iter().map(|(_, what)| *what).collect()
+    life.transitions.iter().map(|(_, transition)| *transition).collect()
 }
 
 /// The record. When it was first seen to be cancelled depends on the checks; a report's time does not.
@@ -40,7 +40,7 @@ fn record(replay: &Replay, life: &Life) -> String {
 
 fn story(life: &Life) -> String {
     let reports = life.reports.iter().map(|report| format!("{} {:?}", report.store_time, report.kind));
-    let transitions = life.transitions.iter().map(|(time, what)| format!("{time} -> {what:?}"));
+    let transitions = life.transitions.iter().map(|(time, transition)| format!("{time} -> {transition:?}"));
     let mut lines: Vec<_> = reports.chain(transitions).collect();
     lines.sort();
     lines.join("\n")
@@ -95,14 +95,20 @@ fn delays_and_disorder_give_the_same_record_and_nothing_twice() {
             assert_eq!(record(&late, &life), record(&prompt, &life), "{}", case());
         }
         let mut left = truth(&life);
-        for what in names(&late.transitions) {
-            let place = left.iter().position(|other| *other == what);
-            left.remove(place.unwrap_or_else(|| panic!("{what:?} twice, {:?}, {}", names(&late.transitions), case())));
+        for transition in names(&late.transitions) {
+            let place = left.iter().position(|other| *other == transition);
+            left.remove(
+                place.unwrap_or_else(|| panic!("{transition:?} twice, {:?}, {}", names(&late.transitions), case())),
+            );
         }
-        for what in left.iter().copied() {
+        for transition in left.iter().copied() {
             // Where it was not seen to be off, it was not seen to be on again.
-            let is_half = what == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
-            assert!(is_half || !is_seen(&life, &late, what), "{what:?} was seen and not announced, {}", case());
+            let is_half = transition == TransitionKind::Resumed && left.contains(&TransitionKind::Cancelled);
+            assert!(
+                is_half || !is_seen(&life, &late, transition),
+                "{transition:?} was seen and not announced, {}",
+                case()
+            );
         }
     }
 }
@@ -114,13 +120,11 @@ fn a_failing_store_leaves_one_outcome_each_and_nothing_twice() {
         assert!(replay.outcomes.values().all(|outcomes| *outcomes == 1), "seed {seed}, {:?}", replay.outcomes);
         assert_eq!(replay.outcomes.len(), life.reports.len(), "seed {seed}");
         let mut left = truth(&life);
-        for what in names(&replay.transitions) {
-            let place = left.iter().position(|other| *other == what);
-            left.remove(
-                place.unwrap_or_else(|| {
-                    panic!("{what:?} twice, seed {seed}, {:?}\n{}", replay.transitions, story(&life))
-                }),
-            );
+        for transition in names(&replay.transitions) {
+            let place = left.iter().position(|other| *other == transition);
+            left.remove(place.unwrap_or_else(|| {
+                panic!("{transition:?} twice, seed {seed}, {:?}\n{}", replay.transitions, story(&life))
+            }));
         }
     }
 }
@@ -208,28 +212,28 @@ fn a_planted_fault_of_stale_grace_is_found_in_some_lives() {
 /// What is too much and what is missing.
 fn difference(found: Vec<TransitionKind>, mut expected: Vec<TransitionKind>) -> String {
     let mut more = Vec::new();
-    for what in found {
-        match expected.iter().position(|other| *other == what) {
+    for transition in found {
+        match expected.iter().position(|other| *other == transition) {
             Some(place) => drop(expected.remove(place)),
-            None => more.push(what),
+            None => more.push(transition),
         }
     }
     format!("too much {more:?}, missing {expected:?}")
 }
 
-/// Whether some check must have shown the transition `what`. The first one only shows how it stands.
-fn is_seen(life: &Life, replay: &Replay, what: TransitionKind) -> bool {
-    let gone = |what| match what {
+/// Whether some check must have shown the transition `transition`. The first one only shows how it stands.
+fn is_seen(life: &Life, replay: &Replay, transition: TransitionKind) -> bool {
+    let gone = |transition| match transition {
         TransitionKind::Cancelled => TransitionKind::Resumed,
         TransitionKind::Resumed => TransitionKind::Cancelled,
         TransitionKind::GraceBegan => TransitionKind::Recovered,
         TransitionKind::PlanChangeScheduled => TransitionKind::PlanChanged,
         other => other,
     };
-    let times = life.transitions.iter().enumerate().filter(|(_, (_, other))| *other == what);
+    let times = life.transitions.iter().enumerate().filter(|(_, (_, other))| *other == transition);
     !times.clone().any(|(at, (begin, _))| {
         let rest = life.transitions.iter().skip(at + 1);
-        let is_end = |other: TransitionKind| other == gone(what) || other == TransitionKind::Expired;
+        let is_end = |other: TransitionKind| other == gone(transition) || other == TransitionKind::Expired;
         let end = rest.clone().find(|(_, other)| is_end(*other)).or_else(|| life.transitions.last());
         !replay.reads.iter().skip(1).any(|read| read >= begin && end.is_none_or(|(end, _)| read < end))
     })

@@ -89,7 +89,7 @@ impl Author {
             NotificationKind::SubscriptionPurchased,
             NotificationKind::AutoRenewalOn,
         ];
-        let had_trial = self.life.transitions.iter().any(|(_, what)| *what == TransitionKind::TrialStarted);
+        let had_trial = self.life.transitions.iter().any(|(_, transition)| *transition == TransitionKind::TrialStarted);
         let kind = match self.chance.pick(&kinds) {
             NotificationKind::TrialConverted if had_trial || self.has_come_back => NotificationKind::Renewed,
             kind => kind,

@@ -113,8 +113,8 @@ impl Author {
         self.life.vital.push((report.store_time, kind));
     }
 
-    fn announce(&mut self, what: TransitionKind) {
-        self.life.transitions.push((self.now, what));
+    fn announce(&mut self, transition: TransitionKind) {
+        self.life.transitions.push((self.now, transition));
     }
 
     fn charge(&mut self) {
@@ -410,12 +410,12 @@ impl Author {
         false
     }
 
-    fn renew(&mut self, what: TransitionKind) {
+    fn renew(&mut self, transition: TransitionKind) {
         if self.in_trial {
             self.announce(TransitionKind::TrialConverted);
         }
-        self.announce(what);
-        let reports: &[NotificationKind] = match (self.in_trial, what) {
+        self.announce(transition);
+        let reports: &[NotificationKind] = match (self.in_trial, transition) {
             (true, _) => self.chance.pick(&[
                 &[NotificationKind::TrialConverted],
                 &[NotificationKind::TrialConverted, NotificationKind::Renewed],
