@@ -1,6 +1,6 @@
 //! From which date the terms of a purchase are counted.
 //!
-//! The end of the trial, else the purchase; but a trial that nobody saw lies between the purchase and the first term,
+//! The end of the trial, else the purchase; but an unseen trial lies between the purchase and the first term,
 //! so that every date of renewal that the store shows is compared with the row and corrects it. The number of a term
 //! that was announced never falls.
 
