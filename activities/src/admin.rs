@@ -6,7 +6,9 @@ use domain::{DestinationId, Lane};
 use std::time::Duration;
 use storage::{DestinationPatch, Error, How, Page, Replay, Store, fault};
 use tokio::time::Instant;
-use workflows::asks::{Again, KeepHold, OwedAgain, RedeliverAll, SendAgain, SetEnabled, ThrowAway, Unfinished};
+use workflows::activities::{
+    Discard, Redeliver, RedeliverAll, RedeliveryProgress, RedeliverySelector, SetEnabled, SetHold, Unfinished,
+};
 
 /// After this long the rest is left to the next run, before the activity's time is over.
 const ENOUGH: Duration = Duration::from_secs(5);
@@ -14,23 +16,23 @@ const ENOUGH: Duration = Duration::from_secs(5);
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
 /// Keeps a hold, or its end.
-pub async fn hold(store: &Store, input: KeepHold) -> Result<(), Error> {
+pub async fn hold(store: &Store, input: SetHold) -> Result<(), Error> {
     let Some(for_ms) = input.for_ms else {
         return store.release(input.collapse_key).await;
     };
     let until = store.now().await?.plus_millis(for_ms);
-    let (by, reason) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
+    let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
 /// Throws away what waits; answers how many notifications that ended.
-pub async fn discard(store: &Store, input: ThrowAway) -> Result<i64, Error> {
-    let (by, reason) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
+pub async fn discard(store: &Store, input: Discard) -> Result<i64, Error> {
+    let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     store.discard(input.collapse_key, input.through, &by, &reason).await
 }
 
 /// Sends the newest state again; answers the lanes that this opened.
-pub async fn redeliver(store: &Store, input: SendAgain) -> Result<Vec<Lane>, Error> {
+pub async fn redeliver(store: &Store, input: Redeliver) -> Result<Vec<Lane>, Error> {
     let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
     fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
     Ok(lanes)
@@ -39,13 +41,13 @@ pub async fn redeliver(store: &Store, input: SendAgain) -> Result<Vec<Lane>, Err
 /// Switches a destination on or off. What is owed to it stays owed; with the newest states only, the `user.*` events of a
 /// disabled one end as skipped before. When there are very many, some end and it is to be asked again.
 pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
-    let (by, why) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
+    let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
         let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { FORGOTTEN_AT_ONCE };
         let forgotten = store.forget_user_events(input.destination_id, at_once).await?;
         if forgotten.more {
-            return Ok(Some(Unfinished { ended: forgotten.ended }));
+            return Ok(Some(Unfinished { skipped: forgotten.ended }));
         }
     }
     let patch =
@@ -56,20 +58,20 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
 /// Owes a destination something once more, page by page until [`ENOUGH`] or the end. At the end of what it did not take
 /// its pause and all back-offs end too. Begun anew after a failure, it goes through the same pages: those that were owed
 /// before, by the `bulk` of the same name, are not owed again, whether they arrived meanwhile or not.
-pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<OwedAgain, Error> {
+pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
     let (id, mut owed, mut cursor) = (input.destination_id, 0, input.cursor);
     let began = Instant::now();
     loop {
         let page = Page { cursor, ..Page::default() };
         let page_owed;
-        (page_owed, cursor) = owe(store, id, (&input.what, page, How::Once(bulk.to_owned()))).await?;
+        (page_owed, cursor) = owe(store, id, (&input.selector, page, How::Once(bulk.to_owned()))).await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
         owed += page_owed;
-        if cursor.is_none() && input.what == Again::Failed {
+        if cursor.is_none() && input.selector == RedeliverySelector::Failed {
             store.hasten(id).await?;
         }
         if cursor.is_none() || began.elapsed() >= ENOUGH {
-            return Ok(OwedAgain { owed, next_cursor: cursor });
+            return Ok(RedeliveryProgress { owed, next_cursor: cursor });
         }
     }
 }
@@ -78,18 +80,20 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
 async fn owe(
     store: &Store,
     id: DestinationId,
-    (what, page, how): (&Again, Page, How),
+    (what, page, how): (&RedeliverySelector, Page, How),
 ) -> Result<(i64, Option<String>), Error> {
     let states = match what {
-        Again::Failed => return send_again(store, id, (storage::Again::Failed, page, how)).await,
-        Again::Event(event) => return send_again(store, id, (storage::Again::Event(*event), page, how)).await,
-        Again::Range { from, until } => {
+        RedeliverySelector::Failed => return send_again(store, id, (storage::Again::Failed, page, how)).await,
+        RedeliverySelector::Event(event) => {
+            return send_again(store, id, (storage::Again::Event(*event), page, how)).await;
+        }
+        RedeliverySelector::Range { from, until } => {
             let range = storage::Again::Range { from: *from, until: *until };
             return send_again(store, id, (range, page, how)).await;
         }
-        Again::Behind => Replay::Behind,
-        Again::All => Replay::All,
-        Again::These(keys) => Replay::These(keys.clone()),
+        RedeliverySelector::Behind => Replay::Behind,
+        RedeliverySelector::All => Replay::All,
+        RedeliverySelector::Purchases(keys) => Replay::These(keys.clone()),
     };
     let replayed = store.replay(id, states, (page, how)).await?;
     Ok((replayed.owing.owed, replayed.next_cursor))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use storage::{Finished, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
-use workflows::asks::{Deliver, Delivered};
+use workflows::activities::{Deliver, Delivered};
 
 /// After this long, what is left goes to a fresh run, so that no attempt is cut off by its time-out.
 const ENOUGH: Duration = Duration::from_secs(8);

@@ -33,11 +33,11 @@ use storage::Store;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
-use workflows::asks::{
-    Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded,
-    OwedAgain, Record, RecordActivity, Recorded, RedeliverActivity, RedeliverAll, RedeliverAllActivity, SendAgain,
-    SetEnabled, SetEnabledActivity, SweepActivity, Swept, Tend, TendActivity, Tended, Test, TestActivity, ThrowAway,
-    Unfinished, Verified, Verify, VerifyActivity,
+use workflows::activities::{
+    Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Load, LoadActivity, Loaded, Record,
+    RecordActivity, Recorded, Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress,
+    SetEnabled, SetEnabledActivity, SetHold, Supervise, SuperviseActivity, Supervised, SweepActivity, Swept, Test,
+    TestActivity, Unfinished, Verified, Verify, VerifyActivity,
 };
 
 /// Everything that an activity may use.
@@ -93,13 +93,13 @@ impl Doing {
 
     /// Keeps a hold, or its end.
     #[activity(definition = HoldActivity)]
-    pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: KeepHold) -> Result<(), ActivityError> {
+    pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
         admin::hold(&self.store, input).await.map_err(failure::storage)
     }
 
     /// Throws away what waits.
     #[activity(definition = DiscardActivity)]
-    pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: ThrowAway) -> Result<i64, ActivityError> {
+    pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
         admin::discard(&self.store, input).await.map_err(failure::storage)
     }
 
@@ -108,14 +108,14 @@ impl Doing {
     pub async fn redeliver(
         self: Arc<Self>,
         _ctx: ActivityContext,
-        input: SendAgain,
+        input: Redeliver,
     ) -> Result<Vec<Lane>, ActivityError> {
         admin::redeliver(&self.store, input).await.map_err(failure::storage)
     }
 
     /// Looks after a destination as a whole.
-    #[activity(definition = TendActivity)]
-    pub async fn tend(self: Arc<Self>, ctx: ActivityContext, input: Tend) -> Result<Tended, ActivityError> {
+    #[activity(definition = SuperviseActivity)]
+    pub async fn tend(self: Arc<Self>, ctx: ActivityContext, input: Supervise) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
         let round = tend::Round::new((deliver::token(info), info.attempt), self.stopping.clone());
         tokio::select! {
@@ -147,7 +147,7 @@ impl Doing {
         self: Arc<Self>,
         ctx: ActivityContext,
         input: RedeliverAll,
-    ) -> Result<OwedAgain, ActivityError> {
+    ) -> Result<RedeliveryProgress, ActivityError> {
         admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use std::time::Duration;
 use storage::{Due, Error, Overdue, Store};
 use tokio::time::Instant;
-use workflows::asks::Swept;
+use workflows::activities::Swept;
 use workflows::signal::Signal;
 
 /// How many purchases one sweep wakes at most: this bounds its rate.

@@ -16,8 +16,8 @@ use std::time::Duration;
 use storage::{Error, Mode, Recall, Tending as Needs};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
-use workflows::asks::{Tend, Tended, Tending};
-use workflows::options::TEND_ENOUGH;
+use workflows::activities::{Supervise, Supervised, Supervision};
+use workflows::options::SUPERVISE_BUDGET;
 use workflows::signal::{self, Signal};
 
 /// How often Temporal hears that a run lives.
@@ -83,7 +83,7 @@ impl Round {
     fn has_ended(&self) -> bool {
         self.is_halted.load(Ordering::Relaxed)
             || self.stopping.load(Ordering::Relaxed)
-            || self.began.elapsed() > TEND_ENOUGH
+            || self.began.elapsed() > SUPERVISE_BUDGET
     }
 
     /// Tells Temporal that the run lives, and hears whether it was cancelled.
@@ -130,7 +130,7 @@ enum Recalled {
 }
 
 /// Looks after a destination for as long as there is something to do, and a run may last.
-pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, Error> {
+pub async fn tend(doing: &Doing, round: &Round, input: Supervise) -> Result<Supervised, Error> {
     let id = input.destination_id;
     let mut is_probe = input.is_probe;
     let mut due = round.follows_a_lost_one.then(|| after(LEASE_MS + *BUSY_MS.start()));
@@ -147,16 +147,16 @@ pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, E
             needs if goes_on && has_to_wait(&needs, is_probe) => continue,
             // What waits is no purchase's, or was left by a run that was lost.
             Needs::Rest => match due.map(millis_until) {
-                Some(ms) => (Tending::Drain, Some(ms)),
-                None => (Tending::Rest, None),
+                Some(ms) => (Supervision::Drain, Some(ms)),
+                None => (Supervision::Rest, None),
             },
-            Needs::Pause { ms } => (Tending::Pause, Some(ms.min(PAUSE_MS))),
-            Needs::Probe { in_ms, .. } if in_ms > 0 && !is_probe => (Tending::Probe, Some(in_ms)),
+            Needs::Pause { ms } => (Supervision::Pause, Some(ms.min(PAUSE_MS))),
+            Needs::Probe { in_ms, .. } if in_ms > 0 && !is_probe => (Supervision::Probe, Some(in_ms)),
             Needs::Probe { key, .. } => {
                 is_probe = false;
                 match probe(doing, round, (key, id)).await? {
                     None if !round.has_ended() => continue,
-                    busy_ms => (Tending::Probe, Some(busy_ms.unwrap_or(0))),
+                    busy_ms => (Supervision::Probe, Some(busy_ms.unwrap_or(0))),
                 }
             }
             Needs::Drain { keys, concurrency } => {
@@ -164,8 +164,8 @@ pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, E
                 due = due.into_iter().chain(drained.due_ms.map(after)).min();
                 match busy(&drained) {
                     busy_ms if !round.has_ended() && (goes_on || busy_ms.is_none()) => continue,
-                    _ if round.has_ended() => (Tending::Drain, Some(0)),
-                    busy_ms => (Tending::Drain, busy_ms),
+                    _ if round.has_ended() => (Supervision::Drain, Some(0)),
+                    busy_ms => (Supervision::Drain, busy_ms),
                 }
             }
         };
@@ -208,7 +208,7 @@ async fn call_back(doing: &Doing, share: &Share<'_>, (key, destination_id): (Col
     if share.has_ended() {
         return false;
     }
-    let signal = Signal::Recall(signal::Recall { destination_id: Some(destination_id) });
+    let signal = Signal::CancelBackoff(signal::CancelBackoff { destination_id: Some(destination_id) });
     match doing.engine.signal_open(key, signal).await {
         Ok(()) => true,
         Err(error @ engine::Error::Unavailable(_)) => {
@@ -260,12 +260,16 @@ fn millis_until(then: Instant) -> i64 {
 }
 
 /// The answer, with what people want to know of a destination that is not at rest.
-async fn said(doing: &Doing, id: DestinationId, (state, again_ms): (Tending, Option<i64>)) -> Result<Tended, Error> {
-    if state == Tending::Rest {
-        return Ok(Tended { again_ms, state, ..Tended::default() });
+async fn said(
+    doing: &Doing,
+    id: DestinationId,
+    (state, again_ms): (Supervision, Option<i64>),
+) -> Result<Supervised, Error> {
+    if state == Supervision::Rest {
+        return Ok(Supervised { next_check_ms: again_ms, state, ..Supervised::default() });
     }
     let health = doing.store.health(id).await?;
-    Ok(Tended { again_ms, state, owed: health.owed, said: health.last_error })
+    Ok(Supervised { next_check_ms: again_ms, state, owed: health.owed, message: health.last_error })
 }
 
 #[cfg(test)]
@@ -285,7 +289,7 @@ mod tests {
             assert!(round.is_over() && round.has_ended());
         }
         let mut long = round();
-        long.began -= TEND_ENOUGH + Duration::from_secs(1);
+        long.began -= SUPERVISE_BUDGET + Duration::from_secs(1);
         assert!(long.is_over());
     }
 
@@ -297,7 +301,7 @@ mod tests {
         assert_eq!(at(0), (true, false));
         assert_eq!(at(RECALL_ENOUGH.as_secs()), (false, false), "a page that was begun is ended");
         assert_eq!(at(RECALL_MOST.as_secs()), (false, true), "of a slow engine it is not");
-        assert!(RECALL_MOST * 2 <= TEND_ENOUGH && !round.is_over());
+        assert!(RECALL_MOST * 2 <= SUPERVISE_BUDGET && !round.is_over());
         round.halt();
         assert_eq!(at(0), (false, true));
     }

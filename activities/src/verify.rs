@@ -12,7 +12,7 @@ use std::time::Duration;
 use storage::{Error, Unanswered, Verification};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use workflows::asks::Verified;
+use workflows::activities::Verified;
 
 /// How many requests to stores are in flight at once, so that a store that hangs leaves slots for other activities.
 const IN_FLIGHT: usize = 20;
@@ -194,13 +194,13 @@ async fn alarm(doing: &Doing, platform: PlatformId, kind: &'static str, detail: 
 }
 
 const fn read(reading: Reading) -> Verified {
-    Verified { reading: Some(reading), again_ms: 0, why: None }
+    Verified { verification: Some(reading), next_query_ms: 0, why: None }
 }
 
 /// It is asked again: by the run that waits for it, or by the sweep should that be lost.
 async fn later(doing: &Doing, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
     doing.store.ask_again(key, again_ms).await?;
-    Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
+    Ok(Verified { verification: None, next_query_ms: again_ms, why: Some(why.to_owned()) })
 }
 
 fn word(answer: &Answer) -> &'static str {

@@ -132,7 +132,7 @@ async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
     let first = world.send(PURCHASED, "patient").await;
     let status = world.wait_status("patient", "a verification", |status| status["verification"].is_object()).await;
     assert!(status["verification"]["why"].as_str().is_some_and(|why| why.contains("503")), "{status}");
-    assert!(status["verification"]["asked_again_at"].is_string(), "{status}");
+    assert!(status["verification"]["next_query_at"].is_string(), "{status}");
     wait_waiting(&world, &first, "verification").await;
     check_silence(&world, "patient").await;
 

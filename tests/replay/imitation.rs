@@ -5,8 +5,8 @@ use domain::{Given, Reading};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
-use workflows::asks::{Asks, Deliver, Load, Loaded, Record, Recorded};
-use workflows::attributes::Shown;
+use workflows::activities::{Activities, Deliver, Load, Loaded, Record, Recorded};
+use workflows::attributes::Values;
 use workflows::purchase::Start;
 use workflows::signal::{Lenient, Notified};
 use workflows::{contract, options};
@@ -35,18 +35,19 @@ macro_rules! imitation {
                 let told = ctx.state(|run| run.told.clone()).unwrap_or_default();
                 ctx.timer(Duration::from_millis(told.quiet_ms.unsigned_abs())).await;
                 let load = Load { collapse_key: key, through: told.through };
-                let loaded = ctx.execute_local_activity(Asks::load, load, options::short()).await?;
+                let loaded = ctx.execute_local_activity(Activities::load, load, options::short()).await?;
                 if $extra {
                     ctx.timer(Duration::from_secs(1)).await;
                 }
-                let shown = Shown { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Shown::default() };
-                let recorded = ctx.execute_local_activity(Asks::record, record(key, loaded), options::short()).await?;
+                let values = Values { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Values::default() };
+                let recorded =
+                    ctx.execute_local_activity(Activities::record, record(key, loaded), options::short()).await?;
                 let Recorded::Done { lanes, .. } = recorded else { return Ok(()) };
                 for lane in lanes {
                     let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
                     let options = options::lane(ctx.cancellation_token().child_token(), false, String::new());
-                    let delivering = ctx.execute_activity(Asks::deliver, deliver, options);
-                    ctx.upsert_search_attributes(shown.upsert(key));
+                    let delivering = ctx.execute_activity(Activities::deliver, deliver, options);
+                    ctx.upsert_search_attributes(values.upsert(key));
                     delivering.await?;
                 }
                 Ok(())
@@ -70,7 +71,7 @@ fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
         decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
         is_replaced: loaded.is_replaced,
-        asked: loaded.verify,
+        is_queried: loaded.verify,
         is_answer: false,
         is_real: true,
     }

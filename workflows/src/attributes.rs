@@ -37,7 +37,7 @@ pub fn all() -> [(&'static str, IndexedValueType); 7] {
 /// What was last set, so that an upsert, which costs an event, happens only on a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Shown {
+pub struct Values {
     /// See [`APP`].
     pub app_id: Option<AppId>,
     /// See [`PLATFORM`].
@@ -52,10 +52,10 @@ pub struct Shown {
     pub failing: i64,
 }
 
-impl Shown {
+impl Values {
     /// The state's word; `unknown` before anything is known.
     #[must_use]
-    pub fn state_word(&self) -> &'static str {
+    pub fn state_name(&self) -> &'static str {
         self.state.unwrap_or(State::Unknown).as_str()
     }
 
@@ -64,7 +64,7 @@ impl Shown {
     pub fn upsert(&self, key: CollapseKey) -> Vec<SearchAttributeUpdate> {
         let mut all = vec![
             COLLAPSE_KEY.value_set(key.to_string()),
-            STATE.value_set(self.state_word().to_owned()),
+            STATE.value_set(self.state_name().to_owned()),
             REVISION.value_set(self.revision),
             HELD.value_set(self.held),
             FAILING.value_set(self.failing),

@@ -29,7 +29,7 @@ pub const DISCARD: &str = "discard";
 /// Signal: send again. To a purchase its newest state, to a destination what it did not take.
 pub const REDELIVER: &str = "redeliver";
 /// Signal: the lane of a destination is not to wait for its next attempt.
-pub const RECALL: &str = "recall";
+pub const CANCEL_BACKOFF: &str = "cancel_backoff";
 /// Signal to a destination: something is owed that its lanes do not deliver themselves.
 pub const OWED: &str = "owed";
 /// Signal to a destination: switch it on.

@@ -10,19 +10,19 @@ use temporalio_workflow::{
 /// One attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
 pub const DELIVER_ATTEMPT: Duration = Duration::from_secs(30);
 
-/// One run of `tend`: it begins nothing new after [`TEND_ENOUGH`], and what is in flight then ends within one attempt.
-pub const TEND_RUN: Duration = Duration::from_secs(60);
+/// One run of `tend`: it begins nothing new after [`SUPERVISE_BUDGET`], and what is in flight then ends within one attempt.
+pub const SUPERVISE_RUN: Duration = Duration::from_secs(60);
 /// For how long a run of `tend` begins new attempts.
-pub const TEND_ENOUGH: Duration = Duration::from_secs(20);
+pub const SUPERVISE_BUDGET: Duration = Duration::from_secs(20);
 /// A run of `tend` that was not heard of for so long is given up for lost.
-pub const TEND_SILENCE: Duration = Duration::from_secs(15);
+pub const SUPERVISE_HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// One run of `test`.
 pub const TEST_RUN: Duration = Duration::from_secs(20);
 /// The same, with the wait for a slot.
 pub const TEST_PATIENCE: Duration = Duration::from_secs(25);
 /// For how long a page of what is owed once more is tried.
-pub const AGAIN_PATIENCE: Duration = Duration::from_secs(300);
+pub const REDELIVER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// One attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ pub fn lasting() -> ActivityOptions {
         .build()
 }
 
-/// Asking the store once: a short wait for its turn, fifteen seconds of HTTP and a margin. Only trouble of storage is
+/// PendingQuery the store once: a short wait for its turn, fifteen seconds of HTTP and a margin. Only trouble of storage is
 /// retried by the engine; when to ask the store again is for the workflow, which hears signals meanwhile.
 pub fn verify() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
@@ -77,8 +77,8 @@ pub fn test() -> ActivityOptions {
 
 /// Owing a destination something once more. The run does nothing else meanwhile, so that it is given up after a while and
 /// noted; what was owed until then stays so.
-pub fn again() -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), AGAIN_PATIENCE))
+pub fn redeliver_all() -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_PATIENCE))
         .retry_policy(
             RetryPolicy::builder()
                 .initial_interval(Duration::from_secs(1))
@@ -109,9 +109,9 @@ pub fn lane(token: WorkflowCancellationToken, failing: bool, summary: String) ->
 
 /// Looking after a destination. Trouble of storage and a lost worker are retried by the engine; when to look again is
 /// for the workflow.
-pub fn tend(token: WorkflowCancellationToken, summary: String) -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(TEND_RUN)
-        .heartbeat_timeout(TEND_SILENCE)
+pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(SUPERVISE_RUN)
+        .heartbeat_timeout(SUPERVISE_HEARTBEAT)
         .task_queue(DELIVER_QUEUE.to_owned())
         .retry_policy(
             RetryPolicy::builder()

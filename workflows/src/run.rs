@@ -62,7 +62,7 @@ pub fn micros(time: Option<SystemTime>) -> i64 {
 }
 
 /// One short try inside the workflow task; if that fails, the activity of the same name until it works.
-pub async fn ask<W, A>(
+pub async fn execute<W, A>(
     ctx: &WorkflowContext<W>,
     activity: fn() -> A,
     input: A::Input,

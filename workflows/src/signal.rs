@@ -11,7 +11,7 @@ use temporalio_common::data_converters::{
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
 /// Purchases that one `replay` can name: a history holds them all.
-pub const MOST_NAMED: usize = 100;
+pub const MAX_NAMED: usize = 100;
 
 /// One signal to a purchase with its payload: what the dispatcher, the API and the sweep send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Signal {
     /// Send the newest state again.
     Redeliver(Redeliver),
     /// The lane of a destination is not to wait for its next attempt.
-    Recall(Recall),
+    CancelBackoff(CancelBackoff),
 }
 
 impl Signal {
@@ -46,7 +46,7 @@ impl Signal {
             Self::Release(_) => crate::contract::RELEASE,
             Self::Discard(_) => crate::contract::DISCARD,
             Self::Redeliver(_) => crate::contract::REDELIVER,
-            Self::Recall(_) => crate::contract::RECALL,
+            Self::CancelBackoff(_) => crate::contract::CANCEL_BACKOFF,
         }
     }
 
@@ -60,7 +60,7 @@ impl Signal {
             Self::Hold(body) => serde_json::to_value(body),
             Self::Discard(body) => serde_json::to_value(body),
             Self::Redeliver(body) => serde_json::to_value(body),
-            Self::Recall(body) => serde_json::to_value(body),
+            Self::CancelBackoff(body) => serde_json::to_value(body),
         };
         json.unwrap_or(serde_json::Value::Null)
     }
@@ -178,7 +178,7 @@ pub struct Redeliver {
 /// The lane of a destination is not to wait for its next attempt: it would be none, or it can be made now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Recall {
+pub struct CancelBackoff {
     /// Which one; all when absent.
     pub destination_id: Option<DestinationId>,
 }
@@ -237,7 +237,7 @@ pub struct Replay {
     pub reason: Option<String>,
     /// Whether those that it acknowledged are sent too.
     pub all: bool,
-    /// These purchases alone, which it says it lacks: at most [`MOST_NAMED`].
+    /// These purchases alone, which it says it lacks: at most [`MAX_NAMED`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapse_keys: Option<Vec<CollapseKey>>,
 }

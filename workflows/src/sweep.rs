@@ -1,7 +1,7 @@
 //! The workflow `sweep`: every half minute it asks for what is overdue to be woken. Its fixed id
 //! makes the engine guarantee that there is one.
 
-use crate::asks::Asks;
+use crate::activities::Activities;
 use crate::contract;
 use crate::options;
 use crate::signal::Lenient;
@@ -42,7 +42,7 @@ impl Sweep {
             if ctx.cancellation_token().is_cancelled() {
                 return Ok(());
             }
-            let swept = ctx.execute_activity(Asks::sweep, round, options::lasting()).await;
+            let swept = ctx.execute_activity(Activities::sweep, round, options::lasting()).await;
             let found = swept.unwrap_or_default();
             ctx.set_current_details(format!("woken in the last sweep: {}", found.woken));
             let pause = if found.more { SHORT_PAUSE } else { PAUSE };

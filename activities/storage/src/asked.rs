@@ -48,7 +48,7 @@ pub fn keep(
     (row, health): (&LaneRow, &Health),
 ) -> Result<(), Error> {
     match row.asked_at.zip(row.asked_until) {
-        Some(asked) if health.asked_until(asked, write.now).is_some() => hold_back(write, lane, (asked, health)),
+        Some(asked) if health.retry_after_until(asked, write.now).is_some() => hold_back(write, lane, (asked, health)),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use crate::statement::{row, sql};
 use crate::writer::Write;
 use crate::{Destination, Error, Store, alarms, deliveries};
 use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
-use domain::health::{Failure, Health, Judged, Said, State};
+use domain::health::{Assessment, Failure, Health, Notice, State};
 use domain::{CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -50,19 +50,19 @@ row! {
         opened_at: Option<Timestamp>,
         probed_at: Option<Timestamp>,
         recovered_at: Option<Timestamp>,
-        hastened_at: Option<Timestamp>,
+        retry_requested_at: Option<Timestamp>,
         changed_at: Option<Timestamp>,
         paused_until: Option<Timestamp>,
         next_slot_at: Timestamp,
         warned: i64,
-        is_told: bool,
+        is_announced: bool,
         recalled_through: Option<Timestamp>,
     }
 }
 
 const SELECT: &str = "SELECT failures, last_failed_key, last_error, first_failure_at, last_failure_at, \
-     last_success_at, opened_at, probed_at, recovered_at, hastened_at, changed_at, paused_until, next_slot_at, \
-     warned, is_told, recalled_through FROM health WHERE destination_id = ?";
+     last_success_at, opened_at, probed_at, recovered_at, retry_requested_at, changed_at, paused_until, next_slot_at, \
+     warned, is_announced, recalled_through FROM health WHERE destination_id = ?";
 
 /// So often at most a destination's exhausted deliveries are told: who is told looks into the list of the dead ones.
 const EXHAUSTED_EVERY_MS: i64 = 600_000;
@@ -78,11 +78,11 @@ impl HealthRow {
             opened_at: self.opened_at,
             probed_at: self.probed_at,
             recovered_at: self.recovered_at,
-            hastened_at: self.hastened_at,
+            retry_requested_at: self.retry_requested_at,
             changed_at: self.changed_at,
             paused_until: self.paused_until,
             warned: self.warned,
-            is_told: self.is_told,
+            is_announced: self.is_announced,
         }
     }
 
@@ -131,7 +131,7 @@ impl Store {
 
 /// The health of a new destination.
 pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql("INSERT INTO health (destination_id, failures, next_slot_at, warned, is_told) VALUES (?, 0, 0, 0, ?)")
+    sql("INSERT INTO health (destination_id, failures, next_slot_at, warned, is_announced) VALUES (?, 0, 0, 0, ?)")
         .bind(id)
         .bind(false)
         .run(write.connection)
@@ -190,7 +190,9 @@ pub fn judge(write: &mut Write<'_>, finish: &Finish, (began, died): (Timestamp, 
         Fares::Unsaid => Told::default(),
         Fares::Well => went_well(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
         // What failed before it recovered, or by other settings, is told late and of another destination.
-        Fares::Ill { .. } | Fares::Disabled { .. } if lock(write, id)?.health().is_of_before(began) => Told::default(),
+        Fares::Ill { .. } | Fares::Disabled { .. } if lock(write, id)?.health().is_stale_request(began) => {
+            Told::default()
+        }
         Fares::Ill { pause_ms } => failed(write, finish, *pause_ms)?,
         Fares::Disabled { reason } => disable(write, id, reason)?,
     };
@@ -229,9 +231,9 @@ fn failed(write: &mut Write<'_>, finish: &Finish, pause_ms: Option<i64>) -> Resu
 
 fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Told, Error> {
     let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
-    let health = Health { is_told: true, ..row.health() };
+    let health = Health { is_announced: true, ..row.health() };
     keep(write, id, (&health, None))?;
-    let judged = Judged { health, state: State::Disabled, said: vec![Said::Disabled] };
+    let judged = Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] };
     conclude(write, destination, &judged, Some(reason))
 }
 
@@ -270,7 +272,7 @@ fn keep(
 ) -> Result<(), Error> {
     sql("UPDATE health SET failures = ?, last_failed_key = ?, last_error = COALESCE(?, last_error), \
          first_failure_at = ?, last_failure_at = ?, last_success_at = ?, opened_at = ?, probed_at = ?, \
-         recovered_at = ?, hastened_at = ?, paused_until = ?, warned = ?, is_told = ? WHERE destination_id = ?")
+         recovered_at = ?, retry_requested_at = ?, paused_until = ?, warned = ?, is_announced = ? WHERE destination_id = ?")
     .bind(health.failures)
     .bind(failure.map(|(key, _)| key))
     .bind(failure.map(|(_, error)| error))
@@ -280,40 +282,45 @@ fn keep(
     .bind(health.opened_at)
     .bind(health.probed_at)
     .bind(health.recovered_at)
-    .bind(health.hastened_at)
+    .bind(health.retry_requested_at)
     .bind(health.paused_until)
     .bind(health.warned)
-    .bind(health.is_told)
+    .bind(health.is_announced)
     .bind(id)
     .run(write.connection)
     .map(drop)
 }
 
 /// Shows the new state and tells operators what they should know.
-fn conclude(write: &mut Write<'_>, row: DestinationRow, judged: &Judged, reason: Option<&str>) -> Result<Told, Error> {
+fn conclude(
+    write: &mut Write<'_>,
+    row: DestinationRow,
+    judged: &Assessment,
+    reason: Option<&str>,
+) -> Result<Told, Error> {
     let before = row.destination()?;
     if before.state != judged.state.as_str() {
         destinations::turn(write, before.id, (judged.state, reason))?;
     }
     let mut told = Told::default();
-    if judged.said.is_empty() {
+    if judged.notices.is_empty() {
         return Ok(told);
     }
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(told) };
     let now = now.destination()?;
-    if judged.said.contains(&Said::Disabled) {
+    if judged.notices.contains(&Notice::Disabled) {
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }
-    if judged.said.contains(&Said::Opened) {
+    if judged.notices.contains(&Notice::Opened) {
         let why = reason.unwrap_or_default();
         alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
     }
-    for said in &judged.said {
+    for said in &judged.notices {
         let (event_type, reason) = match said {
-            Said::Opened => (DESTINATION_FAILING, reason.map(str::to_owned)),
-            Said::Warned { percent } => (DESTINATION_FAILING, Some(warning(*percent, (judged, write.now), reason))),
-            Said::Recovered => (DESTINATION_RECOVERED, None),
-            Said::Disabled => (DESTINATION_DISABLED, reason.map(str::to_owned)),
+            Notice::Opened => (DESTINATION_FAILING, reason.map(str::to_owned)),
+            Notice::Warned { percent } => (DESTINATION_FAILING, Some(warning(*percent, (judged, write.now), reason))),
+            Notice::Recovered => (DESTINATION_RECOVERED, None),
+            Notice::Disabled => (DESTINATION_DISABLED, reason.map(str::to_owned)),
         };
         told.add(operators::tell(write, &now, &About { event_type, reason })?);
     }
@@ -327,7 +334,7 @@ fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result
 }
 
 /// What operators are told before the destination is disabled.
-fn warning(percent: i64, (judged, now): (&Judged, Timestamp), error: Option<&str>) -> String {
+fn warning(percent: i64, (judged, now): (&Assessment, Timestamp), error: Option<&str>) -> String {
     format!(
         "nothing went well for {}, {percent} % of the time after which it is disabled: {}",
         unwell(&judged.health, now),

@@ -52,7 +52,7 @@ row! {
         id: DestinationId,
         opened_at: Option<Timestamp>,
         recovered_at: Option<Timestamp>,
-        hastened_at: Option<Timestamp>,
+        retry_requested_at: Option<Timestamp>,
     }
 }
 
@@ -92,7 +92,7 @@ const PAST_CAP: &str = "SELECT DISTINCT n.collapse_key FROM notifications n \
      AND (p.held_until > ? OR p.waits_through >= n.seq)) LIMIT ?";
 
 /// Whom deliveries may be sent to: few, so each is asked about on its own.
-const ENABLED: &str = "SELECT d.id, h.opened_at, h.recovered_at, h.hastened_at FROM destinations d \
+const ENABLED: &str = "SELECT d.id, h.opened_at, h.recovered_at, h.retry_requested_at FROM destinations d \
      JOIN health h ON h.destination_id = d.id WHERE d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
 
 /// To whom nothing may be sent: runs that wait to try again are to be told so.
@@ -179,8 +179,8 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
     let before = now.plus_millis(-LANE_GRACE_MS);
     let enabled: Vec<Enabled> = sql(ENABLED).all(connection)?;
     let mut late = Vec::new();
-    for Enabled { id, opened_at, recovered_at, hastened_at } in enabled {
-        let due_since = recovered_at.max(hastened_at);
+    for Enabled { id, opened_at, recovered_at, retry_requested_at } in enabled {
+        let due_since = recovered_at.max(retry_requested_at);
         let since = due_since.unwrap_or(Timestamp::from_micros(i64::MIN));
         let past = |(condition, order), time: Timestamp| {
             let text = format!(

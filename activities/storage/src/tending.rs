@@ -117,7 +117,7 @@ impl Store {
     /// pause that the destination asked for. An open breaker stays open.
     pub async fn hasten(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
-            sql("UPDATE health SET paused_until = NULL, hastened_at = ? WHERE destination_id = ?")
+            sql("UPDATE health SET paused_until = NULL, retry_requested_at = ? WHERE destination_id = ?")
                 .bind(write.now)
                 .bind(id)
                 .run(write.connection)

@@ -1,7 +1,7 @@
 //! What people see of a destination's run: the query `status` and the current details.
 
 use super::state::State;
-use crate::asks::Tending;
+use crate::activities::Supervision;
 use domain::{DestinationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,15 @@ pub struct Status {
     /// Which destination.
     pub destination_id: Option<DestinationId>,
     /// What the run has to do with it.
-    pub state: Tending,
+    pub state: Supervision,
     /// Whether it is being done at the moment.
     pub is_busy: bool,
     /// When it is looked at again; absent when that is not known yet, or not needed.
-    pub again_at: Option<Timestamp>,
+    pub next_check_at: Option<Timestamp>,
     /// How many deliveries were owed at the last look, as far as they were counted.
     pub owed: i64,
     /// What the last look said.
-    pub said: Option<String>,
+    pub message: Option<String>,
     /// The last thing that could not be read or done.
     pub noted: Option<String>,
     /// How many runs this one was continued through.
@@ -30,14 +30,14 @@ impl Status {
     /// What `state` amounts to.
     #[must_use]
     pub fn of(destination_id: Option<DestinationId>, state: &State) -> Self {
-        let again_at = if state.looking { None } else { state.until.map(Timestamp::from_micros) };
+        let next_check_at = if state.is_supervising { None } else { state.until.map(Timestamp::from_micros) };
         Self {
             destination_id,
             state: state.last.state,
-            is_busy: state.looking,
-            again_at,
+            is_busy: state.is_supervising,
+            next_check_at,
             owed: state.last.owed,
-            said: state.last.said.clone(),
+            message: state.last.message.clone(),
             noted: state.noted.clone(),
             continued: state.continued,
         }
@@ -47,20 +47,20 @@ impl Status {
     #[must_use]
     pub fn details(&self) -> String {
         let what = match self.state {
-            Tending::Rest => "nothing is owed that could be sent",
-            Tending::Drain => "delivering what is owed",
-            Tending::Pause => "left alone, as it asked",
-            Tending::Probe => "its breaker is open: one delivery is tried, all others wait",
+            Supervision::Rest => "nothing is owed that could be sent",
+            Supervision::Drain => "delivering what is owed",
+            Supervision::Pause => "left alone, as it asked",
+            Supervision::Probe => "its breaker is open: one delivery is tried, all others wait",
         };
         let mut lines = vec![what.to_owned()];
         if self.is_busy {
             lines.push("at work".to_owned());
         }
-        lines.extend(self.again_at.map(|at| format!("looked at again at {at}")));
+        lines.extend(self.next_check_at.map(|at| format!("looked at again at {at}")));
         if self.owed > 0 {
             lines.push(format!("owed at the last look: {}", self.owed));
         }
-        lines.extend(self.said.clone());
+        lines.extend(self.message.clone());
         lines.extend(self.noted.iter().map(|noted| format!("noted: {noted}")));
         lines.join("\n")
     }

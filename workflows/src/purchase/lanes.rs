@@ -1,7 +1,7 @@
 //! The lanes in flight: per destination one `deliver` activity at most.
 
 use super::Purchase;
-use crate::asks::{Asks, Deliver, Delivered};
+use crate::activities::{Activities, Deliver, Delivered};
 use crate::options;
 use crate::run::why;
 use domain::{CollapseKey, DestinationId};
@@ -49,7 +49,7 @@ impl<'a> Lanes<'a> {
             let token = ctx.cancellation_token().child_token();
             let options = options::lane(token.clone(), lane.failing, format!("destination {destination_id}"));
             let deliver = Deliver { collapse_key: key, destination_id };
-            let delivering = Box::pin(ctx.execute_activity(Asks::deliver, deliver, options));
+            let delivering = Box::pin(ctx.execute_activity(Activities::deliver, deliver, options));
             let started_for = lane.last_seq;
             self.0.insert(destination_id, InFlight { token, delivering, started_for, retried: lane.failing });
             ctx.state_mut(|purchase| {

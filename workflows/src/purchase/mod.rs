@@ -10,15 +10,15 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::asks::{Asks, KeepHold, SendAgain, ThrowAway};
+use crate::activities::{self, Activities, SetHold};
 use crate::contract;
-use crate::run::{Alarm, ask, closing, micros, now_micros, why};
-use crate::signal::{Admin, Discard, Hold, Lenient, Notified, Recall, Redeliver};
+use crate::run::{Alarm, closing, execute, micros, now_micros, why};
+use crate::signal::{Admin, CancelBackoff, Discard, Hold, Lenient, Notified, Redeliver};
 use domain::CollapseKey;
 use lanes::Lanes;
 use serde::{Deserialize, Serialize};
 use settling::settle;
-use state::{AdminAsk, Next, State};
+use state::{AdminRequest, Next, State};
 use status::Status;
 use std::future::Future;
 use std::pin::pin;
@@ -69,8 +69,8 @@ impl Purchase {
             let now = now_micros(ctx);
             let next = if closing { Next::Lanes } else { next(ctx, now) };
             match &next {
-                Next::Admin(asked) => {
-                    carry_out(ctx, key, asked).await;
+                Next::Admin(request) => {
+                    carry_out(ctx, key, request).await;
                     continue;
                 }
                 Next::Settle { flush } => {
@@ -100,9 +100,9 @@ impl Purchase {
 
     /// There are new rows in the inbox.
     #[signal(name = contract::NOTIFIED)]
-    pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Notified>) {
-        match told.0 {
-            Ok(told) => self.state.notified(&told, micros(ctx.workflow_time())),
+    pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
+        match signal.0 {
+            Ok(notified) => self.state.notified(&notified, micros(ctx.workflow_time())),
             Err(why) => {
                 self.state.unreadable(contract::NOTIFIED, &why);
                 self.state.wake();
@@ -118,8 +118,8 @@ impl Purchase {
 
     /// Settle now.
     #[signal(name = contract::FLUSH)]
-    pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        if let Err(why) = asked.0 {
+    pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        if let Err(why) = signal.0 {
             self.state.unreadable(contract::FLUSH, &why);
             return;
         }
@@ -128,8 +128,8 @@ impl Purchase {
 
     /// Stop settling.
     #[signal(name = contract::HOLD)]
-    pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Hold>) {
-        match asked.0 {
+    pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Hold>) {
+        match signal.0 {
             Ok(hold) => self.state.hold(hold, micros(ctx.workflow_time())),
             Err(why) => self.state.unreadable(contract::HOLD, &why),
         }
@@ -137,37 +137,37 @@ impl Purchase {
 
     /// End a hold.
     #[signal(name = contract::RELEASE)]
-    pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        match asked.0 {
-            Ok(asked) => self.state.ask(AdminAsk::Release(asked)),
+    pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        match signal.0 {
+            Ok(signal) => self.state.enqueue(AdminRequest::Release(signal)),
             Err(why) => self.state.unreadable(contract::RELEASE, &why),
         }
     }
 
     /// Throw away what waits.
     #[signal(name = contract::DISCARD)]
-    pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Discard>) {
-        match asked.0 {
-            Ok(asked) => self.state.ask(AdminAsk::Discard(asked)),
+    pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Discard>) {
+        match signal.0 {
+            Ok(signal) => self.state.enqueue(AdminRequest::Discard(signal)),
             Err(why) => self.state.unreadable(contract::DISCARD, &why),
         }
     }
 
     /// Send the newest state again.
     #[signal(name = contract::REDELIVER)]
-    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Redeliver>) {
-        match asked.0 {
-            Ok(asked) => self.state.ask(AdminAsk::Redeliver(asked)),
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
+        match signal.0 {
+            Ok(signal) => self.state.enqueue(AdminRequest::Redeliver(signal)),
             Err(why) => self.state.unreadable(contract::REDELIVER, &why),
         }
     }
 
     /// The lane of a destination is not to wait.
-    #[signal(name = contract::RECALL)]
-    pub fn recall(&mut self, _ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Recall>) {
-        match told.0 {
-            Ok(Recall { destination_id }) => self.state.recall(destination_id),
-            Err(why) => self.state.unreadable(contract::RECALL, &why),
+    #[signal(name = contract::CANCEL_BACKOFF)]
+    pub fn cancel_backoff(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<CancelBackoff>) {
+        match signal.0 {
+            Ok(CancelBackoff { destination_id }) => self.state.cancel_backoff(destination_id),
+            Err(why) => self.state.unreadable(contract::CANCEL_BACKOFF, &why),
         }
     }
 
@@ -183,9 +183,9 @@ impl Purchase {
 
     /// A run that was started without a word looks at its purchase.
     fn begin_run(&mut self) {
-        let told = self.state.changes > 0 || self.state.continued > 0;
-        if !told {
-            self.state.look = true;
+        let is_signalled = self.state.changes > 0 || self.state.continued > 0;
+        if !is_signalled {
+            self.state.check_now = true;
         }
     }
 }
@@ -195,8 +195,9 @@ fn next(ctx: &WorkflowContext<Purchase>, now: i64) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {
         // As if nobody looked at what was folded since the last settling.
-        let has_told = ctx.state(|purchase| purchase.state.now_is.revision > 0 && purchase.state.lanes.is_empty());
-        if has_told { Next::Close } else { next.clone() }
+        let has_announced =
+            ctx.state(|purchase| purchase.state.current.revision > 0 && purchase.state.lanes.is_empty());
+        if has_announced { Next::Close } else { next.clone() }
     });
     next
 }
@@ -214,28 +215,34 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     Ok(())
 }
 
-async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &AdminAsk) {
-    let failed = match asked.clone() {
-        AdminAsk::Hold { for_ms, asked } => {
-            let hold = KeepHold { collapse_key: key, for_ms: Some(for_ms), asked };
-            ask(ctx, || Asks::hold, hold).await.err()
+async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
+    let failed = match request.clone() {
+        AdminRequest::Hold { for_ms, admin } => {
+            let hold = SetHold { collapse_key: key, for_ms: Some(for_ms), admin };
+            execute(ctx, || Activities::hold, hold).await.err()
         }
-        AdminAsk::Release(asked) => {
-            let release = KeepHold { collapse_key: key, for_ms: None, asked };
-            let answer = ask(ctx, || Asks::hold, release).await;
+        AdminRequest::Release(admin) => {
+            let release = SetHold { collapse_key: key, for_ms: None, admin };
+            let answer = execute(ctx, || Activities::hold, release).await;
             ctx.state_mut(|purchase| {
                 purchase.state.hold = None;
-                purchase.state.look = true;
+                purchase.state.check_now = true;
             });
             answer.err()
         }
-        AdminAsk::Discard(Discard { by, reason, through }) => {
-            let asked = Admin { by, reason };
-            ask(ctx, || Asks::discard, ThrowAway { collapse_key: key, through, asked }).await.err()
+        AdminRequest::Discard(Discard { by, reason, through }) => {
+            let admin = Admin { by, reason };
+            execute(ctx, || Activities::discard, activities::Discard { collapse_key: key, through, admin }).await.err()
         }
-        AdminAsk::Redeliver(Redeliver { destination_id, .. }) => {
+        AdminRequest::Redeliver(Redeliver { destination_id, .. }) => {
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
-            match ask(ctx, || Asks::redeliver, SendAgain { collapse_key: key, destination_id, once }).await {
+            match execute(
+                ctx,
+                || Activities::redeliver,
+                activities::Redeliver { collapse_key: key, destination_id, once },
+            )
+            .await
+            {
                 Ok(lanes) => {
                     ctx.state_mut(|purchase| purchase.state.woken(&lanes));
                     None
@@ -247,7 +254,7 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &Ad
     ctx.state_mut(|purchase| {
         purchase.state.admin.pop_front();
         if let Some(error) = failed {
-            purchase.state.noted = Some(format!("{}: {}", asked.name(), why(&error)));
+            purchase.state.noted = Some(format!("{}: {}", request.name(), why(&error)));
         }
     });
 }

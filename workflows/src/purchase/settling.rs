@@ -3,10 +3,10 @@
 //! rules can change while runs are open.
 
 use super::Purchase;
-use super::state::Begun;
-use crate::asks::{Asks, Load, Loaded, Record, Recorded, Verify};
+use super::state::SettlingStart;
+use crate::activities::{Activities, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
-use crate::run::{ask, now_micros, why};
+use crate::run::{execute, now_micros, why};
 use domain::{CollapseKey, Given, Parked, Reading};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
@@ -17,13 +17,13 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
     let mut last_round = Vec::new();
     loop {
         let now = now_micros(ctx);
-        let begun = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
-        let loaded = match ask(ctx, || Asks::load, Load { collapse_key: key, through: begun.through }).await {
+        let start = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
+        let loaded = match execute(ctx, || Activities::load, Load { collapse_key: key, through: start.through }).await {
             Ok(loaded) => loaded,
             Err(error) => return note(ctx, &error),
         };
         let now = now_micros(ctx);
-        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, begun, now)) {
+        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, start, now)) {
             return;
         }
         // What the last round left open waits for something; more of it will not help.
@@ -31,14 +31,14 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
         if !round.is_empty() && round == last_round {
             return;
         }
-        let Some(reading) = verify(ctx, key, (loaded.verify, begun)).await else { return };
+        let Some(reading) = verify(ctx, key, (loaded.verify, start)).await else { return };
         let more = loaded.more;
-        match ask(ctx, || Asks::record, decide(key, loaded, &reading)).await {
+        match execute(ctx, || Activities::record, decide(key, loaded, &reading)).await {
             Ok(Recorded::Moved) => {}
             Ok(Recorded::Done { revision, state, lanes }) => {
                 ctx.state_mut(|purchase| {
-                    purchase.state.now_is.revision = revision;
-                    purchase.state.now_is.state = Some(state);
+                    purchase.state.current.revision = revision;
+                    purchase.state.current.state = Some(state);
                     purchase.state.opened(&lanes);
                 });
                 if !more {
@@ -55,12 +55,16 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
 
 /// What the store says, when it is to be asked; `None` when nothing may be decided now: it is asked again later, or
 /// a hold came meanwhile.
-async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun): (bool, Begun)) -> Option<Reading> {
-    if !ask {
+async fn verify(
+    ctx: &WorkflowContext<Purchase>,
+    key: CollapseKey,
+    (is_needed, start): (bool, SettlingStart),
+) -> Option<Reading> {
+    if !is_needed {
         return Some(Reading::Unverifiable);
     }
     let input = Verify { collapse_key: key };
-    let verified = match ctx.execute_activity(Asks::verify, input, options::verify()).await {
+    let verified = match ctx.execute_activity(Activities::verify, input, options::verify()).await {
         Ok(verified) => verified,
         Err(error) => {
             note(ctx, &error);
@@ -68,7 +72,7 @@ async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun):
         }
     };
     let now = now_micros(ctx);
-    ctx.state_mut(|purchase| purchase.state.verified(verified, begun, now))
+    ctx.state_mut(|purchase| purchase.state.verified(verified, start, now))
 }
 
 fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
@@ -82,7 +86,7 @@ fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
         decision,
         is_replaced: loaded.is_replaced,
-        asked: loaded.verify,
+        is_queried: loaded.verify,
         is_answer: reading.is_answer(),
         is_real: reading.is_real() || is_believed,
     }
@@ -92,11 +96,11 @@ fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
 pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
     let upsert = ctx.state_mut(|purchase| {
         let state = &mut purchase.state;
-        state.now_is.held = state.hold.is_some();
-        let worth_an_event = state.now_is != state.shown && state.now_is.app_id.is_some();
+        state.current.held = state.hold.is_some();
+        let worth_an_event = state.current != state.upserted && state.current.app_id.is_some();
         worth_an_event.then(|| {
-            state.shown = state.now_is.clone();
-            state.shown.upsert(key)
+            state.upserted = state.current.clone();
+            state.upserted.upsert(key)
         })
     });
     if let Some(attributes) = upsert {

@@ -1,8 +1,8 @@
 //! What a purchase's run knows, and what it wants next. Pure: signals and answers are folded in,
 //! [`State::next`] says what to do. All times are microseconds of workflow time.
 
-use crate::asks::{Delivered, Loaded, Verified};
-use crate::attributes::Shown;
+use crate::activities::{Delivered, Loaded, Verified};
+use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
 use domain::{DestinationId, Lane, Reading, Timestamp};
@@ -27,21 +27,21 @@ pub struct State {
     /// How many notifications we were told of since the last settling.
     pub pending: i64,
     /// Load now, and settle what is not inside a window.
-    pub look: bool,
+    pub check_now: bool,
     /// Settle now, window or not.
     pub flush: bool,
     /// When the hold ends.
     pub hold: Option<i64>,
     /// That the store could not be asked, and when it is asked again.
-    pub asking: Option<Asking>,
+    pub pending_query: Option<PendingQuery>,
     /// What admins asked for and was not carried out yet.
-    pub admin: VecDeque<AdminAsk>,
+    pub admin: VecDeque<AdminRequest>,
     /// Open lanes.
     pub lanes: BTreeMap<DestinationId, LaneState>,
     /// What the search attributes say.
-    pub shown: Shown,
+    pub upserted: Values,
     /// The newest state and revision.
-    pub now_is: Shown,
+    pub current: Values,
     /// The last thing that could not be read or done, for people.
     pub noted: Option<String>,
     /// How many runs this one has been continued through.
@@ -57,7 +57,7 @@ pub struct State {
 /// The store could not be asked yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Asking {
+pub struct PendingQuery {
     /// When it is asked again.
     pub until: i64,
     /// Why it could not be, for people.
@@ -69,13 +69,13 @@ pub struct Asking {
 /// What an admin asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AdminAsk {
+pub enum AdminRequest {
     /// Stop settling for so long.
     Hold {
         /// Milliseconds from now.
         for_ms: i64,
         /// Who and why.
-        asked: Admin,
+        admin: Admin,
     },
     /// End a hold.
     Release(Admin),
@@ -85,7 +85,7 @@ pub enum AdminAsk {
     Redeliver(Redeliver),
 }
 
-impl AdminAsk {
+impl AdminRequest {
     /// The signal that asked.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -114,7 +114,7 @@ pub struct LaneState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Carry out what an admin asked.
-    Admin(AdminAsk),
+    Admin(AdminRequest),
     /// Load, and settle what is due; everything when `flush`.
     Settle {
         /// Whether windows are ignored.
@@ -130,7 +130,7 @@ pub enum Next {
 
 /// A settling that began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
+pub struct SettlingStart {
     /// The newest sequence number that has had its window.
     pub through: i64,
     /// Whether the window is still open, so that nothing may be settled unless the cap is over.
@@ -142,22 +142,22 @@ pub struct Begun {
 impl State {
     /// The next thing to do at `now`.
     pub fn next(&mut self, now: i64) -> Next {
-        if let Some(ask) = self.admin.front() {
-            return Next::Admin(ask.clone());
+        if let Some(request) = self.admin.front() {
+            return Next::Admin(request.clone());
         }
         if self.hold.is_some_and(|until| until <= now) {
             self.hold = None;
-            self.look = true;
+            self.check_now = true;
         }
         if let Some(until) = self.hold {
-            return if self.look { Next::Settle { flush: false } } else { Next::Sleep(until) };
+            return if self.check_now { Next::Settle { flush: false } } else { Next::Sleep(until) };
         }
-        if self.flush || self.look {
+        if self.flush || self.check_now {
             return Next::Settle { flush: self.flush };
         }
         match self.due() {
             Some(due) if due <= now => {
-                Next::Settle { flush: self.asking.as_ref().is_some_and(|asking| asking.is_flush) }
+                Next::Settle { flush: self.pending_query.as_ref().is_some_and(|query| query.is_flush) }
             }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::Close,
@@ -174,15 +174,18 @@ impl State {
     /// When to settle next: a window's end is of no use before the store can be asked, and a new notification's
     /// window is waited for although the store could be.
     fn due(&self) -> Option<i64> {
-        self.window_ends().max(self.asking.as_ref().map(|asking| asking.until))
+        self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
     /// Folds a `notified` signal.
-    pub fn notified(&mut self, told: &Notified, now: i64) {
+    pub fn notified(&mut self, notified: &Notified, now: i64) {
         self.changes += 1;
-        self.through = self.through.max(told.through);
-        self.pending = self.pending.saturating_add(told.count.max(0));
-        self.quiet_until(later(now, told.quiet_ms.min(LONGEST_WINDOW_MS)), told.cap_ms.map(|cap| later(now, cap)));
+        self.through = self.through.max(notified.through);
+        self.pending = self.pending.saturating_add(notified.count.max(0));
+        self.quiet_until(
+            later(now, notified.quiet_ms.min(LONGEST_WINDOW_MS)),
+            notified.cap_ms.map(|cap| later(now, cap)),
+        );
     }
 
     fn quiet_until(&mut self, end: i64, cap: Option<i64>) {
@@ -196,7 +199,7 @@ impl State {
     /// Folds a `wake` signal.
     pub fn wake(&mut self) {
         self.changes += 1;
-        self.look = true;
+        self.check_now = true;
     }
 
     /// Folds a `flush` signal; a hold is stronger.
@@ -222,14 +225,14 @@ impl State {
             None => HOLD_MS,
         };
         self.hold = Some(later(now, for_ms));
-        self.asking = None;
-        self.admin.push_back(AdminAsk::Hold { for_ms, asked: hold.into() });
+        self.pending_query = None;
+        self.admin.push_back(AdminRequest::Hold { for_ms, admin: hold.into() });
     }
 
     /// Folds what an admin asks; it is carried out in turn.
-    pub fn ask(&mut self, ask: AdminAsk) {
+    pub fn enqueue(&mut self, request: AdminRequest) {
         self.changes += 1;
-        self.admin.push_back(ask);
+        self.admin.push_back(request);
     }
 
     /// A name for the next redelivery of the run: the same one when the run is replayed, since what was asked for has an
@@ -248,67 +251,68 @@ impl State {
     /// Begins a settling: the window is used up; a signal that comes from now on opens another. A window that
     /// is still open stays open, unless it is flushed: a look must not cut it short. When the max-wait cap ends
     /// is for `load` to say, which knows the oldest row that is still open.
-    pub fn begin(&mut self, flush: bool, now: i64) -> Begun {
+    pub fn begin(&mut self, flush: bool, now: i64) -> SettlingStart {
         let is_early = !flush && self.window.is_some_and(|window| window > now);
-        self.look = false;
+        self.check_now = false;
         self.flush = false;
         self.cap = None;
         if !is_early {
             self.window = None;
             self.pending = 0;
         }
-        Begun { through: self.through, is_early, is_flush: flush }
+        SettlingStart { through: self.through, is_early, is_flush: flush }
     }
 
     /// Folds what `load` answered. Says whether to go on to `decide`.
-    pub fn loaded(&mut self, loaded: &Loaded, begun: Begun, now: i64) -> bool {
-        self.now_is.app_id = loaded.app_id.or(self.now_is.app_id);
-        self.now_is.platform_id = loaded.platform_id.or(self.now_is.platform_id);
-        self.now_is.state = Some(loaded.purchase.state());
-        self.now_is.revision = loaded.revision;
+    pub fn loaded(&mut self, loaded: &Loaded, start: SettlingStart, now: i64) -> bool {
+        self.current.app_id = loaded.app_id.or(self.current.app_id);
+        self.current.platform_id = loaded.platform_id.or(self.current.platform_id);
+        self.current.state = Some(loaded.purchase.state());
+        self.current.revision = loaded.revision;
         self.opened(&loaded.lanes);
         // A hold that came while `load` was asked is not in its answer yet.
-        if !self.admin.iter().any(|ask| matches!(ask, AdminAsk::Hold { .. })) {
+        if !self.admin.iter().any(|request| matches!(request, AdminRequest::Hold { .. })) {
             self.hold = loaded.held_ms.map(|left| later(now, left));
         }
         if self.hold.is_some() {
-            self.asking = None;
+            self.pending_query = None;
             return false;
         }
         let is_capped = loaded.cap_ms == Some(0);
-        if !begun.is_flush && !is_capped {
+        if !start.is_flush && !is_capped {
             let cap = loaded.cap_ms.map(|cap| later(now, cap));
             if loaded.quiet_ms > 0 {
                 self.through = self.through.max(loaded.newest_seq);
                 self.quiet_until(later(now, loaded.quiet_ms), cap);
                 return false;
             }
-            if begun.is_early {
+            if start.is_early {
                 self.cap = cap;
                 return false;
             }
         }
         let is_wanted = loaded.due || !loaded.notifications.is_empty();
         // A look does not ask a store before its time; a flush does.
-        let is_too_early = self.asking.as_ref().is_some_and(|asking| asking.until > now) && !begun.is_flush;
+        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now) && !start.is_flush;
         if is_wanted && loaded.verify && is_too_early {
             return false;
         }
-        self.asking = None;
+        self.pending_query = None;
         is_wanted
     }
 
     /// Folds what came of asking the store. Says what it read, unless nothing may be decided now.
-    pub fn verified(&mut self, verified: Verified, begun: Begun, now: i64) -> Option<Reading> {
+    pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: i64) -> Option<Reading> {
         // A hold that came meanwhile stops it; the look at its end asks anew.
         if self.hold.is_some() {
             return None;
         }
-        if verified.reading.is_none() {
+        if verified.verification.is_none() {
             let why = verified.why.unwrap_or_else(|| "the store could not be asked".to_owned());
-            self.asking = Some(Asking { until: later(now, verified.again_ms), why, is_flush: begun.is_flush });
+            self.pending_query =
+                Some(PendingQuery { until: later(now, verified.next_query_ms), why, is_flush: start.is_flush });
         }
-        verified.reading
+        verified.verification
     }
 
     /// Folds lanes that storage says are open.
@@ -318,7 +322,7 @@ impl State {
             known.last_seq = known.last_seq.max(lane.last_seq);
             known.failing |= lane.failing;
         }
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
     /// Folds lanes that must be tried at once, whatever they wait for.
@@ -333,10 +337,10 @@ impl State {
 
     /// Folds a `recall` signal: a lane that waits for its next attempt asks now, and hears that it is owed or makes it. A
     /// first attempt that is under way hears it by itself.
-    pub fn recall(&mut self, destination: Option<DestinationId>) {
+    pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {
-            lane.wake |= lane.failing && destination.is_none_or(|told| told == *id);
+            lane.wake |= lane.failing && destination.is_none_or(|wanted| wanted == *id);
         }
     }
 
@@ -348,7 +352,7 @@ impl State {
                 self.lanes.remove(&destination);
             }
         }
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
     /// Folds the failure of a healthy lane's first attempt: the engine retries it from now on.
@@ -356,14 +360,14 @@ impl State {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = true;
         }
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
     /// Folds the end of a lane that cannot go on; the sweep finds it again if it still owes.
     pub fn lost(&mut self, destination: DestinationId, why: String) {
         self.lanes.remove(&destination);
         self.noted = Some(why);
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
     fn failing(&self) -> i64 {

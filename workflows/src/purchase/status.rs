@@ -17,7 +17,7 @@ pub struct Status {
     pub held_until: Option<Timestamp>,
     /// That the store could not be asked yet; absent when nothing waits for it.
     #[serde(default)]
-    pub verification: Option<Verification>,
+    pub verification: Option<PendingVerification>,
     /// The purchase's state.
     pub state: String,
     /// The purchase's revision.
@@ -32,11 +32,11 @@ pub struct Status {
 
 /// That the store could not be asked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verification {
+pub struct PendingVerification {
     /// Why.
     pub why: String,
     /// When it is asked again.
-    pub asked_again_at: Timestamp,
+    pub next_query_at: Timestamp,
 }
 
 /// A lane that has something pending.
@@ -57,12 +57,12 @@ impl Status {
             window_ends_at: state.window_ends().map(Timestamp::from_micros),
             pending: state.pending,
             held_until: state.hold.map(Timestamp::from_micros),
-            verification: state.asking.as_ref().map(|asking| Verification {
-                why: asking.why.clone(),
-                asked_again_at: Timestamp::from_micros(asking.until),
+            verification: state.pending_query.as_ref().map(|query| PendingVerification {
+                why: query.why.clone(),
+                next_query_at: Timestamp::from_micros(query.until),
             }),
-            state: state.now_is.state_word().to_owned(),
-            revision: state.now_is.revision,
+            state: state.current.state_name().to_owned(),
+            revision: state.current.revision,
             lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),
             noted: state.noted.clone(),
             continued: state.continued,
@@ -79,7 +79,7 @@ impl Status {
             lines.push(format!("{} waiting; quiet window ends {end}", self.pending));
         }
         if let Some(waits) = &self.verification {
-            lines.push(format!("verification: {}; asked again at {}", waits.why, waits.asked_again_at));
+            lines.push(format!("verification: {}; asked again at {}", waits.why, waits.next_query_at));
         }
         for lane in &self.lanes {
             let how = if lane.failing { "failing, retried" } else { "delivering" };

@@ -83,7 +83,7 @@ pub struct Health {
     /// When the breaker closed for the last time, or a person enabled the destination.
     pub recovered_at: Option<Timestamp>,
     /// When a person made everything due that had been tried.
-    pub hastened_at: Option<Timestamp>,
+    pub retry_requested_at: Option<Timestamp>,
     /// When its settings or secrets were changed.
     pub changed_at: Option<Timestamp>,
     /// Until when it asked to be left alone. Kept until a request goes well.
@@ -91,7 +91,7 @@ pub struct Health {
     /// How many warnings were given since the last success.
     pub warned: i64,
     /// Whether operators were told of its trouble, and not yet that it is over.
-    pub is_told: bool,
+    pub is_announced: bool,
 }
 
 /// A request that failed.
@@ -107,7 +107,7 @@ pub struct Failure {
 
 /// Something that operators are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum Notice {
     /// The breaker opened.
     Opened,
     /// So many percent of the patience are over.
@@ -123,13 +123,13 @@ pub enum Said {
 
 /// What follows from a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub struct Assessment {
     /// What is remembered from now on.
     pub health: Health,
     /// What people see.
     pub state: State,
     /// What operators are told, in this order.
-    pub said: Vec<Said>,
+    pub notices: Vec<Notice>,
 }
 
 /// Whether a request may be made at a destination's rate.
@@ -152,8 +152,8 @@ pub enum Slot {
 impl Health {
     /// After a request that failed.
     #[must_use]
-    pub fn failed(mut self, failure: Failure, now: Timestamp) -> Judged {
-        let mut said = Vec::new();
+    pub fn failed(mut self, failure: Failure, now: Timestamp) -> Assessment {
+        let mut notices = Vec::new();
         self.failures = self.failures.saturating_add(i64::from(failure.is_another));
         self.first_failure_at = self.first_failure_at.or(Some(now));
         self.last_failure_at = Some(now);
@@ -164,21 +164,21 @@ impl Health {
         }
         if self.opened_at.is_none() && self.failures >= BREAKER_FAILURES {
             self.opened_at = Some(now);
-            said.push(Said::Opened);
+            notices.push(Notice::Opened);
         }
         if self.is_over(100, failure.patience_ms, now) {
-            said.push(Said::Disabled);
-            self.is_told = true;
-            return Judged { health: self, state: State::Disabled, said };
+            notices.push(Notice::Disabled);
+            self.is_announced = true;
+            return Assessment { health: self, state: State::Disabled, notices };
         }
         let over = WARNINGS_PERCENT.into_iter().filter(|percent| self.is_over(*percent, failure.patience_ms, now));
         if let Some((nth, percent)) = (1..).zip(over).last().filter(|(nth, _)| *nth > self.warned) {
             self.warned = nth;
-            said.push(Said::Warned { percent });
+            notices.push(Notice::Warned { percent });
         }
-        self.is_told |= !said.is_empty();
+        self.is_announced |= !notices.is_empty();
         let state = if self.opened_at.is_some() { State::Open } else { State::Failing };
-        Judged { health: self, state, said }
+        Assessment { health: self, state, notices }
     }
 
     /// Whether so many percent are over both of the patience and of the time that failures must lie apart: one failure
@@ -192,7 +192,7 @@ impl Health {
     /// After a request that went well and began at a time; `None` when there is nothing to note. One that began before
     /// the last failure proves nothing against it: it neither ends a pause nor closes the breaker.
     #[must_use]
-    pub fn succeeded(mut self, began: Timestamp, now: Timestamp) -> Option<Judged> {
+    pub fn succeeded(mut self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
         let is_closed = self.opened_at.is_some() || self.paused_until.is_some();
         if is_closed && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
             return None;
@@ -201,41 +201,41 @@ impl Health {
         if self.is_well() && self.last_success_at.is_some_and(was_noted) {
             return None;
         }
-        let said = if self.is_told { vec![Said::Recovered] } else { Vec::new() };
+        let notices = if self.is_announced { vec![Notice::Recovered] } else { Vec::new() };
         // A pause alone hastens nothing: what failed by itself keeps its own wait.
         if self.opened_at.is_some() {
             self.recovered_at = Some(now);
         }
-        (self.failures, self.warned, self.is_told) = (0, 0, false);
+        (self.failures, self.warned, self.is_announced) = (0, 0, false);
         (self.first_failure_at, self.opened_at, self.paused_until) = (None, None, None);
         self.last_success_at = Some(now);
-        Some(Judged { health: self, state: State::Healthy, said })
+        Some(Assessment { health: self, state: State::Healthy, notices })
     }
 
     /// After a person enabled the destination: everything begins anew, and all that it is owed is due. Operators who were
     /// told of its trouble hear of the first success.
     #[must_use]
     pub fn enabled(self, now: Timestamp) -> Self {
-        let Self { last_success_at, last_failure_at, changed_at, is_told, .. } = self;
-        Self { last_success_at, last_failure_at, changed_at, is_told, recovered_at: Some(now), ..Self::default() }
+        let Self { last_success_at, last_failure_at, changed_at, is_announced, .. } = self;
+        Self { last_success_at, last_failure_at, changed_at, is_announced, recovered_at: Some(now), ..Self::default() }
     }
 
     /// Whether a request that was claimed at a time says nothing of the destination any more: it recovered since, or has
     /// other settings.
     #[must_use]
-    pub fn is_of_before(&self, began: Timestamp) -> bool {
+    pub fn is_stale_request(&self, began: Timestamp) -> bool {
         self.recovered_at.max(self.changed_at).is_some_and(|since| began < since)
     }
 
     /// Since when everything is due that was tried before.
     #[must_use]
     pub fn due_since(&self) -> Option<Timestamp> {
-        self.recovered_at.max(self.hastened_at)
+        self.recovered_at.max(self.retry_requested_at)
     }
 
     /// Whether nothing stands against it.
     const fn is_well(&self) -> bool {
-        let has_failed = self.failures > 0 || self.first_failure_at.is_some() || self.is_told;
+        let has_failed = self.failures > 0 || self.first_failure_at.is_some() || self.is_announced;
         !has_failed && self.opened_at.is_none() && self.paused_until.is_none()
     }
 
@@ -283,7 +283,7 @@ impl Health {
     /// Until when a lane is left alone, where that was asked at a time until another one; `None` when it need not be. What
     /// was asked before the destination recovered is over.
     #[must_use]
-    pub fn asked_until(&self, (at, until): (Timestamp, Timestamp), now: Timestamp) -> Option<Timestamp> {
+    pub fn retry_after_until(&self, (at, until): (Timestamp, Timestamp), now: Timestamp) -> Option<Timestamp> {
         let is_over = until <= now || self.due_since().is_some_and(|since| at < since);
         (!is_over).then_some(until)
     }

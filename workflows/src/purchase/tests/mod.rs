@@ -1,10 +1,10 @@
 //! The pure half of the workflow: what a state wants next.
 
-mod asking;
+mod verification;
 
-use super::state::{AdminAsk, Begun, Next, State};
+use super::state::{AdminRequest, Next, SettlingStart, State};
 use super::status::Status;
-use crate::asks::{Delivered, Loaded, Verified};
+use crate::activities::{Delivered, Loaded, Verified};
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
 use domain::{CollapseKey, DestinationId, Kind, Lane, Notification, PlatformId, Purchase, Reading, Timestamp};
@@ -12,7 +12,7 @@ use domain::{CollapseKey, DestinationId, Kind, Lane, Notification, PlatformId, P
 const SECOND: i64 = 1_000_000;
 const WINDOW: i64 = 120 * SECOND;
 
-fn told(through: i64) -> Notified {
+fn notified(through: i64) -> Notified {
     Notified { through, quiet_ms: 120_000, count: 1, cap_ms: None }
 }
 
@@ -64,12 +64,12 @@ fn one_waits(seq: i64) -> Loaded {
     Loaded { notifications: vec![(seq, notification)], newest_seq: seq, ..nothing_waits() }
 }
 
-const fn quiet(through: i64) -> Begun {
-    Begun { through, is_early: false, is_flush: false }
+const fn quiet(through: i64) -> SettlingStart {
+    SettlingStart { through, is_early: false, is_flush: false }
 }
 
-const fn early(through: i64) -> Begun {
-    Begun { through, is_early: true, is_flush: false }
+const fn early(through: i64) -> SettlingStart {
+    SettlingStart { through, is_early: true, is_flush: false }
 }
 
 #[test]
@@ -86,37 +86,37 @@ fn each_redelivery_of_a_run_has_a_name_of_its_own_and_the_same_one_in_a_replay()
 #[test]
 fn a_cap_that_load_says_is_over_settles_inside_an_open_window() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     state.wake();
-    let begun = state.begin(false, SECOND);
-    assert!(begun.is_early);
-    assert!(state.loaded(&Loaded { cap_ms: Some(0), quiet_ms: 60_000, ..one_waits(1) }, begun, SECOND));
+    let start = state.begin(false, SECOND);
+    assert!(start.is_early);
+    assert!(state.loaded(&Loaded { cap_ms: Some(0), quiet_ms: 60_000, ..one_waits(1) }, start, SECOND));
 }
 
 #[test]
 fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
     let mut state = State::default();
-    state.notified(&Notified { cap_ms: Some(10_000), ..told(2) }, 0);
+    state.notified(&Notified { cap_ms: Some(10_000), ..notified(2) }, 0);
     assert_eq!(state.next(10 * SECOND), Next::Settle { flush: false });
-    let begun = state.begin(false, 10 * SECOND);
-    assert!(!state.loaded(&Loaded { cap_ms: Some(115_000), ..one_waits(2) }, begun, 10 * SECOND));
+    let start = state.begin(false, 10 * SECOND);
+    assert!(!state.loaded(&Loaded { cap_ms: Some(115_000), ..one_waits(2) }, start, 10 * SECOND));
     assert_eq!(state.next(10 * SECOND), Next::Sleep(WINDOW));
 }
 
 #[test]
 fn a_hold_that_comes_while_load_is_asked_is_not_overridden_by_its_answer() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    let begun = state.begin(false, WINDOW);
+    state.notified(&notified(1), 0);
+    let start = state.begin(false, WINDOW);
     state.hold(Hold::default(), WINDOW);
-    assert!(!state.loaded(&one_waits(1), begun, WINDOW));
+    assert!(!state.loaded(&one_waits(1), start, WINDOW));
     assert!(state.hold.is_some());
 }
 
 #[test]
 fn a_notification_opens_a_window_and_the_end_of_it_settles() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     assert_eq!(state.next(0), Next::Sleep(WINDOW));
     assert_eq!(state.next(WINDOW - 1), Next::Sleep(WINDOW));
     assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
@@ -125,8 +125,8 @@ fn a_notification_opens_a_window_and_the_end_of_it_settles() {
 #[test]
 fn a_second_notification_moves_the_window_and_never_back() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    state.notified(&told(2), 30 * SECOND);
+    state.notified(&notified(1), 0);
+    state.notified(&notified(2), 30 * SECOND);
     assert_eq!(state.next(30 * SECOND), Next::Sleep(150 * SECOND));
     state.notified(&Notified { through: 1, quiet_ms: 10, count: 1, cap_ms: None }, 40 * SECOND);
     assert_eq!(state.next(40 * SECOND), Next::Sleep(150 * SECOND));
@@ -137,7 +137,7 @@ fn the_cap_ends_a_window_that_is_never_quiet() {
     let mut state = State::default();
     for second in 0..10 {
         let cap_ms = Some(300_000 - second * 60_000);
-        state.notified(&Notified { cap_ms, ..told(second) }, second * 60 * SECOND);
+        state.notified(&Notified { cap_ms, ..notified(second) }, second * 60 * SECOND);
     }
     assert_eq!(state.next(299 * SECOND), Next::Sleep(300 * SECOND));
     assert_eq!(state.next(300 * SECOND), Next::Settle { flush: false });
@@ -146,9 +146,9 @@ fn the_cap_ends_a_window_that_is_never_quiet() {
 #[test]
 fn a_signal_during_settling_opens_the_next_window() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    assert_eq!(state.begin(false, WINDOW), Begun { through: 1, is_early: false, is_flush: false });
-    state.notified(&told(2), WINDOW);
+    state.notified(&notified(1), 0);
+    assert_eq!(state.begin(false, WINDOW), SettlingStart { through: 1, is_early: false, is_flush: false });
+    state.notified(&notified(2), WINDOW);
     assert!(state.loaded(&one_waits(1), quiet(1), WINDOW));
     assert_eq!(state.next(WINDOW), Next::Sleep(2 * WINDOW));
 }
@@ -156,7 +156,7 @@ fn a_signal_during_settling_opens_the_next_window() {
 #[test]
 fn a_look_inside_a_window_does_not_cut_it_short() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     state.wake();
     assert_eq!(state.next(SECOND), Next::Settle { flush: false });
     assert!(state.begin(false, SECOND).is_early);
@@ -176,7 +176,7 @@ fn a_signal_by_hand_opens_no_endless_window() {
 #[test]
 fn rows_that_no_signal_told_of_rearm_the_window_once() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     state.begin(false, WINDOW);
     let younger = Loaded { quiet_ms: 5_000, ..one_waits(2) };
     assert!(!state.loaded(&younger, quiet(1), WINDOW));
@@ -187,11 +187,11 @@ fn rows_that_no_signal_told_of_rearm_the_window_once() {
 #[test]
 fn a_flush_ignores_the_window_but_never_a_hold() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     state.flush();
     assert_eq!(state.next(0), Next::Settle { flush: true });
     assert!(!state.begin(true, 0).is_early);
-    assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, Begun { is_flush: true, ..quiet(1) }, 0));
+    assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, SettlingStart { is_flush: true, ..quiet(1) }, 0));
 
     let mut held = State::default();
     held.hold(Hold::default(), 0);
@@ -206,7 +206,7 @@ fn a_hold_sleeps_to_its_end_and_then_looks() {
     let mut state = State::default();
     let until = Timestamp::from_micros(10 * SECOND).to_string();
     state.hold(Hold { until: Some(until), ..Hold::default() }, 0);
-    assert!(matches!(state.next(0), Next::Admin(AdminAsk::Hold { for_ms: 10_000, .. })));
+    assert!(matches!(state.next(0), Next::Admin(AdminRequest::Hold { for_ms: 10_000, .. })));
     state.admin.pop_front();
     assert_eq!(state.next(0), Next::Sleep(10 * SECOND));
     assert_eq!(state.next(10 * SECOND), Next::Settle { flush: false });
@@ -239,11 +239,11 @@ fn a_destination_that_takes_nothing_calls_its_failing_lane_back_and_no_other() {
         state.lanes.iter().filter(|(_, lane)| lane.wake).map(|(id, _)| *id).collect()
     };
     let changes = state.changes;
-    state.recall(Some(fresh));
+    state.cancel_backoff(Some(fresh));
     assert_eq!(called(&state), [], "its first attempt is under way, and hears it by itself");
-    state.recall(Some(one));
+    state.cancel_backoff(Some(one));
     assert_eq!(called(&state), [one]);
-    state.recall(None);
+    state.cancel_backoff(None);
     assert_eq!(called(&state), [one, other]);
     assert_eq!(state.changes, changes + 3);
 }
@@ -273,23 +273,23 @@ fn failing_lanes_are_counted_and_well_again_after_a_success() {
     let mut state = State::default();
     state.opened(&[lane(1)]);
     state.failed(destination());
-    assert_eq!(state.now_is.failing, 1);
+    assert_eq!(state.current.failing, 1);
     state.delivered(destination(), &Delivered { last_seq: 1, more: false });
-    assert_eq!(state.now_is.failing, 0);
+    assert_eq!(state.current.failing, 0);
 }
 
 #[test]
 fn asks_of_admins_come_first_and_in_order() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    state.ask(AdminAsk::Release(Admin::default()));
-    assert_eq!(state.next(WINDOW), Next::Admin(AdminAsk::Release(Admin::default())));
+    state.notified(&notified(1), 0);
+    state.enqueue(AdminRequest::Release(Admin::default()));
+    assert_eq!(state.next(WINDOW), Next::Admin(AdminRequest::Release(Admin::default())));
 }
 
 #[test]
 fn what_is_carried_over_reads_back_and_old_carries_too() {
     let mut state = State::default();
-    state.notified(&told(3), 0);
+    state.notified(&notified(3), 0);
     state.opened(&[lane(4)]);
     state.hold(Hold::default(), 0);
     let json = serde_json::to_string(&state).unwrap_or_default();
@@ -309,7 +309,7 @@ fn a_workflow_id_and_its_inverse_agree() {
 #[test]
 fn details_tell_a_person_what_is_waited_for() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     state.opened(&[lane(1)]);
     let details = Status::of(Some(key()), &state).details();
     assert!(details.contains("1 waiting; quiet window ends 1970-01-01T00:02:00.000000Z"), "{details}");

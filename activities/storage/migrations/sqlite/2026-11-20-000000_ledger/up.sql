@@ -105,7 +105,7 @@ CREATE TABLE health (
     probed_at BIGINT,
     recovered_at BIGINT,
     -- When a person made everything due that had been tried, and when its settings or secrets were changed.
-    hastened_at BIGINT,
+    retry_requested_at BIGINT,
     changed_at BIGINT,
     -- Until when it is left alone because it asked for it.
     paused_until BIGINT,
@@ -114,7 +114,7 @@ CREATE TABLE health (
     -- How many warnings were given before it is disabled.
     warned BIGINT NOT NULL,
     -- Whether operators were told of its trouble, and not yet that it is over.
-    is_told BOOLEAN NOT NULL,
+    is_announced BOOLEAN NOT NULL,
     -- The runs of what was tried until then were told not to wait for another attempt.
     recalled_through BIGINT
 );

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn again(again_ms: i64) -> Verified {
-    Verified { reading: None, again_ms, why: Some("no answer came in time".to_owned()) }
+fn again(next_query_ms: i64) -> Verified {
+    Verified { verification: None, next_query_ms, why: Some("no answer came in time".to_owned()) }
 }
 
 fn answer() -> Verified {
-    Verified { reading: Some(Reading::Gone), again_ms: 0, why: None }
+    Verified { verification: Some(Reading::Gone), next_query_ms: 0, why: None }
 }
 
 fn to_verify(seq: i64) -> Loaded {
@@ -15,12 +15,12 @@ fn to_verify(seq: i64) -> Loaded {
 }
 
 /// One notification has had its window, and the store is to be asked again in 30 seconds.
-fn asking() -> State {
+fn pending() -> State {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    let begun = state.begin(false, WINDOW);
-    assert!(state.loaded(&to_verify(1), begun, WINDOW));
-    assert_eq!(state.verified(again(30_000), begun, WINDOW), None);
+    state.notified(&notified(1), 0);
+    let start = state.begin(false, WINDOW);
+    assert!(state.loaded(&to_verify(1), start, WINDOW));
+    assert_eq!(state.verified(again(30_000), start, WINDOW), None);
     state
 }
 
@@ -28,66 +28,66 @@ const AGAIN: i64 = WINDOW + 30 * SECOND;
 
 #[test]
 fn the_store_is_asked_again_at_the_time_that_was_said() {
-    let mut state = asking();
+    let mut state = pending();
     assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN));
     assert_eq!(state.next(AGAIN), Next::Settle { flush: false });
-    let begun = state.begin(false, AGAIN);
-    assert!(state.loaded(&to_verify(1), begun, AGAIN));
-    assert_eq!(state.verified(answer(), begun, AGAIN), Some(Reading::Gone));
+    let start = state.begin(false, AGAIN);
+    assert!(state.loaded(&to_verify(1), start, AGAIN));
+    assert_eq!(state.verified(answer(), start, AGAIN), Some(Reading::Gone));
     assert_eq!(state.next(AGAIN), Next::Close);
 }
 
 #[test]
 fn a_look_does_not_ask_before_its_time_and_a_flush_does() {
-    let mut state = asking();
+    let mut state = pending();
     state.wake();
     assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
-    let begun = state.begin(false, WINDOW);
-    assert!(!state.loaded(&to_verify(1), begun, WINDOW));
+    let start = state.begin(false, WINDOW);
+    assert!(!state.loaded(&to_verify(1), start, WINDOW));
     assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN));
 
     state.flush();
     assert_eq!(state.next(WINDOW), Next::Settle { flush: true });
-    let begun = state.begin(true, WINDOW);
-    assert!(state.loaded(&to_verify(1), begun, WINDOW));
-    assert_eq!(state.verified(again(1_000), begun, WINDOW), None);
+    let start = state.begin(true, WINDOW);
+    assert!(state.loaded(&to_verify(1), start, WINDOW));
+    assert_eq!(state.verified(again(1_000), start, WINDOW), None);
     assert_eq!(state.next(WINDOW), Next::Sleep(WINDOW + SECOND));
     assert_eq!(state.next(WINDOW + SECOND), Next::Settle { flush: true }, "it is still a flush when it is asked again");
 }
 
 #[test]
 fn a_look_that_finds_nobody_to_ask_any_more_goes_on_without() {
-    let mut state = asking();
+    let mut state = pending();
     state.wake();
-    let begun = state.begin(false, WINDOW);
-    assert!(state.loaded(&one_waits(1), begun, WINDOW));
+    let start = state.begin(false, WINDOW);
+    assert!(state.loaded(&one_waits(1), start, WINDOW));
     assert_eq!(state.next(WINDOW), Next::Close);
 }
 
 #[test]
 fn a_look_that_finds_nothing_open_any_more_stops_asking() {
-    let mut state = asking();
+    let mut state = pending();
     state.wake();
-    let begun = state.begin(false, WINDOW);
-    assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, begun, WINDOW));
+    let start = state.begin(false, WINDOW);
+    assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, start, WINDOW));
     assert_eq!(state.next(WINDOW), Next::Close);
 }
 
 #[test]
 fn a_new_notification_has_its_whole_window_and_the_store_its_time() {
-    let mut state = asking();
-    state.notified(&told(2), WINDOW + SECOND);
+    let mut state = pending();
+    state.notified(&notified(2), WINDOW + SECOND);
     assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW + SECOND), "the new window is longer");
 
-    let mut state = asking();
-    state.notified(&Notified { quiet_ms: 2_000, ..told(2) }, WINDOW);
+    let mut state = pending();
+    state.notified(&Notified { quiet_ms: 2_000, ..notified(2) }, WINDOW);
     assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN), "the store wants more time");
-    assert_eq!(state.begin(false, AGAIN), Begun { through: 2, is_early: false, is_flush: false });
+    assert_eq!(state.begin(false, AGAIN), SettlingStart { through: 2, is_early: false, is_flush: false });
 }
 
 #[test]
 fn a_hold_stops_asking_until_its_end() {
-    let mut state = asking();
+    let mut state = pending();
     let until = Timestamp::from_micros(2 * WINDOW).to_string();
     state.hold(Hold { until: Some(until), ..Hold::default() }, WINDOW);
     state.admin.clear();
@@ -95,24 +95,24 @@ fn a_hold_stops_asking_until_its_end() {
     assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW));
     assert_eq!(state.next(2 * WINDOW), Next::Settle { flush: false });
 
-    let mut state = asking();
+    let mut state = pending();
     state.wake();
-    let begun = state.begin(false, WINDOW);
-    assert!(!state.loaded(&Loaded { held_ms: Some(120_000), ..to_verify(1) }, begun, WINDOW));
+    let start = state.begin(false, WINDOW);
+    assert!(!state.loaded(&Loaded { held_ms: Some(120_000), ..to_verify(1) }, start, WINDOW));
     assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW));
 }
 
 #[test]
 fn what_was_read_is_not_used_when_a_hold_came_meanwhile() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    let begun = state.begin(false, WINDOW);
-    assert!(state.loaded(&to_verify(1), begun, WINDOW));
+    state.notified(&notified(1), 0);
+    let start = state.begin(false, WINDOW);
+    assert!(state.loaded(&to_verify(1), start, WINDOW));
     state.hold(Hold::default(), WINDOW);
-    assert_eq!(state.verified(answer(), begun, WINDOW), None);
-    assert_eq!(state.verified(again(1_000), begun, WINDOW), None);
-    assert_eq!(state.asking, None);
-    assert!(matches!(state.next(WINDOW), Next::Admin(AdminAsk::Hold { .. })));
+    assert_eq!(state.verified(answer(), start, WINDOW), None);
+    assert_eq!(state.verified(again(1_000), start, WINDOW), None);
+    assert_eq!(state.pending_query, None);
+    assert!(matches!(state.next(WINDOW), Next::Admin(AdminRequest::Hold { .. })));
 }
 
 #[test]
@@ -120,36 +120,36 @@ fn a_purchase_that_is_due_is_settled_without_notifications_and_a_window_is_waite
     let due = || Loaded { due: true, verify: true, ..nothing_waits() };
     let mut state = State::default();
     state.wake();
-    let begun = state.begin(false, 0);
-    assert!(state.loaded(&due(), begun, 0));
-    assert_eq!(state.verified(answer(), begun, 0), Some(Reading::Gone));
+    let start = state.begin(false, 0);
+    assert!(state.loaded(&due(), start, 0));
+    assert_eq!(state.verified(answer(), start, 0), Some(Reading::Gone));
     assert_eq!(state.next(0), Next::Close, "what `record` made of it sets the next wake");
 
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), 0);
     state.wake();
-    let begun = state.begin(false, SECOND);
-    assert!(!state.loaded(&due(), begun, SECOND));
+    let start = state.begin(false, SECOND);
+    assert!(!state.loaded(&due(), start, SECOND));
     assert_eq!(state.next(SECOND), Next::Sleep(WINDOW));
 }
 
 #[test]
 fn people_see_why_it_waits_and_until_when() {
-    let mut state = asking();
+    let mut state = pending();
     let status = Status::of(Some(key()), &state);
     let wanted = "verification: no answer came in time; asked again at 1970-01-01T00:02:30.000000Z";
     assert!(status.details().contains(wanted), "{}", status.details());
     assert_eq!(status.window_ends_at, None);
-    let begun = state.begin(false, AGAIN);
-    assert!(state.loaded(&to_verify(1), begun, AGAIN));
+    let start = state.begin(false, AGAIN);
+    assert!(state.loaded(&to_verify(1), start, AGAIN));
     assert_eq!(Status::of(Some(key()), &state).verification, None);
 }
 
 #[test]
 fn waiting_for_the_store_is_carried_to_the_next_run() {
-    let state = asking();
+    let state = pending();
     let json = serde_json::to_string(&state).unwrap_or_default();
     let mut back: State = serde_json::from_str(&json).unwrap_or_default();
-    assert_eq!(back.asking, state.asking);
+    assert_eq!(back.pending_query, state.pending_query);
     assert_eq!(back.next(WINDOW), Next::Sleep(AGAIN));
 }
 

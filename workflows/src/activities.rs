@@ -13,7 +13,7 @@ use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
 /// How many notifications one settling takes.
-pub const SETTLE_AT_MOST: i64 = 500;
+pub const MAX_PER_SETTLING: i64 = 500;
 
 /// Ask for the purchase and what waits for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Loaded {
     pub revision: i64,
     /// The number of its last settling.
     pub settling: i64,
-    /// What waits, at most [`SETTLE_AT_MOST`], without customer identifiers.
+    /// What waits, at most [`MAX_PER_SETTLING`], without customer identifiers.
     pub notifications: Vec<(i64, Notification)>,
     /// Whether more waits than was loaded.
     pub more: bool,
@@ -76,10 +76,10 @@ pub struct Verify {
 pub struct Verified {
     /// What it said; absent when it has to be asked again, since patience lasts.
     #[serde(default)]
-    pub reading: Option<Reading>,
+    pub verification: Option<Reading>,
     /// After how many milliseconds to ask again; 0 when there is a reading.
     #[serde(default)]
-    pub again_ms: i64,
+    pub next_query_ms: i64,
     /// Why, for people; never with a secret or a customer's name.
     #[serde(default)]
     pub why: Option<String>,
@@ -103,7 +103,7 @@ pub struct Record {
     pub is_replaced: bool,
     /// Whether the store was asked before it was decided: [`Loaded::verify`].
     #[serde(default)]
-    pub asked: bool,
+    pub is_queried: bool,
     /// See [`Reading::is_answer`].
     pub is_answer: bool,
     /// See [`Reading::is_real`]; also when its platform has it believed.
@@ -147,29 +147,29 @@ pub struct Delivered {
 
 /// Ask to keep a hold, or its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeepHold {
+pub struct SetHold {
     /// Which purchase.
     pub collapse_key: CollapseKey,
     /// For how long from now; absent ends the hold.
     pub for_ms: Option<i64>,
     /// Who asked, and why.
-    pub asked: Admin,
+    pub admin: Admin,
 }
 
 /// Ask to throw away what waits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ThrowAway {
+pub struct Discard {
     /// Which purchase.
     pub collapse_key: CollapseKey,
     /// The newest sequence number concerned; all when absent.
     pub through: Option<i64>,
     /// Who asked, and why.
-    pub asked: Admin,
+    pub admin: Admin,
 }
 
 /// Ask to send the newest state again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SendAgain {
+pub struct Redeliver {
     /// Which purchase.
     pub collapse_key: CollapseKey,
     /// To whom; to every destination when absent.
@@ -181,7 +181,7 @@ pub struct SendAgain {
 
 /// Ask to look after a destination as a whole: to try its breaker, to deliver what is owed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Tend {
+pub struct Supervise {
     /// Which destination.
     pub destination_id: DestinationId,
     /// Whether an open breaker is tried although it is not time.
@@ -192,21 +192,21 @@ pub struct Tend {
 /// What a look at a destination came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Tended {
+pub struct Supervised {
     /// After how many milliseconds to look again; absent when nothing is owed that could be sent.
-    pub again_ms: Option<i64>,
+    pub next_check_ms: Option<i64>,
     /// Why it is to be looked at again.
-    pub state: Tending,
+    pub state: Supervision,
     /// How many deliveries are owed to it, as far as they were counted.
     pub owed: i64,
     /// What a person should know of it; never with a secret.
-    pub said: Option<String>,
+    pub message: Option<String>,
 }
 
 /// What a destination's run has to do with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tending {
+pub enum Supervision {
     /// Nothing.
     #[default]
     Rest,
@@ -229,14 +229,14 @@ pub struct SetEnabled {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
     /// Who asked, and why.
-    pub asked: Admin,
+    pub admin: Admin,
 }
 
 /// A destination is not switched on yet: what must end before is too much for one run of the activity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// How many deliveries this run ended.
-    pub ended: i64,
+    pub skipped: i64,
 }
 
 /// Ask to try the connection to a destination.
@@ -245,13 +245,13 @@ pub struct Test {
     /// Which destination.
     pub destination_id: DestinationId,
     /// Who asked, and why.
-    pub asked: Admin,
+    pub admin: Admin,
 }
 
 /// What a destination is owed once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Again {
+pub enum RedeliverySelector {
     /// Everything that it did not take.
     #[default]
     Failed,
@@ -267,18 +267,18 @@ pub enum Again {
     /// The newest state of each purchase.
     All,
     /// The newest state of these purchases.
-    These(Vec<CollapseKey>),
+    Purchases(Vec<CollapseKey>),
     /// This event.
     Event(EventId),
 }
 
-impl Again {
+impl RedeliverySelector {
     /// The signal that asks for it.
     #[must_use]
     pub const fn signal(&self) -> &'static str {
         match self {
             Self::Failed | Self::Range { .. } | Self::Event(_) => contract::REDELIVER,
-            Self::Behind | Self::All | Self::These(_) => contract::REPLAY,
+            Self::Behind | Self::All | Self::Purchases(_) => contract::REPLAY,
         }
     }
 }
@@ -290,10 +290,10 @@ pub struct RedeliverAll {
     pub destination_id: DestinationId,
     /// What it is owed.
     #[serde(default)]
-    pub what: Again,
+    pub selector: RedeliverySelector,
     /// Who asked, and why.
-    pub asked: Admin,
-    /// Where the last one stopped: [`OwedAgain::next_cursor`].
+    pub admin: Admin,
+    /// Where the last one stopped: [`RedeliveryProgress::next_cursor`].
     #[serde(default)]
     pub cursor: Option<String>,
 }
@@ -301,7 +301,7 @@ pub struct RedeliverAll {
 /// What was owed again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct OwedAgain {
+pub struct RedeliveryProgress {
     /// How many deliveries.
     pub owed: i64,
     /// Where to go on; absent when all was looked at.
@@ -324,10 +324,10 @@ impl From<Hold> for Admin {
 }
 
 /// The activities, by name.
-pub struct Asks;
+pub struct Activities;
 
 #[activity_definitions]
-impl Asks {
+impl Activities {
     /// Read the purchase, what waits for it and its open lanes.
     #[activity(name = "load")]
     pub fn load(input: Load) -> Result<Loaded, ActivityError> {
@@ -350,22 +350,22 @@ impl Asks {
     }
     /// Keep a hold, or its end.
     #[activity(name = "hold")]
-    pub fn hold(input: KeepHold) -> Result<(), ActivityError> {
+    pub fn hold(input: SetHold) -> Result<(), ActivityError> {
         unimplemented!()
     }
     /// Throw away what waits.
     #[activity(name = "discard")]
-    pub fn discard(input: ThrowAway) -> Result<i64, ActivityError> {
+    pub fn discard(input: Discard) -> Result<i64, ActivityError> {
         unimplemented!()
     }
     /// Send the newest state again.
     #[activity(name = "redeliver")]
-    pub fn redeliver(input: SendAgain) -> Result<Vec<Lane>, ActivityError> {
+    pub fn redeliver(input: Redeliver) -> Result<Vec<Lane>, ActivityError> {
         unimplemented!()
     }
     /// Look after a destination as a whole.
-    #[activity(name = "tend")]
-    pub fn tend(input: Tend) -> Result<Tended, ActivityError> {
+    #[activity(name = "supervise")]
+    pub fn supervise(input: Supervise) -> Result<Supervised, ActivityError> {
         unimplemented!()
     }
     /// Switch a destination on or off; nothing when that is done.
@@ -380,7 +380,7 @@ impl Asks {
     }
     /// Owe a destination something once more, for a few seconds; how much that is, and where to go on.
     #[activity(name = "redeliver_all")]
-    pub fn redeliver_all(input: RedeliverAll) -> Result<OwedAgain, ActivityError> {
+    pub fn redeliver_all(input: RedeliverAll) -> Result<RedeliveryProgress, ActivityError> {
         unimplemented!()
     }
     /// Wake what is overdue.
@@ -390,9 +390,9 @@ impl Asks {
     }
 }
 
-pub use asks::{
+pub use activities::{
     Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Load as LoadActivity,
     Record as RecordActivity, Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity,
-    SetEnabled as SetEnabledActivity, Sweep as SweepActivity, Tend as TendActivity, Test as TestActivity,
+    SetEnabled as SetEnabledActivity, Supervise as SuperviseActivity, Sweep as SweepActivity, Test as TestActivity,
     Verify as VerifyActivity,
 };
