@@ -6,7 +6,7 @@ use crate::extract::{Draft, Query, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::UserId;
-use domain::user::written_as;
+use domain::user::id_format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, CustomerKey, Owner};
@@ -59,7 +59,7 @@ impl From<storage::Customer> for Customer {
     fn from(customer: storage::Customer) -> Self {
         Self {
             user_id: customer.user_id,
-            id_type: customer.external_id.as_deref().map(written_as),
+            id_type: customer.external_id.as_deref().map(id_format),
             external_id: customer.external_id,
             app_user_ids: customer.app_user_ids,
         }

@@ -40,8 +40,8 @@ pub struct InvalidEnvironment(String);
 impl FromStr for Environment {
     type Err = InvalidEnvironment;
 
-    fn from_str(word: &str) -> Result<Self, InvalidEnvironment> {
-        match word {
+    fn from_str(text: &str) -> Result<Self, InvalidEnvironment> {
+        match text {
             "production" => Ok(Self::Production),
             "sandbox" => Ok(Self::Sandbox),
             other => Err(InvalidEnvironment(other.to_owned())),

@@ -28,7 +28,7 @@ fn after(supervised: Supervised) -> State {
 }
 
 #[test]
-fn what_is_owed_is_looked_at_and_nothing_is_begun_meanwhile() {
+fn what_is_owed_starts_one_supervision_at_a_time() {
     let mut state = State::default();
     state.owed();
     assert_eq!(state.next(0), SUPERVISE);
@@ -38,13 +38,13 @@ fn what_is_owed_is_looked_at_and_nothing_is_begun_meanwhile() {
 }
 
 #[test]
-fn a_look_that_finds_nothing_ends_the_run() {
+fn a_supervision_that_finds_nothing_completes_the_run() {
     let state = after(found(Supervision::Rest, None));
     assert_eq!(state.next(0), Next::Close);
 }
 
 #[test]
-fn what_was_told_during_a_look_is_looked_at_before_the_run_ends() {
+fn news_during_a_supervision_causes_another_one() {
     let mut state = State::default();
     state.owed();
     state.begin();
@@ -60,7 +60,7 @@ fn a_drain_goes_on_at_once() {
 }
 
 #[test]
-fn news_cut_a_wait_for_lanes_short() {
+fn news_shorten_the_wait_for_lanes() {
     let mut state = after(found(Supervision::Drain, Some(60_000)));
     assert_eq!(state.next(SECOND), Next::Sleep(60 * SECOND));
     state.owed();
@@ -68,7 +68,7 @@ fn news_cut_a_wait_for_lanes_short() {
 }
 
 #[test]
-fn news_shorten_neither_a_pause_nor_the_time_between_two_tries_of_a_breaker() {
+fn news_shorten_neither_a_pause_nor_the_wait_for_a_probe() {
     for what in [Supervision::Pause, Supervision::Probe] {
         let mut state = after(found(what, Some(30_000)));
         state.owed();
@@ -88,7 +88,7 @@ fn a_person_may_try_an_open_breaker_at_any_time() {
 }
 
 #[test]
-fn what_a_person_asks_is_carried_out_during_a_look_and_looked_at_after_it() {
+fn a_request_is_executed_during_a_supervision_and_causes_one() {
     for request in [AdminRequest::Test, |admin| AdminRequest::Enable(Enable::from(admin)), AdminRequest::Disable] {
         let mut state = after(found(Supervision::Probe, Some(30_000)));
         state.probe();
@@ -103,7 +103,7 @@ fn what_a_person_asks_is_carried_out_during_a_look_and_looked_at_after_it() {
 }
 
 #[test]
-fn a_long_redelivery_goes_on_between_looks_and_holds_up_no_other_ask() {
+fn a_long_redelivery_alternates_with_supervision() {
     let begun = Redelivery::new(RedeliverySelector::Failed, Admin::default());
     let going_on = Redelivery { cursor: Some("500".to_owned()), ..begun.clone() };
     let mut state = State::default();
@@ -138,7 +138,7 @@ fn range(from: &str, until: &str) -> Range {
 }
 
 #[test]
-fn what_is_owed_once_more_has_its_turns_and_the_same_asked_again_begins_anew() {
+fn redeliveries_take_turns_and_an_equal_one_starts_anew() {
     let mut state = State::default();
     state.redeliver(range("1970-01-01T00:00:00Z", "1970-01-01T00:00:09Z"));
     state.replay(Replay::default());
@@ -172,7 +172,7 @@ fn what_is_owed_once_more_has_its_turns_and_the_same_asked_again_begins_anew() {
 }
 
 #[test]
-fn a_time_that_is_none_is_noted_and_asks_for_nothing() {
+fn an_invalid_range_is_noted_and_requests_nothing() {
     let half = Range { until: None, ..range("2026-11-20T00:00:00Z", "") };
     let backwards = range("2026-11-21T00:00:00Z", "2026-11-20T00:00:00Z");
     let garbage = range("yesterday", "2026-11-21T00:00:00Z");
@@ -186,7 +186,7 @@ fn a_time_that_is_none_is_noted_and_asks_for_nothing() {
 }
 
 #[test]
-fn one_event_and_named_purchases_are_owed_and_what_is_asked_twofold_is_noted() {
+fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     let (event, key) = (EventId::new(uuid::Uuid::nil()), CollapseKey::new(uuid::Uuid::nil()));
     let named = |count| Replay { collapse_keys: Some(vec![key; count]), ..Replay::default() };
     let mut state = State::default();
@@ -222,7 +222,7 @@ fn what_a_test_showed_is_noted() {
 }
 
 #[test]
-fn what_could_not_be_carried_out_is_noted_and_blocks_nothing() {
+fn a_request_that_fails_is_noted_and_blocks_nothing() {
     let mut state = State::default();
     state.enqueue(AdminRequest::Enable(Enable::default()));
     state.enqueue(AdminRequest::Disable(Admin::default()));
@@ -234,7 +234,7 @@ fn what_could_not_be_carried_out_is_noted_and_blocks_nothing() {
 }
 
 #[test]
-fn a_look_that_finds_nothing_does_not_forget_a_lane_that_waits() {
+fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
     let mut state = after(found(Supervision::Drain, Some(300_000)));
     state.owed();
     state.begin();
@@ -256,7 +256,7 @@ fn a_pause_that_is_over_is_forgotten() {
 }
 
 #[test]
-fn a_look_that_was_cut_off_is_made_again_and_one_that_is_impossible_is_not() {
+fn an_interrupted_supervision_is_repeated_a_lost_one_is_not() {
     let mut state = after(found(Supervision::Drain, Some(0)));
     state.begin();
     state.interrupted();
@@ -267,7 +267,7 @@ fn a_look_that_was_cut_off_is_made_again_and_one_that_is_impossible_is_not() {
 }
 
 #[test]
-fn what_is_carried_over_reads_back_and_old_carries_too() {
+fn a_carried_state_can_be_read_and_so_can_an_old_one() {
     let mut state = after(found(Supervision::Probe, Some(30_000)));
     state.probe();
     state.enqueue(AdminRequest::Enable(Enable { by: Some("me".to_owned()), newest_only: true, ..Enable::default() }));
@@ -310,7 +310,7 @@ fn every_signal_is_an_object_that_a_run_reads() {
 }
 
 #[test]
-fn details_tell_a_person_what_is_waited_for() {
+fn details_show_what_the_run_waits_for() {
     let mut state = after(found(Supervision::Probe, Some(30_000)));
     let details = Status::of(Some(id()), &state).details();
     assert!(details.contains("its breaker is open"), "{details}");

@@ -69,11 +69,11 @@ impl<'a> Lanes<'a> {
 
     /// Polls in a fixed order; folds the first end that it finds and says whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
-        let ended = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
+        let finished = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
             Poll::Ready(result) => Some((*id, running.retried && !running.token.is_cancelled(), result)),
             Poll::Pending => None,
         });
-        let Some((destination_id, was_last, result)) = ended else { return false };
+        let Some((destination_id, was_last, result)) = finished else { return false };
         self.0.remove(&destination_id);
         ctx.state_mut(|purchase| match result {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered),

@@ -59,9 +59,9 @@ pub struct InvalidState(String);
 impl FromStr for State {
     type Err = InvalidState;
 
-    fn from_str(word: &str) -> Result<Self, InvalidState> {
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
         let all = [Self::Healthy, Self::Failing, Self::Open, Self::Disabled];
-        all.into_iter().find(|state| state.as_str() == word).ok_or_else(|| InvalidState(word.to_owned()))
+        all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| InvalidState(text.to_owned()))
     }
 }
 

@@ -61,7 +61,7 @@ fn a_success_forgets_what_failed() {
 }
 
 #[test]
-fn success_closes_the_breaker_and_makes_due_what_was_tried_before() {
+fn success_closes_the_breaker_and_makes_earlier_attempts_due() {
     let open = failed(BREAKER_FAILURES).health;
     let well = open.succeeded(at(59_000), at(60_000)).unwrap();
     assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[Notice::Recovered][..]));
@@ -76,7 +76,7 @@ fn success_closes_the_breaker_and_makes_due_what_was_tried_before() {
 }
 
 #[test]
-fn operators_who_were_told_of_trouble_are_told_that_it_is_over_and_nobody_else() {
+fn a_recovery_is_announced_only_after_announced_trouble() {
     let quiet = failed(3).health.succeeded(at(9_000), at(10_000)).unwrap();
     assert_eq!(quiet.notices, []);
     let warned = Health { warned: 1, is_announced: true, ..failed(3).health };
@@ -88,7 +88,7 @@ fn operators_who_were_told_of_trouble_are_told_that_it_is_over_and_nobody_else()
 }
 
 #[test]
-fn what_was_claimed_before_it_recovered_or_changed_is_of_before() {
+fn a_claim_before_a_recovery_or_a_change_is_stale() {
     let health = Health { recovered_at: Some(at(10)), changed_at: Some(at(20)), ..Health::default() };
     assert_eq!([5, 15, 20].map(|ms| health.is_stale_request(at(ms))), [true, true, false]);
     assert!(!Health::default().is_stale_request(at(0)));
@@ -98,7 +98,7 @@ fn what_was_claimed_before_it_recovered_or_changed_is_of_before() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_silences_nobody() {
+fn a_clock_that_is_set_back_stops_no_destination() {
     let hour_ms = 3_600_000;
     assert_eq!(slot(at(hour_ms), 10, at(0)), Slot::Later { ms: 100 });
     assert_eq!(slot(at(100), 10, at(0)), Slot::Free { in_ms: 100, next_at: at(200) });
@@ -107,7 +107,7 @@ fn a_clock_that_is_set_back_silences_nobody() {
 }
 
 #[test]
-fn what_was_asked_holds_until_its_time_or_until_the_destination_recovers() {
+fn a_retry_after_holds_until_its_time_or_a_recovery() {
     let until = |health: Health, now| health.retry_after_until((at(1_000), at(9_000)), at(now));
     let recovered = |millis| Health { recovered_at: Some(at(millis)), ..Health::default() };
     assert_eq!(until(Health::default(), 8_999), Some(at(9_000)));
@@ -117,7 +117,7 @@ fn what_was_asked_holds_until_its_time_or_until_the_destination_recovers() {
 }
 
 #[test]
-fn a_success_of_a_destination_that_is_well_is_noted_once_a_minute() {
+fn a_healthy_destinations_success_is_noted_once_a_minute() {
     let first = Health::default().succeeded(at(0), at(0)).unwrap().health;
     assert_eq!(first.succeeded(at(1), at(SUCCESS_NOTED_EVERY_MS - 1)), None);
     let later = first.succeeded(at(1), at(SUCCESS_NOTED_EVERY_MS)).unwrap();
@@ -127,7 +127,7 @@ fn a_success_of_a_destination_that_is_well_is_noted_once_a_minute() {
 }
 
 #[test]
-fn a_pause_holds_for_the_whole_destination_is_never_cut_short_and_ends_with_a_success() {
+fn a_pause_is_never_shortened_and_ends_with_a_success() {
     let pause = |ms| Failure { pause_ms: Some(ms), ..failure() };
     let paused = Health::default().failed(pause(60_000), at(0));
     assert_eq!(paused.state, State::Failing);
@@ -154,7 +154,7 @@ fn no_pause_outlasts_the_longest_whoever_set_the_clock_back() {
 }
 
 #[test]
-fn during_a_pause_a_destination_owes_what_is_due_at_its_end_and_during_an_outage_everything() {
+fn a_pause_owes_what_is_due_by_its_end_and_an_outage_everything() {
     let paused = Health::default().failed(Failure { pause_ms: Some(60_000), ..failure() }, at(0)).health;
     for (due_ms, owed_ms) in [(-5, Some(60_000)), (60_000, Some(60_000)), (60_001, None), (HOUR_MS, None)] {
         assert_eq!(paused.owes_ms(at(due_ms), at(0)), owed_ms, "{due_ms}");
@@ -196,7 +196,7 @@ fn hourly(first_hour: i64, well: bool) -> Vec<(i64, Notice)> {
 }
 
 #[test]
-fn warnings_come_at_half_seven_and_nine_tenths_of_the_patience_and_the_end_at_its_end() {
+fn warnings_come_at_50_70_and_90_percent_of_the_patience() {
     let warned = |hour, percent| (hour, Notice::Warned { percent });
     let expected = [warned(60, 50), warned(84, 70), warned(108, 90), (120, Notice::Disabled)];
     assert_eq!(hourly(1, true), expected);
@@ -205,7 +205,7 @@ fn warnings_come_at_half_seven_and_nine_tenths_of_the_patience_and_the_end_at_it
 }
 
 #[test]
-fn after_a_long_silence_failures_must_still_lie_half_a_day_apart() {
+fn after_a_silence_failures_must_lie_half_a_day_apart() {
     let warned = |hour: i64, percent| (1000 + hour, Notice::Warned { percent });
     let expected = [warned(6, 50), warned(9, 70), warned(11, 90), (1012, Notice::Disabled)];
     assert_eq!(hourly(1000, true), expected);
@@ -213,7 +213,7 @@ fn after_a_long_silence_failures_must_still_lie_half_a_day_apart() {
 }
 
 #[test]
-fn warnings_that_were_missed_are_given_as_one() {
+fn missed_warnings_are_sent_as_one() {
     let first = Health::default().failed(failure(), at(0)).health;
     let late = first.failed(failure(), at(4 * DAY_MS));
     assert_eq!((&late.notices[..], late.health.warned), (&[Notice::Warned { percent: 70 }][..], 2));
@@ -222,7 +222,7 @@ fn warnings_that_were_missed_are_given_as_one() {
 }
 
 #[test]
-fn who_enables_a_destination_gives_it_all_of_the_patience_again() {
+fn an_enabled_destination_has_its_whole_patience_again() {
     let open = failed(BREAKER_FAILURES).health;
     let enabled = open.enabled(at(9 * DAY_MS));
     assert_eq!((enabled.failures, enabled.opened_at, enabled.warned), (0, None, 0));
@@ -234,7 +234,7 @@ fn who_enables_a_destination_gives_it_all_of_the_patience_again() {
 }
 
 #[test]
-fn requests_are_spread_evenly_and_one_beyond_two_seconds_is_sent_away() {
+fn requests_are_spread_evenly_over_two_seconds_at_most() {
     let (mut next, mut starts) = (at(-5_000), Vec::new());
     let sent_away = loop {
         match slot(next, 4, at(0)) {

@@ -82,9 +82,9 @@ impl EntryKind {
 impl std::str::FromStr for EntryKind {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
-        found.ok_or_else(|| format!("`{word}` is not a kind of ledger entry"))
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is not a kind of ledger entry"))
     }
 }
 

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 const DAY_MS: i64 = 86_400_000;
 
-fn shown(words: &[Kind], snapshot: Snapshot) -> Purchase {
-    known(words, &Reading::Verified(Box::new(snapshot)))
+fn shown(kinds: &[Kind], snapshot: Snapshot) -> Purchase {
+    known(kinds, &Reading::Verified(Box::new(snapshot)))
 }
 
 fn bought() -> Purchase {
@@ -24,8 +24,8 @@ fn bought() -> Purchase {
 }
 
 /// Transitions in terms: one that pays a term after another begins the next.
-fn happened(whats: &[(What, u64)]) -> Vec<Transition> {
-    whats.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
+fn happened(kinds: &[(What, u64)]) -> Vec<Transition> {
+    kinds.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
 }
 
 /// Kind, number, the places of the transitions that tell it, and whether the record's price is its price.
@@ -33,14 +33,14 @@ type Found = (EntryKind, i64, usize, Option<usize>, bool);
 /// What happened, and the payments among it.
 type Case<'a> = (&'a [(What, u64)], &'a [Found]);
 
-fn found(whats: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
+fn found(kinds: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
     let paid: BTreeSet<i64> = paid.iter().copied().collect();
     let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
-    payments(&happened(whats), purchase, &paid).into_iter().map(shown).collect()
+    payments(&happened(kinds), purchase, &paid).into_iter().map(shown).collect()
 }
 
 #[test]
-fn each_term_is_paid_once_by_the_event_that_tells_it() {
+fn each_term_is_paid_once_by_the_event_that_announces_it() {
     use EntryKind::{Initial, Recovery, Renewal, TrialConversion};
     use What::{Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed};
     use What::{TrialConverted, TrialDidNotConvert, TrialStarted};
@@ -69,13 +69,13 @@ fn each_term_is_paid_once_by_the_event_that_tells_it() {
         (&[(PlanChangeScheduled, 2)], &[]),
         (&[(Cancelled, 2), (TrialDidNotConvert, 2), (Expired, 2)], &[]),
     ];
-    for (whats, expected) in rows {
-        assert_eq!(found(whats, &purchase, &[]), *expected, "{whats:?}");
+    for (kinds, expected) in rows {
+        assert_eq!(found(kinds, &purchase, &[]), *expected, "{kinds:?}");
     }
 }
 
 #[test]
-fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
+fn a_term_that_is_paid_is_not_paid_again_by_any_event() {
     let purchase = bought();
     for what in [What::Renewed, What::Recovered, What::TrialConverted, What::Purchased] {
         assert_eq!(found(&[(what, 2)], &purchase, &[1, 2]), [], "{what:?}");
@@ -86,10 +86,10 @@ fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
 #[test]
 fn terms_that_cannot_be_counted_are_numbered_below_0() {
     let unknown = |what| Transition { what, at: None, cycle: None };
-    let told = [unknown(What::Renewed), unknown(What::Renewed)];
+    let reported = [unknown(What::Renewed), unknown(What::Renewed)];
     let numbers = |paid: &[i64]| {
         let paid: BTreeSet<i64> = paid.iter().copied().collect();
-        payments(&told, &bought(), &paid).iter().map(|one| one.number).collect::<Vec<_>>()
+        payments(&reported, &bought(), &paid).iter().map(|one| one.number).collect::<Vec<_>>()
     };
     assert_eq!(numbers(&[]), [-1, -2]);
     assert_eq!(numbers(&[-2, -1, 1, 2]), [-3, -4]);
@@ -97,17 +97,17 @@ fn terms_that_cannot_be_counted_are_numbered_below_0() {
 }
 
 #[test]
-fn a_one_time_purchase_is_paid_once_however_often_it_is_told() {
+fn a_one_time_purchase_is_paid_once_however_often_reported() {
     let consumable = Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly() };
     let purchase = shown(&[Kind::ConsumablePurchased], consumable);
-    let told = [Transition { what: What::Purchased, at: None, cycle: None }];
-    let numbers = |paid: &[i64]| payments(&told, &purchase, &paid.iter().copied().collect()).len();
+    let reported = [Transition { what: What::Purchased, at: None, cycle: None }];
+    let numbers = |paid: &[i64]| payments(&reported, &purchase, &paid.iter().copied().collect()).len();
     assert_eq!((numbers(&[]), numbers(&[1])), (1, 0));
     assert_eq!(reach_ms(&purchase), i64::MAX);
 }
 
 #[test]
-fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
+fn an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
     let change = [(What::PlanChanged, 1)];
     let changed = shown(&[Kind::PlanChanged], monthly());
     assert_eq!(found(&change, &changed, &[]), [(EntryKind::PlanChange, 1, 0, None, true)]);
@@ -139,9 +139,9 @@ fn a_price_that_is_not_known_has_its_reason() {
 }
 
 #[test]
-fn what_the_store_says_of_the_present_payment() {
+fn the_refund_status_follows_what_the_store_shows() {
     assert_eq!(refund_status(&bought()), RefundStatus::Valid);
-    let ended = |reason| Snapshot {
+    let expired = |reason| Snapshot {
         at: day(16),
         ends_at: Some(day(15)),
         end_reason: Some(reason),
@@ -149,11 +149,11 @@ fn what_the_store_says_of_the_present_payment() {
         auto_renewing: Some(false),
         ..monthly()
     };
-    let told = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
-    assert_eq!(refund_status(&shown(&told, ended(EndReason::Customer))), RefundStatus::Refunded(day(15)));
+    let reported = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
+    assert_eq!(refund_status(&shown(&reported, expired(EndReason::Customer))), RefundStatus::Refunded(day(15)));
     // A change of plan gives a part back, and nobody but the sales report knows which.
-    assert_eq!(refund_status(&shown(&told, ended(EndReason::Replaced))), RefundStatus::Unknown);
-    assert_eq!(refund_status(&shown(&told, ended(EndReason::Pending))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&shown(&reported, expired(EndReason::Replaced))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&shown(&reported, expired(EndReason::Pending))), RefundStatus::Unknown);
     assert_eq!(refund_status(&Purchase::default()), RefundStatus::Unknown);
 }
 
@@ -182,7 +182,7 @@ fn adjusted(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> V
 }
 
 #[test]
-fn a_refund_takes_back_the_present_payment_once_and_it_can_come_back_once() {
+fn a_refund_reverts_the_newest_payment_once_and_can_be_undone() {
     use EntryKind::{Initial, Refund, Renewal, Restored};
     let paid = [entry(1, Initial, Some("9.99")), entry(2, Renewal, Some("9.99"))];
     let back = RefundStatus::Refunded(day(62));
@@ -204,7 +204,7 @@ fn a_refund_takes_back_the_present_payment_once_and_it_can_come_back_once() {
 }
 
 #[test]
-fn what_was_never_earned_is_not_given_back() {
+fn what_was_never_earned_is_not_refunded() {
     let unknown = [entry(1, EntryKind::Initial, None)];
     assert_eq!(adjusted(&unknown, &[], RefundStatus::Refunded(day(31))), []);
     assert_eq!(adjusted(&[], &[], RefundStatus::Refunded(day(31))), []);
@@ -230,7 +230,7 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
 }
 
 #[test]
-fn a_refund_of_the_report_is_exact_and_holds_before_the_stores_word() {
+fn a_refund_of_the_report_is_exact_and_wins_over_the_store() {
     use EntryKind::{Correction, Initial, Refund};
     let sales = [sale("t1", SaleKind::Charge, 30, "9.99"), sale("t2", SaleKind::Refund, 45, "4.00")];
     let mut booked = vec![entry(1, Initial, Some("9.99"))];

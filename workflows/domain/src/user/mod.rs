@@ -9,10 +9,6 @@ mod profile;
 mod succession;
 
 #[cfg(test)]
-mod changes;
-#[cfg(test)]
-mod profiles;
-#[cfg(test)]
 mod tests;
 
 pub use change::announce_change;
@@ -303,7 +299,7 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
         kind: kind.to_owned(),
         value: value.to_owned(),
     };
-    let named = customer.external_id.as_deref().map(|value| id("external_id", written_as(value), value));
+    let named = customer.external_id.as_deref().map(|value| id("external_id", id_format(value), value));
     let store = customer.app_user_id.as_deref().map(|value| id("app_user_id", "app_user_id", value));
     let receipt = id("receipt_id", "receipt_id", receipt_id);
     named.into_iter().chain(store).chain([receipt]).collect()
@@ -311,7 +307,7 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
 
 /// How an id of the customer's own is written, judged by nothing but its letters.
 #[must_use]
-pub fn written_as(external_id: &str) -> &'static str {
+pub fn id_format(external_id: &str) -> &'static str {
     let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match external_id.len() {
         36 if Uuid::try_parse(external_id).is_ok() => "uuid",

@@ -22,8 +22,8 @@ pub fn announce_succession(mut decision: Decision) -> Decision {
     }
     let cycle = purchase.stage.terms.map(|_| 1);
     let is_new_trial = purchase.stage.in_trial && purchase.said.covered(What::TrialStarted).is_none();
-    let whats = is_new_trial.then_some(What::TrialStarted).into_iter().chain([What::PlanChanged]);
-    let announced: Vec<_> = whats.map(|what| Transition { what, at: Some(since), cycle }).collect();
+    let kinds = is_new_trial.then_some(What::TrialStarted).into_iter().chain([What::PlanChanged]);
+    let announced: Vec<_> = kinds.map(|what| Transition { what, at: Some(since), cycle }).collect();
     let is_renewal = |transition: &Transition| matches!(transition.what, What::Renewed | What::Recovered);
     let place = decision.transitions.iter().position(is_renewal).map_or(0, |renewal| renewal.saturating_add(1));
     if is_new_trial {

@@ -73,7 +73,7 @@ const fn early(through: i64) -> SettlingStart {
 }
 
 #[test]
-fn each_redelivery_of_a_run_has_a_name_of_its_own_and_the_same_one_in_a_replay() {
+fn each_redelivery_of_a_run_has_its_own_replayable_name() {
     let names = |run: &str| {
         let mut state = State::default();
         [state.name_redelivery(run), state.name_redelivery(run)]
@@ -84,7 +84,7 @@ fn each_redelivery_of_a_run_has_a_name_of_its_own_and_the_same_one_in_a_replay()
 }
 
 #[test]
-fn a_cap_that_load_says_is_over_settles_inside_an_open_window() {
+fn a_cap_that_load_reports_as_over_settles_in_an_open_window() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     state.wake();
@@ -104,7 +104,7 @@ fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
 }
 
 #[test]
-fn a_hold_that_comes_while_load_is_asked_is_not_overridden_by_its_answer() {
+fn a_hold_during_a_load_is_not_overridden_by_its_answer() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     let start = state.begin(false, WINDOW);
@@ -154,7 +154,7 @@ fn a_signal_during_settling_opens_the_next_window() {
 }
 
 #[test]
-fn a_look_inside_a_window_does_not_cut_it_short() {
+fn a_wake_inside_a_window_does_not_shorten_it() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     state.wake();
@@ -174,7 +174,7 @@ fn a_signal_by_hand_opens_no_endless_window() {
 }
 
 #[test]
-fn rows_that_no_signal_told_of_rearm_the_window_once() {
+fn rows_without_a_signal_rearm_the_window_once() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     state.begin(false, WINDOW);
@@ -202,7 +202,7 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
 }
 
 #[test]
-fn a_hold_sleeps_to_its_end_and_then_looks() {
+fn a_hold_sleeps_to_its_end_and_then_settles() {
     let mut state = State::default();
     let until = Timestamp::from_micros(10 * SECOND).to_string();
     state.hold(Hold { until: Some(until), ..Hold::default() }, 0);
@@ -230,7 +230,7 @@ fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
 }
 
 #[test]
-fn a_destination_that_takes_nothing_calls_its_failing_lane_back_and_no_other() {
+fn cancel_backoff_wakes_the_failing_lane_of_one_destination() {
     let [one, other, fresh] = [1, 2, 3].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
     let lane = |destination_id, failing| Lane { destination_id, last_seq: 5, failing };
     let mut state = State::default();
@@ -269,7 +269,7 @@ fn a_redelivery_is_not_lost_to_a_lane_that_is_just_ending() {
 }
 
 #[test]
-fn failing_lanes_are_counted_and_well_again_after_a_success() {
+fn failing_lanes_are_counted_until_they_succeed() {
     let mut state = State::default();
     state.opened(&[lane(1)]);
     state.failed(destination());
@@ -279,7 +279,7 @@ fn failing_lanes_are_counted_and_well_again_after_a_success() {
 }
 
 #[test]
-fn asks_of_admins_come_first_and_in_order() {
+fn requests_of_admins_come_first_and_in_order() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     state.enqueue(AdminRequest::Release(Admin::default()));
@@ -287,7 +287,7 @@ fn asks_of_admins_come_first_and_in_order() {
 }
 
 #[test]
-fn what_is_carried_over_reads_back_and_old_carries_too() {
+fn a_carried_state_can_be_read_and_so_can_an_old_one() {
     let mut state = State::default();
     state.notified(&notified(3), 0);
     state.opened(&[lane(4)]);
@@ -307,7 +307,7 @@ fn a_workflow_id_and_its_inverse_agree() {
 }
 
 #[test]
-fn details_tell_a_person_what_is_waited_for() {
+fn details_show_what_the_run_waits_for() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     state.opened(&[lane(1)]);

@@ -27,7 +27,7 @@ fn pending() -> State {
 const AGAIN: i64 = WINDOW + 30 * SECOND;
 
 #[test]
-fn the_store_is_asked_again_at_the_time_that_was_said() {
+fn the_store_is_queried_again_at_the_time_in_the_answer() {
     let mut state = pending();
     assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN));
     assert_eq!(state.next(AGAIN), Next::Settle { flush: false });
@@ -38,7 +38,7 @@ fn the_store_is_asked_again_at_the_time_that_was_said() {
 }
 
 #[test]
-fn a_look_does_not_ask_before_its_time_and_a_flush_does() {
+fn a_wake_does_not_query_before_its_time_and_a_flush_does() {
     let mut state = pending();
     state.wake();
     assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
@@ -56,7 +56,7 @@ fn a_look_does_not_ask_before_its_time_and_a_flush_does() {
 }
 
 #[test]
-fn a_look_that_finds_nobody_to_ask_any_more_goes_on_without() {
+fn a_load_without_a_store_to_query_settles_without_one() {
     let mut state = pending();
     state.wake();
     let start = state.begin(false, WINDOW);
@@ -65,7 +65,7 @@ fn a_look_that_finds_nobody_to_ask_any_more_goes_on_without() {
 }
 
 #[test]
-fn a_look_that_finds_nothing_open_any_more_stops_asking() {
+fn a_load_without_open_rows_stops_queries() {
     let mut state = pending();
     state.wake();
     let start = state.begin(false, WINDOW);
@@ -74,7 +74,7 @@ fn a_look_that_finds_nothing_open_any_more_stops_asking() {
 }
 
 #[test]
-fn a_new_notification_has_its_whole_window_and_the_store_its_time() {
+fn a_new_window_and_the_next_query_are_both_waited_for() {
     let mut state = pending();
     state.notified(&notified(2), WINDOW + SECOND);
     assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW + SECOND), "the new window is longer");
@@ -86,7 +86,7 @@ fn a_new_notification_has_its_whole_window_and_the_store_its_time() {
 }
 
 #[test]
-fn a_hold_stops_asking_until_its_end() {
+fn a_hold_stops_queries_until_its_end() {
     let mut state = pending();
     let until = Timestamp::from_micros(2 * WINDOW).to_string();
     state.hold(Hold { until: Some(until), ..Hold::default() }, WINDOW);
@@ -103,7 +103,7 @@ fn a_hold_stops_asking_until_its_end() {
 }
 
 #[test]
-fn what_was_read_is_not_used_when_a_hold_came_meanwhile() {
+fn a_verification_is_not_used_when_a_hold_came_meanwhile() {
     let mut state = State::default();
     state.notified(&notified(1), 0);
     let start = state.begin(false, WINDOW);
@@ -116,7 +116,7 @@ fn what_was_read_is_not_used_when_a_hold_came_meanwhile() {
 }
 
 #[test]
-fn a_purchase_that_is_due_is_settled_without_notifications_and_a_window_is_waited_for() {
+fn a_due_purchase_settles_without_notifications() {
     let due = || Loaded { due: true, verify: true, ..nothing_waits() };
     let mut state = State::default();
     state.wake();
@@ -133,7 +133,7 @@ fn a_purchase_that_is_due_is_settled_without_notifications_and_a_window_is_waite
 }
 
 #[test]
-fn people_see_why_it_waits_and_until_when() {
+fn status_shows_why_it_waits_and_until_when() {
     let mut state = pending();
     let status = Status::of(Some(key()), &state);
     let wanted = "verification: no answer came in time; asked again at 1970-01-01T00:02:30.000000Z";
@@ -154,7 +154,7 @@ fn waiting_for_the_store_is_carried_to_the_next_run() {
 }
 
 #[test]
-fn what_was_loaded_before_there_was_anything_to_verify_still_reads() {
+fn a_load_result_without_the_newer_fields_can_be_read() {
     let mut json = serde_json::to_value(nothing_waits()).unwrap_or_default();
     if let Some(fields) = json.as_object_mut() {
         for name in ["due", "verify", "is_replaced"] {

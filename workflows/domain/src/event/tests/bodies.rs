@@ -1,6 +1,6 @@
 //! What is in the bodies, and what never changes about them.
 
-use super::{body, bought, day, described, destination, entitlement, known, monthly, price, sent, told};
+use super::{body, bought, day, described, destination, entitlement, known, monthly, notification, price, sent};
 use crate::catalogue::{Listing, ProductRef};
 use crate::event::schema::ADDITIONS;
 use crate::event::{Described, PURCHASE_UPDATED, data, for_destination, state_digest};
@@ -61,8 +61,8 @@ fn the_body_of_a_verified_subscription() {
 
 #[test]
 fn the_body_of_a_purchase_that_nobody_could_verify() {
-    let words = [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::AutoRenewalOff];
-    insta::assert_json_snapshot!(sent(described(&known(&words, &Reading::Unverifiable))));
+    let kinds = [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::AutoRenewalOff];
+    insta::assert_json_snapshot!(sent(described(&known(&kinds, &Reading::Unverifiable))));
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn a_body_is_written_the_same_every_time() {
 
 #[test]
 fn what_differs_per_destination_is_null_until_it_is_sent() {
-    let kept = body(described(&Purchase::default()));
-    assert_eq!(kept["attributes"]["subscription_id"], Value::Null);
-    assert_eq!(kept["attributes"]["previous_acked_revision"], Value::Null);
-    let sent = for_destination(kept.clone(), destination(), None);
+    let stored = body(described(&Purchase::default()));
+    assert_eq!(stored["attributes"]["subscription_id"], Value::Null);
+    assert_eq!(stored["attributes"]["previous_acked_revision"], Value::Null);
+    let sent = for_destination(stored.clone(), destination(), None);
     assert_eq!(sent["attributes"]["subscription_id"], json!(destination()));
     assert_eq!(sent["attributes"]["previous_acked_revision"], Value::Null);
-    assert_eq!(sent["data"], kept["data"]);
+    assert_eq!(sent["data"], stored["data"]);
     assert_eq!(for_destination(json!("no body"), destination(), None), json!("no body"));
 }
 
@@ -93,7 +93,7 @@ fn what_we_add_is_always_there() {
 }
 
 #[test]
-fn the_body_says_whether_the_store_confirmed_it() {
+fn a_body_shows_whether_the_store_confirmed_it() {
     let verified = |purchase: &Purchase| body(described(purchase))["attributes"]["verified"].clone();
     assert_eq!(verified(&bought(monthly())), json!(true));
     assert_eq!(verified(&known(&[Kind::Renewed], &Reading::Unreachable { since: day(0) })), json!(false));
@@ -111,7 +111,7 @@ fn all_fields_are_there_whatever_is_known() {
 }
 
 #[test]
-fn the_customers_own_id_and_the_entitlements_are_passed_on_in_their_order() {
+fn external_id_and_entitlements_keep_their_order() {
     let listing = Listing { entitlements: vec![entitlement("zoo"), entitlement("arena")], prices: Vec::new() };
     let purchase = bought(monthly());
     let data = data(Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) });
@@ -142,8 +142,8 @@ fn a_country_is_sent_in_two_capitals_or_not_at_all() {
 }
 
 #[test]
-fn renewals_are_numbered_in_the_transaction_id_once_they_can_be_counted() {
-    let id = |words: &[Kind]| data(described(&known(words, &Reading::Unverifiable)))["transaction_id"].clone();
+fn the_transaction_id_numbers_renewals_that_can_be_counted() {
+    let id = |kinds: &[Kind]| data(described(&known(kinds, &Reading::Unverifiable)))["transaction_id"].clone();
     assert_eq!(id(&[Kind::SubscriptionPurchased]), json!("receipt"));
     assert_eq!(id(&[Kind::SubscriptionPurchased, Kind::Renewed, Kind::Renewed]), json!("receipt..2"));
     assert_eq!(id(&[Kind::Renewed, Kind::Renewed]), json!("receipt"));
@@ -156,9 +156,9 @@ fn only_money_in_the_production_environment_is_production() {
         |purchase, environment| data(Described { environment, ..described(purchase) })["is_production"].clone();
     assert_eq!(is_production(&active, Environment::Production), json!(true));
     assert_eq!(is_production(&active, Environment::Sandbox), json!(false));
-    let test = Notification { is_test: true, ..told(Kind::Renewed, day(1)) };
-    let given = Given { reading: &Reading::Unverifiable, is_replaced: false, now: day(1) };
-    let tested = decide(&active, &[(9, test)], given).purchase;
+    let test = Notification { is_test: true, ..notification(Kind::Renewed, day(1)) };
+    let context = Given { reading: &Reading::Unverifiable, is_replaced: false, now: day(1) };
+    let tested = decide(&active, &[(9, test)], context).purchase;
     assert_eq!(is_production(&tested, Environment::Production), json!(false));
 }
 

@@ -55,7 +55,7 @@ fn the_record_and_the_event_of_a_user_have_the_same_details() {
 }
 
 #[test]
-fn of_what_nobody_told_every_detail_but_the_environment_is_null() {
+fn every_unknown_detail_but_the_environment_is_null() {
     let nothing = Purchase::default();
     for name in DETAILS.into_iter().filter(|name| *name != "environment") {
         assert_eq!(detail(&nothing, name), Value::Null, "{name}");
@@ -74,7 +74,7 @@ fn the_environment_is_the_purchases_own() {
 }
 
 #[test]
-fn the_kind_of_product_is_the_stores_and_else_that_of_the_notifications() {
+fn the_product_type_is_the_stores_else_the_notifications() {
     for (product, expected) in [
         (Product::Subscription, "subscription"),
         (Product::Consumable, "consumable"),
@@ -93,7 +93,7 @@ fn the_kind_of_product_is_the_stores_and_else_that_of_the_notifications() {
 }
 
 #[test]
-fn the_reason_is_told_once_it_ended_or_will_end() {
+fn the_expiration_reason_is_set_once_it_expired_or_will() {
     let ending = Snapshot {
         ends_at: Some(day(31)),
         renews_at: None,
@@ -102,8 +102,8 @@ fn the_reason_is_told_once_it_ended_or_will_end() {
         ..monthly()
     };
     let reason = |end_reason, at| {
-        let ended = Snapshot { at, end_reason, ..ending.clone() };
-        detail(&read(&bought(monthly()), &ended), "expiration_reason")
+        let expired = Snapshot { at, end_reason, ..ending.clone() };
+        detail(&read(&bought(monthly()), &expired), "expiration_reason")
     };
     assert_eq!(reason(Some(EndReason::Customer), day(3)), json!("customer"));
     for (end_reason, expected) in [
@@ -139,7 +139,7 @@ fn every_promotion_is_named() {
 }
 
 #[test]
-fn a_scheduled_change_is_told_with_its_date_until_it_happens() {
+fn a_scheduled_change_is_shown_with_its_date_until_it_happens() {
     let at = |purchase: &Purchase| (detail(purchase, "pending_sku_ref_id"), detail(purchase, "pending_at"));
     let waiting = read(&bought(monthly()), &scheduled());
     assert_eq!(at(&waiting), (json!("gold_yearly"), json!(day(31))));
@@ -147,12 +147,12 @@ fn a_scheduled_change_is_told_with_its_date_until_it_happens() {
     let changed = read(&waiting, &changed());
     assert_eq!(at(&changed), (Value::Null, Value::Null));
     assert_eq!(detail(&changed, "previous_sku_ref_id"), json!("gold_monthly"));
-    let given_up = read(&waiting, &Snapshot { at: day(3), ..monthly() });
-    assert_eq!(at(&given_up), (Value::Null, Value::Null));
+    let abandoned = read(&waiting, &Snapshot { at: day(3), ..monthly() });
+    assert_eq!(at(&abandoned), (Value::Null, Value::Null));
 }
 
 #[test]
-fn the_sku_before_is_that_of_this_receipt_or_of_the_one_that_it_replaced() {
+fn the_previous_sku_is_of_this_receipt_or_the_replaced_one() {
     let changed = read(&read(&bought(monthly()), &scheduled()), &changed());
     let previous = |purchase: &Purchase, product_ref, replaced_sku| {
         data(Described { product_ref, replaced_sku, ..described(purchase) })["previous_sku_ref_id"].clone()
@@ -162,12 +162,12 @@ fn the_sku_before_is_that_of_this_receipt_or_of_the_one_that_it_replaced() {
     let new = bought(monthly());
     assert_eq!(previous(&new, ProductRef::Term, Some("silver")), json!("silver"));
     assert_eq!(previous(&new, ProductRef::Parent, Some("gold")), Value::Null);
-    let kept: Purchase = serde_json::from_str(&serde_json::to_string(&changed).unwrap()).unwrap();
-    assert_eq!(previous(&kept, ProductRef::Term, None), json!("gold_monthly"));
+    let stored: Purchase = serde_json::from_str(&serde_json::to_string(&changed).unwrap()).unwrap();
+    assert_eq!(previous(&stored, ProductRef::Term, None), json!("gold_monthly"));
 }
 
 #[test]
-fn the_source_of_the_price_is_told_with_a_price_alone() {
+fn the_price_source_is_set_only_with_a_price() {
     let source = |snapshot| {
         let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "4.99")] };
         let purchase = bought(snapshot);

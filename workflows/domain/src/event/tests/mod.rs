@@ -2,11 +2,11 @@
 
 mod bodies;
 mod changes;
-mod choices;
+mod choice;
 mod details;
 mod operators;
-mod prices;
-pub mod schemas;
+mod price;
+pub mod schema;
 
 use super::{Described, PURCHASE_UPDATED, PurchaseUpdated, data, for_destination};
 use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
@@ -29,7 +29,7 @@ pub fn key(receipt_id: &str) -> CollapseKey {
     CollapseKey::of(PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")), receipt_id)
 }
 
-pub fn told(kind: Kind, time: Timestamp) -> Notification {
+pub fn notification(kind: Kind, time: Timestamp) -> Notification {
     Notification {
         message_id: format!("{kind:?}"),
         collapse_key: key("receipt"),
@@ -60,10 +60,10 @@ pub fn monthly() -> Snapshot {
 }
 
 /// What is known after these words of day 0, 1, 2 … and this reading.
-pub fn known(words: &[Kind], reading: &Reading) -> Purchase {
-    let told = (1_i64..).zip(words).map(|(n, word)| (n, told(*word, day(n - 1))));
-    let given = Given { reading, is_replaced: false, now: day(1) };
-    decide(&Purchase::default(), &told.collect::<Vec<_>>(), given).purchase
+pub fn known(kinds: &[Kind], reading: &Reading) -> Purchase {
+    let notifications = (1_i64..).zip(kinds).map(|(n, kind)| (n, notification(*kind, day(n - 1))));
+    let context = Given { reading, is_replaced: false, now: day(1) };
+    decide(&Purchase::default(), &notifications.collect::<Vec<_>>(), context).purchase
 }
 
 pub fn bought(snapshot: Snapshot) -> Purchase {

@@ -61,8 +61,8 @@ impl SaleKind {
 impl std::str::FromStr for SaleKind {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word));
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
         found.ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
     }
 }

@@ -60,7 +60,7 @@ fn one(number: i64, amount: &str) -> Vec<(i64, String)> {
 }
 
 #[test]
-fn a_refund_without_a_rate_gives_no_other_refund_back() {
+fn a_refund_without_a_rate_reverts_no_other_refund() {
     let euros = |sale: Sale, amount| in_currency(sale, "EUR", amount);
     let pounds = |sale: Sale| in_currency(sale, "GBP", None);
     let mut sales = vec![euros(sale("t1", Charge, (30, "9.99")), Some("10.99"))];
@@ -91,7 +91,7 @@ fn a_refund_stays_with_the_payment_for_which_it_was_booked() {
 }
 
 #[test]
-fn a_refund_behind_a_charge_that_no_payment_has_waits_for_its_payment() {
+fn a_refund_of_an_unmatched_charge_waits_for_its_payment() {
     let sales = [charge_and(1, Charge, 30), charge_and(2, Charge, 60), sale("own", Return, (62, "9.99"))];
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], &sales, VALID);
     assert_eq!(taken, []);
@@ -100,7 +100,7 @@ fn a_refund_behind_a_charge_that_no_payment_has_waits_for_its_payment() {
 }
 
 #[test]
-fn what_was_booked_for_one_payment_and_is_another_s_is_moved_and_taken_once() {
+fn a_refund_booked_for_another_payment_is_moved_once() {
     let refund = sale("t2", Return, (62, "9.99"));
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], std::slice::from_ref(&refund), VALID);
     assert_eq!(taken, one(1, "-9.99"));
@@ -110,7 +110,7 @@ fn what_was_booked_for_one_payment_and_is_another_s_is_moved_and_taken_once() {
 }
 
 #[test]
-fn a_refund_of_a_charge_before_the_ledger_is_taken_from_no_payment() {
+fn a_refund_of_an_unknown_charge_is_taken_from_no_payment() {
     let sales = [charge_and(3, Charge, 69), charge_and(3, Return, 121)];
     let booked = [paid(4, Some("9.99"))];
     assert_eq!(matches(&booked, &sales, REACH_MS), [None, None]);
@@ -122,7 +122,7 @@ fn a_refund_of_a_charge_before_the_ledger_is_taken_from_no_payment() {
 }
 
 #[test]
-fn no_more_is_given_back_than_was_earned() {
+fn no_more_is_refunded_than_was_earned() {
     assert_eq!(added(&[paid(1, None)], &[charge_and(1, Return, 32)]), [], "it was never counted");
     let twice = [charge_and(1, Charge, 30), charge_and(1, Return, 32), charge_and(1, Chargeback, 40)];
     assert_eq!(added(&[paid(1, Some("9.99"))], &twice), one(1, "-9.99"));
@@ -135,7 +135,7 @@ fn no_more_is_given_back_than_was_earned() {
 }
 
 #[test]
-fn a_refund_in_the_currency_of_its_charge_leaves_nothing_by_the_rate_of_its_day() {
+fn a_refund_in_its_charges_currency_needs_no_rate() {
     let euros = |sale: Sale, amount| in_currency(sale, "EUR", amount);
     let charge = euros(charge_and(1, Charge, 30), Some("10.99"));
     let refund = |amount: &str, usd| euros(sale("t1", Return, (40, amount)), usd);
@@ -163,7 +163,7 @@ fn a_charge_of_nothing_is_no_payment() {
 }
 
 #[test]
-fn a_price_that_was_found_later_is_given_back_as_one_that_was_known() {
+fn a_price_that_was_found_later_is_refunded_like_a_known_one() {
     let found = Booked { kind: EntryKind::Correction, usd: Some(usd("9.99")), ..paid(1, None) };
     let booked = [paid(1, None), found];
     assert_eq!(settled(&booked, &[], RefundStatus::Refunded(day(32))).0, one(1, "-9.99"));

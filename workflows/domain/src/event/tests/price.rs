@@ -31,7 +31,7 @@ fn a_price_in_dollars_is_its_own_price_in_dollars() {
 }
 
 #[test]
-fn another_currency_needs_the_rate_of_the_day_and_is_rounded_to_cents() {
+fn another_currency_needs_a_rate_and_is_rounded_to_cents() {
     let rows = [
         ("4.99", Some("1.1"), json!("5.49")),
         ("4.99", Some("1.25"), json!("6.24")),
@@ -49,7 +49,7 @@ fn another_currency_needs_the_rate_of_the_day_and_is_rounded_to_cents() {
 }
 
 #[test]
-fn the_price_of_the_country_wins_over_the_price_of_everywhere_else() {
+fn the_price_of_the_country_wins_over_the_general_price() {
     let list = [
         price(Some("DE"), "EUR", "5.99"),
         price(None, "USD", "4.99"),
@@ -88,7 +88,7 @@ fn a_trial_has_no_listed_price() {
 }
 
 #[test]
-fn a_trial_that_ended_unpaid_never_had_a_price() {
+fn a_trial_that_expired_unpaid_never_had_a_price() {
     let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
     let over = Snapshot {
         at: day(32),
@@ -102,8 +102,8 @@ fn a_trial_that_ended_unpaid_never_had_a_price() {
     let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "9.99")] };
     for (next, state, expected) in [(over, State::Expired, Value::Null), (paid, State::Active, json!("9.99"))] {
         let reading = Reading::Verified(Box::new(next));
-        let given = Given { reading: &reading, is_replaced: false, now: day(32) };
-        let purchase = decide(&bought(trial.clone()), &[], given).purchase;
+        let context = Given { reading: &reading, is_replaced: false, now: day(32) };
+        let purchase = decide(&bought(trial.clone()), &[], context).purchase;
         let data = data(Described { listing: &listing, ..described(&purchase) });
         assert_eq!((purchase.state(), &data["purchase_price"], &data["price_in_usd"]), (state, &expected, &expected));
     }
@@ -145,7 +145,7 @@ fn of_several_prices_the_one_counts_that_held_at_the_time() {
 }
 
 #[test]
-fn before_the_first_date_and_at_an_unknown_time_a_dated_list_says_nothing() {
+fn a_dated_list_has_no_price_before_it_or_at_an_unknown_time() {
     let list = [price_since(None, "3", "2026-03-01"), price_since(None, "4", "2026-04-01")];
     assert_eq!(held(&list, None, Some("2026-02-28T23:59:59Z")), None);
     assert_eq!(held(&list, None, None), None);

@@ -1,24 +1,25 @@
 //! A subscription beside another one of the same user: a change of plan, or a purchase after the other one's end.
 
-use super::tests::owned;
-use super::{Owned, announce_change};
+use super::owned;
 use crate::catalogue::Listing;
 use crate::environment::Environment;
-use crate::event::tests::{day, monthly, told};
+use crate::event::tests::{day, monthly, notification};
 use crate::notification::{Kind, Notification};
 use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Reading, Snapshot};
 use crate::time::Timestamp;
 use crate::transition::What;
+use crate::user::{Owned, announce_change};
 use crate::{Decision, Given, decide};
 
 const MINUTE: i64 = 60_000;
 
-fn settle(known: &Purchase, words: &[(Kind, Timestamp)], shown: Snapshot) -> Decision {
-    let words: Vec<(i64, Notification)> = (1_i64..).zip(words.iter().map(|(kind, at)| told(*kind, *at))).collect();
+fn settle(known: &Purchase, reports: &[(Kind, Timestamp)], shown: Snapshot) -> Decision {
+    let notifications: Vec<(i64, Notification)> =
+        (1_i64..).zip(reports.iter().map(|(kind, at)| notification(*kind, *at))).collect();
     let now = shown.at;
     let reading = Reading::Verified(Box::new(shown));
-    decide(known, &words, Given { reading: &reading, is_replaced: false, now })
+    decide(known, &notifications, Given { reading: &reading, is_replaced: false, now })
 }
 
 /// What the store shows of a subscription of this SKU, bought and read at these times.
@@ -30,7 +31,7 @@ fn purchased(sku: &str, since: Timestamp) -> Decision {
     settle(&Purchase::default(), &[(Kind::SubscriptionPurchased, since)], shown(sku, since, since))
 }
 
-fn whats(decision: &Decision) -> Vec<What> {
+fn kinds(decision: &Decision) -> Vec<What> {
     decision.transitions.iter().map(|one| one.what).collect()
 }
 
@@ -40,17 +41,17 @@ fn beside(new: &Decision, others: &[Owned]) -> Decision {
 }
 
 #[test]
-fn another_sku_with_the_same_entitlement_is_a_change_while_one_runs() {
+fn another_sku_of_a_running_entitlement_is_a_plan_change() {
     let old = owned("old", purchased("gold", day(0)).purchase);
     let new = purchased("silver", day(9));
     let announced = |others: &[Owned]| beside(&new, others);
-    assert_eq!(whats(&announced(std::slice::from_ref(&old))), [What::PlanChanged]);
-    let linked = [(1, told(Kind::PlanChanged, day(10)))];
+    assert_eq!(kinds(&announced(std::slice::from_ref(&old))), [What::PlanChanged]);
+    let linked = [(1, notification(Kind::PlanChanged, day(10)))];
     let reading = Reading::Unverifiable;
-    let given = Given { reading: &reading, is_replaced: false, now: day(10) };
-    let told_again = |known: &Purchase| whats(&decide(known, &linked, given));
-    assert_eq!(told_again(&new.purchase), [What::PlanChanged]);
-    assert_eq!(told_again(&announced(std::slice::from_ref(&old)).purchase), [], "it was announced");
+    let context = Given { reading: &reading, is_replaced: false, now: day(10) };
+    let announced_later = |known: &Purchase| kinds(&decide(known, &linked, context));
+    assert_eq!(announced_later(&new.purchase), [What::PlanChanged]);
+    assert_eq!(announced_later(&announced(std::slice::from_ref(&old)).purchase), [], "it was announced");
 
     let elsewhere = Owned { environment: Environment::Sandbox, ..old.clone() };
     let replaced = Owned { is_replaced: true, ..old.clone() };
@@ -59,7 +60,7 @@ fn another_sku_with_the_same_entitlement_is_a_change_while_one_runs() {
     let later = owned("old", purchased("gold", day(10)).purchase);
     let unknown = owned("old", Purchase::default());
     for other in [elsewhere, replaced, unlisted, same, later, unknown] {
-        assert_eq!(whats(&announced(&[other])), [What::Purchased]);
+        assert_eq!(kinds(&announced(&[other])), [What::Purchased]);
     }
 }
 
@@ -67,15 +68,15 @@ fn off(at: Timestamp) -> Snapshot {
     Snapshot { renews_at: None, auto_renewing: Some(false), ends_at: Some(day(31)), ..shown("gold", day(0), at) }
 }
 
-fn ended(at: Timestamp, ends_at: Timestamp) -> Snapshot {
+fn expired(at: Timestamp, ends_at: Timestamp) -> Snapshot {
     Snapshot { ends_at: Some(ends_at), end_reason: Some(EndReason::Customer), ..off(at) }
 }
 
 #[test]
-fn whether_another_one_ran_is_a_matter_of_dates_and_not_of_what_was_recorded_first() {
+fn whether_another_ran_depends_on_dates_not_on_record_order() {
     let old = purchased("gold", day(0)).purchase;
     let old_off = settle(&old, &[(Kind::AutoRenewalOff, day(20))], off(day(20))).purchase;
-    let old_over = settle(&old_off, &[], ended(day(31).plus_millis(10 * MINUTE), day(31))).purchase;
+    let old_over = settle(&old_off, &[], expired(day(31).plus_millis(10 * MINUTE), day(31))).purchase;
     assert_eq!((old_off.state(), old_over.state()), (State::Off, State::Expired));
     for recorded in [&old_off, &old_over] {
         let other = [owned("old", recorded.clone())];
@@ -86,11 +87,11 @@ fn whether_another_one_ran_is_a_matter_of_dates_and_not_of_what_was_recorded_fir
             (day(31).plus_millis(5 * MINUTE), What::Purchased),
         ] {
             let state = recorded.state();
-            assert_eq!(whats(&beside(&purchased("silver", began), &other)), [what], "{state:?}, {began}");
+            assert_eq!(kinds(&beside(&purchased("silver", began), &other)), [what], "{state:?}, {began}");
         }
     }
     let late = purchased("silver", day(31).plus_millis(5 * MINUTE));
-    assert_eq!(whats(&beside(&late, &[owned("old", old)])), [What::PlanChanged], "it renews");
+    assert_eq!(kinds(&beside(&late, &[owned("old", old)])), [What::PlanChanged], "it renews");
 }
 
 #[test]
@@ -99,26 +100,26 @@ fn a_grace_that_was_over_does_not_run() {
     let grace = Snapshot { grace_ends_at: Some(day(37)), ..shown("gold", day(0), day(31)) };
     let failed = owned("old", settle(&old, &[(Kind::GraceBegan, day(31))], grace).purchase);
     for (began, what) in [(day(36), What::PlanChanged), (day(37).plus_millis(MINUTE), What::Purchased)] {
-        assert_eq!(whats(&beside(&purchased("silver", began), std::slice::from_ref(&failed))), [what], "{began}");
+        assert_eq!(kinds(&beside(&purchased("silver", began), std::slice::from_ref(&failed))), [what], "{began}");
     }
 }
 
 #[test]
-fn an_end_that_the_store_does_not_show_yet_ends_what_ran() {
+fn a_reported_end_counts_before_the_store_shows_it() {
     let old = purchased("gold", day(0)).purchase;
-    let words = [(Kind::SubscriptionCancelled, day(12))];
-    let waiting = settle(&old, &words, shown("gold", day(0), day(12).plus_millis(2 * MINUTE)));
+    let reports = [(Kind::SubscriptionCancelled, day(12))];
+    let waiting = settle(&old, &reports, shown("gold", day(0), day(12).plus_millis(2 * MINUTE)));
     assert_eq!((waiting.outcomes.len(), waiting.purchase.state()), (0, State::Active));
-    let agreeing = settle(&old, &words, ended(day(12).plus_millis(2 * MINUTE), day(12)));
+    let agreeing = settle(&old, &reports, expired(day(12).plus_millis(2 * MINUTE), day(12)));
     assert_eq!(agreeing.purchase.state(), State::Expired);
     for recorded in [waiting.purchase.clone(), agreeing.purchase] {
         let other = [owned("old", recorded)];
         let before = purchased("silver", day(12).plus_millis(-5 * MINUTE));
         let after = purchased("silver", day(12).plus_millis(5 * MINUTE));
-        assert_eq!(whats(&beside(&before, &other)), [What::PlanChanged]);
-        assert_eq!(whats(&beside(&after, &other)), [What::Purchased]);
+        assert_eq!(kinds(&beside(&before, &other)), [What::PlanChanged]);
+        assert_eq!(kinds(&beside(&after, &other)), [What::Purchased]);
     }
-    let overruled = settle(&waiting.purchase, &words, shown("gold", day(0), day(13)));
+    let overruled = settle(&waiting.purchase, &reports, shown("gold", day(0), day(13)));
     let after = purchased("silver", day(14));
-    assert_eq!(whats(&beside(&after, &[owned("old", overruled.purchase)])), [What::PlanChanged], "it ran on");
+    assert_eq!(kinds(&beside(&after, &[owned("old", overruled.purchase)])), [What::PlanChanged], "it ran on");
 }

@@ -1,12 +1,15 @@
 //! The user's state, rule by rule, and the bodies that carry it.
 
+mod change;
+mod profile;
+
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, Owned, UserEvent, active_entitlements, active_skus, created_date, external_ids, state_apart, written_as,
+    Customer, Owned, UserEvent, active_entitlements, active_skus, created_date, external_ids, id_format, state_apart,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
-use crate::event::tests::schemas::{complaints, schema};
+use crate::event::tests::schema::{complaints, schema};
 use crate::event::tests::{bought, day, described, entitlement, key, known, monthly};
 use crate::event::{ADDITIONS, Details};
 use crate::ids::{EventId, PlatformId, UserId};
@@ -36,7 +39,7 @@ const GRACE: Subscription = Subscription { state: State::Grace, ..RUNNING };
 const OFFER: Subscription = Subscription { is_in_intro_offer: true, ..RUNNING };
 
 /// A purchase of "premium" until day 31, in the store "store".
-pub(super) fn owned(receipt_id: &str, purchase: Purchase) -> Owned {
+fn owned(receipt_id: &str, purchase: Purchase) -> Owned {
     Owned {
         collapse_key: key(receipt_id),
         platform_id: PlatformId::new(uuid::uuid!("7c9e6679-7425-40de-944b-e07fc1f90ae7")),
@@ -49,16 +52,16 @@ pub(super) fn owned(receipt_id: &str, purchase: Purchase) -> Owned {
     }
 }
 
-pub(super) fn until(end: Timestamp) -> Purchase {
+fn until(end: Timestamp) -> Purchase {
     bought(Snapshot { renews_at: Some(end), ..monthly() })
 }
 
 /// What was only told of, never verified.
-pub(super) fn heard(words: &[Kind]) -> Purchase {
-    known(words, &Reading::Unverifiable)
+fn unverified(kinds: &[Kind]) -> Purchase {
+    known(kinds, &Reading::Unverifiable)
 }
 
-pub(super) fn customer() -> Customer {
+fn customer() -> Customer {
     Customer {
         user_id: UserId::new(uuid::uuid!("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11")),
         external_id: Some("anna@shop".to_owned()),
@@ -87,7 +90,7 @@ fn each_event_has_the_documented_shape() {
     let renewing = owned("receipt", bought(monthly()));
     let forever = Owned {
         listing: Listing { entitlements: vec![entitlement("archive")], prices: Vec::new() },
-        ..owned("another", heard(&[Kind::EntitlementPurchased]))
+        ..owned("another", unverified(&[Kind::EntitlementPurchased]))
     };
     for what in What::ALL {
         let body = body(*what, &[renewing.clone(), forever.clone()]);
@@ -106,18 +109,18 @@ fn a_user_who_owns_nothing_has_a_state_too() {
 }
 
 #[test]
-fn each_flag_of_the_journey_is_set_by_what_it_names_and_by_nothing_else() {
+fn each_flag_of_the_journey_is_set_by_its_own_cause_only() {
     let flags = |subscriptions: &[Subscription]| {
         let value = serde_json::to_value(Journey::with(subscriptions)).unwrap();
         let set = value.as_object().unwrap().iter().filter(|(_, flag)| **flag == json!(true));
         set.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
     };
     let unknown = Subscription { state: State::Unknown, renews: None, ..RUNNING };
-    let never_said = Subscription { renews: None, ..RUNNING };
+    let renewal_unknown = Subscription { renews: None, ..RUNNING };
     let off_by_state = Subscription { renews: None, ..OFF };
     let grace_off = Subscription { renews: Some(false), ..GRACE };
-    let ended_in_offer = Subscription { state: State::Expired, ..OFFER };
-    let ended_in_trial = Subscription { state: State::Expired, ..TRIAL };
+    let expired_in_offer = Subscription { state: State::Expired, ..OFFER };
+    let expired_in_trial = Subscription { state: State::Expired, ..TRIAL };
     let rows: &[(&[Subscription], &str)] = &[
         (&[], ""),
         (&[RUNNING], ""),
@@ -125,7 +128,7 @@ fn each_flag_of_the_journey_is_set_by_what_it_names_and_by_nothing_else() {
         (&[off_by_state], "is_cancelled"),
         (&[OFF, OFF], "is_cancelled"),
         (&[OFF, RUNNING], ""),
-        (&[OFF, never_said], ""),
+        (&[OFF, renewal_unknown], ""),
         (&[OFF, EXPIRED], "is_cancelled"),
         (&[RUNNING, EXPIRED], ""),
         (&[EXPIRED], "former_subscriber"),
@@ -141,8 +144,8 @@ fn each_flag_of_the_journey_is_set_by_what_it_names_and_by_nothing_else() {
         (&[grace_off], "in_grace_period is_cancelled"),
         (&[OFFER], "in_intro_offer_period"),
         (&[OFFER, OFF], "in_intro_offer_period"),
-        (&[ended_in_offer], "former_subscriber"),
-        (&[ended_in_trial], ""),
+        (&[expired_in_offer], "former_subscriber"),
+        (&[expired_in_trial], ""),
         (&[unknown], "former_subscriber"),
     ];
     for (subscriptions, expected) in rows {
@@ -156,9 +159,9 @@ fn the_journey_is_read_from_purchases() {
         let owned: Vec<_> = purchases.iter().map(|purchase| owned("receipt", purchase.clone())).collect();
         Journey::of(&owned)
     };
-    let off = heard(&[Kind::SubscriptionPurchased, Kind::AutoRenewalOff]);
-    let expired = heard(&[Kind::SubscriptionPurchased, Kind::Expired]);
-    let grace = heard(&[Kind::SubscriptionPurchased, Kind::GraceBegan]);
+    let off = unverified(&[Kind::SubscriptionPurchased, Kind::AutoRenewalOff]);
+    let expired = unverified(&[Kind::SubscriptionPurchased, Kind::Expired]);
+    let grace = unverified(&[Kind::SubscriptionPurchased, Kind::GraceBegan]);
     let offer = bought(Snapshot { in_intro_offer: true, ..monthly() });
     assert_eq!(of(std::slice::from_ref(&off)), Journey { is_cancelled: true, ..Journey::default() });
     assert_eq!(of(&[off, bought(monthly())]), Journey::default());
@@ -168,10 +171,10 @@ fn the_journey_is_read_from_purchases() {
 }
 
 #[test]
-fn a_trial_is_read_from_purchases_and_makes_no_former_subscriber() {
+fn a_trial_makes_no_former_subscriber() {
     let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
     let off = Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..trial.clone() };
-    let ended = Snapshot {
+    let expired = Snapshot {
         at: day(32),
         renews_at: None,
         ends_at: Some(day(31)),
@@ -185,7 +188,7 @@ fn a_trial_is_read_from_purchases_and_makes_no_former_subscriber() {
         decide(known, &[], Given { reading: &reading, is_replaced: false, now }).purchase
     };
     let running = bought(trial);
-    let (cancelled, over) = (read(&running, off), read(&running, ended));
+    let (cancelled, over) = (read(&running, off), read(&running, expired));
     let of = |purchase: &Purchase| Journey::of(&[owned("receipt", purchase.clone())]);
     assert_eq!(of(&running), Journey { in_trial_period: true, ..Journey::default() });
     assert_eq!(of(&cancelled), Journey { in_trial_period: true, is_cancelled: true, ..Journey::default() });
@@ -193,24 +196,24 @@ fn a_trial_is_read_from_purchases_and_makes_no_former_subscriber() {
 }
 
 #[test]
-fn what_is_bought_once_is_no_journey() {
-    let consumable = owned("once", heard(&[Kind::ConsumablePurchased]));
-    let revoked = owned("twice", heard(&[Kind::EntitlementPurchased, Kind::EntitlementCancelled]));
-    let expired = owned("receipt", heard(&[Kind::SubscriptionPurchased, Kind::Expired]));
+fn one_time_purchases_are_no_part_of_the_journey() {
+    let consumable = owned("once", unverified(&[Kind::ConsumablePurchased]));
+    let revoked = owned("twice", unverified(&[Kind::EntitlementPurchased, Kind::EntitlementCancelled]));
+    let expired = owned("receipt", unverified(&[Kind::SubscriptionPurchased, Kind::Expired]));
     assert_eq!(Journey::of(&[consumable.clone(), revoked]), Journey::default());
     let former = Journey { former_subscriber: true, ..Journey::default() };
     assert_eq!(Journey::of(&[consumable, expired]), former);
 }
 
 #[test]
-fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
-    let paid = Owned { is_replaced: true, ..owned("old", heard(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
+fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
+    let paid = Owned { is_replaced: true, ..owned("old", unverified(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
     let read = |known: &Purchase, snapshot: Snapshot| {
         let reading = Reading::Verified(Box::new(snapshot.clone()));
         decide(known, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
     };
     let running = bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() });
-    let ended = Snapshot {
+    let expired = Snapshot {
         at: day(32),
         renews_at: None,
         ends_at: Some(day(31)),
@@ -218,7 +221,7 @@ fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
         auto_renewing: Some(false),
         ..monthly()
     };
-    let over = read(&running, ended);
+    let over = read(&running, expired);
     let of = |new: Purchase| Journey::of(&[paid.clone(), owned("new", new)]);
     assert_eq!(of(running), Journey { in_trial_period: true, ..Journey::default() });
     assert_eq!(of(over), Journey { former_subscriber: true, ..Journey::default() }, "the old plan was paid");
@@ -227,20 +230,20 @@ fn a_former_subscriber_stays_one_through_a_plan_change_into_a_trial() {
 #[test]
 fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
     let linked = Owned { is_replaced: true, ..owned("old", until(day(400))) };
-    let said = owned("older", heard(&[Kind::SubscriptionPurchased, Kind::Replaced]));
-    let paid_and_linked = Owned { is_replaced: true, ..owned("oldest", heard(&[Kind::Renewed, Kind::Expired])) };
-    let gone = [linked.clone(), said.clone(), paid_and_linked];
+    let replaced = owned("older", unverified(&[Kind::SubscriptionPurchased, Kind::Replaced]));
+    let paid_and_linked = Owned { is_replaced: true, ..owned("oldest", unverified(&[Kind::Renewed, Kind::Expired])) };
+    let gone = [linked.clone(), replaced.clone(), paid_and_linked];
     assert_eq!(active_entitlements(&gone), []);
     assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
     let running = [linked.clone(), owned("receipt", until(day(31)))];
     assert_eq!(Journey::of(&running), Journey::default());
     let new = owned("receipt", until(day(31)));
-    let listed = active_entitlements(&[linked, new, said]);
+    let listed = active_entitlements(&[linked, new, replaced]);
     assert_eq!(listed.iter().map(|one| one.expiration).collect::<Vec<_>>(), [Some(day(31))]);
 }
 
 #[test]
-fn each_entitlement_is_listed_once_by_the_purchase_that_lasts_longest() {
+fn each_entitlement_is_listed_once_by_its_longest_purchase() {
     let short = owned("short", until(day(31)));
     let long = Owned { platform_type: "another".to_owned(), ..owned("long", until(day(90))) };
     let listed = active_entitlements(&[short.clone(), long.clone()]);
@@ -248,19 +251,19 @@ fn each_entitlement_is_listed_once_by_the_purchase_that_lasts_longest() {
     assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (Some(day(90)), "another"));
     assert_eq!((listed[0].last_verified, listed[0].sku_ref_id.as_deref()), (Some(day(1)), Some("gold_monthly")));
 
-    let never_verified = owned("heard", heard(&[Kind::SubscriptionPurchased]));
+    let never_verified = owned("unverified", unverified(&[Kind::SubscriptionPurchased]));
     let listed = active_entitlements(&[never_verified.clone(), short.clone()]);
     assert_eq!(listed[0].expiration, Some(day(31)), "an unknown end is no long one");
     let listed = active_entitlements(&[never_verified]);
     assert_eq!((listed[0].expiration, listed[0].last_verified, &listed[0].sku_ref_id), (None, None, &None));
 
-    let once = Owned { platform_type: "shop".to_owned(), ..owned("once", heard(&[Kind::EntitlementPurchased])) };
+    let once = Owned { platform_type: "shop".to_owned(), ..owned("once", unverified(&[Kind::EntitlementPurchased])) };
     let listed = active_entitlements(&[long, once, short]);
     assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (None, "shop"), "for ever lasts longest");
 }
 
 #[test]
-fn the_state_apart_is_of_one_environment_and_told_only_where_it_is_another() {
+fn the_state_apart_is_set_only_where_it_differs() {
     let paid = owned("paid", until(day(31)));
     let tested = Owned { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
     let both = [paid.clone(), tested];
@@ -308,12 +311,12 @@ fn what_is_bought_once_has_no_end_whatever_a_store_shows() {
 
 #[test]
 fn what_gives_no_access_entitles_to_nothing() {
-    for words in [
+    for kinds in [
         &[][..],
         &[Kind::SubscriptionPurchased, Kind::Expired],
         &[Kind::ConsumablePurchased, Kind::ConsumableCancelled],
     ] {
-        assert_eq!(active_entitlements(&[owned("receipt", heard(words))]), [], "{words:?}");
+        assert_eq!(active_entitlements(&[owned("receipt", unverified(kinds))]), [], "{kinds:?}");
     }
     let unlisted = Owned { listing: Listing::default(), ..owned("receipt", bought(monthly())) };
     assert_eq!(active_entitlements(&[unlisted]), []);
@@ -336,7 +339,7 @@ fn every_sku_behind_an_active_entitlement_is_listed_once() {
         [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
     assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
     assert_eq!(active_skus(&all), ["gold", "silver"]);
-    assert_eq!(active_skus(&[owned("heard", heard(&[Kind::SubscriptionPurchased]))]), [""; 0]);
+    assert_eq!(active_skus(&[owned("unverified", unverified(&[Kind::SubscriptionPurchased]))]), [""; 0]);
     let parent = Owned { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
     assert_eq!(active_skus(&[parent]), ["gold"]);
     let body = body(What::Renewed, &all);
@@ -382,7 +385,7 @@ fn an_external_ids_type_is_read_from_its_letters() {
         ("ääääääääääääääääää", "custom"),
     ];
     for (id, expected) in rows {
-        assert_eq!(written_as(id), expected, "{id}");
+        assert_eq!(id_format(id), expected, "{id}");
     }
 }
 
@@ -395,7 +398,7 @@ fn the_created_date_has_six_decimals_and_its_offset_in_digits() {
 prop_compose! {
     /// Few ends, proofs and stores, so that equal ones meet often.
     fn any_owned()(
-        words in proptest::collection::vec(proptest::sample::select(vec![
+        kinds in proptest::collection::vec(proptest::sample::select(vec![
             Kind::SubscriptionPurchased, Kind::Renewed, Kind::AutoRenewalOff, Kind::GraceBegan, Kind::Expired,
             Kind::Replaced, Kind::EntitlementPurchased, Kind::ConsumableCancelled,
         ]), 0..4),
@@ -412,7 +415,7 @@ prop_compose! {
         });
         let reading = snapshot.map_or(Reading::Unverifiable, |snapshot| Reading::Verified(Box::new(snapshot)));
         let entitlements = entitlements.into_iter().map(str::to_owned).collect();
-        (known(&words, &reading), entitlements, is_replaced, platform.to_string())
+        (known(&kinds, &reading), entitlements, is_replaced, platform.to_string())
     }
 }
 
@@ -438,13 +441,13 @@ fn orders() -> impl Strategy<Value = (Vec<Owned>, Vec<Owned>)> {
 proptest! {
     #[test]
     fn the_state_does_not_depend_on_the_order_of_the_purchases((purchases, shuffled) in orders()) {
-        let told = body(What::Renewed, &purchases);
-        prop_assert_eq!(&told, &body(What::Renewed, &shuffled));
-        prop_assert_eq!(complaints(&schema(What::Renewed.event_type()), &told), [""; 0]);
+        let whole = body(What::Renewed, &purchases);
+        prop_assert_eq!(&whole, &body(What::Renewed, &shuffled));
+        prop_assert_eq!(complaints(&schema(What::Renewed.event_type()), &whole), [""; 0]);
     }
 
     #[test]
-    fn a_replaced_purchase_changes_the_state_only_by_having_been_paid((purchases, _) in orders()) {
+    fn a_replaced_purchase_changes_only_the_former_subscriber_flag((purchases, _) in orders()) {
         let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
         let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
         let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
@@ -457,10 +460,10 @@ proptest! {
     fn what_was_bought_elsewhere_never_changes_the_state_apart((purchases, _) in orders(), (others, _) in orders()) {
         let sandbox = others.into_iter().map(|owned| Owned { environment: Environment::Sandbox, ..owned });
         let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
-        let told = body(What::Renewed, &all);
+        let whole = body(What::Renewed, &all);
         let (state, alone) = (state_apart(&all, Environment::Production), body(What::Renewed, &purchases));
         for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
-            prop_assert_eq!(&state.as_ref().unwrap_or(&told)[part], &alone[part]);
+            prop_assert_eq!(&state.as_ref().unwrap_or(&whole)[part], &alone[part]);
         }
     }
 }

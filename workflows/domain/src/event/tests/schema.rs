@@ -139,14 +139,14 @@ fn the_schemas_are_public_and_change_only_on_purpose() {
 }
 
 #[test]
-fn the_documented_purchase_is_valid_and_needs_all_of_its_fields() {
+fn the_documented_purchase_is_valid_and_needs_all_fields() {
     if let Some(body) = documented("002_") {
         check(PURCHASE_UPDATED, &body);
     }
 }
 
 #[test]
-fn the_documented_user_event_is_valid_and_needs_all_of_its_fields() {
+fn the_documented_user_event_is_valid_and_needs_all_fields() {
     if let Some(body) = documented("001_") {
         check(What::Renewed.event_type(), &body);
     }
@@ -158,7 +158,7 @@ fn our_full_purchase_is_valid_and_needs_all_documented_fields() {
 }
 
 #[test]
-fn our_full_user_event_is_valid_for_its_own_type_only_and_needs_all_documented_fields() {
+fn our_full_user_event_is_valid_for_its_own_type_only() {
     let mut body: Value = serde_json::from_str(USER).unwrap();
     for what in What::ALL {
         body["event_type"] = json!(what.event_type());
@@ -226,7 +226,7 @@ fn what_we_send_is_valid_whatever_is_known() {
         &[Kind::ConsumableCancelled],
         &[Kind::AutoRenewalOff],
     ];
-    let mut purchases: Vec<Purchase> = histories.map(|words| known(words, &Reading::Unverifiable)).into();
+    let mut purchases: Vec<Purchase> = histories.map(|kinds| known(kinds, &Reading::Unverifiable)).into();
     purchases.push(bought(monthly()));
     for purchase in purchases {
         assert_eq!(complaints(&schema, &sent(described(&purchase))), [""; 0]);

@@ -1,7 +1,6 @@
 //! What a profile shows, what changes it, and its event.
 
-use super::tests::{customer, heard, owned, until};
-use super::{Attributes, Owned, Profile, ProfileUpdated, on_platforms, paid_in_usd, state};
+use super::{customer, owned, until, unverified};
 use crate::catalogue::Listing;
 use crate::environment::Environment;
 use crate::event::tests::{bought, day, entitlement, monthly, price};
@@ -10,6 +9,7 @@ use crate::notification::Kind;
 use crate::payment::Total;
 use crate::purchase::Purchase;
 use crate::reading::Snapshot;
+use crate::user::{Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated, on_platforms, paid_in_usd, state};
 use serde_json::{Value, json};
 
 /// The attributes beside the documented ones, with nothing in the ledger.
@@ -37,7 +37,7 @@ fn priced(receipt_id: &str, purchase: Purchase) -> Owned {
 }
 
 #[test]
-fn the_extended_attributes_show_the_subscription_that_gives_access_longest() {
+fn extended_attributes_show_the_longest_subscription() {
     let third = bought(Snapshot { at: day(65), renews_at: Some(day(92)), ..monthly() });
     let three: &[_] = &[Some("9.99"), Some("9.99"), Some("8.49")];
     let one: &[_] = &[Some("9.99")];
@@ -63,7 +63,7 @@ fn the_extended_attributes_show_the_subscription_that_gives_access_longest() {
 }
 
 #[test]
-fn what_is_not_known_is_lacked_by_who_keeps_it_alone() {
+fn only_an_extended_profile_lacks_an_unknown_attribute() {
     let known = |usd: Option<&str>| Profile::of(&[owned("receipt", until(day(31)))], usd.map(str::to_owned));
     let names = |profile: &Profile| profile.known(Attributes::Extended).contains("ltv_usd");
     let (priced, unlisted) = (known(Some("9.99")), known(None));
@@ -93,11 +93,11 @@ fn who_bought_nothing_or_only_once_has_no_subscription() {
     });
     assert_eq!(extended(&[]), nothing);
     assert_eq!(extended(&[priced("receipt", Purchase::default())])["subscription_state"], "none");
-    let coins = heard(&[Kind::ConsumablePurchased]);
+    let coins = unverified(&[Kind::ConsumablePurchased]);
     let shown = entered(&[(priced("coins", coins), Some(&[Some("9.99")]))]);
     assert_eq!((&shown["subscription_state"], &shown["ltv_usd"]), (&json!("none"), &json!("9.99")));
     assert_eq!(shown["first_purchase_at"], json!(day(0)));
-    let taken = heard(&[Kind::ConsumablePurchased, Kind::ConsumableCancelled]);
+    let taken = unverified(&[Kind::ConsumablePurchased, Kind::ConsumableCancelled]);
     let back: &[_] = &[Some("9.99"), Some("-9.99")];
     assert_eq!(entered(&[(priced("coins", taken), Some(back))])["ltv_usd"], "0", "it was taken back");
 }
@@ -157,7 +157,7 @@ fn a_profile_is_an_event_of_its_user() {
         platform_environment: Environment::Production,
         profile: &profile,
     };
-    insta::assert_json_snapshot!(super::PROFILE_UPDATED, body.body());
+    insta::assert_json_snapshot!(PROFILE_UPDATED, body.body());
     for other in [(2, 4, Environment::Production), (1, 5, Environment::Production), (1, 4, Environment::Sandbox)] {
         assert_ne!(EventId::of_profile(user_id, other.0, other.1, (other.2, &[])), id);
     }
