@@ -1,6 +1,6 @@
-//! What a workflow may ask of the outside world. Declared here, done in the package `activities`.
+//! The contract of the activities: names, inputs and outputs. They are implemented in the package `activities`.
 //!
-//! Nothing that is asked or answered holds a customer identifier or a body: histories are read by many.
+//! No input or output holds a customer identifier or a body: many people can read histories.
 
 use crate::contract;
 use crate::signal::{Admin, Hold};
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
-/// How many notifications one settling takes.
+/// Maximum number of notifications in one settling.
 pub const MAX_PER_SETTLING: i64 = 500;
 
-/// Ask for the purchase and what waits for it.
+/// Input of `load`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Load {
     /// Which purchase.
@@ -24,38 +24,38 @@ pub struct Load {
     pub through: i64,
 }
 
-/// The purchase, what waits for it, and all its open lanes.
+/// Output of `load`: the purchase, its waiting notifications and all its open lanes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Loaded {
-    /// Its app and platform; absent when nothing is known of the purchase.
+    /// Its app; absent when the purchase is not known.
     pub app_id: Option<AppId>,
-    /// See `app_id`.
+    /// Its platform; absent when the purchase is not known.
     pub platform_id: Option<PlatformId>,
-    /// What we know of it.
+    /// What is known about it.
     pub purchase: Purchase,
     /// Its revision; 0 before the first.
     pub revision: i64,
     /// The number of its last settling.
     pub settling: i64,
-    /// What waits, at most [`MAX_PER_SETTLING`], without customer identifiers.
+    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers.
     pub notifications: Vec<(i64, Notification)>,
-    /// Whether more waits than was loaded.
+    /// Whether more are waiting than were loaded.
     pub more: bool,
-    /// The newest sequence number that waits, 0 when none does.
+    /// The newest waiting sequence number; 0 when nothing waits.
     pub newest_seq: i64,
-    /// For how long rows above `through` must still be quiet; 0 when there are none.
+    /// Milliseconds until the window of the rows above `through` ends; 0 without such rows.
     pub quiet_ms: i64,
-    /// Until the max-wait cap of the oldest of them.
+    /// Milliseconds until the max-wait cap of the oldest of them.
     pub cap_ms: Option<i64>,
-    /// For how long the purchase is still held.
+    /// Milliseconds until its hold ends; absent when it is not held.
     pub held_ms: Option<i64>,
-    /// Whether it must be looked at although nothing new was told: its wake is due.
+    /// Whether it must be settled without new notifications, because its wake is due.
     #[serde(default)]
     pub due: bool,
-    /// Whether the store is to be asked before anything is decided.
+    /// Whether the store must be queried before deciding.
     #[serde(default)]
     pub verify: bool,
-    /// Whether another receipt took its place which is known to be real.
+    /// Whether another receipt that is known to be real replaced it.
     #[serde(default)]
     pub is_replaced: bool,
     /// Its open lanes.
@@ -64,28 +64,28 @@ pub struct Loaded {
     pub now: Timestamp,
 }
 
-/// Ask the store what is true.
+/// Input of `verify`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verify {
     /// Which purchase.
     pub collapse_key: CollapseKey,
 }
 
-/// What came of asking the store.
+/// Output of `verify`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verified {
-    /// What it said; absent when it has to be asked again, since patience lasts.
+    /// The result; absent when the store must be queried again.
     #[serde(default)]
     pub verification: Option<Reading>,
-    /// After how many milliseconds to ask again; 0 when there is a reading.
+    /// Milliseconds until the next query; 0 when there is a result.
     #[serde(default)]
     pub next_query_ms: i64,
-    /// Why, for people; never with a secret or a customer's name.
+    /// The reason, for people; without secrets and customer identifiers.
     #[serde(default)]
     pub why: Option<String>,
 }
 
-/// Ask to keep a decision.
+/// Input of `record`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// Which purchase.
@@ -98,23 +98,23 @@ pub struct Record {
     pub seqs: Vec<i64>,
     /// What was decided.
     pub decision: Decision,
-    /// Whether the decision saw that it was replaced: [`Loaded::is_replaced`].
+    /// See [`Loaded::is_replaced`].
     #[serde(default)]
     pub is_replaced: bool,
-    /// Whether the store was asked before it was decided: [`Loaded::verify`].
+    /// Whether the store was queried before deciding: [`Loaded::verify`].
     #[serde(default)]
     pub is_queried: bool,
     /// See [`Reading::is_answer`].
     pub is_answer: bool,
-    /// See [`Reading::is_real`]; also when its platform has it believed.
+    /// See [`Reading::is_real`]; also true when its platform accepts it unverified.
     pub is_real: bool,
 }
 
-/// What became of a decision.
+/// Output of `record`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recorded {
-    /// It is kept.
+    /// The decision is recorded.
     Done {
         /// The revision that the purchase now has.
         revision: i64,
@@ -123,87 +123,87 @@ pub enum Recorded {
         /// Its open lanes.
         lanes: Vec<Lane>,
     },
-    /// The purchase was not as `load` had seen it; nothing was changed.
+    /// The purchase changed since `load`; nothing is recorded.
     Moved,
 }
 
-/// Ask to carry out one attempt of a lane, and the next ones while they succeed.
+/// Input of `deliver`: makes one attempt of a lane, and the next ones while they succeed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Deliver {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// To whom.
+    /// Which destination.
     pub destination_id: DestinationId,
 }
 
-/// A lane that has nothing pending, or would like a fresh start.
+/// Output of `deliver`: the lane is empty, or must be started again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivered {
-    /// The newest delivery that the lane's end has seen.
+    /// Sequence number of the newest delivery that was seen when the lane ended.
     pub last_seq: i64,
-    /// Whether more is pending, so that the lane must be started again.
+    /// Whether deliveries are pending, so that the lane must be started again.
     pub more: bool,
 }
 
-/// Ask to keep a hold, or its end.
+/// Input of `hold`: sets or ends a hold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetHold {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// For how long from now; absent ends the hold.
+    /// Duration in milliseconds, from now; absent to end the hold.
     pub for_ms: Option<i64>,
-    /// Who asked, and why.
+    /// Who requested it, and why.
     pub admin: Admin,
 }
 
-/// Ask to throw away what waits.
+/// Input of `discard`: ends the waiting notifications without settling them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Discard {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// The newest sequence number concerned; all when absent.
+    /// The newest sequence number to discard; absent for all.
     pub through: Option<i64>,
-    /// Who asked, and why.
+    /// Who requested it, and why.
     pub admin: Admin,
 }
 
-/// Ask to send the newest state again.
+/// Input of `redeliver`: sends the newest state again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Redeliver {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// To whom; to every destination when absent.
+    /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
-    /// What is asked under one name is owed once, however often the activity runs; each time when absent.
+    /// Idempotency key: the same key redelivers once, however often the activity runs; absent for each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<String>,
 }
 
-/// Ask to look after a destination as a whole: to try its breaker, to deliver what is owed.
+/// Input of `supervise`: probes a destination's open breaker and delivers what it is owed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Supervise {
     /// Which destination.
     pub destination_id: DestinationId,
-    /// Whether an open breaker is tried although it is not time.
+    /// Whether to probe an open breaker before its time.
     #[serde(default)]
     pub is_probe: bool,
 }
 
-/// What a look at a destination came to.
+/// Output of `supervise`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Supervised {
-    /// After how many milliseconds to look again; absent when nothing is owed that could be sent.
+    /// Milliseconds until the next check; absent when nothing that could be sent is owed.
     pub next_check_ms: Option<i64>,
-    /// Why it is to be looked at again.
+    /// Why another check is needed.
     pub state: Supervision,
-    /// How many deliveries are owed to it, as far as they were counted.
+    /// How many deliveries it is owed, up to the limit of counting.
     pub owed: i64,
-    /// What a person should know of it; never with a secret.
+    /// The last error, for people; without secrets.
     pub message: Option<String>,
 }
 
-/// What a destination's run has to do with it.
+/// What a destination's run does next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Supervision {
@@ -212,68 +212,68 @@ pub enum Supervision {
     Rest,
     /// Deliver what is owed.
     Drain,
-    /// Leave it alone, as it asked.
+    /// Send nothing until the pause that it requested is over.
     Pause,
-    /// Wait until its open breaker may be tried.
+    /// Wait until its open breaker may be probed.
     Probe,
 }
 
-/// Ask to switch a destination on or off.
+/// Input of `set_enabled`: enables or disables a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetEnabled {
     /// Which destination.
     pub destination_id: DestinationId,
-    /// Whether it is told anything.
+    /// Whether it receives events.
     pub is_enabled: bool,
-    /// Whether, switched on, it is told only the newest states: what it is owed of `user.*` ends as skipped.
+    /// Whether an enabled destination receives only the newest states: owed `user.*` deliveries end as skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
-    /// Who asked, and why.
+    /// Who requested it, and why.
     pub admin: Admin,
 }
 
-/// A destination is not switched on yet: what must end before is too much for one run of the activity.
+/// Output of `set_enabled`: the destination is not enabled yet, since one run cannot skip all owed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
-    /// How many deliveries this run ended.
+    /// How many deliveries this run skipped.
     pub skipped: i64,
 }
 
-/// Ask to try the connection to a destination.
+/// Input of `test`: tests the connection to a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Test {
     /// Which destination.
     pub destination_id: DestinationId,
-    /// Who asked, and why.
+    /// Who requested it, and why.
     pub admin: Admin,
 }
 
-/// What a destination is owed once more.
+/// Which events to send to a destination again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RedeliverySelector {
-    /// Everything that it did not take.
+    /// All events whose delivery failed.
     #[default]
     Failed,
-    /// Every event of a time.
+    /// All events of a time range.
     Range {
-        /// From when on.
+        /// The beginning, inclusive.
         from: Timestamp,
-        /// Until when, that time itself excluded.
+        /// The end, exclusive.
         until: Timestamp,
     },
-    /// The newest state of each purchase that it is behind with.
+    /// The newest state of each purchase of which it did not acknowledge the newest one.
     Behind,
-    /// The newest state of each purchase.
+    /// The newest state of every purchase.
     All,
     /// The newest state of these purchases.
     Purchases(Vec<CollapseKey>),
-    /// This event.
+    /// One event.
     Event(EventId),
 }
 
 impl RedeliverySelector {
-    /// The signal that asks for it.
+    /// The signal that requests it.
     #[must_use]
     pub const fn signal(&self) -> &'static str {
         match self {
@@ -283,32 +283,32 @@ impl RedeliverySelector {
     }
 }
 
-/// Ask to owe a destination something once more.
+/// Input of `redeliver_all`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RedeliverAll {
     /// Which destination.
     pub destination_id: DestinationId,
-    /// What it is owed.
+    /// Which events.
     #[serde(default)]
     pub selector: RedeliverySelector,
-    /// Who asked, and why.
+    /// Who requested it, and why.
     pub admin: Admin,
-    /// Where the last one stopped: [`RedeliveryProgress::next_cursor`].
+    /// Where the last run stopped: [`RedeliveryProgress::next_cursor`].
     #[serde(default)]
     pub cursor: Option<String>,
 }
 
-/// What was owed again.
+/// Output of `redeliver_all`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RedeliveryProgress {
-    /// How many deliveries.
+    /// How many deliveries were created.
     pub owed: i64,
-    /// Where to go on; absent when all was looked at.
+    /// Where to continue; absent at the end.
     pub next_cursor: Option<String>,
 }
 
-/// What a sweep found.
+/// Output of `sweep`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Swept {
     /// How many purchases and destinations it woke.
@@ -328,62 +328,62 @@ pub struct Activities;
 
 #[activity_definitions]
 impl Activities {
-    /// Read the purchase, what waits for it and its open lanes.
+    /// Reads the purchase, its waiting notifications and its open lanes.
     #[activity(name = "load")]
     pub fn load(input: Load) -> Result<Loaded, ActivityError> {
         unimplemented!()
     }
-    /// Ask the store what is true, once.
+    /// Queries the store once.
     #[activity(name = "verify")]
     pub fn verify(input: Verify) -> Result<Verified, ActivityError> {
         unimplemented!()
     }
-    /// Keep a decision, in one idempotent transaction.
+    /// Records a decision in one idempotent transaction.
     #[activity(name = "record")]
     pub fn record(input: Record) -> Result<Recorded, ActivityError> {
         unimplemented!()
     }
-    /// Attempt what a lane owes.
+    /// Attempts the deliveries of a lane.
     #[activity(name = "deliver")]
     pub fn deliver(input: Deliver) -> Result<Delivered, ActivityError> {
         unimplemented!()
     }
-    /// Keep a hold, or its end.
+    /// Sets or ends a hold.
     #[activity(name = "hold")]
     pub fn hold(input: SetHold) -> Result<(), ActivityError> {
         unimplemented!()
     }
-    /// Throw away what waits.
+    /// Discards the waiting notifications; returns how many.
     #[activity(name = "discard")]
     pub fn discard(input: Discard) -> Result<i64, ActivityError> {
         unimplemented!()
     }
-    /// Send the newest state again.
+    /// Sends the newest state again; returns the opened lanes.
     #[activity(name = "redeliver")]
     pub fn redeliver(input: Redeliver) -> Result<Vec<Lane>, ActivityError> {
         unimplemented!()
     }
-    /// Look after a destination as a whole.
+    /// Probes a destination's breaker and delivers what it is owed.
     #[activity(name = "supervise")]
     pub fn supervise(input: Supervise) -> Result<Supervised, ActivityError> {
         unimplemented!()
     }
-    /// Switch a destination on or off; nothing when that is done.
+    /// Enables or disables a destination; `None` when that is done.
     #[activity(name = "set_enabled")]
     pub fn set_enabled(input: SetEnabled) -> Result<Option<Unfinished>, ActivityError> {
         unimplemented!()
     }
-    /// Try the connection to a destination; what that showed, for people.
+    /// Tests the connection to a destination; returns the result for people.
     #[activity(name = "test")]
     pub fn test(input: Test) -> Result<String, ActivityError> {
         unimplemented!()
     }
-    /// Owe a destination something once more, for a few seconds; how much that is, and where to go on.
+    /// Creates redeliveries for a few seconds; returns how many, and where to continue.
     #[activity(name = "redeliver_all")]
     pub fn redeliver_all(input: RedeliverAll) -> Result<RedeliveryProgress, ActivityError> {
         unimplemented!()
     }
-    /// Wake what is overdue.
+    /// Wakes overdue purchases and destinations.
     #[activity(name = "sweep")]
     pub fn sweep(input: u32) -> Result<Swept, ActivityError> {
         unimplemented!()

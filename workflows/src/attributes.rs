@@ -1,4 +1,4 @@
-//! Search attributes: what a purchase can be found by in the Temporal UI.
+//! Search attributes, by which a purchase is found in the Temporal UI.
 
 use domain::{AppId, CollapseKey, PlatformId, State};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("Settl
 pub const REVISION: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleRevision");
 /// Whether it is held.
 pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld");
-/// How many of its destinations are failing.
+/// Number of its destinations that fail.
 pub const FAILING: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleDestinationsFailing");
 
 /// Name and type of each, for registration.
@@ -34,7 +34,7 @@ pub fn all() -> [(&'static str, IndexedValueType); 7] {
     ]
 }
 
-/// What was last set, so that an upsert, which costs an event, happens only on a change.
+/// The values of all attributes. An upsert costs an event, so the run compares them with the last upserted ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Values {
@@ -53,7 +53,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// The state's word; `unknown` before anything is known.
+    /// The state's name; `unknown` before anything is known.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
         self.state.unwrap_or(State::Unknown).as_str()

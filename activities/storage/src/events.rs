@@ -15,7 +15,7 @@ use crate::users::{self, UserRow};
 use crate::writer::Write;
 use crate::{Destination, Error, Installation, profiles, views};
 use domain::event::{Details, PURCHASE_UPDATED, PurchaseUpdated};
-use domain::user::{self, Attributes, Customer, Owned, UserEvent};
+use domain::user::{self, Attributes, Customer, OwnedPurchase, UserEvent};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp, UserId};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -166,7 +166,7 @@ fn tell_user(
 }
 
 /// All purchases of a user as they are stored, in the order of their keys.
-pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<Owned>, Error> {
+pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
     let rows: Vec<OwnedRow> =
         sql("SELECT p.collapse_key, p.platform_id, f.store AS platform_type, f.environment, f.product_ref, \
          p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
@@ -177,7 +177,7 @@ pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result
     rows.into_iter()
         .map(|row| {
             let purchase = purchase::read(&row.purchase)?;
-            Ok(Owned {
+            Ok(OwnedPurchase {
                 collapse_key: row.collapse_key,
                 platform_id: row.platform_id,
                 platform_type: row.platform_type,

@@ -17,8 +17,8 @@ use crate::{
     Destination, Error, Installation, Store, alarms, deliveries, destinations, fault, lanes, replacements, succession,
 };
 use domain::catalogue::{Listing, ProductRef};
-use domain::event::{self, Described, Details};
-use domain::user::{self, Owned};
+use domain::event::{self, Details, RecordSource};
+use domain::user::{self, OwnedPurchase};
 use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, State, Waits, What};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -135,7 +135,7 @@ fn as_change(
     };
     let others = events::owned(write.connection, origin.app_id, owner.id)?;
     let purchase = record.decision.purchase.clone();
-    let bought = Owned {
+    let bought = OwnedPurchase {
         collapse_key: record.collapse_key,
         platform_id: origin.platform_id,
         platform_type: origin.store.clone(),
@@ -254,7 +254,7 @@ impl Settling<'_> {
         let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
         let usd_rate = rate.as_deref().map(str::parse).transpose();
         let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
-        let described = Described {
+        let described = RecordSource {
             replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
             usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
             ..self.described(after, &listing)
@@ -275,8 +275,8 @@ impl Settling<'_> {
     }
 
     /// What a purchase is described by, but for rates and for what it took the place of.
-    fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> Described<'p> {
-        Described {
+    fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> RecordSource<'p> {
+        RecordSource {
             purchase,
             platform_type: &self.origin.store,
             receipt_id: &self.origin.receipt_id,

@@ -5,7 +5,7 @@
 
 use crate::connection::AnyConnection;
 use crate::{Destination, Error, profiles};
-use domain::user::{self, Attributes, Owned};
+use domain::user::{self, Attributes, OwnedPurchase};
 use domain::{Environment, PlatformId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub struct View {
 /// The views of these destinations, as they are kept; `None` where none of them wants certain platforms only.
 pub fn of(
     connection: &mut AnyConnection,
-    (user, owned, environment): (UserId, &[Owned], Environment),
+    (user, owned, environment): (UserId, &[OwnedPurchase], Environment),
     destinations: &[Destination],
 ) -> Result<Option<String>, Error> {
     let filtered = destinations.iter().map(|one| one.filter.sorted_platforms());

@@ -1,6 +1,6 @@
-//! The workflow `purchase`: one run lives while something is happening to one purchase.
+//! The workflow `purchase`: a run lives while there is a window, a hold, a query, a request or a lane.
 //!
-//! Handlers only fold into [`state::State`]; `run` does what the state wants next. There is one
+//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
 //! timer and one activity per lane. Nothing here does I/O, reads a clock or draws a random number.
 
 mod lanes;
@@ -29,12 +29,11 @@ use temporalio_workflow::{
     WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
-/// The input of a run: nothing is needed, since the workflow id names the purchase.
-/// A continued run is handed what the last one knew.
+/// The input of a run: empty, since the workflow id names the purchase. A continued run gets the state of the last one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// What the last run knew.
+    /// The state of the last run.
     pub carried: Option<State>,
 }
 
@@ -53,7 +52,7 @@ impl Purchase {
         Self { key: contract::collapse_key(ctx.workflow_id()), state }
     }
 
-    /// Lives until there is no window, no hold, no ask and no lane.
+    /// Runs until there is no window, no hold, no query, no request and no lane.
     #[run(name = contract::PURCHASE)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
@@ -110,13 +109,13 @@ impl Purchase {
         }
     }
 
-    /// Look at the purchase now.
+    /// Load the purchase now, without waiting for a window.
     #[signal(name = contract::WAKE)]
     pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.state.wake();
     }
 
-    /// Settle now.
+    /// Settle now, ignoring the window.
     #[signal(name = contract::FLUSH)]
     pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
         if let Err(why) = signal.0 {
@@ -144,7 +143,7 @@ impl Purchase {
         }
     }
 
-    /// Throw away what waits.
+    /// Discard the waiting notifications.
     #[signal(name = contract::DISCARD)]
     pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Discard>) {
         match signal.0 {
@@ -162,7 +161,7 @@ impl Purchase {
         }
     }
 
-    /// The lane of a destination is not to wait.
+    /// Stop waiting for the next attempt of a lane.
     #[signal(name = contract::CANCEL_BACKOFF)]
     pub fn cancel_backoff(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<CancelBackoff>) {
         match signal.0 {
@@ -181,7 +180,7 @@ impl Purchase {
         Status::of(self.key, &self.state)
     }
 
-    /// A run that was started without a word looks at its purchase.
+    /// A run that was started without a signal loads its purchase.
     fn begin_run(&mut self) {
         let is_signalled = self.state.changes > 0 || self.state.continued > 0;
         if !is_signalled {
@@ -190,11 +189,11 @@ impl Purchase {
     }
 }
 
-/// What the state wants next. This is also the last look at it before a run completes.
+/// What to do next. This is also the last check of the state before a run completes.
 fn next(ctx: &WorkflowContext<Purchase>, now: i64) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {
-        // As if nobody looked at what was folded since the last settling.
+        // Ignores what was folded since the last settling.
         let has_announced =
             ctx.state(|purchase| purchase.state.current.revision > 0 && purchase.state.lanes.is_empty());
         if has_announced { Next::Close } else { next.clone() }
@@ -202,8 +201,8 @@ fn next(ctx: &WorkflowContext<Purchase>, now: i64) -> Next {
     next
 }
 
-/// Hands what is known to the next run. After a cancellation there is none: the sweep starts
-/// another when something is owed.
+/// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
+/// something is owed.
 fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
@@ -261,8 +260,8 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &
 
 /// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
 async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, alarm: &mut Alarm<'a>, seen: u64) {
-    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would
-    // spin on the one thread of all workflows. The timer and the lanes end by that token.
+    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would spin on
+    // the one thread of all workflows. The timer and the lanes end by that token.
     let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
     let mut changed = pin!(ctx.wait_condition_with_options(move |purchase| purchase.state.changes != seen, own));
     std::future::poll_fn(|task| {

@@ -1,6 +1,6 @@
-//! Settling: load, verify if `load` said so, decide, record. Commands after `load` and `verify` depend
-//! on their answers, commands after `record` on its answer, never on what was decided in between, so that
-//! rules can change while runs are open.
+//! Settling: load, verify if `load` requires it, decide, record. Commands after `load` and `verify` depend on their
+//! outputs, commands after `record` on its output, never on what was decided in between, so that rules can change while
+//! runs are open.
 
 use super::Purchase;
 use super::state::SettlingStart;
@@ -11,7 +11,7 @@ use domain::{CollapseKey, Given, Parked, Reading};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
-/// Settles what has been quiet, in rounds; everything when `flush`.
+/// Settles the notifications whose window is over, in rounds; all of them when `flush`.
 pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bool) {
     let mut ignore_windows = flush;
     let mut last_round = Vec::new();
@@ -26,7 +26,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
         if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, start, now)) {
             return;
         }
-        // What the last round left open waits for something; more of it will not help.
+        // The last round left the same notifications open: they wait for something, and another round changes nothing.
         let round: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
         if !round.is_empty() && round == last_round {
             return;
@@ -44,7 +44,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
                 if !more {
                     return;
                 }
-                // What did not fit into one settling has had its window.
+                // The window of the notifications that did not fit into one settling is over too.
                 ignore_windows = true;
                 last_round = round;
             }
@@ -53,7 +53,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
     }
 }
 
-/// What the store says, when it is to be asked; `None` when nothing may be decided now: it is asked again later, or
+/// Queries the store if `load` requires it; `None` when nothing may be decided now: the store is queried again later, or
 /// a hold came meanwhile.
 async fn verify(
     ctx: &WorkflowContext<Purchase>,
@@ -76,8 +76,8 @@ async fn verify(
 }
 
 fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
-    let given = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let context = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     let is_believed = *reading == Reading::Parked(Parked::Believable) && decision.purchase.is_believed();
     Record {
         collapse_key: key,

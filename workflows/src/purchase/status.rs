@@ -11,11 +11,11 @@ pub struct Status {
     pub collapse_key: Option<CollapseKey>,
     /// When the window ends; absent when none is open.
     pub window_ends_at: Option<Timestamp>,
-    /// How many notifications this run was told of since the last settling.
+    /// Number of notifications signalled since the last settling.
     pub pending: i64,
     /// When the hold ends; absent when it is not held.
     pub held_until: Option<Timestamp>,
-    /// That the store could not be asked yet; absent when nothing waits for it.
+    /// The next query of the store; absent when nothing waits for it.
     #[serde(default)]
     pub verification: Option<PendingVerification>,
     /// The purchase's state.
@@ -24,32 +24,32 @@ pub struct Status {
     pub revision: i64,
     /// Lanes that have something pending.
     pub lanes: Vec<Lane>,
-    /// The last thing that could not be read or done.
+    /// The last signal that could not be read, or request that failed.
     pub noted: Option<String>,
-    /// How many runs this one was continued through.
+    /// Number of runs before this one that it continues.
     pub continued: u32,
 }
 
-/// That the store could not be asked yet.
+/// The next query of the store, after one that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingVerification {
-    /// Why.
+    /// Why the last query failed.
     pub why: String,
-    /// When it is asked again.
+    /// When the store is queried again.
     pub next_query_at: Timestamp,
 }
 
 /// A lane that has something pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
-    /// To whom.
+    /// Which destination.
     pub destination_id: DestinationId,
     /// Whether its last attempt failed.
     pub failing: bool,
 }
 
 impl Status {
-    /// What `state` amounts to.
+    /// The status of a state.
     #[must_use]
     pub fn of(collapse_key: Option<CollapseKey>, state: &State) -> Self {
         Self {
@@ -78,8 +78,8 @@ impl Status {
         } else if let Some(end) = self.window_ends_at {
             lines.push(format!("{} waiting; quiet window ends {end}", self.pending));
         }
-        if let Some(waits) = &self.verification {
-            lines.push(format!("verification: {}; asked again at {}", waits.why, waits.next_query_at));
+        if let Some(pending) = &self.verification {
+            lines.push(format!("verification: {}; queried again at {}", pending.why, pending.next_query_at));
         }
         for lane in &self.lanes {
             let how = if lane.failing { "failing, retried" } else { "delivering" };

@@ -24,7 +24,7 @@ use crate::statement::{row, sql};
 use crate::writer::Write;
 use domain::catalogue::PriceSource;
 use domain::event::{Details, REVENUE_ADJUSTED};
-use domain::payment::{self, Adjustment, Booked, EntryKind, Payment, Sale, UnknownPrice};
+use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
 use domain::{AppId, CollapseKey, EventId, Purchase, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -168,11 +168,11 @@ impl Paid {
         self.transaction_id = Some(charge.transaction_id.clone());
     }
 
-    fn booked(&self, now: Timestamp) -> Result<Booked, Error> {
+    fn booked(&self, now: Timestamp) -> Result<LedgerEntry, Error> {
         let Payment { number, kind, at, .. } = self.payment;
         let usd = self.usd.as_deref().map(str::parse).transpose();
         let usd = usd.map_err(|cause| Error::corrupt_by("a price is not a decimal", cause))?;
-        Ok(Booked { number, kind, at: at.unwrap_or(now), usd, transaction_id: self.transaction_id.clone() })
+        Ok(LedgerEntry { number, kind, at: at.unwrap_or(now), usd, transaction_id: self.transaction_id.clone() })
     }
 
     const fn source(&self) -> &'static str {
@@ -195,7 +195,7 @@ fn unconfirmed(entries: &[EntryRow]) -> Vec<(i64, Timestamp)> {
 fn price_later(
     write: &mut Write<'_>,
     (key, data): (CollapseKey, &Value),
-    ((number, at), booked): ((i64, Timestamp), &mut Vec<Booked>),
+    ((number, at), booked): ((i64, Timestamp), &mut Vec<LedgerEntry>),
 ) -> Result<Option<Adjustment>, Error> {
     let is_newest = payment::newest(booked) == Some(number);
     let unknown = if is_newest { UnknownPrice::of(data) } else { Some(UnknownPrice::Promotion) };
@@ -210,7 +210,7 @@ fn price_later(
     let usd = data.get("price_in_usd").and_then(Value::as_str).unwrap_or_default();
     let usd = usd.parse().map_err(|cause| Error::corrupt_by("a price is not a decimal", cause))?;
     let (kind, transaction_id) = (EntryKind::Correction, None);
-    booked.push(Booked { number, kind, at, usd: Some(usd), transaction_id: None });
+    booked.push(LedgerEntry { number, kind, at, usd: Some(usd), transaction_id: None });
     Ok(Some(Adjustment { number, kind, at: Some(at), usd, transaction_id }))
 }
 
@@ -360,7 +360,7 @@ impl Carrier {
 }
 
 /// The entries of a purchase, those of one payment in their order.
-fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Booked>, Error> {
+fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<LedgerEntry>, Error> {
     entries(connection, key)?.into_iter().map(EntryRow::booked).collect()
 }
 
@@ -383,9 +383,9 @@ fn sales_of(connection: &mut AnyConnection, (app, receipt_id): (AppId, &str)) ->
 }
 
 impl EntryRow {
-    fn booked(self) -> Result<Booked, Error> {
+    fn booked(self) -> Result<LedgerEntry, Error> {
         let usd = self.usd.as_deref().map(str::parse).transpose();
-        Ok(Booked {
+        Ok(LedgerEntry {
             number: self.number,
             kind: self.kind.parse().map_err(|what: String| Error::corrupt(what))?,
             at: self.occurred_at,

@@ -21,7 +21,7 @@ use crate::purchase::Origin;
 use crate::users::{self, UserRow};
 use crate::writer::Write;
 use crate::{Destination, Error, Installation, payments};
-use domain::user::{self, Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated};
+use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId, UserId};
 use kept::Place;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,9 +81,9 @@ pub fn is_due(
 pub fn of(
     connection: &mut AnyConnection,
     user: UserId,
-    (owned, environment): (&[Owned], Environment),
+    (owned, environment): (&[OwnedPurchase], Environment),
 ) -> Result<Profile, Error> {
-    let owned: Vec<Owned> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+    let owned: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
     let ledger = payments::paid_by(connection, (user, environment))?;
     let entries = owned.iter().map(|one| (one, ledger.get(&one.collapse_key).copied()));
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))

@@ -5,7 +5,7 @@ use super::tests::{at, settle, told, words};
 use super::{Given, decide};
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
-use crate::event::{Described, data, state_digest};
+use crate::event::{RecordSource, data, state_digest};
 use crate::notification::{Kind, Notification, Outcome};
 use crate::purchase::{Purchase, State};
 use crate::reading::Reading;
@@ -63,8 +63,8 @@ pub fn record_of(purchase: &Purchase) -> String {
     format!("{:?} {:#}", purchase.state(), data(described(purchase, &listing)))
 }
 
-fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> Described<'a> {
-    Described {
+fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> RecordSource<'a> {
+    RecordSource {
         purchase,
         platform_type: "store",
         receipt_id: "receipt",

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 /// Everything that the record of a purchase is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct Described<'a> {
+pub struct RecordSource<'a> {
     /// What is known.
     pub purchase: &'a Purchase,
     /// The name of the store, such as in `platforms.store`.
@@ -119,14 +119,14 @@ struct DeviceWithAccess {
 
 /// What we say of a purchase. A field of which nobody told us anything is null.
 #[must_use]
-pub fn data(described: Described<'_>) -> Value {
+pub fn data(described: RecordSource<'_>) -> Value {
     // Only a map with other keys than texts could fail here, and there is none.
     serde_json::to_value(Data::of(described)).unwrap_or_default()
 }
 
 impl<'a> Data<'a> {
-    fn of(described: Described<'a>) -> Self {
-        let Described { purchase, platform_type, receipt_id, environment, external_id, .. } = described;
+    fn of(described: RecordSource<'a>) -> Self {
+        let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = described;
         let price: Option<&Price> = price(described);
         Self {
             billing_cycles: purchase.billing_cycles(),

@@ -1,6 +1,6 @@
 //! What we add to the documented fields about a purchase: the same in `data` and in the body of each `user.*`.
 
-use super::Described;
+use super::RecordSource;
 use super::price::price;
 use crate::catalogue::PriceSource;
 use crate::environment::Environment;
@@ -64,7 +64,7 @@ impl Details {
     /// Of this purchase. A change of plan over two receipts is newest at the beginning of the second: its own changes
     /// come later.
     #[must_use]
-    pub fn of(described: Described<'_>) -> Self {
+    pub fn of(described: RecordSource<'_>) -> Self {
         let purchase = described.purchase;
         let sku = purchase.sku(described.product_ref);
         let replaced = || described.replaced_sku.filter(|replaced| Some(*replaced) != sku);

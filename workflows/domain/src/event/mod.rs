@@ -20,7 +20,7 @@ pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
     Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
-pub use data::{Described, data, state_digest};
+pub use data::{RecordSource, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::listed_price;

@@ -1,6 +1,6 @@
 //! What a purchase cost, from the catalogue's list of prices: the store tells none.
 
-use super::Described;
+use super::RecordSource;
 use crate::catalogue::Price;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 /// The price that the owner pays, `None` where the list cannot know it: nothing was paid yet, as in a trial, or a
 /// promotion has a price of its own.
-pub fn price(described: Described<'_>) -> Option<&Price> {
+pub fn price(described: RecordSource<'_>) -> Option<&Price> {
     let purchase = described.purchase;
     let was_paid = purchase.is_one_time_purchase() || purchase.was_paid();
     if was_paid && purchase.offer().is_none() { listed_price(&described.listing.prices, purchase) } else { None }

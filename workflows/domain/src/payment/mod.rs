@@ -10,7 +10,7 @@ mod adjust;
 #[cfg(test)]
 mod tests;
 
-pub use adjust::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
+pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
 
 use crate::catalogue::PriceSource;
 use crate::purchase::{Purchase, State};

@@ -1,8 +1,8 @@
 //! What is a payment, and what the entries of a ledger add up to.
 
 use super::{
-    Adjustment, Booked, EntryKind, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges, matches,
-    payments, reach_ms, refund_status, report_price,
+    Adjustment, EntryKind, LedgerEntry, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges,
+    matches, payments, reach_ms, refund_status, report_price,
 };
 use crate::event::tests::{day, known, monthly};
 use crate::notification::Kind;
@@ -161,8 +161,8 @@ fn usd(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> Booked {
-    Booked { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
+fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> LedgerEntry {
+    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
 }
 
 fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
@@ -176,7 +176,7 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
     }
 }
 
-fn adjusted(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
+fn adjusted(booked: &[LedgerEntry], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
     let shown = |one: Adjustment| (one.number, one.kind, one.usd.to_string());
     adjustments(booked, sales, (refund_status, 15 * DAY_MS)).into_iter().map(shown).collect()
 }

@@ -1,7 +1,7 @@
 //! A purchase of another SKU that grants what a running one grants: a change of plan over two receipts that no
 //! notification links. The vendor's words: "User has purchased a different SKU that grants the same entitlement."
 
-use super::Owned;
+use super::OwnedPurchase;
 use crate::catalogue::ProductRef;
 use crate::decide::Decision;
 use crate::transition::What;
@@ -10,7 +10,7 @@ use crate::transition::What;
 /// environment, by another SKU, and grants one of its entitlements. A trial and the count of terms stay as decided; the
 /// notification that may link the two later announces nothing more.
 #[must_use]
-pub fn announce_change(mut decision: Decision, bought: &Owned, others: &[Owned]) -> Decision {
+pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &[OwnedPurchase]) -> Decision {
     let began = decision.transitions.iter_mut().find(|transition| transition.what == What::Purchased);
     let (Some(began), Some(since)) = (began, bought.purchase.not_before()) else { return decision };
     if bought.purchase.is_one_time_purchase() || !others.iter().any(|other| bought.continues(other)) {
@@ -22,7 +22,7 @@ pub fn announce_change(mut decision: Decision, bought: &Owned, others: &[Owned])
     decision
 }
 
-impl Owned {
+impl OwnedPurchase {
     /// Whether it takes up what another one grants, which ran when it began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {

@@ -1,6 +1,6 @@
 //! Where a user stands, from all their purchases that count. One-time purchases are no journey.
 
-use super::Owned;
+use super::OwnedPurchase;
 use crate::purchase::{Purchase, State};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub(super) struct Subscription {
 
 impl Journey {
     /// Where the owner of these purchases stands.
-    pub fn of(owned: &[Owned]) -> Self {
+    pub fn of(owned: &[OwnedPurchase]) -> Self {
         let subscriptions = || owned.iter().filter(|owned| !owned.purchase.is_one_time_purchase());
         let counted = subscriptions().filter(|owned| owned.counts());
         let counted: Vec<_> = counted.map(|owned| Subscription::of(&owned.purchase)).collect();

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 /// One purchase of a user, with what is said of its product.
 #[derive(Debug, Clone)]
-pub struct Owned {
+pub struct OwnedPurchase {
     /// Which one.
     pub collapse_key: CollapseKey,
     /// The platform it was made on.
@@ -82,7 +82,7 @@ pub struct UserEvent<'a> {
     /// Counts, per user, how often their state was told.
     pub user_revision: i64,
     /// All purchases of the user, after this settling, in the order of their keys.
-    pub owned: &'a [Owned],
+    pub owned: &'a [OwnedPurchase],
 }
 
 /// Something that happened to a user, and the user's state after it.
@@ -209,8 +209,8 @@ impl UserEvent<'_> {
 /// The user's state over their purchases in one environment alone, in the words of the body; `None` where it is the
 /// same as over all of them.
 #[must_use]
-pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
-    let apart: Vec<Owned> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<Value> {
+    let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
     if apart.len() == owned.len() {
         return None;
     }
@@ -220,14 +220,14 @@ pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
 
 /// The purchases of a user on these platforms; all of them without one.
 #[must_use]
-pub fn on_platforms(owned: &[Owned], platforms: &[PlatformId]) -> Vec<Owned> {
-    let is_wanted = |one: &&Owned| platforms.is_empty() || platforms.contains(&one.platform_id);
+pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<OwnedPurchase> {
+    let is_wanted = |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
     owned.iter().filter(is_wanted).cloned().collect()
 }
 
 /// The user's state over these purchases, in the words of the body.
 #[must_use]
-pub fn state(owned: &[Owned]) -> Value {
+pub fn state(owned: &[OwnedPurchase]) -> Value {
     let state = UserState {
         active_entitlements: active_entitlements(owned),
         active_skus: active_skus(owned),
@@ -238,7 +238,7 @@ pub fn state(owned: &[Owned]) -> Value {
     serde_json::to_value(state).unwrap_or_default()
 }
 
-impl Owned {
+impl OwnedPurchase {
     /// Whether it is part of its owner's state: another receipt speaks for one that was replaced.
     fn counts(&self) -> bool {
         !self.is_replaced && self.purchase.state() != State::Replaced
@@ -263,8 +263,8 @@ impl Owned {
 }
 
 /// Each entitlement once, in the order of their names in the owner's system.
-fn active_entitlements(owned: &[Owned]) -> Vec<ActiveEntitlement> {
-    let mut longest: BTreeMap<&str, (&Owned, &Entitlement)> = BTreeMap::new();
+fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
+    let mut longest: BTreeMap<&str, (&OwnedPurchase, &Entitlement)> = BTreeMap::new();
     for purchase in owned.iter().filter(|owned| owned.is_active()) {
         for entitlement in &purchase.listing.entitlements {
             let known = longest.entry(&entitlement.entitlement_ref_id).or_insert((purchase, entitlement));
@@ -286,7 +286,7 @@ fn active_entitlements(owned: &[Owned]) -> Vec<ActiveEntitlement> {
 }
 
 /// The SKU of every purchase that gives an active entitlement, each once, in the order of their letters.
-fn active_skus(owned: &[Owned]) -> Vec<String> {
+fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     let giving = owned.iter().filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
     let skus: BTreeSet<&str> = giving.filter_map(|owned| owned.purchase.sku(owned.product_ref)).collect();
     skus.into_iter().map(str::to_owned).collect()

@@ -3,7 +3,7 @@
 //! A profile covers one environment. The documented attributes are the state that `user.*` events carry; which names
 //! they get in a vendor's system is not here.
 
-use super::{Owned, created_date, state};
+use super::{OwnedPurchase, created_date, state};
 use crate::environment::Environment;
 use crate::event::state_digest;
 use crate::ids::{EventId, UserId};
@@ -95,7 +95,7 @@ pub struct ProfileUpdated<'a> {
 impl Profile {
     /// Of the user of these purchases, all of one environment. `ltv_usd` is what they paid, where that is known.
     #[must_use]
-    pub fn of(owned: &[Owned], ltv_usd: Option<String>) -> Self {
+    pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
     }
 
@@ -148,17 +148,17 @@ fn remove(fields: Option<&mut Map<String, Value>>, names: &[&str]) {
 }
 
 impl Extended {
-    fn of(owned: &[Owned], ltv_usd: Option<String>) -> Self {
+    fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         let is_subscription =
-            |one: &&Owned| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
+            |one: &&OwnedPurchase| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
         let counted = owned.iter().filter(is_subscription).filter(|one| one.counts());
         let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
         let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
         Self {
             will_renew: longest.map_or(Some(false), |one| one.purchase.is_auto_renewable()),
-            expires_at: longest.and_then(Owned::expiration),
+            expires_at: longest.and_then(OwnedPurchase::expiration),
             subscription_state: longest.map_or(NO_SUBSCRIPTION, |one| one.purchase.state().as_str()),
-            renewals: paid.map(Owned::renewals).sum(),
+            renewals: paid.map(OwnedPurchase::renewals).sum(),
             first_purchase_at: owned
                 .iter()
                 .filter(|one| one.was_bought())
@@ -169,7 +169,7 @@ impl Extended {
     }
 }
 
-impl Owned {
+impl OwnedPurchase {
     /// How many payments are known to have been made for it; `None` when that is not known.
     #[must_use]
     pub fn payments(&self) -> Option<u64> {
@@ -195,8 +195,8 @@ impl Owned {
 /// without an entry. A payment that the ledger does not have, of what was imported, is not known. `None` when something
 /// was paid and nothing of it is known.
 #[must_use]
-pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a Owned, Option<Total>)>) -> Option<String> {
-    let nothing = |one: &Owned| (one.payments() == Some(0)).then_some(Decimal::ZERO);
+pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
+    let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);
     let paid: Vec<Option<Decimal>> =
         purchases.into_iter().map(|(one, total)| total.map_or_else(|| nothing(one), Total::usd)).collect();
     if !paid.is_empty() && paid.iter().all(Option::is_none) {

@@ -1,4 +1,4 @@
-//! The pure half of the workflow: what a state wants next.
+//! The state of a purchase's run: what it does next.
 
 mod verification;
 
@@ -240,7 +240,7 @@ fn cancel_backoff_wakes_the_failing_lane_of_one_destination() {
     };
     let changes = state.changes;
     state.cancel_backoff(Some(fresh));
-    assert_eq!(called(&state), [], "its first attempt is under way, and hears it by itself");
+    assert_eq!(called(&state), [], "its first attempt is in flight");
     state.cancel_backoff(Some(one));
     assert_eq!(called(&state), [one]);
     state.cancel_backoff(None);

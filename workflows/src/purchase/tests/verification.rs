@@ -1,4 +1,4 @@
-//! While the store cannot be asked: when it is asked again, and what is heard meanwhile.
+//! After a failed query of the store: when it is queried again, and which signals count meanwhile.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn to_verify(seq: i64) -> Loaded {
     Loaded { verify: true, ..one_waits(seq) }
 }
 
-/// One notification has had its window, and the store is to be asked again in 30 seconds.
+/// The window of one notification is over, and the next query of the store is in 30 seconds.
 fn pending() -> State {
     let mut state = State::default();
     state.notified(&notified(1), 0);
@@ -52,7 +52,7 @@ fn a_wake_does_not_query_before_its_time_and_a_flush_does() {
     assert!(state.loaded(&to_verify(1), start, WINDOW));
     assert_eq!(state.verified(again(1_000), start, WINDOW), None);
     assert_eq!(state.next(WINDOW), Next::Sleep(WINDOW + SECOND));
-    assert_eq!(state.next(WINDOW + SECOND), Next::Settle { flush: true }, "it is still a flush when it is asked again");
+    assert_eq!(state.next(WINDOW + SECOND), Next::Settle { flush: true }, "the next query is a flush too");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_due_purchase_settles_without_notifications() {
     let start = state.begin(false, 0);
     assert!(state.loaded(&due(), start, 0));
     assert_eq!(state.verified(answer(), start, 0), Some(Reading::Gone));
-    assert_eq!(state.next(0), Next::Close, "what `record` made of it sets the next wake");
+    assert_eq!(state.next(0), Next::Close, "`record` sets the next wake");
 
     state.notified(&notified(1), 0);
     state.wake();
@@ -136,7 +136,7 @@ fn a_due_purchase_settles_without_notifications() {
 fn status_shows_why_it_waits_and_until_when() {
     let mut state = pending();
     let status = Status::of(Some(key()), &state);
-    let wanted = "verification: no answer came in time; asked again at 1970-01-01T00:02:30.000000Z";
+    let wanted = "verification: no answer came in time; queried again at 1970-01-01T00:02:30.000000Z";
     assert!(status.details().contains(wanted), "{}", status.details());
     assert_eq!(status.window_ends_at, None);
     let start = state.begin(false, AGAIN);

@@ -3,7 +3,7 @@
 use super::{body, bought, day, described, destination, entitlement, known, monthly, notification, price, sent};
 use crate::catalogue::{Listing, ProductRef};
 use crate::event::schema::ADDITIONS;
-use crate::event::{Described, PURCHASE_UPDATED, data, for_destination, state_digest};
+use crate::event::{PURCHASE_UPDATED, RecordSource, data, for_destination, state_digest};
 use crate::notification::{Kind, Notification};
 use crate::purchase::Purchase;
 use crate::reading::{Reading, Snapshot};
@@ -55,7 +55,7 @@ fn the_body_of_a_verified_subscription() {
         prices: vec![price(Some("US"), "USD", "4.99")],
     };
     let purchase = bought(monthly());
-    let named = Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) };
+    let named = RecordSource { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) };
     insta::assert_json_snapshot!(sent(named));
 }
 
@@ -114,7 +114,7 @@ fn all_fields_are_there_whatever_is_known() {
 fn external_id_and_entitlements_keep_their_order() {
     let listing = Listing { entitlements: vec![entitlement("zoo"), entitlement("arena")], prices: Vec::new() };
     let purchase = bought(monthly());
-    let data = data(Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) });
+    let data = data(RecordSource { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) });
     assert_eq!(data["last_seen_external_id"], json!("anna@shop"));
     assert_eq!(data["entitlements"], json!([entitlement("zoo"), entitlement("arena")]));
 }
@@ -122,7 +122,7 @@ fn external_id_and_entitlements_keep_their_order() {
 #[test]
 fn the_setting_chooses_between_the_terms_and_the_parents_sku() {
     let purchase = bought(monthly());
-    let sku = |product_ref| data(Described { product_ref, ..described(&purchase) })["product_ref_id"].clone();
+    let sku = |product_ref| data(RecordSource { product_ref, ..described(&purchase) })["product_ref_id"].clone();
     assert_eq!(sku(ProductRef::Term), json!("gold_monthly"));
     assert_eq!(sku(ProductRef::Parent), json!("gold"));
     assert_eq!(data(described(&Purchase::default()))["product_ref_id"], Value::Null);
@@ -153,7 +153,7 @@ fn the_transaction_id_numbers_renewals_that_can_be_counted() {
 fn only_money_in_the_production_environment_is_production() {
     let active = bought(monthly());
     let is_production =
-        |purchase, environment| data(Described { environment, ..described(purchase) })["is_production"].clone();
+        |purchase, environment| data(RecordSource { environment, ..described(purchase) })["is_production"].clone();
     assert_eq!(is_production(&active, Environment::Production), json!(true));
     assert_eq!(is_production(&active, Environment::Sandbox), json!(false));
     let test = Notification { is_test: true, ..notification(Kind::Renewed, day(1)) };

@@ -2,7 +2,7 @@
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, ProductRef};
-use crate::event::{Described, Details};
+use crate::event::{Details, RecordSource};
 use crate::notification::Kind;
 use crate::purchase::Purchase;
 use crate::reading::{EndReason, Offer, Product, Reading, Snapshot};
@@ -69,7 +69,7 @@ fn the_environment_is_the_purchases_own() {
     assert_eq!(detail(&tested, "environment"), json!("sandbox"));
     assert_eq!(detail(&bought(monthly()), "environment"), json!("production"));
     let bought = bought(monthly());
-    let on_sandbox = Described { environment: Environment::Sandbox, ..described(&bought) };
+    let on_sandbox = RecordSource { environment: Environment::Sandbox, ..described(&bought) };
     assert_eq!(data(on_sandbox)["environment"], json!("sandbox"));
 }
 
@@ -155,7 +155,7 @@ fn a_scheduled_change_is_shown_with_its_date_until_it_happens() {
 fn the_previous_sku_is_of_this_receipt_or_the_replaced_one() {
     let changed = read(&read(&bought(monthly()), &scheduled()), &changed());
     let previous = |purchase: &Purchase, product_ref, replaced_sku| {
-        data(Described { product_ref, replaced_sku, ..described(purchase) })["previous_sku_ref_id"].clone()
+        data(RecordSource { product_ref, replaced_sku, ..described(purchase) })["previous_sku_ref_id"].clone()
     };
     assert_eq!(previous(&changed, ProductRef::Term, Some("silver")), json!("gold_monthly"), "the newest change");
     assert_eq!(previous(&changed, ProductRef::Parent, None), Value::Null, "the product did not change");
@@ -171,7 +171,7 @@ fn the_price_source_is_set_only_with_a_price() {
     let source = |snapshot| {
         let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "4.99")] };
         let purchase = bought(snapshot);
-        data(Described { listing: &listing, ..described(&purchase) })["price_source"].clone()
+        data(RecordSource { listing: &listing, ..described(&purchase) })["price_source"].clone()
     };
     assert_eq!(source(monthly()), json!("catalogue"));
     assert_eq!(source(Snapshot { trial_ends_at: Some(day(31)), ..monthly() }), Value::Null);
@@ -182,7 +182,7 @@ fn a_plan_keeps_the_price_that_held_when_it_began() {
     let prices = vec![price(None, "USD", "4.99"), price_since(None, "5.99", "2026-03-20")];
     let listing = Listing { entitlements: Vec::new(), prices };
     let price =
-        |purchase: &Purchase| data(Described { listing: &listing, ..described(purchase) })["purchase_price"].clone();
+        |purchase: &Purchase| data(RecordSource { listing: &listing, ..described(purchase) })["purchase_price"].clone();
     let waiting = read(&bought(monthly()), &scheduled());
     assert_eq!(price(&waiting), json!("4.99"), "bought on 2026-03-01");
     let renewed = Snapshot { at: day(40), renews_at: Some(day(61)), ..monthly() };

@@ -8,7 +8,7 @@ mod operators;
 mod price;
 pub mod schema;
 
-use super::{Described, PURCHASE_UPDATED, PurchaseUpdated, data, for_destination};
+use super::{PURCHASE_UPDATED, PurchaseUpdated, RecordSource, data, for_destination};
 use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use crate::notification::{Kind, Notification};
 use crate::purchase::Purchase;
@@ -91,8 +91,8 @@ pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {
 }
 
 /// A purchase in production, of which nothing is listed.
-pub fn described(purchase: &Purchase) -> Described<'_> {
-    Described {
+pub fn described(purchase: &Purchase) -> RecordSource<'_> {
+    RecordSource {
         purchase,
         platform_type: "store",
         receipt_id: "receipt",
@@ -106,7 +106,7 @@ pub fn described(purchase: &Purchase) -> Described<'_> {
 }
 
 /// The body of revision 2, as it is kept.
-pub fn body(described: Described<'_>) -> Value {
+pub fn body(described: RecordSource<'_>) -> Value {
     let collapse_key = key("receipt");
     let event = PurchaseUpdated {
         org_id: OrgId::new(uuid::uuid!("a8d39aa3-e393-46ee-8cb4-e8b8c0bd50e7")),
@@ -129,6 +129,6 @@ pub fn destination() -> DestinationId {
 }
 
 /// The body of revision 2, as a destination is sent it.
-pub fn sent(described: Described<'_>) -> Value {
+pub fn sent(described: RecordSource<'_>) -> Value {
     for_destination(body(described), destination(), Some(1))
 }

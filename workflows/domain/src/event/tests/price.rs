@@ -2,7 +2,7 @@
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, Price, Since};
-use crate::event::Described;
+use crate::event::RecordSource;
 use crate::event::price::listed;
 use crate::notification::Kind;
 use crate::purchase::State;
@@ -15,7 +15,7 @@ fn prices(snapshot: Snapshot, prices: &[Price], usd_rate: Option<&str>) -> [Valu
     let listing = Listing { entitlements: Vec::new(), prices: prices.to_vec() };
     let usd_rate = usd_rate.map(|rate| rate.parse().unwrap());
     let purchase = bought(snapshot);
-    let data = data(Described { listing: &listing, usd_rate, ..described(&purchase) });
+    let data = data(RecordSource { listing: &listing, usd_rate, ..described(&purchase) });
     ["purchase_price", "purchase_currency", "price_in_usd"].map(|field| data[field].clone())
 }
 
@@ -104,7 +104,7 @@ fn a_trial_that_expired_unpaid_never_had_a_price() {
         let reading = Reading::Verified(Box::new(next));
         let context = Given { reading: &reading, is_replaced: false, now: day(32) };
         let purchase = decide(&bought(trial.clone()), &[], context).purchase;
-        let data = data(Described { listing: &listing, ..described(&purchase) });
+        let data = data(RecordSource { listing: &listing, ..described(&purchase) });
         assert_eq!((purchase.state(), &data["purchase_price"], &data["price_in_usd"]), (state, &expected, &expected));
     }
 }
@@ -185,5 +185,5 @@ fn nothing_listed_is_no_price_and_one_time_purchases_have_one() {
     assert_eq!(prices(monthly(), &[], Some("1")), unknown());
     let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "0.99")] };
     let consumable = known(&[Kind::ConsumablePurchased], &Reading::Unverifiable);
-    assert_eq!(data(Described { listing: &listing, ..described(&consumable) })["purchase_price"], json!("0.99"));
+    assert_eq!(data(RecordSource { listing: &listing, ..described(&consumable) })["purchase_price"], json!("0.99"));
 }

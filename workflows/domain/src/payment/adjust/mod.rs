@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An entry that the ledger has. Those of one payment follow each other in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Booked {
+pub struct LedgerEntry {
     /// The number of the payment.
     pub number: i64,
     /// What it is.
@@ -128,7 +128,7 @@ struct Known<'a> {
 /// The entries that are missing for the sums to be right, at most one for each payment.
 #[must_use]
 pub fn adjustments(
-    booked: &[Booked],
+    booked: &[LedgerEntry],
     sales: &[Sale],
     (refund_status, reach_ms): (RefundStatus, i64),
 ) -> Vec<Adjustment> {
@@ -141,7 +141,7 @@ pub fn adjustments(
 
 /// The number of the payment that each line belongs to; `None` while there is none.
 #[must_use]
-pub fn matches(booked: &[Booked], sales: &[Sale], reach_ms: i64) -> Vec<Option<i64>> {
+pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> Vec<Option<i64>> {
     let known = known(booked, sales, reach_ms);
     let of = |sale: &Sale| {
         let same = |other: &Sale| std::ptr::eq(other, sale);
@@ -154,14 +154,14 @@ pub fn matches(booked: &[Booked], sales: &[Sale], reach_ms: i64) -> Vec<Option<i
 
 /// The charge of each payment that a sales report has, by the number of the payment.
 #[must_use]
-pub fn charges(booked: &[Booked], sales: &[Sale], reach_ms: i64) -> BTreeMap<i64, Sale> {
+pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> BTreeMap<i64, Sale> {
     let known = known(booked, sales, reach_ms);
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
 /// The number of the newest payment.
 #[must_use]
-pub fn newest(booked: &[Booked]) -> Option<i64> {
+pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
     payments.max_by_key(|entry| (entry.at, entry.number)).map(|entry| entry.number)
 }
@@ -175,7 +175,7 @@ impl Sale {
 }
 
 impl<'a> Known<'a> {
-    fn of(first: &Booked) -> Self {
+    fn of(first: &LedgerEntry) -> Self {
         Self {
             number: first.number,
             at: first.at,
@@ -189,7 +189,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn add(&mut self, entry: &'a Booked) {
+    fn add(&mut self, entry: &'a LedgerEntry) {
         self.sum = self.sum.saturating_add(entry.usd.unwrap_or_default());
         match entry.kind {
             EntryKind::Refund => {
@@ -283,7 +283,7 @@ fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     cents
 }
 
-fn known<'a>(booked: &'a [Booked], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
+fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
     let mut known: BTreeMap<i64, Known<'a>> = BTreeMap::new();
     for entry in booked {
         known.entry(entry.number).or_insert_with(|| Known::of(entry)).add(entry);

@@ -1,6 +1,6 @@
 //! Which payment a line of a report changes, and by how much.
 
-use super::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, matches};
+use super::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, matches};
 use crate::event::tests::day;
 use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
@@ -15,9 +15,9 @@ fn usd(text: &str) -> Decimal {
 }
 
 /// A payment at every thirtieth day: #1 at 30, #2 at 60.
-fn paid(number: i64, amount: Option<&str>) -> Booked {
+fn paid(number: i64, amount: Option<&str>) -> LedgerEntry {
     let kind = if number == 1 { Initial } else { Renewal };
-    Booked { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
+    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
 }
 
 fn charge_and(number: i64, kind: SaleKind, days: i64) -> Sale {
@@ -40,18 +40,22 @@ fn in_currency(sale: Sale, currency: &str, amount: Option<&str>) -> Sale {
 }
 
 /// Adjusts until nothing is missing any more; what was added, by number, and every entry that there is then.
-fn settled(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> (Vec<(i64, String)>, Vec<Booked>) {
+fn settled(
+    booked: &[LedgerEntry],
+    sales: &[Sale],
+    refund_status: RefundStatus,
+) -> (Vec<(i64, String)>, Vec<LedgerEntry>) {
     let mut entries = booked.to_vec();
     let added = adjustments(&entries, sales, (refund_status, REACH_MS));
     for Adjustment { number, kind, at, usd, transaction_id } in added.clone() {
-        entries.push(Booked { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id });
+        entries.push(LedgerEntry { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id });
     }
     entries.sort_by_key(|entry| entry.number);
     assert_eq!(adjustments(&entries, sales, (refund_status, REACH_MS)), [], "the same facts again");
     (added.into_iter().map(|one| (one.number, one.usd.to_string())).collect(), entries)
 }
 
-fn added(booked: &[Booked], sales: &[Sale]) -> Vec<(i64, String)> {
+fn added(booked: &[LedgerEntry], sales: &[Sale]) -> Vec<(i64, String)> {
     settled(booked, sales, VALID).0
 }
 
@@ -164,7 +168,7 @@ fn a_charge_of_nothing_is_no_payment() {
 
 #[test]
 fn a_price_that_was_found_later_is_refunded_like_a_known_one() {
-    let found = Booked { kind: EntryKind::Correction, usd: Some(usd("9.99")), ..paid(1, None) };
+    let found = LedgerEntry { kind: EntryKind::Correction, usd: Some(usd("9.99")), ..paid(1, None) };
     let booked = [paid(1, None), found];
     assert_eq!(settled(&booked, &[], RefundStatus::Refunded(day(32))).0, one(1, "-9.99"));
     assert_eq!(added(&booked, &[sale("own", Return, (32, "4.00"))]), one(1, "-4.00"));

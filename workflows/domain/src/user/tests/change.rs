@@ -9,7 +9,7 @@ use crate::purchase::{Purchase, State};
 use crate::reading::{EndReason, Reading, Snapshot};
 use crate::time::Timestamp;
 use crate::transition::What;
-use crate::user::{Owned, announce_change};
+use crate::user::{OwnedPurchase, announce_change};
 use crate::{Decision, Given, decide};
 
 const MINUTE: i64 = 60_000;
@@ -36,7 +36,7 @@ fn kinds(decision: &Decision) -> Vec<What> {
 }
 
 /// What is announced of `new` beside these.
-fn beside(new: &Decision, others: &[Owned]) -> Decision {
+fn beside(new: &Decision, others: &[OwnedPurchase]) -> Decision {
     announce_change(new.clone(), &owned("new", new.purchase.clone()), others)
 }
 
@@ -44,7 +44,7 @@ fn beside(new: &Decision, others: &[Owned]) -> Decision {
 fn another_sku_of_a_running_entitlement_is_a_plan_change() {
     let old = owned("old", purchased("gold", day(0)).purchase);
     let new = purchased("silver", day(9));
-    let announced = |others: &[Owned]| beside(&new, others);
+    let announced = |others: &[OwnedPurchase]| beside(&new, others);
     assert_eq!(kinds(&announced(std::slice::from_ref(&old))), [What::PlanChanged]);
     let linked = [(1, notification(Kind::PlanChanged, day(10)))];
     let reading = Reading::Unverifiable;
@@ -53,9 +53,9 @@ fn another_sku_of_a_running_entitlement_is_a_plan_change() {
     assert_eq!(announced_later(&new.purchase), [What::PlanChanged]);
     assert_eq!(announced_later(&announced(std::slice::from_ref(&old)).purchase), [], "it was announced");
 
-    let elsewhere = Owned { environment: Environment::Sandbox, ..old.clone() };
-    let replaced = Owned { is_replaced: true, ..old.clone() };
-    let unlisted = Owned { listing: Listing::default(), ..old.clone() };
+    let elsewhere = OwnedPurchase { environment: Environment::Sandbox, ..old.clone() };
+    let replaced = OwnedPurchase { is_replaced: true, ..old.clone() };
+    let unlisted = OwnedPurchase { listing: Listing::default(), ..old.clone() };
     let same = owned("old", purchased("silver", day(0)).purchase);
     let later = owned("old", purchased("gold", day(10)).purchase);
     let unknown = owned("old", Purchase::default());

@@ -5,7 +5,8 @@ mod profile;
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, Owned, UserEvent, active_entitlements, active_skus, created_date, external_ids, id_format, state_apart,
+    Customer, OwnedPurchase, UserEvent, active_entitlements, active_skus, created_date, external_ids, id_format,
+    state_apart,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
@@ -39,8 +40,8 @@ const GRACE: Subscription = Subscription { state: State::Grace, ..RUNNING };
 const OFFER: Subscription = Subscription { is_in_intro_offer: true, ..RUNNING };
 
 /// A purchase of "premium" until day 31, in the store "store".
-fn owned(receipt_id: &str, purchase: Purchase) -> Owned {
-    Owned {
+fn owned(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
+    OwnedPurchase {
         collapse_key: key(receipt_id),
         platform_id: PlatformId::new(uuid::uuid!("7c9e6679-7425-40de-944b-e07fc1f90ae7")),
         platform_type: "store".to_owned(),
@@ -69,7 +70,7 @@ fn customer() -> Customer {
     }
 }
 
-fn body(what: What, owned: &[Owned]) -> Value {
+fn body(what: What, owned: &[OwnedPurchase]) -> Value {
     let event = UserEvent {
         details: &Details::of(described(&bought(monthly()))),
         occurred_at: Some(day(1)),
@@ -88,7 +89,7 @@ fn body(what: What, owned: &[Owned]) -> Value {
 #[test]
 fn each_event_has_the_documented_shape() {
     let renewing = owned("receipt", bought(monthly()));
-    let forever = Owned {
+    let forever = OwnedPurchase {
         listing: Listing { entitlements: vec![entitlement("archive")], prices: Vec::new() },
         ..owned("another", unverified(&[Kind::EntitlementPurchased]))
     };
@@ -207,7 +208,8 @@ fn one_time_purchases_are_no_part_of_the_journey() {
 
 #[test]
 fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
-    let paid = Owned { is_replaced: true, ..owned("old", unverified(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
+    let paid =
+        OwnedPurchase { is_replaced: true, ..owned("old", unverified(&[Kind::SubscriptionPurchased, Kind::Renewed])) };
     let read = |known: &Purchase, snapshot: Snapshot| {
         let reading = Reading::Verified(Box::new(snapshot.clone()));
         decide(known, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
@@ -229,9 +231,10 @@ fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
 
 #[test]
 fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
-    let linked = Owned { is_replaced: true, ..owned("old", until(day(400))) };
+    let linked = OwnedPurchase { is_replaced: true, ..owned("old", until(day(400))) };
     let replaced = owned("older", unverified(&[Kind::SubscriptionPurchased, Kind::Replaced]));
-    let paid_and_linked = Owned { is_replaced: true, ..owned("oldest", unverified(&[Kind::Renewed, Kind::Expired])) };
+    let paid_and_linked =
+        OwnedPurchase { is_replaced: true, ..owned("oldest", unverified(&[Kind::Renewed, Kind::Expired])) };
     let gone = [linked.clone(), replaced.clone(), paid_and_linked];
     assert_eq!(active_entitlements(&gone), []);
     assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
@@ -245,7 +248,7 @@ fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
 #[test]
 fn each_entitlement_is_listed_once_by_its_longest_purchase() {
     let short = owned("short", until(day(31)));
-    let long = Owned { platform_type: "another".to_owned(), ..owned("long", until(day(90))) };
+    let long = OwnedPurchase { platform_type: "another".to_owned(), ..owned("long", until(day(90))) };
     let listed = active_entitlements(&[short.clone(), long.clone()]);
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (Some(day(90)), "another"));
@@ -257,7 +260,8 @@ fn each_entitlement_is_listed_once_by_its_longest_purchase() {
     let listed = active_entitlements(&[never_verified]);
     assert_eq!((listed[0].expiration, listed[0].last_verified, &listed[0].sku_ref_id), (None, None, &None));
 
-    let once = Owned { platform_type: "shop".to_owned(), ..owned("once", unverified(&[Kind::EntitlementPurchased])) };
+    let once =
+        OwnedPurchase { platform_type: "shop".to_owned(), ..owned("once", unverified(&[Kind::EntitlementPurchased])) };
     let listed = active_entitlements(&[long, once, short]);
     assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (None, "shop"), "for ever lasts longest");
 }
@@ -265,7 +269,7 @@ fn each_entitlement_is_listed_once_by_its_longest_purchase() {
 #[test]
 fn the_state_apart_is_set_only_where_it_differs() {
     let paid = owned("paid", until(day(31)));
-    let tested = Owned { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
+    let tested = OwnedPurchase { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
     let both = [paid.clone(), tested];
     let apart = |environment| state_apart(&both, environment);
     let alone = body(What::Renewed, std::slice::from_ref(&paid));
@@ -293,8 +297,8 @@ fn entitlements_are_listed_in_the_order_of_their_references() {
         entitlements: names.iter().map(|name| entitlement(name)).collect(),
         prices: Vec::new(),
     };
-    let one = Owned { listing: listing(&["zoo", "arena"]), ..owned("one", until(day(31))) };
-    let two = Owned { listing: listing(&["museum", "zoo"]), ..owned("two", until(day(60))) };
+    let one = OwnedPurchase { listing: listing(&["zoo", "arena"]), ..owned("one", until(day(31))) };
+    let two = OwnedPurchase { listing: listing(&["museum", "zoo"]), ..owned("two", until(day(60))) };
     let listed = active_entitlements(&[one, two]);
     let names: Vec<_> = listed.iter().map(|one| (one.entitlement_ref_id.as_str(), one.expiration)).collect();
     assert_eq!(names, [("arena", Some(day(31))), ("museum", Some(day(60))), ("zoo", Some(day(60)))]);
@@ -318,13 +322,13 @@ fn what_gives_no_access_entitles_to_nothing() {
     ] {
         assert_eq!(active_entitlements(&[owned("receipt", unverified(kinds))]), [], "{kinds:?}");
     }
-    let unlisted = Owned { listing: Listing::default(), ..owned("receipt", bought(monthly())) };
+    let unlisted = OwnedPurchase { listing: Listing::default(), ..owned("receipt", bought(monthly())) };
     assert_eq!(active_entitlements(&[unlisted]), []);
 }
 
 #[test]
 fn the_setting_chooses_the_sku_of_an_entitlement_too() {
-    let parent = Owned { product_ref: ProductRef::Parent, ..owned("receipt", bought(monthly())) };
+    let parent = OwnedPurchase { product_ref: ProductRef::Parent, ..owned("receipt", bought(monthly())) };
     assert_eq!(active_entitlements(&[parent])[0].sku_ref_id.as_deref(), Some("gold"));
 }
 
@@ -333,14 +337,14 @@ fn every_sku_behind_an_active_entitlement_is_listed_once() {
     let with = |receipt: &str, sku: &str, end| {
         owned(receipt, bought(Snapshot { term_sku: Some(sku.to_owned()), renews_at: Some(end), ..monthly() }))
     };
-    let unlisted = Owned { listing: Listing::default(), ..with("c", "nothing", day(31)) };
-    let replaced = Owned { is_replaced: true, ..with("d", "old", day(31)) };
+    let unlisted = OwnedPurchase { listing: Listing::default(), ..with("c", "nothing", day(31)) };
+    let replaced = OwnedPurchase { is_replaced: true, ..with("d", "old", day(31)) };
     let all =
         [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
     assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
     assert_eq!(active_skus(&all), ["gold", "silver"]);
     assert_eq!(active_skus(&[owned("unverified", unverified(&[Kind::SubscriptionPurchased]))]), [""; 0]);
-    let parent = Owned { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
+    let parent = OwnedPurchase { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
     assert_eq!(active_skus(&[parent]), ["gold"]);
     let body = body(What::Renewed, &all);
     assert_eq!(body["active_skus"], json!(["gold", "silver"]));
@@ -420,11 +424,11 @@ prop_compose! {
 }
 
 /// The purchases of one user, and the same in another order.
-fn orders() -> impl Strategy<Value = (Vec<Owned>, Vec<Owned>)> {
+fn orders() -> impl Strategy<Value = (Vec<OwnedPurchase>, Vec<OwnedPurchase>)> {
     proptest::collection::vec(any_owned(), 0..8).prop_flat_map(|purchases| {
         let numbered = (0_usize..).zip(purchases);
         let purchases: Vec<_> = numbered
-            .map(|(n, (purchase, entitlements, is_replaced, platform_type))| Owned {
+            .map(|(n, (purchase, entitlements, is_replaced, platform_type))| OwnedPurchase {
                 is_replaced,
                 platform_type,
                 listing: Listing {
@@ -458,7 +462,7 @@ proptest! {
 
     #[test]
     fn what_was_bought_elsewhere_never_changes_the_state_apart((purchases, _) in orders(), (others, _) in orders()) {
-        let sandbox = others.into_iter().map(|owned| Owned { environment: Environment::Sandbox, ..owned });
+        let sandbox = others.into_iter().map(|owned| OwnedPurchase { environment: Environment::Sandbox, ..owned });
         let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
         let whole = body(What::Renewed, &all);
         let (state, alone) = (state_apart(&all, Environment::Production), body(What::Renewed, &purchases));

@@ -9,31 +9,33 @@ use crate::notification::Kind;
 use crate::payment::Total;
 use crate::purchase::Purchase;
 use crate::reading::Snapshot;
-use crate::user::{Attributes, Owned, PROFILE_UPDATED, Profile, ProfileUpdated, on_platforms, paid_in_usd, state};
+use crate::user::{
+    Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated, on_platforms, paid_in_usd, state,
+};
 use serde_json::{Value, json};
 
 /// The attributes beside the documented ones, with nothing in the ledger.
-fn extended(owned: &[Owned]) -> Value {
+fn extended(owned: &[OwnedPurchase]) -> Value {
     let without = owned.iter().map(|one| (one.clone(), None));
     entered(&without.collect::<Vec<_>>())
 }
 
 /// The same with the entries that the ledger has for each purchase.
-fn entered(owned: &[(Owned, Option<&[Option<&str>]>)]) -> Value {
+fn entered(owned: &[(OwnedPurchase, Option<&[Option<&str>]>)]) -> Value {
     let total = |entries: &[Option<&str>]| {
         let mut total = Total::default();
         entries.iter().for_each(|usd| total.add(usd.map(|usd| usd.parse().unwrap())));
         total
     };
-    let purchases: Vec<Owned> = owned.iter().map(|(one, _)| one.clone()).collect();
+    let purchases: Vec<OwnedPurchase> = owned.iter().map(|(one, _)| one.clone()).collect();
     let paid = paid_in_usd(owned.iter().map(|(one, entries)| (one, entries.map(total))));
     Profile::of(&purchases, paid).extended()
 }
 
 /// A purchase of a subscription or a product that costs 9.99 USD.
-fn priced(receipt_id: &str, purchase: Purchase) -> Owned {
+fn priced(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
     let listing = Listing { entitlements: vec![entitlement("premium")], prices: vec![price(None, "USD", "9.99")] };
-    Owned { listing, ..owned(receipt_id, purchase) }
+    OwnedPurchase { listing, ..owned(receipt_id, purchase) }
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn extended_attributes_show_the_longest_subscription() {
     let off = bought(Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..monthly() });
     let shown = extended(&[priced("receipt", off)]);
     assert_eq!((&shown["will_renew"], &shown["subscription_state"]), (&json!(false), &json!("off")));
-    let replaced = Owned { is_replaced: true, ..priced("receipt", third) };
+    let replaced = OwnedPurchase { is_replaced: true, ..priced("receipt", third) };
     let shown = entered(&[(replaced, Some(three)), (priced("another", until(day(31))), Some(one))]);
     assert_eq!(
         (&shown["expires_at"], &shown["ltv_usd"]),
@@ -75,7 +77,7 @@ fn only_an_extended_profile_lacks_an_unknown_attribute() {
 #[test]
 fn purchases_are_chosen_by_their_platforms() {
     let here = owned("here", until(day(31)));
-    let there = Owned {
+    let there = OwnedPurchase {
         platform_id: PlatformId::new(uuid::uuid!("9f3c1c9e-0000-4000-8000-000000000001")),
         ..owned("there", until(day(60)))
     };
@@ -122,7 +124,7 @@ fn what_is_not_known_of_a_payment_is_not_added_up() {
 
 #[test]
 fn a_profile_changes_with_what_it_shows_and_with_nothing_else() {
-    let digest = |owned: &[Owned], attributes, name| Profile::of(owned, None).digest(attributes, name);
+    let digest = |owned: &[OwnedPurchase], attributes, name| Profile::of(owned, None).digest(attributes, name);
     let now = [owned("receipt", bought(monthly()))];
     let later = [owned("receipt", bought(Snapshot { at: day(2), ..monthly() }))];
     for attributes in [Attributes::Documented, Attributes::Extended] {
