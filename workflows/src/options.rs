@@ -49,8 +49,8 @@ pub fn lasting() -> ActivityOptions {
         .build()
 }
 
-/// PendingQuery the store once: a short wait for its turn, fifteen seconds of HTTP and a margin. Only trouble of storage is
-/// retried by the engine; when to ask the store again is for the workflow, which hears signals meanwhile.
+/// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the
+/// workflow decides when to query the store again, and receives signals meanwhile.
 pub fn verify() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
         .retry_policy(

@@ -43,7 +43,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This instant moved by so many milliseconds, clamped.
+    /// This instant plus `millis` milliseconds, clamped.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self::from_micros(self.0.saturating_add(millis.saturating_mul(1000)))

@@ -1,5 +1,5 @@
-//! What a destination's run knows, and what it wants next. Pure: signals and answers are folded in,
-//! [`State::next`] says what to do. All times are microseconds of workflow time.
+//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
+//! to do. All times are microseconds of workflow time.
 
 use crate::activities::{RedeliverySelector, Supervised, Supervision};
 use crate::contract;
@@ -8,58 +8,58 @@ use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Everything that a run carries over to the next one.
+/// The state that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether something is owed that no look has seen yet.
+    /// Whether something is owed since the last start of `supervise`.
     pub news: bool,
-    /// Whether a person changed something, so that it is looked at whatever is waited for.
+    /// Whether `supervise` must run now, whatever the run waits for: a request was executed.
     pub urgent: bool,
-    /// Whether an open breaker is to be tried although it is not time.
+    /// Whether to probe an open breaker before its time.
     pub probe: bool,
-    /// What admins asked for and was not carried out yet.
+    /// Requests of admins that are not executed yet.
     pub admin: VecDeque<AdminRequest>,
-    /// What is being owed once more and is not at its end, and how far it has come.
+    /// Redeliveries that are not complete, each with its position.
     pub redeliveries: VecDeque<Redelivery>,
-    /// When it is looked at again.
+    /// When `supervise` runs next.
     pub until: Option<i64>,
-    /// What the last look came to.
+    /// The last output of `supervise`.
     pub last: Supervised,
-    /// The last thing that could not be read or done, for people.
+    /// The last signal that could not be read, request that failed, or result of a test, for people.
     pub noted: Option<String>,
-    /// How many runs this one has been continued through.
+    /// Number of runs before this one that it continues.
     pub continued: u32,
-    /// Whether a look is under way.
+    /// Whether `supervise` is running.
     #[serde(skip)]
     pub is_supervising: bool,
-    /// Counts what was folded, so that `run` knows that something happened.
+    /// Number of folded signals, by which `run` notices a change.
     #[serde(skip)]
     pub changes: u64,
 }
 
-/// What an admin asked for.
+/// A request of an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRequest {
-    /// Owe it something once more.
+    /// Send it events again.
     Redeliver(Redelivery),
-    /// Try the connection.
+    /// Test the connection.
     Test(Admin),
-    /// Switch it on.
+    /// Enable it.
     Enable(Enable),
-    /// Switch it off.
+    /// Disable it.
     Disable(Admin),
 }
 
-/// Owing something once more, which goes on between looks.
+/// A redelivery, which takes turns with `supervise`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivery {
-    /// What is owed.
+    /// Which events to send again.
     pub selector: RedeliverySelector,
-    /// Who asked for it, and why.
+    /// Who requested it, and why.
     pub admin: Admin,
-    /// Where it goes on; see [`crate::activities::RedeliveryProgress`]. Absent at the beginning.
+    /// Where it continues; see [`crate::activities::RedeliveryProgress`]. Absent at the beginning.
     #[serde(default)]
     pub cursor: Option<String>,
 }
@@ -73,13 +73,13 @@ impl Redelivery {
 }
 
 impl AdminRequest {
-    /// What is owed once more, if that was asked for.
+    /// The requested redelivery, if it is one.
     #[must_use]
     pub const fn redelivery(&self) -> Option<&Redelivery> {
         if let Self::Redeliver(redelivery) = self { Some(redelivery) } else { None }
     }
 
-    /// The signal that asked.
+    /// The signal that requested it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -94,20 +94,20 @@ impl AdminRequest {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Carry out what an admin asked.
+    /// Execute a request of an admin.
     Admin(AdminRequest),
-    /// Go on with a redelivery.
+    /// Continue a redelivery.
     Redeliver(Redelivery),
-    /// Look after it.
+    /// Execute `supervise`.
     Supervise {
-        /// Whether an open breaker is tried although it is not time.
+        /// Whether to probe an open breaker before its time.
         is_probe: bool,
     },
-    /// Nothing before this time.
+    /// Sleep until this time.
     Sleep(i64),
-    /// Nothing but the look that is under way.
+    /// Wait for the running `supervise`.
     Wait,
-    /// Nothing at all.
+    /// Complete the run.
     Close,
 }
 
@@ -124,19 +124,19 @@ impl State {
         if self.probe || self.urgent {
             return Next::Supervise { is_probe: self.probe };
         }
-        // In turn with looks, so that neither a long drain nor a long redelivery keeps the other from its end.
+        // Takes turns with `supervise`, so that neither a long drain nor a long redelivery delays the other.
         if let Some(redelivery) = self.redeliveries.front() {
             return Next::Redeliver(redelivery.clone());
         }
-        if self.until.is_some_and(|until| until <= now) || (self.news && !self.is_left_alone()) {
+        if self.until.is_some_and(|until| until <= now) || (self.news && !self.must_wait()) {
             return Next::Supervise { is_probe: false };
         }
         self.until.map_or(Next::Close, Next::Sleep)
     }
 
-    /// Whether what is owed has to wait: a pause that it asked for, or the time between two tries of its breaker.
+    /// Whether deliveries must wait: for the end of a pause that the destination requested, or for the next probe.
     #[must_use]
-    pub fn is_left_alone(&self) -> bool {
+    pub fn must_wait(&self) -> bool {
         self.until.is_some() && matches!(self.last.state, Supervision::Pause | Supervision::Probe)
     }
 
@@ -152,7 +152,7 @@ impl State {
         self.probe = true;
     }
 
-    /// Folds what an admin asks; it is carried out in turn.
+    /// Folds a request of an admin; requests are executed in order.
     pub fn enqueue(&mut self, request: AdminRequest) {
         self.changes += 1;
         self.admin.push_back(request);
@@ -204,7 +204,7 @@ impl State {
         self.enqueue(AdminRequest::Redeliver(Redelivery::new(selector, Admin { by, reason })));
     }
 
-    /// Folds what a test of the connection showed.
+    /// Folds the result of a test of the connection.
     pub fn tested(&mut self, result: &str) {
         self.noted = Some(format!("{}: {result}", contract::TEST));
     }
@@ -215,17 +215,16 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Folds the end of what an admin asked: a look follows, since storage may say something else now.
-    pub fn carried_out(&mut self, failed: Option<String>) {
+    /// Folds the end of an admin's request. `supervise` follows, since storage may have changed.
+    pub fn executed(&mut self, failed: Option<String>) {
         self.urgent = true;
         if let Some(request) = self.admin.pop_front() {
             self.noted = failed.map(|why| format!("{}: {why}", request.name())).or(self.noted.take());
         }
     }
 
-    /// Folds how far the owing of something has come, with where it goes on, nowhere at its end, or why it cannot be
-    /// had: a look follows. Each has its turn. One that was asked for again began at the beginning, so that it stands
-    /// for the one before it.
+    /// Folds a step of a redelivery: where it continues, `None` at its end, or why it failed. `supervise` follows.
+    /// Redeliveries take turns. An equal one that was requested again starts at the beginning and replaces the first.
     pub fn redelivered(&mut self, redelivery: &Redelivery, result: Result<Option<String>, String>) {
         self.urgent = true;
         self.redeliveries.retain(|other| other.selector != redelivery.selector);
@@ -236,7 +235,7 @@ impl State {
         }
     }
 
-    /// Begins a look: it sees everything that was told before.
+    /// Begins `supervise`, which sees everything that was signalled before.
     pub fn begin(&mut self) {
         self.is_supervising = true;
         self.news = false;
@@ -244,21 +243,21 @@ impl State {
         self.probe = false;
     }
 
-    /// Folds what a look came to. One that finds nothing does not forget what an earlier one is waiting for.
+    /// Folds the output of `supervise`. One that finds nothing keeps the time for which an earlier one waits.
     pub fn supervised(&mut self, supervised: Supervised, now: i64) {
         self.is_supervising = false;
-        let still = if self.is_left_alone() { None } else { self.until.filter(|until| *until > now) };
+        let still = if self.must_wait() { None } else { self.until.filter(|until| *until > now) };
         self.until = supervised.next_check_ms.map(|ms| now.saturating_add(ms.max(0).saturating_mul(1000))).or(still);
         self.last = supervised;
     }
 
-    /// Folds a look that was cancelled to make room: another one follows.
+    /// Folds a cancelled `supervise`: another one follows.
     pub fn interrupted(&mut self) {
         self.is_supervising = false;
         self.news = true;
     }
 
-    /// Folds a look that cannot be had; the sweep comes back when something is owed.
+    /// Folds a `supervise` that failed for good; the sweep signals again when something is owed.
     pub fn lost(&mut self, why: String) {
         self.is_supervising = false;
         self.until = None;

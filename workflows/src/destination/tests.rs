@@ -1,4 +1,4 @@
-//! The pure half of the workflow: what a state wants next.
+//! The state of a destination's run: what it does next.
 
 use super::state::{AdminRequest, Next, Redelivery, State};
 use super::status::Status;
@@ -18,7 +18,7 @@ fn found(state: Supervision, next_check_ms: Option<i64>) -> Supervised {
     Supervised { next_check_ms, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
 }
 
-/// A run that looked at 0 and was told this.
+/// A run whose `supervise` at time 0 returned this.
 fn after(supervised: Supervised) -> State {
     let mut state = State::default();
     state.owed();
@@ -95,10 +95,10 @@ fn a_request_is_executed_during_a_supervision_and_causes_one() {
         state.begin();
         state.enqueue(request(Admin::default()));
         assert_eq!(state.next(SECOND), Next::Admin(request(Admin::default())));
-        state.carried_out(None);
+        state.executed(None);
         assert_eq!(state.next(SECOND), Next::Wait);
         state.supervised(found(Supervision::Probe, Some(30_000)), SECOND);
-        assert_eq!(state.next(SECOND), SUPERVISE, "storage says something else now");
+        assert_eq!(state.next(SECOND), SUPERVISE, "storage may have changed");
     }
 }
 
@@ -110,18 +110,18 @@ fn a_long_redelivery_alternates_with_supervision() {
     state.redeliver(Range::default());
     assert_eq!(state.next(0), Next::Admin(AdminRequest::Redeliver(begun.clone())));
     state.redelivered(&begun, Ok(Some("500".to_owned())));
-    state.carried_out(None);
+    state.executed(None);
     assert_eq!(state.next(0), SUPERVISE);
     state.begin();
     assert_eq!(state.next(0), Next::Wait);
     state.enqueue(AdminRequest::Disable(Admin::default()));
     assert_eq!(state.next(0), Next::Admin(AdminRequest::Disable(Admin::default())));
-    state.carried_out(None);
+    state.executed(None);
     state.supervised(found(Supervision::Drain, Some(60_000)), 0);
     assert_eq!(state.next(0), SUPERVISE);
     state.begin();
     state.supervised(found(Supervision::Drain, Some(0)), 0);
-    assert_eq!(state.next(0), Next::Redeliver(going_on.clone()), "a drain that goes on lets it have its turn");
+    assert_eq!(state.next(0), Next::Redeliver(going_on.clone()), "a drain that continues takes turns with it");
     let carried = serde_json::to_string(&state).unwrap_or_default();
     let back = serde_json::from_str::<State>(&carried).map(|back| back.redeliveries).unwrap_or_default();
     assert_eq!(back.front(), Some(&going_on));
@@ -150,7 +150,7 @@ fn redeliveries_take_turns_and_an_equal_one_starts_anew() {
     assert_eq!(wanted, [of_a_time.clone(), RedeliverySelector::Behind, RedeliverySelector::All]);
     for redelivery in &redeliveries {
         state.redelivered(redelivery, Ok(Some("k".to_owned())));
-        state.carried_out(None);
+        state.executed(None);
     }
     let turn = |state: &mut State| {
         state.begin();
@@ -208,7 +208,7 @@ fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     state.redeliver(Range { event_id: Some(event), ..both });
     let noted = state.noted.take().unwrap_or_default();
     assert!(noted.starts_with("redeliver: payload not understood: expected"), "{noted}");
-    assert_eq!(state.admin.len(), 2, "nothing of it is done");
+    assert_eq!(state.admin.len(), 2, "neither is requested");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn what_a_test_showed_is_noted() {
     let mut state = State::default();
     state.enqueue(AdminRequest::Test(Admin::default()));
     state.tested("the endpoint answered 204");
-    state.carried_out(None);
+    state.executed(None);
     assert_eq!(state.noted.as_deref(), Some("test: the endpoint answered 204"));
     assert_eq!(state.next(0), SUPERVISE);
 }
@@ -226,10 +226,10 @@ fn a_request_that_fails_is_noted_and_blocks_nothing() {
     let mut state = State::default();
     state.enqueue(AdminRequest::Enable(Enable::default()));
     state.enqueue(AdminRequest::Disable(Admin::default()));
-    state.carried_out(Some("no such destination".to_owned()));
+    state.executed(Some("no such destination".to_owned()));
     assert_eq!(state.noted.as_deref(), Some("enable: no such destination"));
     assert_eq!(state.next(0), Next::Admin(AdminRequest::Disable(Admin::default())));
-    state.carried_out(None);
+    state.executed(None);
     assert!(state.noted.is_some(), "a success does not hide it");
 }
 
@@ -249,7 +249,7 @@ fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
 fn a_pause_that_is_over_is_forgotten() {
     let mut state = after(found(Supervision::Pause, Some(300_000)));
     state.redeliver(Range::default());
-    state.carried_out(None);
+    state.executed(None);
     state.begin();
     state.supervised(found(Supervision::Rest, None), SECOND);
     assert_eq!(state.next(SECOND), Next::Close);
@@ -314,8 +314,8 @@ fn details_show_what_the_run_waits_for() {
     let mut state = after(found(Supervision::Probe, Some(30_000)));
     let details = Status::of(Some(id()), &state).details();
     assert!(details.contains("its breaker is open"), "{details}");
-    assert!(details.contains("looked at again at 1970-01-01T00:00:30.000000Z"), "{details}");
-    assert!(details.contains("owed at the last look: 7\nthe endpoint answered 503"), "{details}");
+    assert!(details.contains("next check at 1970-01-01T00:00:30.000000Z"), "{details}");
+    assert!(details.contains("owed at the last check: 7\nthe endpoint answered 503"), "{details}");
     state.begin();
     let status = Status::of(Some(id()), &state);
     assert!(status.next_check_at.is_none() && status.is_busy);

@@ -69,7 +69,7 @@ impl Purchase {
             let next = if closing { Next::Lanes } else { next(ctx, now) };
             match &next {
                 Next::Admin(request) => {
-                    carry_out(ctx, key, request).await;
+                    execute_request(ctx, key, request).await;
                     continue;
                 }
                 Next::Settle { flush } => {
@@ -214,7 +214,7 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     Ok(())
 }
 
-async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
+async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
     let failed = match request.clone() {
         AdminRequest::Hold { for_ms, admin } => {
             let hold = SetHold { collapse_key: key, for_ms: Some(for_ms), admin };

@@ -1,22 +1,22 @@
-//! What differs between the bodies of two revisions of one purchase.
+//! The differences between the bodies of two revisions of one purchase.
 
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A field that is not what it was.
+/// A field whose value changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
-    /// Its name in `data`, or `verified`, which the attributes tell.
+    /// Its name in `data`, or `verified` of the attributes.
     pub field: String,
-    /// What it was; null also when it was not there.
+    /// The value before; null also when the field was missing.
     pub before: Value,
-    /// What it is.
+    /// The value after.
     pub after: Value,
 }
 
-/// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and whether
-/// the store confirms it.
+/// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and
+/// `verified`.
 #[must_use]
 pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
     let [of_before, of_after] = [before, after].map(|body| body.get("data"));

@@ -1,4 +1,4 @@
-//! Each rule as a table of requests and what follows.
+//! The rules of health, as tables of requests and results.
 
 use super::{
     APART_MS, Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START_MS, LONGEST_PAUSE_MS, Notice, PROBE_EVERY_MS,
@@ -18,7 +18,7 @@ fn failure() -> Failure {
     Failure { is_another: true, pause_ms: None, patience_ms: PATIENCE_MS }
 }
 
-/// After so many failures, one each second from the first one on.
+/// After `times` failures, one each second.
 fn failed(times: i64) -> Assessment {
     let first = Health::default().failed(failure(), at(0));
     (1..times).fold(first, |assessment, n| assessment.health.failed(failure(), at(n * 1000)))
@@ -93,7 +93,7 @@ fn a_claim_before_a_recovery_or_a_change_is_stale() {
     assert_eq!([5, 15, 20].map(|ms| health.is_stale_request(at(ms))), [true, true, false]);
     assert!(!Health::default().is_stale_request(at(0)));
     let retried = Health { retry_requested_at: Some(at(30)), ..health };
-    assert!(!retried.is_stale_request(at(25)), "a person's wish says nothing of the destination");
+    assert!(!retried.is_stale_request(at(25)), "a requested retry proves nothing about the destination");
     assert_eq!((retried.due_since(), retried.well_at()), (Some(at(30)), Some(at(10))));
 }
 
@@ -112,7 +112,7 @@ fn a_retry_after_holds_until_its_time_or_a_recovery() {
     let recovered = |millis| Health { recovered_at: Some(at(millis)), ..Health::default() };
     assert_eq!(until(Health::default(), 8_999), Some(at(9_000)));
     assert_eq!(until(Health::default(), 9_000), None);
-    assert_eq!(until(recovered(1_000), 5_000), Some(at(9_000)), "it was asked since");
+    assert_eq!(until(recovered(1_000), 5_000), Some(at(9_000)), "it was received since");
     assert_eq!(until(recovered(1_001), 5_000), None);
 }
 
@@ -136,11 +136,11 @@ fn a_pause_is_never_shortened_and_ends_with_a_success() {
     assert_eq!(paused.health.closed_ms(at(60_000)), None);
     let shorter = paused.health.failed(pause(1_000), at(10_000)).health;
     assert_eq!(shorter.closed_ms(at(10_000)), Some(50_000));
-    assert_eq!(shorter.succeeded(at(9_000), at(11_000)), None, "what was asked before the pause does not end it");
+    assert_eq!(shorter.succeeded(at(9_000), at(11_000)), None, "a request from before the pause does not end it");
     let well = shorter.succeeded(at(60_500), at(61_000)).unwrap();
     assert_eq!(well.health.paused_until, None);
     assert_eq!(well.health.recovered_at, None, "what failed by itself keeps its own wait");
-    assert_eq!(well.notices, [], "nobody was told that it was paused");
+    assert_eq!(well.notices, [], "the pause was not announced");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn an_open_breaker_is_probed_every_half_minute() {
     assert_eq!(failed(1).health.probe_in_ms(at(0)), None);
 }
 
-/// A destination that went well at 0 and fails every hour from then on: when it is warned about and disabled.
+/// The notices of a destination that succeeded at 0 and fails every hour from then on, with their hours.
 fn hourly(first_hour: i64, well: bool) -> Vec<(i64, Notice)> {
     let mut health = Health { last_success_at: well.then(|| at(0)), ..Health::default() };
     let mut notices = Vec::new();
@@ -201,7 +201,7 @@ fn warnings_come_at_50_70_and_90_percent_of_the_patience() {
     let expected = [warned(60, 50), warned(84, 70), warned(108, 90), (120, Notice::Disabled)];
     assert_eq!(hourly(1, true), expected);
     let later = [warned(61, 50), warned(85, 70), warned(109, 90), (121, Notice::Disabled)];
-    assert_eq!(hourly(1, false), later, "what never went well counts from its first failure");
+    assert_eq!(hourly(1, false), later, "without a success the first failure counts");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn requests_are_spread_evenly_over_two_seconds_at_most() {
         }
     };
     assert_eq!(starts, [0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, LATEST_START_MS]);
-    assert_eq!(sent_away, 250, "then its turn is two seconds away");
+    assert_eq!(sent_away, 250, "then its slot is two seconds away");
     for wrong in [0, -7] {
         assert_eq!(slot(at(0), wrong, at(0)), Slot::Free { in_ms: 0, next_at: at(1_000) }, "one a second at least");
     }

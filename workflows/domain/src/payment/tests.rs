@@ -1,4 +1,4 @@
-//! What is a payment, and what the entries of a ledger add up to.
+//! Which transitions are payments, and the sums of the ledger.
 
 use super::{
     Adjustment, EntryKind, LedgerEntry, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges,
@@ -28,9 +28,9 @@ fn happened(kinds: &[(What, u64)]) -> Vec<Transition> {
     kinds.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
 }
 
-/// Kind, number, the places of the transitions that tell it, and whether the record's price is its price.
+/// Kind, number, the indices of the transitions that announce it, and whether its price is that of the record.
 type Found = (EntryKind, i64, usize, Option<usize>, bool);
-/// What happened, and the payments among it.
+/// Transitions, and the payments among them.
 type Case<'a> = (&'a [(What, u64)], &'a [Found]);
 
 fn found(kinds: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
@@ -113,7 +113,7 @@ fn an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
     assert_eq!(found(&change, &changed, &[]), [(EntryKind::PlanChange, 1, 0, None, true)]);
     assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
     let beside = found(&change, &bought(), &[]);
-    assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
+    assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it continues");
     let both = [(EntryKind::PlanChange, 1, 0, None, true), (EntryKind::Renewal, 2, 1, None, true)];
     for purchase in [&bought(), &changed] {
         assert_eq!(found(&[(What::PlanChanged, 1), (What::Renewed, 2)], purchase, &[]), both, "each term is paid");
@@ -151,7 +151,7 @@ fn the_refund_status_follows_what_the_store_shows() {
     };
     let reported = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
     assert_eq!(refund_status(&shown(&reported, expired(EndReason::Customer))), RefundStatus::Refunded(day(15)));
-    // A change of plan gives a part back, and nobody but the sales report knows which.
+    // A change of plan refunds a part, which only the sales report shows.
     assert_eq!(refund_status(&shown(&reported, expired(EndReason::Replaced))), RefundStatus::Unknown);
     assert_eq!(refund_status(&shown(&reported, expired(EndReason::Pending))), RefundStatus::Unknown);
     assert_eq!(refund_status(&Purchase::default()), RefundStatus::Unknown);
@@ -198,7 +198,7 @@ fn a_refund_reverts_the_newest_payment_once_and_can_be_undone() {
     valid.push(entry(2, Restored, Some("9.99")));
     assert_eq!(adjusted(&valid, &[], RefundStatus::Valid), []);
     assert_eq!(adjusted(&valid, &[], back), [(2, Refund, "-9.99".to_owned())]);
-    // A later payment does not bring back what was given back before it.
+    // A later payment does not restore an earlier refunded one.
     refunded.push(entry(3, Renewal, Some("9.99")));
     assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), []);
 }
@@ -220,7 +220,7 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
     assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), []);
     let back = RefundStatus::Refunded(day(40));
     assert_eq!(adjusted(&booked, &charge, back), [(1, Refund, "-8.49".to_owned())]);
-    // The refund came first: what was given back is all there was, whatever the price.
+    // The refund came first: it reverted the whole payment, whatever the price.
     let refunded = [entry(1, Initial, Some("9.99")), entry(1, Refund, Some("-9.99"))];
     assert_eq!(adjusted(&refunded, &charge, back), []);
     assert_eq!(

@@ -1,5 +1,5 @@
 //! A purchase of another SKU that grants what a running one grants: a change of plan over two receipts that no
-//! notification links. The vendor's words: "User has purchased a different SKU that grants the same entitlement."
+//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same entitlement."
 
 use super::OwnedPurchase;
 use crate::catalogue::ProductRef;
@@ -23,7 +23,7 @@ pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &
 }
 
 impl OwnedPurchase {
-    /// Whether it takes up what another one grants, which ran when it began.
+    /// Whether it grants an entitlement of another purchase that ran when it began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {
             purchase.listing.entitlements.iter().any(|entitlement| entitlement.entitlement_ref_id == name)

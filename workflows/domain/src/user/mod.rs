@@ -1,6 +1,6 @@
-//! The owner of purchases: the state across all of them, and the body of a `user.*` event.
+//! The owner of purchases: the state over all of them, and the body of a `user.*` event.
 //!
-//! Which purchases somebody owns is found by the transaction that records; everything here is handed to it.
+//! The transaction that records finds a user's purchases; everything here gets them as arguments.
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
 mod change;
@@ -28,7 +28,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// One purchase of a user, with what is said of its product.
+/// One purchase of a user, with the catalogue's entry for its product.
 #[derive(Debug, Clone)]
 pub struct OwnedPurchase {
     /// Which one.
@@ -41,20 +41,20 @@ pub struct OwnedPurchase {
     pub environment: Environment,
     /// What is known of it.
     pub purchase: Purchase,
-    /// Whether another receipt took its place: then it never counts.
+    /// Whether another receipt replaced it: then it never counts.
     pub is_replaced: bool,
     /// Which SKU names its product.
     pub product_ref: ProductRef,
-    /// What the catalogue says of its product.
+    /// The catalogue's entry for its product.
     pub listing: Listing,
 }
 
-/// Who owns them.
+/// The owner of purchases.
 #[derive(Debug, Clone)]
 pub struct Customer {
     /// Our own id, the same for ever.
     pub user_id: UserId,
-    /// The customer's own id, when somebody named it.
+    /// The customer's own id, when it is known.
     pub external_id: Option<String>,
     /// The store's name of the customer, for the purchase that an event is about.
     pub app_user_id: Option<String>,
@@ -77,9 +77,9 @@ pub struct UserEvent<'a> {
     pub occurred_at: Option<Timestamp>,
     /// When it was recorded.
     pub created_at: Timestamp,
-    /// Who.
+    /// The owner.
     pub customer: &'a Customer,
-    /// Counts, per user, how often their state was told.
+    /// Number of announcements of the user's state so far, with this one.
     pub user_revision: i64,
     /// All purchases of the user, after this settling, in the order of their keys.
     pub owned: &'a [OwnedPurchase],
@@ -110,17 +110,17 @@ pub(crate) struct UserBody {
     /// When it was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// Grows each time that the user's state is told.
+    /// Grows each time that the user's state is announced.
     #[schemars(range(min = 1))]
     user_revision: i64,
-    /// When it happened, by the store; null when nobody said that.
+    /// When it happened, by the store; null when that is not known.
     occurred_at: Option<Timestamp>,
     /// About the purchase that the event is about.
     #[serde(flatten)]
     details: Details,
 }
 
-/// The part of a body that is made of the user's purchases.
+/// The part of a body that depends on the user's purchases.
 #[derive(Debug, Serialize)]
 struct UserState {
     active_entitlements: Vec<ActiveEntitlement>,
@@ -136,7 +136,7 @@ struct ActiveEntitlement {
     description: Option<String>,
     /// Its name in the owner's own system.
     entitlement_ref_id: String,
-    /// When the purchase ends or renews; null when it does neither, and before the store told it.
+    /// When the purchase ends or renews; null when it does neither, and before the store showed it.
     expiration: Option<Timestamp>,
     /// When the store last confirmed the purchase; null when it never did.
     last_verified: Option<Timestamp>,
@@ -175,7 +175,7 @@ struct DevicePlatform {
 struct ExternalId {
     /// Which name it is.
     key: String,
-    /// How it is written.
+    /// The format of the name.
     #[serde(rename = "type")]
     kind: String,
     /// The name.
@@ -201,13 +201,13 @@ impl UserEvent<'_> {
             occurred_at: self.occurred_at,
             details: self.details.clone(),
         };
-        // Only a map with other keys than texts could fail here, and there is none.
+        // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }
 
-/// The user's state over their purchases in one environment alone, in the words of the body; `None` where it is the
-/// same as over all of them.
+/// The user's state over the purchases of one environment, as in the body; `None` when it equals the state over all
+/// purchases.
 #[must_use]
 pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<Value> {
     let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
@@ -225,7 +225,7 @@ pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<Ow
     owned.iter().filter(is_wanted).cloned().collect()
 }
 
-/// The user's state over these purchases, in the words of the body.
+/// The user's state over these purchases, as in the body.
 #[must_use]
 pub fn state(owned: &[OwnedPurchase]) -> Value {
     let state = UserState {
@@ -234,12 +234,12 @@ pub fn state(owned: &[OwnedPurchase]) -> Value {
         customer_journey_state: Journey::of(owned),
         devices: Vec::new(),
     };
-    // Only a map with other keys than texts could fail here, and there is none.
+    // Serialization fails only for maps with keys that are no strings, and there is none.
     serde_json::to_value(state).unwrap_or_default()
 }
 
 impl OwnedPurchase {
-    /// Whether it is part of its owner's state: another receipt speaks for one that was replaced.
+    /// Whether it is part of its owner's state: a replaced purchase is not.
     fn counts(&self) -> bool {
         !self.is_replaced && self.purchase.state() != State::Replaced
     }
@@ -249,13 +249,13 @@ impl OwnedPurchase {
         self.counts() && self.purchase.state().is_active() == Some(true)
     }
 
-    /// When access by it ends or renews. What was bought once has no end, whatever a store may show.
+    /// When its access ends or renews. A one-time purchase has no end, whatever a store shows.
     fn expiration(&self) -> Option<Timestamp> {
         if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
     }
 
-    /// The greater, the longer it gives access. An end that is not known counts as the nearest one. The rest
-    /// only makes the choice between equal ends the same every time.
+    /// The greater, the longer it gives access. An unknown end counts as the nearest one. The rest only makes the choice
+    /// between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
         (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)
@@ -285,7 +285,7 @@ fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
     described.collect()
 }
 
-/// The SKU of every purchase that gives an active entitlement, each once, in the order of their letters.
+/// The SKU of every purchase that gives an active entitlement, each once, in alphabetical order.
 fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     let giving = owned.iter().filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
     let skus: BTreeSet<&str> = giving.filter_map(|owned| owned.purchase.sku(owned.product_ref)).collect();
@@ -305,7 +305,7 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
     named.into_iter().chain(store).chain([receipt]).collect()
 }
 
-/// How an id of the customer's own is written, judged by nothing but its letters.
+/// The format of a customer's own id, by its characters alone.
 #[must_use]
 pub fn id_format(external_id: &str) -> &'static str {
     let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -316,7 +316,7 @@ pub fn id_format(external_id: &str) -> &'static str {
     }
 }
 
-/// The documented form of this one field: the offset in digits.
+/// A time in the documented form of this field, with the offset in digits.
 pub(crate) fn created_date(time: Timestamp) -> String {
     format!("{}+00:00", time.to_string().trim_end_matches('Z'))
 }

@@ -3,9 +3,9 @@
 use crate::decide::Decision;
 use crate::transition::{Transition, What};
 
-/// Announces that `decision` is about the receipt in the place of another one, if its beginning was not announced: its
-/// purchase becomes the change, else the change follows the renewal by which it was first seen, or precedes what else
-/// happened. The notification that may still link the two announces nothing more.
+/// Announces the change of plan of `decision`, whose receipt replaced another one, if its beginning was not announced: the
+/// transition `Purchased` becomes `PlanChanged`, else the change follows the renewal by which it was first seen, or
+/// precedes all other transitions. A later notification that links the two receipts announces nothing more.
 #[must_use]
 pub fn announce_succession(mut decision: Decision) -> Decision {
     let purchase = &decision.purchase;

@@ -1,4 +1,4 @@
-//! What is in the bodies, and what never changes about them.
+//! The bodies of `purchase.updated`.
 
 use super::{body, bought, day, described, destination, entitlement, known, monthly, notification, price, sent};
 use crate::catalogue::{Listing, ProductRef};

@@ -1,4 +1,4 @@
-//! What destinations may choose, and what a choice means.
+//! Which events destinations can choose, and what a choice includes.
 
 use crate::event::choice::OPERATORS;
 use crate::event::{

@@ -1,4 +1,4 @@
-//! What we add to `data` and to `user.*`, beside the documented fields.
+//! Our additions to `data` and `user.*`.
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, ProductRef};
@@ -24,7 +24,7 @@ fn detail(purchase: &Purchase, name: &str) -> Value {
     data(described(purchase))[name].clone()
 }
 
-/// What is known after one more reading.
+/// The purchase after one more verification.
 fn read(purchase: &Purchase, snapshot: &Snapshot) -> Purchase {
     let reading = Reading::Verified(Box::new(snapshot.clone()));
     decide(purchase, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
@@ -35,7 +35,7 @@ fn scheduled() -> Snapshot {
     Snapshot { at: day(2), deferred_at: Some(day(31)), deferred_sku: Some("gold_yearly".to_owned()), ..monthly() }
 }
 
-/// The same, changed.
+/// The scheduled change, as it happened.
 fn changed() -> Snapshot {
     let yearly = crate::reading::Term { count: 1, unit: crate::reading::Unit::Year };
     let term_sku = Some("gold_yearly".to_owned());

@@ -1,4 +1,4 @@
-//! The bytes that receivers see.
+//! The bodies of events, and what tests of them share.
 
 mod bodies;
 mod changes;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub const NOTHING_LISTED: &Listing = &Listing { entitlements: Vec::new(), prices: Vec::new() };
 
-/// So many days after the day on which everything here begins.
+/// `days` days after the first day of all tests.
 pub fn day(days: i64) -> Timestamp {
     let first: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
     first.plus_millis(days * 86_400_000)
@@ -59,7 +59,7 @@ pub fn monthly() -> Snapshot {
     }
 }
 
-/// What is known after these words of day 0, 1, 2 … and this reading.
+/// The purchase after notifications of these kinds, on day 0, 1, 2 …, and this verification.
 pub fn known(kinds: &[Kind], reading: &Reading) -> Purchase {
     let notifications = (1_i64..).zip(kinds).map(|(n, kind)| (n, notification(*kind, day(n - 1))));
     let context = Given { reading, is_replaced: false, now: day(1) };
@@ -75,7 +75,7 @@ pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
     Price { country, currency: currency.to_owned(), price: price.parse().unwrap(), since: None }
 }
 
-/// The same, from this day on.
+/// A general price in USD from this day on.
 pub fn price_since(country: Option<&str>, dollars: &str, since: &str) -> Price {
     Price { since: Some(since.parse().unwrap()), ..price(country, "USD", dollars) }
 }
@@ -90,7 +90,7 @@ pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {
     }
 }
 
-/// A purchase in production, of which nothing is listed.
+/// The source of the record of a purchase in production that is not in the catalogue.
 pub fn described(purchase: &Purchase) -> RecordSource<'_> {
     RecordSource {
         purchase,
@@ -105,7 +105,7 @@ pub fn described(purchase: &Purchase) -> RecordSource<'_> {
     }
 }
 
-/// The body of revision 2, as it is kept.
+/// The body of revision 2, as it is stored.
 pub fn body(described: RecordSource<'_>) -> Value {
     let collapse_key = key("receipt");
     let event = PurchaseUpdated {

@@ -1,4 +1,4 @@
-//! What operators are told of a destination.
+//! The bodies of `destination.*`.
 
 use super::schema::{check_places, complaints, schema};
 use super::{day, destination, key};

@@ -1,4 +1,4 @@
-//! What a purchase cost, by the owner's list and the rate of the day.
+//! The price of a purchase, by the catalogue and the rate of the day.
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, Price, Since};

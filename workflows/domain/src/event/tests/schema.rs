@@ -1,4 +1,4 @@
-//! The schemas accept what is documented and what we send, and nothing that lacks a field or mistypes one.
+//! The schemas accept documented payloads and our own, and no payload with a missing or mistyped field.
 
 use super::{bought, described, known, monthly, sent};
 use crate::event::choice::OPERATORS;
@@ -23,7 +23,7 @@ pub fn schema(event_type: &str) -> Validator {
     jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
 }
 
-/// What a schema finds wrong with a body, and where.
+/// The errors of a body by a schema, with their places.
 pub fn complaints(schema: &Validator, body: &Value) -> Vec<String> {
     schema.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path)).collect()
 }
@@ -92,7 +92,7 @@ fn check(event_type: &str, body: &Value) {
     assert!(removed > 20 && mistyped > 100, "{event_type}: {removed} removed, {mistyped} mistyped");
 }
 
-/// The same; how many fields were removed and how many values mistyped.
+/// Removes and mistypes each place of a body; returns how many fields were removed and how many values mistyped.
 pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
     let schema = schema(event_type);
     assert_eq!(complaints(&schema, body), [""; 0], "{event_type}");

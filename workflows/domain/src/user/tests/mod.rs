@@ -1,4 +1,4 @@
-//! The user's state, rule by rule, and the bodies that carry it.
+//! The user's state, rule by rule, and the bodies with it.
 
 mod change;
 mod profile;
@@ -57,7 +57,7 @@ fn until(end: Timestamp) -> Purchase {
     bought(Snapshot { renews_at: Some(end), ..monthly() })
 }
 
-/// What was only told of, never verified.
+/// A purchase that was reported and never verified.
 fn unverified(kinds: &[Kind]) -> Purchase {
     known(kinds, &Reading::Unverifiable)
 }
@@ -256,7 +256,7 @@ fn each_entitlement_is_listed_once_by_its_longest_purchase() {
 
     let never_verified = owned("unverified", unverified(&[Kind::SubscriptionPurchased]));
     let listed = active_entitlements(&[never_verified.clone(), short.clone()]);
-    assert_eq!(listed[0].expiration, Some(day(31)), "an unknown end is no long one");
+    assert_eq!(listed[0].expiration, Some(day(31)), "an unknown end counts as the nearest");
     let listed = active_entitlements(&[never_verified]);
     assert_eq!((listed[0].expiration, listed[0].last_verified, &listed[0].sku_ref_id), (None, None, &None));
 
@@ -423,7 +423,7 @@ prop_compose! {
     }
 }
 
-/// The purchases of one user, and the same in another order.
+/// The purchases of one user in two orders.
 fn orders() -> impl Strategy<Value = (Vec<OwnedPurchase>, Vec<OwnedPurchase>)> {
     proptest::collection::vec(any_owned(), 0..8).prop_flat_map(|purchases| {
         let numbered = (0_usize..).zip(purchases);

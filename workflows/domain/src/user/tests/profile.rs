@@ -1,4 +1,4 @@
-//! What a profile shows, what changes it, and its event.
+//! Profiles: their attributes, their changes and their event.
 
 use super::{customer, owned, until, unverified};
 use crate::catalogue::Listing;
@@ -20,7 +20,7 @@ fn extended(owned: &[OwnedPurchase]) -> Value {
     entered(&without.collect::<Vec<_>>())
 }
 
-/// The same with the entries that the ledger has for each purchase.
+/// The attributes beside the documented ones, with these entries of the ledger for each purchase.
 fn entered(owned: &[(OwnedPurchase, Option<&[Option<&str>]>)]) -> Value {
     let total = |entries: &[Option<&str>]| {
         let mut total = Total::default();
@@ -60,7 +60,7 @@ fn extended_attributes_show_the_longest_subscription() {
     assert_eq!(
         (&shown["expires_at"], &shown["ltv_usd"]),
         (&json!(day(31)), &json!("38.46")),
-        "what was paid stays paid"
+        "a replaced purchase stays paid"
     );
 }
 
@@ -101,7 +101,7 @@ fn who_bought_nothing_or_only_once_has_no_subscription() {
     assert_eq!(shown["first_purchase_at"], json!(day(0)));
     let taken = unverified(&[Kind::ConsumablePurchased, Kind::ConsumableCancelled]);
     let back: &[_] = &[Some("9.99"), Some("-9.99")];
-    assert_eq!(entered(&[(priced("coins", taken), Some(back))])["ltv_usd"], "0", "it was taken back");
+    assert_eq!(entered(&[(priced("coins", taken), Some(back))])["ltv_usd"], "0", "it was revoked");
 }
 
 #[test]
