@@ -266,7 +266,7 @@ fn nothing_is_left_for_later() {
     ];
     let has_mark = |line: &&str| marks.iter().any(|mark| has_word(line, mark));
     // There the SDK's macro wants bodies for activities that are only declared.
-    let sources = sources().into_iter().filter(|source| source.path != "workflows/src/asks.rs");
+    let sources = sources().into_iter().filter(|source| source.path != "workflows/src/activities.rs");
     let places = sources.flat_map(|source| {
         let lines: Vec<String> =
             source.text.lines().filter(has_mark).map(|line| format!("{}: {line}", source.path)).collect();

@@ -2,10 +2,11 @@
 //! activity is executed.
 
 use crate::options;
+use domain::Timestamp;
 use serde::Serialize;
 use std::pin::Pin;
 use std::task::Context;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
 use temporalio_common::error::ActivityExecutionError;
@@ -16,21 +17,20 @@ const LONGEST_HISTORY: u32 = 8_000;
 
 type Timer<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
 
-/// The one timer of a run, with the workflow time in microseconds at which it fires.
+/// The one timer of a run, with the workflow time at which it fires.
 #[derive(Default)]
-pub struct Alarm<'a>(Option<(i64, Timer<'a>)>);
+pub struct Alarm<'a>(Option<(Timestamp, Timer<'a>)>);
 
 impl<'a> Alarm<'a> {
     /// Starts a new timer only if `until` is earlier than the running one; a later time is set again when that fires.
-    pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, (until, now): (i64, i64), summary: &str) {
+    pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, until: Timestamp, summary: &str) {
         if self.0.as_ref().is_some_and(|(at, _)| *at <= until) {
             return;
         }
         if let Some((_, old)) = self.0.take() {
             old.cancel();
         }
-        let wait = Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
-        let options = TimerOptions::builder(wait).summary(summary.to_owned()).build();
+        let options = TimerOptions::builder(until.since(workflow_time(ctx))).summary(summary.to_owned()).build();
         self.0 = Some((until, Box::pin(ctx.timer(options))));
     }
 
@@ -49,16 +49,15 @@ pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
     ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
 }
 
-/// Workflow time, in microseconds.
-pub fn now_micros<W>(ctx: &WorkflowContext<W>) -> i64 {
-    micros(ctx.workflow_time())
+/// The workflow time.
+pub fn workflow_time<W>(ctx: &WorkflowContext<W>) -> Timestamp {
+    timestamp(ctx.workflow_time())
 }
 
-/// A time in microseconds since 1970; 0 when there is none.
-pub fn micros(time: Option<SystemTime>) -> i64 {
-    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .unwrap_or(0)
+/// A system time as a timestamp; 1970 when there is none.
+pub fn timestamp(time: Option<SystemTime>) -> Timestamp {
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Timestamp::default().plus(since)
 }
 
 /// Executes an activity: one short attempt inside the workflow task, then, if that failed, the regular activity of the

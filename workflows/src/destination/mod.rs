@@ -12,7 +12,7 @@ mod tests;
 use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
 use crate::contract;
 use crate::options;
-use crate::run::{Alarm, closing, execute, now_micros, why};
+use crate::run::{Alarm, closing, execute, why, workflow_time};
 use crate::signal::{Admin, Enable, Lenient, Range, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ impl Destination {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(id) = ctx.state(|destination| destination.id) else {
-            return Ok(ctx.state(Destination::seen));
+            return Ok(ctx.state(Destination::current_status));
         };
         ctx.state_mut(|destination| destination.begin_run());
         let mut supervision: Option<RunningSupervision<'_>> = None;
@@ -65,7 +65,7 @@ impl Destination {
         loop {
             let seen = ctx.state(|destination| destination.state.changes);
             let closing = closing(ctx);
-            let now = now_micros(ctx);
+            let now = workflow_time(ctx);
             let next = if closing { Next::Wait } else { ctx.state(|destination| destination.state.next(now)) };
             match &next {
                 Next::Admin(request) => {
@@ -77,17 +77,17 @@ impl Destination {
                     continue;
                 }
                 Next::Supervise { is_probe } => supervision = Some(RunningSupervision::begin(ctx, id, *is_probe)),
-                Next::Sleep(until) => alarm.set(ctx, (*until, now), "until the next check"),
+                Next::Sleep(until) => alarm.set(ctx, *until, "until the next check"),
                 Next::Close => {
                     show(ctx);
-                    return Ok(ctx.state(Destination::seen));
+                    return Ok(ctx.state(Destination::current_status));
                 }
                 Next::Wait => {}
             }
             if closing {
                 let Some(running) = &supervision else {
                     end_run(ctx)?;
-                    return Ok(ctx.state(Destination::seen));
+                    return Ok(ctx.state(Destination::current_status));
                 };
                 running.token.cancel_with_reason("the run is closing");
             }
@@ -141,7 +141,7 @@ impl Destination {
     /// What the destination's run is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
-        self.seen()
+        self.current_status()
     }
 
     fn fold<T>(&mut self, name: &str, signal: Lenient<T>, fold: fn(&mut State, T)) {
@@ -151,7 +151,7 @@ impl Destination {
         }
     }
 
-    fn seen(&self) -> Status {
+    fn current_status(&self) -> Status {
         Status::of(self.id, &self.state)
     }
 
@@ -185,7 +185,7 @@ impl<'a> RunningSupervision<'a> {
     /// Folds its end; returns whether there was one.
     fn poll(&mut self, ctx: &WorkflowContext<Destination>, task: &mut Context<'_>) -> bool {
         let Poll::Ready(result) = self.future.as_mut().poll(task) else { return false };
-        let now = now_micros(ctx);
+        let now = workflow_time(ctx);
         ctx.state_mut(|destination| match result {
             Ok(supervised) => destination.state.supervised(supervised, now),
             Err(ActivityExecutionError::Cancelled(_)) => destination.state.interrupted(),
@@ -258,7 +258,7 @@ async fn redeliver(ctx: &WorkflowContext<Destination>, destination_id: Destinati
 }
 
 fn show(ctx: &WorkflowContext<Destination>) {
-    ctx.set_current_details(ctx.state(|destination| destination.seen().details()));
+    ctx.set_current_details(ctx.state(|destination| destination.current_status().details()));
 }
 
 /// Waits for the first of: the end of `supervise`, the timer, a signal, a cancellation.

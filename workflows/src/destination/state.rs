@@ -1,5 +1,5 @@
 //! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
-//! to do. All times are microseconds of workflow time.
+//! to do. All times are workflow time.
 
 use crate::activities::{RedeliverySelector, Supervised, Supervision};
 use crate::contract;
@@ -23,7 +23,7 @@ pub struct State {
     /// Redeliveries that are not complete, each with its position.
     pub redeliveries: VecDeque<Redelivery>,
     /// When `supervise` runs next.
-    pub until: Option<i64>,
+    pub until: Option<Timestamp>,
     /// The last output of `supervise`.
     pub last: Supervised,
     /// The last signal that could not be read, request that failed, or result of a test, for people.
@@ -104,7 +104,7 @@ pub enum Next {
         is_probe: bool,
     },
     /// Sleep until this time.
-    Sleep(i64),
+    Sleep(Timestamp),
     /// Wait for the running `supervise`.
     Wait,
     /// Complete the run.
@@ -114,7 +114,7 @@ pub enum Next {
 impl State {
     /// The next thing to do at `now`.
     #[must_use]
-    pub fn next(&self, now: i64) -> Next {
+    pub fn next(&self, now: Timestamp) -> Next {
         if let Some(request) = self.admin.front() {
             return Next::Admin(request.clone());
         }
@@ -244,10 +244,10 @@ impl State {
     }
 
     /// Folds the output of `supervise`. One that finds nothing keeps the time for which an earlier one waits.
-    pub fn supervised(&mut self, supervised: Supervised, now: i64) {
+    pub fn supervised(&mut self, supervised: Supervised, now: Timestamp) {
         self.is_supervising = false;
         let still = if self.must_wait() { None } else { self.until.filter(|until| *until > now) };
-        self.until = supervised.next_check_ms.map(|ms| now.saturating_add(ms.max(0).saturating_mul(1000))).or(still);
+        self.until = supervised.next_check_ms.map(|ms| now.plus_millis(ms.max(0))).or(still);
         self.last = supervised;
     }
 

@@ -30,7 +30,7 @@ impl Status {
     /// The status of a state.
     #[must_use]
     pub fn of(destination_id: Option<DestinationId>, state: &State) -> Self {
-        let next_check_at = if state.is_supervising { None } else { state.until.map(Timestamp::from_micros) };
+        let next_check_at = if state.is_supervising { None } else { state.until };
         Self {
             destination_id,
             state: state.last.state,

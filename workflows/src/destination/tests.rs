@@ -7,8 +7,13 @@ use crate::contract;
 use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
+/// Microseconds.
 const SECOND: i64 = 1_000_000;
 const SUPERVISE: Next = Next::Supervise { is_probe: false };
+
+fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
 
 fn id() -> DestinationId {
     DestinationId::new(uuid::Uuid::nil())
@@ -23,7 +28,7 @@ fn after(supervised: Supervised) -> State {
     let mut state = State::default();
     state.owed();
     state.begin();
-    state.supervised(supervised, 0);
+    state.supervised(supervised, at(0));
     state
 }
 
@@ -31,16 +36,16 @@ fn after(supervised: Supervised) -> State {
 fn what_is_owed_starts_one_supervision_at_a_time() {
     let mut state = State::default();
     state.owed();
-    assert_eq!(state.next(0), SUPERVISE);
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
     state.owed();
-    assert_eq!(state.next(0), Next::Wait);
+    assert_eq!(state.next(at(0)), Next::Wait);
 }
 
 #[test]
 fn a_supervision_that_finds_nothing_completes_the_run() {
     let state = after(found(Supervision::Rest, None));
-    assert_eq!(state.next(0), Next::Close);
+    assert_eq!(state.next(at(0)), Next::Close);
 }
 
 #[test]
@@ -49,22 +54,22 @@ fn news_during_a_supervision_causes_another_one() {
     state.owed();
     state.begin();
     state.owed();
-    state.supervised(found(Supervision::Rest, None), 0);
-    assert_eq!(state.next(0), SUPERVISE);
+    state.supervised(found(Supervision::Rest, None), at(0));
+    assert_eq!(state.next(at(0)), SUPERVISE);
 }
 
 #[test]
 fn a_drain_goes_on_at_once() {
     let state = after(found(Supervision::Drain, Some(0)));
-    assert_eq!(state.next(0), SUPERVISE);
+    assert_eq!(state.next(at(0)), SUPERVISE);
 }
 
 #[test]
 fn news_shorten_the_wait_for_lanes() {
     let mut state = after(found(Supervision::Drain, Some(60_000)));
-    assert_eq!(state.next(SECOND), Next::Sleep(60 * SECOND));
+    assert_eq!(state.next(at(SECOND)), Next::Sleep(at(60 * SECOND)));
     state.owed();
-    assert_eq!(state.next(SECOND), SUPERVISE);
+    assert_eq!(state.next(at(SECOND)), SUPERVISE);
 }
 
 #[test]
@@ -72,8 +77,8 @@ fn news_shorten_neither_a_pause_nor_the_wait_for_a_probe() {
     for what in [Supervision::Pause, Supervision::Probe] {
         let mut state = after(found(what, Some(30_000)));
         state.owed();
-        assert_eq!(state.next(SECOND), Next::Sleep(30 * SECOND), "{what:?}");
-        assert_eq!(state.next(30 * SECOND), SUPERVISE, "{what:?}");
+        assert_eq!(state.next(at(SECOND)), Next::Sleep(at(30 * SECOND)), "{what:?}");
+        assert_eq!(state.next(at(30 * SECOND)), SUPERVISE, "{what:?}");
     }
 }
 
@@ -81,10 +86,10 @@ fn news_shorten_neither_a_pause_nor_the_wait_for_a_probe() {
 fn a_person_may_try_an_open_breaker_at_any_time() {
     let mut state = after(found(Supervision::Probe, Some(30_000)));
     state.probe();
-    assert_eq!(state.next(SECOND), Next::Supervise { is_probe: true });
+    assert_eq!(state.next(at(SECOND)), Next::Supervise { is_probe: true });
     state.begin();
-    state.supervised(found(Supervision::Probe, Some(30_000)), SECOND);
-    assert_eq!(state.next(SECOND), Next::Sleep(31 * SECOND));
+    state.supervised(found(Supervision::Probe, Some(30_000)), at(SECOND));
+    assert_eq!(state.next(at(SECOND)), Next::Sleep(at(31 * SECOND)));
 }
 
 #[test]
@@ -94,11 +99,11 @@ fn a_request_is_executed_during_a_supervision_and_causes_one() {
         state.probe();
         state.begin();
         state.enqueue(request(Admin::default()));
-        assert_eq!(state.next(SECOND), Next::Admin(request(Admin::default())));
+        assert_eq!(state.next(at(SECOND)), Next::Admin(request(Admin::default())));
         state.executed(None);
-        assert_eq!(state.next(SECOND), Next::Wait);
-        state.supervised(found(Supervision::Probe, Some(30_000)), SECOND);
-        assert_eq!(state.next(SECOND), SUPERVISE, "storage may have changed");
+        assert_eq!(state.next(at(SECOND)), Next::Wait);
+        state.supervised(found(Supervision::Probe, Some(30_000)), at(SECOND));
+        assert_eq!(state.next(at(SECOND)), SUPERVISE, "storage may have changed");
     }
 }
 
@@ -108,27 +113,27 @@ fn a_long_redelivery_alternates_with_supervision() {
     let going_on = Redelivery { cursor: Some("500".to_owned()), ..begun.clone() };
     let mut state = State::default();
     state.redeliver(Range::default());
-    assert_eq!(state.next(0), Next::Admin(AdminRequest::Redeliver(begun.clone())));
+    assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Redeliver(begun.clone())));
     state.redelivered(&begun, Ok(Some("500".to_owned())));
     state.executed(None);
-    assert_eq!(state.next(0), SUPERVISE);
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
-    assert_eq!(state.next(0), Next::Wait);
+    assert_eq!(state.next(at(0)), Next::Wait);
     state.enqueue(AdminRequest::Disable(Admin::default()));
-    assert_eq!(state.next(0), Next::Admin(AdminRequest::Disable(Admin::default())));
+    assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Disable(Admin::default())));
     state.executed(None);
-    state.supervised(found(Supervision::Drain, Some(60_000)), 0);
-    assert_eq!(state.next(0), SUPERVISE);
+    state.supervised(found(Supervision::Drain, Some(60_000)), at(0));
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
-    state.supervised(found(Supervision::Drain, Some(0)), 0);
-    assert_eq!(state.next(0), Next::Redeliver(going_on.clone()), "a drain that continues takes turns with it");
+    state.supervised(found(Supervision::Drain, Some(0)), at(0));
+    assert_eq!(state.next(at(0)), Next::Redeliver(going_on.clone()), "a drain that continues takes turns with it");
     let carried = serde_json::to_string(&state).unwrap_or_default();
     let back = serde_json::from_str::<State>(&carried).map(|back| back.redeliveries).unwrap_or_default();
     assert_eq!(back.front(), Some(&going_on));
     state.redelivered(&going_on, Ok(None));
     state.begin();
-    state.supervised(found(Supervision::Rest, None), 0);
-    assert_eq!(state.next(0), Next::Close);
+    state.supervised(found(Supervision::Rest, None), at(0));
+    assert_eq!(state.next(at(0)), Next::Close);
     state.redelivered(&going_on, Err("no such destination".to_owned()));
     assert_eq!(state.noted.as_deref(), Some("redeliver: no such destination"));
 }
@@ -154,8 +159,8 @@ fn redeliveries_take_turns_and_an_equal_one_starts_anew() {
     }
     let turn = |state: &mut State| {
         state.begin();
-        state.supervised(found(Supervision::Drain, Some(0)), 0);
-        state.redeliveries.front().cloned().filter(|front| state.next(0) == Next::Redeliver(front.clone()))
+        state.supervised(found(Supervision::Drain, Some(0)), at(0));
+        state.redeliveries.front().cloned().filter(|front| state.next(at(0)) == Next::Redeliver(front.clone()))
     };
     let first = turn(&mut state).unwrap_or_else(|| Redelivery::new(RedeliverySelector::Failed, Admin::default()));
     assert_eq!(first.selector, of_a_time);
@@ -218,7 +223,7 @@ fn what_a_test_showed_is_noted() {
     state.tested("the endpoint answered 204");
     state.executed(None);
     assert_eq!(state.noted.as_deref(), Some("test: the endpoint answered 204"));
-    assert_eq!(state.next(0), SUPERVISE);
+    assert_eq!(state.next(at(0)), SUPERVISE);
 }
 
 #[test]
@@ -228,7 +233,7 @@ fn a_request_that_fails_is_noted_and_blocks_nothing() {
     state.enqueue(AdminRequest::Disable(Admin::default()));
     state.executed(Some("no such destination".to_owned()));
     assert_eq!(state.noted.as_deref(), Some("enable: no such destination"));
-    assert_eq!(state.next(0), Next::Admin(AdminRequest::Disable(Admin::default())));
+    assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Disable(Admin::default())));
     state.executed(None);
     assert!(state.noted.is_some(), "a success does not hide it");
 }
@@ -238,11 +243,11 @@ fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
     let mut state = after(found(Supervision::Drain, Some(300_000)));
     state.owed();
     state.begin();
-    state.supervised(found(Supervision::Rest, None), 10 * SECOND);
-    assert_eq!(state.next(10 * SECOND), Next::Sleep(300 * SECOND));
+    state.supervised(found(Supervision::Rest, None), at(10 * SECOND));
+    assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(300 * SECOND)));
     state.begin();
-    state.supervised(found(Supervision::Rest, None), 300 * SECOND);
-    assert_eq!(state.next(300 * SECOND), Next::Close);
+    state.supervised(found(Supervision::Rest, None), at(300 * SECOND));
+    assert_eq!(state.next(at(300 * SECOND)), Next::Close);
 }
 
 #[test]
@@ -251,8 +256,8 @@ fn a_pause_that_is_over_is_forgotten() {
     state.redeliver(Range::default());
     state.executed(None);
     state.begin();
-    state.supervised(found(Supervision::Rest, None), SECOND);
-    assert_eq!(state.next(SECOND), Next::Close);
+    state.supervised(found(Supervision::Rest, None), at(SECOND));
+    assert_eq!(state.next(at(SECOND)), Next::Close);
 }
 
 #[test]
@@ -260,10 +265,10 @@ fn an_interrupted_supervision_is_repeated_a_lost_one_is_not() {
     let mut state = after(found(Supervision::Drain, Some(0)));
     state.begin();
     state.interrupted();
-    assert_eq!(state.next(0), SUPERVISE);
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
     state.lost("no such destination".to_owned());
-    assert_eq!(state.next(0), Next::Close);
+    assert_eq!(state.next(at(0)), Next::Close);
 }
 
 #[test]

@@ -12,9 +12,9 @@ mod tests;
 
 use crate::activities::{self, Activities, SetHold};
 use crate::contract;
-use crate::run::{Alarm, closing, execute, micros, now_micros, why};
+use crate::run::{Alarm, closing, execute, timestamp, why, workflow_time};
 use crate::signal::{Admin, CancelBackoff, Discard, Hold, Lenient, Notified, Redeliver};
-use domain::CollapseKey;
+use domain::{CollapseKey, Timestamp};
 use lanes::Lanes;
 use serde::{Deserialize, Serialize};
 use settling::settle;
@@ -57,7 +57,7 @@ impl Purchase {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(key) = ctx.state(|purchase| purchase.key) else {
-            return Ok(ctx.state(Purchase::seen));
+            return Ok(ctx.state(Purchase::current_status));
         };
         ctx.state_mut(|purchase| purchase.begin_run());
         let mut lanes = Lanes::default();
@@ -65,7 +65,7 @@ impl Purchase {
         loop {
             let seen = ctx.state(|purchase| purchase.state.changes);
             let closing = closing(ctx);
-            let now = now_micros(ctx);
+            let now = workflow_time(ctx);
             let next = if closing { Next::Lanes } else { next(ctx, now) };
             match &next {
                 Next::Admin(request) => {
@@ -78,15 +78,15 @@ impl Purchase {
                 }
                 Next::Close if lanes.is_empty() => {
                     settling::show(ctx, key);
-                    return Ok(ctx.state(Purchase::seen));
+                    return Ok(ctx.state(Purchase::current_status));
                 }
-                Next::Sleep(until) => alarm.set(ctx, (*until, now), "quiet window, hold or verification"),
+                Next::Sleep(until) => alarm.set(ctx, *until, "quiet window, hold or verification"),
                 Next::Lanes | Next::Close => {}
             }
             if closing {
                 if lanes.is_empty() {
                     end_run(ctx)?;
-                    return Ok(ctx.state(Purchase::seen));
+                    return Ok(ctx.state(Purchase::current_status));
                 }
                 lanes.cancel_all();
             } else {
@@ -101,7 +101,7 @@ impl Purchase {
     #[signal(name = contract::NOTIFIED)]
     pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
         match signal.0 {
-            Ok(notified) => self.state.notified(&notified, micros(ctx.workflow_time())),
+            Ok(notified) => self.state.notified(&notified, timestamp(ctx.workflow_time())),
             Err(why) => {
                 self.state.unreadable(contract::NOTIFIED, &why);
                 self.state.wake();
@@ -129,7 +129,7 @@ impl Purchase {
     #[signal(name = contract::HOLD)]
     pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Hold>) {
         match signal.0 {
-            Ok(hold) => self.state.hold(hold, micros(ctx.workflow_time())),
+            Ok(hold) => self.state.hold(hold, timestamp(ctx.workflow_time())),
             Err(why) => self.state.unreadable(contract::HOLD, &why),
         }
     }
@@ -173,10 +173,10 @@ impl Purchase {
     /// What the purchase is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
-        self.seen()
+        self.current_status()
     }
 
-    fn seen(&self) -> Status {
+    fn current_status(&self) -> Status {
         Status::of(self.key, &self.state)
     }
 
@@ -190,7 +190,7 @@ impl Purchase {
 }
 
 /// What to do next. This is also the last check of the state before a run completes.
-fn next(ctx: &WorkflowContext<Purchase>, now: i64) -> Next {
+fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {
         // Ignores what was folded since the last settling.

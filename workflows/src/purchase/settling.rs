@@ -6,7 +6,7 @@ use super::Purchase;
 use super::state::SettlingStart;
 use crate::activities::{Activities, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
-use crate::run::{execute, now_micros, why};
+use crate::run::{execute, why, workflow_time};
 use domain::{CollapseKey, Given, Parked, Reading};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
@@ -16,13 +16,13 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
     let mut ignore_windows = flush;
     let mut last_round = Vec::new();
     loop {
-        let now = now_micros(ctx);
+        let now = workflow_time(ctx);
         let start = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
         let loaded = match execute(ctx, || Activities::load, Load { collapse_key: key, through: start.through }).await {
             Ok(loaded) => loaded,
             Err(error) => return note(ctx, &error),
         };
-        let now = now_micros(ctx);
+        let now = workflow_time(ctx);
         if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, start, now)) {
             return;
         }
@@ -31,7 +31,8 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
         if !round.is_empty() && round == last_round {
             return;
         }
-        let Some(reading) = verify(ctx, key, (loaded.verify, start)).await else { return };
+        let reading = if loaded.verify { verify(ctx, key, start).await } else { Some(Reading::Unverifiable) };
+        let Some(reading) = reading else { return };
         let more = loaded.more;
         match execute(ctx, || Activities::record, decide(key, loaded, &reading)).await {
             Ok(Recorded::Moved) => {}
@@ -53,16 +54,9 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
     }
 }
 
-/// Queries the store if `load` requires it; `None` when nothing may be decided now: the store is queried again later, or
+/// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
 /// a hold came meanwhile.
-async fn verify(
-    ctx: &WorkflowContext<Purchase>,
-    key: CollapseKey,
-    (is_needed, start): (bool, SettlingStart),
-) -> Option<Reading> {
-    if !is_needed {
-        return Some(Reading::Unverifiable);
-    }
+async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, start: SettlingStart) -> Option<Reading> {
     let input = Verify { collapse_key: key };
     let verified = match ctx.execute_activity(Activities::verify, input, options::verify()).await {
         Ok(verified) => verified,
@@ -71,7 +65,7 @@ async fn verify(
             return None;
         }
     };
-    let now = now_micros(ctx);
+    let now = workflow_time(ctx);
     ctx.state_mut(|purchase| purchase.state.verified(verified, start, now))
 }
 
@@ -106,7 +100,7 @@ pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
     if let Some(attributes) = upsert {
         ctx.upsert_search_attributes(attributes);
     }
-    ctx.set_current_details(ctx.state(|purchase| purchase.seen().details()));
+    ctx.set_current_details(ctx.state(|purchase| purchase.current_status().details()));
 }
 
 fn note(ctx: &WorkflowContext<Purchase>, error: &ActivityExecutionError) {

@@ -1,18 +1,20 @@
 //! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what to
-//! do. All times are microseconds of workflow time.
+//! do. All times are workflow time.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
+use domain::time::{DAY, HOUR, millis};
 use domain::{DestinationId, Lane, Reading, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// How long a hold without an end lasts.
-const HOLD_MS: i64 = 7 * 24 * 3600 * 1000;
+const HOLD: Duration = DAY.saturating_mul(7);
 /// Maximum window that a signal opens, as for platforms: a signal sent by hand must not stop a purchase for ever.
-const LONGEST_WINDOW_MS: i64 = 3600 * 1000;
+const MAX_WINDOW: Duration = HOUR;
 
 /// The state that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,9 +23,9 @@ pub struct State {
     /// The newest sequence number that has had a window, or has one now.
     pub through: i64,
     /// When the window ends.
-    pub window: Option<i64>,
+    pub window: Option<Timestamp>,
     /// When the max-wait cap ends the window.
-    pub cap: Option<i64>,
+    pub cap: Option<Timestamp>,
     /// Number of notifications signalled since the last settling.
     pub pending: i64,
     /// Whether to load now, and settle what is not inside a window.
@@ -31,13 +33,13 @@ pub struct State {
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
     /// When the hold ends.
-    pub hold: Option<i64>,
+    pub hold: Option<Timestamp>,
     /// The next query of the store, when the last one failed.
     pub pending_query: Option<PendingQuery>,
     /// Requests of admins that are not executed yet.
     pub admin: VecDeque<AdminRequest>,
     /// Open lanes.
-    pub lanes: BTreeMap<DestinationId, LaneState>,
+    pub lanes: BTreeMap<DestinationId, OpenLane>,
     /// The last upserted search attributes.
     pub upserted: Values,
     /// The current values of the search attributes.
@@ -59,7 +61,7 @@ pub struct State {
 #[serde(default)]
 pub struct PendingQuery {
     /// When the store is queried again.
-    pub until: i64,
+    pub until: Timestamp,
     /// Why the last query failed, for people.
     pub why: String,
     /// Whether the settling ignores windows.
@@ -101,7 +103,7 @@ impl AdminRequest {
 /// An open lane, as the run knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LaneState {
+pub struct OpenLane {
     /// Sequence number of the newest delivery in it.
     pub last_seq: i64,
     /// Whether its last attempt failed.
@@ -121,7 +123,7 @@ pub enum Next {
         flush: bool,
     },
     /// Sleep until this time.
-    Sleep(i64),
+    Sleep(Timestamp),
     /// Wait for lanes.
     Lanes,
     /// Complete the run.
@@ -141,7 +143,7 @@ pub struct SettlingStart {
 
 impl State {
     /// The next thing to do at `now`.
-    pub fn next(&mut self, now: i64) -> Next {
+    pub fn next(&mut self, now: Timestamp) -> Next {
         if let Some(request) = self.admin.front() {
             return Next::Admin(request.clone());
         }
@@ -167,27 +169,27 @@ impl State {
 
     /// When the window ends: at the cap, if that is earlier.
     #[must_use]
-    pub fn window_ends(&self) -> Option<i64> {
+    pub fn window_ends(&self) -> Option<Timestamp> {
         self.window.map(|window| self.cap.map_or(window, |cap| cap.min(window)))
     }
 
     /// When to settle next: the later of the window's end and the next query of the store.
-    fn due(&self) -> Option<i64> {
+    fn due(&self) -> Option<Timestamp> {
         self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
     /// Folds a `notified` signal.
-    pub fn notified(&mut self, notified: &Notified, now: i64) {
+    pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
         self.through = self.through.max(notified.through);
         self.pending = self.pending.saturating_add(notified.count.max(0));
         self.quiet_until(
-            later(now, notified.quiet_ms.min(LONGEST_WINDOW_MS)),
+            later(now, notified.quiet_ms.min(millis(MAX_WINDOW))),
             notified.cap_ms.map(|cap| later(now, cap)),
         );
     }
 
-    fn quiet_until(&mut self, end: i64, cap: Option<i64>) {
+    fn quiet_until(&mut self, end: Timestamp, cap: Option<Timestamp>) {
         self.window = Some(self.window.map_or(end, |window| window.max(end)));
         self.cap = match (self.cap, cap) {
             (Some(known), Some(new)) => Some(known.min(new)),
@@ -212,16 +214,16 @@ impl State {
     }
 
     /// Folds a `hold` signal.
-    pub fn hold(&mut self, hold: Hold, now: i64) {
+    pub fn hold(&mut self, hold: Hold, now: Timestamp) {
         self.changes += 1;
         let until = hold.until.as_deref().map(str::parse::<Timestamp>);
         let for_ms = match until {
-            Some(Ok(until)) => until.millis_since(Timestamp::from_micros(now)).max(0),
+            Some(Ok(until)) => until.millis_since(now).max(0),
             Some(Err(error)) => {
                 self.noted = Some(format!("hold: until {error}; held for seven days"));
-                HOLD_MS
+                millis(HOLD)
             }
-            None => HOLD_MS,
+            None => millis(HOLD),
         };
         self.hold = Some(later(now, for_ms));
         self.pending_query = None;
@@ -250,7 +252,7 @@ impl State {
     /// Begins a settling and closes the window; a later signal opens another one. A window that is not over stays open
     /// unless it is flushed: a wake must not shorten it. `load` returns when the max-wait cap ends, since it knows the
     /// oldest open row.
-    pub fn begin(&mut self, flush: bool, now: i64) -> SettlingStart {
+    pub fn begin(&mut self, flush: bool, now: Timestamp) -> SettlingStart {
         let is_early = !flush && self.window.is_some_and(|window| window > now);
         self.check_now = false;
         self.flush = false;
@@ -263,7 +265,7 @@ impl State {
     }
 
     /// Folds the output of `load`. Returns whether to continue with `decide`.
-    pub fn loaded(&mut self, loaded: &Loaded, start: SettlingStart, now: i64) -> bool {
+    pub fn loaded(&mut self, loaded: &Loaded, start: SettlingStart, now: Timestamp) -> bool {
         self.current.app_id = loaded.app_id.or(self.current.app_id);
         self.current.platform_id = loaded.platform_id.or(self.current.platform_id);
         self.current.state = Some(loaded.purchase.state());
@@ -301,7 +303,7 @@ impl State {
     }
 
     /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.
-    pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: i64) -> Option<Reading> {
+    pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: Timestamp) -> Option<Reading> {
         // A hold that came meanwhile stops it; the load at its end queries again.
         if self.hold.is_some() {
             return None;
@@ -374,6 +376,6 @@ impl State {
     }
 }
 
-fn later(now: i64, millis: i64) -> i64 {
-    now.saturating_add(millis.max(0).saturating_mul(1000))
+fn later(now: Timestamp, millis: i64) -> Timestamp {
+    now.plus_millis(millis.max(0))
 }

@@ -54,13 +54,13 @@ impl Status {
     pub fn of(collapse_key: Option<CollapseKey>, state: &State) -> Self {
         Self {
             collapse_key,
-            window_ends_at: state.window_ends().map(Timestamp::from_micros),
+            window_ends_at: state.window_ends(),
             pending: state.pending,
-            held_until: state.hold.map(Timestamp::from_micros),
-            verification: state.pending_query.as_ref().map(|query| PendingVerification {
-                why: query.why.clone(),
-                next_query_at: Timestamp::from_micros(query.until),
-            }),
+            held_until: state.hold,
+            verification: state
+                .pending_query
+                .as_ref()
+                .map(|query| PendingVerification { why: query.why.clone(), next_query_at: query.until }),
             state: state.current.state_name().to_owned(),
             revision: state.current.revision,
             lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),

@@ -121,7 +121,7 @@ impl Booking {
         for found in unpriced {
             adjustments.extend(price_later(write, (record.collapse_key, data), (found, &mut booked))?);
         }
-        adjustments.extend(payment::adjustments(&booked, &sales, (payment::refund_status(purchase), reach)));
+        adjustments.extend(payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach));
         if let Some(charge) = payment::newest(&booked).and_then(|newest| charges.get(&newest)) {
             payment::report_price(data, charge);
             details.price_source = Some(PriceSource::Report);

@@ -262,7 +262,7 @@ fn compare(
         let matched =
             sales.iter().zip(&matches).enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
         let places: Vec<usize> = matched.map(|(place, _)| place).collect();
-        let adjustments = payment::adjustments(&booked, &sales, (payment::refund_status(&known), reach));
+        let adjustments = payment::adjustments(&booked, &sales, payment::refund_status(&known), reach);
         differences(connection, (row.collapse_key, &adjustments), (&sales, &matches, answer))?;
         if (lines.has_news && !places.is_empty()) || !adjustments.is_empty() {
             concerned.push(row.collapse_key);

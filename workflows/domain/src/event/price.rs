@@ -16,12 +16,12 @@ pub fn price(described: RecordSource<'_>) -> Option<&Price> {
 /// The listed price of a purchase: the price of its country, else the general one, that applied when its plan began.
 #[must_use]
 pub fn listed_price<'a>(prices: &'a [Price], purchase: &Purchase) -> Option<&'a Price> {
-    listed(prices, (purchase.country(), purchase.plan_began_at()))
+    listed(prices, purchase.country(), purchase.plan_began_at())
 }
 
 /// The price of this country, else the general one; of several, the newest that applied at that time. When the time is
 /// not known, only a list without dates has a price.
-pub fn listed<'a>(prices: &'a [Price], (country, at): (Option<&str>, Option<Timestamp>)) -> Option<&'a Price> {
+pub fn listed<'a>(prices: &'a [Price], country: Option<&str>, at: Option<Timestamp>) -> Option<&'a Price> {
     let concerns = |price: &&Price| match (price.country.as_deref(), country) {
         (Some(listed), Some(country)) => listed.eq_ignore_ascii_case(country),
         (listed, _) => listed.is_none(),

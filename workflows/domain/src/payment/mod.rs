@@ -15,7 +15,7 @@ pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustme
 use crate::catalogue::PriceSource;
 use crate::purchase::{Purchase, State};
 use crate::reading::Unit;
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp, millis};
 use crate::transition::{Transition, What};
 use crate::{Kind, event};
 use serde::{Deserialize, Serialize};
@@ -226,7 +226,7 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
                 if one.what == What::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
             }
             What::Purchased if !starts_trial => EntryKind::Initial,
-            What::PlanChanged if !starts_trial && is_first_of_new_plan((one, transitions), purchase) => {
+            What::PlanChanged if !starts_trial && is_first_of_new_plan(one, transitions, purchase) => {
                 EntryKind::PlanChange
             }
             _ => continue,
@@ -238,7 +238,7 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 
 /// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
 /// scheduled change happens with a renewal, which is the payment.
-fn is_first_of_new_plan((change, transitions): (&Transition, &[Transition]), purchase: &Purchase) -> bool {
+fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchase: &Purchase) -> bool {
     let is_of_new_receipt = purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
     // A purchase that continues another one is announced as a change without a notification of one.
     let is_paid = |one: &Transition| PAYING.contains(&one.what) && one.cycle == change.cycle;
@@ -269,7 +269,6 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
 /// a month. A one-time purchase has one payment, whenever it was charged.
 #[must_use]
 pub fn reach_ms(purchase: &Purchase) -> i64 {
-    const DAY_MS: i64 = 86_400_000;
     if purchase.is_one_time_purchase() {
         return i64::MAX;
     }
@@ -283,7 +282,8 @@ pub fn reach_ms(purchase: &Purchase) -> i64 {
         };
         i64::from(term.count).saturating_mul(unit)
     });
-    (days.saturating_mul(DAY_MS) / 2).clamp(DAY_MS, 15 * DAY_MS)
+    let day_ms = millis(DAY);
+    (days.saturating_mul(day_ms) / 2).clamp(day_ms, day_ms.saturating_mul(15))
 }
 
 /// Replaces the price and the transaction id of the record by those of the store's sales report for the newest payment.

@@ -8,12 +8,11 @@ use crate::event::tests::{day, known, monthly};
 use crate::notification::Kind;
 use crate::purchase::Purchase;
 use crate::reading::{EndReason, Product, Reading, Snapshot};
+use crate::time::{DAY, millis};
 use crate::transition::{Transition, What};
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeSet;
-
-const DAY_MS: i64 = 86_400_000;
 
 fn shown(kinds: &[Kind], snapshot: Snapshot) -> Purchase {
     known(kinds, &Reading::Verified(Box::new(snapshot)))
@@ -178,7 +177,7 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
 
 fn adjusted(booked: &[LedgerEntry], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
     let shown = |one: Adjustment| (one.number, one.kind, one.usd.to_string());
-    adjustments(booked, sales, (refund_status, 15 * DAY_MS)).into_iter().map(shown).collect()
+    adjustments(booked, sales, refund_status, 15 * millis(DAY)).into_iter().map(shown).collect()
 }
 
 #[test]
@@ -260,7 +259,7 @@ fn a_charge_belongs_to_the_nearest_payment_and_each_has_one() {
         sale("e", SaleKind::Refund, 91, "4"),
         sale("f", SaleKind::Refund, 3, "4"),
     ];
-    let reach = 15 * DAY_MS;
+    let reach = 15 * millis(DAY);
     assert_eq!(matches(&booked, &sales, reach), [None, Some(1), None, Some(3), Some(3), None]);
     let ids: Vec<_> =
         charges(&booked, &sales, reach).into_iter().map(|(number, sale)| (number, sale.transaction_id)).collect();

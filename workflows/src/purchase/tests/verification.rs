@@ -17,10 +17,10 @@ fn to_verify(seq: i64) -> Loaded {
 /// The window of one notification is over, and the next query of the store is in 30 seconds.
 fn pending() -> State {
     let mut state = State::default();
-    state.notified(&notified(1), 0);
-    let start = state.begin(false, WINDOW);
-    assert!(state.loaded(&to_verify(1), start, WINDOW));
-    assert_eq!(state.verified(again(30_000), start, WINDOW), None);
+    state.notified(&notified(1), at(0));
+    let start = state.begin(false, at(WINDOW));
+    assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
+    assert_eq!(state.verified(again(30_000), start, at(WINDOW)), None);
     state
 }
 
@@ -29,90 +29,90 @@ const AGAIN: i64 = WINDOW + 30 * SECOND;
 #[test]
 fn the_store_is_queried_again_at_the_time_in_the_answer() {
     let mut state = pending();
-    assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN));
-    assert_eq!(state.next(AGAIN), Next::Settle { flush: false });
-    let start = state.begin(false, AGAIN);
-    assert!(state.loaded(&to_verify(1), start, AGAIN));
-    assert_eq!(state.verified(answer(), start, AGAIN), Some(Reading::Gone));
-    assert_eq!(state.next(AGAIN), Next::Close);
+    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)));
+    assert_eq!(state.next(at(AGAIN)), Next::Settle { flush: false });
+    let start = state.begin(false, at(AGAIN));
+    assert!(state.loaded(&to_verify(1), start, at(AGAIN)));
+    assert_eq!(state.verified(answer(), start, at(AGAIN)), Some(Reading::Gone));
+    assert_eq!(state.next(at(AGAIN)), Next::Close);
 }
 
 #[test]
 fn a_wake_does_not_query_before_its_time_and_a_flush_does() {
     let mut state = pending();
     state.wake();
-    assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
-    let start = state.begin(false, WINDOW);
-    assert!(!state.loaded(&to_verify(1), start, WINDOW));
-    assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN));
+    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: false });
+    let start = state.begin(false, at(WINDOW));
+    assert!(!state.loaded(&to_verify(1), start, at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)));
 
     state.flush();
-    assert_eq!(state.next(WINDOW), Next::Settle { flush: true });
-    let start = state.begin(true, WINDOW);
-    assert!(state.loaded(&to_verify(1), start, WINDOW));
-    assert_eq!(state.verified(again(1_000), start, WINDOW), None);
-    assert_eq!(state.next(WINDOW), Next::Sleep(WINDOW + SECOND));
-    assert_eq!(state.next(WINDOW + SECOND), Next::Settle { flush: true }, "the next query is a flush too");
+    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: true });
+    let start = state.begin(true, at(WINDOW));
+    assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
+    assert_eq!(state.verified(again(1_000), start, at(WINDOW)), None);
+    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + SECOND)));
+    assert_eq!(state.next(at(WINDOW + SECOND)), Next::Settle { flush: true }, "the next query is a flush too");
 }
 
 #[test]
 fn a_load_without_a_store_to_query_settles_without_one() {
     let mut state = pending();
     state.wake();
-    let start = state.begin(false, WINDOW);
-    assert!(state.loaded(&one_waits(1), start, WINDOW));
-    assert_eq!(state.next(WINDOW), Next::Close);
+    let start = state.begin(false, at(WINDOW));
+    assert!(state.loaded(&one_waits(1), start, at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW)), Next::Close);
 }
 
 #[test]
 fn a_load_without_open_rows_stops_queries() {
     let mut state = pending();
     state.wake();
-    let start = state.begin(false, WINDOW);
-    assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, start, WINDOW));
-    assert_eq!(state.next(WINDOW), Next::Close);
+    let start = state.begin(false, at(WINDOW));
+    assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, start, at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW)), Next::Close);
 }
 
 #[test]
 fn a_new_window_and_the_next_query_are_both_waited_for() {
     let mut state = pending();
-    state.notified(&notified(2), WINDOW + SECOND);
-    assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW + SECOND), "the new window is longer");
+    state.notified(&notified(2), at(WINDOW + SECOND));
+    assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW + SECOND)), "the new window is longer");
 
     let mut state = pending();
-    state.notified(&Notified { quiet_ms: 2_000, ..notified(2) }, WINDOW);
-    assert_eq!(state.next(WINDOW), Next::Sleep(AGAIN), "the store wants more time");
-    assert_eq!(state.begin(false, AGAIN), SettlingStart { through: 2, is_early: false, is_flush: false });
+    state.notified(&Notified { quiet_ms: 2_000, ..notified(2) }, at(WINDOW));
+    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)), "the store wants more time");
+    assert_eq!(state.begin(false, at(AGAIN)), SettlingStart { through: 2, is_early: false, is_flush: false });
 }
 
 #[test]
 fn a_hold_stops_queries_until_its_end() {
     let mut state = pending();
     let until = Timestamp::from_micros(2 * WINDOW).to_string();
-    state.hold(Hold { until: Some(until), ..Hold::default() }, WINDOW);
+    state.hold(Hold { until: Some(until), ..Hold::default() }, at(WINDOW));
     state.admin.clear();
     assert_eq!(Status::of(Some(key()), &state).verification, None);
-    assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW));
-    assert_eq!(state.next(2 * WINDOW), Next::Settle { flush: false });
+    assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW)));
+    assert_eq!(state.next(at(2 * WINDOW)), Next::Settle { flush: false });
 
     let mut state = pending();
     state.wake();
-    let start = state.begin(false, WINDOW);
-    assert!(!state.loaded(&Loaded { held_ms: Some(120_000), ..to_verify(1) }, start, WINDOW));
-    assert_eq!(state.next(AGAIN), Next::Sleep(2 * WINDOW));
+    let start = state.begin(false, at(WINDOW));
+    assert!(!state.loaded(&Loaded { held_ms: Some(120_000), ..to_verify(1) }, start, at(WINDOW)));
+    assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW)));
 }
 
 #[test]
 fn a_verification_is_not_used_when_a_hold_came_meanwhile() {
     let mut state = State::default();
-    state.notified(&notified(1), 0);
-    let start = state.begin(false, WINDOW);
-    assert!(state.loaded(&to_verify(1), start, WINDOW));
-    state.hold(Hold::default(), WINDOW);
-    assert_eq!(state.verified(answer(), start, WINDOW), None);
-    assert_eq!(state.verified(again(1_000), start, WINDOW), None);
+    state.notified(&notified(1), at(0));
+    let start = state.begin(false, at(WINDOW));
+    assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
+    state.hold(Hold::default(), at(WINDOW));
+    assert_eq!(state.verified(answer(), start, at(WINDOW)), None);
+    assert_eq!(state.verified(again(1_000), start, at(WINDOW)), None);
     assert_eq!(state.pending_query, None);
-    assert!(matches!(state.next(WINDOW), Next::Admin(AdminRequest::Hold { .. })));
+    assert!(matches!(state.next(at(WINDOW)), Next::Admin(AdminRequest::Hold { .. })));
 }
 
 #[test]
@@ -120,16 +120,16 @@ fn a_due_purchase_settles_without_notifications() {
     let due = || Loaded { due: true, verify: true, ..nothing_waits() };
     let mut state = State::default();
     state.wake();
-    let start = state.begin(false, 0);
-    assert!(state.loaded(&due(), start, 0));
-    assert_eq!(state.verified(answer(), start, 0), Some(Reading::Gone));
-    assert_eq!(state.next(0), Next::Close, "`record` sets the next wake");
+    let start = state.begin(false, at(0));
+    assert!(state.loaded(&due(), start, at(0)));
+    assert_eq!(state.verified(answer(), start, at(0)), Some(Reading::Gone));
+    assert_eq!(state.next(at(0)), Next::Close, "`record` sets the next wake");
 
-    state.notified(&notified(1), 0);
+    state.notified(&notified(1), at(0));
     state.wake();
-    let start = state.begin(false, SECOND);
-    assert!(!state.loaded(&due(), start, SECOND));
-    assert_eq!(state.next(SECOND), Next::Sleep(WINDOW));
+    let start = state.begin(false, at(SECOND));
+    assert!(!state.loaded(&due(), start, at(SECOND)));
+    assert_eq!(state.next(at(SECOND)), Next::Sleep(at(WINDOW)));
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn status_shows_why_it_waits_and_until_when() {
     let wanted = "verification: no answer came in time; queried again at 1970-01-01T00:02:30.000000Z";
     assert!(status.details().contains(wanted), "{}", status.details());
     assert_eq!(status.window_ends_at, None);
-    let start = state.begin(false, AGAIN);
-    assert!(state.loaded(&to_verify(1), start, AGAIN));
+    let start = state.begin(false, at(AGAIN));
+    assert!(state.loaded(&to_verify(1), start, at(AGAIN)));
     assert_eq!(Status::of(Some(key()), &state).verification, None);
 }
 
@@ -150,7 +150,7 @@ fn waiting_for_the_store_is_carried_to_the_next_run() {
     let json = serde_json::to_string(&state).unwrap_or_default();
     let mut back: State = serde_json::from_str(&json).unwrap_or_default();
     assert_eq!(back.pending_query, state.pending_query);
-    assert_eq!(back.next(WINDOW), Next::Sleep(AGAIN));
+    assert_eq!(back.next(at(WINDOW)), Next::Sleep(at(AGAIN)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use crate::notification::{Kind, Notification};
 use crate::purchase::Purchase;
 use crate::reading::{Product, Reading, Snapshot, Term, Unit};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp, millis};
 use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, Given, OrgId, PlatformId, decide};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub const NOTHING_LISTED: &Listing = &Listing { entitlements: Vec::new(), prices
 /// `days` days after the first day of all tests.
 pub fn day(days: i64) -> Timestamp {
     let first: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-    first.plus_millis(days * 86_400_000)
+    first.plus_millis(days * millis(DAY))
 }
 
 pub fn key(receipt_id: &str) -> CollapseKey {

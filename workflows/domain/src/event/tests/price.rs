@@ -56,14 +56,14 @@ fn the_price_of_the_country_wins_over_the_general_price() {
         price(Some("US"), "USD", "3.99"),
         price(None, "USD", "9.99"),
     ];
-    let found = |country: Option<&str>| listed(&list, (country, None)).map(|price| price.price.to_string());
+    let found = |country: Option<&str>| listed(&list, country, None).map(|price| price.price.to_string());
     assert_eq!(found(Some("DE")).as_deref(), Some("5.99"));
     assert_eq!(found(Some("us")).as_deref(), Some("3.99"));
     assert_eq!(found(Some("FR")).as_deref(), Some("4.99"));
     assert_eq!(found(None).as_deref(), Some("4.99"));
-    assert_eq!(listed(&list[..1], (Some("FR"), None)), None);
-    assert_eq!(listed(&list[..1], (None, None)), None);
-    assert_eq!(listed(&[], (Some("DE"), None)), None);
+    assert_eq!(listed(&list[..1], Some("FR"), None), None);
+    assert_eq!(listed(&list[..1], None, None), None);
+    assert_eq!(listed(&[], Some("DE"), None), None);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn no_promotion_has_a_listed_price() {
 /// Of a list with dates, the price of a country at a time.
 fn held(list: &[Price], country: Option<&str>, at: Option<&str>) -> Option<String> {
     let at = at.map(|at| at.parse().unwrap());
-    listed(list, (country, at)).map(|price| price.price.to_string())
+    listed(list, country, at).map(|price| price.price.to_string())
 }
 
 #[test]

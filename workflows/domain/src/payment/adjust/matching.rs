@@ -4,11 +4,12 @@
 //! the ledger belongs to none.
 
 use super::{Known, Sale, SaleKind};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp, millis};
 use rust_decimal::Decimal;
+use std::time::Duration;
 
-/// Maximum time by which a refund in a report may precede its payment in the ledger, in milliseconds.
-const ECHO_MS: i64 = 86_400_000;
+/// Maximum time by which a refund in a report may precede its payment in the ledger.
+const MAX_EARLY: Duration = DAY;
 
 /// Assigns one charge to each payment: of all pairs within reach, the nearest first.
 pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
@@ -56,7 +57,7 @@ pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: 
     }
     for sale in by_time {
         let after = absent.iter().copied().filter(|at| *at <= sale.at).max();
-        let place = shown_by_store(known, sale).or_else(|| last_with_room(known, (sale, after)));
+        let place = shown_by_store(known, sale).or_else(|| last_with_room(known, sale, after));
         place.and_then(|place| known.get_mut(place)).into_iter().for_each(|one| one.returns.push(sale));
     }
     known.iter_mut().for_each(|one| one.returns.sort_by_key(|sale| sale.at));
@@ -73,16 +74,16 @@ const fn distance_ms(a: Timestamp, b: Timestamp) -> i64 {
 
 /// The payment whose refund the store showed at that time.
 fn shown_by_store(known: &[Known<'_>], sale: &Sale) -> Option<usize> {
-    let is_near = |at: Timestamp| distance_ms(at, sale.at) <= ECHO_MS;
+    let is_near = |at: Timestamp| distance_ms(at, sale.at) <= millis(MAX_EARLY);
     known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
 /// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge of a
 /// payment that is not in the ledger: a refund after it is not taken from a payment before it.
-fn last_with_room(known: &[Known<'_>], (sale, after): (&Sale, Option<Timestamp>)) -> Option<usize> {
+fn last_with_room(known: &[Known<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
     let is_before = |one: &Known<'_>| match one.charge {
         Some(charge) => charge.at <= sale.at,
-        None => one.at <= sale.at.plus_millis(ECHO_MS),
+        None => one.at <= sale.at.plus(MAX_EARLY),
     };
     let mut places: Vec<(Timestamp, usize)> = known
         .iter()

@@ -130,7 +130,8 @@ struct Known<'a> {
 pub fn adjustments(
     booked: &[LedgerEntry],
     sales: &[Sale],
-    (refund_status, reach_ms): (RefundStatus, i64),
+    refund_status: RefundStatus,
+    reach_ms: i64,
 ) -> Vec<Adjustment> {
     let known = known(booked, sales, reach_ms);
     let present = newest(booked);
