@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// Everything that goes into the record of a purchase.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordSource<'a> {
-    /// What is known.
+    /// The purchase.
     pub purchase: &'a Purchase,
     /// The name of the store, such as in `platforms.store`.
     pub platform_type: &'a str,
@@ -51,7 +51,7 @@ pub(super) struct Data<'a> {
     current_term_length: Option<String>,
     /// The devices that have access, those that claimed it first in front.
     devices_with_access: Vec<DeviceWithAccess>,
-    /// What it entitles to.
+    /// Its entitlements.
     entitlements: &'a [Entitlement],
     /// When it ends or renews.
     expires_at: Option<Timestamp>,
@@ -105,7 +105,7 @@ pub(super) struct Data<'a> {
 /// A device that has access to a purchase.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 struct DeviceWithAccess {
-    /// How it came to have access.
+    /// How it got access.
     claim_type: String,
     /// When it was seen first.
     first_launch: Timestamp,
@@ -120,7 +120,7 @@ struct DeviceWithAccess {
 /// The record of a purchase. Unknown fields are null.
 #[must_use]
 pub fn data(described: RecordSource<'_>) -> Value {
-    // Only a map with other keys than texts could fail here, and there is none.
+    // Serialization fails only for maps with keys that are no strings, and there is none.
     serde_json::to_value(Data::of(described)).unwrap_or_default()
 }
 

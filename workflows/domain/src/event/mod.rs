@@ -66,7 +66,7 @@ pub struct PurchaseUpdated<'a> {
     pub is_verified: bool,
     /// When the newest transition of the revision happened, by the store.
     pub occurred_at: Option<Timestamp>,
-    /// The record, by [`data`].
+    /// The record, from the function `data`.
     pub data: &'a Value,
 }
 

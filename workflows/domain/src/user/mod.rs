@@ -39,7 +39,7 @@ pub struct OwnedPurchase {
     pub platform_type: String,
     /// The environment it was made in.
     pub environment: Environment,
-    /// What is known of it.
+    /// The purchase itself.
     pub purchase: Purchase,
     /// Whether another receipt replaced it: then it never counts.
     pub is_replaced: bool,
@@ -89,7 +89,7 @@ pub struct UserEvent<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(crate) struct UserBody {
-    /// What the user has access to, each once.
+    /// The user's active entitlements, each once.
     active_entitlements: Vec<ActiveEntitlement>,
     /// The SKU of every purchase that gives an active entitlement, each once.
     active_skus: Vec<String>,
@@ -129,7 +129,7 @@ struct UserState {
     devices: Vec<Device>,
 }
 
-/// Something that a user has access to, by the purchase that gives it longest.
+/// An active entitlement, by the purchase that gives it longest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 struct ActiveEntitlement {
     /// More about it, for people.

@@ -60,7 +60,7 @@ pub(super) struct Extended {
     pub renewals: Option<u64>,
     /// When the first purchase began that was paid.
     pub first_purchase_at: Option<Timestamp>,
-    /// What the user paid, in USD, as a decimal.
+    /// The sum of the user's payments in USD, as a decimal.
     pub ltv_usd: Option<String>,
 }
 
@@ -191,9 +191,8 @@ impl OwnedPurchase {
     }
 }
 
-/// What these purchases are known to have earned in USD, each with the total of its entries in the ledger, `None`
-/// without an entry. A payment that the ledger does not have, of what was imported, is not known. `None` when something
-/// was paid and nothing of it is known.
+/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an entry,
+/// since the payments of an imported purchase are not known. `None` when there were payments and no amount is known.
 #[must_use]
 pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
     let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);

@@ -1,4 +1,4 @@
-//! The new receipt of a change of plan over two receipts whose notification was lost.
+//! A change of plan over two receipts whose notification was lost: the decision about the new receipt.
 
 use crate::decide::Decision;
 use crate::transition::{Transition, What};

@@ -43,7 +43,7 @@ pub fn notification(kind: Kind, time: Timestamp) -> Notification {
     }
 }
 
-/// What the store shows of a monthly subscription that began on day 0 and renews on day 31.
+/// The snapshot of a monthly subscription that began on day 0 and renews on day 31.
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: day(1),

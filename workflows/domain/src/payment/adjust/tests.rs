@@ -39,7 +39,7 @@ fn in_currency(sale: Sale, currency: &str, amount: Option<&str>) -> Sale {
     Sale { currency: currency.to_owned(), usd: amount.map(usd), ..sale }
 }
 
-/// Adjusts until nothing is missing any more; what was added, by number, and every entry that there is then.
+/// Adjusts until no entry is missing; returns the added amounts by number, and all entries.
 fn settled(
     booked: &[LedgerEntry],
     sales: &[Sale],

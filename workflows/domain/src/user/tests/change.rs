@@ -22,7 +22,7 @@ fn settle(known: &Purchase, reports: &[(Kind, Timestamp)], shown: Snapshot) -> D
     decide(known, &notifications, Given { reading: &reading, is_replaced: false, now })
 }
 
-/// What the store shows of a subscription of this SKU, bought and read at these times.
+/// The snapshot of a subscription of this SKU, bought and verified at these times.
 fn shown(sku: &str, since: Timestamp, at: Timestamp) -> Snapshot {
     Snapshot { term_sku: Some(sku.to_owned()), purchased_at: Some(since), at, ..monthly() }
 }
@@ -35,7 +35,7 @@ fn kinds(decision: &Decision) -> Vec<What> {
     decision.transitions.iter().map(|one| one.what).collect()
 }
 
-/// What is announced of `new` beside these.
+/// The decision about `new` beside these purchases.
 fn beside(new: &Decision, others: &[OwnedPurchase]) -> Decision {
     announce_change(new.clone(), &owned("new", new.purchase.clone()), others)
 }
