@@ -1,6 +1,6 @@
 //! What admins ask of one purchase, and of one destination.
 
-use crate::Doing;
+use crate::Context;
 use crate::destinations::Config;
 use domain::{DestinationId, Lane};
 use std::time::Duration;
@@ -106,16 +106,16 @@ async fn send_again(
 
 /// Tries the connection to a destination with one request that tells no event; what that showed, for people. `token` names
 /// the request.
-pub async fn test(doing: &Doing, id: DestinationId, token: &str) -> Result<String, Error> {
-    let destination = doing.store.destination(id).await?;
-    let secret = doing.store.destination_secret(id).await?;
-    let config = match Config::ready(&destination, &secret, &doing.allowed) {
+pub async fn test(context: &Context, id: DestinationId, token: &str) -> Result<String, Error> {
+    let destination = context.store.destination(id).await?;
+    let secret = context.store.destination_secret(id).await?;
+    let config = match Config::ready(&destination, &secret, &context.allowed) {
         Ok(config) => config,
         Err(invalid) => return Ok(format!("nothing was sent; {invalid}")),
     };
-    Ok(match config.test((doing.clock)(), token) {
+    Ok(match config.test((context.clock)(), token) {
         Ok(request) => {
-            let tested = config.tested(&doing.http.send(request).await);
+            let tested = config.tested(&context.http.send(request).await);
             config.redact(&tested.unwrap_or_else(|why| why))
         }
         Err(invalid) => format!("nothing was sent; {invalid}"),

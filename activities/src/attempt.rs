@@ -3,8 +3,8 @@
 
 use crate::destinations::{Config, Invalid};
 use crate::http::{Reply, Request};
-use crate::outcome::{Outcome, Tried};
-use crate::{Doing, bodies};
+use crate::result::{DeliveryResult, EventAttempt};
+use crate::{Context, bodies};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,11 @@ pub const LATE_MS: i64 = 1_000;
 /// How soon settings that make no request are looked at again.
 const UNUSABLE_MS: i64 = 600_000;
 /// As many events in one request as the destination takes.
-pub const MOST: i64 = i64::MAX;
+pub const NO_LIMIT: i64 = i64::MAX;
 
 /// Who attempts which lane.
 #[derive(Debug, Clone)]
-pub struct Turn {
+pub struct LaneAttempt {
     /// The purchase.
     pub key: CollapseKey,
     /// Whom we tell.
@@ -39,9 +39,9 @@ pub struct Turn {
 
 /// What came of an attempt.
 #[derive(Debug)]
-pub enum Attempted {
+pub enum AttemptResult {
     /// It was made, and this is left.
-    Made(Made),
+    Completed(Completed),
     /// Nothing is due yet.
     Wait {
         /// Milliseconds until something is.
@@ -79,11 +79,11 @@ pub enum Attempted {
 
 /// An attempt that was made.
 #[derive(Debug)]
-pub struct Made {
+pub struct Completed {
     /// What is left in the lane.
     pub finished: Finished,
     /// Why an event of it has to be sent again, if one has.
-    pub again: Option<String>,
+    pub retry_reason: Option<String>,
     /// At most so many events in the lane's next request.
     pub at_most: Option<i64>,
     /// Whether it told of another destination: no purchase's run attempts such a lane.
@@ -106,7 +106,7 @@ impl Clock {
 
 /// How a request went, before it is kept.
 struct Sent {
-    judged: Vec<Judged>,
+    results: Vec<Judged>,
     reply: Option<Reply>,
     fares: Fares,
     lane_pause_ms: Option<i64>,
@@ -117,16 +117,16 @@ struct Sent {
 }
 
 /// Claims the lane, sends what is due in it and keeps how that went.
-pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
+pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<AttemptResult, Error> {
     let batch = loop {
-        match doing.store.claim(claim(turn)).await? {
+        match context.store.claim(claim(lane_attempt)).await? {
             Claimed::Send(batch) => break *batch,
-            Claimed::Wait { ms, last_error } => return Ok(Attempted::Wait { ms, last_error }),
-            Claimed::Leased { ms } => return Ok(Attempted::Leased { ms }),
-            Claimed::UserBusy { last_seq, ms } => return Ok(Attempted::UserBusy { last_seq, ms }),
-            Claimed::Owed { last_seq, ms } => return Ok(Attempted::Owed { last_seq, ms }),
-            Claimed::Closed { last_seq } => return Ok(Attempted::Closed { last_seq }),
-            Claimed::Told { events, owing } => tell_operators(doing, turn, (events, owing)),
+            Claimed::Wait { ms, last_error } => return Ok(AttemptResult::Wait { ms, last_error }),
+            Claimed::Leased { ms } => return Ok(AttemptResult::Leased { ms }),
+            Claimed::UserBusy { last_seq, ms } => return Ok(AttemptResult::UserBusy { last_seq, ms }),
+            Claimed::Owed { last_seq, ms } => return Ok(AttemptResult::Owed { last_seq, ms }),
+            Claimed::Closed { last_seq } => return Ok(AttemptResult::Closed { last_seq }),
+            Claimed::Told { events, owing } => publish_operator_events(context, lane_attempt, (events, owing)),
         }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
@@ -134,86 +134,95 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
     let claimed_at = batch.claimed_at;
     let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
     let started_at = clock.now();
-    let Some(sent) = send(doing, turn, &batch, clock).await? else {
+    let Some(sent) = send(context, lane_attempt, &batch, clock).await? else {
         let late = batch.attempts.iter().map(late).collect();
-        doing.store.finish(finish(turn, unsent(late), (started_at, 0))).await?;
-        return Ok(Attempted::Late);
+        context.store.finish(finish(lane_attempt, unsent(late), (started_at, 0))).await?;
+        return Ok(AttemptResult::Late);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let made = (again(&sent.judged), sent.at_most);
-    let finish = finish(turn, sent, (started_at, latency_ms));
-    tell(&finish, &batch);
-    let Ended { finished, owing, told } = doing.store.finish(finish).await?;
+    let completed = (retry_reason(&sent.results), sent.at_most);
+    let finish = finish(lane_attempt, sent, (started_at, latency_ms));
+    log_results(&finish, &batch);
+    let Ended { finished, owing, told } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    tell_operators(doing, turn, (told, owing));
-    let (again, at_most) = made;
-    Ok(Attempted::Made(Made { finished, again, at_most, is_for_operators }))
+    publish_operator_events(context, lane_attempt, (told, owing));
+    let (retry_reason, at_most) = completed;
+    Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
 }
 
 /// Counts and logs what was recorded about the destination, and has it delivered to whom it is owed.
-fn tell_operators(doing: &Doing, turn: &Turn, (events, owing): (Vec<&'static str>, Vec<DestinationId>)) {
+fn publish_operator_events(
+    context: &Context,
+    lane_attempt: &LaneAttempt,
+    (events, owing): (Vec<&'static str>, Vec<DestinationId>),
+) {
     for event in events {
-        tracing::warn!(destination.id = %turn.destination, event, "operators are told of a destination");
-        let destination = turn.destination.to_string();
+        tracing::warn!(destination.id = %lane_attempt.destination, event, "operators are told of a destination");
+        let destination = lane_attempt.destination.to_string();
         metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
             .increment(1);
     }
     for other in owing {
-        doing.engine.tend(other);
+        context.engine.supervise(other);
     }
 }
 
-fn claim(turn: &Turn) -> Claim {
+fn claim(lane_attempt: &LaneAttempt) -> Claim {
     Claim {
-        key: turn.key,
-        destination: turn.destination,
-        token: turn.token.clone(),
+        key: lane_attempt.key,
+        destination: lane_attempt.destination,
+        token: lane_attempt.token.clone(),
         lease_ms: LEASE_MS,
-        mode: turn.mode,
-        at_most: turn.at_most,
+        mode: lane_attempt.mode,
+        at_most: lane_attempt.at_most,
         render: Arc::new(bodies::render),
     }
 }
 
 /// Sends, unless the lease was lost or is too old to cover the request. Settings that make no request are a failure
 /// like any other: they can be mended while the delivery waits. What can never be sent ends.
-async fn send(doing: &Doing, turn: &Turn, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
-    let ready = Config::ready(&batch.destination, &batch.secret, &doing.allowed);
+async fn send(
+    context: &Context,
+    lane_attempt: &LaneAttempt,
+    batch: &Batch,
+    clock: Clock,
+) -> Result<Option<Sent>, Error> {
+    let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed);
     let config = match ready {
         Ok(config) => config,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    let (lost, fresh) = sorted(&config, &batch.attempts, clock.at);
+    let (lost, fresh) = partition(&config, &batch.attempts, clock.at);
     if fresh.is_empty() {
         return Ok(Some(unsent(lost)));
     }
-    let request = match request(doing, &config, batch, &fresh) {
+    let request = match request(context, &config, batch, &fresh) {
         Ok(request) => request,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
     tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
-    let mine = doing.store.holds_lease(turn.key, turn.destination, &turn.token).await?;
+    let mine = context.store.holds_lease(lane_attempt.key, lane_attempt.destination, &lane_attempt.token).await?;
     if !mine || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
-    let reply = doing.http.send(request).await;
-    let mut sent = heard(&config, (&fresh, &reply), ((doing.random)(), clock));
-    sent.judged.extend(lost);
+    let reply = context.http.send(request).await;
+    let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
+    sent.results.extend(lost);
     sent.reply = Some(redacted(&config, reply));
     Ok(Some(sent))
 }
 
 /// What a reply means for each of these events.
-fn heard(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let tried: Vec<Tried<'_>> = fresh.iter().map(tried).collect();
-    let outcome = config.outcome(reply, &tried, (jitter, clock.now()));
-    judged(fresh, (outcome, config.patience_ms()))
+fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
+    let event_attempt: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
+    let outcome = config.judge(reply, &event_attempt, (jitter, clock.now()));
+    to_sent(fresh, (outcome, config.patience_ms()))
 }
 
-fn request(doing: &Doing, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
-    let at = (doing.clock)();
+fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
+    let at = (context.clock)();
     if fault::is_planted("deliver.reuse_webhook_id") {
         let delivery_id = DeliveryId::new(batch.destination.id.uuid());
         let reused: Vec<_> = fresh.iter().map(|attempt| Attempt { delivery_id, ..attempt.clone() }).collect();
@@ -222,8 +231,8 @@ fn request(doing: &Doing, config: &Config, batch: &Batch, fresh: &[Attempt]) -> 
     config.request(at, fresh)
 }
 
-const fn tried(attempt: &Attempt) -> Tried<'_> {
-    Tried {
+const fn event_attempt(attempt: &Attempt) -> EventAttempt<'_> {
+    EventAttempt {
         event_type: attempt.event_type.as_str(),
         body: attempt.body.as_str(),
         number: attempt.number,
@@ -237,7 +246,7 @@ fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Ti
 }
 
 /// What can never be sent, or not any more, with the reason; and the rest, which is sent.
-fn sorted(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Judged>, Vec<Attempt>) {
+fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Judged>, Vec<Attempt>) {
     let (mut lost, mut fresh) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
@@ -280,14 +289,14 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
 }
 
 /// Nothing was sent, so nothing is known of the destination.
-fn unsent(judged: Vec<Judged>) -> Sent {
+fn unsent(results: Vec<Judged>) -> Sent {
     let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
     let (fares, patience_ms) = (Fares::Unsaid, i64::MAX);
-    Sent { judged, reply: None, fares, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
+    Sent { results, reply: None, fares, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
 }
 
-fn judged(attempts: &[Attempt], (outcome, patience_ms): (Outcome, i64)) -> Sent {
-    let judge = |(attempt, event): (&Attempt, crate::outcome::Judged)| Judged {
+fn to_sent(attempts: &[Attempt], (outcome, patience_ms): (DeliveryResult, i64)) -> Sent {
+    let judge = |(attempt, event): (&Attempt, crate::result::EventVerdict)| Judged {
         delivery_id: attempt.delivery_id,
         class: event.class.to_owned(),
         error: event.message,
@@ -295,7 +304,7 @@ fn judged(attempts: &[Attempt], (outcome, patience_ms): (Outcome, i64)) -> Sent 
         verdict: event.verdict,
     };
     Sent {
-        judged: attempts.iter().zip(outcome.events).map(judge).collect(),
+        results: attempts.iter().zip(outcome.events).map(judge).collect(),
         reply: None,
         fares: outcome.fares,
         lane_pause_ms: outcome.lane_pause_ms,
@@ -320,27 +329,27 @@ fn redacted(config: &Config, reply: Reply) -> Reply {
 }
 
 /// Why the first event that is to be sent again has to be.
-fn again(judged: &[Judged]) -> Option<String> {
-    let retried = judged.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
+fn retry_reason(results: &[Judged]) -> Option<String> {
+    let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
     Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
 }
 
-fn finish(turn: &Turn, sent: Sent, (started_at, latency_ms): (Timestamp, i64)) -> Finish {
+fn finish(lane_attempt: &LaneAttempt, sent: Sent, (started_at, latency_ms): (Timestamp, i64)) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
     };
     Finish {
-        key: turn.key,
-        destination: turn.destination,
-        token: turn.token.clone(),
-        mode: turn.mode,
+        key: lane_attempt.key,
+        destination: lane_attempt.destination,
+        token: lane_attempt.token.clone(),
+        mode: lane_attempt.mode,
         started_at,
         latency_ms,
         status,
         headers,
         response,
-        judged: sent.judged,
+        judged: sent.results,
         fares: sent.fares,
         lane_pause_ms: sent.lane_pause_ms,
         user_pause_ms: sent.user_pause_ms,
@@ -350,7 +359,7 @@ fn finish(turn: &Turn, sent: Sent, (started_at, latency_ms): (Timestamp, i64)) -
 }
 
 /// Counts and logs how each event fared.
-fn tell(finish: &Finish, batch: &Batch) {
+fn log_results(finish: &Finish, batch: &Batch) {
     for judged in &finish.judged {
         let outcome = match judged.verdict {
             Verdict::Delivered => "delivered",
@@ -384,7 +393,8 @@ mod tests {
 
     fn config() -> Config {
         let fields = json!({ "url": "https://example.com/hook" });
-        let made = Config::make(webhook::KIND, fields.as_object().unwrap(), &Allowed::default(), [7; 32]).unwrap();
+        let completed =
+            Config::create(webhook::KIND, fields.as_object().unwrap(), &Allowed::default(), [7; 32]).unwrap();
         let destination = Destination {
             id: DestinationId::new(Uuid::nil()),
             app_id: AppId::new(Uuid::nil()),
@@ -393,7 +403,7 @@ mod tests {
             events: vec!["*".to_owned()],
             wildcards: Wildcards::Everything,
             filter: Filter::default(),
-            settings: made.settings,
+            settings: completed.settings,
             per_user: false,
             per_request: 1,
             profile: None,
@@ -406,7 +416,7 @@ mod tests {
             since: Timestamp::default(),
             created_at: Timestamp::default(),
         };
-        Config::ready(&destination, &made.secret, &Allowed::default()).unwrap()
+        Config::ready(&destination, &completed.secret, &Allowed::default()).unwrap()
     }
 
     fn attempt(number: u8) -> Attempt {
@@ -425,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_given_up_only_where_its_destination_does_and_counts_from_its_first_attempt() {
+    fn the_time_limit_counts_from_the_first_attempt() {
         let at = |ms| Timestamp::default().plus_millis(ms);
         assert!(!is_too_late(None, Some(1000), at(5000)), "never attempted");
         assert!(!is_too_late(Some(at(0)), None, at(i64::MAX / 2000)), "never given up");
@@ -434,47 +444,47 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_an_attempt_is_the_databases_at_the_claim_and_goes_on() {
+    fn an_attempts_clock_continues_from_the_claims_database_time() {
         let claimed_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
         let passed_ms = Clock { at: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
         assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
     }
 
     #[test]
-    fn what_is_answered_is_told_with_the_patience_of_the_destinations_kind() {
+    fn a_result_carries_the_patience_of_the_destinations_kind() {
         let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
         let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
-        let sent = heard(&config(), (&[attempt(1)], &reply), (0.5, clock));
+        let sent = judge_reply(&config(), (&[attempt(1)], &reply), (0.5, clock));
         assert_eq!((sent.fares, sent.patience_ms), (Fares::Ill { pause_ms: None }, 5 * 24 * 3_600_000));
     }
 
     #[test]
-    fn settings_that_make_no_request_use_up_nothing_and_say_nothing_of_the_destination() {
+    fn unusable_settings_count_no_attempt_and_signal_nothing() {
         let sent = unusable(&[attempt(1), attempt(2)], &Invalid::new("secret", "one that signs"));
         assert_eq!(sent.fares, Fares::Unsaid);
-        assert!(sent.judged.iter().all(|one| one.class == "invalid_settings" && !one.counts));
-        assert_eq!(again(&sent.judged).as_deref(), Some("`secret`: expected one that signs"));
+        assert!(sent.results.iter().all(|one| one.class == "invalid_settings" && !one.counts));
+        assert_eq!(retry_reason(&sent.results).as_deref(), Some("`secret`: expected one that signs"));
     }
 
     #[test]
-    fn what_came_too_late_uses_up_nothing_and_is_attempted_again_soon() {
+    fn a_late_attempt_counts_nothing_and_is_retried_soon() {
         let sent = unsent(vec![late(&attempt(1))]);
         assert_eq!((sent.fares, sent.patience_ms), (Fares::Unsaid, i64::MAX));
-        let told: Vec<_> = sent.judged.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
+        let told: Vec<_> = sent.results.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
         assert_eq!(told, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
     }
 
     #[test]
-    fn each_event_of_a_request_is_judged_on_its_own() {
-        let judge = |class, verdict| crate::outcome::Judged { verdict, class, message: None, counts: true };
+    fn each_event_of_a_request_has_its_own_verdict() {
+        let judge = |class, verdict| crate::result::EventVerdict { verdict, class, message: None, counts: true };
         let retry = Verdict::Retry { delay_ms: 7 };
         let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
         let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);
-        let outcome = Outcome { events, fares: Fares::Well, lane_pause_ms, user_pause_ms, at_most, alarm };
-        let sent = judged(&[attempt(1), attempt(2)], (outcome, 9));
-        let verdicts: Vec<_> = sent.judged.iter().map(|one| (one.delivery_id, one.verdict)).collect();
+        let outcome = DeliveryResult { events, fares: Fares::Well, lane_pause_ms, user_pause_ms, at_most, alarm };
+        let sent = to_sent(&[attempt(1), attempt(2)], (outcome, 9));
+        let verdicts: Vec<_> = sent.results.iter().map(|one| (one.delivery_id, one.verdict)).collect();
         assert_eq!(verdicts, [(attempt(1).delivery_id, Verdict::Delivered), (attempt(2).delivery_id, retry)]);
-        assert_eq!(again(&sent.judged).as_deref(), Some("throttled"));
+        assert_eq!(retry_reason(&sent.results).as_deref(), Some("throttled"));
         assert_eq!((sent.user_pause_ms, sent.at_most, sent.patience_ms), (Some(30_000), Some(1), 9));
     }
 }

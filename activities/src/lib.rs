@@ -11,19 +11,19 @@ pub mod engine;
 mod failure;
 pub mod http;
 mod load;
-pub mod outcome;
 mod pace;
 mod record;
+pub mod result;
 mod retention;
 mod share;
 pub mod stores;
+mod supervise;
 mod sweep;
-mod tend;
 mod verify;
 pub mod worker;
 
 pub use share::Shares;
-pub use verify::Asking;
+pub use verify::Verifier;
 
 use domain::{Lane, Timestamp};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use workflows::asks::{
 
 /// Everything that an activity may use.
 #[derive(Clone)]
-pub struct Doing {
+pub struct Context {
     /// What is remembered.
     pub store: Store,
     /// The only way out.
@@ -50,7 +50,7 @@ pub struct Doing {
     /// What destinations may be.
     pub allowed: destinations::Allowed,
     /// How stores are asked for the truth.
-    pub asking: Arc<Asking>,
+    pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.
     pub engine: engine::Engine,
     /// The wall clock, for the signature's timestamp alone: what is kept goes by the database's.
@@ -66,7 +66,7 @@ pub struct Doing {
 }
 
 #[activities]
-impl Doing {
+impl Context {
     /// Reads the purchase, what waits for it and its open lanes.
     #[activity(definition = LoadActivity)]
     pub async fn load(self: Arc<Self>, _ctx: ActivityContext, input: Load) -> Result<Loaded, ActivityError> {
@@ -115,11 +115,11 @@ impl Doing {
 
     /// Looks after a destination as a whole.
     #[activity(definition = TendActivity)]
-    pub async fn tend(self: Arc<Self>, ctx: ActivityContext, input: Tend) -> Result<Tended, ActivityError> {
+    pub async fn supervise(self: Arc<Self>, ctx: ActivityContext, input: Tend) -> Result<Tended, ActivityError> {
         let info = ctx.info();
-        let round = tend::Round::new((deliver::token(info), info.attempt), self.stopping.clone());
+        let round = supervise::Round::new((deliver::token(info), info.attempt), self.stopping.clone());
         tokio::select! {
-            tended = tend::tend(&self, &round, input) => tended.map_err(failure::storage),
+            supervised = supervise::supervise(&self, &round, input) => supervised.map_err(failure::storage),
             never = round.beat(&ctx) => match never {},
         }
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use storage::{Error, Store};
 
 /// Rows of each table that one sweep looks at: a million or two a day.
-const LOOKS_AT: i64 = 1000;
+const ROWS_AT_MOST: i64 = 1000;
 /// After this long the rest is left to the next sweep, before the activity's time is over.
 const ENOUGH: Duration = Duration::from_secs(3);
 
 /// Removes what is older than `retention`, nothing where everything is kept; and the answers of old pages.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
-    if let Err(error) = store.forget_pages(LOOKS_AT).await {
+    if let Err(error) = store.forget_pages(ROWS_AT_MOST).await {
         tracing::warn!(error = %error, "old answers of pages were not removed; the next sweep tries again");
     }
     let Some(retention) = retention else { return };
@@ -26,5 +26,5 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
     let before = store.now().await?.plus_millis(retention_ms.saturating_neg());
-    store.prune(before, LOOKS_AT).await
+    store.prune(before, ROWS_AT_MOST).await
 }

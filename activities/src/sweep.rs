@@ -16,13 +16,13 @@ const AT_MOST: i64 = 200;
 /// How many it wakes at once.
 const AT_ONCE: usize = 8;
 /// How many deliveries to deleted destinations one sweep ends, about.
-const ENDED_AT_MOST: i64 = 2000;
+const CLOSED_AT_MOST: i64 = 2000;
 /// How many deliveries that wait to destinations that were set anew it looks at again, about.
 const RECONSIDERED_AT_MOST: i64 = 2000;
 /// How many purchases that changes concern it goes through, about.
-const LOOKED_AT_MOST: i64 = 10_000;
+const PURCHASES_AT_MOST: i64 = 10_000;
 /// For how long it does.
-const LOOKING: Duration = Duration::from_secs(2);
+const PURCHASES_TIME: Duration = Duration::from_secs(2);
 /// After this long the rest is left to the next sweep, before the activity's time is over.
 const ENOUGH: Duration = Duration::from_secs(4);
 
@@ -32,39 +32,39 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     if let Err(error) = expire(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
-    let looks_on = look_on(store).await;
+    let has_more_purchases = reconsider_purchases(store).await;
     let began = Instant::now();
     let Overdue { found: due, destinations, recalls, more, at } = store.overdue(AT_MOST).await?;
     let found = due.len();
-    tend(engine, &destinations, "lane");
-    tend(engine, &recalls, "recall");
-    let tried: Vec<Option<CollapseKey>> = futures::stream::iter(due)
+    start_destinations(engine, &destinations, "lane");
+    start_destinations(engine, &recalls, "recall");
+    let woken_keys: Vec<Option<CollapseKey>> = futures::stream::iter(due)
         .take_while(|_| std::future::ready(began.elapsed() < ENOUGH))
         .map(|due| wake(engine, due))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= AT_MOST;
-    let more = more || is_full || tried.len() < found;
-    let keys: Vec<CollapseKey> = tried.into_iter().flatten().collect();
+    let more = more || is_full || woken_keys.len() < found;
+    let keys: Vec<CollapseKey> = woken_keys.into_iter().flatten().collect();
     let woken = keys.len() + destinations.len() + recalls.len();
     if let Err(error) = store.wakes_tried(keys, at).await {
         tracing::warn!(error = %error, "what was woken was not noted; the next sweep wakes it again");
     }
-    reconsider(store).await;
+    reconsider_deliveries(store).await;
     end_deleted(store).await;
     retention::prune(store, retention).await;
-    Ok(Swept { woken, more: looks_on || (more && woken > 0) })
+    Ok(Swept { woken, more: has_more_purchases || (more && woken > 0) })
 }
 
 /// Has looked at again what is left of the purchases that changes concern; whether there may be more. This very sweep
 /// finds the first of them due.
-async fn look_on(store: &Store) -> bool {
-    match tokio::time::timeout(LOOKING, store.look_on(LOOKED_AT_MOST)).await {
+async fn reconsider_purchases(store: &Store) -> bool {
+    match tokio::time::timeout(PURCHASES_TIME, store.look_on(PURCHASES_AT_MOST)).await {
         Ok(Ok(0)) => false,
         Ok(Ok(gone_through)) => {
             tracing::info!(gone_through, "went through purchases for those that changes concern");
-            gone_through >= LOOKED_AT_MOST
+            gone_through >= PURCHASES_AT_MOST
         }
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "what changes concern was not looked at; the next sweep tries again");
@@ -76,10 +76,10 @@ async fn look_on(store: &Store) -> bool {
 }
 
 /// Starts the runs of destinations.
-fn tend(engine: &Engine, found: &[DestinationId], why: &'static str) {
+fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static str) {
     for id in found {
         metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
-        engine.tend(*id);
+        engine.supervise(*id);
     }
 }
 
@@ -89,10 +89,10 @@ async fn expire(store: &Store) -> Result<(), Error> {
 
 /// Looks again at what is left of what waits to destinations that were set anew. The next sweep finds it late and has it
 /// delivered.
-async fn reconsider(store: &Store) {
+async fn reconsider_deliveries(store: &Store) {
     match store.reconsider_left(RECONSIDERED_AT_MOST).await {
         Ok(0) => {}
-        Ok(looked_at) => tracing::info!(looked_at, "looked again at what waits by settings that were changed"),
+        Ok(reconsidered) => tracing::info!(reconsidered, "looked again at what waits by settings that were changed"),
         Err(error) => {
             tracing::warn!(error = %error, "what waits by settings that were changed was not looked at; the next sweep tries again");
         }
@@ -101,7 +101,7 @@ async fn reconsider(store: &Store) {
 
 /// Ends what is still owed to destinations that were deleted.
 async fn end_deleted(store: &Store) {
-    match store.end_deleted_owed(ENDED_AT_MOST).await {
+    match store.end_deleted_owed(CLOSED_AT_MOST).await {
         Ok(0) => {}
         Ok(ended) => tracing::info!(ended, "ended what deleted destinations were still owed"),
         Err(error) => {

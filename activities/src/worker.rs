@@ -3,7 +3,7 @@
 //! `deliver` and `tend` have a worker of their own on their own queue, so that hanging destinations take no slot
 //! from settling.
 
-use crate::Doing;
+use crate::Context;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,26 +46,26 @@ impl Default for Slots {
 /// See [`Error`].
 pub fn run(
     runtime: &tokio::runtime::Handle,
-    doing: Doing,
+    context: Context,
     slots: Slots,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     runtime.block_on(async move {
         let mut stop = std::pin::pin!(stop);
-        let engine = doing.engine.clone();
+        let engine = context.engine.clone();
         let client = tokio::select! {
             client = engine.client() => client,
             () = &mut stop => return Ok(()),
         };
         let Some(client) = client else { return Ok(()) };
         let core = Runtime::from_current_tokio(RuntimeOptions::default()).map_err(|error| stopped(&error))?;
-        let mut settling = settling(&core, client.clone(), &doing, slots)?;
-        let mut delivering = delivering(&core, client, &doing, slots)?;
+        let mut settling = settling(&core, client.clone(), &context, slots)?;
+        let mut delivering = delivering(&core, client, &context, slots)?;
         let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
         let stopping = async move {
             stop.await;
             // What lasts ends early and goes on elsewhere.
-            doing.stopping.store(true, Ordering::Relaxed);
+            context.stopping.store(true, Ordering::Relaxed);
             stop_settling();
             stop_delivering();
             std::future::pending::<()>().await;
@@ -80,9 +80,9 @@ pub fn run(
     })
 }
 
-fn settling(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Result<Worker, Error> {
+fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
     let options = WorkerOptions::new(contract::TASK_QUEUE)
-        .register_activities(Doing::clone(doing))
+        .register_activities(Context::clone(context))
         .register_workflow::<Purchase>()
         .and_then(|options| options.register_workflow::<Destination>())
         .and_then(|options| options.register_workflow::<Sweep>())
@@ -97,9 +97,9 @@ fn settling(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Resu
     Worker::new(core, client, options).map_err(|error| stopped(&error))
 }
 
-fn delivering(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Result<Worker, Error> {
+fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
     let options = WorkerOptions::new(contract::DELIVER_QUEUE)
-        .register_activities(Doing::clone(doing))
+        .register_activities(Context::clone(context))
         .graceful_shutdown_period(Duration::from_secs(20))
         .tuner(tuner(1, slots.deliveries))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))

@@ -285,7 +285,7 @@ async fn killed_at(point: &str, replies: &[Reply]) -> World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_after_the_good_try_of_a_breaker_loses_nothing_and_sends_nothing_twice() {
-    let world = killed_at("tend.after_probe", &[]).await;
+    let world = killed_at("supervise.after_probe", &[]).await;
     assert_eq!(acked(&world), MANY, "each of them once");
     world.finish().await;
 }

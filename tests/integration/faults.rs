@@ -3,7 +3,7 @@
 
 use activities::destinations::{Allowed, Config};
 use activities::http::{Http, Lookup, Parts, Reply, Rules, of_this_machine};
-use activities::outcome::{Fares, Tried, Verdict};
+use activities::result::{EventAttempt, Fares, Verdict};
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
@@ -82,7 +82,7 @@ fn config(url: &str) -> Config {
     let networks = vec!["127.0.0.0/8".parse().expect("a network")];
     let allowed = Allowed { http: true, networks, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
-    let made = Config::make("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
+    let made = Config::create("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
     let destination = Destination {
         id: DestinationId::new(Uuid::from_u128(1)),
         app_id: AppId::new(Uuid::nil()),
@@ -127,9 +127,14 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let tried =
-        Tried { event_type: &attempt.event_type, body: &attempt.body, number: 1, refusals: 0, first_tried_at: None };
-    let mut outcome = config.outcome(&reply, &[tried], (0.5, at));
+    let tried = EventAttempt {
+        event_type: &attempt.event_type,
+        body: &attempt.body,
+        number: 1,
+        refusals: 0,
+        first_tried_at: None,
+    };
+    let mut outcome = config.judge(&reply, &[tried], (0.5, at));
     let judged = outcome.events.pop().expect("a judgement");
     Met { class: judged.class, verdict: judged.verdict, fares: outcome.fares, counts: judged.counts, reply, took }
 }

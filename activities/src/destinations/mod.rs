@@ -12,7 +12,7 @@ pub use schedule::check_schedule;
 pub use schemas::Schemas;
 
 use crate::http::{Reply, Request};
-use crate::outcome::{Outcome, Tried};
+use crate::result::{DeliveryResult, EventAttempt};
 use domain::Timestamp;
 use domain::user::Attributes;
 use ipnet::IpNet;
@@ -52,16 +52,16 @@ pub struct Allowed {
 
 /// The fields that a kind has beside those of every kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Own {
+pub struct KindFields {
     /// What can be given at any time.
-    pub lasting: &'static [&'static str],
+    pub changeable: &'static [&'static str],
     /// What can be given only when one is made.
-    pub at_making: &'static [&'static str],
+    pub on_creation: &'static [&'static str],
 }
 
 /// A destination as its kind made it of the fields of a request.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct Created {
     /// What is kept and shown.
     pub settings: Value,
     /// What is kept sealed: JSON in a form that is the kind's.
@@ -90,7 +90,7 @@ pub struct Changed {
 #[derive(Clone)]
 pub struct Rotation {
     /// The new secret; one is made when absent.
-    pub given: Option<SecretString>,
+    pub new_secret: Option<SecretString>,
     /// Until when requests are signed with the old one too.
     pub until: Timestamp,
     /// Now.
@@ -101,15 +101,15 @@ pub struct Rotation {
 
 impl fmt::Debug for Rotation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { given, until, now, random: _ } = self;
+        let Self { new_secret, until, now, random: _ } = self;
         let mut shown = formatter.debug_struct("Rotation");
-        shown.field("given", given).field("until", until).field("now", now).finish_non_exhaustive()
+        shown.field("given", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
     }
 }
 
 /// What making a body did, for those who count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Noted {
+pub struct RenderNotes {
     /// How many values were cut.
     pub capped: u64,
     /// Why the customer's id cannot be sent, if that is why nothing is: `forbidden`, `short` or `long`.
@@ -128,7 +128,7 @@ pub enum Config {
 impl Config {
     /// At most so many requests a second, where the named kind has such a bound.
     #[must_use]
-    pub fn bound(kind: &str) -> Option<i64> {
+    pub fn max_rate(kind: &str) -> Option<i64> {
         match kind {
             amplitude::KIND => Some(amplitude::config::RATE),
             _ => None,
@@ -137,10 +137,10 @@ impl Config {
 
     /// The fields of the named kind; `None` when there is no such kind.
     #[must_use]
-    pub fn own(kind: &str) -> Option<Own> {
+    pub fn fields(kind: &str) -> Option<KindFields> {
         match kind {
-            webhook::KIND => Some(webhook::config::OWN),
-            amplitude::KIND => Some(amplitude::config::OWN),
+            webhook::KIND => Some(webhook::config::FIELDS),
+            amplitude::KIND => Some(amplitude::config::FIELDS),
             _ => None,
         }
     }
@@ -155,15 +155,15 @@ impl Config {
     ///
     /// # Errors
     /// All fields that are wrong, or the kind itself.
-    pub fn make(
+    pub fn create(
         kind: &str,
         fields: &Map<String, Value>,
         allowed: &Allowed,
         random: [u8; 32],
-    ) -> Result<Made, Vec<Invalid>> {
+    ) -> Result<Created, Vec<Invalid>> {
         match kind {
-            webhook::KIND => webhook::config::make(fields, allowed, random),
-            amplitude::KIND => amplitude::config::make(fields, allowed),
+            webhook::KIND => webhook::config::create(fields, allowed, random),
+            amplitude::KIND => amplitude::config::create(fields, allowed),
             other => Err(vec![unknown(other)]),
         }
     }
@@ -220,10 +220,10 @@ impl Config {
 
     /// What [`Self::render`] did when it gave this.
     #[must_use]
-    pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
+    pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
         match destination.kind.as_str() {
-            amplitude::KIND => amplitude::body::noted(destination, unsent, rendered),
-            _ => Noted::default(),
+            amplitude::KIND => amplitude::body::render_notes(destination, unsent, rendered),
+            _ => RenderNotes::default(),
         }
     }
 
@@ -249,10 +249,10 @@ impl Config {
 
     /// What a reply means for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
     #[must_use]
-    pub fn outcome(&self, reply: &Reply, tried: &[Tried<'_>], (jitter, at): (f64, Timestamp)) -> Outcome {
+    pub fn judge(&self, reply: &Reply, events: &[EventAttempt<'_>], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
         match self {
-            Self::Webhook(config) => webhook::response::outcome(config, reply, tried, (jitter, at)),
-            Self::Amplitude(config) => amplitude::response::outcome(config, reply, tried, (jitter, at)),
+            Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
+            Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),
         }
     }
 

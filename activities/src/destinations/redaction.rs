@@ -1,7 +1,7 @@
 //! How a text of the other side is rid of a secret that was cut off in the middle: answers are read up to a bound.
 
 /// How much of a secret's beginning is hidden at a text's end. Less of it tells nothing, and is found everywhere.
-const TELLING: usize = 6;
+const SHORTEST: usize = 6;
 
 /// The text, whose end is `mark` where it was a beginning of one of the secrets, in capitals or not. The longest such
 /// end counts, so that nothing of one secret stays before another's beginning.
@@ -18,7 +18,7 @@ pub fn without_beginning<'a>(mut text: String, secrets: impl Iterator<Item = &'a
 /// How much of the text's end is the secret's beginning, in bytes.
 fn beginning(text: &str, secret: &str) -> Option<usize> {
     let longest = secret.len().saturating_sub(1).min(text.len());
-    (TELLING..=longest).rev().find(|length| {
+    (SHORTEST..=longest).rev().find(|length| {
         let end = text.len().checked_sub(*length).and_then(|at| text.get(at..));
         end.zip(secret.get(..*length)).is_some_and(|(end, beginning)| end.eq_ignore_ascii_case(beginning))
     })

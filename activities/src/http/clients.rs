@@ -18,31 +18,31 @@ const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 16;
 /// How many clients are kept.
-const KEPT: usize = 512;
+const MAX_CLIENTS: usize = 512;
 
 /// The kept clients.
 pub struct Clients {
     tls: ClientConfig,
-    kept: Mutex<HashMap<Vec<SocketAddr>, Client>>,
+    cached: Mutex<HashMap<Vec<SocketAddr>, Client>>,
 }
 
 impl Clients {
     pub fn new(tls: ClientConfig) -> Self {
-        Self { tls, kept: Mutex::default() }
+        Self { tls, cached: Mutex::default() }
     }
 
     /// A client that connects to these addresses and to nothing else.
     pub fn to(&self, mut addresses: Vec<SocketAddr>) -> Result<Client, Failure> {
         addresses.sort_unstable();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = kept.get(&addresses) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = cached.get(&addresses) {
             return Ok(client.clone());
         }
         let client = self.build(addresses.clone())?;
-        if kept.len() >= KEPT {
-            kept.clear(); // Making one anew is cheap, since the trusted certificates are shared.
+        if cached.len() >= MAX_CLIENTS {
+            cached.clear(); // Making one anew is cheap, since the trusted certificates are shared.
         }
-        kept.insert(addresses, client.clone());
+        cached.insert(addresses, client.clone());
         Ok(client)
     }
 

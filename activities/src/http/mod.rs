@@ -5,8 +5,8 @@
 
 mod clients;
 mod failure;
-mod heard;
 mod lookup;
+mod response;
 mod target;
 
 #[cfg(test)]
@@ -17,9 +17,9 @@ pub use target::check;
 
 use clients::Clients;
 use failure::Failure;
-use heard::Heard;
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use response::Response;
 use rustls::ClientConfig;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -160,30 +160,30 @@ impl Http {
 
     /// Sends once: no redirect is followed, nothing is repeated, no proxy is asked.
     pub async fn send(&self, request: Request) -> Reply {
-        let mut heard = None;
-        let ended = tokio::time::timeout(self.total, self.exchange(request, &mut heard)).await;
-        match (heard, ended) {
-            (Some(heard), _) => heard.reply(),
+        let mut received = None;
+        let exchanged = tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
+        match (received, exchanged) {
+            (Some(received), _) => received.reply(),
             (None, Ok(Err(failure))) => failure.into(),
             (None, Ok(Ok(()))) => Failure::Reset.into(),
             (None, Err(_)) => Failure::Timeout.into(),
         }
     }
 
-    async fn exchange(&self, request: Request, heard: &mut Option<Heard>) -> Result<(), Failure> {
+    async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
         let rules = if request.is_operators { &self.operators } else { &self.rules };
         let target = Target::find(&request.url, rules, &self.lookup).await?;
         let client = self.clients.to(target.addresses)?;
-        let asked = match request.method {
+        let builder = match request.method {
             Method::Get => client.get(request.url),
             Method::Post => client.post(request.url).body(request.body),
         };
-        let asked = asked.headers(headers(&request.headers)?);
+        let builder = builder.headers(headers(&request.headers)?);
         #[expect(clippy::disallowed_methods, reason = "this is the one place that sends, to addresses judged above")]
-        let mut response = asked.send().await.map_err(|error| Failure::of(&error))?;
-        let heard = heard.insert(Heard::head(&response));
+        let mut response = builder.send().await.map_err(|error| Failure::of(&error))?;
+        let received = received.insert(Response::head(&response));
         while let Ok(Some(chunk)) = response.chunk().await {
-            if !heard.hear(&chunk) {
+            if !received.read(&chunk) {
                 break;
             }
         }

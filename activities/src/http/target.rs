@@ -32,7 +32,7 @@ impl Target {
             Host::Ipv6(address) => vec![IpAddr::V6(address)],
             Host::Domain(name) => resolve(name, lookup).await?,
         };
-        judge(&addresses, port, rules).map_err(|failure| told(failure, host))?;
+        judge(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
         Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
     }
 }
@@ -93,7 +93,7 @@ pub fn judge(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failu
 }
 
 /// What is said of it: that a name exists in our network is nobody's business, so it is told as one that does not.
-fn told(failure: Failure, host: Host<&str>) -> Failure {
+fn public_failure(failure: Failure, host: Host<&str>) -> Failure {
     match (failure, host) {
         (Failure::Forbidden, Host::Domain(name)) if !is_local(name) => {
             tracing::info!(host = name, "a destination's name leads to an address that is not allowed");

@@ -43,16 +43,16 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The store said it.
-    Read(Reading),
+    Verification(Reading),
     /// The store does not accept the platform's secret.
     Refused,
     /// Ask again.
-    Again(Again),
+    Retry(Retry),
 }
 
 /// Why there is no answer yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Again {
+pub struct Retry {
     /// A stable word for the kind of failure.
     pub class: &'static str,
     /// A sentence for people. Never of the store's own text, which can hold the URL and so the secret.
@@ -65,7 +65,7 @@ pub struct Again {
     pub is_strange: bool,
 }
 
-impl Again {
+impl Retry {
     /// A failure that passes by itself.
     pub fn new(class: &'static str, why: impl Into<String>) -> Self {
         Self { class, why: why.into(), is_throttled: false, retry_after: None, is_strange: false }
@@ -138,7 +138,7 @@ impl Store<'_> {
         };
         // No answer names its world: which one was asked is known from the request alone.
         match answer {
-            Answer::Read(reading) => Answer::Read(reading.of(receipt.environment)),
+            Answer::Verification(reading) => Answer::Verification(reading.of(receipt.environment)),
             other => other,
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     use domain::PlatformId;
 
     #[test]
-    fn a_simulated_store_is_asked_for_its_platform_alone() {
+    fn a_simulated_store_serves_its_platform_alone() {
         let platform = |number: u128| PlatformId::new(uuid::Uuid::from_u128(number));
         let base = "http://127.0.0.1:1/".parse().expect("a URL");
         let amazon = amazon::Settings { base: Some(base), ..amazon::Settings::default() };

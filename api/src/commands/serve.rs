@@ -172,11 +172,12 @@ impl Told {
 
 impl Kinds for Told {
     fn bound(&self, kind: &str) -> Option<i64> {
-        destinations::Config::bound(kind)
+        destinations::Config::max_rate(kind)
     }
 
     fn own(&self, kind: &str) -> Option<Own> {
-        let destinations::Own { lasting, at_making } = destinations::Config::own(kind)?;
+        let destinations::KindFields { changeable: lasting, on_creation: at_making } =
+            destinations::Config::fields(kind)?;
         Some(Own { lasting, at_making })
     }
 
@@ -193,8 +194,8 @@ impl Kinds for Told {
     }
 
     fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>> {
-        let made = destinations::Config::make(kind, fields, &self.allowed, random).map_err(wrong)?;
-        let destinations::Made { settings, secret, shown, traits, .. } = made;
+        let made = destinations::Config::create(kind, fields, &self.allowed, random).map_err(wrong)?;
+        let destinations::Created { settings, secret, shown, traits, .. } = made;
         Ok(Made { settings, secret, shown, traits })
     }
 
@@ -210,7 +211,7 @@ impl Kinds for Told {
 
     fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>> {
         let Rotation { given, until, now, random } = rotation;
-        let rotation = destinations::Rotation { given, until, now, random };
+        let rotation = destinations::Rotation { new_secret: given, until, now, random };
         let changed = destinations::Config::rotate(destination, secret, &rotation);
         Ok(after(destination, changed.map_err(|one| vec![field(one)])?))
     }
@@ -259,7 +260,7 @@ impl Engine for Wired {
 
     fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         // Said again until Temporal takes it.
-        self.0.tend(id);
+        self.0.supervise(id);
         async { Ok(()) }.boxed()
     }
 

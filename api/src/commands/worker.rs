@@ -9,7 +9,7 @@ use crate::{health, telemetry};
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{Asking, Doing, Shares, stores};
+use activities::{Shares, Verifier, stores};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -82,11 +82,11 @@ pub struct Parts<'a> {
 /// Works until `stop`, then finishes what is in hand.
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let Parts { config, store, engine, simulated } = parts;
-    let doing = Doing {
+    let context = activities::Context {
         store,
         allowed: serve::allowed(config),
         http: Http::new(serve::rules(config)),
-        asking: Arc::new(Asking::new(stores(config, simulated))),
+        verifier: Arc::new(Verifier::new(stores(config, simulated))),
         engine,
         clock: clock::now,
         random: fraction,
@@ -99,7 +99,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     // A thread of its own: the workflows of a worker share one, which must not be one of the runtime's.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
     let thread = thread.spawn(move || {
-        let result = worker::run(&runtime, doing, Slots::default(), stop.asked());
+        let result = worker::run(&runtime, context, Slots::default(), stop.asked());
         // Nobody waits any more: then we are ending already.
         let _ = tell.send(result);
     });

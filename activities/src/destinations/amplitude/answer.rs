@@ -61,17 +61,17 @@ impl Answer {
     /// Reads a body; `None` when it is not Amplitude that speaks: not an object, or one with neither code nor error.
     pub fn read(body: &str) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_str(body) else { return None };
-        let says = |names: &[&str]| names.iter().any(|name| fields.get(*name).is_some_and(says_something));
+        let has = |names: &[&str]| names.iter().any(|name| fields.get(*name).is_some_and(has_content));
         let answer = Self {
             code: fields.get("code").and_then(Value::as_i64),
             error: fields.get("error").and_then(Value::as_str).unwrap_or_default().to_lowercase(),
             ingested: fields.get("events_ingested").and_then(Value::as_i64),
-            lacks_field: says(&["missing_field"]),
+            lacks_field: has(&["missing_field"]),
             wrong: wrong(&fields),
             silenced: places(fields.get("silenced_events")).collect(),
             silenced_devices: names(fields.get("silenced_devices")),
-            is_throttled: says(&["throttled_devices", "throttled_users", "throttled_events"]),
-            is_over_quota: says(&["exceeded_daily_quota_devices", "exceeded_daily_quota_users"]),
+            is_throttled: has(&["throttled_devices", "throttled_users", "throttled_events"]),
+            is_over_quota: has(&["exceeded_daily_quota_devices", "exceeded_daily_quota_users"]),
         };
         (answer.code.is_some() || answer.ingested.is_some() || !answer.error.is_empty()).then_some(answer)
     }
@@ -123,7 +123,7 @@ fn names(value: Option<&Value>) -> BTreeSet<String> {
     }
 }
 
-fn says_something(value: &Value) -> bool {
+fn has_content(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),

@@ -7,7 +7,7 @@ use super::keys::Key;
 use super::properties::{self, CAPPED};
 use super::settings::Settings;
 use super::{config, identity, revenue};
-use crate::destinations::Noted;
+use crate::destinations::RenderNotes;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{Environment, Timestamp};
@@ -63,16 +63,16 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
 
 /// What making a body did, for those who count it.
 #[must_use]
-pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
+pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
     match rendered {
         Rendered::Body(body) | Rendered::Revenue { body, .. } => {
-            Noted { capped: capped(body).unwrap_or_default(), wrong_id: None }
+            RenderNotes { capped: capped(body).unwrap_or_default(), wrong_id: None }
         }
         Rendered::Refuse { .. } => {
             let settings = config::read(&destination.settings).ok();
-            Noted { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
+            RenderNotes { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
         }
-        Rendered::Wait { .. } | Rendered::Skip { .. } => Noted::default(),
+        Rendered::Wait { .. } | Rendered::Skip { .. } => RenderNotes::default(),
     }
 }
 
@@ -90,8 +90,8 @@ fn capped(body: &str) -> Option<u64> {
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
-    let tells_user = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
-    if tells_user && !unsent.data.is_object() {
+    let needs_data = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
+    if needs_data && !unsent.data.is_object() {
         return Err(Rendered::Refuse { why: "what is known of the purchase was not kept".into() });
     }
     let sandbox = unsent.environment == Environment::Sandbox;

@@ -21,28 +21,28 @@ impl Caps {
             units += letter.len_utf16();
             units <= MOST
         };
-        let kept: String = text.chars().take_while(fits).collect();
-        if kept.len() < text.len() {
+        let fitting: String = text.chars().take_while(fits).collect();
+        if fitting.len() < text.len() {
             self.cut += 1;
         }
-        kept
+        fitting
     }
 
     /// A list of texts, without those for which there is no room: half of a name would be another name.
     pub fn list<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> Value {
         let mut units = "[]".len();
-        let mut kept = Vec::new();
+        let mut fitting = Vec::new();
         for text in texts {
             let text = Value::from(text);
-            let with_it = units + written(&text) + usize::from(!kept.is_empty());
+            let with_it = units + written(&text) + usize::from(!fitting.is_empty());
             if with_it <= MOST {
                 units = with_it;
-                kept.push(text);
+                fitting.push(text);
             } else {
                 self.cut += 1;
             }
         }
-        Value::Array(kept)
+        Value::Array(fitting)
     }
 }
 

@@ -4,7 +4,7 @@ use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
-use crate::destinations::{Allowed, Changed, Invalid, Made, Own};
+use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields};
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -20,8 +20,8 @@ const PER_REQUEST: i64 = 10;
 /// What a field that does not exist is answered. Which there are beside its own is for who read the others to say.
 const NO_FIELD: &str = "no such field";
 /// Its fields.
-pub const OWN: Own = Own {
-    lasting: &[
+pub const FIELDS: KindFields = KindFields {
+    changeable: &[
         "endpoint",
         "api_key",
         "secret_key",
@@ -33,7 +33,7 @@ pub const OWN: Own = Own {
         "user_properties",
         "partner_id",
     ],
-    at_making: &[],
+    on_creation: &[],
 };
 
 /// An integration that is ready to be used. Its debug output hides the keys.
@@ -59,10 +59,10 @@ impl Config {
     ///
     /// An integration without a schedule of its own has no last one: recoveries bring attempts forward, so that their
     /// number says nothing of the time that has passed.
-    pub(super) fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
+    pub(super) fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let last = i64::try_from(USUAL_SECONDS.len()).unwrap_or(i64::MAX);
         let number = if self.is_usual { step.number.min(last) } else { step.number };
-        self.schedule.wait_ms(Step { number, ..step }, asked_ms, jitter)
+        self.schedule.wait_ms(Step { number, ..step }, retry_after_ms, jitter)
     }
 }
 
@@ -70,11 +70,11 @@ impl Config {
 ///
 /// # Errors
 /// All fields that are wrong. No key is repeated.
-pub fn make(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Made, Vec<Invalid>> {
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Created, Vec<Invalid>> {
     let (settings, secret) = apply((Settings::default(), Keys::default()), fields, allowed)?;
     let profile = profile(&settings);
     let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
-    Ok(Made { settings, secret, shown: Vec::new(), traits })
+    Ok(Created { settings, secret, shown: Vec::new(), traits })
 }
 
 /// Changes what is given and leaves the rest; null removes a key and puts a setting back to its usual value.
@@ -105,15 +105,15 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let urls = endpoint.urls(allowed);
     let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
     let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", expected))?;
-    let own = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
+    let own_schedule = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
     Ok(Config {
         events,
         search,
         is_operators: matches!(endpoint, Endpoint::Other(_)),
         min_id_length: settings.min_id_length,
         keys,
-        schedule: Schedule::new(own),
-        is_usual: own.is_none(),
+        schedule: Schedule::new(own_schedule),
+        is_usual: own_schedule.is_none(),
     })
 }
 
@@ -150,7 +150,7 @@ fn apply(
     if !is_wrong(&wrong, Key::Production.name()) && !is_wrong(&wrong, Key::Sandbox.name()) {
         wrong.extend(check_keys(&keys).err());
     }
-    settings.keys = keys.held();
+    settings.keys = keys.stored();
     match serde_json::to_value(settings) {
         Ok(settings) if wrong.is_empty() => Ok((settings, keys.seal())),
         // Settings are texts, numbers and a list: they can be written.

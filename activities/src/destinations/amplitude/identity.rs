@@ -62,7 +62,7 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
 /// What is wrong with the customer's own id, in one word; `None` when it can be sent, and when it would not be.
 pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
     let id = unsent.external_id.as_deref().filter(|_| settings.user_id == UserIdIs::ExternalId)?;
-    refused(id, settings.min_id_length).map(|(word, _)| word)
+    refused(id, settings.min_id_length).map(|(reason, _)| reason)
 }
 
 fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {

@@ -30,7 +30,7 @@ pub enum Key {
 /// Which keys are set, for whoever may not see them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Held {
+pub struct StoredKeys {
     has_api_key: bool,
     has_secret_key: bool,
     has_sandbox_api_key: bool,
@@ -58,7 +58,7 @@ impl Key {
     }
 }
 
-impl Held {
+impl StoredKeys {
     /// Whether this one is set.
     pub const fn has(self, key: Key) -> bool {
         match key {
@@ -72,16 +72,16 @@ impl Held {
 impl Keys {
     /// As they are kept sealed. What cannot be read is not set.
     pub fn open(secret: &SecretString) -> Self {
-        let kept: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-        let key = |key: Key| kept.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
+        let sealed: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
+        let key = |key: Key| sealed.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
         Self(Key::ALL.into_iter().filter_map(key).collect())
     }
 
     /// The form in which they are kept sealed.
     pub fn seal(&self) -> SecretString {
-        let kept: Map<String, Value> =
+        let sealed: Map<String, Value> =
             self.0.iter().map(|(key, text)| (key.name().to_owned(), text.expose_secret().into())).collect();
-        SecretString::from(Value::Object(kept).to_string())
+        SecretString::from(Value::Object(sealed).to_string())
     }
 
     /// Sets what a field of a request says; null removes. `None` when the field is no key, and otherwise what was
@@ -106,9 +106,9 @@ impl Keys {
     }
 
     /// Which ones are set.
-    pub fn held(&self) -> Held {
+    pub fn stored(&self) -> StoredKeys {
         let has = |key: Key| self.0.contains_key(&key);
-        Held {
+        StoredKeys {
             has_api_key: has(Key::Production),
             has_secret_key: has(Key::Secret),
             has_sandbox_api_key: has(Key::Sandbox),
@@ -157,13 +157,13 @@ impl Keys {
 
 fn without(text: &str, pattern: &str) -> String {
     let (plain, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
-    let mut kept = String::with_capacity(text.len());
+    let mut sealed = String::with_capacity(text.len());
     let mut from = 0;
     for (at, found) in plain.match_indices(&pattern) {
-        kept.push_str(text.get(from..at).unwrap_or_default());
-        kept.push_str(REDACTED);
+        sealed.push_str(text.get(from..at).unwrap_or_default());
+        sealed.push_str(REDACTED);
         from = at + found.len();
     }
-    kept.push_str(text.get(from..).unwrap_or_default());
-    kept
+    sealed.push_str(text.get(from..).unwrap_or_default());
+    sealed
 }

@@ -50,47 +50,47 @@ const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_of
 /// What an event says of its purchase. What nobody told is left out.
 pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let data = &unsent.data;
-    let mut told = Map::new();
-    told.insert("collapse_key".to_owned(), json!(unsent.collapse_key));
-    told.insert("environment".to_owned(), json!(unsent.environment.as_str()));
-    told.insert("revision".to_owned(), json!(unsent.revision));
+    let mut properties = Map::new();
+    properties.insert("collapse_key".to_owned(), json!(unsent.collapse_key));
+    properties.insert("environment".to_owned(), json!(unsent.environment.as_str()));
+    properties.insert("revision".to_owned(), json!(unsent.revision));
     if let Some(user_revision) = unsent.user_revision.filter(|_| unsent.event_type != PURCHASE_UPDATED) {
-        told.insert("user_revision".to_owned(), json!(user_revision));
+        properties.insert("user_revision".to_owned(), json!(user_revision));
     }
     if !unsent.store.is_empty() {
-        told.insert("store".to_owned(), json!(caps.text(&unsent.store)));
+        properties.insert("store".to_owned(), json!(caps.text(&unsent.store)));
     }
     if data.is_object() {
-        told.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
+        properties.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
     }
     if let Some(at) = OCCURRED.iter().find_map(|place| plain(unsent.body.pointer(place)?, caps)) {
-        told.insert("occurred_at".to_owned(), at);
+        properties.insert("occurred_at".to_owned(), at);
     }
     if let Some(verified) = unsent.body.pointer("/attributes/verified").and_then(Value::as_bool) {
-        told.insert("verified".to_owned(), json!(verified));
+        properties.insert("verified".to_owned(), json!(verified));
     }
     let named = SAME.into_iter().map(|name| (name, name)).chain([("product_ref_id", "sku")]);
     for (name, property) in named {
         if let Some(value) = data.get(name).and_then(|value| plain(value, caps)) {
-            told.insert(property.to_owned(), value);
+            properties.insert(property.to_owned(), value);
         }
     }
     if let Some(why) = revenue::unknown_because(unsent) {
-        told.insert("revenue_unknown_because".to_owned(), json!(why));
+        properties.insert("revenue_unknown_because".to_owned(), json!(why));
     }
     if unsent.event_type == REVENUE_ADJUSTED {
         for (name, property) in ADJUSTED {
             if let Some(value) = unsent.body.get(name).and_then(|value| plain(value, caps)) {
-                told.insert(property.to_owned(), value);
+                properties.insert(property.to_owned(), value);
             }
         }
     }
     for name in PRICES {
         if let Some(price) = data.get(name).and_then(money) {
-            told.insert(name.to_owned(), json!(price));
+            properties.insert(name.to_owned(), json!(price));
         }
     }
-    told
+    properties
 }
 
 /// The attributes of the user that the integration keeps. What is not known is left out.
@@ -111,12 +111,12 @@ pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Valu
 
 /// The attributes beside the documented ones, null where unknown; none unless the integration keeps them.
 fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
-    let kept = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
+    let stored = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
     let named = |(name, value): (&String, &Value)| {
         let value = if name == LIFETIME_VALUE { json!(money(value)) } else { value.clone() };
         (format!("{}{name}", settings.prefix), value)
     };
-    kept.into_iter().flatten().map(named).collect()
+    stored.into_iter().flatten().map(named).collect()
 }
 
 /// The eight attributes of the documented integration, from the state in the words of the body of a `user.*` event.

@@ -17,7 +17,7 @@ const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 const NOBODY: &str = "settle-connection-test";
 
 /// The request that tells these events in their order, or as many of them from the first as are of one world: the
-/// others come again at once (see [`super::response::outcome`]). Equal attempts give equal bytes.
+/// others come again at once (see [`super::response::judge`]). Equal attempts give equal bytes.
 ///
 /// # Errors
 /// The key of their world is not set any more, or what was frozen is not of this kind.

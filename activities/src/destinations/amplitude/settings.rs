@@ -1,6 +1,6 @@
 //! What an integration is set to, without its keys: given by a request, kept as JSON, read again for each event.
 
-use super::keys::Held;
+use super::keys::StoredKeys;
 use crate::destinations::Allowed;
 use domain::user::Attributes;
 use serde::de::DeserializeOwned;
@@ -49,7 +49,7 @@ pub struct Settings {
     pub partner_id: Option<String>,
     /// Which keys are set, for whoever may not see the keys.
     #[serde(flatten)]
-    pub keys: Held,
+    pub keys: StoredKeys,
 }
 
 /// What names a customer in Amplitude.
@@ -99,7 +99,7 @@ impl Default for Settings {
             prefix: "namiml_".to_owned(),
             user_properties: Attributes::default(),
             partner_id: None,
-            keys: Held::default(),
+            keys: StoredKeys::default(),
         }
     }
 }
@@ -109,7 +109,7 @@ impl Settings {
     /// otherwise what was expected, where it is something else.
     pub fn set(&mut self, name: &str, value: &Value, allowed: &Allowed) -> Option<Result<(), &'static str>> {
         Some(match name {
-            "endpoint" => Endpoint::given(value, allowed).map(|endpoint| self.endpoint = Some(endpoint)),
+            "endpoint" => Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint)),
             "user_id" => {
                 choice(value).map(|choice| self.user_id = choice).ok_or("`external_id` (the default) or `user_id`")
             }
@@ -133,7 +133,7 @@ impl Settings {
 
 impl Endpoint {
     /// What a request says: a name, Amplitude's own URL, or one whose origin the operator allows.
-    fn given(value: &Value, allowed: &Allowed) -> Result<Self, &'static str> {
+    fn parse(value: &Value, allowed: &Allowed) -> Result<Self, &'static str> {
         const EXPECTED: &str = "`standard`, `eu`, or an http(s) URL without user name, query and fragment whose origin \
                                 the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
         match value.as_str() {

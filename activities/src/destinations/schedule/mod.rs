@@ -73,11 +73,11 @@ impl Schedule {
     /// asked for is kept from the step's wait to twice of it, or an hour if that is longer. Past the schedule's end, by the
     /// time since the first attempt, nothing is added to the step's wait.
     #[must_use]
-    pub fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
+    pub fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
         let base_ms = *self.waits_ms.get(place)?;
-        Some(match asked_ms {
-            Some(asked_ms) => self.kept_ms(step, asked_ms, base_ms),
+        Some(match retry_after_ms {
+            Some(retry_after_ms) => self.bounded_ms(step, retry_after_ms, base_ms),
             None => spread(base_ms, jitter),
         })
     }
@@ -85,16 +85,16 @@ impl Schedule {
     /// For how long the whole destination is left alone, in milliseconds: as asked, but from the first wait to an hour,
     /// and for the first wait where nothing was asked. For this the first wait counts as half a minute at most.
     #[must_use]
-    pub fn pause_ms(&self, asked_ms: Option<i64>) -> i64 {
+    pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
         let base_ms = self.first_ms.min(PAUSE_MS);
-        asked_ms.map_or(base_ms, |asked_ms| asked_ms.clamp(base_ms, HOUR_MS))
+        retry_after_ms.map_or(base_ms, |retry_after_ms| retry_after_ms.clamp(base_ms, HOUR_MS))
     }
 
-    fn kept_ms(&self, step: Step, asked_ms: i64, base_ms: i64) -> i64 {
+    fn bounded_ms(&self, step: Step, retry_after_ms: i64, base_ms: i64) -> i64 {
         let total_ms = self.waits_ms.iter().fold(0_i64, |sum, wait| sum.saturating_add(*wait));
         let passed_ms = step.first_tried_at.map_or(0, |first| step.at.millis_since(first).max(0));
         let longest_ms = base_ms.saturating_mul(2).max(HOUR_MS);
-        asked_ms.min(longest_ms).min(total_ms.saturating_sub(passed_ms)).max(base_ms)
+        retry_after_ms.min(longest_ms).min(total_ms.saturating_sub(passed_ms)).max(base_ms)
     }
 }
 

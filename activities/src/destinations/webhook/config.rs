@@ -7,7 +7,7 @@ use super::secrets::Secrets;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
-use crate::destinations::{Allowed, Changed, Invalid, Made, Own, Rotation};
+use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields, Rotation};
 use crate::http::{self, Rules};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,7 +16,8 @@ use storage::{Destination, Traits};
 use url::Url;
 
 /// Its fields. Keys are given once: a rotation replaces them.
-pub const OWN: Own = Own { lasting: &["url", "headers", "signature"], at_making: &["secret", "private_key"] };
+pub const FIELDS: KindFields =
+    KindFields { changeable: &["url", "headers", "signature"], on_creation: &["secret", "private_key"] };
 /// What a URL should have been, when it is none.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
 /// The versions of signatures that can be chosen. The first is the default.
@@ -49,11 +50,11 @@ pub struct Config {
 ///
 /// # Errors
 /// All fields that are wrong.
-pub fn make(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Made, Vec<Invalid>> {
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Created, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
-        let made = given_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
-        made.map_err(|invalid| wrong.push(invalid)).ok()
+        let created = provided_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
+        created.map_err(|invalid| wrong.push(invalid)).ok()
     };
     let keys = [key(Version::V1, "secret"), key(Version::V1a, "private_key")];
     let mut secrets = Secrets::new(keys.into_iter().flatten());
@@ -70,7 +71,7 @@ pub fn make(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) ->
     }
     let shown = shown(&settings, &secrets, |_| true);
     let (settings, secret) = (Value::Object(settings), secrets.seal());
-    Ok(Made { settings, secret, shown, traits: Traits::default() })
+    Ok(Created { settings, secret, shown, traits: Traits::default() })
 }
 
 /// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
@@ -86,7 +87,7 @@ pub fn change(
     let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
     let before = settings.as_object().cloned().unwrap_or_default();
     let mut wrong = unknown(fields);
-    for name in OWN.at_making.iter().filter(|name| fields.contains_key(**name)) {
+    for name in FIELDS.on_creation.iter().filter(|name| fields.contains_key(**name)) {
         wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
     }
     match apply(&before, &mut secrets, fields, allowed) {
@@ -111,8 +112,8 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
         return Err(Invalid::new("until", "at most seven days from now"));
     }
-    let new = match &rotation.given {
-        Some(given) => vec![(Key::parse(given.expose_secret())?.version, given.expose_secret().to_owned())],
+    let new = match &rotation.new_secret {
+        Some(value) => vec![(Key::parse(value.expose_secret())?.version, value.expose_secret().to_owned())],
         None => {
             let versions = chosen(&settings)?.iter();
             versions.map(|version| Ok((*version, version.new_key(rotation.random)?))).collect::<Result<_, Invalid>>()?
@@ -179,23 +180,23 @@ fn apply(
     allowed: &Allowed,
 ) -> Result<Map<String, Value>, Vec<Invalid>> {
     let (mut settings, mut wrong) = (before.clone(), Vec::new());
-    if let Some(given) = fields.get("url") {
-        match url(given, allowed).and_then(|url| reachable(url, allowed)) {
+    if let Some(value) = fields.get("url") {
+        match url(value, allowed).and_then(|url| reachable(url, allowed)) {
             Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
             Err(invalid) => wrong.push(invalid),
         }
     }
-    if let Some(given) = fields.get("headers") {
-        wrong.extend(headers::change(&mut secrets.headers, given).err().into_iter().flatten());
+    if let Some(value) = fields.get("headers") {
+        wrong.extend(headers::change(&mut secrets.headers, value).err().into_iter().flatten());
     }
     settings.insert("headers".to_owned(), json!(secrets.headers.keys().collect::<Vec<_>>()));
     match fields.get("signature") {
         Some(Value::Null) => drop(settings.remove("signature")),
-        Some(given) => drop(settings.insert("signature".to_owned(), given.clone())),
+        Some(value) => drop(settings.insert("signature".to_owned(), value.clone())),
         None => {}
     }
-    let word = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
-    settings.insert("signature".to_owned(), word);
+    let signature = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
+    settings.insert("signature".to_owned(), signature);
     wrong.extend(note_public_key(&mut settings, secrets).err());
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
 }
@@ -211,13 +212,13 @@ fn note_public_key(settings: &mut Map<String, Value>, secrets: &Secrets) -> Resu
 }
 
 fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> {
-    let word = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
-    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == word);
+    let signature = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
+    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == signature);
     found.map(|(_, versions)| *versions).ok_or_else(|| Invalid::new("signature", "`v1`, `v1a` or `v1,v1a`"))
 }
 
-fn url(given: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
-    let text = given.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
+fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
+    let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
     check(&url, allowed.http).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
@@ -253,15 +254,15 @@ fn check(url: &Url, allow_http: bool) -> Result<(), String> {
 
 /// What is no field of a webhook. Which there are beside its own is for who read the others to say.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
-    let is_own = |name: &str| OWN.lasting.iter().chain(OWN.at_making).any(|own| *own == name);
-    let surplus = fields.keys().filter(|name| !is_own(name));
+    let is_known = |name: &str| FIELDS.changeable.iter().chain(FIELDS.on_creation).any(|own| *own == name);
+    let surplus = fields.keys().filter(|name| !is_known(name));
     surplus.map(|name| Invalid::new(name, "no such field")).collect()
 }
 
 /// The key of this version that a request brings, if it brings one.
-fn given_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
-    let given = fields.get(name).filter(|given| !given.is_null())?;
-    let text = given.as_str().unwrap_or_default();
+fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
+    let value = fields.get(name).filter(|value| !value.is_null())?;
+    let text = value.as_str().unwrap_or_default();
     let is_right = Key::parse(text).is_ok_and(|key| key.version == version);
     Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
 }
@@ -272,13 +273,13 @@ fn shown(
     secrets: &Secrets,
     wanted: impl Fn(Version) -> bool,
 ) -> Vec<(&'static str, SecretString)> {
-    let told = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
-    let told = told.filter_map(|version| {
+    let versions = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
+    let versions = versions.filter_map(|version| {
         let (key, text) = secrets.newest(*version)?;
         Some(match version {
             Version::V1 => ("secret", SecretString::from(text)),
             Version::V1a => ("public_key", SecretString::from(key.public()?)),
         })
     });
-    told.collect()
+    versions.collect()
 }

@@ -38,8 +38,8 @@ const STANDARD: &str = "webhook-";
 pub type Headers = BTreeMap<String, String>;
 
 /// Changes headers by what is given: a text sets one, null removes it; null for all removes all.
-pub fn change(headers: &mut Headers, given: &Value) -> Result<(), Vec<Invalid>> {
-    let fields = match given {
+pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> {
+    let fields = match value {
         Value::Null => {
             headers.clear();
             return Ok(());

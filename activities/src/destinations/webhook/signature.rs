@@ -35,7 +35,7 @@ pub enum Version {
 
 impl Version {
     /// The word before the comma.
-    pub const fn word(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::V1a => "v1a",
@@ -44,7 +44,7 @@ impl Version {
 
     /// A new key as text, made of random bytes. From neither version's key can the other's be told.
     pub fn new_key(self, random: [u8; 32]) -> Result<String, Invalid> {
-        let bytes = hmac(&random, self.word()).map_err(|_| self.invalid())?;
+        let bytes = hmac(&random, self.label()).map_err(|_| self.invalid())?;
         let prefix = match self {
             Self::V1 => SHARED,
             Self::V1a => PRIVATE,
@@ -98,7 +98,7 @@ impl Key {
             _ => Signer::new(MessageDigest::sha256(), &self.key)?,
         };
         let bytes = signer.sign_oneshot_to_vec(text.as_bytes())?;
-        Ok(format!("{},{}", self.version.word(), STANDARD.encode(bytes)))
+        Ok(format!("{},{}", self.version.label(), STANDARD.encode(bytes)))
     }
 }
 
@@ -106,7 +106,7 @@ impl Key {
 fn private(bytes: &[u8]) -> Option<PKey<Private>> {
     let (seed, public) = bytes.split_at_checked(SEED_BYTES)?;
     let key = PKey::private_key_from_raw_bytes(seed, Id::ED25519).ok()?;
-    let is_whole = public.is_empty() || key.raw_public_key().is_ok_and(|own| own == public);
+    let is_whole = public.is_empty() || key.raw_public_key().is_ok_and(|derived| derived == public);
     is_whole.then_some(key)
 }
 

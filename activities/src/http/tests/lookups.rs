@@ -28,7 +28,7 @@ fn hanging(places: &Arc<Semaphore>) -> (Lookup, Receiver<String>, Sender<()>) {
 }
 
 #[tokio::test]
-async fn a_place_is_held_until_the_resolver_returns_however_soon_its_waiter_goes() {
+async fn a_place_is_taken_until_the_resolver_returns() {
     let places = Arc::new(Semaphore::new(1));
     let (lookup, began, go_on) = hanging(&places);
     assert!(lookup("gone.example".to_owned()).now_or_never().is_none(), "it waits, and goes");
@@ -45,7 +45,7 @@ async fn a_place_is_held_until_the_resolver_returns_however_soon_its_waiter_goes
 }
 
 #[tokio::test]
-async fn who_finds_no_place_in_time_fails_as_a_name_that_cannot_be_looked_up() {
+async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
     let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let url = format!("http://hook.example.com:{}/", server.port());
     let places = Arc::new(Semaphore::new(0));

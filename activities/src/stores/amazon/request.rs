@@ -2,13 +2,13 @@
 
 use super::Settings;
 use crate::http::{Method, Request};
-use crate::stores::{Again, Answer, Receipt};
+use crate::stores::{Answer, Receipt, Retry};
 use domain::{Environment, Parked, Reading};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 
 /// Amazon's own address.
-const OWN: &str = "https://appstore-sdk.amazon.com";
+const AMAZON_URL: &str = "https://appstore-sdk.amazon.com";
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 
 /// All but RFC 3986's unreserved characters: ids hold `/`, `+`, `!`, `=` and `:`.
@@ -21,15 +21,15 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// What no path can hold is never sent; what it would be answered is said at once.
 pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
     let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
-    let user = segment(&receipt.app_user_id).ok_or(Answer::Read(Reading::Parked(Parked::WrongCustomer)))?;
-    let id = segment(&receipt.receipt_id).ok_or(Answer::Read(Reading::Parked(Parked::UnknownReceipt)))?;
+    let user = segment(&receipt.app_user_id).ok_or(Answer::Verification(Reading::Parked(Parked::WrongCustomer)))?;
+    let id = segment(&receipt.receipt_id).ok_or(Answer::Verification(Reading::Parked(Parked::UnknownReceipt)))?;
     let world = match receipt.environment {
         Environment::Production => "",
         Environment::Sandbox => "/sandbox",
     };
-    let base = settings.base.as_ref().map_or(OWN, |base| base.as_str().trim_end_matches('/'));
+    let base = settings.base.as_ref().map_or(AMAZON_URL, |base| base.as_str().trim_end_matches('/'));
     let url = format!("{base}{world}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{id}");
-    let url = url.parse().map_err(|_| Answer::Again(Again::new("invalid_url", "the store's address is no URL")))?;
+    let url = url.parse().map_err(|_| Answer::Retry(Retry::new("invalid_url", "the store's address is no URL")))?;
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Ok(Request { method: Method::Get, url, headers, body: Vec::new(), is_operators: true })

@@ -199,7 +199,7 @@ async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) 
 }
 
 fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
-    let made = Config::make(webhook::KIND, fields, &allowed(), clock::random_bytes());
+    let made = Config::create(webhook::KIND, fields, &allowed(), clock::random_bytes());
     let made = made.map_err(|wrong| refused(&wrong))?;
     Ok(NewDestination {
         app_id,

@@ -3,9 +3,9 @@
 mod bodies;
 mod counts;
 mod keys;
-mod outcomes;
 mod profiles;
 mod requests;
+mod response;
 mod settings;
 
 use super::{Config, config};
@@ -49,8 +49,8 @@ fn fields(more: Value) -> Map<String, Value> {
 }
 
 /// A destination with these fields, and its keys.
-fn made(more: Value) -> (Destination, SecretString) {
-    let made = config::make(&fields(more), &allowed()).unwrap();
+fn integration(more: Value) -> (Destination, SecretString) {
+    let integration = config::create(&fields(more), &allowed()).unwrap();
     let destination = Destination {
         id: DestinationId::new(uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161")),
         app_id: domain::AppId::new(uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
@@ -59,10 +59,10 @@ fn made(more: Value) -> (Destination, SecretString) {
         events: vec!["*".to_owned()],
         wildcards: Wildcards::Listed,
         filter: Filter::default(),
-        settings: made.settings,
-        per_user: made.traits.per_user,
-        per_request: made.traits.per_request,
-        profile: made.traits.profile,
+        settings: integration.settings,
+        per_user: integration.traits.per_user,
+        per_request: integration.traits.per_request,
+        profile: integration.traits.profile,
         rate: Some(config::RATE),
         concurrency: 32,
         schedule: None,
@@ -72,11 +72,11 @@ fn made(more: Value) -> (Destination, SecretString) {
         since: Timestamp::default(),
         created_at: Timestamp::default(),
     };
-    (destination, made.secret)
+    (destination, integration.secret)
 }
 
 fn ready(more: Value) -> Config {
-    let (destination, secret) = made(more);
+    let (destination, secret) = integration(more);
     config::ready(&destination, &secret, &allowed()).unwrap()
 }
 

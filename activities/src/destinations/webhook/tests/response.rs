@@ -1,11 +1,11 @@
 //! What an endpoint's reply means for the event and for the endpoint as a whole.
 
-use super::{URL, config, destination, made};
+use super::{URL, config, created, destination};
 use crate::destinations::Allowed;
 use crate::destinations::webhook::config::{Config, ready};
-use crate::destinations::webhook::response::{outcome, tested};
+use crate::destinations::webhook::response::{judge, tested};
 use crate::http::Reply;
-use crate::outcome::{Fares, Judged, Outcome, Tried, Verdict};
+use crate::result::{DeliveryResult, EventAttempt, EventVerdict, Fares, Verdict};
 use domain::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
@@ -19,31 +19,31 @@ fn answer(status: u16, retry_after: Option<&str>) -> Reply {
     Reply::Answer { status, retry_after, headers: Vec::new(), body: String::new() }
 }
 
-fn tried(event_type: &str, number: i64, refusals: i64) -> Tried<'_> {
-    Tried { event_type, number, refusals, first_tried_at: None, body: "" }
+fn event(event_type: &str, number: i64, refusals: i64) -> EventAttempt<'_> {
+    EventAttempt { event_type, number, refusals, first_tried_at: None, body: "" }
 }
 
-fn judged_with(config: &Config, reply: &Reply, tried: Tried<'_>) -> (Judged, Fares) {
-    let Outcome { mut events, fares, user_pause_ms, at_most, alarm, .. } =
-        outcome(config, reply, &[tried], (0.5, Timestamp::default()));
+fn judge_one_with(config: &Config, reply: &Reply, event: EventAttempt<'_>) -> (EventVerdict, Fares) {
+    let DeliveryResult { mut events, fares, user_pause_ms, at_most, alarm, .. } =
+        judge(config, reply, &[event], (0.5, Timestamp::default()));
     assert_eq!((events.len(), user_pause_ms, at_most, alarm), (1, None, None, None));
     (events.remove(0), fares)
 }
 
-fn judged(reply: &Reply, tried: Tried<'_>) -> (Judged, Fares) {
-    judged_with(&config(&json!({})), reply, tried)
+fn judge_one(reply: &Reply, event: EventAttempt<'_>) -> (EventVerdict, Fares) {
+    judge_one_with(&config(&json!({})), reply, event)
 }
 
 fn with_schedule(seconds: &[i64]) -> Config {
-    let made = made(&json!({ "url": URL }));
-    ready(&destination(made.settings, Some(seconds.to_vec())), &made.secret, &Allowed::default()).unwrap()
+    let created = created(&json!({ "url": URL }));
+    ready(&destination(created.settings, Some(seconds.to_vec())), &created.secret, &Allowed::default()).unwrap()
 }
 
 #[test]
 fn only_2xx_is_success() {
     for status in [200, 201, 204, 299] {
-        let delivered = Judged { verdict: Verdict::Delivered, class: "success", message: None, counts: true };
-        assert_eq!(judged(&answer(status, None), tried(UPDATED, 10, 9)), (delivered, Fares::Well));
+        let delivered = EventVerdict { verdict: Verdict::Delivered, class: "success", message: None, counts: true };
+        assert_eq!(judge_one(&answer(status, None), event(UPDATED, 10, 9)), (delivered, Fares::Well));
     }
     for (status, class, more) in [
         (199, "unexpected_status", ""),
@@ -56,50 +56,50 @@ fn only_2xx_is_success() {
         (503, "server_error", ""),
         (600, "unexpected_status", ""),
     ] {
-        let (judged, fares) = judged(&answer(status, None), tried(UPDATED, 1, 0));
+        let (judge_one, fares) = judge_one(&answer(status, None), event(UPDATED, 1, 0));
         let message = Some(format!("the endpoint answered {status}{more}"));
         let verdict = Verdict::Retry { delay_ms: 5_000 };
-        assert_eq!(judged, Judged { verdict, class, message, counts: true });
+        assert_eq!(judge_one, EventVerdict { verdict, class, message, counts: true });
         let pause_ms = [429, 502, 503, 504].contains(&status).then_some(5_000);
         assert_eq!(fares, Fares::Ill { pause_ms });
     }
 }
 
 #[test]
-fn what_never_reached_the_endpoint_is_tried_again_until_the_schedule_ends() {
+fn a_failed_request_is_retried_until_the_schedule_ends() {
     let failure = Reply::Failure { class: "tls", message: "no TLS".to_owned() };
     for (number, verdict) in [(2, Verdict::Retry { delay_ms: 300_000 }), (10, Verdict::Dead)] {
-        let expected = Judged { verdict, class: "tls", message: Some("no TLS".to_owned()), counts: true };
-        let result = judged(&failure, tried(RENEWED, number, 0));
+        let expected = EventVerdict { verdict, class: "tls", message: Some("no TLS".to_owned()), counts: true };
+        let result = judge_one(&failure, event(RENEWED, number, 0));
         assert_eq!(result, (expected, Fares::Ill { pause_ms: None }));
     }
 }
 
 #[test]
-fn the_schedule_is_the_destinations_own() {
+fn a_destinations_own_schedule_is_used() {
     let own = with_schedule(&[60, 7200]);
-    let verdict = |number| judged_with(&own, &answer(500, None), tried(UPDATED, number, 0)).0.verdict;
+    let verdict = |number| judge_one_with(&own, &answer(500, None), event(UPDATED, number, 0)).0.verdict;
     assert_eq!(verdict(1), Verdict::Retry { delay_ms: 60_000 });
     assert_eq!(verdict(2), Verdict::Retry { delay_ms: 7_200_000 });
     assert_eq!(verdict(3), Verdict::Dead);
-    let (_, fares) = judged_with(&own, &answer(503, Some("99999")), tried(UPDATED, 3, 0));
+    let (_, fares) = judge_one_with(&own, &answer(503, Some("99999")), event(UPDATED, 3, 0));
     assert_eq!(fares, Fares::Ill { pause_ms: Some(HOUR_MS) });
 }
 
 #[test]
-fn a_410_disables_and_the_event_stays_owed() {
+fn a_410_disables_the_endpoint_and_the_event_stays_owed() {
     for (event_type, number) in [(UPDATED, 1), (RENEWED, 4), (RENEWED, 10)] {
-        let (judged, fares) = judged(&answer(410, Some("7200")), tried(event_type, number, 4));
-        assert!(matches!(judged.verdict, Verdict::Retry { delay_ms: 5_000.. }), "{judged:?}");
-        assert_eq!((judged.class, judged.counts), ("gone", false));
+        let (judge_one, fares) = judge_one(&answer(410, Some("7200")), event(event_type, number, 4));
+        assert!(matches!(judge_one.verdict, Verdict::Retry { delay_ms: 5_000.. }), "{judge_one:?}");
+        assert_eq!((judge_one.class, judge_one.counts), ("gone", false));
         let reason = "the endpoint answered 410: it wants no events any more".to_owned();
         assert_eq!(fares, Fares::Disabled { reason });
     }
 }
 
 #[test]
-fn a_user_event_refused_five_times_gives_way_and_the_newest_state_does_not() {
-    let verdict = |status, event_type, refusals| judged(&answer(status, None), tried(event_type, 6, refusals)).0;
+fn a_user_event_dies_at_its_fifth_refusal_a_state_does_not() {
+    let verdict = |status, event_type, refusals| judge_one(&answer(status, None), event(event_type, 6, refusals)).0;
     for status in [400, 401, 403, 404, 409, 413, 422, 451, 499] {
         let dead = verdict(status, RENEWED, 4);
         assert_eq!((dead.verdict, dead.class), (Verdict::Dead, "client_error"));
@@ -116,7 +116,7 @@ fn a_user_event_refused_five_times_gives_way_and_the_newest_state_does_not() {
 }
 
 #[test]
-fn retry_after_moves_the_event_and_where_the_endpoint_is_busy_all_of_it() {
+fn retry_after_delays_the_event_and_pauses_a_busy_endpoint() {
     let date = "Thu, 01 Jan 1970 00:02:00 GMT";
     for (status, retry_after, delay_ms, pause_ms) in [
         (429, "120", 120_000, Some(120_000)),
@@ -127,21 +127,21 @@ fn retry_after_moves_the_event_and_where_the_endpoint_is_busy_all_of_it() {
         (500, "120", 120_000, None),
         (404, "120", 120_000, None),
     ] {
-        let (judged, fares) = judged(&answer(status, Some(retry_after)), tried(UPDATED, 1, 0));
-        assert_eq!(judged.verdict, Verdict::Retry { delay_ms }, "{status} {retry_after}");
+        let (judge_one, fares) = judge_one(&answer(status, Some(retry_after)), event(UPDATED, 1, 0));
+        assert_eq!(judge_one.verdict, Verdict::Retry { delay_ms }, "{status} {retry_after}");
         assert_eq!(fares, Fares::Ill { pause_ms }, "{status} {retry_after}");
     }
     // A late step of one event does not silence the whole destination for a day.
-    let (judged, fares) = judged(&answer(503, None), tried(UPDATED, 9, 0));
-    assert_eq!(judged.verdict, Verdict::Retry { delay_ms: 24 * HOUR_MS });
+    let (judge_one, fares) = judge_one(&answer(503, None), event(UPDATED, 9, 0));
+    assert_eq!(judge_one.verdict, Verdict::Retry { delay_ms: 24 * HOUR_MS });
     assert_eq!(fares, Fares::Ill { pause_ms: Some(5_000) });
 }
 
 #[test]
-fn what_is_asked_holds_for_the_purchase_no_longer_than_asked_and_than_the_event_waits() {
-    let asked = |status, retry_after, number| {
-        let tried = [tried(UPDATED, number, 0)];
-        outcome(&config(&json!({})), &answer(status, retry_after), &tried, (0.5, Timestamp::default())).lane_pause_ms
+fn retry_after_pauses_the_lane_no_longer_than_its_event_waits() {
+    let lane_pause = |status, retry_after, number| {
+        let event = [event(UPDATED, number, 0)];
+        judge(&config(&json!({})), &answer(status, retry_after), &event, (0.5, Timestamp::default())).lane_pause_ms
     };
     for (status, retry_after, number, lane_pause_ms) in [
         (500, Some("3600"), 1, Some(HOUR_MS)),
@@ -155,12 +155,12 @@ fn what_is_asked_holds_for_the_purchase_no_longer_than_asked_and_than_the_event_
         (200, Some("120"), 1, None),
         (500, Some("120"), 10, None),
     ] {
-        assert_eq!(asked(status, retry_after, number), lane_pause_ms, "{status} {retry_after:?} {number}");
+        assert_eq!(lane_pause(status, retry_after, number), lane_pause_ms, "{status} {retry_after:?} {number}");
     }
 }
 
 #[test]
-fn a_test_says_in_words_what_came() {
+fn a_tests_result_describes_the_reply() {
     assert_eq!(tested(&answer(204, None)), Ok("the endpoint answered 204".to_owned()));
     assert_eq!(tested(&answer(302, None)), Err("the endpoint answered 302: redirects are not followed".to_owned()));
     let failure = Reply::Failure { class: "dns", message: "no name".to_owned() };
@@ -169,20 +169,20 @@ fn a_test_says_in_words_what_came() {
 
 proptest! {
     #[test]
-    fn any_reply_to_any_attempt_is_judged(
+    fn any_reply_to_any_attempt_has_a_verdict(
         status in any::<u16>(), retry_after in prop::option::of(".{0,30}"), jitter in any::<f64>(),
         (number, refusals) in (any::<i64>(), any::<i64>()), is_update in any::<bool>(), micros in any::<i64>(),
         first in prop::option::of(any::<i64>()),
     ) {
         let event_type = if is_update { UPDATED } else { RENEWED };
-        let one = Tried { event_type, number, refusals, first_tried_at: first.map(Timestamp::from_micros), body: "" };
+        let one = EventAttempt { event_type, number, refusals, first_tried_at: first.map(Timestamp::from_micros), body: "" };
         let reply = answer(status, retry_after.as_deref());
-        let outcome = outcome(&config(&json!({})), &reply, &[one], (jitter, Timestamp::from_micros(micros)));
-        let judged = &outcome.events[0];
-        prop_assert_eq!(judged.verdict == Verdict::Delivered, (200..300).contains(&status));
-        prop_assert_eq!(judged.message.is_none(), judged.verdict == Verdict::Delivered);
-        prop_assert_eq!(matches!(outcome.fares, Fares::Disabled { .. }), status == 410);
-        if let Verdict::Retry { delay_ms } = judged.verdict {
+        let result = judge(&config(&json!({})), &reply, &[one], (jitter, Timestamp::from_micros(micros)));
+        let judge_one = &result.events[0];
+        prop_assert_eq!(judge_one.verdict == Verdict::Delivered, (200..300).contains(&status));
+        prop_assert_eq!(judge_one.message.is_none(), judge_one.verdict == Verdict::Delivered);
+        prop_assert_eq!(matches!(result.fares, Fares::Disabled { .. }), status == 410);
+        if let Verdict::Retry { delay_ms } = judge_one.verdict {
             prop_assert!((4_000..=48 * HOUR_MS).contains(&delay_ms));
             prop_assert!(number < 10 || status == 410);
         }

@@ -17,7 +17,7 @@ const PAUSE_MS: i64 = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Tell this one.
-    Tell(DestinationId),
+    Signal(DestinationId),
     /// Nothing before this millisecond.
     Sleep(i64),
     /// Nothing.
@@ -46,7 +46,7 @@ impl Plan {
         match owed.min_by_key(|(_, entry)| entry.not_before) {
             Some((id, entry)) if entry.not_before <= now => {
                 *entry = Entry { is_owed: false, not_before: now + PAUSE_MS };
-                Step::Tell(*id)
+                Step::Signal(*id)
             }
             Some((_, entry)) => Step::Sleep(entry.not_before),
             None => Step::Idle,
@@ -60,21 +60,21 @@ impl Plan {
 }
 
 /// What the lanes and the task that tells share.
-pub struct Telling {
+pub struct DestinationSignals {
     plan: Mutex<Plan>,
-    news: Notify,
+    changed: Notify,
     began: Instant,
 }
 
-impl Telling {
+impl DestinationSignals {
     pub fn new() -> Self {
-        Self { plan: Mutex::default(), news: Notify::new(), began: Instant::now() }
+        Self { plan: Mutex::default(), changed: Notify::new(), began: Instant::now() }
     }
 
     /// Something is owed to this one.
     pub fn owed(&self, id: DestinationId) {
         self.plan().owed(id, self.now_ms());
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -88,28 +88,28 @@ impl Telling {
 
 /// Tells for as long as the process lives.
 pub async fn run(engine: Engine) {
-    let telling = engine.telling.clone();
+    let signals = engine.signals.clone();
     loop {
-        let step = telling.plan().next(telling.now_ms());
+        let step = signals.plan().next(signals.now_ms());
         match step {
-            Step::Tell(id) => match engine.destination(id, DestinationSignal::Owed).await {
+            Step::Signal(id) => match engine.destination(id, DestinationSignal::Owed).await {
                 Ok(()) => {}
                 Err(Error::Unavailable(reason)) => {
                     tracing::debug!(destination.id = %id, reason, "what is owed was not told; it is told again");
-                    telling.plan().failed(id, telling.now_ms());
+                    signals.plan().failed(id, signals.now_ms());
                 }
                 Err(Error::Rejected(reason)) => {
                     tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep comes back to it");
                 }
             },
             Step::Sleep(until) => {
-                let until = telling.began + Duration::from_millis(until.unsigned_abs());
+                let until = signals.began + Duration::from_millis(until.unsigned_abs());
                 tokio::select! {
                     () = sleep_until(until) => {}
-                    () = telling.news.notified() => {}
+                    () = signals.changed.notified() => {}
                 }
             }
-            Step::Idle => telling.news.notified().await,
+            Step::Idle => signals.changed.notified().await,
         }
     }
 }
@@ -123,16 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_word_is_said_at_once_and_later_ones_once_a_second() {
+    fn the_first_signal_is_immediate_and_later_ones_once_a_second() {
         let mut plan = Plan::default();
         plan.owed(id(1), 0);
-        assert_eq!(plan.next(0), Step::Tell(id(1)));
+        assert_eq!(plan.next(0), Step::Signal(id(1)));
         assert_eq!(plan.next(0), Step::Idle);
         for now in 1..1000 {
             plan.owed(id(1), now);
             assert_eq!(plan.next(now), Step::Sleep(1000));
         }
-        assert_eq!(plan.next(1000), Step::Tell(id(1)), "the last word follows the last lane");
+        assert_eq!(plan.next(1000), Step::Signal(id(1)), "the last word follows the last lane");
         assert_eq!(plan.next(5000), Step::Idle);
     }
 
@@ -143,29 +143,29 @@ mod tests {
             plan.owed(id(1), now);
             plan.owed(id(2), now);
         }
-        assert_eq!(plan.next(500), Step::Tell(id(1)));
-        assert_eq!(plan.next(500), Step::Tell(id(2)));
+        assert_eq!(plan.next(500), Step::Signal(id(1)));
+        assert_eq!(plan.next(500), Step::Signal(id(2)));
         assert_eq!(plan.next(500), Step::Idle);
     }
 
     #[test]
-    fn what_was_not_taken_is_said_again_and_does_not_hold_up_others() {
+    fn a_failed_signal_is_repeated_and_delays_no_other() {
         let mut plan = Plan::default();
         plan.owed(id(1), 0);
-        assert_eq!(plan.next(0), Step::Tell(id(1)));
+        assert_eq!(plan.next(0), Step::Signal(id(1)));
         plan.failed(id(1), 10);
         plan.owed(id(2), 20);
-        assert_eq!(plan.next(20), Step::Tell(id(2)));
+        assert_eq!(plan.next(20), Step::Signal(id(2)));
         assert_eq!(plan.next(20), Step::Sleep(1010));
-        assert_eq!(plan.next(1010), Step::Tell(id(1)));
+        assert_eq!(plan.next(1010), Step::Signal(id(1)));
     }
 
     #[test]
-    fn nothing_is_kept_of_who_is_owed_nothing() {
+    fn destinations_that_are_owed_nothing_are_forgotten() {
         let mut plan = Plan::default();
         for number in 0..100 {
             plan.owed(id(number), 0);
-            assert!(matches!(plan.next(0), Step::Tell(_)));
+            assert!(matches!(plan.next(0), Step::Signal(_)));
         }
         assert_eq!(plan.next(1000), Step::Idle);
         assert!(plan.0.is_empty());

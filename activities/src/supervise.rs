@@ -3,9 +3,9 @@
 //!
 //! Never more than [`AT_A_TIME`] lanes are in memory, and none while a breaker is open.
 
-use crate::Doing;
-use crate::attempt::{Attempted, LEASE_MS, MOST, Turn, attempt};
-use crate::drain::{AT_A_TIME, Drained, drain, sooner};
+use crate::Context;
+use crate::attempt::{AttemptResult, LEASE_MS, LaneAttempt, NO_LIMIT, attempt};
+use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
 use crate::engine;
 use domain::{CollapseKey, DestinationId};
 use futures::StreamExt;
@@ -27,13 +27,13 @@ const PAUSE_MS: i64 = 30_000;
 /// So many purchases are called back at once.
 const AT_ONCE: usize = 8;
 /// So many are called back before that is noted.
-const RECALL_AT_A_TIME: i64 = 50;
+const CANCELS_PER_PAGE: i64 = 50;
 /// For so long a look calls back, page after page, before it delivers what is owed.
-const RECALL_ENOUGH: Duration = Duration::from_secs(5);
+const CANCEL_ENOUGH: Duration = Duration::from_secs(5);
 /// A page that was begun is left after so long: that is half of a look.
-const RECALL_MOST: Duration = Duration::from_secs(10);
+const CANCEL_MOST: Duration = Duration::from_secs(10);
 /// When to look again for purchases that could not be called back.
-const RECALL_AGAIN_MS: i64 = 5_000;
+const CANCEL_AGAIN_MS: i64 = 5_000;
 /// How soon to look again when no lane could be had, at least and at most.
 const BUSY_MS: std::ops::RangeInclusive<i64> = 1_000..=30_000;
 
@@ -41,7 +41,7 @@ const BUSY_MS: std::ops::RangeInclusive<i64> = 1_000..=30_000;
 pub struct Round {
     token: String,
     /// Whether the run before it was lost, and may have left lanes that are leased still.
-    follows_a_lost_one: bool,
+    follows_a_lost_run: bool,
     claims: AtomicU64,
     began: Instant,
     /// The worker was told to end.
@@ -56,8 +56,8 @@ impl Round {
     /// A run that begins now, the first or another attempt at it.
     pub fn new((token, attempt): (String, u32), stopping: Arc<AtomicBool>) -> Self {
         let (claims, is_halted, is_held_back) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let follows_a_lost_one = attempt > 1;
-        Self { token, follows_a_lost_one, claims, began: Instant::now(), stopping, is_halted, is_held_back }
+        let follows_a_lost_run = attempt > 1;
+        Self { token, follows_a_lost_run, claims, began: Instant::now(), stopping, is_halted, is_held_back }
     }
 
     /// Another token for each claim: two lanes of one user are two claimers.
@@ -67,7 +67,7 @@ impl Round {
 
     /// Whether nothing new is to be begun in a drain.
     pub fn is_over(&self) -> bool {
-        self.is_held_back.load(Ordering::Relaxed) || self.has_ended()
+        self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
     }
 
     /// Nothing new is begun until storage was asked again.
@@ -80,7 +80,7 @@ impl Round {
         self.is_halted.store(true, Ordering::Relaxed);
     }
 
-    fn has_ended(&self) -> bool {
+    fn is_finished(&self) -> bool {
         self.is_halted.load(Ordering::Relaxed)
             || self.stopping.load(Ordering::Relaxed)
             || self.began.elapsed() > TEND_ENOUGH
@@ -101,26 +101,26 @@ impl Round {
 }
 
 /// The part of a look in which purchases are called back. The rest of it is for what is owed.
-struct Share<'r> {
+struct CancelBudget<'r> {
     round: &'r Round,
     began: Instant,
 }
 
-impl Share<'_> {
+impl CancelBudget<'_> {
     /// Whether another page may be begun.
     fn has_time(&self) -> bool {
-        self.began.elapsed() < RECALL_ENOUGH && !self.has_ended()
+        self.began.elapsed() < CANCEL_ENOUGH && !self.is_finished()
     }
 
     /// Whether nobody is called back any more.
-    fn has_ended(&self) -> bool {
-        self.round.has_ended() || self.began.elapsed() > RECALL_MOST
+    fn is_finished(&self) -> bool {
+        self.round.is_finished() || self.began.elapsed() > CANCEL_MOST
     }
 }
 
 /// What came of calling back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Recalled {
+enum CancelProgress {
     /// All that are to be told were.
     All,
     /// There are more, and what is owed has its turn.
@@ -130,20 +130,20 @@ enum Recalled {
 }
 
 /// Looks after a destination for as long as there is something to do, and a run may last.
-pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, Error> {
+pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<Tended, Error> {
     let id = input.destination_id;
     let mut is_probe = input.is_probe;
-    let mut due = round.follows_a_lost_one.then(|| after(LEASE_MS + *BUSY_MS.start()));
-    let mut recalled = Recalled::More;
+    let mut due = round.follows_a_lost_run.then(|| after(LEASE_MS + *BUSY_MS.start()));
+    let mut progress = CancelProgress::More;
     loop {
         round.is_held_back.store(false, Ordering::Relaxed);
-        if recalled != Recalled::NotNow {
-            recalled = recall(doing, &Share { round, began: Instant::now() }, id).await?;
-            let again = (recalled != Recalled::All).then(|| after(RECALL_AGAIN_MS));
+        if progress != CancelProgress::NotNow {
+            progress = cancel_backoffs(context, &CancelBudget { round, began: Instant::now() }, id).await?;
+            let again = (progress != CancelProgress::All).then(|| after(CANCEL_AGAIN_MS));
             due = due.into_iter().chain(again).min();
         }
-        let goes_on = recalled == Recalled::More && !round.has_ended();
-        let (state, again_ms) = match doing.store.tend(id, AT_A_TIME).await? {
+        let goes_on = progress == CancelProgress::More && !round.is_finished();
+        let (state, again_ms) = match context.store.tend(id, AT_A_TIME).await? {
             needs if goes_on && has_to_wait(&needs, is_probe) => continue,
             // What waits is no purchase's, or was left by a run that was lost.
             Needs::Rest => match due.map(millis_until) {
@@ -154,22 +154,22 @@ pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, E
             Needs::Probe { in_ms, .. } if in_ms > 0 && !is_probe => (Tending::Probe, Some(in_ms)),
             Needs::Probe { key, .. } => {
                 is_probe = false;
-                match probe(doing, round, (key, id)).await? {
-                    None if !round.has_ended() => continue,
+                match probe(context, round, (key, id)).await? {
+                    None if !round.is_finished() => continue,
                     busy_ms => (Tending::Probe, Some(busy_ms.unwrap_or(0))),
                 }
             }
             Needs::Drain { keys, concurrency } => {
-                let drained = drain(doing, round, id, (keys, concurrency)).await?;
-                due = due.into_iter().chain(drained.due_ms.map(after)).min();
-                match busy(&drained) {
-                    busy_ms if !round.has_ended() && (goes_on || busy_ms.is_none()) => continue,
-                    _ if round.has_ended() => (Tending::Drain, Some(0)),
+                let result = drain(context, round, id, (keys, concurrency)).await?;
+                due = due.into_iter().chain(result.due_ms.map(after)).min();
+                match busy(&result) {
+                    busy_ms if !round.is_finished() && (goes_on || busy_ms.is_none()) => continue,
+                    _ if round.is_finished() => (Tending::Drain, Some(0)),
                     busy_ms => (Tending::Drain, busy_ms),
                 }
             }
         };
-        return said(doing, id, (state, again_ms)).await;
+        return answer(context, id, (state, again_ms)).await;
     }
 }
 
@@ -184,32 +184,40 @@ fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
 
 /// Tells purchases whose runs wait for another attempt not to wait, page by page for as long as its share lasts. A page
 /// is noted only when the engine took each of its words.
-async fn recall(doing: &Doing, share: &Share<'_>, destination_id: DestinationId) -> Result<Recalled, Error> {
-    while let Some(Recall { keys, through }) = doing.store.to_recall(destination_id, RECALL_AT_A_TIME).await? {
-        if share.round.has_ended() {
-            return Ok(Recalled::NotNow);
+async fn cancel_backoffs(
+    context: &Context,
+    budget: &CancelBudget<'_>,
+    destination_id: DestinationId,
+) -> Result<CancelProgress, Error> {
+    while let Some(Recall { keys, through }) = context.store.to_recall(destination_id, CANCELS_PER_PAGE).await? {
+        if budget.round.is_finished() {
+            return Ok(CancelProgress::NotNow);
         }
-        if !share.has_time() {
-            return Ok(Recalled::More);
+        if !budget.has_time() {
+            return Ok(CancelProgress::More);
         }
-        let told = futures::stream::iter(keys).map(|key| call_back(doing, share, (key, destination_id)));
-        let mut told = std::pin::pin!(told.buffer_unordered(AT_ONCE));
-        while let Some(is_told) = told.next().await {
-            if !is_told {
-                return Ok(Recalled::NotNow);
+        let results = futures::stream::iter(keys).map(|key| cancel_backoff(context, budget, (key, destination_id)));
+        let mut results = std::pin::pin!(results.buffer_unordered(AT_ONCE));
+        while let Some(is_taken) = results.next().await {
+            if !is_taken {
+                return Ok(CancelProgress::NotNow);
             }
         }
-        doing.store.recalled(destination_id, through).await?;
+        context.store.recalled(destination_id, through).await?;
     }
-    Ok(Recalled::All)
+    Ok(CancelProgress::All)
 }
 
-async fn call_back(doing: &Doing, share: &Share<'_>, (key, destination_id): (CollapseKey, DestinationId)) -> bool {
-    if share.has_ended() {
+async fn cancel_backoff(
+    context: &Context,
+    budget: &CancelBudget<'_>,
+    (key, destination_id): (CollapseKey, DestinationId),
+) -> bool {
+    if budget.is_finished() {
         return false;
     }
     let signal = Signal::Recall(signal::Recall { destination_id: Some(destination_id) });
-    match doing.engine.signal_open(key, signal).await {
+    match context.engine.signal_open(key, signal).await {
         Ok(()) => true,
         Err(error @ engine::Error::Unavailable(_)) => {
             tracing::debug!(collapse_key = %key, error = %error, "not called back yet; tried again soon");
@@ -224,27 +232,27 @@ async fn call_back(doing: &Doing, share: &Share<'_>, (key, destination_id): (Col
 
 /// Tries an open breaker with one request; when to look again if none was made.
 async fn probe(
-    doing: &Doing,
+    context: &Context,
     round: &Round,
     (key, destination): (CollapseKey, DestinationId),
 ) -> Result<Option<i64>, Error> {
-    let turn = Turn { key, destination, token: round.token(), mode: Mode::Probe, at_most: MOST };
-    let attempted = attempt(doing, &turn).await?;
-    fail::fail_point!("tend.after_probe", |_| std::process::abort());
-    Ok(match attempted {
-        Attempted::Made(_) => None,
-        Attempted::Leased { ms }
-        | Attempted::UserBusy { ms, .. }
-        | Attempted::Wait { ms, .. }
-        | Attempted::Owed { ms, .. } => Some(clamped(ms)),
-        Attempted::Closed { .. } | Attempted::Late => Some(*BUSY_MS.start()),
+    let lane_attempt = LaneAttempt { key, destination, token: round.token(), mode: Mode::Probe, at_most: NO_LIMIT };
+    let result = attempt(context, &lane_attempt).await?;
+    fail::fail_point!("supervise.after_probe", |_| std::process::abort());
+    Ok(match result {
+        AttemptResult::Completed(_) => None,
+        AttemptResult::Leased { ms }
+        | AttemptResult::UserBusy { ms, .. }
+        | AttemptResult::Wait { ms, .. }
+        | AttemptResult::Owed { ms, .. } => Some(clamped(ms)),
+        AttemptResult::Closed { .. } | AttemptResult::Late => Some(*BUSY_MS.start()),
     })
 }
 
 /// When to look again after a drain that could do nothing, so that it does not spin; `None` after one that did.
-fn busy(drained: &Drained) -> Option<i64> {
-    let soonest = sooner(drained.busy_ms, drained.due_ms).unwrap_or(*BUSY_MS.start());
-    (drained.attempts == 0).then(|| clamped(soonest))
+fn busy(result: &DrainResult) -> Option<i64> {
+    let soonest = sooner(result.busy_ms, result.due_ms).unwrap_or(*BUSY_MS.start());
+    (result.attempts == 0).then(|| clamped(soonest))
 }
 
 fn clamped(ms: i64) -> i64 {
@@ -260,11 +268,15 @@ fn millis_until(then: Instant) -> i64 {
 }
 
 /// The answer, with what people want to know of a destination that is not at rest.
-async fn said(doing: &Doing, id: DestinationId, (state, again_ms): (Tending, Option<i64>)) -> Result<Tended, Error> {
+async fn answer(
+    context: &Context,
+    id: DestinationId,
+    (state, again_ms): (Tending, Option<i64>),
+) -> Result<Tended, Error> {
     if state == Tending::Rest {
         return Ok(Tended { again_ms, state, ..Tended::default() });
     }
-    let health = doing.store.health(id).await?;
+    let health = context.store.health(id).await?;
     Ok(Tended { again_ms, state, owed: health.owed, said: health.last_error })
 }
 
@@ -277,12 +289,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_new_is_begun_once_the_worker_ends_or_the_run_is_halted_or_long() {
+    async fn a_stopped_halted_or_long_round_begins_nothing_new() {
         for end in [|round: &Round| round.halt(), |round: &Round| round.stopping.store(true, Ordering::Relaxed)] {
             let round = round();
             assert!(!round.is_over());
             end(&round);
-            assert!(round.is_over() && round.has_ended());
+            assert!(round.is_over() && round.is_finished());
         }
         let mut long = round();
         long.began -= TEND_ENOUGH + Duration::from_secs(1);
@@ -290,20 +302,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn purchases_are_called_back_in_a_part_of_a_look_and_what_is_owed_has_the_rest() {
+    async fn cancelling_backoffs_takes_a_bounded_part_of_a_round() {
         let round = round();
-        let share = |seconds: u64| Share { round: &round, began: Instant::now() - Duration::from_secs(seconds) };
-        let at = |seconds| (share(seconds).has_time(), share(seconds).has_ended());
+        let budget =
+            |seconds: u64| CancelBudget { round: &round, began: Instant::now() - Duration::from_secs(seconds) };
+        let at = |seconds| (budget(seconds).has_time(), budget(seconds).is_finished());
         assert_eq!(at(0), (true, false));
-        assert_eq!(at(RECALL_ENOUGH.as_secs()), (false, false), "a page that was begun is ended");
-        assert_eq!(at(RECALL_MOST.as_secs()), (false, true), "of a slow engine it is not");
-        assert!(RECALL_MOST * 2 <= TEND_ENOUGH && !round.is_over());
+        assert_eq!(at(CANCEL_ENOUGH.as_secs()), (false, false), "a page that was begun is ended");
+        assert_eq!(at(CANCEL_MOST.as_secs()), (false, true), "of a slow engine it is not");
+        assert!(CANCEL_MOST * 2 <= TEND_ENOUGH && !round.is_over());
         round.halt();
         assert_eq!(at(0), (false, true));
     }
 
     #[test]
-    fn while_nothing_else_can_be_done_a_look_goes_on_calling_back() {
+    fn cancelling_continues_while_the_destination_has_to_wait() {
         let key = CollapseKey::new(uuid::Uuid::nil());
         let probe = |in_ms| Needs::Probe { key, in_ms };
         for needs in [Needs::Rest, Needs::Pause { ms: 1 }, probe(1)] {
@@ -317,22 +330,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_back_ends_a_drain_and_not_the_run() {
+    async fn holding_back_ends_a_drain_and_not_the_round() {
         let round = round();
         round.hold_back();
-        assert!(round.is_over() && !round.has_ended());
+        assert!(round.is_over() && !round.is_finished());
     }
 
     #[tokio::test]
-    async fn each_claim_has_a_token_of_its_own() {
+    async fn each_claim_has_its_own_token() {
         let round = round();
         assert_eq!([round.token(), round.token()], ["run/1/1/0", "run/1/1/1"]);
     }
 
     #[test]
-    fn a_drain_that_could_do_nothing_is_not_repeated_at_once() {
-        let idle = |busy_ms, due_ms| busy(&Drained { attempts: 0, busy_ms, due_ms });
-        assert_eq!(busy(&Drained { attempts: 1, busy_ms: Some(3), due_ms: None }), None);
+    fn an_idle_drain_is_not_repeated_at_once() {
+        let idle = |busy_ms, due_ms| busy(&DrainResult { attempts: 0, busy_ms, due_ms });
+        assert_eq!(busy(&DrainResult { attempts: 1, busy_ms: Some(3), due_ms: None }), None);
         assert_eq!(idle(None, None), Some(1_000));
         assert_eq!(idle(Some(3), None), Some(1_000));
         assert_eq!(idle(Some(9_000), Some(7_000)), Some(7_000));

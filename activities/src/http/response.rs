@@ -1,7 +1,6 @@
 //! As much of an answer as is read: bounded, and not unpacked.
 
 use super::Reply;
-use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 /// How much of an answer's body is read; the rest is dropped.
@@ -9,21 +8,21 @@ pub const BODY_CAP: usize = 64 * 1024;
 /// How long a header's value may be; the rest is dropped.
 const VALUE_CAP: usize = 256;
 /// What helps the owner of an endpoint to find the request in his own logs.
-const KEPT: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
+const RECORDED: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
 
 /// As much of an answer as came.
-pub struct Heard {
+pub struct Response {
     status: u16,
     retry_after: Option<String>,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
-impl Heard {
+impl Response {
     /// Its status and headers.
-    pub fn head(response: &Response) -> Self {
+    pub fn head(response: &reqwest::Response) -> Self {
         let all = response.headers();
-        let headers = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
+        let headers = RECORDED.iter().filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
         Self {
             status: response.status().as_u16(),
             retry_after: value(all, RETRY_AFTER.as_str()),
@@ -33,7 +32,7 @@ impl Heard {
     }
 
     /// Keeps what there is room for, and says whether there is room for more.
-    pub fn hear(&mut self, chunk: &[u8]) -> bool {
+    pub fn read(&mut self, chunk: &[u8]) -> bool {
         let room = BODY_CAP.saturating_sub(self.body.len());
         self.body.extend(chunk.iter().take(room));
         self.body.len() < BODY_CAP

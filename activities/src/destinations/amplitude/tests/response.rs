@@ -1,10 +1,10 @@
 //! What an answer means, row by row of Amplitude's table.
 
 use super::*;
-use crate::destinations::amplitude::response::{outcome, tested};
+use crate::destinations::amplitude::response::{judge, tested};
 use crate::destinations::amplitude::{GIVES_UP_AFTER_MS, KIND};
 use crate::http::Reply;
-use crate::outcome::{Fares, Outcome, Tried, Verdict};
+use crate::result::{DeliveryResult, EventAttempt, Fares, Verdict};
 use std::sync::LazyLock;
 
 const SECOND_MS: i64 = 1000;
@@ -16,7 +16,7 @@ const ILL: Fares = Fares::Ill { pause_ms: None };
 static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
     [Environment::Production, Environment::Sandbox].map(|environment| {
         let unsent = Unsent { environment, ..unsent(What::Renewed.event_type()) };
-        body(&made(json!({})).0, &unsent)
+        body(&integration(json!({})).0, &unsent)
     })
 });
 
@@ -24,8 +24,8 @@ fn now() -> Timestamp {
     time("2026-03-10T00:00:00Z")
 }
 
-fn tried(count: usize) -> Vec<Tried<'static>> {
-    let one = Tried {
+fn events(count: usize) -> Vec<EventAttempt<'static>> {
+    let one = EventAttempt {
         event_type: What::Renewed.event_type(),
         number: 1,
         refusals: 0,
@@ -39,22 +39,22 @@ fn answer(status: u16, body: &str) -> Reply {
     Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }
 }
 
-fn judge(reply: &Reply, tried: &[Tried<'_>]) -> Outcome {
-    outcome(&ready(json!({})), reply, tried, (0.5, now()))
+fn judge_reply(reply: &Reply, events: &[EventAttempt<'_>]) -> DeliveryResult {
+    judge(&ready(json!({})), reply, events, (0.5, now()))
 }
 
-fn said(status: u16, body: Value, count: usize) -> Outcome {
-    judge(&answer(status, &body.to_string()), &tried(count))
+fn judge_answer(status: u16, body: Value, count: usize) -> DeliveryResult {
+    judge_reply(&answer(status, &body.to_string()), &events(count))
 }
 
 /// Each event's class, its wait in milliseconds or what became of it, and whether it used up a step.
-fn told(outcome: &Outcome) -> Vec<(&'static str, String, bool)> {
+fn summary(result: &DeliveryResult) -> Vec<(&'static str, String, bool)> {
     let became = |verdict: &Verdict| match verdict {
         Verdict::Delivered => "delivered".to_owned(),
         Verdict::Retry { delay_ms } => delay_ms.to_string(),
         Verdict::Dead => "dead".to_owned(),
     };
-    outcome.events.iter().map(|one| (one.class, became(&one.verdict), one.counts)).collect()
+    result.events.iter().map(|one| (one.class, became(&one.verdict), one.counts)).collect()
 }
 
 fn rows(rows: &[(&'static str, &str, bool)]) -> Vec<(&'static str, String, bool)> {
@@ -62,123 +62,124 @@ fn rows(rows: &[(&'static str, &str, bool)]) -> Vec<(&'static str, String, bool)
 }
 
 #[test]
-fn events_that_were_taken_are_delivered() {
+fn ingested_events_are_delivered() {
     let taken = json!({"code": 200, "events_ingested": 2, "payload_size_bytes": 50, "server_upload_time": 1});
-    let outcome = said(200, taken, 2);
-    assert_eq!(told(&outcome), rows(&[("success", "delivered", true); 2]));
-    assert_eq!((outcome.fares, outcome.alarm, outcome.at_most, outcome.user_pause_ms), (Fares::Well, None, None, None));
-    assert_eq!(said(200, json!({"code": 200}), 2).alarm, None);
+    let result = judge_answer(200, taken, 2);
+    assert_eq!(summary(&result), rows(&[("success", "delivered", true); 2]));
+    assert_eq!((result.fares, result.alarm, result.at_most, result.user_pause_ms), (Fares::Well, None, None, None));
+    assert_eq!(judge_answer(200, json!({"code": 200}), 2).alarm, None);
 }
 
 #[test]
-fn more_events_counted_than_were_sent_are_delivered_and_raise_an_alarm() {
-    let outcome = said(200, json!({"code": 200, "events_ingested": 3}), 2);
-    assert_eq!(told(&outcome), rows(&[("success", "delivered", true); 2]));
-    assert_eq!((outcome.fares, outcome.alarm.is_some()), (Fares::Well, true));
+fn counting_too_many_events_delivers_and_raises_an_alarm() {
+    let result = judge_answer(200, json!({"code": 200, "events_ingested": 3}), 2);
+    assert_eq!(summary(&result), rows(&[("success", "delivered", true); 2]));
+    assert_eq!((result.fares, result.alarm.is_some()), (Fares::Well, true));
 }
 
 /// A repetition within seven days is safe; but Amplitude may not count it, so that it would be too few for ever.
 #[test]
-fn fewer_events_counted_than_were_sent_are_sent_again_twice_and_raise_an_alarm() {
+fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
     for ingested in [-1, 0, 1] {
         let taken = json!({"code": 200, "events_ingested": ingested}).to_string();
         let at = |number| {
-            let mut tried = vec![Tried { number, ..tried(1)[0].clone() }; 2];
-            tried[1].number = 1;
-            let outcome = judge(&answer(200, &taken), &tried);
-            assert_eq!((&outcome.fares, outcome.alarm.is_some()), (&Fares::Well, true), "{ingested}");
-            told(&outcome)
+            let mut events = vec![EventAttempt { number, ..events(1)[0].clone() }; 2];
+            events[1].number = 1;
+            let result = judge_reply(&answer(200, &taken), &events);
+            assert_eq!((&result.fares, result.alarm.is_some()), (&Fares::Well, true), "{ingested}");
+            summary(&result)
         };
         assert_eq!(at(1), rows(&[("too_few", "5000", true), ("too_few", "5000", true)]));
         assert_eq!(at(2), rows(&[("too_few", "300000", true), ("too_few", "5000", true)]));
         assert_eq!(at(3), rows(&[("success", "delivered", true), ("too_few", "5000", true)]), "each by itself");
     }
-    let last = judge(&answer(200, r#"{"events_ingested":0}"#), &[Tried { number: 3, ..tried(1)[0].clone() }]);
+    let last =
+        judge_reply(&answer(200, r#"{"events_ingested":0}"#), &[EventAttempt { number: 3, ..events(1)[0].clone() }]);
     let alarm = "Amplitude counted fewer events than a request held, and they are taken as delivered";
-    assert_eq!((told(&last), last.alarm.as_deref()), (rows(&[("success", "delivered", true)]), Some(alarm)));
+    assert_eq!((summary(&last), last.alarm.as_deref()), (rows(&[("success", "delivered", true)]), Some(alarm)));
 }
 
 #[test]
-fn a_200_in_other_words_than_amplitudes_is_not_a_success() {
+fn a_200_that_is_not_amplitudes_is_no_success() {
     for body in
         ["", "OK", "<html></html>", "[]", "{}", r#"{"code":400}"#, r#"{"code":200,"error":"no"}"#, r#"{"code":20"#]
     {
-        let outcome = judge(&answer(200, body), &tried(1));
-        assert_eq!((told(&outcome), outcome.fares), (rows(&[("unreadable", "5000", true)]), ILL), "{body}");
+        let result = judge_reply(&answer(200, body), &events(1));
+        assert_eq!((summary(&result), result.fares), (rows(&[("unreadable", "5000", true)]), ILL), "{body}");
     }
-    let outcome = judge(&answer(204, ""), &tried(1));
-    assert_eq!(told(&outcome), rows(&[("unexpected_status", "5000", true)]));
+    let result = judge_reply(&answer(204, ""), &events(1));
+    assert_eq!(summary(&result), rows(&[("unexpected_status", "5000", true)]));
 }
 
 #[test]
-fn requests_that_only_we_can_mend_die_with_an_alarm() {
+fn defective_requests_die_with_an_alarm() {
     for body in [
         json!({"code": 400, "error": "Invalid JSON request body"}),
         json!({"code": 400, "error": "Request missing required field", "missing_field": "api_key"}),
     ] {
-        let outcome = said(400, body.clone(), 2);
-        assert_eq!(told(&outcome), rows(&[("defect", "dead", true); 2]), "{body}");
-        assert_eq!((outcome.fares, outcome.alarm.is_some()), (ILL, true));
+        let result = judge_answer(400, body.clone(), 2);
+        assert_eq!(summary(&result), rows(&[("defect", "dead", true); 2]), "{body}");
+        assert_eq!((result.fares, result.alarm.is_some()), (ILL, true));
     }
 }
 
 #[test]
-fn what_went_to_a_wrong_path_or_lost_its_body_waits_until_somebody_mends_the_way() {
+fn a_misdirected_request_is_retried_with_an_alarm() {
     for error in ["Missing request body", "Invalid request path"] {
         let body = json!({"code": 400, "error": error}).to_string();
         for (number, wait) in [(1, "5000"), (9, "86400000"), (100, "86400000")] {
-            let one = Tried { number, refusals: number - 1, ..tried(1)[0].clone() };
-            let outcome = judge(&answer(400, &body), &[one.clone(), one]);
-            assert_eq!(told(&outcome), rows(&[("misdirected", wait, true); 2]), "{error}");
-            assert_eq!((outcome.fares, outcome.alarm.is_some()), (ILL, true));
+            let one = EventAttempt { number, refusals: number - 1, ..events(1)[0].clone() };
+            let result = judge_reply(&answer(400, &body), &[one.clone(), one]);
+            assert_eq!(summary(&result), rows(&[("misdirected", wait, true); 2]), "{error}");
+            assert_eq!((result.fares, result.alarm.is_some()), (ILL, true));
         }
     }
 }
 
 #[test]
-fn an_unknown_api_key_disables_the_integration_and_loses_nothing() {
+fn an_unknown_api_key_disables_and_loses_nothing() {
     for status in [400, 401, 403] {
-        let outcome = said(status, json!({"code": status, "error": format!("Invalid API key: {API_KEY}")}), 2);
-        assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false); 2]));
+        let result = judge_answer(status, json!({"code": status, "error": format!("Invalid API key: {API_KEY}")}), 2);
+        assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false); 2]));
         let reason = "Amplitude does not know the key `api_key`".to_owned();
-        assert_eq!(outcome.fares, Fares::Disabled { reason });
+        assert_eq!(result.fares, Fares::Disabled { reason });
     }
 }
 
 #[test]
-fn an_unknown_sandbox_key_disables_nothing_and_is_tried_again_each_hour_with_an_alarm() {
+fn an_unknown_sandbox_key_is_retried_hourly_with_an_alarm() {
     let body = json!({"code": 400, "error": format!("Invalid API key: {SANDBOX_KEY}")}).to_string();
-    let outcome = judge(&answer(400, &body), &[Tried { body: &BODIES[1], ..tried(1)[0].clone() }]);
-    assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false)]));
+    let result = judge_reply(&answer(400, &body), &[EventAttempt { body: &BODIES[1], ..events(1)[0].clone() }]);
+    assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false)]));
     let alarm = Some("Amplitude does not know the key `sandbox_api_key`".to_owned());
-    assert_eq!((outcome.fares, outcome.alarm), (Fares::Unsaid, alarm));
+    assert_eq!((result.fares, result.alarm), (Fares::Unsaid, alarm));
 }
 
 #[test]
-fn an_unknown_sandbox_key_that_is_the_only_one_disables_the_integration() {
+fn an_unknown_only_sandbox_key_disables_the_integration() {
     let body = json!({"code": 400, "error": format!("Invalid API key: {SANDBOX_KEY}")}).to_string();
     let alone = ready(json!({"api_key": null, "secret_key": null}));
-    let tried = [Tried { body: &BODIES[1], ..tried(1)[0].clone() }];
-    let outcome = outcome(&alone, &answer(400, &body), &tried, (0.5, now()));
-    assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false)]));
+    let events = [EventAttempt { body: &BODIES[1], ..events(1)[0].clone() }];
+    let result = judge(&alone, &answer(400, &body), &events, (0.5, now()));
+    assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false)]));
     let reason = "Amplitude does not know the key `sandbox_api_key`".to_owned();
-    assert_eq!((outcome.fares, outcome.alarm), (Fares::Disabled { reason }, None));
+    assert_eq!((result.fares, result.alarm), (Fares::Disabled { reason }, None));
 }
 
 #[test]
-fn events_that_are_named_die_and_the_others_come_again_at_once() {
+fn named_events_die_and_the_others_are_retried_at_once() {
     for kind in ["events_with_invalid_fields", "events_with_missing_fields", "events_with_invalid_id_lengths"] {
         let body =
             json!({"code": 400, "error": "Invalid field values on some events", kind: {"time": [1], "who": [2]}});
-        let outcome = said(400, body, 4);
+        let result = judge_answer(400, body, 4);
         let expected = [
             ("not_taken", "0", false),
             ("refused", "dead", true),
             ("refused", "dead", true),
             ("not_taken", "0", false),
         ];
-        assert_eq!((told(&outcome), &outcome.fares), (rows(&expected), &Fares::Well), "{kind}");
-        let message = |place: usize| outcome.events[place].message.as_deref().unwrap();
+        assert_eq!((summary(&result), &result.fares), (rows(&expected), &Fares::Well), "{kind}");
+        let message = |place: usize| result.events[place].message.as_deref().unwrap();
         assert_eq!(message(1), "Amplitude refused the event for its `time`");
         assert_eq!(message(2), "Amplitude refused the event for one of its fields");
     }
@@ -186,35 +187,35 @@ fn events_that_are_named_die_and_the_others_come_again_at_once() {
 
 /// The documentation names only the first offending event of a request.
 #[test]
-fn naming_only_the_first_ends_in_as_many_rounds_as_there_are_wrong_events() {
+fn each_round_removes_at_least_one_wrong_event() {
     let mut wrong = vec![true, false, true, true, false, true];
     let mut rounds = 0;
     while let Some(first) = wrong.iter().position(|is_wrong| *is_wrong) {
         let body = json!({"code": 400, "error": "Invalid field values on some events",
             "events_with_invalid_fields": {"user_id": [first]}});
-        let outcome = said(400, body, wrong.len());
-        let judged = outcome.events.iter().zip(&wrong);
-        wrong = judged.filter(|(one, _)| one.verdict != Verdict::Dead).map(|(_, is_wrong)| *is_wrong).collect();
+        let result = judge_answer(400, body, wrong.len());
+        let verdicts = result.events.iter().zip(&wrong);
+        wrong = verdicts.filter(|(one, _)| one.verdict != Verdict::Dead).map(|(_, is_wrong)| *is_wrong).collect();
         rounds += 1;
     }
     assert_eq!((rounds, wrong), (4, vec![false, false]));
 }
 
 #[test]
-fn a_silenced_customer_is_told_no_more_and_a_person_hears_of_it() {
+fn a_silenced_customers_events_die_with_an_alarm() {
     let silenced = [("silenced", "dead", true), ("not_taken", "0", false)];
-    let outcome = said(400, json!({"code": 400, "error": "x", "silenced_events": [0], "eps_threshold": 30}), 2);
-    assert_eq!((told(&outcome), outcome.alarm.is_some()), (rows(&silenced), true));
+    let result = judge_answer(400, json!({"code": 400, "error": "x", "silenced_events": [0], "eps_threshold": 30}), 2);
+    assert_eq!((summary(&result), result.alarm.is_some()), (rows(&silenced), true));
     for devices in [json!({USER.to_string(): 40}), json!([USER])] {
-        let outcome = said(400, json!({"code": 400, "error": "x", "silenced_devices": devices}), 2);
-        assert_eq!(told(&outcome), rows(&[("silenced", "dead", true); 2]));
+        let result = judge_answer(400, json!({"code": 400, "error": "x", "silenced_devices": devices}), 2);
+        assert_eq!(summary(&result), rows(&[("silenced", "dead", true); 2]));
     }
-    let other = said(400, json!({"code": 400, "error": "x", "silenced_devices": ["another"]}), 1);
-    assert_eq!(told(&other), rows(&[("refused", "5000", true)]));
+    let other = judge_answer(400, json!({"code": 400, "error": "x", "silenced_devices": ["another"]}), 1);
+    assert_eq!(summary(&other), rows(&[("refused", "5000", true)]));
 }
 
 #[test]
-fn a_throttled_customer_waits_half_a_minute_and_stops_nobody_else() {
+fn a_throttled_customer_pauses_30_seconds_alone() {
     let user = USER.to_string();
     for body in [
         json!({"throttled_users": {user.as_str(): 31}}),
@@ -224,70 +225,71 @@ fn a_throttled_customer_waits_half_a_minute_and_stops_nobody_else() {
         for status in [400, 429] {
             let mut body = body.clone();
             body["code"] = json!(status);
-            let outcome = said(status, body.clone(), 2);
-            assert_eq!(told(&outcome), rows(&[("throttled", "30000", false); 2]), "{body}");
-            assert_eq!((outcome.fares, outcome.user_pause_ms), (Fares::Unsaid, Some(30_000)));
+            let result = judge_answer(status, body.clone(), 2);
+            assert_eq!(summary(&result), rows(&[("throttled", "30000", false); 2]), "{body}");
+            assert_eq!((result.fares, result.user_pause_ms), (Fares::Unsaid, Some(30_000)));
         }
     }
 }
 
 #[test]
-fn a_customer_whose_day_is_used_up_is_tried_again_each_hour() {
+fn a_customer_over_quota_is_retried_hourly() {
     for list in ["exceeded_daily_quota_users", "exceeded_daily_quota_devices"] {
         let body = json!({"code": 429, "error": "x", list: {"someone": 500_001}, "throttled_users": {"someone": 40}});
-        let outcome = said(429, body, 1);
-        assert_eq!(told(&outcome), rows(&[("quota", "3600000", false)]));
-        assert_eq!((outcome.fares, outcome.user_pause_ms), (Fares::Unsaid, Some(HOUR_MS)));
+        let result = judge_answer(429, body, 1);
+        assert_eq!(summary(&result), rows(&[("quota", "3600000", false)]));
+        assert_eq!((result.fares, result.user_pause_ms), (Fares::Unsaid, Some(HOUR_MS)));
     }
 }
 
 #[test]
-fn a_throttled_project_is_left_alone_as_a_whole() {
+fn a_throttled_project_is_paused_as_a_whole() {
     for body in
         ["", "slow down", r#"{"code":429,"error":"Too many requests for some devices and users","eps_threshold":1000}"#]
     {
-        let outcome = judge(&answer(429, body), &tried(2));
-        assert_eq!(told(&outcome), rows(&[("throttled", "30000", false); 2]), "{body}");
-        assert_eq!((outcome.fares, outcome.user_pause_ms), (Fares::Ill { pause_ms: Some(30_000) }, None));
+        let result = judge_reply(&answer(429, body), &events(2));
+        assert_eq!(summary(&result), rows(&[("throttled", "30000", false); 2]), "{body}");
+        assert_eq!((result.fares, result.user_pause_ms), (Fares::Ill { pause_ms: Some(30_000) }, None));
     }
-    for (asked, pause_ms) in [("1", 30_000), ("90", 90_000), ("99999999999999999999", HOUR_MS), ("soon", 30_000)] {
+    for (retry_after, pause_ms) in [("1", 30_000), ("90", 90_000), ("99999999999999999999", HOUR_MS), ("soon", 30_000)]
+    {
         let reply =
-            Reply::Answer { status: 429, retry_after: Some(asked.into()), headers: vec![], body: String::new() };
-        assert_eq!(judge(&reply, &tried(1)).fares, Fares::Ill { pause_ms: Some(pause_ms) }, "{asked}");
+            Reply::Answer { status: 429, retry_after: Some(retry_after.into()), headers: vec![], body: String::new() };
+        assert_eq!(judge_reply(&reply, &events(1)).fares, Fares::Ill { pause_ms: Some(pause_ms) }, "{retry_after}");
     }
 }
 
 #[test]
-fn a_request_that_is_too_large_goes_out_in_halves_and_a_single_event_dies() {
+fn a_request_too_large_is_halved_and_a_single_event_dies() {
     for (count, half) in [(10, 5), (5, 2), (3, 1), (2, 1)] {
-        let outcome = judge(&answer(413, "<html>"), &tried(count));
-        assert_eq!((outcome.at_most, outcome.fares.clone()), (Some(half), Fares::Unsaid));
-        assert_eq!(told(&outcome), vec![("too_large", "0".to_owned(), false); count]);
+        let result = judge_reply(&answer(413, "<html>"), &events(count));
+        assert_eq!((result.at_most, result.fares.clone()), (Some(half), Fares::Unsaid));
+        assert_eq!(summary(&result), vec![("too_large", "0".to_owned(), false); count]);
     }
-    let outcome = said(413, json!({"code": 413, "error": "Payload too large"}), 1);
-    assert_eq!((told(&outcome), outcome.alarm.is_some()), (rows(&[("too_large", "dead", true)]), true));
+    let result = judge_answer(413, json!({"code": 413, "error": "Payload too large"}), 1);
+    assert_eq!((summary(&result), result.alarm.is_some()), (rows(&[("too_large", "dead", true)]), true));
 }
 
 #[test]
-fn a_firewall_is_asked_again_rarely() {
+fn a_firewall_refusal_is_retried_rarely() {
     for (number, wait) in [(1, "900000"), (2, "900000"), (4, "7200000")] {
-        let outcome = judge(&answer(403, "Forbidden"), &[Tried { number, ..tried(1)[0].clone() }]);
-        assert_eq!(told(&outcome), rows(&[("forbidden", wait, true)]));
-        assert_eq!((outcome.fares, outcome.alarm.is_some()), (ILL, true));
+        let result = judge_reply(&answer(403, "Forbidden"), &[EventAttempt { number, ..events(1)[0].clone() }]);
+        assert_eq!(summary(&result), rows(&[("forbidden", wait, true)]));
+        assert_eq!((result.fares, result.alarm.is_some()), (ILL, true));
     }
 }
 
 #[test]
-fn a_refusal_that_no_table_lists_is_looked_for_by_halves_and_lets_the_next_pass_the_fifth_time() {
+fn an_unlisted_refusal_is_bisected_and_dies_at_the_fifth() {
     let body = json!({"code": 400, "error": "Something else"});
-    let outcome = said(400, body.clone(), 10);
-    assert_eq!((outcome.at_most, &outcome.fares), (Some(5), &Fares::Unsaid));
-    assert_eq!(told(&outcome), vec![("refused", "0".to_owned(), false); 10]);
+    let result = judge_answer(400, body.clone(), 10);
+    assert_eq!((result.at_most, &result.fares), (Some(5), &Fares::Unsaid));
+    assert_eq!(summary(&result), vec![("refused", "0".to_owned(), false); 10]);
     let alone = |number, refusals| {
-        let one = Tried { number, refusals, ..tried(1)[0].clone() };
-        let outcome = judge(&answer(400, &body.to_string()), &[one]);
-        assert_eq!(outcome.fares, ILL);
-        told(&outcome)
+        let one = EventAttempt { number, refusals, ..events(1)[0].clone() };
+        let result = judge_reply(&answer(400, &body.to_string()), &[one]);
+        assert_eq!(result.fares, ILL);
+        summary(&result)
     };
     assert_eq!(alone(1, 0), rows(&[("refused", "5000", true)]));
     assert_eq!(alone(1, 9), rows(&[("refused", "5000", true)]));
@@ -296,8 +298,8 @@ fn a_refusal_that_no_table_lists_is_looked_for_by_halves_and_lets_the_next_pass_
 }
 
 #[test]
-fn trouble_of_the_other_side_is_waited_out() {
-    for (status, word, pause_ms) in [
+fn server_failures_are_retried_by_schedule() {
+    for (status, class, pause_ms) in [
         (301, "redirect", None),
         (307, "redirect", None),
         (404, "client_error", None),
@@ -312,28 +314,29 @@ fn trouble_of_the_other_side_is_waited_out() {
         (600, "unexpected_status", None),
     ] {
         for body in ["", r#"{"code":200,"events_ingested":1}"#, r#"{"throttled_events":[0]}"#] {
-            let outcome = judge(&answer(status, body), &tried(1));
-            assert_eq!(told(&outcome), rows(&[(word, "5000", true)]), "{status}");
-            assert_eq!(outcome.fares, Fares::Ill { pause_ms }, "{status}");
+            let result = judge_reply(&answer(status, body), &events(1));
+            assert_eq!(summary(&result), rows(&[(class, "5000", true)]), "{status}");
+            assert_eq!(result.fares, Fares::Ill { pause_ms }, "{status}");
         }
     }
     // A 400 of a proxy is no word of Amplitude: it costs nothing but time.
-    let outcome = judge(&answer(400, "<html>"), &[Tried { number: 6, refusals: 5, ..tried(1)[0].clone() }]);
-    assert_eq!(told(&outcome), rows(&[("client_error", "36000000", true)]));
+    let result =
+        judge_reply(&answer(400, "<html>"), &[EventAttempt { number: 6, refusals: 5, ..events(1)[0].clone() }]);
+    assert_eq!(summary(&result), rows(&[("client_error", "36000000", true)]));
     let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
-    let outcome = judge(&failure, &tried(2));
-    assert_eq!((told(&outcome), outcome.fares), (rows(&[("timeout", "5000", true); 2]), ILL));
-    assert_eq!(outcome.events[0].message.as_deref(), Some("no answer came in time"));
+    let result = judge_reply(&failure, &events(2));
+    assert_eq!((summary(&result), result.fares), (rows(&[("timeout", "5000", true); 2]), ILL));
+    assert_eq!(result.events[0].message.as_deref(), Some("no answer came in time"));
 }
 
 #[test]
-fn what_it_asks_for_by_retry_after_is_kept_within_bounds() {
-    for (asked, wait, pause_ms) in [("1", "5000", 5_000), ("60", "60000", 60_000), ("7200", "3600000", HOUR_MS)] {
+fn amplitudes_retry_after_is_bounded() {
+    for (retry_after, wait, pause_ms) in [("1", "5000", 5_000), ("60", "60000", 60_000), ("7200", "3600000", HOUR_MS)] {
         let reply =
-            Reply::Answer { status: 503, retry_after: Some(asked.into()), headers: vec![], body: String::new() };
-        let outcome = judge(&reply, &tried(1));
-        assert_eq!(told(&outcome), rows(&[("server_error", wait, true)]), "{asked}");
-        assert_eq!(outcome.fares, Fares::Ill { pause_ms: Some(pause_ms) });
+            Reply::Answer { status: 503, retry_after: Some(retry_after.into()), headers: vec![], body: String::new() };
+        let result = judge_reply(&reply, &events(1));
+        assert_eq!(summary(&result), rows(&[("server_error", wait, true)]), "{retry_after}");
+        assert_eq!(result.fares, Fares::Ill { pause_ms: Some(pause_ms) });
     }
 }
 
@@ -343,38 +346,38 @@ fn the_last_attempt_is_shortly_before_the_seven_days_are_over() {
     let config = ready(json!({}));
     for jitter in [0.0, 0.5, 1.0] {
         let (mut at, mut attempts) = (first, 0);
-        let ended = loop {
+        let last = loop {
             attempts += 1;
-            let one = Tried { number: attempts, first_tried_at: Some(first), ..tried(1)[0].clone() };
-            let outcome = outcome(&config, &answer(500, ""), &[one], (jitter, at));
-            match outcome.events[0].verdict {
+            let one = EventAttempt { number: attempts, first_tried_at: Some(first), ..events(1)[0].clone() };
+            let result = judge(&config, &answer(500, ""), &[one], (jitter, at));
+            match result.events[0].verdict {
                 Verdict::Retry { delay_ms } => at = at.plus_millis(delay_ms),
-                _ => break outcome.events[0].clone(),
+                _ => break result.events[0].clone(),
             }
         };
-        assert_eq!((ended.verdict, ended.class), (Verdict::Dead, "server_error"), "it was sent, and may be counted");
+        assert_eq!((last.verdict, last.class), (Verdict::Dead, "server_error"), "it was sent, and may be counted");
         assert_eq!(at.millis_since(first), GIVES_UP_AFTER_MS - 10 * MINUTE_MS);
         assert!((12..=17).contains(&attempts), "{attempts}");
     }
 }
 
 #[test]
-fn attempts_that_recoveries_brought_forward_do_not_end_before_the_time_does() {
+fn early_attempts_do_not_shorten_the_seven_days() {
     for number in [13, 100, i64::MAX] {
-        let one = Tried { number, first_tried_at: Some(now().plus_millis(-HOUR_MS)), ..tried(1)[0].clone() };
-        assert_eq!(told(&judge(&answer(503, ""), &[one])), rows(&[("server_error", "86400000", true)]));
+        let one = EventAttempt { number, first_tried_at: Some(now().plus_millis(-HOUR_MS)), ..events(1)[0].clone() };
+        assert_eq!(summary(&judge_reply(&answer(503, ""), &[one])), rows(&[("server_error", "86400000", true)]));
     }
 }
 
 #[test]
-fn a_schedule_of_its_own_is_kept_and_cut_at_seven_days() {
-    let (mut destination, secret) = made(json!({}));
+fn a_custom_schedule_is_used_and_cut_at_seven_days() {
+    let (mut destination, secret) = integration(json!({}));
     destination.schedule = Some(vec![60, 8 * 24 * 3600]);
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     let first = now().plus_millis(-MINUTE_MS);
     let at = |number| {
-        let one = Tried { number, first_tried_at: Some(first), ..tried(1)[0].clone() };
-        told(&outcome(&config, &answer(500, ""), &[one], (0.5, now())))
+        let one = EventAttempt { number, first_tried_at: Some(first), ..events(1)[0].clone() };
+        summary(&judge(&config, &answer(500, ""), &[one], (0.5, now())))
     };
     assert_eq!(at(1), rows(&[("server_error", "60000", true)]));
     let left = (GIVES_UP_AFTER_MS - 11 * MINUTE_MS).to_string();
@@ -383,21 +386,21 @@ fn a_schedule_of_its_own_is_kept_and_cut_at_seven_days() {
 }
 
 #[test]
-fn events_of_the_other_world_were_not_in_the_request_and_come_at_once() {
-    let mut tried = tried(3);
-    tried[1].body = &BODIES[1];
+fn events_of_the_other_environment_are_postponed() {
+    let mut events = events(3);
+    events[1].body = &BODIES[1];
     let taken = json!({"code": 200, "events_ingested": 1}).to_string();
-    let outcome = judge(&answer(200, &taken), &tried);
+    let result = judge_reply(&answer(200, &taken), &events);
     let expected = [("success", "delivered", true), ("postponed", "0", false), ("postponed", "0", false)];
-    assert_eq!((told(&outcome), outcome.alarm), (rows(&expected), None));
+    assert_eq!((summary(&result), result.alarm), (rows(&expected), None));
 }
 
 #[test]
-fn a_test_of_the_connection_says_in_words_what_does_not_work() {
+fn a_connection_tests_result_names_what_does_not_work() {
     let config = ready(json!({}));
     for body in [r#"{"matches":[],"type":"nomatch"}"#, r#"{"matches":[{"user_id":"a"}]}"#] {
-        let says = "Amplitude knows the `api_key` and the `secret_key`; the `sandbox_api_key` was not tried";
-        assert_eq!(tested(&config, &answer(200, body)).as_deref(), Ok(says));
+        let expected = "Amplitude knows the `api_key` and the `secret_key`; the `sandbox_api_key` was not tried";
+        assert_eq!(tested(&config, &answer(200, body)).as_deref(), Ok(expected));
         let production = tested(&ready(json!({"sandbox_api_key": null})), &answer(200, body));
         assert_eq!(production.as_deref(), Ok("Amplitude knows the `api_key` and the `secret_key`"));
         let sandbox = tested(&ready(json!({"api_key": null})), &answer(200, body));
@@ -411,13 +414,13 @@ fn a_test_of_the_connection_says_in_words_what_does_not_work() {
         assert!(tested(&config, &answer(status, API_KEY)).is_err_and(|why| !why.contains(API_KEY)), "{status}");
     }
     let failure = Reply::Failure { class: "dns", message: "the host's name could not be resolved".to_owned() };
-    let says = "the host's name could not be resolved (the `api_key` was tried)".to_owned();
-    assert_eq!(tested(&config, &failure), Err(says));
+    let expected = "the host's name could not be resolved (the `api_key` was tried)".to_owned();
+    assert_eq!(tested(&config, &failure), Err(expected));
 }
 
 #[test]
-fn it_is_reached_by_its_name() {
-    let (destination, secret) = made(json!({}));
+fn the_kind_is_found_by_its_name() {
+    let (destination, secret) = integration(json!({}));
     let config = crate::destinations::Config::ready(&destination, &secret, &allowed()).unwrap();
     assert_eq!((destination.kind.as_str(), config.gives_up_after_ms()), (KIND, Some(GIVES_UP_AFTER_MS)));
     assert_eq!(config.redact(API_KEY), "[REDACTED]");
@@ -466,7 +469,7 @@ fn bodies() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_answer_is_judged_without_loss_and_without_a_key(
+    fn any_answer_gives_each_event_a_verdict_without_a_key(
         status in prop_oneof![Just(200_u16), Just(400), Just(413), Just(429), any::<u16>()],
         retry_after in proptest::option::of("[0-9]{1,25}|\\PC{0,20}"),
         (body, count, sandbox_from) in (bodies(), 0_usize..12, 0_usize..12),
@@ -474,22 +477,22 @@ proptest! {
         jitter in any::<f64>(),
     ) {
         let first_tried_at = passed_ms.map(|passed| now().plus_millis(-passed));
-        let mut tried = vec![Tried { number, refusals, first_tried_at, ..tried(1)[0].clone() }; count];
-        tried.iter_mut().skip(sandbox_from).for_each(|one| one.body = &BODIES[1]);
+        let mut events = vec![EventAttempt { number, refusals, first_tried_at, ..events(1)[0].clone() }; count];
+        events.iter_mut().skip(sandbox_from).for_each(|one| one.body = &BODIES[1]);
         let reply = Reply::Answer { status, retry_after, headers: Vec::new(), body };
-        let outcome = outcome(&ready(json!({})), &reply, &tried, (jitter, now()));
-        prop_assert_eq!(outcome.events.len(), count);
-        let delivered = outcome.events.iter().any(|one| one.verdict == Verdict::Delivered);
+        let result = judge(&ready(json!({})), &reply, &events, (jitter, now()));
+        prop_assert_eq!(result.events.len(), count);
+        let delivered = result.events.iter().any(|one| one.verdict == Verdict::Delivered);
         prop_assert!(!delivered || status == 200);
-        prop_assert!(!delivered || outcome.fares == Fares::Well);
-        for one in &outcome.events {
+        prop_assert!(!delivered || result.fares == Fares::Well);
+        for one in &result.events {
             if let Verdict::Retry { delay_ms } = one.verdict {
                 prop_assert!((0..=GIVES_UP_AFTER_MS).contains(&delay_ms));
                 // What comes at once and costs no step must end: in company, or with somebody's death.
                 prop_assert!(delay_ms > 0 || count > 1);
             }
         }
-        let shown = format!("{outcome:?}");
+        let shown = format!("{result:?}");
         for key in [API_KEY, SECRET_KEY, SANDBOX_KEY] {
             prop_assert!(!shown.contains(key));
         }

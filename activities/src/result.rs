@@ -5,7 +5,7 @@ pub use storage::{Fares, Verdict};
 
 /// What an attempt is judged by, for each event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried<'a> {
+pub struct EventAttempt<'a> {
     /// The event's type.
     pub event_type: &'a str,
     /// Its body, as it is kept.
@@ -20,9 +20,9 @@ pub struct Tried<'a> {
 
 /// What a request came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct DeliveryResult {
     /// One for each event of the request, in its order.
-    pub events: Vec<Judged>,
+    pub events: Vec<EventVerdict>,
     /// What it says of the destination as a whole.
     pub fares: Fares,
     /// For how long the destination wants to hear nothing of this purchase, in milliseconds.
@@ -35,24 +35,24 @@ pub struct Outcome {
     pub alarm: Option<String>,
 }
 
-impl Outcome {
+impl DeliveryResult {
     /// The same where the destination asked for a wait: the purchase is left alone for as long, but no longer than the
     /// first of the events that are tried again waits.
     #[must_use]
-    pub fn asked(self, asked_ms: Option<i64>) -> Self {
-        let wait_ms = |one: &Judged| match one.verdict {
+    pub fn with_retry_after(self, retry_after_ms: Option<i64>) -> Self {
+        let wait_ms = |one: &EventVerdict| match one.verdict {
             Verdict::Retry { delay_ms } => Some(delay_ms),
             Verdict::Delivered | Verdict::Dead => None,
         };
         let soonest_ms = self.events.iter().filter_map(wait_ms).min();
-        let lane_pause_ms = soonest_ms.zip(asked_ms).map(|(wait_ms, asked_ms)| wait_ms.min(asked_ms));
+        let lane_pause_ms = soonest_ms.zip(retry_after_ms).map(|(wait_ms, retry_after_ms)| wait_ms.min(retry_after_ms));
         Self { lane_pause_ms: lane_pause_ms.filter(|ms| *ms > 0), ..self }
     }
 }
 
 /// What a request came to for one of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub struct EventVerdict {
     /// What becomes of it.
     pub verdict: Verdict,
     /// A stable word for how it went; `success` when it was delivered.
