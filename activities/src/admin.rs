@@ -1,4 +1,4 @@
-//! What admins ask of one purchase, and of one destination.
+//! The actions of admins on one purchase, and on one destination.
 
 use crate::Context;
 use crate::destinations::Config;
@@ -8,12 +8,12 @@ use storage::{DestinationPatch, Error, How, Page, Replay, Store, fault};
 use tokio::time::Instant;
 use workflows::asks::{Again, KeepHold, OwedAgain, RedeliverAll, SendAgain, SetEnabled, ThrowAway, Unfinished};
 
-/// After this long the rest is left to the next run, before the activity's time is over.
+/// After this time the rest is left to the next run, so that the activity does not time out.
 const ENOUGH: Duration = Duration::from_secs(5);
-/// So many `user.*` events are ended at once, which takes less than the three seconds of a short try.
+/// Maximum number of `user.*` events that are skipped at once, which takes less than the three seconds of a short activity.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
-/// Keeps a hold, or its end.
+/// Sets a hold, or releases it.
 pub async fn hold(store: &Store, input: KeepHold) -> Result<(), Error> {
     let Some(for_ms) = input.for_ms else {
         return store.release(input.collapse_key).await;
@@ -23,21 +23,21 @@ pub async fn hold(store: &Store, input: KeepHold) -> Result<(), Error> {
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
-/// Throws away what waits; answers how many notifications that ended.
+/// Discards the waiting notifications; returns their number.
 pub async fn discard(store: &Store, input: ThrowAway) -> Result<i64, Error> {
     let (by, reason) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
     store.discard(input.collapse_key, input.through, &by, &reason).await
 }
 
-/// Sends the newest state again; answers the lanes that this opened.
+/// Redelivers the newest state; returns the lanes that this opens.
 pub async fn redeliver(store: &Store, input: SendAgain) -> Result<Vec<Lane>, Error> {
     let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
     fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
     Ok(lanes)
 }
 
-/// Switches a destination on or off. What is owed to it stays owed; with the newest states only, the `user.*` events of a
-/// disabled one end as skipped before. When there are very many, some end and it is to be asked again.
+/// Enables or disables a destination. What is owed to it stays owed; with `newest_only`, the `user.*` events of a disabled
+/// one are skipped first. When there are very many, some are skipped and the caller repeats the call.
 pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
     let (by, why) = (input.asked.by.unwrap_or_default(), input.asked.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
@@ -53,9 +53,9 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
     store.update_destination(input.destination_id, patch).await.map(|_| None)
 }
 
-/// Owes a destination something once more, page by page until [`ENOUGH`] or the end. At the end of what it did not take
-/// its pause and all back-offs end too. Begun anew after a failure, it goes through the same pages: those that were owed
-/// before, by the `bulk` of the same name, are not owed again, whether they arrived meanwhile or not.
+/// Redelivers to a destination, page by page until [`ENOUGH`] or the end. After the last page of failed deliveries its
+/// pause and all back-offs end too. Repeated after a failure, it goes through the same pages: what is owed by the `bulk` of
+/// the same name is not owed twice, whether it was delivered meanwhile or not.
 pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<OwedAgain, Error> {
     let (id, mut owed, mut cursor) = (input.destination_id, 0, input.cursor);
     let began = Instant::now();
@@ -74,7 +74,7 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
     }
 }
 
-/// Owes one page; how many deliveries that is, and where the next page begins.
+/// Redelivers one page; returns the number of deliveries and the cursor of the next page.
 async fn owe(
     store: &Store,
     id: DestinationId,
@@ -104,8 +104,8 @@ async fn send_again(
     Ok((redelivered.owing.owed, redelivered.next_cursor))
 }
 
-/// Tries the connection to a destination with one request that tells no event; what that showed, for people. `token` names
-/// the request.
+/// Tests the connection to a destination with one request that carries no event; returns the result for people. `token`
+/// identifies the request.
 pub async fn test(context: &Context, id: DestinationId, token: &str) -> Result<String, Error> {
     let destination = context.store.destination(id).await?;
     let secret = context.store.destination_secret(id).await?;

@@ -1,5 +1,5 @@
-//! One request of a lane: claim, send, finish. What follows is up to whoever makes it: a purchase's run in `deliver`,
-//! a destination's in `tend`.
+//! One request of a lane: claim, send, finish. The caller decides what follows: a purchase's run in `deliver`, a
+//! destination's in `supervise`.
 
 use crate::destinations::{Config, Invalid};
 use crate::http::{Reply, Request};
@@ -11,87 +11,87 @@ use std::time::Duration;
 use storage::{Attempt, Batch, Claim, Claimed, Ended, Error, Fares, Finish, Finished, Judged, Mode, Verdict, fault};
 use tokio::time::Instant;
 
-/// How long an attempt has the lane for itself: the wait for its turn, the HTTP time-out and a margin.
+/// How long an attempt leases its lane: the wait for the rate limit, the HTTP time-out and a margin.
 pub const LEASE_MS: i64 = 20_000;
-/// How long after the claim the request may still be started, so that it ends within the lease.
+/// How long after the claim the request may start, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
-/// How soon what was not sent in time is attempted again.
+/// How long to wait before an attempt that was too late is repeated.
 pub const LATE_MS: i64 = 1_000;
-/// How soon settings that make no request are looked at again.
+/// How long to wait before settings that give no request are used again.
 const UNUSABLE_MS: i64 = 600_000;
-/// As many events in one request as the destination takes.
+/// No limit on the events of a request but the destination's.
 pub const NO_LIMIT: i64 = i64::MAX;
 
-/// Who attempts which lane.
+/// Which lane is attempted, and how.
 #[derive(Debug, Clone)]
 pub struct LaneAttempt {
     /// The purchase.
     pub key: CollapseKey,
-    /// Whom we tell.
+    /// The destination.
     pub destination: DestinationId,
-    /// What tells this attempt from every other one, for the lease.
+    /// Identifies this attempt as the holder of the lease.
     pub token: String,
-    /// Who asks.
+    /// Which run makes the attempt.
     pub mode: Mode,
-    /// At most so many events in the request.
+    /// Maximum number of events in the request.
     pub at_most: i64,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptResult {
-    /// It was made, and this is left.
+    /// The request was finished.
     Completed(Completed),
-    /// Nothing is due yet.
+    /// No delivery is due yet.
     Wait {
-        /// Milliseconds until something is.
+        /// Milliseconds until one is.
         ms: i64,
-        /// Why the last attempt of what waits failed.
+        /// Why the last attempt of the waiting delivery failed.
         last_error: Option<String>,
     },
-    /// Another one has the lane.
+    /// Another attempt holds the lane's lease.
     Leased {
-        /// Milliseconds until that ends.
+        /// Milliseconds until the lease ends.
         ms: i64,
     },
     /// A request about the lane's user is in flight for another purchase.
     UserBusy {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until asking again makes sense.
+        /// Milliseconds until the next attempt makes sense.
         ms: i64,
     },
-    /// The destination cannot take it now.
+    /// The destination cannot take a request now.
     Owed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until asking again makes sense.
+        /// Milliseconds until the next attempt makes sense.
         ms: i64,
     },
-    /// Nothing is pending, or nothing may be sent.
+    /// No delivery is pending, or none may be sent.
     Closed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
-    /// The lease was lost, or too old to cover the request: none was made, and the lease is given back.
+    /// The lease was lost, or too old to cover the request: nothing was sent, and the lease is released.
     Late,
 }
 
-/// An attempt that was made.
+/// An attempt whose request was finished.
 #[derive(Debug)]
 pub struct Completed {
-    /// What is left in the lane.
+    /// The lane's state after it.
     pub finished: Finished,
-    /// Why an event of it has to be sent again, if one has.
+    /// Why the first of its events that is retried has to be.
     pub retry_reason: Option<String>,
-    /// At most so many events in the lane's next request.
+    /// Maximum number of events in the lane's next request.
     pub at_most: Option<i64>,
-    /// Whether it told of another destination: no purchase's run attempts such a lane.
+    /// Whether its events are about another destination: no purchase's run attempts such a lane.
     pub is_for_operators: bool,
 }
 
-/// The clock that stamps rows, and so the first attempt: what it showed at the claim, and what has passed since. The
-/// worker's own may be another.
+/// The database's clock, which stamps rows: its time at the claim, and the time that has passed since. The worker's clock
+/// may differ.
 #[derive(Clone, Copy)]
 struct Clock {
     at: Timestamp,
@@ -104,7 +104,7 @@ impl Clock {
     }
 }
 
-/// How a request went, before it is kept.
+/// The result of a request, before it is recorded.
 struct Sent {
     results: Vec<Judged>,
     reply: Option<Reply>,
@@ -116,7 +116,7 @@ struct Sent {
     patience_ms: i64,
 }
 
-/// Claims the lane, sends what is due in it and keeps how that went.
+/// Claims the lane, sends its due events and records the result.
 pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<AttemptResult, Error> {
     let batch = loop {
         match context.store.claim(claim(lane_attempt)).await? {
@@ -151,14 +151,14 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
     Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
 }
 
-/// Counts and logs what was recorded about the destination, and has it delivered to whom it is owed.
+/// Counts and logs the events about the destination, and has them delivered to the destinations that they are owed to.
 fn publish_operator_events(
     context: &Context,
     lane_attempt: &LaneAttempt,
     (events, owing): (Vec<&'static str>, Vec<DestinationId>),
 ) {
     for event in events {
-        tracing::warn!(destination.id = %lane_attempt.destination, event, "operators are told of a destination");
+        tracing::warn!(destination.id = %lane_attempt.destination, event, "recorded an event about a destination");
         let destination = lane_attempt.destination.to_string();
         metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
             .increment(1);
@@ -180,8 +180,8 @@ fn claim(lane_attempt: &LaneAttempt) -> Claim {
     }
 }
 
-/// Sends, unless the lease was lost or is too old to cover the request. Settings that make no request are a failure
-/// like any other: they can be mended while the delivery waits. What can never be sent ends.
+/// Sends, unless the lease was lost or is too old to cover the request. Unusable settings are a failure like any other:
+/// they can be corrected while the delivery waits. Events that can never be sent are dead.
 async fn send(
     context: &Context,
     lane_attempt: &LaneAttempt,
@@ -214,7 +214,7 @@ async fn send(
     Ok(Some(sent))
 }
 
-/// What a reply means for each of these events.
+/// Judges a reply for each of these events.
 fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
     let event_attempt: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
     let outcome = config.judge(reply, &event_attempt, (jitter, clock.now()));
@@ -245,14 +245,14 @@ fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Ti
     first.zip(gives_up_after_ms).is_some_and(|(first, after_ms)| now.millis_since(first) >= after_ms)
 }
 
-/// What can never be sent, or not any more, with the reason; and the rest, which is sent.
+/// Separates the events that can never be sent, or not any more, from those to send.
 fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Judged>, Vec<Attempt>) {
     let (mut lost, mut fresh) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
             lost.push(dead(attempt, "no_key", why));
         } else if is_too_late(attempt.first_tried_at, config.gives_up_after_ms(), now) {
-            let why = "sent again so long after its first attempt, it could be counted twice";
+            let why = "so long after its first attempt a repetition could be counted twice";
             lost.push(dead(attempt, "too_late", why.to_owned()));
         } else {
             fresh.push(attempt.clone());
@@ -266,7 +266,7 @@ fn dead(attempt: &Attempt, class: &str, why: String) -> Judged {
     Judged { delivery_id: attempt.delivery_id, class, error, counts: false, verdict: Verdict::Dead }
 }
 
-/// It is attempted again soon, by whoever comes first.
+/// It is attempted again soon, by the next run that claims it.
 fn late(attempt: &Attempt) -> Judged {
     Judged {
         delivery_id: attempt.delivery_id,
@@ -288,7 +288,7 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
     unsent(attempts.iter().map(judge).collect())
 }
 
-/// Nothing was sent, so nothing is known of the destination.
+/// Nothing was sent, so nothing is known about the destination.
 fn unsent(results: Vec<Judged>) -> Sent {
     let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
     let (fares, patience_ms) = (Fares::Unsaid, i64::MAX);
@@ -315,7 +315,7 @@ fn to_sent(attempts: &[Attempt], (outcome, patience_ms): (DeliveryResult, i64)) 
     }
 }
 
-/// The answer without our secrets in it.
+/// The reply with our secrets redacted.
 fn redacted(config: &Config, reply: Reply) -> Reply {
     match reply {
         Reply::Answer { status, retry_after, headers, body } => Reply::Answer {
@@ -328,7 +328,7 @@ fn redacted(config: &Config, reply: Reply) -> Reply {
     }
 }
 
-/// Why the first event that is to be sent again has to be.
+/// Why the first event that is retried has to be.
 fn retry_reason(results: &[Judged]) -> Option<String> {
     let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
     Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
@@ -358,7 +358,7 @@ fn finish(lane_attempt: &LaneAttempt, sent: Sent, (started_at, latency_ms): (Tim
     }
 }
 
-/// Counts and logs how each event fared.
+/// Counts and logs the result of each event.
 fn log_results(finish: &Finish, batch: &Batch) {
     for judged in &finish.judged {
         let outcome = match judged.verdict {

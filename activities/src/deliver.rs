@@ -1,5 +1,5 @@
-//! `deliver`: attempts what a lane owes. One failed attempt ends a run of the activity, and Temporal
-//! runs it again when the next one is due; successes go on to the next delivery of the lane.
+//! `deliver`: attempts the deliveries of a lane. One failed attempt ends a run of the activity, and Temporal
+//! runs it again when the next one is due; after a success the lane's next delivery follows.
 //!
 //! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
 
@@ -12,29 +12,29 @@ use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::asks::{Deliver, Delivered};
 
-/// After this long, what is left goes to a fresh run, so that no attempt is cut off by its time-out.
+/// After this time the rest is left to a new run, so that no attempt is cut off by the activity's time-out.
 const ENOUGH: Duration = Duration::from_secs(8);
 
-/// So long a lane waits for another purchase of its user. After that the destination's own run delivers it, in its turn:
-/// the purchases of a user who has many do not all keep asking.
+/// How long a lane waits for another purchase of its user. After that the destination's run delivers it, so that the many
+/// purchases of one user do not all keep claiming.
 const USER_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What tells this attempt from every other one, for the lease.
+/// The token of this attempt of an activity, for leases.
 pub fn token(info: &ActivityInfo) -> String {
     format!("{}/{}", name(info), info.attempt)
 }
 
-/// The same name for all attempts of an activity.
+/// The name that all attempts of an activity share.
 pub fn name(info: &ActivityInfo) -> String {
     let run = info.workflow_run_id.as_deref().unwrap_or_default();
     format!("{run}/{}", info.activity_id)
 }
 
-/// Attempts what is due, until the lane is closed or owed, something fails or has to wait.
+/// Attempts what is due until the lane is closed or left to the destination's run, or an attempt fails or has to wait.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let Some(_slot) = context.shares.take(lane.destination_id) else { return held_back(context, lane).await };
     if fault::is_planted("deliver.start_twice") {
-        // As if a worker that was given up for lost were still at it.
+        // As if a worker that Temporal believes dead still runs.
         let other = format!("{token}/other");
         return tokio::join!(attempts(context, token, lane), attempts(context, &other, lane)).0;
     }
@@ -81,7 +81,7 @@ fn not_due(ms: i64, last_error: Option<String>) -> Failed {
     Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
-/// How the run ends after an attempt; `None` when it goes on.
+/// The result of the run after an attempt; `None` when it goes on.
 fn run_result(
     context: &Context,
     lane_attempt: &LaneAttempt,
@@ -95,15 +95,15 @@ fn run_result(
         (Finished::Wait { ms }, None) => {
             Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
         }
-        // What is to be sent again in a smaller request goes on here, where that is known.
+        // A retry in a smaller request goes on in this run, where the size is known.
         (Finished::More, Some(why)) if completed.at_most.is_none() => Err(Failed::wait(1, why.clone())),
         (Finished::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
         (Finished::More, _) => Ok(None),
     }
 }
 
-/// The destination holds its share of this worker's slots: its own run delivers what is due in the lane. What is due later
-/// is waited for, which takes no slot.
+/// The destination has taken its share of this worker's slots: its own run delivers what is due in the lane. What is due
+/// later waits in Temporal, which takes no slot.
 async fn held_back(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
     if let Some((ms, last_error)) = context.store.rests(lane.collapse_key, lane.destination_id).await? {
@@ -113,7 +113,7 @@ async fn held_back(context: &Context, lane: &Deliver) -> Result<Delivered, Faile
     Ok(Delivered { last_seq, more: false })
 }
 
-/// The lane ends: what it owes is delivered by the destination's own run.
+/// Leaves the lane to the destination's own run.
 fn owed(context: &Context, lane_attempt: &LaneAttempt, last_seq: i64) -> Delivered {
     context.engine.supervise(lane_attempt.destination);
     Delivered { last_seq, more: false }

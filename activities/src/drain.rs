@@ -1,6 +1,6 @@
-//! Delivers what is owed to one destination: some lanes at a time, a bounded number of them at once.
+//! Delivers the backlog of one destination: a page of lanes at a time, a bounded number of them at once.
 //!
-//! A lane that fails is handed back to its purchase, whose run retries it where people can see that.
+//! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
 
 use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, LaneAttempt, NO_LIMIT, attempt};
@@ -13,28 +13,28 @@ use std::time::Duration;
 use storage::{Error, Finished, Mode, Tending};
 use workflows::signal::Signal;
 
-/// Who has to wait longer for the destination's limits leaves it to the next look what follows.
+/// Maximum wait for the destination's limits in this drain; longer ones are left to the next check.
 const PATIENCE_MS: i64 = 5_000;
-/// So many lanes are in memory at most, waiting and under way.
+/// Maximum number of lanes in memory, waiting and in flight.
 pub const AT_A_TIME: i64 = 200;
 
-/// So long a lane waits, once, for another purchase of its user before it gives its place to the next one: the lanes of
-/// one user are not claimed in vain by the hundred while one request is in flight.
+/// How long a lane waits, once, for another purchase of its user before the next lane takes its place, so that the many
+/// lanes of one user are not claimed in vain while one request is in flight.
 const USER_BUSY: Duration = Duration::from_millis(100);
 
-/// What came of a drain.
+/// The result of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
-    /// How many attempts were made.
+    /// Number of finished attempts.
     pub attempts: u64,
-    /// In how many milliseconds a lane can be had that could not be now.
+    /// Milliseconds until a lane that is busy now can be claimed.
     pub busy_ms: Option<i64>,
-    /// In how many milliseconds a lane is due that is no purchase's.
+    /// Milliseconds until a lane is due that belongs to no purchase.
     pub due_ms: Option<i64>,
 }
 
 impl DrainResult {
-    /// This and what came of another one.
+    /// Adds the result of another drain.
     #[must_use]
     pub fn merge(self, other: &Self) -> Self {
         Self {
@@ -45,26 +45,26 @@ impl DrainResult {
     }
 }
 
-/// The sooner of two times, where there is one.
+/// The sooner of two times.
 pub fn sooner(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     one.into_iter().chain(other).min()
 }
 
-/// The lanes that are still to be attempted, and those that are.
+/// The lanes of a drain.
 struct Lanes {
     waiting: VecDeque<CollapseKey>,
     under_way: BTreeSet<CollapseKey>,
 }
 
 impl Lanes {
-    /// The next one, which is under way from now on.
+    /// Takes the next lane, which is in flight from now on.
     fn next(&mut self) -> Option<CollapseKey> {
         let key = self.waiting.pop_front()?;
         self.under_way.insert(key);
         Some(key)
     }
 
-    /// How many more may be held when one has ended and no other waits.
+    /// Number of lanes to load when none waits.
     fn room(&self) -> Option<i64> {
         let room = AT_A_TIME.saturating_sub(i64::try_from(self.under_way.len()).unwrap_or(i64::MAX));
         (self.waiting.is_empty() && room > 0).then_some(room)
@@ -75,8 +75,8 @@ impl Lanes {
     }
 }
 
-/// Attempts each lane until it is closed, fails or has to wait, or until the round is over; then what is in flight
-/// ends. A lane that takes long holds up no other: as long as there is progress, more are taken from storage.
+/// Attempts each lane until it is closed, fails or has to wait, or until the round is over; then the requests in flight are
+/// finished. A slow lane delays no other: while there is progress, more lanes are loaded.
 pub async fn drain(
     context: &Context,
     round: &Round,
@@ -139,7 +139,7 @@ async fn drain_lane(
                 tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
             }
             AttemptResult::Owed { ms, .. } => {
-                // Its breaker opened or it asked for a pause: then that holds for all lanes.
+                // The breaker opened or the destination is paused, which holds for all its lanes.
                 round.hold_back();
                 result.busy_ms = Some(ms);
                 return Ok(result);
@@ -162,7 +162,7 @@ async fn drain_lane(
     Ok(result)
 }
 
-/// Whether the lane is attempted again at once.
+/// Whether the lane's next attempt follows at once.
 async fn goes_on(
     context: &Context,
     round: &Round,
@@ -187,11 +187,11 @@ async fn goes_on(
     }
 }
 
-/// The purchase's run waits for the lane's next attempt. Where it cannot be told, the sweep finds the lane.
+/// Wakes the purchase's run, which waits for the lane's next attempt. If that fails, the sweep finds the lane.
 async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
     if let Err(error) = context.engine.signal(key, Signal::Wake).await {
-        tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep comes back to it");
+        tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep will find it");
     }
 }
 

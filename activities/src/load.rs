@@ -1,10 +1,10 @@
-//! `load`: what a settling needs to know. Customer identifiers stay behind: histories are read by many.
+//! `load`: loads what a settling needs, without customer identifiers, since many people can read histories.
 
 use std::time::Duration;
 use storage::{Error, Store};
 use workflows::asks::{Load, Loaded, SETTLE_AT_MOST};
 
-/// Reads the purchase, what waits for it and its open lanes.
+/// Loads the purchase, its waiting notifications and its open lanes.
 pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
     let loaded = store.load(input.collapse_key, input.through, SETTLE_AT_MOST).await?;
     fail::fail_point!("load.after", |_| std::process::abort());

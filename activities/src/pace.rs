@@ -1,5 +1,5 @@
-//! How fast a store is asked: a steady pace per platform, a pause where the store asked for one, and a bound on what
-//! is in flight. Of this process only; several workers add up.
+//! The rate of requests to stores: a steady pace per platform, and a pause when the store throttles us. It holds for this
+//! process only; several workers add up.
 
 use domain::PlatformId;
 use std::collections::HashMap;
@@ -7,19 +7,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For how long a turn is waited for here; whoever would wait longer comes again.
+/// The longest wait for a permit; a query that would wait longer is repeated later.
 const WAIT: Duration = Duration::from_secs(2);
-/// A pause that a store asks for is at least and at most so long.
+/// Bounds of a pause that a store requests.
 const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 
-/// Whether and when a platform's store may be asked.
+/// Whether and when a platform's store may be queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
     /// At this moment, which is near.
     At(Instant),
-    /// Not soon: others are before.
+    /// Not soon: other queries come first.
     Later,
-    /// Not before this moment: the store asked us to slow down.
+    /// Not before this moment: the store throttles us.
     Paused(Instant),
 }
 
@@ -32,20 +32,20 @@ pub struct Pace {
 
 #[derive(Debug, Default)]
 struct Platform {
-    /// When the next one may ask.
+    /// When the next query may follow.
     next: Option<Instant>,
     paused_until: Option<Instant>,
-    /// How often in a row the store asked for a pause without saying how long.
+    /// Number of consecutive throttles without a `Retry-After`.
     unspecified: u32,
 }
 
 impl Pace {
-    /// So many a second.
+    /// A pace of this many queries a second.
     pub fn new(per_second: u32) -> Self {
         Self { between: Duration::from_secs(1) / per_second.max(1), platforms: Mutex::default() }
     }
 
-    /// The next turn; whoever is given one is expected to use it.
+    /// Reserves the next permit, which the caller is expected to use.
     pub fn reserve(&self, platform: PlatformId, now: Instant) -> Permit {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
@@ -60,7 +60,7 @@ impl Pace {
         Permit::At(at)
     }
 
-    /// Nobody asks for a while: as long as the store said, else longer each time, spread by `jitter` from 0 to 1.
+    /// Pauses a platform: for the store's `Retry-After`, else longer each time, spread by `jitter` from 0 to 1.
     pub fn pause(&self, platform: PlatformId, (now, retry_after): (Instant, Option<Duration>), jitter: f64) -> Instant {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
@@ -74,7 +74,7 @@ impl Pace {
         until
     }
 
-    /// The store answered as it should.
+    /// Notes that the store answered as expected.
     pub fn answered(&self, platform: PlatformId) {
         if let Some(platform) = self.platforms().get_mut(&platform) {
             platform.unspecified = 0;

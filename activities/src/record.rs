@@ -1,9 +1,9 @@
-//! `record`: keeps a decision, in one idempotent transaction.
+//! `record`: records a decision, in one idempotent transaction.
 
 use storage::{Error, Store};
 use workflows::asks::{Record, Recorded};
 
-/// Keeps a decision.
+/// Records a decision.
 pub async fn record(store: &Store, input: Record) -> Result<Recorded, Error> {
     let record = storage::Record {
         collapse_key: input.collapse_key,

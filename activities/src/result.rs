@@ -1,43 +1,43 @@
-//! What a request came to, in words that do not depend on the destination.
+//! The result of a request, independent of the destination's kind.
 
 use domain::Timestamp;
 pub use storage::{Fares, Verdict};
 
-/// What an attempt is judged by, for each event of a request.
+/// One event of a request, with what its verdict depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventAttempt<'a> {
     /// The event's type.
     pub event_type: &'a str,
-    /// Its body, as it is kept.
+    /// Its body, as it is stored.
     pub body: &'a str,
-    /// Which step of the schedule it is, from 1.
+    /// The step of the schedule, from 1.
     pub number: i64,
-    /// How often the destination refused it for good before.
+    /// How often the destination refused the event before.
     pub refusals: i64,
-    /// When it was attempted first; `None` when that is this attempt.
+    /// When the first attempt was; `None` when this is the first.
     pub first_tried_at: Option<Timestamp>,
 }
 
-/// What a request came to.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryResult {
     /// One for each event of the request, in its order.
     pub events: Vec<EventVerdict>,
-    /// What it says of the destination as a whole.
+    /// What it shows of the destination as a whole.
     pub fares: Fares,
-    /// For how long the destination wants to hear nothing of this purchase, in milliseconds.
+    /// How long the destination wants no request for this purchase, in milliseconds.
     pub lane_pause_ms: Option<i64>,
-    /// For how long the destination wants to hear nothing of this user, in milliseconds.
+    /// How long the destination wants no request for this user, in milliseconds.
     pub user_pause_ms: Option<i64>,
-    /// At most so many events in the next request of this lane.
+    /// Maximum number of events in the next request of this lane.
     pub at_most: Option<i64>,
-    /// What a person should know, without secrets.
+    /// An alarm for operators, without secrets.
     pub alarm: Option<String>,
 }
 
 impl DeliveryResult {
-    /// The same where the destination asked for a wait: the purchase is left alone for as long, but no longer than the
-    /// first of the events that are tried again waits.
+    /// This result with the destination's `Retry-After`: the lane pauses for that time, but no longer than until the first
+    /// retry of an event.
     #[must_use]
     pub fn with_retry_after(self, retry_after_ms: Option<i64>) -> Self {
         let wait_ms = |one: &EventVerdict| match one.verdict {
@@ -50,15 +50,15 @@ impl DeliveryResult {
     }
 }
 
-/// What a request came to for one of its events.
+/// The result of a request for one of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventVerdict {
-    /// What becomes of it.
+    /// Whether it is delivered, retried or dead.
     pub verdict: Verdict,
-    /// A stable word for how it went; `success` when it was delivered.
+    /// A stable name of the result; `success` when it was delivered.
     pub class: &'static str,
-    /// What a person reads when it failed, without secrets.
+    /// A sentence for people when it failed, without secrets.
     pub message: Option<String>,
-    /// Whether it used up a step of the schedule.
+    /// Whether the attempt counts as a step of the schedule.
     pub counts: bool,
 }

@@ -1,19 +1,19 @@
-//! How many of a worker's slots one destination may hold: a slow one must leave slots to the others. What finds none is
-//! owed, and the destination's own run delivers it, in one slot.
+//! Limits how many of a worker's slots one destination takes, so that a slow one leaves slots to the others. A lane without
+//! a slot is left to the destination's own run, which takes one slot.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::fault;
 
-/// Of the slots for deliveries, so many may be held by lanes of one destination.
+/// Maximum number of delivery slots that the lanes of one destination take.
 pub const SHARE: usize = 25;
 
-/// What is held of each destination's share.
+/// The number of slots that each destination takes.
 #[derive(Debug, Clone, Default)]
 pub struct Shares(Arc<Mutex<BTreeMap<DestinationId, usize>>>);
 
-/// A slot that is held until this is dropped.
+/// A slot, which is free again when this is dropped.
 #[derive(Debug)]
 pub struct Slot {
     shares: Shares,
@@ -21,7 +21,7 @@ pub struct Slot {
 }
 
 impl Shares {
-    /// One more slot for a destination; `None` when it holds its share.
+    /// Takes a slot for a destination; `None` when it has its share.
     pub fn take(&self, destination: DestinationId) -> Option<Slot> {
         let mut taken = self.taken();
         let count = taken.entry(destination).or_default();

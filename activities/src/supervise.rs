@@ -1,5 +1,5 @@
-//! `tend`: looks after a destination as a whole. Tries its breaker when that is time, delivers what is owed, and says
-//! when to look again. What it needs next is for storage to say.
+//! `supervise`: supervises a destination as a whole. Probes its open breaker, drains its backlog, and returns the time of
+//! the next check. Storage decides what the destination needs next.
 //!
 //! Never more than [`AT_A_TIME`] lanes are in memory, and none while a breaker is open.
 
@@ -20,62 +20,62 @@ use workflows::asks::{Tend, Tended, Tending};
 use workflows::options::TEND_ENOUGH;
 use workflows::signal::{self, Signal};
 
-/// How often Temporal hears that a run lives.
+/// Interval of the heartbeats to Temporal.
 const BEAT: Duration = Duration::from_secs(4);
-/// A pause is looked at again after so long: a request that was under way may have ended it.
+/// How soon a pause is checked again: a request that was in flight may have ended it.
 const PAUSE_MS: i64 = 30_000;
-/// So many purchases are called back at once.
+/// Maximum number of back-offs that are cancelled at once.
 const AT_ONCE: usize = 8;
-/// So many are called back before that is noted.
+/// Number of back-offs that are cancelled before that is recorded.
 const CANCELS_PER_PAGE: i64 = 50;
-/// For so long a look calls back, page after page, before it delivers what is owed.
+/// How long a check cancels back-offs, page after page, before it drains.
 const CANCEL_ENOUGH: Duration = Duration::from_secs(5);
-/// A page that was begun is left after so long: that is half of a look.
+/// After this time a started page is left: half of a round.
 const CANCEL_MOST: Duration = Duration::from_secs(10);
-/// When to look again for purchases that could not be called back.
+/// When to retry back-offs that could not be cancelled.
 const CANCEL_AGAIN_MS: i64 = 5_000;
-/// How soon to look again when no lane could be had, at least and at most.
+/// Bounds of the time to the next check when no lane could be claimed.
 const BUSY_MS: std::ops::RangeInclusive<i64> = 1_000..=30_000;
 
-/// One run of the activity: until when it begins anything new, and what tells its attempts apart.
+/// One run of the activity: how long it begins anything new, and the tokens of its claims.
 pub struct Round {
     token: String,
-    /// Whether the run before it was lost, and may have left lanes that are leased still.
+    /// Whether the previous run was lost, and may have left leased lanes.
     follows_a_lost_run: bool,
     claims: AtomicU64,
     began: Instant,
-    /// The worker was told to end.
+    /// The worker stops.
     stopping: Arc<AtomicBool>,
-    /// The run is to end: it was cancelled, or storage fails.
+    /// The run was cancelled, or storage fails.
     is_halted: AtomicBool,
-    /// The destination takes nothing more now.
+    /// The destination takes no more requests now.
     is_held_back: AtomicBool,
 }
 
 impl Round {
-    /// A run that begins now, the first or another attempt at it.
+    /// A run that begins now; `attempt` counts Temporal's attempts from 1.
     pub fn new((token, attempt): (String, u32), stopping: Arc<AtomicBool>) -> Self {
         let (claims, is_halted, is_held_back) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let follows_a_lost_run = attempt > 1;
         Self { token, follows_a_lost_run, claims, began: Instant::now(), stopping, is_halted, is_held_back }
     }
 
-    /// Another token for each claim: two lanes of one user are two claimers.
+    /// A new token for each claim: two lanes of one user are claimed separately.
     pub fn token(&self) -> String {
         format!("{}/{}", self.token, self.claims.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether nothing new is to be begun in a drain.
+    /// Whether a drain begins nothing new.
     pub fn is_over(&self) -> bool {
         self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
     }
 
-    /// Nothing new is begun until storage was asked again.
+    /// Begins nothing new until storage has been queried again.
     pub fn hold_back(&self) {
         self.is_held_back.store(true, Ordering::Relaxed);
     }
 
-    /// Nothing new is begun any more.
+    /// Ends the round.
     pub fn halt(&self) {
         self.is_halted.store(true, Ordering::Relaxed);
     }
@@ -86,7 +86,7 @@ impl Round {
             || self.began.elapsed() > TEND_ENOUGH
     }
 
-    /// Tells Temporal that the run lives, and hears whether it was cancelled.
+    /// Sends heartbeats to Temporal, and ends the round when the activity is cancelled.
     pub async fn beat(&self, ctx: &ActivityContext) -> Infallible {
         loop {
             if let Err(error) = ctx.record_heartbeat(()).await {
@@ -100,36 +100,36 @@ impl Round {
     }
 }
 
-/// The part of a look in which purchases are called back. The rest of it is for what is owed.
+/// The time that a check spends on cancelling back-offs. The rest is for the backlog.
 struct CancelBudget<'r> {
     round: &'r Round,
     began: Instant,
 }
 
 impl CancelBudget<'_> {
-    /// Whether another page may be begun.
+    /// Whether another page may begin.
     fn has_time(&self) -> bool {
         self.began.elapsed() < CANCEL_ENOUGH && !self.is_finished()
     }
 
-    /// Whether nobody is called back any more.
+    /// Whether no more back-offs are cancelled.
     fn is_finished(&self) -> bool {
         self.round.is_finished() || self.began.elapsed() > CANCEL_MOST
     }
 }
 
-/// What came of calling back.
+/// How far cancelling back-offs came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CancelProgress {
-    /// All that are to be told were.
+    /// All back-offs are cancelled.
     All,
-    /// There are more, and what is owed has its turn.
+    /// There are more; the backlog comes first.
     More,
-    /// Nobody can be told now.
+    /// No purchase can be signalled now.
     NotNow,
 }
 
-/// Looks after a destination for as long as there is something to do, and a run may last.
+/// Supervises a destination until there is nothing to do, or the round is over.
 pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<Tended, Error> {
     let id = input.destination_id;
     let mut is_probe = input.is_probe;
@@ -145,7 +145,7 @@ pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<
         let goes_on = progress == CancelProgress::More && !round.is_finished();
         let (state, again_ms) = match context.store.tend(id, AT_A_TIME).await? {
             needs if goes_on && has_to_wait(&needs, is_probe) => continue,
-            // What waits is no purchase's, or was left by a run that was lost.
+            // What waits belongs to no purchase, or was left by a lost run.
             Needs::Rest => match due.map(millis_until) {
                 Some(ms) => (Tending::Drain, Some(ms)),
                 None => (Tending::Rest, None),
@@ -173,7 +173,7 @@ pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<
     }
 }
 
-/// Whether nothing is to be done about what is owed, for now.
+/// Whether the backlog has to wait.
 fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
     match needs {
         Needs::Rest | Needs::Pause { .. } => true,
@@ -182,8 +182,8 @@ fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
     }
 }
 
-/// Tells purchases whose runs wait for another attempt not to wait, page by page for as long as its share lasts. A page
-/// is noted only when the engine took each of its words.
+/// Cancels the back-offs of purchases' runs, page by page within the budget. A page is recorded only when the engine
+/// accepted each of its signals.
 async fn cancel_backoffs(
     context: &Context,
     budget: &CancelBudget<'_>,
@@ -220,17 +220,17 @@ async fn cancel_backoff(
     match context.engine.signal_open(key, signal).await {
         Ok(()) => true,
         Err(error @ engine::Error::Unavailable(_)) => {
-            tracing::debug!(collapse_key = %key, error = %error, "not called back yet; tried again soon");
+            tracing::debug!(collapse_key = %key, error = %error, "a back-off is not cancelled yet; tried again soon");
             false
         }
         Err(error) => {
-            tracing::error!(collapse_key = %key, error = %error, "not called back: its run waits for its next attempt");
+            tracing::error!(collapse_key = %key, error = %error, "a back-off is not cancelled: its run waits for its next attempt");
             true
         }
     }
 }
 
-/// Tries an open breaker with one request; when to look again if none was made.
+/// Probes an open breaker with one request; returns the time to the next check if none was finished.
 async fn probe(
     context: &Context,
     round: &Round,
@@ -249,7 +249,7 @@ async fn probe(
     })
 }
 
-/// When to look again after a drain that could do nothing, so that it does not spin; `None` after one that did.
+/// Milliseconds to the next check after a drain without attempts, so that it does not spin; `None` after any other.
 fn busy(result: &DrainResult) -> Option<i64> {
     let soonest = sooner(result.busy_ms, result.due_ms).unwrap_or(*BUSY_MS.start());
     (result.attempts == 0).then(|| clamped(soonest))
@@ -267,7 +267,7 @@ fn millis_until(then: Instant) -> i64 {
     i64::try_from(then.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The answer, with what people want to know of a destination that is not at rest.
+/// The activity's result, with the backlog and the last error for people unless the destination is at rest.
 async fn answer(
     context: &Context,
     id: DestinationId,

@@ -1,5 +1,5 @@
-//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow. Late lanes are their destination's
-//! affair: its run is started.
+//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow. For late lanes it starts their
+//! destination's run.
 
 use crate::engine::Engine;
 use crate::retention;
@@ -11,23 +11,23 @@ use tokio::time::Instant;
 use workflows::asks::Swept;
 use workflows::signal::Signal;
 
-/// How many purchases one sweep wakes at most: this bounds its rate.
+/// Maximum number of purchases that one sweep wakes, which bounds its rate.
 const AT_MOST: i64 = 200;
-/// How many it wakes at once.
+/// Maximum number of concurrent signals.
 const AT_ONCE: usize = 8;
-/// How many deliveries to deleted destinations one sweep ends, about.
+/// Approximate number of deliveries to deleted destinations that one sweep closes.
 const CLOSED_AT_MOST: i64 = 2000;
-/// How many deliveries that wait to destinations that were set anew it looks at again, about.
+/// Approximate number of waiting deliveries that one sweep reconsiders after a destination's settings changed.
 const RECONSIDERED_AT_MOST: i64 = 2000;
-/// How many purchases that changes concern it goes through, about.
+/// Approximate number of purchases that one sweep scans after a change of settings.
 const PURCHASES_AT_MOST: i64 = 10_000;
-/// For how long it does.
+/// Time limit of that scan.
 const PURCHASES_TIME: Duration = Duration::from_secs(2);
-/// After this long the rest is left to the next sweep, before the activity's time is over.
+/// After this time the rest is left to the next sweep, so that the activity does not time out.
 const ENOUGH: Duration = Duration::from_secs(4);
 
-/// Expires what waited too long for approval, has looked at again what changes concern, wakes what is overdue, looks
-/// again at what waits to those who were set anew, ends what the deleted are owed and removes bodies that are too old.
+/// Expires topics that waited too long for approval, schedules rechecks of purchases after a change of settings, wakes what
+/// is overdue, reconsiders waiting deliveries, closes those to deleted destinations, and removes old bodies.
 pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
     if let Err(error) = expire(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
@@ -49,7 +49,7 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     let keys: Vec<CollapseKey> = woken_keys.into_iter().flatten().collect();
     let woken = keys.len() + destinations.len() + recalls.len();
     if let Err(error) = store.wakes_tried(keys, at).await {
-        tracing::warn!(error = %error, "what was woken was not noted; the next sweep wakes it again");
+        tracing::warn!(error = %error, "wakes were not recorded; the next sweep repeats them");
     }
     reconsider_deliveries(store).await;
     end_deleted(store).await;
@@ -57,20 +57,20 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     Ok(Swept { woken, more: has_more_purchases || (more && woken > 0) })
 }
 
-/// Has looked at again what is left of the purchases that changes concern; whether there may be more. This very sweep
-/// finds the first of them due.
+/// Schedules rechecks of the purchases that a change of settings concerns; returns whether there may be more. The same
+/// sweep finds the first of them due.
 async fn reconsider_purchases(store: &Store) -> bool {
     match tokio::time::timeout(PURCHASES_TIME, store.look_on(PURCHASES_AT_MOST)).await {
         Ok(Ok(0)) => false,
-        Ok(Ok(gone_through)) => {
-            tracing::info!(gone_through, "went through purchases for those that changes concern");
-            gone_through >= PURCHASES_AT_MOST
+        Ok(Ok(scanned)) => {
+            tracing::info!(scanned, "scheduled rechecks of purchases after a change of settings");
+            scanned >= PURCHASES_AT_MOST
         }
         Ok(Err(error)) => {
-            tracing::warn!(error = %error, "what changes concern was not looked at; the next sweep tries again");
+            tracing::warn!(error = %error, "purchases were not scheduled for rechecks; the next sweep tries again");
             false
         }
-        // The batch that is under way is finished all the same.
+        // The current batch is finished anyway.
         Err(_) => true,
     }
 }
@@ -87,8 +87,8 @@ async fn expire(store: &Store) -> Result<(), Error> {
     store.expire_topics(store.now().await?).await.map(drop)
 }
 
-/// Looks again at what is left of what waits to destinations that were set anew. The next sweep finds it late and has it
-/// delivered.
+/// Reconsiders waiting deliveries after a change of their destination's settings. The next sweep finds them late and has
+/// them delivered.
 async fn reconsider_deliveries(store: &Store) {
     match store.reconsider_left(RECONSIDERED_AT_MOST).await {
         Ok(0) => {}
@@ -99,7 +99,7 @@ async fn reconsider_deliveries(store: &Store) {
     }
 }
 
-/// Ends what is still owed to destinations that were deleted.
+/// Closes the deliveries that are owed to deleted destinations.
 async fn end_deleted(store: &Store) {
     match store.end_deleted_owed(CLOSED_AT_MOST).await {
         Ok(0) => {}
@@ -110,13 +110,13 @@ async fn end_deleted(store: &Store) {
     }
 }
 
-/// The purchase, when it was woken.
+/// Wakes a purchase; returns it on success.
 async fn wake(engine: &Engine, due: Due) -> Option<CollapseKey> {
     metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
     match engine.signal(due.collapse_key, Signal::Wake).await {
         Ok(()) => Some(due.collapse_key),
         Err(error) => {
-            tracing::warn!(collapse_key = %due.collapse_key, error = %error, "not woken; the next sweep tries again");
+            tracing::warn!(collapse_key = %due.collapse_key, error = %error, "a purchase was not woken; the next sweep tries again");
             None
         }
     }

@@ -1,7 +1,7 @@
-//! `verify`: asks the store once what is true of a purchase.
+//! `verify`: queries the store about a purchase, once.
 //!
-//! It never waits for the store to come back: it says when to ask again, so that the workflow hears signals meanwhile.
-//! What is said of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
+//! It never waits for the store to recover: it returns the time of the next query, so that the workflow handles signals
+//! meanwhile. The description of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
 
 use crate::Context;
 use crate::http::{Http, Rules};
@@ -14,29 +14,29 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use workflows::asks::Verified;
 
-/// How many requests to stores are in flight at once, so that a store that hangs leaves slots for other activities.
+/// Maximum number of requests to stores in flight, so that a store that hangs leaves slots for other activities.
 const IN_FLIGHT: usize = 20;
-/// For how long one of these is waited for: with the wait for a turn and the request it fits into one run.
+/// How long to wait for one of these: with the wait for a permit and the request it fits into one run.
 const WAIT: Duration = Duration::from_millis(500);
-/// The wait after the first failure; it doubles with each.
+/// The wait after the first failure, in milliseconds; it doubles with each.
 const FIRST_MS: i64 = 2_000;
-/// The longest wait between two attempts.
+/// The longest wait between two queries, in milliseconds.
 const LONGEST_MS: i64 = 60_000;
-/// About when whoever found no turn comes again.
+/// Mean wait after a query without a permit, in milliseconds.
 const PERMIT_MS: i64 = 4_000;
 
-/// How stores are asked by this process.
+/// Verifies purchases with their stores, for this process.
 #[derive(Debug)]
 pub struct Verifier {
     settings: Settings,
     pace: Pace,
     in_flight: Semaphore,
-    /// For addresses that the operator chose.
+    /// The sender for addresses that the operator chose.
     open: Option<Http>,
 }
 
 impl Verifier {
-    /// Asks under these settings.
+    /// A verifier with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Verifier {
     }
 }
 
-/// Asks once, and says what came of it or when to ask again.
+/// Queries the store once; returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = context.store.verification(key).await? else { return Ok(verified(Reading::Unverifiable)) };
     let Some(store) = context.verifier.settings.of(&known.store, known.platform_id) else {
@@ -60,12 +60,12 @@ pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Err
         Attempt::RateLimited => {
             count("no_turn");
             let again_ms = spread(PERMIT_MS, (context.random)());
-            return later(context, (key, again_ms), "others of this platform are asked about first").await;
+            return later(context, (key, again_ms), "other purchases of this platform are queried first").await;
         }
     };
     let label = label(&answer);
     count(label);
-    tracing::info!(collapse_key = %key, platform.id = %platform, answer = label, "asked the store about a purchase");
+    tracing::info!(collapse_key = %key, platform.id = %platform, answer = label, "queried the store about a purchase");
     match answer {
         Answer::Verification(reading) => {
             let reading = match (reading, known.unknown_receipts) {
@@ -86,7 +86,7 @@ pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Err
 
 enum Attempt {
     Answer(Answer),
-    /// The store was not asked, and that is not its fault.
+    /// No request was sent, for reasons of our own.
     RateLimited,
 }
 
@@ -110,7 +110,7 @@ async fn attempt(context: &Context, store: Store<'_>, known: &storage::Verificat
         Permit::Later => return Ok(Attempt::RateLimited),
         Permit::Paused(until) => return Ok(Attempt::Answer(Answer::Retry(paused(until)))),
     }
-    // By the clock that stamps rows: it is compared with nothing else.
+    // The database's clock, since the time is compared with those of rows.
     let at = context.store.now().await?;
     let http = verifier.open.as_ref().filter(|_| store.is_at_chosen_address()).unwrap_or(&context.http);
     let began = Instant::now();
@@ -130,8 +130,8 @@ async fn attempt(context: &Context, store: Store<'_>, known: &storage::Verificat
     }))
 }
 
-/// What the others of a platform are told while the store wants to be left alone. It counts as a failure: patience
-/// must end for them too.
+/// The answer for other purchases of a platform that the store throttles. It counts as a failure: patience must end for
+/// them too.
 fn paused(until: Instant) -> Retry {
     let retry_after = Some(until.duration_since(Instant::now()));
     Retry { retry_after, ..Retry::new("paused", "the store asked us to slow down a moment ago") }
@@ -149,7 +149,7 @@ async fn refused(context: &Context, (key, known): (CollapseKey, &storage::Verifi
     Ok(verified(Reading::Unverifiable))
 }
 
-/// Counts the failure: while patience lasts it is asked again, then it has to go without the store.
+/// Counts the failure: another query follows while patience lasts, then the settling goes on without the store.
 async fn failed(
     context: &Context,
     (key, platform, store): (CollapseKey, PlatformId, Store<'_>),
@@ -169,30 +169,30 @@ async fn failed(
     later(context, (key, again_ms), &format!("{} (attempt {})", retry.why, unanswered.attempts)).await
 }
 
-/// For how long and how often the store did not answer.
+/// How long and how often the store did not answer.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     unanswered: Unanswered,
     now: Timestamp,
 }
 
-/// When to ask again; `None` when patience is over. The last attempt is made at its end.
+/// Milliseconds to the next query; `None` when patience is over. The last query is at its end.
 fn again_ms(failures: Failures, (patience, retry_after): (Duration, Option<Duration>), jitter: f64) -> Option<i64> {
     let patience_ms = millis(patience);
     let left = patience_ms.saturating_sub(failures.now.millis_since(failures.unanswered.since).max(0));
     let doublings = u32::try_from(failures.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
     let wait = spread(FIRST_MS.saturating_mul(1 << doublings).min(LONGEST_MS), jitter);
-    // A little later than asked for, so that not all come at once.
-    let retry_after = retry_after.map_or(0, |known| millis(known).saturating_add(wait / 4));
+    // A little later than the store's time, so that not all queries come at once.
+    let retry_after = retry_after.map_or(0, |retry_after| millis(retry_after).saturating_add(wait / 4));
     (left > 0).then(|| wait.max(retry_after).min(left).max(1))
 }
 
-/// Keeps an alarm; the asking goes on without it.
+/// Raises an alarm; a failure to store it is only logged.
 async fn alarm(context: &Context, platform: PlatformId, kind: &'static str, detail: &str) {
     metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(platform.id = %platform, kind, "{detail}");
     if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
-        tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not kept");
+        tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not stored");
     }
 }
 
@@ -200,7 +200,7 @@ const fn verified(reading: Reading) -> Verified {
     Verified { reading: Some(reading), again_ms: 0, why: None }
 }
 
-/// It is asked again: by the run that waits for it, or by the sweep should that be lost.
+/// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
 async fn later(context: &Context, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
     context.store.ask_again(key, again_ms).await?;
     Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
@@ -226,7 +226,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Half of it to half more, by `jitter` from 0 to 1.
+/// A wait from half of `ms` to half more, by `jitter` from 0 to 1.
 fn spread(ms: i64, jitter: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "from 0 to 1000, and a float cast saturates")]
     let thousandths = (jitter.clamp(0.0, 1.0) * 1000.0) as i64;

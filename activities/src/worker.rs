@@ -1,6 +1,6 @@
-//! The worker: polls Temporal for workflow tasks and activities until it is told to stop.
+//! The worker: polls Temporal for workflow tasks and activities until it is stopped.
 //!
-//! `deliver` and `tend` have a worker of their own on their own queue, so that hanging destinations take no slot
+//! `deliver` and `supervise` have a separate worker on a separate queue, so that hanging destinations take no slot
 //! from settling.
 
 use crate::Context;
@@ -16,19 +16,19 @@ use workflows::{Destination, Purchase, Sweep, contract};
 /// Why the worker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be made, or Temporal refused it for good. The operator must act.
+    /// It could not be built, or Temporal refused it for good. The operator must act.
     #[error("the worker stopped: {0}")]
     Stopped(String),
 }
 
-/// How many of each thing run at once.
+/// Maximum number of concurrent tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
     /// Workflow tasks.
     pub workflow_tasks: usize,
     /// Activities that only touch storage.
     pub activities: usize,
-    /// Lanes and looks after destinations in flight; one destination holds a part of them, see `share`.
+    /// Lanes and supervisions of destinations; one destination takes a part of them, see `share`.
     pub deliveries: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for Slots {
     }
 }
 
-/// Works until `stop` resolves, then finishes what is in hand.
+/// Runs until `stop` resolves, then finishes its current tasks.
 ///
 /// Blocks its thread: workflows of a worker share one thread, which must not be one of the runtime's.
 ///
@@ -64,14 +64,14 @@ pub fn run(
         let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
         let stopping = async move {
             stop.await;
-            // What lasts ends early and goes on elsewhere.
+            // Long activities end early and go on in another worker.
             context.stopping.store(true, Ordering::Relaxed);
             stop_settling();
             stop_delivering();
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            // When one half ends for good, so does the other: half a worker would go unnoticed.
+            // When one worker ends for good, so does the other: half a process would go unnoticed.
             ended = async { tokio::try_join!(settling.run(), delivering.run()) } => {
                 ended.map(drop).map_err(|error| stopped(&error))
             }

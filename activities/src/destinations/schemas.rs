@@ -1,5 +1,4 @@
-//! The fields of each kind of destination as JSON Schemas: for who reads about them. What is checked is in the kind's
-//! `config`.
+//! The fields of each kind of destination as JSON Schemas, for documentation. The kind's `config` checks them.
 
 use serde_json::{Map, Value};
 
@@ -8,13 +7,13 @@ use serde_json::{Map, Value};
 pub struct Schemas {
     /// The kind.
     pub kind: &'static str,
-    /// What can be given when one is created.
+    /// The fields of a creation.
     pub created: Map<String, Value>,
-    /// Which of that is required.
+    /// Which of those are required.
     pub required: &'static [&'static str],
-    /// What can be given in a change.
+    /// The fields of a change.
     pub changed: Map<String, Value>,
-    /// What is shown.
+    /// The fields that are shown.
     pub shown: Map<String, Value>,
     /// A request that creates one.
     pub example: Value,
@@ -28,7 +27,7 @@ pub(super) fn fields(object: Value) -> Map<String, Value> {
     }
 }
 
-/// The same fields where null brings back what holds when nobody names them.
+/// The fields with null as a value of the named ones, which restores their defaults.
 pub(super) fn nullable(mut fields: Map<String, Value>, names: &[&str]) -> Map<String, Value> {
     for name in names {
         let Some(schema) = fields.get_mut(*name).and_then(Value::as_object_mut) else { continue };

@@ -1,5 +1,5 @@
-//! When a destination's run is told that something is owed: at once, then at most once a second however many lanes say
-//! so, with a last word after the last of them. Nothing is lost when this process dies: the sweep finds what is late.
+//! Signals destinations' runs that something is owed: at once, then at most once a second however many lanes there are,
+//! with a last signal after the last lane. Nothing is lost when this process dies: the sweep finds late lanes.
 
 use super::{Engine, Error};
 use domain::DestinationId;
@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use workflows::signal::DestinationSignal;
 
-/// Between two words to the same destination.
+/// Time between two signals to the same destination.
 const PAUSE_MS: i64 = 1000;
 
-/// What is to be said next.
+/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Tell this one.
+    /// Signal this destination.
     Signal(DestinationId),
     /// Nothing before this millisecond.
     Sleep(i64),
@@ -24,7 +24,7 @@ enum Step {
     Idle,
 }
 
-/// The destinations that something is owed to, and when each may be told. Pure: the time is an argument.
+/// The destinations that something is owed to, and when each may be signalled. Pure: the time is an argument.
 #[derive(Debug, Default)]
 struct Plan(BTreeMap<DestinationId, Entry>);
 
@@ -39,7 +39,7 @@ impl Plan {
         self.0.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
     }
 
-    /// What comes next; who is given a destination is expected to tell it.
+    /// Takes the next step; the caller is expected to signal the destination that it names.
     fn next(&mut self, now: i64) -> Step {
         self.0.retain(|_, entry| entry.is_owed || entry.not_before > now);
         let owed = self.0.iter_mut().filter(|(_, entry)| entry.is_owed);
@@ -53,13 +53,13 @@ impl Plan {
         }
     }
 
-    /// It was not taken.
+    /// Notes that a signal was not accepted.
     fn failed(&mut self, id: DestinationId, now: i64) {
         self.0.insert(id, Entry { is_owed: true, not_before: now + PAUSE_MS });
     }
 }
 
-/// What the lanes and the task that tells share.
+/// The state that the lanes and the signalling task share.
 pub struct DestinationSignals {
     plan: Mutex<Plan>,
     changed: Notify,
@@ -71,7 +71,7 @@ impl DestinationSignals {
         Self { plan: Mutex::default(), changed: Notify::new(), began: Instant::now() }
     }
 
-    /// Something is owed to this one.
+    /// Notes that something is owed to this destination.
     pub fn owed(&self, id: DestinationId) {
         self.plan().owed(id, self.now_ms());
         self.changed.notify_one();
@@ -86,7 +86,7 @@ impl DestinationSignals {
     }
 }
 
-/// Tells for as long as the process lives.
+/// Signals for as long as the process lives.
 pub async fn run(engine: Engine) {
     let signals = engine.signals.clone();
     loop {
@@ -95,11 +95,11 @@ pub async fn run(engine: Engine) {
             Step::Signal(id) => match engine.destination(id, DestinationSignal::Owed).await {
                 Ok(()) => {}
                 Err(Error::Unavailable(reason)) => {
-                    tracing::debug!(destination.id = %id, reason, "what is owed was not told; it is told again");
+                    tracing::debug!(destination.id = %id, reason, "a destination was not signalled; tried again soon");
                     signals.plan().failed(id, signals.now_ms());
                 }
                 Err(Error::Rejected(reason)) => {
-                    tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep comes back to it");
+                    tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep will repeat it");
                 }
             },
             Step::Sleep(until) => {
@@ -132,7 +132,7 @@ mod tests {
             plan.owed(id(1), now);
             assert_eq!(plan.next(now), Step::Sleep(1000));
         }
-        assert_eq!(plan.next(1000), Step::Signal(id(1)), "the last word follows the last lane");
+        assert_eq!(plan.next(1000), Step::Signal(id(1)), "a last signal follows the last lane");
         assert_eq!(plan.next(5000), Step::Idle);
     }
 

@@ -1,8 +1,8 @@
-//! The connection to Temporal: starts and signals workflows, asks them, and makes sure that what
-//! every run needs (search attributes, the sweep) is there.
+//! The connection to Temporal: starts, signals and queries workflows, and ensures that what every run needs
+//! (search attributes, the sweep) exists.
 //!
-//! Nothing waits for Temporal at start: the inbox accepts without it. When to tell a destination's run that something
-//! is owed is decided in `tending`, which is pure.
+//! Nothing waits for Temporal at start: the inbox accepts without it. When to signal a destination's run is decided in
+//! `destination_signals`.
 
 mod destination_signals;
 
@@ -34,16 +34,16 @@ use tokio::sync::watch;
 use workflows::signal::{DestinationSignal, Signal};
 use workflows::{attributes, contract};
 
-/// For how long one call may take.
+/// Time limit of one call.
 const CALL: Duration = Duration::from_secs(5);
-/// Between two attempts to connect, and between two looks at what every run needs.
+/// Time between two attempts to connect.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// After so many failed attempts to connect it is worth a word: a server that starts beside us takes a moment.
+/// Number of failed attempts to connect before a warning: a server that starts beside us takes a moment.
 const WARN_AFTER: u32 = 8;
-/// How often it is made sure that the sweep runs and the search attributes exist.
+/// Interval of ensuring that the sweep runs and the search attributes exist.
 const ENSURE: Duration = Duration::from_secs(10);
 
-/// Why Temporal did not do what it was asked.
+/// Why Temporal did not accept a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be reached, is busy or closing. Try again.
@@ -76,16 +76,16 @@ pub struct Engine {
     address: Arc<str>,
 }
 
-/// Whose server it is, which decides whether it is worth a word that it does not answer.
+/// Whose server it is, which decides whether to warn when it does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
     /// One that should run already.
     External,
-    /// One of our own, which is being fetched or started by whoever connects.
+    /// One of our own, which the caller downloads or starts.
     Embedded,
 }
 
-/// One signal to one workflow, which is started when it sleeps.
+/// One signal to one workflow, which is started if no run is open.
 struct SignalWithStart {
     workflow_id: String,
     workflow_type: &'static str,
@@ -96,8 +96,8 @@ struct SignalWithStart {
 }
 
 impl Engine {
-    /// Reads Temporal's standard environment variables and profile file, and connects in the
-    /// background for as long as it takes. `identity` is what the Temporal UI shows of this process.
+    /// Reads Temporal's standard environment variables and profile file, and connects in the background, retrying
+    /// for ever. The Temporal UI shows `identity` for this process.
     ///
     /// # Errors
     /// When those settings are wrong, with the setting's name.
@@ -107,7 +107,7 @@ impl Engine {
         Ok(Self::connect_in_background(identity, (connection, options), Server::External))
     }
 
-    /// Connects to a server of our own in the same way, whatever the environment says.
+    /// Connects to a server of our own in the same way, ignoring the environment.
     ///
     /// # Errors
     /// When `address` is not a URL.
@@ -148,13 +148,13 @@ impl Engine {
         engine
     }
 
-    /// Host and port of the server, as Temporal's own tools take them.
+    /// Host and port of the server, as Temporal's tools take them.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether it answered when it was last asked for what every run needs, some seconds ago at most.
+    /// Whether it answered the last periodic call, some seconds ago at most.
     #[must_use]
     pub fn connected(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
@@ -230,8 +230,8 @@ impl Engine {
         self.signal_with_start(message).await
     }
 
-    /// Something is owed to a destination that no purchase's run delivers. Costs a short lock; its run is told soon,
-    /// at most once a second, and again until Temporal takes it.
+    /// Signals the destination's run soon that it is owed something: at most once a second, and repeated until Temporal
+    /// accepts it. Costs a short lock.
     pub fn supervise(&self, id: DestinationId) {
         self.signals.owed(id);
     }
@@ -275,7 +275,7 @@ impl Engine {
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
-    /// Makes sure that the search attributes are registered and that the sweep runs: both vanish
+    /// Ensures that the search attributes are registered and that the sweep runs: both vanish
     /// with Temporal's file, and an operator can end the sweep by hand.
     async fn ensure(&self) -> Result<(), Error> {
         let client = self.now()?;
@@ -286,7 +286,7 @@ impl Engine {
             workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
-            // No request id: the server would answer a repeated one with the run that it made at first, ended or not.
+            // No request id: the server would answer a repeated one with the run that it started first, closed or not.
             workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()

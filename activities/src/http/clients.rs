@@ -1,7 +1,7 @@
-//! Clients that can connect to one set of addresses only, whatever name they are asked for.
+//! Clients that can connect to one set of addresses only, whatever the host's name.
 //!
-//! A kept connection is reused only by a request whose name was resolved and judged to the same
-//! addresses again, so that reuse never outlives a verdict.
+//! An idle connection is reused only by a request whose name was resolved to the same addresses and checked
+//! again, so that reuse never outlives a check.
 
 use super::failure::Failure;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -17,10 +17,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Shorter than the keep-alive of common servers, so that they rarely close first.
 const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 16;
-/// How many clients are kept.
+/// Maximum number of cached clients.
 const MAX_CLIENTS: usize = 512;
 
-/// The kept clients.
+/// The cached clients.
 pub struct Clients {
     tls: ClientConfig,
     cached: Mutex<HashMap<Vec<SocketAddr>, Client>>,
@@ -40,7 +40,7 @@ impl Clients {
         }
         let client = self.build(addresses.clone())?;
         if cached.len() >= MAX_CLIENTS {
-            cached.clear(); // Making one anew is cheap, since the trusted certificates are shared.
+            cached.clear(); // A new client is cheap, since the trusted certificates are shared.
         }
         cached.insert(addresses, client.clone());
         Ok(client)
@@ -67,7 +67,7 @@ impl Clients {
     }
 }
 
-/// TLS that trusts the certificate authorities of this machine. Without any, every certificate is refused.
+/// TLS with the certificate authorities of this machine. Without any, every certificate is refused.
 pub fn trusting_this_machine() -> ClientConfig {
     ClientConfig::with_platform_verifier().unwrap_or_else(|error| {
         tracing::error!(%error, "no certificate authorities were found: no HTTPS destination can be reached");
@@ -75,7 +75,7 @@ pub fn trusting_this_machine() -> ClientConfig {
     })
 }
 
-/// Answers every name with the same addresses.
+/// Resolves every name to the same addresses.
 struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {

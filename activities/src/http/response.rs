@@ -1,16 +1,16 @@
-//! As much of an answer as is read: bounded, and not unpacked.
+//! The part of a response that is read: bounded, and not decompressed.
 
 use super::Reply;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// How much of an answer's body is read; the rest is dropped.
+/// Maximum size of a body that is read; the rest is dropped.
 pub const BODY_CAP: usize = 64 * 1024;
-/// How long a header's value may be; the rest is dropped.
+/// Maximum length of a header's value; the rest is dropped.
 const VALUE_CAP: usize = 256;
-/// What helps the owner of an endpoint to find the request in his own logs.
+/// Headers that help the owner of an endpoint to find the request in his logs.
 const RECORDED: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
 
-/// As much of an answer as came.
+/// The part of a response that has arrived.
 pub struct Response {
     status: u16,
     retry_after: Option<String>,
@@ -31,7 +31,7 @@ impl Response {
         }
     }
 
-    /// Keeps what there is room for, and says whether there is room for more.
+    /// Appends what there is room for; returns whether there is room for more.
     pub fn read(&mut self, chunk: &[u8]) -> bool {
         let room = BODY_CAP.saturating_sub(self.body.len());
         self.body.extend(chunk.iter().take(room));

@@ -1,6 +1,6 @@
 //! The settings of a webhook: `{"url", "headers": [names], "signature", "public_key"?}`.
 //!
-//! All that is secret of it is sealed, and not here.
+//! Its secrets are sealed separately.
 
 use super::headers;
 use super::secrets::Secrets;
@@ -15,29 +15,29 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Its fields. Keys are given once: a rotation replaces them.
+/// Its fields. Keys are set on creation: a rotation replaces them.
 pub const FIELDS: KindFields =
     KindFields { changeable: &["url", "headers", "signature"], on_creation: &["secret", "private_key"] };
-/// What a URL should have been, when it is none.
+/// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// The versions of signatures that can be chosen. The first is the default.
+/// The choices of signatures. The first is the default.
 const SIGNATURES: [(&str, &[Version]); 3] =
     [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
-/// The setting that says until when replaced secrets sign too.
+/// The setting that holds until when replaced secrets sign too.
 const OLD_SECRETS: &str = "old_secret_signs_until";
-/// How long a replaced key may go on signing, in milliseconds.
+/// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
-/// What stands in the place of a secret.
+/// The replacement of a secret in a text.
 const REDACTED: &str = "[redacted]";
 
-/// A webhook that is ready to be used. Its debug output shows no secret.
+/// The configuration of a webhook. Its debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The endpoint.
     pub url: Url,
     /// The waits between attempts.
     pub schedule: Schedule,
-    /// Keys of the chosen versions, in the order of their signatures, and until when each is used.
+    /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
     /// Names in lower case, and values.
     pub(super) headers: Vec<(String, SecretString)>,
@@ -45,11 +45,11 @@ pub struct Config {
     hidden: Vec<SecretString>,
 }
 
-/// Makes a webhook of `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
-/// that can never be delivered to is refused; where a name leads is judged when a request is sent.
+/// Builds a webhook from `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
+/// that can never be delivered to is refused; the addresses of a name are checked when a request is sent.
 ///
 /// # Errors
-/// All fields that are wrong.
+/// All invalid fields.
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Created, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
@@ -77,7 +77,7 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
 /// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
 ///
 /// # Errors
-/// All fields that are wrong.
+/// All invalid fields.
 pub fn change(
     settings: &Value,
     secret: &SecretString,
@@ -101,11 +101,11 @@ pub fn change(
     }
 }
 
-/// Replaces the key that is given, by its prefix, or else those of all chosen versions. The old ones go on signing until
-/// the time of the rotation, beside the new ones.
+/// Replaces the key of the new secret's version, or else those of all chosen versions. The old ones go on signing beside
+/// the new ones until the rotation's time.
 ///
 /// # Errors
-/// What is wrong with the new key, or that too many old ones are still used.
+/// The new key is invalid, or too many old ones still sign.
 pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
     let mut secrets = Secrets::open(secret)?;
     let mut settings = settings.as_object().cloned().unwrap_or_default();
@@ -132,10 +132,10 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
     Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
 }
 
-/// A webhook ready to be used.
+/// Builds the configuration of a stored webhook.
 ///
 /// # Errors
-/// The first setting or secret that cannot be used.
+/// The first setting or secret that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
     let url = url(settings.get("url").unwrap_or(&Value::Null), allowed)?;
@@ -157,8 +157,8 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     Ok(Config { url, schedule, keys, headers, hidden })
 }
 
-/// A text of the endpoint without our secrets and the values of the owner's headers, also where it was cut off in the
-/// middle of one. Values shorter than four characters stay, since they are found everywhere.
+/// Redacts our secrets and the values of the owner's headers in a text of the endpoint, also one that is cut off at the
+/// end. Values shorter than four characters stay, since they occur everywhere.
 #[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
@@ -166,13 +166,13 @@ pub fn redact(config: &Config, text: &str) -> String {
     without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
 }
 
-/// The shared secret that requests are signed with, the newest one.
+/// The newest shared secret.
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
     Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
 }
 
-/// The settings after a change, and the headers' values in `secrets`.
+/// Returns the settings after a change, and changes the headers' values in `secrets`.
 fn apply(
     before: &Map<String, Value>,
     secrets: &mut Secrets,
@@ -224,7 +224,7 @@ fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     Ok(url)
 }
 
-/// A URL that something can be sent to. Only asked when it is set: what the operator allows may change later.
+/// Checks that a request can be sent to a URL. Done only when it is set: what the operator allows may change later.
 fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
     let rules = Rules { allowed_networks: allowed.networks.clone(), allow_http: allowed.http };
     match http::check(&url, &rules) {
@@ -252,14 +252,14 @@ fn check(url: &Url, allow_http: bool) -> Result<(), String> {
     if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
 }
 
-/// What is no field of a webhook. Which there are beside its own is for who read the others to say.
+/// The unknown fields. The caller knows those of every kind.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
     let is_known = |name: &str| FIELDS.changeable.iter().chain(FIELDS.on_creation).any(|own| *own == name);
     let surplus = fields.keys().filter(|name| !is_known(name));
     surplus.map(|name| Invalid::new(name, "no such field")).collect()
 }
 
-/// The key of this version that a request brings, if it brings one.
+/// The key of this version in a request, if there is one.
 fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
     let value = fields.get(name).filter(|value| !value.is_null())?;
     let text = value.as_str().unwrap_or_default();
@@ -267,7 +267,7 @@ fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Op
     Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
 }
 
-/// What the owner is told once: what verifies the chosen versions that are `wanted`.
+/// The secrets to show once: those that verify the chosen versions that are `wanted`.
 fn shown(
     settings: &Map<String, Value>,
     secrets: &Secrets,

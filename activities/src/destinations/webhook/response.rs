@@ -1,7 +1,7 @@
-//! What a reply to a webhook means: 2xx is success, everything else is tried again until the schedule ends.
+//! Judges a reply of a webhook: 2xx is success, everything else is retried until the schedule ends.
 //!
-//! 410 asks for no more requests at all. 429, 502, 503 and 504 slow down the whole destination. An event that the
-//! endpoint refuses again and again gives way to the next, but for the newest state of a purchase.
+//! 410 disables the endpoint. 429, 502, 503 and 504 pause the whole destination. An event that the endpoint refuses again
+//! and again dies, so that the next follows; the newest state of a purchase does not.
 
 use super::Config;
 use crate::destinations::schedule::{Step, retry_after_ms};
@@ -11,10 +11,10 @@ use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
 
 const GONE: u16 = 410;
-/// At which refusal an event dies.
+/// The number of the refusal at which an event dies.
 const REFUSALS: i64 = 5;
 
-/// What becomes of each event and how the endpoint fares. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
+/// Judges a reply for each event and for the endpoint. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
 #[must_use]
 pub fn judge(
     config: &Config,
@@ -43,7 +43,7 @@ pub fn judge(
         .with_retry_after(retry_after_ms)
 }
 
-/// What the reply to a test shows.
+/// Describes the reply to a test.
 ///
 /// # Errors
 /// Why an event would not have been delivered.
@@ -59,7 +59,7 @@ const fn step(event: &EventAttempt<'_>, at: Timestamp) -> Step {
     Step { number: event.number, first_tried_at: event.first_tried_at, at }
 }
 
-/// What becomes of one event. `wait_ms` is `None` when this was its last attempt.
+/// The verdict on one event. `wait_ms` is `None` after its last attempt.
 fn event_verdict(reply: &Reply, event: &EventAttempt<'_>, wait_ms: Option<i64>) -> EventVerdict {
     let (class, message) = match reply {
         Reply::Answer { status: 200..=299, .. } => {
@@ -78,7 +78,7 @@ fn event_verdict(reply: &Reply, event: &EventAttempt<'_>, wait_ms: Option<i64>) 
     EventVerdict { verdict, class, message: Some(message), counts: !is_gone(reply) }
 }
 
-/// Whether the endpoint refused the event itself: 408, 425 and 429 speak of the time, 410 of all events.
+/// Whether the endpoint refused the event itself: 408, 425 and 429 are about the time, 410 is about all events.
 const fn is_refusal(status: u16) -> bool {
     matches!(status, 400..=499) && !matches!(status, 408 | GONE | 425 | 429)
 }

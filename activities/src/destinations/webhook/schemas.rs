@@ -3,7 +3,7 @@
 use crate::destinations::schemas::{Schemas, fields, nullable};
 use serde_json::json;
 
-/// What a webhook takes and shows.
+/// The fields that a webhook takes and shows.
 pub fn schemas() -> Schemas {
     let changeable = fields(json!({
         "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },

@@ -1,4 +1,4 @@
-//! The request that asks about one receipt. The secret is in its path: a URL of ours is never shown.
+//! The request about one receipt. The secret is in its path: its URL is never shown.
 
 use super::Settings;
 use crate::http::{Method, Request};
@@ -7,7 +7,7 @@ use domain::{Environment, Parked, Reading};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 
-/// Amazon's own address.
+/// Amazon's address.
 const AMAZON_URL: &str = "https://appstore-sdk.amazon.com";
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 
@@ -18,7 +18,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// try in the other one, since the sandbox accepts any secret.
 ///
 /// # Errors
-/// What no path can hold is never sent; what it would be answered is said at once.
+/// Ids that no path can hold are never sent; the error is the answer that the store would give.
 pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
     let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
     let user = segment(&receipt.app_user_id).ok_or(Answer::Verification(Reading::Parked(Parked::WrongCustomer)))?;
@@ -35,7 +35,7 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
     Ok(Request { method: Method::Get, url, headers, body: Vec::new(), is_operators: true })
 }
 
-/// One segment of a path. `.` and `..` are no segments to anybody who reads URLs, however they are written.
+/// One segment of a path. `.` and `..` are no segments to any URL parser, however they are encoded.
 fn segment(text: &str) -> Option<String> {
     let is_usable = !matches!(text, "" | "." | "..");
     is_usable.then(|| utf8_percent_encode(text, SEGMENT).to_string())

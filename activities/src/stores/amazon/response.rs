@@ -1,5 +1,5 @@
-//! What Amazon's answer means. Nothing in a body can make this fail: each field is read on its own, and what cannot
-//! be read counts as not said.
+//! What Amazon's answer means. Nothing in a body can make this fail: each field is parsed on its own, and one that cannot
+//! be parsed counts as absent.
 
 use super::term::term;
 use crate::http::Reply;
@@ -9,7 +9,7 @@ use domain::{Parked, Reading, Snapshot, Timestamp};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// What a reply about `receipt_id` means. `at` is when it was asked.
+/// What a reply about `receipt_id` means. `at` is the time of the query.
 #[must_use]
 pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     let (status, retry_after, body) = match reply {
@@ -25,7 +25,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
         429 => Answer::Retry(Retry {
             is_throttled: true,
             retry_after: retry_after.and_then(seconds),
-            ..Retry::new("throttled", "the store asked us to slow down (429)")
+            ..Retry::new("throttled", "the store throttles our requests (429)")
         }),
         500..=599 => Answer::Retry(Retry::new("server_error", format!("the store answered {status}"))),
         // 404, 498 and 499 stand in old tables only; no other status is documented at all.
@@ -36,7 +36,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     }
 }
 
-/// `Retry-After` in seconds; a date is not read, and then we choose.
+/// `Retry-After` in seconds; a date is not parsed.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
@@ -128,7 +128,7 @@ fn offer(text: &str) -> Offer {
     kinds.into_iter().find(|(part, _)| text.contains(part)).map_or(Offer::Other, |(_, offer)| offer)
 }
 
-/// Letters and digits in lower case: `In Progress` and `InProgress` are one word.
+/// Letters and digits in lower case: `In Progress` and `InProgress` are equal.
 fn plain(text: &str) -> String {
     text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -137,7 +137,7 @@ fn plain(text: &str) -> String {
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// Whether it is about a receipt at all: a proxy's own words are not.
+    /// Whether it is about a receipt at all: a proxy's own page is not.
     fn is_about_a_receipt(&self) -> bool {
         ["productId", "productType", "purchaseDate"].iter().any(|name| self.text(name).is_some())
     }
@@ -164,7 +164,7 @@ impl Fields<'_> {
         text.parse().ok().or_else(rounded)
     }
 
-    /// A date in milliseconds. None of Amazon's lies before 1970, so 0 and less say nothing.
+    /// A date in milliseconds. None of Amazon's lies before 1970, so 0 and less count as absent.
     fn date(&self, name: &str) -> Option<Timestamp> {
         self.number(name).filter(|millis| *millis > 0).map(Timestamp::from_millis)
     }

@@ -1,8 +1,8 @@
-//! How long a term lasts, in any of the ways in which Amazon has written it.
+//! The length of a term, in any of Amazon's spellings.
 
 use domain::reading::{Term, Unit};
 
-/// The names under which terms are sold, and what they last.
+/// The names of terms, and their lengths.
 const NAMES: [(&str, u16, Unit); 11] = [
     ("daily", 1, Unit::Day),
     ("weekly", 1, Unit::Week),
