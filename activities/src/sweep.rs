@@ -37,7 +37,7 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     let Overdue { found: due, destinations, recalls, more, at } = store.overdue(AT_MOST).await?;
     let found = due.len();
     start_destinations(engine, &destinations, "lane");
-    start_destinations(engine, &recalls, "recall");
+    start_destinations(engine, &recalls, "cancel_backoff");
     let woken_keys: Vec<Option<CollapseKey>> = futures::stream::iter(due)
         .take_while(|_| std::future::ready(began.elapsed() < ENOUGH))
         .map(|due| wake(engine, due))
@@ -92,9 +92,9 @@ async fn expire(store: &Store) -> Result<(), Error> {
 async fn reconsider_deliveries(store: &Store) {
     match store.reconsider_left(RECONSIDERED_AT_MOST).await {
         Ok(0) => {}
-        Ok(reconsidered) => tracing::info!(reconsidered, "looked again at what waits by settings that were changed"),
+        Ok(reconsidered) => tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings"),
         Err(error) => {
-            tracing::warn!(error = %error, "what waits by settings that were changed was not looked at; the next sweep tries again");
+            tracing::warn!(error = %error, "waiting deliveries were not reconsidered; the next sweep tries again");
         }
     }
 }
@@ -103,9 +103,9 @@ async fn reconsider_deliveries(store: &Store) {
 async fn end_deleted(store: &Store) {
     match store.end_deleted_owed(CLOSED_AT_MOST).await {
         Ok(0) => {}
-        Ok(ended) => tracing::info!(ended, "ended what deleted destinations were still owed"),
+        Ok(closed) => tracing::info!(closed, "closed deliveries to deleted destinations"),
         Err(error) => {
-            tracing::warn!(error = %error, "what deleted destinations are owed was not ended; the next sweep tries again");
+            tracing::warn!(error = %error, "deliveries to deleted destinations were not closed; the next sweep tries again");
         }
     }
 }

@@ -134,7 +134,7 @@ async fn attempt(context: &Context, store: Store<'_>, known: &storage::Verificat
 /// them too.
 fn paused(until: Instant) -> Retry {
     let retry_after = Some(until.duration_since(Instant::now()));
-    Retry { retry_after, ..Retry::new("paused", "the store asked us to slow down a moment ago") }
+    Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
 }
 
 async fn refused(context: &Context, (key, known): (CollapseKey, &storage::Verification)) -> Result<Verified, Error> {

@@ -1,4 +1,4 @@
-//! What an event says of the purchase, and of the user: the tables in the README of this folder.
+//! The properties of an event and of its user: the tables in the README of this folder.
 
 use super::caps::Caps;
 use super::revenue::{self, money};
@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use storage::Unsent;
 
-/// How many values were cut, by the name of the property that says so.
+/// The property that holds the number of values that were cut.
 pub const CAPPED: &str = "settle_capped";
 
-/// What is told of the purchase under the name that it has in the `data` of `purchase.updated`.
+/// Properties of the purchase with the names that they have in the `data` of `purchase.updated`.
 const SAME: [&str; 21] = [
     "billing_cycles",
     "canceled_at",
@@ -36,18 +36,18 @@ const SAME: [&str; 21] = [
     "purchase_currency",
     "revoked_at",
 ];
-/// What a change of a payment tells of itself: what it is, and the event that told the payment.
+/// Properties of an adjusted payment: the kind of adjustment, and the event of the payment.
 const ADJUSTED: [(&str, &str); 2] = [("kind", "adjustment"), ("payment_event_id", "payment_insert_id")];
-/// Where the body of an event says when it happened by the store: of `user.*`, and of `purchase.updated`.
+/// Where the body of an event holds the store's time: of `user.*`, and of `purchase.updated`.
 const OCCURRED: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
-/// Prices: texts in `data`, numbers here, so that they can be added up.
+/// Prices: texts in `data`, numbers here, so that they can be summed.
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
-/// What the user paid: a text in the profile, a number here.
+/// The user's total payments: a text in the profile, a number here.
 const LIFETIME_VALUE: &str = "ltv_usd";
-/// Where the user stands, by the name in the body of `user.*`.
+/// The flags of the user's journey, by their names in the body of `user.*`.
 const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
 
-/// What an event says of its purchase. What nobody told is left out.
+/// The properties of an event. Unknown ones are left out.
 pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let data = &unsent.data;
     let mut properties = Map::new();
@@ -93,15 +93,15 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     properties
 }
 
-/// The attributes of the user that the integration keeps. What is not known is left out.
+/// The user attributes that the integration sends. Unknown ones are left out.
 pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let mut all = documented(settings, &unsent.user_state, caps);
     all.extend(extended(settings, unsent).into_iter().filter(|(_, value)| !value.is_null()));
     all
 }
 
-/// The operations that make a profile show these attributes: what is not known any more is removed. A profile's operations
-/// are not mixed with plain values (<https://amplitude.com/docs/apis/analytics/identify>).
+/// The operations that set a profile to these attributes and unset unknown ones. A profile's operations are not mixed with
+/// plain values (<https://amplitude.com/docs/apis/analytics/identify>).
 pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
     let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
     let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
@@ -109,7 +109,7 @@ pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Valu
     if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
 }
 
-/// The attributes beside the documented ones, null where unknown; none unless the integration keeps them.
+/// The attributes beside the documented ones, null where unknown; none unless the integration sends them.
 fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     let stored = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
     let named = |(name, value): (&String, &Value)| {
@@ -119,7 +119,7 @@ fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     stored.into_iter().flatten().map(named).collect()
 }
 
-/// The eight attributes of the documented integration, from the state in the words of the body of a `user.*` event.
+/// The eight attributes of the documented integration, from the state in the body of a `user.*` event.
 fn documented(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
     let lists = [
         ("active_entitlements", "active_entitlements", "/entitlement_ref_id"),
@@ -133,7 +133,7 @@ fn documented(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String
     lists.into_iter().chain(journey).map(named).collect()
 }
 
-/// The list of SKUs. Events of earlier versions have it only as a part of each entitlement.
+/// Where the SKUs are. Events of earlier versions have them only as a part of each entitlement.
 fn skus(state: &Value) -> (&'static str, &'static str, &'static str) {
     let attribute = "active_skus";
     if state.get(attribute).is_some() {
@@ -147,14 +147,14 @@ fn flag(state: &Value, name: &str) -> bool {
     state.get("customer_journey_state").and_then(|state| state.get(name)).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// One part of each member of a list, each text once, in the list's order.
+/// One field of each member of a list, without duplicates, in the list's order.
 fn texts<'a>(body: &'a Value, list: &str, part: &str) -> Vec<&'a str> {
     let members = body.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut seen = BTreeSet::new();
     members.iter().filter_map(|member| member.pointer(part)?.as_str()).filter(|text| seen.insert(*text)).collect()
 }
 
-/// A text, a number or a truth value; nothing else has a meaning here.
+/// A text, a number or a boolean; other values are left out.
 fn plain(value: &Value, caps: &mut Caps) -> Option<Value> {
     match value {
         Value::String(text) => Some(Value::String(caps.text(text))),

@@ -1,8 +1,8 @@
-//! What an answer means: Amplitude's table (<https://amplitude.com/docs/apis/analytics/http-v2>), row by row, and the
-//! traps that its own programs fell into.
+//! Judges an answer by Amplitude's table (<https://amplitude.com/docs/apis/analytics/http-v2>), row by row, and by known
+//! pitfalls of its own SDKs.
 //!
-//! Sending an event again is always safe within seven days, since it is counted once: so whatever is not plainly taken
-//! or plainly refused is sent again.
+//! A retry is always safe within seven days, since an event is counted once: so everything that is neither clearly accepted
+//! nor clearly refused is retried.
 
 use super::answer::{Answer, is_search};
 use super::body::{Frozen, together};
@@ -16,20 +16,20 @@ use std::cmp::Ordering;
 
 const MINUTE_MS: i64 = 60 * 1000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// For how long a user, or the project, that sends too much is left alone.
+/// How long a throttled user or project pauses.
 const THROTTLE_MS: i64 = 30 * 1000;
-/// After a refusal that may concern all of us there, no attempt comes sooner.
+/// The shortest wait after a refusal that may concern all our requests.
 const REFUSED_MS: i64 = 15 * MINUTE_MS;
-/// How long before the time is up the last attempt is made, at the latest.
+/// How long before the time limit the last attempt is, at the latest.
 const MARGIN_MS: i64 = 10 * MINUTE_MS;
-/// An event that is refused alone so often, for a reason that no table lists, lets the next one pass.
+/// The number of undocumented refusals of an event alone at which it dies, so that the next one follows.
 const REFUSALS: i64 = 5;
-/// So many attempts with too few events counted are made. A repetition may not be counted, so from then on the event is
-/// taken as delivered.
+/// Number of attempts whose events are counted as too few. A repetition may not be counted, so after that the event counts
+/// as delivered.
 const COUNTS: i64 = 3;
 
-/// What a reply means for each event that was to be told, and for the project. `jitter` is a random number from 0 to 1,
-/// `at` is now. No word of the other side is repeated.
+/// Judges a reply for each event and for the project. `jitter` is a random number from 0 to 1, `at` is now. No text of
+/// Amplitude is repeated.
 #[must_use]
 pub fn judge(
     config: &Config,
@@ -52,10 +52,10 @@ pub fn judge(
     result
 }
 
-/// What the reply to a test shows.
+/// Describes the reply to a test.
 ///
 /// # Errors
-/// What does not work, in words for a person.
+/// What does not work, as a sentence for people.
 pub fn tested(config: &Config, reply: &Reply) -> Result<String, String> {
     let key = config.keys.tested();
     let wrong = match reply {
@@ -65,13 +65,13 @@ pub fn tested(config: &Config, reply: &Reply) -> Result<String, String> {
             return Ok(format!("Amplitude knows the `{}` and the `secret_key`{rest}", key.name()));
         }
         Reply::Answer { status: 200, .. } => {
-            "200 was answered to a search for a user, but not in Amplitude's words: is something in the way?".to_owned()
+            "the search for a user was answered 200, but not by Amplitude: is a proxy in the way?".to_owned()
         }
         Reply::Answer { status: 401, .. } => "Amplitude does not know the key with this `secret_key`".to_owned(),
         Reply::Answer { status: 403, .. } => "Amplitude does not let us in: the keys lack the right, or a firewall or \
                                               region is in the way"
             .to_owned(),
-        Reply::Answer { status: 429, .. } => "Amplitude was asked too often: try again in a minute".to_owned(),
+        Reply::Answer { status: 429, .. } => "Amplitude throttles us: try again in a minute".to_owned(),
         Reply::Answer { status, .. } => format!("Amplitude answered {status} to a search for a user"),
         Reply::Failure { message, .. } => message.clone(),
     };
@@ -94,7 +94,7 @@ impl Case<'_> {
             (200, Some(answer)) if answer.code.is_none_or(|code| code == 200) && answer.error.is_empty() => {
                 self.taken(&answer)
             }
-            (200, _) => self.ill("unreadable", "Amplitude answered 200, but not in its own words", None),
+            (200, _) => self.ill("unreadable", "the answer was 200, but its body is not Amplitude's", None),
             (400 | 401 | 403, Some(answer)) if answer.refuses_key() => self.key_refused(),
             (400, Some(answer)) if answer.finds_no_request() => self.misdirected(),
             (400, Some(answer)) if answer.finds_defect() => self.defect(),
@@ -125,8 +125,8 @@ impl Case<'_> {
         DeliveryResult { alarm: Some(alarm.to_owned()), ..result }
     }
 
-    /// The only project's key, or the production one's, ends all sending, so that nothing is tried in vain; that of the
-    /// sandbox beside another only waits.
+    /// An unknown key of the only project, or of production, disables the integration, so that nothing is sent in vain; events
+    /// of an unknown sandbox key beside another one only wait.
     fn key_refused(&self) -> DeliveryResult {
         let sandbox = self.sent.first().and_then(|one| Frozen::read(one.body)).is_some_and(|frozen| frozen.sandbox);
         let why = format!("Amplitude does not know the key `{}`", Key::of_world(sandbox).name());
@@ -137,28 +137,28 @@ impl Case<'_> {
         DeliveryResult { alarm, ..result }
     }
 
-    /// A wrong URL, or a proxy that drops bodies: a person can mend it while the events wait.
+    /// A wrong URL, or a proxy that drops bodies: an operator can correct it while the events wait.
     fn misdirected(&self) -> DeliveryResult {
         let why = "Amplitude got no request of ours: the path is another, or the body was lost on the way";
-        let alarm = format!("{why}. Look at the endpoint's URL, and at proxies");
+        let alarm = format!("{why}. Check the endpoint's URL, and proxies");
         DeliveryResult { alarm: Some(alarm), ..self.ill("misdirected", why, None) }
     }
 
-    /// Only a change of our program can mend it.
+    /// Only a new version of settle can correct it.
     fn defect(&self) -> DeliveryResult {
         let why = "Amplitude cannot read our request";
         let result = self.all(Fares::Ill { pause_ms: None }, |_| dead("defect", why));
         DeliveryResult { alarm: Some(format!("{why}: this is a defect of settle")), ..result }
     }
 
-    /// Whether it says of an event of ours, or of its user, what is wrong.
+    /// Whether it names an event of ours, or throttles its user.
     fn blames(&self, answer: &Answer) -> bool {
         let is_named = |place: usize| self.verdict(answer, place).is_some();
         answer.is_throttled || answer.is_over_quota || (0..self.sent.len()).any(is_named)
     }
 
-    /// Why an event can never be sent, if it is named so. The lists name only the first event that is wrong in a way:
-    /// the others come again at once, and each round ends at least one.
+    /// The verdict on an event that the answer names. The lists name only the first invalid event: the others are retried at
+    /// once, and each round removes at least one.
     fn verdict(&self, answer: &Answer, place: usize) -> Option<EventVerdict> {
         if let Some((_, field)) = answer.wrong.iter().find(|(wrong, _)| *wrong == place) {
             let field = field.map_or("one of its fields".to_owned(), |field| format!("its `{field}`"));
@@ -185,18 +185,17 @@ impl Case<'_> {
             |(place, one): (usize, &EventAttempt<'_>)| self.verdict(answer, place).unwrap_or_else(|| others(one));
         let events: Vec<_> = self.sent.iter().enumerate().map(verdict_of).collect();
         let is_silenced = events.iter().any(|one| one.class == "silenced");
-        // It answers as it should; but that one user is throttled says nothing of the project.
+        // The project works; but a throttled user shows nothing about the project.
         let fares = if status == 400 && pause_ms.is_none() { Fares::Well } else { Fares::Unsaid };
         let alarm = is_silenced.then(|| "Amplitude has silenced a customer".to_owned());
         DeliveryResult { events, fares, lane_pause_ms: None, user_pause_ms: pause_ms, at_most: None, alarm }
     }
 
-    /// Refused for a reason that no table lists: by halves it is found which event it is, and that one is tried a few
-    /// times more.
+    /// An undocumented refusal: halving the request finds the refused event, and that one is retried a few times.
     fn refused(&self) -> DeliveryResult {
         let why = "Amplitude refused the event for a reason that it does not document";
         if let [one] = self.sent {
-            // Alone, for the fifth time: refusals in company are not its own, nor are attempts that were not refused.
+            // Alone, for the fifth time: refusals of a larger request are not its own, nor are attempts that were not refused.
             let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= REFUSALS;
             let verdict_of = if is_last { dead("refused", why) } else { self.by_schedule(one, "refused", why) };
             return self.all(Fares::Ill { pause_ms: None }, |_| verdict_of.clone());
@@ -204,7 +203,7 @@ impl Case<'_> {
         DeliveryResult { at_most: Some(self.half()), ..self.all(Fares::Unsaid, |_| at_once("refused", why)) }
     }
 
-    /// A firewall, or a region that is not served.
+    /// The firewall refuses us, or the region is not served.
     fn forbidden(&self) -> DeliveryResult {
         let why = "Amplitude's firewall refuses us, or it does not serve the region (403)";
         let slow = |one: &EventAttempt<'_>| match self.wait_ms(one) {
@@ -216,7 +215,7 @@ impl Case<'_> {
 
     fn too_large(&self) -> DeliveryResult {
         if self.sent.len() > 1 {
-            let why = "the request was too large, and goes out in halves";
+            let why = "the request was too large, and is sent in halves";
             return DeliveryResult {
                 at_most: Some(self.half()),
                 ..self.all(Fares::Unsaid, |_| at_once("too_large", why))
@@ -226,7 +225,7 @@ impl Case<'_> {
         DeliveryResult { alarm: Some(why.to_owned()), ..self.all(Fares::Unsaid, |_| dead("too_large", why)) }
     }
 
-    /// Nobody in particular is blamed: the project as a whole sends too much. No step of the schedule is used up, since
+    /// No user is named: the project as a whole sends too much. The attempt does not count as a step of the schedule, since
     /// pauses and recoveries can follow one another fast.
     fn throttled(&self) -> DeliveryResult {
         let pause_ms = self.retry_after.unwrap_or_default().clamp(THROTTLE_MS, HOUR_MS);
@@ -234,7 +233,7 @@ impl Case<'_> {
         self.all(Fares::Ill { pause_ms: Some(pause_ms) }, |one| self.later(one, pause_ms, ("throttled", why, false)))
     }
 
-    /// Nothing is known of the events, and the project, or the way to it, is in trouble.
+    /// Nothing is known about the events, and the project, or the way to it, fails.
     fn ill(&self, class: &'static str, why: &str, pause_ms: Option<i64>) -> DeliveryResult {
         self.all(Fares::Ill { pause_ms }, |one| self.by_schedule(one, class, why))
     }
@@ -251,7 +250,7 @@ impl Case<'_> {
         }
     }
 
-    /// Again after a while, and for the last time shortly before the seven days are over.
+    /// A retry after a wait, the last one shortly before the seven days are over.
     fn later(
         &self,
         one: &EventAttempt<'_>,
@@ -284,7 +283,7 @@ impl Case<'_> {
     }
 }
 
-/// Again without a wait: it was not this event's fault.
+/// A retry without a wait: the failure is not this event's.
 fn at_once(class: &'static str, why: &str) -> EventVerdict {
     let verdict = Verdict::Retry { delay_ms: 0 };
     EventVerdict { verdict, class, message: Some(why.to_owned()), counts: false }

@@ -1,5 +1,5 @@
-//! I6: no request leaves to a forbidden address, however it is written, named, redirected to or remembered, and nothing
-//! that is said of it tells about our network. One listener stands for what must not be reached.
+//! I6: no request leaves to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
+//! reveals anything about our network. A listener stands for the forbidden server.
 
 use super::{Http, Server, answered, certificate, class, get, http, judge, permissive, post};
 use crate::http::failure::Failure;
@@ -14,7 +14,7 @@ use url::Url;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Hosts that are one of our own addresses, as a URL can write them.
+/// Internal addresses, in all spellings of a URL.
 const WRITTEN: &str = "
 127.0.0.1 127.0.0.1. 127.1 127.0.1 2130706433 0x7f000001 0x7F.0x0.0x0.0x1 0x7f.1 0177.0.0.1 017700000001 0177.1
 127%2e0%2e0%2e1 %31%32%37.0.0.1 127。0。0。1 １２７.0.0.1 ①②⑦.⓪.⓪.① 0 0.0.0.0 0x0 00000000000
@@ -28,7 +28,7 @@ const WRITTEN: &str = "
 [100::1] [3fff::1] [5f00::1] [fc00::1] [fd00:ec2::254] [fe80::1] [fec0::1] [ff02::1] [ff0e::1]
 ";
 
-/// What is no URL at all, so that it can never be asked for.
+/// Texts that no URL parser accepts.
 const UNREADABLE: [&str; 7] = [
     "https://[fe80::1%25eth0]/",
     "https://[fe80::1%eth0]/",
@@ -39,7 +39,7 @@ const UNREADABLE: [&str; 7] = [
     "https://[::1/",
 ];
 
-/// Schemes, users and passwords that are refused before a name is looked up.
+/// Schemes, users and passwords that are refused before a name is resolved.
 const MISLEADING: [&str; 9] = [
     "http://example.com/",
     "ftp://example.com/",
@@ -52,7 +52,7 @@ const MISLEADING: [&str; 9] = [
     "https://127.0.0.1:443@example.com/",
 ];
 
-/// What names lead to, in one answer of the resolver. None of it may be asked, though 127.0.0.1 alone might.
+/// Answers of a resolver. None of them may be connected to, though 127.0.0.1 alone may.
 const ANSWERS: [&[&str]; 11] = [
     &["127.0.0.2"],
     &["127.0.0.1", "127.0.0.2"],
@@ -75,7 +75,7 @@ fn allowing(networks: &[&str], allow_http: bool) -> Rules {
     Rules { allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(), allow_http }
 }
 
-/// Answers each look-up with the next of these, the last one for ever, and counts.
+/// Answers each lookup with the next of these, the last one for ever, and counts the lookups.
 fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
     let answers: Vec<Vec<IpAddr>> = answers.iter().map(|answer| ips(answer)).collect();
     let lookups = Arc::new(AtomicUsize::new(0));
@@ -143,7 +143,7 @@ async fn a_name_is_resolved_once_and_rebinding_reaches_nobody() {
     let url = format!("http://hook.example.com:{}/", allowed.port());
     assert_eq!(http.send(post(&url)).await, answered(200, ""));
     assert_eq!(lookups.load(Ordering::SeqCst), 1);
-    // The connection that was just made is kept. It is not used by a request whose name leads elsewhere now.
+    // The open connection is not reused by a request whose name resolves to other addresses now.
     for _ in 0..2 {
         assert_eq!(class(&http.send(post(&url)).await), "dns");
     }
@@ -234,14 +234,14 @@ async fn an_internal_name_fails_like_one_that_does_not_exist() {
     let mut replies = Vec::new();
     for lookup in lookups {
         let http = Http { lookup, ..http(Rules::default(), &[]) };
-        // Neither by its port.
+        // Nor does its port reveal it.
         for url in ["https://db.internal/", "https://db.internal:5432/"] {
             replies.push(http.send(post(url)).await);
         }
     }
     let message = "the host's name does not lead to public addresses".to_owned();
     assert_eq!(replies, vec![Reply::Failure { class: "dns", message }; 8]);
-    // What leads to the machine itself everywhere tells nothing about ours.
+    // Names that are the machine itself everywhere reveal nothing about ours.
     for name in ["localhost.", "hooks.localhost", "Hooks.LocalHost."] {
         let http = Http { lookup: answering(&[&["127.0.0.1"]]).0, ..http(Rules::default(), &[]) };
         assert_eq!(class(&http.send(post(&format!("https://{name}/"))).await), "forbidden_address", "{name}");
@@ -272,7 +272,7 @@ async fn a_failure_message_names_no_address_port_or_cause() {
     }
 }
 
-/// What the test below runs in a process whose environment names proxies.
+/// The test below runs this one in a process whose environment names proxies.
 #[tokio::test]
 async fn a_request_goes_straight_to_its_server() {
     let server = Server::answering(OK);

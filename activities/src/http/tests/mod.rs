@@ -1,4 +1,4 @@
-//! Sending to servers of this machine that answer what they are told to.
+//! Sending to local servers with prepared answers.
 
 mod forbidden;
 mod lookups;
@@ -220,7 +220,7 @@ async fn a_get_has_no_body_and_its_path_encoding_is_preserved() {
     assert!(!request_text.contains("content-length"), "{request_text}");
 }
 
-/// Everything that is traced on this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Traced(Arc<Mutex<Vec<u8>>>);
 

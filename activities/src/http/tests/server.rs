@@ -1,4 +1,4 @@
-//! A server in threads of its own, which records what it hears and answers every request the same.
+//! A server in separate threads, which records its requests and answers all of them the same.
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -18,7 +18,7 @@ struct Log {
     requests: Mutex<Vec<String>>,
 }
 
-/// It listens until the test ends.
+/// A server that listens until the test ends.
 pub struct Server {
     address: SocketAddr,
     log: Arc<Log>,
@@ -31,12 +31,12 @@ impl Server {
         Self::start(move |stream, log| talk(stream, &answer, log))
     }
 
-    /// Hears a request and hangs up.
+    /// Reads a request and closes the connection.
     pub fn closing() -> Self {
         Self::start(|mut stream, _| drop(read_request(&mut stream)))
     }
 
-    /// Greets before it hears anything, as no HTTP server does.
+    /// Sends a greeting before it reads anything, as no HTTP server does.
     pub fn speaking_first(greeting: &str) -> Self {
         let greeting = greeting.to_owned();
         Self::start(move |mut stream, _| {
@@ -45,7 +45,7 @@ impl Server {
         })
     }
 
-    /// Answers 200 to who accepts this certificate.
+    /// Answers 200 over TLS with this certificate.
     pub fn with_tls(certificate: &X509, key: &PKey<Private>) -> Self {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         acceptor.set_certificate(certificate).unwrap();
@@ -108,7 +108,7 @@ fn talk(mut stream: impl Read + Write, answer: &str, log: &Log) {
     }
 }
 
-/// One request with its body, or nothing when the other side is gone.
+/// Reads one request with its body; `None` when the client is gone.
 fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -126,7 +126,7 @@ fn read_request(stream: &mut impl Read) -> Option<String> {
     Some(head + &String::from_utf8(body).ok()?)
 }
 
-/// A certificate for one name that signs itself.
+/// A self-signed certificate for one name.
 pub fn certificate(name: &str) -> (X509, PKey<Private>) {
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut subject = X509NameBuilder::new().unwrap();

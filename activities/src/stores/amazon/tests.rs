@@ -1,4 +1,4 @@
-//! The request, every status, and bodies as they come: as documented, strange and broken.
+//! The request, every status, and bodies: documented, strange and broken.
 
 use super::Settings;
 use super::request::request;
@@ -31,7 +31,7 @@ fn replied(status: u16, body: &str) -> Answer {
     answer(&Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }, RECEIPT, at())
 }
 
-/// What is read of a body that is about the receipt.
+/// The snapshot of a body about the receipt.
 fn read(fields: Value) -> Snapshot {
     let mut body = json!({ "receiptId": RECEIPT });
     if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {

@@ -1,4 +1,4 @@
-//! What an event looks like, and when it is not sent.
+//! The body of an event, and when it is not sent.
 
 use super::*;
 use crate::destinations::amplitude::properties::CAPPED;
@@ -284,7 +284,7 @@ fn an_unknown_price_carries_its_reason() {
     };
     assert_eq!(because(earned(EntryKind::Renewal, None)), Some(json!("not_listed")));
     let elsewhere = Earned { is_elsewhere: true, ..earned(EntryKind::Renewal, None) };
-    assert_eq!(because(elsewhere), None, "the event that carries the payment says it");
+    assert_eq!(because(elsewhere), None, "the event that carries the payment has the reason");
     assert_eq!(because(Earned { is_elsewhere: true, ..earned(EntryKind::Renewal, Some("5.43")) }), None);
 }
 
@@ -306,7 +306,7 @@ fn a_refund_is_a_separate_event_about_the_payment() {
     assert_eq!(about["adjustment"], json!("refund"));
     assert_eq!(about["payment_insert_id"], json!(event_id("user.subscription.renewed", 0)));
     assert_eq!((&sent_event["user_id"], &sent_event["device_id"]), (&json!("anna@shop"), &json!(USER)));
-    assert!(sent_event.get("user_properties").is_none(), "it tells no state of the user");
+    assert!(sent_event.get("user_properties").is_none(), "it carries no state of the user");
     let not_counted_because =
         Earned { not_counted_because: Some("the payment is dead here"), ..earned(EntryKind::Refund, Some("-5.43")) };
     let not_counted_because = Unsent { earned: Some(not_counted_because), ..refund };
@@ -318,7 +318,7 @@ fn pruned_data_is_not_guessed() {
     let (destination, _) = integration(json!({}));
     for data in [Value::Null, json!("gone")] {
         let unsent = Unsent { data, ..unsent(What::Renewed.event_type()) };
-        assert_eq!(why(&render(&destination, &unsent)), ("refuse", "what is known of the purchase was not kept"));
+        assert_eq!(why(&render(&destination, &unsent)), ("refuse", "the data of the purchase was not stored"));
     }
 }
 

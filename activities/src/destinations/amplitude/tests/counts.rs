@@ -1,4 +1,4 @@
-//! What is counted when bodies are made.
+//! Counters of rendered bodies.
 
 use super::*;
 use crate::bodies;
@@ -33,7 +33,7 @@ impl Recorder for Counters {
     }
 }
 
-/// What is counted when the bodies of these are made for an integration with these fields.
+/// The counters after rendering these events for an integration with these fields.
 fn counted(more: Value, unsent: &[Unsent]) -> BTreeMap<String, u64> {
     let (counters, destination) = (Counters::default(), integration(more).0);
     metrics::with_local_recorder(&counters, || {

@@ -1,4 +1,4 @@
-//! No key in anything that is shown, kept in the clear or logged.
+//! No key is shown, stored in clear or logged.
 
 use super::*;
 use base64::Engine as _;

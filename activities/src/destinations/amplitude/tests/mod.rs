@@ -23,7 +23,7 @@ const API_KEY: &str = "0123456789abcdef0123456789abcdef";
 const SECRET_KEY: &str = "fedcba9876543210fedcba9876543210";
 const SANDBOX_KEY: &str = "00112233445566778899aabbccddeeff";
 const USER: UserId = UserId::new(uuid!("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11"));
-/// 2026-03-01T12:00:00Z, when it happened by the store.
+/// 2026-03-01T12:00:00Z, the store's time of the events.
 const HAPPENED: Timestamp = Timestamp::from_micros(1_772_366_400_000_000);
 
 fn time(text: &str) -> Timestamp {
@@ -39,7 +39,7 @@ fn allowed() -> Allowed {
     Allowed { origins, ..Allowed::default() }
 }
 
-/// The fields of an integration with all keys, and these others.
+/// The fields of an integration with all keys and `more`.
 fn fields(more: Value) -> Map<String, Value> {
     let mut fields = object(json!({
         "endpoint": "standard", "api_key": API_KEY, "secret_key": SECRET_KEY, "sandbox_api_key": SANDBOX_KEY,
@@ -48,7 +48,7 @@ fn fields(more: Value) -> Map<String, Value> {
     fields
 }
 
-/// A destination with these fields, and its keys.
+/// A destination with all keys and `more`, and its sealed keys.
 fn integration(more: Value) -> (Destination, SecretString) {
     let integration = config::create(&fields(more), &allowed()).unwrap();
     let destination = Destination {
@@ -177,7 +177,7 @@ fn unsent(event_type: &str) -> Unsent {
     }
 }
 
-/// An entry of the ledger; without an amount its price is not listed.
+/// An entry of the ledger; without an amount the price is not listed.
 fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
     Earned {
         kind,
@@ -222,7 +222,7 @@ fn attempt(unsent: &Unsent, body: String) -> Attempt {
     }
 }
 
-/// Every type of event that a customer's analysts can be told today.
+/// Every type of event of a customer.
 fn types() -> impl Iterator<Item = &'static str> {
     What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED])
 }

@@ -18,7 +18,7 @@ fn attempts(destination: &Destination, unsent: &[Unsent]) -> Vec<Attempt> {
     unsent.iter().map(|unsent| attempt(unsent, body(destination, unsent))).collect()
 }
 
-/// What the ledger has for an event of this type that comes alone.
+/// The ledger's entry for an event of this type alone.
 fn payment(event_type: &str) -> Option<Earned> {
     let kinds = [
         (What::Purchased, EntryKind::Initial),

@@ -1,4 +1,4 @@
-//! What an answer means, row by row of Amplitude's table.
+//! Verdicts on answers, row by row of Amplitude's table.
 
 use super::*;
 use crate::destinations::amplitude::response::{judge, tested};
@@ -12,7 +12,7 @@ const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const ILL: Fares = Fares::Ill { pause_ms: None };
 
-/// A frozen event for money, and one of a test.
+/// A frozen production event, and a sandbox one.
 static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
     [Environment::Production, Environment::Sandbox].map(|environment| {
         let unsent = Unsent { environment, ..unsent(What::Renewed.event_type()) };
@@ -47,7 +47,7 @@ fn judge_answer(status: u16, body: Value, count: usize) -> DeliveryResult {
     judge_reply(&answer(status, &body.to_string()), &events(count))
 }
 
-/// Each event's class, its wait in milliseconds or what became of it, and whether it used up a step.
+/// Each event's class, its wait in milliseconds or its end, and whether the attempt counts.
 fn summary(result: &DeliveryResult) -> Vec<(&'static str, String, bool)> {
     let became = |verdict: &Verdict| match verdict {
         Verdict::Delivered => "delivered".to_owned(),
@@ -77,7 +77,7 @@ fn counting_too_many_events_delivers_and_raises_an_alarm() {
     assert_eq!((result.fares, result.alarm.is_some()), (Fares::Well, true));
 }
 
-/// A repetition within seven days is safe; but Amplitude may not count it, so that it would be too few for ever.
+/// A repetition within seven days is safe; but Amplitude may not count it, so that the count would stay too low for ever.
 #[test]
 fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
     for ingested in [-1, 0, 1] {
@@ -319,7 +319,7 @@ fn server_failures_are_retried_by_schedule() {
             assert_eq!(result.fares, Fares::Ill { pause_ms }, "{status}");
         }
     }
-    // A 400 of a proxy is no word of Amplitude: it costs nothing but time.
+    // A 400 of a proxy is not Amplitude's answer: it costs nothing but time.
     let result =
         judge_reply(&answer(400, "<html>"), &[EventAttempt { number: 6, refusals: 5, ..events(1)[0].clone() }]);
     assert_eq!(summary(&result), rows(&[("client_error", "36000000", true)]));
@@ -408,7 +408,7 @@ fn a_connection_tests_result_names_what_does_not_work() {
     }
     for body in ["", "<html>Log in</html>", "{}", "[]", r#"{"matches":null}"#, r#"{"code":200}"#, r#"{"matches":[]"#] {
         let wrong = tested(&config, &answer(200, body)).unwrap_err();
-        assert!(wrong.contains("not in Amplitude's words") && wrong.contains("`api_key`"), "{body}: {wrong}");
+        assert!(wrong.contains("not by Amplitude") && wrong.contains("`api_key`"), "{body}: {wrong}");
     }
     for status in [204, 301, 400, 401, 403, 429, 500] {
         assert!(tested(&config, &answer(status, API_KEY)).is_err_and(|why| !why.contains(API_KEY)), "{status}");
@@ -488,7 +488,7 @@ proptest! {
         for one in &result.events {
             if let Verdict::Retry { delay_ms } = one.verdict {
                 prop_assert!((0..=GIVES_UP_AFTER_MS).contains(&delay_ms));
-                // What comes at once and costs no step must end: in company, or with somebody's death.
+                // Retries at once that do not count must end: they only occur in a request of several events.
                 prop_assert!(delay_ms > 0 || count > 1);
             }
         }

@@ -1,4 +1,4 @@
-//! What an integration can be set to.
+//! The settings of an integration.
 
 use super::*;
 use crate::destinations::{self, Invalid};

@@ -1,4 +1,4 @@
-//! The settings, the bytes on the wire judged by somebody else's verifier, and what replies mean.
+//! The settings, the bytes on the wire checked by a reference verifier, and the verdicts on replies.
 
 mod response;
 mod settings;
@@ -66,7 +66,7 @@ fn after(changed: &Changed) -> Config {
     config_of(&changed.settings, &changed.secret)
 }
 
-/// A webhook made of a URL and these fields.
+/// A webhook with a URL and these fields.
 fn config(more: &Value) -> Config {
     let mut input = json!({ "url": URL });
     input.as_object_mut().unwrap().extend(fields(more));

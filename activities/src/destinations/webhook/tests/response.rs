@@ -1,4 +1,4 @@
-//! What an endpoint's reply means for the event and for the endpoint as a whole.
+//! Verdicts on replies, for the event and for the endpoint as a whole.
 
 use super::{URL, config, created, destination};
 use crate::destinations::Allowed;
@@ -107,7 +107,7 @@ fn a_user_event_dies_at_its_fifth_refusal_a_state_does_not() {
         assert_eq!(dead.message.as_deref(), Some(message.as_str()));
         assert!(matches!(verdict(status, RENEWED, 3).verdict, Verdict::Retry { .. }));
         assert!(matches!(verdict(status, UPDATED, 40).verdict, Verdict::Retry { .. }));
-        // Operator events and others share the track of `user.*`, and may not stop it either.
+        // Operator events and others share the track of `user.*`, and may not block it either.
         assert_eq!(verdict(status, "destination.failing", 4).verdict, Verdict::Dead);
     }
     for status in [408, 425, 429, 410, 301, 500, 503] {
@@ -131,7 +131,7 @@ fn retry_after_delays_the_event_and_pauses_a_busy_endpoint() {
         assert_eq!(judge_one.verdict, Verdict::Retry { delay_ms }, "{status} {retry_after}");
         assert_eq!(fares, Fares::Ill { pause_ms }, "{status} {retry_after}");
     }
-    // A late step of one event does not silence the whole destination for a day.
+    // A late step of one event does not pause the whole destination for a day.
     let (judge_one, fares) = judge_one(&answer(503, None), event(UPDATED, 9, 0));
     assert_eq!(judge_one.verdict, Verdict::Retry { delay_ms: 24 * HOUR_MS });
     assert_eq!(fares, Fares::Ill { pause_ms: Some(5_000) });

@@ -1,4 +1,4 @@
-//! What an owner may say of an endpoint, and what is shown of it.
+//! The settings of a webhook, and what is shown of them.
 
 use super::{URL, config, created, destination, fields, shown};
 use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};

@@ -1,4 +1,4 @@
-//! The bytes on the wire: verified by somebody else, and in the narrowest form that every verifier reads.
+//! The bytes on the wire: checked by a reference verifier, and in the narrowest form that every verifier parses.
 
 use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, created, header, sent, shown};
 use crate::destinations::webhook::config::{Config, rotate};
@@ -31,7 +31,7 @@ fn signatures(config: &Config, at: Timestamp) -> Vec<String> {
     header(&sent(config, at, BODY), "webhook-signature").split(' ').map(str::to_owned).collect()
 }
 
-/// What was signed, by its headers.
+/// The signed text, rebuilt from the headers.
 fn signed_text(request: &Request) -> String {
     let body = std::str::from_utf8(&request.body).unwrap();
     format!("{}.{}.{body}", header(request, "webhook-id"), header(request, "webhook-timestamp"))
@@ -137,7 +137,7 @@ fn a_reference_verifier_accepts_current_requests_only() {
     let earlier = sent(&config, now.plus_millis(-400_000), BODY);
     assert!(verifier.verify(&earlier.body, &headers(&earlier)).is_err());
     assert!(Webhook::new(SECRET).unwrap().verify(&request.body, &headers(&request)).is_err());
-    // While two secrets overlap, who knows either of them is content.
+    // While two secrets overlap, a receiver may verify with either.
     let next = rotated(&created, &rotation(Some(SECRET), DAY_MS, now));
     let request = sent(&after(&next), now, BODY);
     for secret in [&old, SECRET] {
@@ -158,7 +158,7 @@ fn a_replaced_secret_signs_until_its_overlap_ends() {
     assert_ne!(signatures(&config, until), signatures(&after(&first), until));
     assert_eq!(shown(&second.shown).len(), 1);
     assert_ne!(shown(&second.shown), shown(&first.shown));
-    // Without overlap the old one is forgotten at once.
+    // Without overlap the old one is removed at once.
     let third = rotated(&first, &rotation(None, 0, at()));
     assert_eq!(signatures(&after(&third), at().plus_millis(-HOUR_MS)).len(), 1);
 }
@@ -187,7 +187,7 @@ fn a_rotation_needs_a_new_key_and_overlaps_seven_days_at_most() {
     assert_eq!(refused(&rotation(Some(SECRET), 0, at())), "secret");
     assert_eq!(refused(&rotation(Some("whsec_c2hvcnQ="), 0, at())), "secret");
     assert_eq!(refused(&rotation(None, 7 * DAY_MS + 1, at())), "until");
-    // Going back to a secret that overlaps still makes it the newest, once.
+    // Rotating back to a secret that still overlaps makes it the newest, once.
     let second = rotated(&first, &rotation(None, DAY_MS, at()));
     let third = rotated(&second, &rotation(Some(SECRET), DAY_MS, at()));
     let back = signatures(&after(&third), at());
