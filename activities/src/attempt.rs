@@ -126,7 +126,7 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
             Claimed::UserBusy { last_seq, ms } => return Ok(AttemptResult::UserBusy { last_seq, ms }),
             Claimed::Owed { last_seq, ms } => return Ok(AttemptResult::Owed { last_seq, ms }),
             Claimed::Closed { last_seq } => return Ok(AttemptResult::Closed { last_seq }),
-            Claimed::Told { events, owing } => publish_operator_events(context, lane_attempt, (events, owing)),
+            Claimed::Told { events, owing } => publish_operator_events(context, lane_attempt, events, owing),
         }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
@@ -136,18 +136,17 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
     let started_at = clock.now();
     let Some(sent) = send(context, lane_attempt, &batch, clock).await? else {
         let late = batch.attempts.iter().map(late).collect();
-        context.store.finish(finish(lane_attempt, unsent(late), (started_at, 0))).await?;
+        context.store.finish(finish(lane_attempt, unsent(late), started_at, 0)).await?;
         return Ok(AttemptResult::Late);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let completed = (retry_reason(&sent.results), sent.at_most);
-    let finish = finish(lane_attempt, sent, (started_at, latency_ms));
+    let (retry_reason, at_most) = (retry_reason(&sent.results), sent.at_most);
+    let finish = finish(lane_attempt, sent, started_at, latency_ms);
     log_results(&finish, &batch);
     let Ended { finished, owing, told } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    publish_operator_events(context, lane_attempt, (told, owing));
-    let (retry_reason, at_most) = completed;
+    publish_operator_events(context, lane_attempt, told, owing);
     Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
 }
 
@@ -155,7 +154,8 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
 fn publish_operator_events(
     context: &Context,
     lane_attempt: &LaneAttempt,
-    (events, owing): (Vec<&'static str>, Vec<DestinationId>),
+    events: Vec<&'static str>,
+    owing: Vec<DestinationId>,
 ) {
     for event in events {
         tracing::warn!(destination.id = %lane_attempt.destination, event, "recorded an event about a destination");
@@ -203,22 +203,22 @@ async fn send(
     };
     tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
-    let mine = context.store.holds_lease(lane_attempt.key, lane_attempt.destination, &lane_attempt.token).await?;
-    if !mine || clock.claimed_at.elapsed() > LATEST_START {
+    let is_holder = context.store.holds_lease(lane_attempt.key, lane_attempt.destination, &lane_attempt.token).await?;
+    if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
     let reply = context.http.send(request).await;
     let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
     sent.results.extend(lost);
-    sent.reply = Some(redacted(&config, reply));
+    sent.reply = Some(redact(&config, reply));
     Ok(Some(sent))
 }
 
 /// Judges a reply for each of these events.
 fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let event_attempt: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
-    let outcome = config.judge(reply, &event_attempt, (jitter, clock.now()));
-    to_sent(fresh, (outcome, config.patience_ms()))
+    let events: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
+    let result = config.judge(reply, &events, (jitter, clock.now()));
+    to_sent(fresh, result, config.patience_ms())
 }
 
 fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
@@ -271,7 +271,7 @@ fn late(attempt: &Attempt) -> Judged {
     Judged {
         delivery_id: attempt.delivery_id,
         class: "late".to_owned(),
-        error: Some("its turn came when the lease was over or too old to cover the request".to_owned()),
+        error: Some("the lease was over or too old to cover the request".to_owned()),
         counts: false,
         verdict: Verdict::Retry { delay_ms: LATE_MS },
     }
@@ -295,7 +295,7 @@ fn unsent(results: Vec<Judged>) -> Sent {
     Sent { results, reply: None, fares, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
 }
 
-fn to_sent(attempts: &[Attempt], (outcome, patience_ms): (DeliveryResult, i64)) -> Sent {
+fn to_sent(attempts: &[Attempt], result: DeliveryResult, patience_ms: i64) -> Sent {
     let judge = |(attempt, event): (&Attempt, crate::result::EventVerdict)| Judged {
         delivery_id: attempt.delivery_id,
         class: event.class.to_owned(),
@@ -304,19 +304,19 @@ fn to_sent(attempts: &[Attempt], (outcome, patience_ms): (DeliveryResult, i64)) 
         verdict: event.verdict,
     };
     Sent {
-        results: attempts.iter().zip(outcome.events).map(judge).collect(),
+        results: attempts.iter().zip(result.events).map(judge).collect(),
         reply: None,
-        fares: outcome.fares,
-        lane_pause_ms: outcome.lane_pause_ms,
-        user_pause_ms: outcome.user_pause_ms,
-        at_most: outcome.at_most,
-        alarm: outcome.alarm,
+        fares: result.fares,
+        lane_pause_ms: result.lane_pause_ms,
+        user_pause_ms: result.user_pause_ms,
+        at_most: result.at_most,
+        alarm: result.alarm,
         patience_ms,
     }
 }
 
 /// The reply with our secrets redacted.
-fn redacted(config: &Config, reply: Reply) -> Reply {
+fn redact(config: &Config, reply: Reply) -> Reply {
     match reply {
         Reply::Answer { status, retry_after, headers, body } => Reply::Answer {
             status,
@@ -334,7 +334,7 @@ fn retry_reason(results: &[Judged]) -> Option<String> {
     Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
 }
 
-fn finish(lane_attempt: &LaneAttempt, sent: Sent, (started_at, latency_ms): (Timestamp, i64)) -> Finish {
+fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
@@ -480,8 +480,8 @@ mod tests {
         let retry = Verdict::Retry { delay_ms: 7 };
         let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
         let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);
-        let outcome = DeliveryResult { events, fares: Fares::Well, lane_pause_ms, user_pause_ms, at_most, alarm };
-        let sent = to_sent(&[attempt(1), attempt(2)], (outcome, 9));
+        let result = DeliveryResult { events, fares: Fares::Well, lane_pause_ms, user_pause_ms, at_most, alarm };
+        let sent = to_sent(&[attempt(1), attempt(2)], result, 9);
         let verdicts: Vec<_> = sent.results.iter().map(|one| (one.delivery_id, one.verdict)).collect();
         assert_eq!(verdicts, [(attempt(1).delivery_id, Verdict::Delivered), (attempt(2).delivery_id, retry)]);
         assert_eq!(retry_reason(&sent.results).as_deref(), Some("throttled"));

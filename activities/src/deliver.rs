@@ -32,7 +32,7 @@ pub fn name(info: &ActivityInfo) -> String {
 
 /// Attempts what is due until the lane is closed or left to the destination's run, or an attempt fails or has to wait.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
-    let Some(_slot) = context.shares.take(lane.destination_id) else { return held_back(context, lane).await };
+    let Some(_slot) = context.shares.take(lane.destination_id) else { return defer(context, lane).await };
     if fault::is_planted("deliver.start_twice") {
         // As if a worker that Temporal believes dead still runs.
         let other = format!("{token}/other");
@@ -49,7 +49,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
     loop {
         match attempt(context, &lane_attempt).await? {
             AttemptResult::Completed(completed) => {
-                if let Some(delivered) = run_result(context, &lane_attempt, &completed, began.elapsed())? {
+                if let Some(delivered) = finish_run(context, &lane_attempt, &completed, began.elapsed())? {
                     return Ok(delivered);
                 }
                 lane_attempt.at_most = completed.at_most.unwrap_or(NO_LIMIT);
@@ -57,7 +57,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
             AttemptResult::Closed { last_seq } => return Ok(Delivered { last_seq, more: false }),
             AttemptResult::UserBusy { ms, .. } if began.elapsed() < USER_PATIENCE => wait(ms).await,
             AttemptResult::Owed { last_seq, .. } | AttemptResult::UserBusy { last_seq, .. } => {
-                return Ok(owed(context, &lane_attempt, last_seq));
+                return Ok(leave_to_destination(context, &lane_attempt, last_seq));
             }
             AttemptResult::Leased { ms } => {
                 return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
@@ -82,7 +82,7 @@ fn not_due(ms: i64, last_error: Option<String>) -> Failed {
 }
 
 /// The result of the run after an attempt; `None` when it goes on.
-fn run_result(
+fn finish_run(
     context: &Context,
     lane_attempt: &LaneAttempt,
     completed: &Completed,
@@ -90,7 +90,7 @@ fn run_result(
 ) -> Result<Option<Delivered>, Failed> {
     match (completed.finished, &completed.retry_reason) {
         (Finished::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
-        (Finished::Owed { last_seq }, _) => Ok(Some(owed(context, lane_attempt, last_seq))),
+        (Finished::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, lane_attempt, last_seq))),
         (Finished::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
         (Finished::Wait { ms }, None) => {
             Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
@@ -104,7 +104,7 @@ fn run_result(
 
 /// The destination has taken its share of this worker's slots: its own run delivers what is due in the lane. What is due
 /// later waits in Temporal, which takes no slot.
-async fn held_back(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
+async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
     if let Some((ms, last_error)) = context.store.rests(lane.collapse_key, lane.destination_id).await? {
         return Err(not_due(ms, last_error));
@@ -114,7 +114,7 @@ async fn held_back(context: &Context, lane: &Deliver) -> Result<Delivered, Faile
 }
 
 /// Leaves the lane to the destination's own run.
-fn owed(context: &Context, lane_attempt: &LaneAttempt, last_seq: i64) -> Delivered {
+fn leave_to_destination(context: &Context, lane_attempt: &LaneAttempt, last_seq: i64) -> Delivered {
     context.engine.supervise(lane_attempt.destination);
     Delivered { last_seq, more: false }
 }

@@ -53,25 +53,25 @@ pub fn sooner(one: Option<i64>, other: Option<i64>) -> Option<i64> {
 /// The lanes of a drain.
 struct Lanes {
     waiting: VecDeque<CollapseKey>,
-    under_way: BTreeSet<CollapseKey>,
+    in_flight: BTreeSet<CollapseKey>,
 }
 
 impl Lanes {
     /// Takes the next lane, which is in flight from now on.
     fn next(&mut self) -> Option<CollapseKey> {
         let key = self.waiting.pop_front()?;
-        self.under_way.insert(key);
+        self.in_flight.insert(key);
         Some(key)
     }
 
     /// Number of lanes to load when none waits.
     fn room(&self) -> Option<i64> {
-        let room = AT_A_TIME.saturating_sub(i64::try_from(self.under_way.len()).unwrap_or(i64::MAX));
+        let room = AT_A_TIME.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
         (self.waiting.is_empty() && room > 0).then_some(room)
     }
 
     fn refill(&mut self, keys: Vec<CollapseKey>) {
-        self.waiting.extend(keys.into_iter().filter(|key| !self.under_way.contains(key)));
+        self.waiting.extend(keys.into_iter().filter(|key| !self.in_flight.contains(key)));
     }
 }
 
@@ -84,16 +84,16 @@ pub async fn drain(
     (keys, concurrency): (Vec<CollapseKey>, i64),
 ) -> Result<DrainResult, Error> {
     let at_once = usize::try_from(concurrency.clamp(1, AT_A_TIME)).unwrap_or(1);
-    let mut lanes = Lanes { waiting: keys.into(), under_way: BTreeSet::new() };
-    let mut in_flight = FuturesUnordered::new();
+    let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
+    let mut running = FuturesUnordered::new();
     let (mut result, mut failed) = (DrainResult::default(), None);
     loop {
-        while in_flight.len() < at_once && !round.is_over() {
+        while running.len() < at_once && !round.is_over() {
             let Some(key) = lanes.next() else { break };
-            in_flight.push(drain_lane(context, round, (key, destination)).map(move |lane_result| (key, lane_result)));
+            running.push(drain_lane(context, round, key, destination).map(move |lane_result| (key, lane_result)));
         }
-        let Some((key, lane_result)) = in_flight.next().await else { break };
-        lanes.under_way.remove(&key);
+        let Some((key, lane_result)) = running.next().await else { break };
+        lanes.in_flight.remove(&key);
         let more = match lane_result {
             Ok(lane_result) => {
                 let has_progress = lane_result.attempts > 0 && !round.is_over();
@@ -121,7 +121,8 @@ async fn refill(context: &Context, destination: DestinationId, lanes: &mut Lanes
 async fn drain_lane(
     context: &Context,
     round: &Round,
-    (key, destination): (CollapseKey, DestinationId),
+    key: CollapseKey,
+    destination: DestinationId,
 ) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited) = (NO_LIMIT, false);
@@ -202,12 +203,12 @@ mod tests {
     #[test]
     fn no_lane_is_taken_twice_and_memory_is_bounded() {
         let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
-        let mut lanes = Lanes { waiting: [key(1), key(2)].into(), under_way: BTreeSet::new() };
+        let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
         assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
         assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(AT_A_TIME - 2)));
         lanes.refill(vec![key(2), key(3)]);
         assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
-        lanes.under_way.extend((0..200).map(key));
+        lanes.in_flight.extend((0..200).map(key));
         assert_eq!(lanes.room(), None);
     }
 

@@ -117,7 +117,7 @@ impl Context {
     #[activity(definition = TendActivity)]
     pub async fn supervise(self: Arc<Self>, ctx: ActivityContext, input: Tend) -> Result<Tended, ActivityError> {
         let info = ctx.info();
-        let round = supervise::Round::new((deliver::token(info), info.attempt), self.stopping.clone());
+        let round = supervise::Round::new(deliver::token(info), info.attempt, self.stopping.clone());
         tokio::select! {
             supervised = supervise::supervise(&self, &round, input) => supervised.map_err(failure::storage),
             never = round.beat(&ctx) => match never {},

@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(pace.reserve(platform(1), now), Permit::Later);
         assert_eq!(pace.reserve(platform(2), now), Permit::At(now), "another platform has its own pace");
         let later = now + Duration::from_secs(60);
-        assert_eq!(pace.reserve(platform(1), later), Permit::At(later), "turns that nobody took are not saved up");
+        assert_eq!(pace.reserve(platform(1), later), Permit::At(later), "unused permits are not saved up");
         assert_eq!(pace.reserve(platform(1), later), Permit::At(later + Duration::from_millis(100)));
     }
 

@@ -62,8 +62,8 @@ mod tests {
         assert_eq!(taken.len(), SHARE);
         assert!(shares.take(other).is_some());
         taken.pop();
-        assert!(shares.take(slow).is_some(), "what was given back can be taken");
+        assert!(shares.take(slow).is_some(), "a freed slot can be taken");
         drop(taken);
-        assert!(shares.taken().is_empty(), "nothing is kept of who holds nothing");
+        assert!(shares.taken().is_empty(), "no entry remains without slots");
     }
 }

@@ -29,11 +29,11 @@ const AT_ONCE: usize = 8;
 /// Number of back-offs that are cancelled before that is recorded.
 const CANCELS_PER_PAGE: i64 = 50;
 /// How long a check cancels back-offs, page after page, before it drains.
-const CANCEL_ENOUGH: Duration = Duration::from_secs(5);
+const CANCEL_BUDGET: Duration = Duration::from_secs(5);
 /// After this time a started page is left: half of a round.
-const CANCEL_MOST: Duration = Duration::from_secs(10);
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// When to retry back-offs that could not be cancelled.
-const CANCEL_AGAIN_MS: i64 = 5_000;
+const CANCEL_RETRY_MS: i64 = 5_000;
 /// Bounds of the time to the next check when no lane could be claimed.
 const BUSY_MS: std::ops::RangeInclusive<i64> = 1_000..=30_000;
 
@@ -54,7 +54,7 @@ pub struct Round {
 
 impl Round {
     /// A run that begins now; `attempt` counts Temporal's attempts from 1.
-    pub fn new((token, attempt): (String, u32), stopping: Arc<AtomicBool>) -> Self {
+    pub fn new(token: String, attempt: u32, stopping: Arc<AtomicBool>) -> Self {
         let (claims, is_halted, is_held_back) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let follows_a_lost_run = attempt > 1;
         Self { token, follows_a_lost_run, claims, began: Instant::now(), stopping, is_halted, is_held_back }
@@ -109,12 +109,12 @@ struct CancelBudget<'r> {
 impl CancelBudget<'_> {
     /// Whether another page may begin.
     fn has_time(&self) -> bool {
-        self.began.elapsed() < CANCEL_ENOUGH && !self.is_finished()
+        self.began.elapsed() < CANCEL_BUDGET && !self.is_finished()
     }
 
     /// Whether no more back-offs are cancelled.
     fn is_finished(&self) -> bool {
-        self.round.is_finished() || self.began.elapsed() > CANCEL_MOST
+        self.round.is_finished() || self.began.elapsed() > CANCEL_LIMIT
     }
 }
 
@@ -126,7 +126,7 @@ enum CancelProgress {
     /// There are more; the backlog comes first.
     More,
     /// No purchase can be signalled now.
-    NotNow,
+    Unavailable,
 }
 
 /// Supervises a destination until there is nothing to do, or the round is over.
@@ -137,9 +137,9 @@ pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<
     let mut progress = CancelProgress::More;
     loop {
         round.is_held_back.store(false, Ordering::Relaxed);
-        if progress != CancelProgress::NotNow {
+        if progress != CancelProgress::Unavailable {
             progress = cancel_backoffs(context, &CancelBudget { round, began: Instant::now() }, id).await?;
-            let again = (progress != CancelProgress::All).then(|| after(CANCEL_AGAIN_MS));
+            let again = (progress != CancelProgress::All).then(|| after(CANCEL_RETRY_MS));
             due = due.into_iter().chain(again).min();
         }
         let goes_on = progress == CancelProgress::More && !round.is_finished();
@@ -154,7 +154,7 @@ pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<
             Needs::Probe { in_ms, .. } if in_ms > 0 && !is_probe => (Tending::Probe, Some(in_ms)),
             Needs::Probe { key, .. } => {
                 is_probe = false;
-                match probe(context, round, (key, id)).await? {
+                match probe(context, round, key, id).await? {
                     None if !round.is_finished() => continue,
                     busy_ms => (Tending::Probe, Some(busy_ms.unwrap_or(0))),
                 }
@@ -162,14 +162,14 @@ pub async fn supervise(context: &Context, round: &Round, input: Tend) -> Result<
             Needs::Drain { keys, concurrency } => {
                 let result = drain(context, round, id, (keys, concurrency)).await?;
                 due = due.into_iter().chain(result.due_ms.map(after)).min();
-                match busy(&result) {
+                match idle_ms(&result) {
                     busy_ms if !round.is_finished() && (goes_on || busy_ms.is_none()) => continue,
                     _ if round.is_finished() => (Tending::Drain, Some(0)),
                     busy_ms => (Tending::Drain, busy_ms),
                 }
             }
         };
-        return answer(context, id, (state, again_ms)).await;
+        return report(context, id, state, again_ms).await;
     }
 }
 
@@ -191,16 +191,16 @@ async fn cancel_backoffs(
 ) -> Result<CancelProgress, Error> {
     while let Some(Recall { keys, through }) = context.store.to_recall(destination_id, CANCELS_PER_PAGE).await? {
         if budget.round.is_finished() {
-            return Ok(CancelProgress::NotNow);
+            return Ok(CancelProgress::Unavailable);
         }
         if !budget.has_time() {
             return Ok(CancelProgress::More);
         }
-        let results = futures::stream::iter(keys).map(|key| cancel_backoff(context, budget, (key, destination_id)));
+        let results = futures::stream::iter(keys).map(|key| cancel_backoff(context, budget, key, destination_id));
         let mut results = std::pin::pin!(results.buffer_unordered(AT_ONCE));
         while let Some(is_taken) = results.next().await {
             if !is_taken {
-                return Ok(CancelProgress::NotNow);
+                return Ok(CancelProgress::Unavailable);
             }
         }
         context.store.recalled(destination_id, through).await?;
@@ -211,7 +211,8 @@ async fn cancel_backoffs(
 async fn cancel_backoff(
     context: &Context,
     budget: &CancelBudget<'_>,
-    (key, destination_id): (CollapseKey, DestinationId),
+    key: CollapseKey,
+    destination_id: DestinationId,
 ) -> bool {
     if budget.is_finished() {
         return false;
@@ -234,7 +235,8 @@ async fn cancel_backoff(
 async fn probe(
     context: &Context,
     round: &Round,
-    (key, destination): (CollapseKey, DestinationId),
+    key: CollapseKey,
+    destination: DestinationId,
 ) -> Result<Option<i64>, Error> {
     let lane_attempt = LaneAttempt { key, destination, token: round.token(), mode: Mode::Probe, at_most: NO_LIMIT };
     let result = attempt(context, &lane_attempt).await?;
@@ -244,18 +246,18 @@ async fn probe(
         AttemptResult::Leased { ms }
         | AttemptResult::UserBusy { ms, .. }
         | AttemptResult::Wait { ms, .. }
-        | AttemptResult::Owed { ms, .. } => Some(clamped(ms)),
+        | AttemptResult::Owed { ms, .. } => Some(clamp_busy(ms)),
         AttemptResult::Closed { .. } | AttemptResult::Late => Some(*BUSY_MS.start()),
     })
 }
 
 /// Milliseconds to the next check after a drain without attempts, so that it does not spin; `None` after any other.
-fn busy(result: &DrainResult) -> Option<i64> {
+fn idle_ms(result: &DrainResult) -> Option<i64> {
     let soonest = sooner(result.busy_ms, result.due_ms).unwrap_or(*BUSY_MS.start());
-    (result.attempts == 0).then(|| clamped(soonest))
+    (result.attempts == 0).then(|| clamp_busy(soonest))
 }
 
-fn clamped(ms: i64) -> i64 {
+fn clamp_busy(ms: i64) -> i64 {
     ms.clamp(*BUSY_MS.start(), *BUSY_MS.end())
 }
 
@@ -268,11 +270,7 @@ fn millis_until(then: Instant) -> i64 {
 }
 
 /// The activity's result, with the backlog and the last error for people unless the destination is at rest.
-async fn answer(
-    context: &Context,
-    id: DestinationId,
-    (state, again_ms): (Tending, Option<i64>),
-) -> Result<Tended, Error> {
+async fn report(context: &Context, id: DestinationId, state: Tending, again_ms: Option<i64>) -> Result<Tended, Error> {
     if state == Tending::Rest {
         return Ok(Tended { again_ms, state, ..Tended::default() });
     }
@@ -285,7 +283,7 @@ mod tests {
     use super::*;
 
     fn round() -> Round {
-        Round::new(("run/1/1".to_owned(), 1), Arc::default())
+        Round::new("run/1/1".to_owned(), 1, Arc::default())
     }
 
     #[tokio::test]
@@ -308,9 +306,9 @@ mod tests {
             |seconds: u64| CancelBudget { round: &round, began: Instant::now() - Duration::from_secs(seconds) };
         let at = |seconds| (budget(seconds).has_time(), budget(seconds).is_finished());
         assert_eq!(at(0), (true, false));
-        assert_eq!(at(CANCEL_ENOUGH.as_secs()), (false, false), "a page that was begun is ended");
-        assert_eq!(at(CANCEL_MOST.as_secs()), (false, true), "of a slow engine it is not");
-        assert!(CANCEL_MOST * 2 <= TEND_ENOUGH && !round.is_over());
+        assert_eq!(at(CANCEL_BUDGET.as_secs()), (false, false), "a started page is finished");
+        assert_eq!(at(CANCEL_LIMIT.as_secs()), (false, true), "not with a slow engine");
+        assert!(CANCEL_LIMIT * 2 <= TEND_ENOUGH && !round.is_over());
         round.halt();
         assert_eq!(at(0), (false, true));
     }
@@ -344,8 +342,8 @@ mod tests {
 
     #[test]
     fn an_idle_drain_is_not_repeated_at_once() {
-        let idle = |busy_ms, due_ms| busy(&DrainResult { attempts: 0, busy_ms, due_ms });
-        assert_eq!(busy(&DrainResult { attempts: 1, busy_ms: Some(3), due_ms: None }), None);
+        let idle = |busy_ms, due_ms| idle_ms(&DrainResult { attempts: 0, busy_ms, due_ms });
+        assert_eq!(idle_ms(&DrainResult { attempts: 1, busy_ms: Some(3), due_ms: None }), None);
         assert_eq!(idle(None, None), Some(1_000));
         assert_eq!(idle(Some(3), None), Some(1_000));
         assert_eq!(idle(Some(9_000), Some(7_000)), Some(7_000));

@@ -60,7 +60,7 @@ pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Err
         Attempt::RateLimited => {
             count("no_turn");
             let again_ms = spread(PERMIT_MS, (context.random)());
-            return later(context, (key, again_ms), "other purchases of this platform are queried first").await;
+            return query_later(context, key, again_ms, "other purchases of this platform are queried first").await;
         }
     };
     let label = label(&answer);
@@ -79,8 +79,8 @@ pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Err
             }
             Ok(verified(reading))
         }
-        Answer::Refused => refused(context, (key, &known)).await,
-        Answer::Retry(retry) => failed(context, (key, platform, store), &retry).await,
+        Answer::Refused => refuse_secret(context, key, &known).await,
+        Answer::Retry(retry) => record_failure(context, (key, platform, store), &retry).await,
     }
 }
 
@@ -137,36 +137,36 @@ fn paused(until: Instant) -> Retry {
     Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
 }
 
-async fn refused(context: &Context, (key, known): (CollapseKey, &storage::Verification)) -> Result<Verified, Error> {
+async fn refuse_secret(context: &Context, key: CollapseKey, known: &storage::Verification) -> Result<Verified, Error> {
     let platform = known.platform_id;
     if context.store.refuse_secret(known).await? {
         metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
         tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
     } else if context.store.verification(key).await?.is_some() {
         let again_ms = spread(FIRST_MS, (context.random)());
-        return later(context, (key, again_ms), "another shared secret was set meanwhile").await;
+        return query_later(context, key, again_ms, "another shared secret was set meanwhile").await;
     }
     Ok(verified(Reading::Unverifiable))
 }
 
 /// Counts the failure: another query follows while patience lasts, then the settling goes on without the store.
-async fn failed(
+async fn record_failure(
     context: &Context,
     (key, platform, store): (CollapseKey, PlatformId, Store<'_>),
     retry: &Retry,
 ) -> Result<Verified, Error> {
     if retry.is_strange {
-        alarm(context, platform, "verification_strange", &retry.why).await;
+        raise_alarm(context, platform, "verification_strange", &retry.why).await;
     }
     let unanswered = context.store.verify_failed(key).await?;
     let failures = Failures { unanswered, now: context.store.now().await? };
-    let Some(again_ms) = again_ms(failures, (store.patience(), retry.retry_after), (context.random)()) else {
+    let Some(again_ms) = next_query_ms(failures, store.patience(), retry.retry_after, (context.random)()) else {
         return Ok(Verified {
             why: Some(retry.why.clone()),
             ..verified(Reading::Unreachable { since: unanswered.since })
         });
     };
-    later(context, (key, again_ms), &format!("{} (attempt {})", retry.why, unanswered.attempts)).await
+    query_later(context, key, again_ms, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await
 }
 
 /// How long and how often the store did not answer.
@@ -177,7 +177,7 @@ struct Failures {
 }
 
 /// Milliseconds to the next query; `None` when patience is over. The last query is at its end.
-fn again_ms(failures: Failures, (patience, retry_after): (Duration, Option<Duration>), jitter: f64) -> Option<i64> {
+fn next_query_ms(failures: Failures, patience: Duration, retry_after: Option<Duration>, jitter: f64) -> Option<i64> {
     let patience_ms = millis(patience);
     let left = patience_ms.saturating_sub(failures.now.millis_since(failures.unanswered.since).max(0));
     let doublings = u32::try_from(failures.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
@@ -188,7 +188,7 @@ fn again_ms(failures: Failures, (patience, retry_after): (Duration, Option<Durat
 }
 
 /// Raises an alarm; a failure to store it is only logged.
-async fn alarm(context: &Context, platform: PlatformId, kind: &'static str, detail: &str) {
+async fn raise_alarm(context: &Context, platform: PlatformId, kind: &'static str, detail: &str) {
     metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(platform.id = %platform, kind, "{detail}");
     if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
@@ -201,7 +201,7 @@ const fn verified(reading: Reading) -> Verified {
 }
 
 /// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
-async fn later(context: &Context, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
+async fn query_later(context: &Context, key: CollapseKey, again_ms: i64, why: &str) -> Result<Verified, Error> {
     context.store.ask_again(key, again_ms).await?;
     Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
 }
@@ -245,14 +245,14 @@ mod tests {
 
     #[test]
     fn waits_double_from_two_seconds_to_a_minute() {
-        let wait = |attempts| again_ms(failures(attempts, 0), (PATIENCE, None), 0.5);
+        let wait = |attempts| next_query_ms(failures(attempts, 0), PATIENCE, None, 0.5);
         let expected = [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].map(Some);
         assert_eq!([1, 2, 3, 4, 5, 6, i64::MAX].map(wait), expected);
     }
 
     #[test]
     fn the_last_query_is_at_the_end_of_patience() {
-        let wait = |elapsed_ms| again_ms(failures(9, elapsed_ms), (PATIENCE, None), 0.5);
+        let wait = |elapsed_ms| next_query_ms(failures(9, elapsed_ms), PATIENCE, None, 0.5);
         assert_eq!(wait(899_000), Some(1_000));
         assert_eq!(wait(899_999), Some(1));
         assert_eq!(wait(900_000), None);
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_within_patience() {
-        let wait = |known| again_ms(failures(1, 0), (PATIENCE, Some(Duration::from_secs(known))), 0.5);
+        let wait = |seconds| next_query_ms(failures(1, 0), PATIENCE, Some(Duration::from_secs(seconds)), 0.5);
         assert_eq!(wait(10), Some(10_500));
         assert_eq!(wait(3_600), Some(900_000));
         assert_eq!(wait(0), Some(2_000));

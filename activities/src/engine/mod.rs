@@ -104,7 +104,7 @@ impl Engine {
     pub fn start(identity: &str) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
-        Ok(Self::connect_in_background(identity, (connection, options), Server::External))
+        Ok(Self::connect_in_background(identity, connection, options, Server::External))
     }
 
     /// Connects to a server of our own in the same way, ignoring the environment.
@@ -114,12 +114,13 @@ impl Engine {
     pub fn start_at(identity: &str, address: &str) -> Result<Self, String> {
         let url: Url = address.parse().map_err(|error| format!("Temporal's address `{address}`: {error}"))?;
         let options = ClientOptions::new("default").build();
-        Ok(Self::connect_in_background(identity, (ConnectionOptions::new(url).build(), options), Server::Embedded))
+        Ok(Self::connect_in_background(identity, ConnectionOptions::new(url).build(), options, Server::Embedded))
     }
 
     fn connect_in_background(
         identity: &str,
-        (mut connection, options): (ConnectionOptions, ClientOptions),
+        mut connection: ConnectionOptions,
+        options: ClientOptions,
         server: Server,
     ) -> Self {
         identity.clone_into(&mut connection.identity);

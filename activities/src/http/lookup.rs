@@ -16,7 +16,7 @@ const AT_ONCE: usize = 64;
 
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 
-/// The resolver of this machine, bounded by [`AT_ONCE`].
+/// The resolver of this machine, bounded by the number of places of this process.
 #[must_use]
 pub fn of_this_machine() -> Lookup {
     bounded(PLACES.clone(), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))

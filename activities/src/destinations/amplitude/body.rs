@@ -113,7 +113,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
     event.insert("device_id".to_owned(), json!(identity.device_id));
     event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
-    earned(unsent, (&mut event, &mut caps));
+    add_revenue(unsent, &mut event, &mut caps);
     if unsent.user_state.is_object() {
         event.insert("user_properties".to_owned(), json!(properties::of_user(&settings, unsent, &mut caps)));
     }
@@ -167,7 +167,7 @@ fn base(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     event
 }
 
-fn earned(unsent: &Unsent, (event, caps): (&mut Map<String, Value>, &mut Caps)) {
+fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps) {
     let Some(revenue) = revenue::of(unsent) else { return };
     // Never `price` and `quantity` too: their product would win over the revenue.
     event.insert("revenue".to_owned(), json!(revenue.amount));

@@ -71,7 +71,7 @@ impl Config {
 /// # Errors
 /// All invalid fields. No key is repeated.
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Created, Vec<Invalid>> {
-    let (settings, secret) = apply((Settings::default(), Keys::default()), fields, allowed)?;
+    let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
     let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
     Ok(Created { settings, secret, shown: Vec::new(), traits })
@@ -88,7 +88,7 @@ pub fn change(
     allowed: &Allowed,
 ) -> Result<Changed, Vec<Invalid>> {
     let settings = read(settings).map_err(|wrong| vec![wrong])?;
-    let (settings, secret) = apply((settings, Keys::open(secret)), fields, allowed)?;
+    let (settings, secret) = apply(settings, Keys::open(secret), fields, allowed)?;
     let profile = profile(&settings);
     Ok(Changed { settings, secret, shown: Vec::new(), profile })
 }
@@ -134,7 +134,8 @@ fn profile(settings: &Value) -> Option<Attributes> {
 }
 
 fn apply(
-    (mut settings, mut keys): (Settings, Keys),
+    mut settings: Settings,
+    mut keys: Keys,
     fields: &Map<String, Value>,
     allowed: &Allowed,
 ) -> Result<(Value, SecretString), Vec<Invalid>> {

@@ -156,13 +156,13 @@ impl Keys {
 
 fn without(text: &str, pattern: &str) -> String {
     let (plain, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
-    let mut sealed = String::with_capacity(text.len());
+    let mut redacted = String::with_capacity(text.len());
     let mut from = 0;
     for (at, found) in plain.match_indices(&pattern) {
-        sealed.push_str(text.get(from..at).unwrap_or_default());
-        sealed.push_str(REDACTED);
+        redacted.push_str(text.get(from..at).unwrap_or_default());
+        redacted.push_str(REDACTED);
         from = at + found.len();
     }
-    sealed.push_str(text.get(from..).unwrap_or_default());
-    sealed
+    redacted.push_str(text.get(from..).unwrap_or_default());
+    redacted
 }

@@ -45,10 +45,12 @@ pub fn judge(
     let case = Case { config, sent, jitter, at, retry_after };
     let mut result = match reply {
         Reply::Answer { status, body, .. } => case.answered(*status, Answer::read(body)),
-        Reply::Failure { class, message } => case.ill(class, message, None),
+        Reply::Failure { class, message } => case.failure(class, message, None),
     }
     .with_retry_after(retry_after);
-    result.events.extend(left.iter().map(|_| at_once("postponed", "its project is another one: it goes out alone")));
+    result
+        .events
+        .extend(left.iter().map(|_| at_once("postponed", "its project is another one: it is sent separately")));
     result
 }
 
@@ -92,9 +94,9 @@ impl Case<'_> {
     fn answered(&self, status: u16, answer: Option<Answer>) -> DeliveryResult {
         match (status, answer) {
             (200, Some(answer)) if answer.code.is_none_or(|code| code == 200) && answer.error.is_empty() => {
-                self.taken(&answer)
+                self.accepted(&answer)
             }
-            (200, _) => self.ill("unreadable", "the answer was 200, but its body is not Amplitude's", None),
+            (200, _) => self.failure("unreadable", "the answer was 200, but its body is not Amplitude's", None),
             (400 | 401 | 403, Some(answer)) if answer.refuses_key() => self.key_refused(),
             (400, Some(answer)) if answer.finds_no_request() => self.misdirected(),
             (400, Some(answer)) if answer.finds_defect() => self.defect(),
@@ -103,12 +105,12 @@ impl Case<'_> {
             (403, _) => self.forbidden(),
             (413, _) => self.too_large(),
             (429, _) => self.throttled(),
-            (502..=504, _) => self.ill("server_error", &describe(status), Some(self.pause_ms())),
-            _ => self.ill(class(status), &describe(status), self.retry_after.map(|_| self.pause_ms())),
+            (502..=504, _) => self.failure("server_error", &describe(status), Some(self.pause_ms())),
+            _ => self.failure(class(status), &describe(status), self.retry_after.map(|_| self.pause_ms())),
         }
     }
 
-    fn taken(&self, answer: &Answer) -> DeliveryResult {
+    fn accepted(&self, answer: &Answer) -> DeliveryResult {
         let sent = i64::try_from(self.sent.len()).unwrap_or(i64::MAX);
         let ingested = answer.ingested.unwrap_or(sent);
         let result = self.all(Fares::Well, |one| match (ingested < sent, one.number < COUNTS) {
@@ -141,7 +143,7 @@ impl Case<'_> {
     fn misdirected(&self) -> DeliveryResult {
         let why = "Amplitude got no request of ours: the path is another, or the body was lost on the way";
         let alarm = format!("{why}. Check the endpoint's URL, and proxies");
-        DeliveryResult { alarm: Some(alarm), ..self.ill("misdirected", why, None) }
+        DeliveryResult { alarm: Some(alarm), ..self.failure("misdirected", why, None) }
     }
 
     /// Only a new version of settle can correct it.
@@ -197,8 +199,8 @@ impl Case<'_> {
         if let [one] = self.sent {
             // Alone, for the fifth time: refusals of a larger request are not its own, nor are attempts that were not refused.
             let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= REFUSALS;
-            let verdict_of = if is_last { dead("refused", why) } else { self.by_schedule(one, "refused", why) };
-            return self.all(Fares::Ill { pause_ms: None }, |_| verdict_of.clone());
+            let verdict = if is_last { dead("refused", why) } else { self.by_schedule(one, "refused", why) };
+            return self.all(Fares::Ill { pause_ms: None }, |_| verdict.clone());
         }
         DeliveryResult { at_most: Some(self.half()), ..self.all(Fares::Unsaid, |_| at_once("refused", why)) }
     }
@@ -234,7 +236,7 @@ impl Case<'_> {
     }
 
     /// Nothing is known about the events, and the project, or the way to it, fails.
-    fn ill(&self, class: &'static str, why: &str, pause_ms: Option<i64>) -> DeliveryResult {
+    fn failure(&self, class: &'static str, why: &str, pause_ms: Option<i64>) -> DeliveryResult {
         self.all(Fares::Ill { pause_ms }, |one| self.by_schedule(one, class, why))
     }
 

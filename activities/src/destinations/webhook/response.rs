@@ -19,7 +19,7 @@ const REFUSALS: i64 = 5;
 pub fn judge(
     config: &Config,
     reply: &Reply,
-    event: &[EventAttempt<'_>],
+    events: &[EventAttempt<'_>],
     (jitter, at): (f64, Timestamp),
 ) -> DeliveryResult {
     let retry_after_ms = match reply {
@@ -30,7 +30,7 @@ pub fn judge(
         let wait_ms = config.schedule.wait_ms(step(one, at), retry_after_ms, jitter);
         event_verdict(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
     };
-    let events = event.iter().map(judge).collect();
+    let events = events.iter().map(judge).collect();
     let fares = match reply {
         Reply::Answer { status: 200..=299, .. } => Fares::Well,
         Reply::Answer { status: GONE, .. } => Fares::Disabled { reason: describe(GONE) },

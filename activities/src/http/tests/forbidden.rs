@@ -207,9 +207,9 @@ fn networks_are_allowed_by_cidr_and_bring_other_ports() {
 async fn an_operators_address_may_be_any() {
     let server = Server::answering(OK);
     let strict = http(Rules::default(), &[]);
-    let lookups = |is_operators| crate::http::Request { is_operators, ..get(&server.url("/")) };
-    assert_eq!(class(&strict.send(lookups(true)).await), "answer");
-    assert_eq!(class(&strict.send(lookups(false)).await), "invalid_url");
+    let request = |is_operators| crate::http::Request { is_operators, ..get(&server.url("/")) };
+    assert_eq!(class(&strict.send(request(true)).await), "answer");
+    assert_eq!(class(&strict.send(request(false)).await), "invalid_url");
     for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {
         assert_eq!(judge(&ips(&[ip]), 1, &Rules::open()), Ok(()), "{ip}");
     }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-const ILL: Fares = Fares::Ill { pause_ms: None };
+const FAILURE: Fares = Fares::Ill { pause_ms: None };
 
 /// A frozen production event, and a sandbox one.
 static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
@@ -105,7 +105,7 @@ fn a_200_that_is_not_amplitudes_is_no_success() {
         ["", "OK", "<html></html>", "[]", "{}", r#"{"code":400}"#, r#"{"code":200,"error":"no"}"#, r#"{"code":20"#]
     {
         let result = judge_reply(&answer(200, body), &events(1));
-        assert_eq!((summary(&result), result.fares), (rows(&[("unreadable", "5000", true)]), ILL), "{body}");
+        assert_eq!((summary(&result), result.fares), (rows(&[("unreadable", "5000", true)]), FAILURE), "{body}");
     }
     let result = judge_reply(&answer(204, ""), &events(1));
     assert_eq!(summary(&result), rows(&[("unexpected_status", "5000", true)]));
@@ -119,7 +119,7 @@ fn defective_requests_die_with_an_alarm() {
     ] {
         let result = judge_answer(400, body.clone(), 2);
         assert_eq!(summary(&result), rows(&[("defect", "dead", true); 2]), "{body}");
-        assert_eq!((result.fares, result.alarm.is_some()), (ILL, true));
+        assert_eq!((result.fares, result.alarm.is_some()), (FAILURE, true));
     }
 }
 
@@ -131,7 +131,7 @@ fn a_misdirected_request_is_retried_with_an_alarm() {
             let one = EventAttempt { number, refusals: number - 1, ..events(1)[0].clone() };
             let result = judge_reply(&answer(400, &body), &[one.clone(), one]);
             assert_eq!(summary(&result), rows(&[("misdirected", wait, true); 2]), "{error}");
-            assert_eq!((result.fares, result.alarm.is_some()), (ILL, true));
+            assert_eq!((result.fares, result.alarm.is_some()), (FAILURE, true));
         }
     }
 }
@@ -275,7 +275,7 @@ fn a_firewall_refusal_is_retried_rarely() {
     for (number, wait) in [(1, "900000"), (2, "900000"), (4, "7200000")] {
         let result = judge_reply(&answer(403, "Forbidden"), &[EventAttempt { number, ..events(1)[0].clone() }]);
         assert_eq!(summary(&result), rows(&[("forbidden", wait, true)]));
-        assert_eq!((result.fares, result.alarm.is_some()), (ILL, true));
+        assert_eq!((result.fares, result.alarm.is_some()), (FAILURE, true));
     }
 }
 
@@ -288,7 +288,7 @@ fn an_unlisted_refusal_is_bisected_and_dies_at_the_fifth() {
     let alone = |number, refusals| {
         let one = EventAttempt { number, refusals, ..events(1)[0].clone() };
         let result = judge_reply(&answer(400, &body.to_string()), &[one]);
-        assert_eq!(result.fares, ILL);
+        assert_eq!(result.fares, FAILURE);
         summary(&result)
     };
     assert_eq!(alone(1, 0), rows(&[("refused", "5000", true)]));
@@ -325,7 +325,7 @@ fn server_failures_are_retried_by_schedule() {
     assert_eq!(summary(&result), rows(&[("client_error", "36000000", true)]));
     let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
     let result = judge_reply(&failure, &events(2));
-    assert_eq!((summary(&result), result.fares), (rows(&[("timeout", "5000", true); 2]), ILL));
+    assert_eq!((summary(&result), result.fares), (rows(&[("timeout", "5000", true); 2]), FAILURE));
     assert_eq!(result.events[0].message.as_deref(), Some("no answer came in time"));
 }
 
