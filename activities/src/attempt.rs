@@ -360,20 +360,20 @@ fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency
 
 /// Counts and logs the result of each event.
 fn log_results(finish: &Finish, batch: &Batch) {
-    for judged in &finish.judged {
-        let outcome = match judged.verdict {
+    for result in &finish.judged {
+        let outcome = match result.verdict {
             Verdict::Delivered => "delivered",
             Verdict::Retry { .. } => "retry",
             Verdict::Dead => "dead",
         };
         metrics::counter!("settle_deliveries_total", "outcome" => outcome).increment(1);
-        let Some(attempt) = batch.attempts.iter().find(|one| one.delivery_id == judged.delivery_id) else { continue };
+        let Some(attempt) = batch.attempts.iter().find(|one| one.delivery_id == result.delivery_id) else { continue };
         tracing::info!(
             event.id = %attempt.event_id,
             destination.id = %finish.destination,
             attempt = attempt.number,
             latency_ms = finish.latency_ms,
-            class = judged.class,
+            class = result.class,
             mode = finish.mode.as_str(),
             outcome,
             "attempted a delivery"
@@ -470,8 +470,8 @@ mod tests {
     fn a_late_attempt_counts_nothing_and_is_retried_soon() {
         let sent = unsent(vec![late(&attempt(1))]);
         assert_eq!((sent.fares, sent.patience_ms), (Fares::Unsaid, i64::MAX));
-        let told: Vec<_> = sent.results.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
-        assert_eq!(told, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
+        let summary: Vec<_> = sent.results.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
+        assert_eq!(summary, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
     }
 
     #[test]

@@ -72,8 +72,8 @@ pub fn run(
         };
         tokio::select! {
             // When one worker ends for good, so does the other: half a process would go unnoticed.
-            ended = async { tokio::try_join!(settling.run(), delivering.run()) } => {
-                ended.map(drop).map_err(|error| stopped(&error))
+            result = async { tokio::try_join!(settling.run(), delivering.run()) } => {
+                result.map(drop).map_err(|error| stopped(&error))
             }
             () = stopping => Ok(()),
         }

@@ -231,7 +231,7 @@ fn new_reasons_and_products_become_unknown() {
         [EndReason::Pending, EndReason::Customer, EndReason::Store, EndReason::Internal, EndReason::Replaced];
     assert_eq!([0, 1, 2, 3, 4].map(reason), expected.map(Some));
     assert_eq!(reason(9), Some(EndReason::Other(9)));
-    let product = |word: &str| read(json!({ "productType": word })).product;
+    let product = |text: &str| read(json!({ "productType": text })).product;
     assert_eq!(product("subscription"), Product::Subscription);
     assert_eq!(product("RENTAL"), Product::Unknown);
 }

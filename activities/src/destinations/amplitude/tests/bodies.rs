@@ -355,9 +355,9 @@ fn values_too_long_for_amplitude_are_cut_and_counted() {
     unsent.user_state["devices"] = json!(devices);
     let event = event(&destination, &unsent);
     assert_eq!(event["event_properties"]["sku"], json!("é".repeat(1024)));
-    let kept = event["user_properties"]["namiml_device_ids"].as_array().unwrap();
+    let devices = event["user_properties"]["namiml_device_ids"].as_array().unwrap();
     // Each takes 36 characters, two quotes and a comma.
-    assert_eq!((kept.len(), &kept[25]), (26, &json!(format!("{:036}", 25))));
+    assert_eq!((devices.len(), &devices[25]), (26, &json!(format!("{:036}", 25))));
     assert_eq!(event["event_properties"][CAPPED], json!(1 + 74));
 }
 

@@ -77,12 +77,12 @@ fn a_failed_request_is_retried_until_the_schedule_ends() {
 
 #[test]
 fn a_destinations_own_schedule_is_used() {
-    let own = with_schedule(&[60, 7200]);
-    let verdict = |number| judge_one_with(&own, &answer(500, None), event(UPDATED, number, 0)).0.verdict;
+    let custom = with_schedule(&[60, 7200]);
+    let verdict = |number| judge_one_with(&custom, &answer(500, None), event(UPDATED, number, 0)).0.verdict;
     assert_eq!(verdict(1), Verdict::Retry { delay_ms: 60_000 });
     assert_eq!(verdict(2), Verdict::Retry { delay_ms: 7_200_000 });
     assert_eq!(verdict(3), Verdict::Dead);
-    let (_, fares) = judge_one_with(&own, &answer(503, Some("99999")), event(UPDATED, 3, 0));
+    let (_, fares) = judge_one_with(&custom, &answer(503, Some("99999")), event(UPDATED, 3, 0));
     assert_eq!(fares, Fares::Ill { pause_ms: Some(HOUR_MS) });
 }
 
