@@ -4,7 +4,7 @@ use crate::Doing;
 use crate::destinations::Config;
 use domain::{DestinationId, Lane};
 use std::time::Duration;
-use storage::{DestinationPatch, Error, How, Page, Replay, Store, fault};
+use storage::{DestinationPatch, Error, Page, Replay, RunMode, Store, fault};
 use tokio::time::Instant;
 use workflows::asks::{Again, KeepHold, OwedAgain, RedeliverAll, SendAgain, SetEnabled, ThrowAway, Unfinished};
 
@@ -45,7 +45,7 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
         let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { FORGOTTEN_AT_ONCE };
         let forgotten = store.forget_user_events(input.destination_id, at_once).await?;
         if forgotten.more {
-            return Ok(Some(Unfinished { ended: forgotten.ended }));
+            return Ok(Some(Unfinished { ended: forgotten.skipped }));
         }
     }
     let patch =
@@ -62,11 +62,11 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
     loop {
         let page = Page { cursor, ..Page::default() };
         let page_owed;
-        (page_owed, cursor) = owe(store, id, (&input.what, page, How::Once(bulk.to_owned()))).await?;
+        (page_owed, cursor) = owe(store, id, (&input.what, page, RunMode::Once(bulk.to_owned()))).await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
         owed += page_owed;
         if cursor.is_none() && input.what == Again::Failed {
-            store.hasten(id).await?;
+            store.retry_now(id).await?;
         }
         if cursor.is_none() || began.elapsed() >= ENOUGH {
             return Ok(OwedAgain { owed, next_cursor: cursor });
@@ -78,7 +78,7 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
 async fn owe(
     store: &Store,
     id: DestinationId,
-    (what, page, how): (&Again, Page, How),
+    (what, page, how): (&Again, Page, RunMode),
 ) -> Result<(i64, Option<String>), Error> {
     let states = match what {
         Again::Failed => return send_again(store, id, (storage::Again::Failed, page, how)).await,
@@ -98,7 +98,7 @@ async fn owe(
 async fn send_again(
     store: &Store,
     id: DestinationId,
-    (what, page, how): (storage::Again, Page, How),
+    (what, page, how): (storage::Again, Page, RunMode),
 ) -> Result<(i64, Option<String>), Error> {
     let redelivered = store.redeliver_all(what, Some(id), (page, how)).await?;
     Ok((redelivered.owing.owed, redelivered.next_cursor))

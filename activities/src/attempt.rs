@@ -8,7 +8,10 @@ use crate::{Doing, bodies};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Attempt, Batch, Claim, Claimed, Ended, Error, Fares, Finish, Finished, Judged, Mode, Verdict, fault};
+use storage::{
+    Attempt, Batch, Claim, Claimed, EndpointSignal, Error, EventResult, Finish, FinishResult, LaneState, Mode, Verdict,
+    fault,
+};
 use tokio::time::Instant;
 
 /// How long an attempt has the lane for itself: the wait for its turn, the HTTP time-out and a margin.
@@ -81,7 +84,7 @@ pub enum Attempted {
 #[derive(Debug)]
 pub struct Made {
     /// What is left in the lane.
-    pub finished: Finished,
+    pub finished: LaneState,
     /// Why an event of it has to be sent again, if one has.
     pub again: Option<String>,
     /// At most so many events in the lane's next request.
@@ -106,9 +109,9 @@ impl Clock {
 
 /// How a request went, before it is kept.
 struct Sent {
-    judged: Vec<Judged>,
+    judged: Vec<EventResult>,
     reply: Option<Reply>,
-    fares: Fares,
+    endpoint_signal: EndpointSignal,
     lane_pause_ms: Option<i64>,
     user_pause_ms: Option<i64>,
     at_most: Option<i64>,
@@ -126,7 +129,7 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
             Claimed::UserBusy { last_seq, ms } => return Ok(Attempted::UserBusy { last_seq, ms }),
             Claimed::Owed { last_seq, ms } => return Ok(Attempted::Owed { last_seq, ms }),
             Claimed::Closed { last_seq } => return Ok(Attempted::Closed { last_seq }),
-            Claimed::Told { events, owing } => tell_operators(doing, turn, (events, owing)),
+            Claimed::Undeliverable { events, owing } => tell_operators(doing, turn, (events, owing)),
         }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
@@ -144,7 +147,7 @@ pub async fn attempt(doing: &Doing, turn: &Turn) -> Result<Attempted, Error> {
     let made = (again(&sent.judged), sent.at_most);
     let finish = finish(turn, sent, (started_at, latency_ms));
     tell(&finish, &batch);
-    let Ended { finished, owing, told } = doing.store.finish(finish).await?;
+    let FinishResult { lane: finished, owing, operator_events: told } = doing.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
     tell_operators(doing, turn, (told, owing));
     let (again, at_most) = made;
@@ -237,7 +240,7 @@ fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Ti
 }
 
 /// What can never be sent, or not any more, with the reason; and the rest, which is sent.
-fn sorted(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Judged>, Vec<Attempt>) {
+fn sorted(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<EventResult>, Vec<Attempt>) {
     let (mut lost, mut fresh) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
@@ -252,14 +255,14 @@ fn sorted(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Judged>
     (lost, fresh)
 }
 
-fn dead(attempt: &Attempt, class: &str, why: String) -> Judged {
+fn dead(attempt: &Attempt, class: &str, why: String) -> EventResult {
     let (class, error) = (class.to_owned(), Some(why));
-    Judged { delivery_id: attempt.delivery_id, class, error, counts: false, verdict: Verdict::Dead }
+    EventResult { delivery_id: attempt.delivery_id, class, error, counts: false, verdict: Verdict::Dead }
 }
 
 /// It is attempted again soon, by whoever comes first.
-fn late(attempt: &Attempt) -> Judged {
-    Judged {
+fn late(attempt: &Attempt) -> EventResult {
+    EventResult {
         delivery_id: attempt.delivery_id,
         class: "late".to_owned(),
         error: Some("its turn came when the lease was over or too old to cover the request".to_owned()),
@@ -269,7 +272,7 @@ fn late(attempt: &Attempt) -> Judged {
 }
 
 fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
-    let judge = |attempt: &Attempt| Judged {
+    let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
         class: "invalid_settings".to_owned(),
         error: Some(invalid.to_string()),
@@ -280,14 +283,14 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
 }
 
 /// Nothing was sent, so nothing is known of the destination.
-fn unsent(judged: Vec<Judged>) -> Sent {
+fn unsent(judged: Vec<EventResult>) -> Sent {
     let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
-    let (fares, patience_ms) = (Fares::Unsaid, i64::MAX);
-    Sent { judged, reply: None, fares, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
+    let (endpoint_signal, patience_ms) = (EndpointSignal::Neutral, i64::MAX);
+    Sent { judged, reply: None, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
 }
 
 fn judged(attempts: &[Attempt], (outcome, patience_ms): (Outcome, i64)) -> Sent {
-    let judge = |(attempt, event): (&Attempt, crate::outcome::Judged)| Judged {
+    let judge = |(attempt, event): (&Attempt, crate::outcome::Judged)| EventResult {
         delivery_id: attempt.delivery_id,
         class: event.class.to_owned(),
         error: event.message,
@@ -297,7 +300,7 @@ fn judged(attempts: &[Attempt], (outcome, patience_ms): (Outcome, i64)) -> Sent 
     Sent {
         judged: attempts.iter().zip(outcome.events).map(judge).collect(),
         reply: None,
-        fares: outcome.fares,
+        endpoint_signal: outcome.endpoint_signal,
         lane_pause_ms: outcome.lane_pause_ms,
         user_pause_ms: outcome.user_pause_ms,
         at_most: outcome.at_most,
@@ -320,7 +323,7 @@ fn redacted(config: &Config, reply: Reply) -> Reply {
 }
 
 /// Why the first event that is to be sent again has to be.
-fn again(judged: &[Judged]) -> Option<String> {
+fn again(judged: &[EventResult]) -> Option<String> {
     let retried = judged.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
     Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
 }
@@ -340,8 +343,8 @@ fn finish(turn: &Turn, sent: Sent, (started_at, latency_ms): (Timestamp, i64)) -
         status,
         headers,
         response,
-        judged: sent.judged,
-        fares: sent.fares,
+        results: sent.judged,
+        endpoint_signal: sent.endpoint_signal,
         lane_pause_ms: sent.lane_pause_ms,
         user_pause_ms: sent.user_pause_ms,
         patience_ms: sent.patience_ms,
@@ -351,7 +354,7 @@ fn finish(turn: &Turn, sent: Sent, (started_at, latency_ms): (Timestamp, i64)) -
 
 /// Counts and logs how each event fared.
 fn tell(finish: &Finish, batch: &Batch) {
-    for judged in &finish.judged {
+    for judged in &finish.results {
         let outcome = match judged.verdict {
             Verdict::Delivered => "delivered",
             Verdict::Retry { .. } => "retry",
@@ -445,13 +448,16 @@ mod tests {
         let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
         let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
         let sent = heard(&config(), (&[attempt(1)], &reply), (0.5, clock));
-        assert_eq!((sent.fares, sent.patience_ms), (Fares::Ill { pause_ms: None }, 5 * 24 * 3_600_000));
+        assert_eq!(
+            (sent.endpoint_signal, sent.patience_ms),
+            (EndpointSignal::Failure { pause_ms: None }, 5 * 24 * 3_600_000)
+        );
     }
 
     #[test]
     fn settings_that_make_no_request_use_up_nothing_and_say_nothing_of_the_destination() {
         let sent = unusable(&[attempt(1), attempt(2)], &Invalid::new("secret", "one that signs"));
-        assert_eq!(sent.fares, Fares::Unsaid);
+        assert_eq!(sent.endpoint_signal, EndpointSignal::Neutral);
         assert!(sent.judged.iter().all(|one| one.class == "invalid_settings" && !one.counts));
         assert_eq!(again(&sent.judged).as_deref(), Some("`secret`: expected one that signs"));
     }
@@ -459,7 +465,7 @@ mod tests {
     #[test]
     fn what_came_too_late_uses_up_nothing_and_is_attempted_again_soon() {
         let sent = unsent(vec![late(&attempt(1))]);
-        assert_eq!((sent.fares, sent.patience_ms), (Fares::Unsaid, i64::MAX));
+        assert_eq!((sent.endpoint_signal, sent.patience_ms), (EndpointSignal::Neutral, i64::MAX));
         let told: Vec<_> = sent.judged.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
         assert_eq!(told, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
     }
@@ -470,7 +476,8 @@ mod tests {
         let retry = Verdict::Retry { delay_ms: 7 };
         let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
         let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);
-        let outcome = Outcome { events, fares: Fares::Well, lane_pause_ms, user_pause_ms, at_most, alarm };
+        let outcome =
+            Outcome { events, endpoint_signal: EndpointSignal::Success, lane_pause_ms, user_pause_ms, at_most, alarm };
         let sent = judged(&[attempt(1), attempt(2)], (outcome, 9));
         let verdicts: Vec<_> = sent.judged.iter().map(|one| (one.delivery_id, one.verdict)).collect();
         assert_eq!(verdicts, [(attempt(1).delivery_id, Verdict::Delivered), (attempt(2).delivery_id, retry)]);

@@ -7,7 +7,7 @@ use crate::Doing;
 use crate::attempt::{Attempted, LATE_MS, MOST, Made, Turn, attempt};
 use crate::failure::Failed;
 use std::time::Duration;
-use storage::{Finished, Mode, fault};
+use storage::{LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::asks::{Deliver, Delivered};
@@ -81,16 +81,16 @@ fn not_due(ms: i64, last_error: Option<String>) -> Failed {
 /// How the run ends after an attempt; `None` when it goes on.
 fn ended(doing: &Doing, turn: &Turn, made: &Made, elapsed: Duration) -> Result<Option<Delivered>, Failed> {
     match (made.finished, &made.again) {
-        (Finished::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
-        (Finished::Owed { last_seq }, _) => Ok(Some(owed(doing, turn, last_seq))),
-        (Finished::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
-        (Finished::Wait { ms }, None) => {
+        (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
+        (LaneState::Owed { last_seq }, _) => Ok(Some(owed(doing, turn, last_seq))),
+        (LaneState::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
+        (LaneState::Wait { ms }, None) => {
             Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
         }
         // What is to be sent again in a smaller request goes on here, where that is known.
-        (Finished::More, Some(why)) if made.at_most.is_none() => Err(Failed::wait(1, why.clone())),
-        (Finished::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
-        (Finished::More, _) => Ok(None),
+        (LaneState::More, Some(why)) if made.at_most.is_none() => Err(Failed::wait(1, why.clone())),
+        (LaneState::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
+        (LaneState::More, _) => Ok(None),
     }
 }
 

@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use storage::{Error, Finished, Mode, Tending};
+use storage::{DestinationNeed, Error, LaneState, Mode};
 use workflows::signal::Signal;
 
 /// Who has to wait longer for the destination's limits leaves it to the next look what follows.
@@ -112,7 +112,7 @@ pub async fn drain(
 
 async fn refill(doing: &Doing, destination: DestinationId, lanes: &mut Lanes) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
-    if let Tending::Drain { keys, .. } = doing.store.tend(destination, room).await? {
+    if let DestinationNeed::Drain { keys, .. } = doing.store.destination_need(destination, room).await? {
         lanes.refill(keys);
     }
     Ok(())
@@ -165,17 +165,17 @@ async fn lane(
 /// Whether the lane is attempted again at once.
 async fn goes_on(doing: &Doing, round: &Round, key: CollapseKey, (made, drained): (&Made, &mut Drained)) -> bool {
     match made.finished {
-        Finished::More => made.again.is_none() || made.at_most.is_some(),
-        Finished::Closed { .. } => false,
-        Finished::Owed { .. } => {
+        LaneState::More => made.again.is_none() || made.at_most.is_some(),
+        LaneState::Closed { .. } => false,
+        LaneState::Owed { .. } => {
             round.hold_back();
             false
         }
-        Finished::Wait { ms } if made.is_for_operators => {
+        LaneState::Wait { ms } if made.is_for_operators => {
             drained.due_ms = Some(ms);
             false
         }
-        Finished::Wait { .. } => {
+        LaneState::Wait { .. } => {
             hand_back(doing, key).await;
             false
         }

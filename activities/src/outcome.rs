@@ -1,7 +1,7 @@
 //! What a request came to, in words that do not depend on the destination.
 
 use domain::Timestamp;
-pub use storage::{Fares, Verdict};
+pub use storage::{EndpointSignal, Verdict};
 
 /// What an attempt is judged by, for each event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Outcome {
     /// One for each event of the request, in its order.
     pub events: Vec<Judged>,
     /// What it says of the destination as a whole.
-    pub fares: Fares,
+    pub endpoint_signal: EndpointSignal,
     /// For how long the destination wants to hear nothing of this purchase, in milliseconds.
     pub lane_pause_ms: Option<i64>,
     /// For how long the destination wants to hear nothing of this user, in milliseconds.

@@ -12,7 +12,7 @@ pub async fn record(store: &Store, input: Record) -> Result<Recorded, Error> {
         seqs: input.seqs,
         decision: input.decision,
         is_replaced: input.is_replaced,
-        asked: input.asked,
+        is_queried: input.asked,
         is_answer: input.is_answer,
         is_real: input.is_real,
         traceparent: None,

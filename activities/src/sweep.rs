@@ -34,7 +34,7 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     }
     let looks_on = look_on(store).await;
     let began = Instant::now();
-    let Overdue { found: due, destinations, recalls, more, at } = store.overdue(AT_MOST).await?;
+    let Overdue { found: due, destinations, in_backoff: recalls, more, at } = store.overdue(AT_MOST).await?;
     let found = due.len();
     tend(engine, &destinations, "lane");
     tend(engine, &recalls, "recall");
@@ -60,7 +60,7 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
 /// Has looked at again what is left of the purchases that changes concern; whether there may be more. This very sweep
 /// finds the first of them due.
 async fn look_on(store: &Store) -> bool {
-    match tokio::time::timeout(LOOKING, store.look_on(LOOKED_AT_MOST)).await {
+    match tokio::time::timeout(LOOKING, store.continue_rechecks(LOOKED_AT_MOST)).await {
         Ok(Ok(0)) => false,
         Ok(Ok(gone_through)) => {
             tracing::info!(gone_through, "went through purchases for those that changes concern");

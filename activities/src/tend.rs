@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use storage::{Error, Mode, Recall, Tending as Needs};
+use storage::{DestinationNeed as Needs, Error, LanesInBackoff, Mode};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 use workflows::asks::{Tend, Tended, Tending};
@@ -143,7 +143,7 @@ pub async fn tend(doing: &Doing, round: &Round, input: Tend) -> Result<Tended, E
             due = due.into_iter().chain(again).min();
         }
         let goes_on = recalled == Recalled::More && !round.has_ended();
-        let (state, again_ms) = match doing.store.tend(id, AT_A_TIME).await? {
+        let (state, again_ms) = match doing.store.destination_need(id, AT_A_TIME).await? {
             needs if goes_on && has_to_wait(&needs, is_probe) => continue,
             // What waits is no purchase's, or was left by a run that was lost.
             Needs::Rest => match due.map(millis_until) {
@@ -185,7 +185,9 @@ fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
 /// Tells purchases whose runs wait for another attempt not to wait, page by page for as long as its share lasts. A page
 /// is noted only when the engine took each of its words.
 async fn recall(doing: &Doing, share: &Share<'_>, destination_id: DestinationId) -> Result<Recalled, Error> {
-    while let Some(Recall { keys, through }) = doing.store.to_recall(destination_id, RECALL_AT_A_TIME).await? {
+    while let Some(LanesInBackoff { keys, through }) =
+        doing.store.lanes_in_backoff(destination_id, RECALL_AT_A_TIME).await?
+    {
         if share.round.has_ended() {
             return Ok(Recalled::NotNow);
         }
@@ -199,7 +201,7 @@ async fn recall(doing: &Doing, share: &Share<'_>, destination_id: DestinationId)
                 return Ok(Recalled::NotNow);
             }
         }
-        doing.store.recalled(destination_id, through).await?;
+        doing.store.backoff_cancelled(destination_id, through).await?;
     }
     Ok(Recalled::All)
 }

@@ -9,7 +9,7 @@ use crate::pace::{Pace, Turn};
 use crate::stores::{Again, Answer, Receipt, Settings, Store};
 use domain::{CollapseKey, Parked, PlatformId, Reading, Timestamp, UnknownReceipts};
 use std::time::Duration;
-use storage::{Error, Unanswered, Verification};
+use storage::{Error, StoreQuery, Unanswered};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use workflows::asks::Verified;
@@ -50,7 +50,7 @@ impl Asking {
 
 /// Asks once, and says what came of it or when to ask again.
 pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> {
-    let Some(known) = doing.store.verification(key).await? else { return Ok(read(Reading::Unverifiable)) };
+    let Some(known) = doing.store.store_query(key).await? else { return Ok(read(Reading::Unverifiable)) };
     let Some(store) = doing.asking.settings.of(&known.store, known.platform_id) else {
         return Ok(read(Reading::Unverifiable));
     };
@@ -90,7 +90,7 @@ enum Attempt {
     NoTurn,
 }
 
-async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Result<Attempt, Error> {
+async fn attempt(doing: &Doing, store: Store<'_>, known: &StoreQuery) -> Result<Attempt, Error> {
     let (asking, platform) = (&doing.asking, known.platform_id);
     let receipt = Receipt {
         environment: known.environment,
@@ -137,12 +137,12 @@ fn paused(until: Instant) -> Again {
     Again { retry_after, ..Again::new("paused", "the store asked us to slow down a moment ago") }
 }
 
-async fn refused(doing: &Doing, (key, asked): (CollapseKey, &Verification)) -> Result<Verified, Error> {
+async fn refused(doing: &Doing, (key, asked): (CollapseKey, &StoreQuery)) -> Result<Verified, Error> {
     let platform = asked.platform_id;
     if doing.store.refuse_secret(asked).await? {
         metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
         tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
-    } else if doing.store.verification(key).await?.is_some() {
+    } else if doing.store.store_query(key).await?.is_some() {
         let again_ms = spread(FIRST_MS, (doing.random)());
         return later(doing, (key, again_ms), "another shared secret was set meanwhile").await;
     }
@@ -199,7 +199,7 @@ const fn read(reading: Reading) -> Verified {
 
 /// It is asked again: by the run that waits for it, or by the sweep should that be lost.
 async fn later(doing: &Doing, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
-    doing.store.ask_again(key, again_ms).await?;
+    doing.store.schedule_query(key, again_ms).await?;
     Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
 }
 

@@ -44,7 +44,7 @@ pub struct Findings {
 impl Findings {
     /// Adds what one page showed.
     pub fn add(&mut self, audited: Audited) {
-        self.looked_at += audited.looked_at;
+        self.looked_at += audited.checked;
         for one in audited.broken {
             let (violations, examples) = self.broken.entry(one.name).or_default();
             *violations += one.violations;
@@ -68,7 +68,7 @@ impl Findings {
     /// Every rule, with how often it is broken and the first examples.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleFindings> {
-        let shown = |storage::Rule { name, of, says }| {
+        let shown = |storage::Rule { name, of, description: says }| {
             let (violations, examples) = self.broken.get(name).cloned().unwrap_or_default();
             RuleFindings { name, of, says, violations, examples }
         };
@@ -159,7 +159,7 @@ mod tests {
     fn page(violations: i64, next: Option<&str>) -> Audited {
         let broken = Broken { name: "a_status_fits", violations, examples: vec!["x".to_owned()] };
         let broken = if violations > 0 { vec![broken] } else { Vec::new() };
-        Audited { looked_at: 10, broken, next_cursor: next.map(str::to_owned) }
+        Audited { checked: 10, broken, next_cursor: next.map(str::to_owned) }
     }
 
     #[test]

@@ -164,7 +164,7 @@ async fn a_change_that_concerns_many_purchases_and_was_cut_off_is_gone_on_with()
     // As if the process that made the change had died before the batch of this purchase.
     let left = [
         "UPDATE platforms SET environment = 'sandbox'",
-        "INSERT INTO looks (why, about, app_id, asked_at, behind)
+        "INSERT INTO rechecks (why, subject_id, app_id, requested_at, after_key)
              SELECT 'environment', id, app_id, 1, '' FROM platforms",
     ];
     for statement in left {

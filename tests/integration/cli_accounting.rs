@@ -46,13 +46,16 @@ fn an_audit_exits_with_1_when_a_rule_does_not_hold() {
     let (desk, _) = desk("cli-audit");
     assert!(text(&desk, &["audit"]).contains("rows keep all"));
     let all = text(&desk, &["audit", "--all"]);
-    assert!(all.contains("ok  revisions_were_told (purchases): "), "{all}");
-    assert!(all.contains("ok  accepted_is_kept (acceptances): every notification that was accepted is still"), "{all}");
+    assert!(all.contains("ok  revisions_were_announced (purchases): "), "{all}");
+    assert!(
+        all.contains("ok  accepted_is_stored (acceptances): every notification that was accepted is still"),
+        "{all}"
+    );
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
     let broken = desk.ask(&["audit"]);
     let words = said(&broken);
     assert_eq!(broken.status.code(), Some(1), "{words}");
-    assert!(words.contains("1 purchases break the rule revisions_were_told") && words.contains(FIRST), "{words}");
+    assert!(words.contains("1 purchases break the rule revisions_were_announced") && words.contains(FIRST), "{words}");
     let json = desk.ask(&["audit", "--json"]);
     let answer: Value = serde_json::from_str(&said(&json)).expect("JSON");
     assert_eq!((json.status.code(), &answer["violations"]), (Some(1), &json!(1)), "{answer}");

@@ -3,7 +3,7 @@
 
 use activities::destinations::{Allowed, Config};
 use activities::http::{Http, Lookup, Parts, Reply, Rules, of_this_machine};
-use activities::outcome::{Fares, Tried, Verdict};
+use activities::outcome::{EndpointSignal, Tried, Verdict};
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
@@ -35,7 +35,7 @@ const LITTLE_BYTES: usize = 900_000;
 struct Met {
     class: &'static str,
     verdict: Verdict,
-    fares: Fares,
+    endpoint_signal: EndpointSignal,
     counts: bool,
     reply: Reply,
     took: Duration,
@@ -46,7 +46,7 @@ impl Met {
     fn check_failed(&self, class: &str) {
         assert_eq!(self.class, class, "{self:?}");
         assert_eq!(self.verdict, Verdict::Retry { delay_ms: 5_000 });
-        assert_eq!((&self.fares, self.counts), (&Fares::Ill { pause_ms: None }, true));
+        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause_ms: None }, true));
     }
 
     fn check_took(&self, at_least: Duration, at_most: Duration) {
@@ -131,7 +131,14 @@ async fn attempted(http: &Http, url: &str) -> Met {
         Tried { event_type: &attempt.event_type, body: &attempt.body, number: 1, refusals: 0, first_tried_at: None };
     let mut outcome = config.outcome(&reply, &[tried], (0.5, at));
     let judged = outcome.events.pop().expect("a judgement");
-    Met { class: judged.class, verdict: judged.verdict, fares: outcome.fares, counts: judged.counts, reply, took }
+    Met {
+        class: judged.class,
+        verdict: judged.verdict,
+        endpoint_signal: outcome.endpoint_signal,
+        counts: judged.counts,
+        reply,
+        took,
+    }
 }
 
 /// One attempt at an endpoint with this fault, and the endpoint.
@@ -160,7 +167,10 @@ async fn an_answer_at_one_byte_per_second_is_given_up_when_its_time_is_over() {
 #[tokio::test]
 async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
     let (met, _faulty) = met(&Fault::DripBody, SHORT).await;
-    assert_eq!((met.class, met.verdict, &met.fares), ("success", Verdict::Delivered, &Fares::Well));
+    assert_eq!(
+        (met.class, met.verdict, &met.endpoint_signal),
+        ("success", Verdict::Delivered, &EndpointSignal::Success)
+    );
     met.check_took(SHORT, SHORT);
     assert!(met.body().len() < 20, "{met:?}");
 }
@@ -211,7 +221,7 @@ async fn a_404_is_tried_again() {
 async fn a_410_disables_the_destination_and_what_is_owed_stays_owed() {
     let (met, _faulty) = met(&Fault::Status(410), LONG).await;
     assert_eq!((met.class, met.verdict, met.counts), ("gone", Verdict::Retry { delay_ms: 5_000 }, false));
-    assert!(matches!(met.fares, Fares::Disabled { .. }), "{met:?}");
+    assert!(matches!(met.endpoint_signal, EndpointSignal::Gone { .. }), "{met:?}");
 }
 
 /// The event and the endpoint wait for the same time.
@@ -219,7 +229,7 @@ async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
     let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG).await;
     assert_eq!(met.class, if status == 429 { "client_error" } else { "server_error" });
     assert_eq!(met.verdict, Verdict::Retry { delay_ms: expected_ms }, "{status}: {retry_after}");
-    assert_eq!((met.fares, met.counts), (Fares::Ill { pause_ms: Some(expected_ms) }, true));
+    assert_eq!((met.endpoint_signal, met.counts), (EndpointSignal::Failure { pause_ms: Some(expected_ms) }, true));
     let Reply::Answer { headers, .. } = met.reply else { panic!("no answer") };
     assert!(headers.contains(&("retry-after".to_owned(), retry_after.to_owned())), "{headers:?}");
 }

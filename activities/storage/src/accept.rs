@@ -21,9 +21,9 @@ const SIZES: [usize; 4] = [512, 64, 8, 1];
 /// The longest id or word that is stored.
 const MAX_INDEXED_BYTES: usize = 1000;
 
-const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, said, store_time, \
+const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time, \
      app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome, reason, \
-     ended_at) VALUES ";
+     finished_at) VALUES ";
 const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 row! {
@@ -38,7 +38,7 @@ row! {
         seq: i64,
         message_id: String,
         receipt_id: String,
-        said: String,
+        store_type: String,
         platform_id: PlatformId,
     }
 }
@@ -56,17 +56,17 @@ type Identity = (String, String, String, PlatformId);
 
 /// One row on its way in.
 struct Incoming<'n> {
-    told: &'n NewNotification,
+    notification: &'n NewNotification,
     identity: Identity,
     due_at: Timestamp,
     cap_at: Option<Timestamp>,
     fold_key: Option<String>,
-    ended: Option<(Outcome, Cow<'n, str>)>,
+    outcome: Option<(Outcome, Cow<'n, str>)>,
 }
 
 /// What a repeated notification has in common with the first, besides the purchase: the time and the word.
-pub fn fold_key(said: &str, store_time: Option<Timestamp>) -> Option<String> {
-    Some(format!("{}/{}", store_time?.micros(), clean(said)))
+pub fn fold_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
+    Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
 }
 
 /// A text without the NUL that PostgreSQL cannot store.
@@ -84,7 +84,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
     if write.connection.is_shared() {
         // Two processes that insert the same rows in one order wait for each other, and never in a circle.
-        in_order.sort_by_key(|row| (row.told.collapse_key, &row.fold_key, &row.identity));
+        in_order.sort_by_key(|row| (row.notification.collapse_key, &row.fold_key, &row.identity));
     }
     let inserted = insert_all(write, &in_order)?;
     let mut accepted = Vec::with_capacity(incoming.len());
@@ -95,24 +95,27 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
             None => fold(write, row)?,
         });
     }
-    let entries = notifications.iter().zip(&accepted).filter_map(|(told, accepted)| entry(told, *accepted));
+    let entries =
+        notifications.iter().zip(&accepted).filter_map(|(notification, accepted)| entry(notification, *accepted));
     acceptances::note(write, entries.collect())?;
-    let is_open = |told: &NewNotification| {
-        told.collapse_key.is_some() && !matches!(told.fate, Fate::WaitTopic(_) | Fate::Ended(..))
+    let is_open = |notification: &NewNotification| {
+        notification.collapse_key.is_some() && !matches!(notification.fate, Fate::WaitTopic(_) | Fate::Final(..))
     };
     let news = notifications.iter().zip(&accepted).filter(|(_, accepted)| matches!(accepted, Accepted::New { .. }));
-    let links = news.filter(|(told, _)| is_open(told));
-    replacements::keep(
+    let links = news.filter(|(notification, _)| is_open(notification));
+    replacements::insert(
         write,
-        links.filter_map(|(told, _)| replacements::told(told.platform_id, &told.body)).collect(),
+        links
+            .filter_map(|(notification, _)| replacements::link_in(notification.platform_id, &notification.body))
+            .collect(),
     )?;
     Ok(accepted)
 }
 
 /// What is noted of a notification that has a row now.
-const fn entry(told: &NewNotification, accepted: Accepted) -> Option<acceptances::Entry> {
+const fn entry(notification: &NewNotification, accepted: Accepted) -> Option<acceptances::Entry> {
     match accepted {
-        Accepted::New { seq } | Accepted::Duplicate { seq } => Some((seq, told.collapse_key)),
+        Accepted::New { seq } | Accepted::Duplicate { seq } => Some((seq, notification.collapse_key)),
         Accepted::Repeated => None,
     }
 }
@@ -120,21 +123,25 @@ const fn entry(told: &NewNotification, accepted: Accepted) -> Option<acceptances
 fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> Result<Vec<Incoming<'n>>, Error> {
     let mut windows: HashMap<PlatformId, Window> = HashMap::new();
     let mut incoming = Vec::with_capacity(notifications.len());
-    for &told in notifications {
-        check_lengths(told)?;
-        let window = match windows.entry(told.platform_id) {
+    for &notification in notifications {
+        check_lengths(notification)?;
+        let window = match windows.entry(notification.platform_id) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(window(write, told.platform_id)?),
+            Entry::Vacant(unknown) => unknown.insert(window(write, notification.platform_id)?),
         };
-        incoming.push(Incoming::of(told, window, write.now));
+        incoming.push(Incoming::of(notification, window, write.now));
     }
     Ok(incoming)
 }
 
 /// What is indexed must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
-fn check_lengths(told: &NewNotification) -> Result<(), Error> {
-    let customer = told.app_user_id.as_deref().unwrap_or_default();
-    let texts = [("message_id", told.message_id.as_str()), ("receipt_id", &told.receipt_id), ("said", &told.said)];
+fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
+    let customer = notification.app_user_id.as_deref().unwrap_or_default();
+    let texts = [
+        ("message_id", notification.message_id.as_str()),
+        ("receipt_id", &notification.receipt_id),
+        ("store_type", &notification.store_type),
+    ];
     for (name, text) in texts.into_iter().chain([("app_user_id", customer)]) {
         if text.len() > MAX_INDEXED_BYTES {
             let detail = format!("`{name}` has {} bytes, at most {MAX_INDEXED_BYTES} are expected", text.len());
@@ -150,55 +157,55 @@ fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> 
 }
 
 impl<'n> Incoming<'n> {
-    fn of(told: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
-        let ended = match &told.fate {
-            Fate::Ended(outcome, reason) => Some((*outcome, clean(reason))),
-            Fate::Open | Fate::AtOnce if told.collapse_key.is_none() => {
+    fn of(notification: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
+        let outcome = match &notification.fate {
+            Fate::Final(outcome, reason) => Some((*outcome, clean(reason))),
+            Fate::Open | Fate::AtOnce if notification.collapse_key.is_none() => {
                 Some((Outcome::Unknown, Cow::Borrowed("it names no purchase")))
             }
             Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => None,
         };
         // What is refused or not yet trusted must never fold the genuine one away.
-        let may_fold = matches!(told.fate, Fate::Open | Fate::AtOnce) && ended.is_none();
-        let fold_key = if may_fold { fold_key(&told.said, told.store_time) } else { None };
+        let may_fold = matches!(notification.fate, Fate::Open | Fate::AtOnce) && outcome.is_none();
+        let fold_key = if may_fold { fold_key(&notification.store_type, notification.store_time) } else { None };
         Self {
-            told,
+            notification,
             identity: (
-                clean(&told.message_id).into_owned(),
-                clean(&told.receipt_id).into_owned(),
-                clean(&told.said).into_owned(),
-                told.platform_id,
+                clean(&notification.message_id).into_owned(),
+                clean(&notification.receipt_id).into_owned(),
+                clean(&notification.store_type).into_owned(),
+                notification.platform_id,
             ),
-            due_at: if matches!(told.fate, Fate::AtOnce) { now } else { now.plus_millis(window.window_ms) },
+            due_at: if matches!(notification.fate, Fate::AtOnce) { now } else { now.plus_millis(window.window_ms) },
             cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
             fold_key,
-            ended,
+            outcome,
         }
     }
 
     fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
-        let topic = match &self.told.fate {
+        let topic = match &self.notification.fate {
             Fate::WaitTopic(topic) => Some(*topic),
-            Fate::Open | Fate::AtOnce | Fate::Ended(..) => None,
+            Fate::Open | Fate::AtOnce | Fate::Final(..) => None,
         };
         [
-            self.told.platform_id.into(),
+            self.notification.platform_id.into(),
             Value::from(self.identity.0.as_str()),
             Value::from(self.identity.1.as_str()),
-            self.told.collapse_key.into(),
+            self.notification.collapse_key.into(),
             Value::from(self.identity.2.as_str()),
-            self.told.store_time.into(),
-            Value::Text(self.told.app_user_id.as_deref().map(clean)),
-            Value::Text(Some(clean(&self.told.body))),
-            Value::Text(self.told.traceparent.as_deref().map(clean)),
+            self.notification.store_time.into(),
+            Value::Text(self.notification.app_user_id.as_deref().map(clean)),
+            Value::Text(Some(clean(&self.notification.body))),
+            Value::Text(self.notification.traceparent.as_deref().map(clean)),
             now.into(),
             self.due_at.into(),
             self.cap_at.into(),
             Value::from(self.fold_key.as_deref()),
             topic.into(),
-            Value::from(self.ended.as_ref().map(|(outcome, _)| outcome.as_str())),
-            Value::from(self.ended.as_ref().map(|(_, reason)| reason.as_ref())),
-            Value::from(self.ended.as_ref().map(|_| now.micros())),
+            Value::from(self.outcome.as_ref().map(|(outcome, _)| outcome.as_str())),
+            Value::from(self.outcome.as_ref().map(|(_, reason)| reason.as_ref())),
+            Value::from(self.outcome.as_ref().map(|_| now.micros())),
         ]
     }
 }
@@ -211,7 +218,7 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
             let (rows, others) = rest.split_at(size);
             rest = others;
             let inserted: Vec<Inserted> = statement(rows, write.now).all(write.connection)?;
-            let named = |row: Inserted| ((row.message_id, row.receipt_id, row.said, row.platform_id), row.seq);
+            let named = |row: Inserted| ((row.message_id, row.receipt_id, row.store_type, row.platform_id), row.seq);
             seqs.extend(inserted.into_iter().map(named));
         }
     }
@@ -220,8 +227,10 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
 
 fn statement<'r>(rows: &'r [&'r Incoming<'_>], now: Timestamp) -> Statement<'r> {
     let places = vec![ROW; rows.len()].join(", ");
-    sql(format!("{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, said, platform_id"))
-        .bind_all(rows.iter().flat_map(|row| row.values(now)))
+    sql(format!(
+        "{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, store_type, platform_id"
+    ))
+    .bind_all(rows.iter().flat_map(|row| row.values(now)))
 }
 
 /// What became of a row that conflicted.
@@ -230,20 +239,20 @@ fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
         return Ok(Accepted::Repeated);
     }
     let first: Option<First> = sql("SELECT message_id FROM notifications WHERE collapse_key = ? AND fold_key = ?")
-        .bind(row.told.collapse_key)
+        .bind(row.notification.collapse_key)
         .bind(row.fold_key.as_deref())
         .first(write.connection)?;
     let reason = match first {
-        Some(first) => format!("message {} told it first", first.message_id),
+        Some(first) => format!("message {} reported it first", first.message_id),
         None => return Err(Error::unavailable(Raced)),
     };
     let duplicate = Incoming {
-        told: row.told,
+        notification: row.notification,
         identity: row.identity.clone(),
         due_at: row.due_at,
         cap_at: row.cap_at,
         fold_key: None,
-        ended: Some((Outcome::Duplicate, Cow::Owned(reason))),
+        outcome: Some((Outcome::Duplicate, Cow::Owned(reason))),
     };
     let inserted: Option<Number> = sql(format!("{INSERT}{ROW} ON CONFLICT DO NOTHING RETURNING seq AS value"))
         .bind_all(duplicate.values(write.now))
@@ -252,12 +261,12 @@ fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
 }
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
-    let (message_id, receipt_id, said, platform_id) = &row.identity;
+    let (message_id, receipt_id, store_type, platform_id) = &row.identity;
     let stored: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE message_id = ? AND receipt_id = ? \
-         AND said = ? AND platform_id = ?")
+         AND store_type = ? AND platform_id = ?")
     .bind(message_id.as_str())
     .bind(receipt_id.as_str())
-    .bind(said.as_str())
+    .bind(store_type.as_str())
     .bind(*platform_id)
     .first(write.connection)?;
     Ok(stored.is_some())

@@ -1,9 +1,9 @@
 //! What an admin may do to one purchase: hold, release, discard, redeliver.
 
-use crate::again::{self, If, Skipped};
+use crate::again::{self, Condition, Skipped};
 use crate::connection::AnyConnection;
 use crate::deliveries::Event;
-use crate::pages::{self, How};
+use crate::pages::{self, RunMode};
 use crate::statement::sql;
 use crate::writer::Write;
 use crate::{Destination, Error, Page, Store, asked, destinations, lanes, purchase};
@@ -48,15 +48,16 @@ impl Store {
         let why = format!("{by}: {reason}");
         self.write(move |write| {
             purchase::lock(write, key)?;
-            let ended = sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE collapse_key = ? \
+            let discarded =
+                sql("UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE collapse_key = ? \
                  AND seq <= ? AND outcome IS NULL AND waiting_topic_id IS NULL")
-            .bind(Outcome::Discarded)
-            .bind(why.as_str())
-            .bind(write.now)
-            .bind(key)
-            .bind(through.unwrap_or(i64::MAX))
-            .run(write.connection)?;
-            Ok(i64::try_from(ended).unwrap_or(i64::MAX))
+                .bind(Outcome::Discarded)
+                .bind(why.as_str())
+                .bind(write.now)
+                .bind(key)
+                .bind(through.unwrap_or(i64::MAX))
+                .run(write.connection)?;
+            Ok(i64::try_from(discarded).unwrap_or(i64::MAX))
         })
         .await
     }
@@ -70,7 +71,7 @@ impl Store {
         destination: Option<DestinationId>,
         once: Option<String>,
     ) -> Result<Vec<Lane>, Error> {
-        let how = once.map_or(How::Anew, How::Once);
+        let how = once.map_or(RunMode::Anew, RunMode::Once);
         let place = how.place(&Page::default(), &json!([key, destination]));
         self.write(move |write| {
             pages::once(write, place.as_ref(), |write| redeliver(write, key, destination))?;
@@ -84,12 +85,12 @@ fn redeliver(write: &mut Write<'_>, key: CollapseKey, destination: Option<Destin
     purchase::lock(write, key)?;
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let newest = newest_event(write.connection, key)?;
-    for target in to_tell(write, origin.app_id, destination)? {
+    for target in targets(write, origin.app_id, destination)? {
         for event in dead_events(write.connection, key, target.id)? {
-            let _: Result<u32, Skipped> = again::owe(write, (&event, &origin), (&target, If::Unacknowledged))?;
+            let _: Result<u32, Skipped> = again::owe(write, (&event, &origin), (&target, Condition::Unacknowledged))?;
         }
         if let Some(event) = &newest {
-            let _: Result<u32, Skipped> = again::owe(write, (event, &origin), (&target, If::Ever))?;
+            let _: Result<u32, Skipped> = again::owe(write, (event, &origin), (&target, Condition::Always))?;
         }
         end_back_off(write, key, target.id)?;
     }
@@ -97,7 +98,7 @@ fn redeliver(write: &mut Write<'_>, key: CollapseKey, destination: Option<Destin
 }
 
 /// The destination that was named, or all of the app.
-fn to_tell(write: &mut Write<'_>, app: AppId, named: Option<DestinationId>) -> Result<Vec<Destination>, Error> {
+fn targets(write: &mut Write<'_>, app: AppId, named: Option<DestinationId>) -> Result<Vec<Destination>, Error> {
     let mut all = destinations::of_app(write.connection, app)?;
     let Some(named) = named else { return Ok(all) };
     all.retain(|one| one.id == named);

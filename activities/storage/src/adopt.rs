@@ -11,7 +11,7 @@ use domain::{CollapseKey, Kind, Notification, Outcome, PlatformId, Timestamp};
 use std::collections::{HashMap, HashSet};
 
 /// The word under which an adopted purchase is in the inbox. The index of migration `ledger` names it too.
-const SAID: &str = "IMPORTED";
+const STORE_TYPE: &str = "IMPORTED";
 
 /// A purchase that is to be adopted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +65,10 @@ impl Store {
             }
         }
         let keys: Vec<CollapseKey> = rows.iter().map(|(key, _)| *key).collect();
-        let lost = self.given_up(keys.clone()).await?;
+        let abandoned = self.count_abandoned(keys.clone()).await?;
         let rows = rows
             .into_iter()
-            .map(|(key, purchase)| row((platform.id, key), purchase, at, lost.get(&key).copied().unwrap_or(0)));
+            .map(|(key, purchase)| row((platform.id, key), purchase, at, abandoned.get(&key).copied().unwrap_or(0)));
         let rows = rows.collect();
         let mut before = Vec::new();
         for (key, accepted) in keys.into_iter().zip(self.accept(rows).await?) {
@@ -86,7 +86,7 @@ impl Store {
     pub async fn adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
         self.read(move |connection| {
             let rows: Vec<Counted> = sql(format!(
-                "SELECT outcome, COUNT(*) AS value FROM notifications WHERE said = '{SAID}' AND platform_id = ? \
+                "SELECT outcome, COUNT(*) AS value FROM notifications WHERE store_type = '{STORE_TYPE}' AND platform_id = ? \
                  GROUP BY outcome ORDER BY outcome"
             ))
             .bind(platform)
@@ -129,10 +129,10 @@ impl Store {
     }
 
     /// How often each was adopted and given up. What was given up may be adopted again, with a word of its own.
-    async fn given_up(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
+    async fn count_abandoned(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
         self.read(move |connection| {
             let text = format!(
-                "SELECT collapse_key FROM notifications WHERE said = '{SAID}' AND outcome = 'given_up' \
+                "SELECT collapse_key FROM notifications WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' \
                  AND collapse_key IN"
             );
             let rows: Vec<Key> = within(&text, &keys, connection)?;
@@ -148,7 +148,7 @@ impl Store {
     async fn still_open(&self, keys: Vec<CollapseKey>) -> Result<i64, Error> {
         self.read(move |connection| {
             let text = format!(
-                "SELECT COUNT(DISTINCT collapse_key) AS value FROM notifications WHERE said = '{SAID}' \
+                "SELECT COUNT(DISTINCT collapse_key) AS value FROM notifications WHERE store_type = '{STORE_TYPE}' \
                  AND outcome IS NULL AND collapse_key IN"
             );
             let counts: Vec<Number> = within(&text, &keys, connection)?;
@@ -174,9 +174,9 @@ fn row(
     (platform_id, key): (PlatformId, CollapseKey),
     purchase: &Adoption,
     at: Timestamp,
-    given_up: i64,
+    abandoned: i64,
 ) -> NewNotification {
-    let message_id = match given_up {
+    let message_id = match abandoned {
         0 => format!("import/{}", purchase.receipt_id),
         times => format!("import/{}/{}", purchase.receipt_id, times + 1),
     };
@@ -185,7 +185,7 @@ fn row(
         collapse_key: key,
         receipt_id: purchase.receipt_id.clone(),
         kind: Kind::Adopted,
-        said: SAID.to_owned(),
+        said: STORE_TYPE.to_owned(),
         store_time: at,
         app_user_id: Some(purchase.app_user_id.clone()),
         related_receipt_id: None,
@@ -197,7 +197,7 @@ fn row(
         message_id: notification.message_id,
         receipt_id: notification.receipt_id,
         collapse_key: Some(key),
-        said: notification.said,
+        store_type: notification.said,
         store_time: Some(at),
         app_user_id: notification.app_user_id,
         fate: Fate::Open,

@@ -65,16 +65,16 @@ pub struct Owing {
 
 /// What an event was to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum If {
+pub enum Condition {
     /// Whatever it was.
-    Ever,
+    Always,
     /// Only if the destination did not acknowledge it, or a newer state, meanwhile.
     Unacknowledged,
 }
 
 row! {
     /// What became of an event at a destination.
-    struct Became {
+    struct PastDeliveries {
         open: i64,
         delivered: i64,
         next_n: i64,
@@ -82,7 +82,7 @@ row! {
 }
 
 row! {
-    struct Recorded {
+    struct EventEnvironment {
         environment: Option<Environment>,
     }
 }
@@ -104,14 +104,14 @@ impl Owing {
         match verdict {
             Ok(_) => {
                 self.owed += 1;
-                self.look_at(destination);
+                self.add_destination(destination);
             }
             Err(why) => self.skip(why),
         }
     }
 
     /// Names a destination whose lanes should be looked at.
-    pub fn look_at(&mut self, destination: DestinationId) {
+    pub fn add_destination(&mut self, destination: DestinationId) {
         if !self.destinations.contains(&destination) {
             self.destinations.push(destination);
         }
@@ -122,21 +122,21 @@ impl Owing {
 pub fn verdict(
     connection: &mut AnyConnection,
     (event, origin): (&Event, &Origin),
-    (destination, condition): (&Destination, If),
+    (destination, condition): (&Destination, Condition),
     now: Timestamp,
 ) -> Result<Result<u32, Skipped>, Error> {
     if !is_for(connection, (event, origin), destination)? {
         return Ok(Err(Skipped::NotChosen));
     }
-    let became = became(connection, event.id, destination.id)?;
-    if became.open > 0 {
+    let past = past(connection, event.id, destination.id)?;
+    if past.open > 0 {
         return Ok(Err(Skipped::AlreadyOwed));
     }
-    let is_acknowledged = became.delivered > 0 || has_state(connection, event, destination.id)?;
-    if condition == If::Unacknowledged && is_acknowledged {
+    let is_acknowledged = past.delivered > 0 || has_state(connection, event, destination.id)?;
+    if condition == Condition::Unacknowledged && is_acknowledged {
         return Ok(Err(Skipped::Acknowledged));
     }
-    if destination.per_user && became.delivered > 0 {
+    if destination.per_user && past.delivered > 0 {
         return Ok(Err(Skipped::Counted));
     }
     let unclear = if destination.per_user { unclear_since(connection, event.id, destination.id)? } else { None };
@@ -146,7 +146,7 @@ pub fn verdict(
     if is_pruned(connection, event)? {
         return Ok(Err(Skipped::Pruned));
     }
-    Ok(Ok(u32::try_from(became.next_n).unwrap_or(u32::MAX)))
+    Ok(Ok(u32::try_from(past.next_n).unwrap_or(u32::MAX)))
 }
 
 /// Whether events of this type are for a destination: because it chose them, or because they follow from what else it is
@@ -170,7 +170,7 @@ fn is_for(
 pub fn owe(
     write: &mut Write<'_>,
     (event, origin): (&Event, &Origin),
-    to @ (destination, _): (&Destination, If),
+    to @ (destination, _): (&Destination, Condition),
 ) -> Result<Result<u32, Skipped>, Error> {
     let verdict = owe_one(write, (event, origin), to)?;
     if verdict.is_ok() && destination.per_user {
@@ -184,11 +184,11 @@ pub fn owe(
 fn owe_one(
     write: &mut Write<'_>,
     (event, origin): (&Event, &Origin),
-    (destination, condition): (&Destination, If),
+    (destination, condition): (&Destination, Condition),
 ) -> Result<Result<u32, Skipped>, Error> {
     // Retention locks what it prunes: either it sees what is owed here, or this sees that it pruned.
     let lock = write.connection.for_update();
-    let _: Vec<Pruned> = made_of(event, lock).all(write.connection)?;
+    let _: Vec<Pruned> = sources(event, lock).all(write.connection)?;
     let verdict = verdict(write.connection, (event, origin), (destination, condition), write.now)?;
     if let Ok(n) = verdict {
         deliveries::owe(write, event, destination.id, n)?;
@@ -209,19 +209,19 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, E
 
 /// The environment in which an event of a purchase was recorded, which decided whom it was owed to.
 pub fn environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
-    let recorded: Option<Recorded> =
+    let recorded: Option<EventEnvironment> =
         sql("SELECT environment FROM events WHERE id = ?").bind(event).first(connection)?;
     Ok(recorded.and_then(|recorded| recorded.environment))
 }
 
-fn became(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<Became, Error> {
-    let became = sql("SELECT COUNT(CASE WHEN status IN ('pending', 'waiting') THEN 1 END) AS open, \
+fn past(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<PastDeliveries, Error> {
+    let past = sql("SELECT COUNT(CASE WHEN status IN ('pending', 'waiting') THEN 1 END) AS open, \
          COUNT(CASE WHEN status = 'delivered' THEN 1 END) AS delivered, COALESCE(MAX(n) + 1, 0) AS next_n \
          FROM deliveries WHERE event_id = ? AND destination_id = ?")
     .bind(event)
     .bind(destination)
     .first(connection)?;
-    Ok(became.unwrap_or(Became { open: 0, delivered: 0, next_n: 0 }))
+    Ok(past.unwrap_or(PastDeliveries { open: 0, delivered: 0, next_n: 0 }))
 }
 
 /// Whether a state is not newer than what the destination acknowledged.
@@ -273,12 +273,12 @@ fn remember_first_try(
 }
 
 fn is_pruned(connection: &mut AnyConnection, event: &Event) -> Result<bool, Error> {
-    let rows: Vec<Pruned> = made_of(event, "").all(connection)?;
+    let rows: Vec<Pruned> = sources(event, "").all(connection)?;
     Ok(rows.iter().any(|row| row.pruned_at.is_some()))
 }
 
 /// What a body is made of: the event, and the state that was told with it.
-fn made_of<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
+fn sources<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
     sql(format!(
         "SELECT pruned_at FROM events WHERE collapse_key = ? AND (id = ? OR (revision = ? AND event_type = ?)) \
          ORDER BY seq{lock}"

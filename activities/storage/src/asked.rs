@@ -13,42 +13,44 @@ use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
 
 row! {
-    struct Asked {
-        asked_until: Timestamp,
+    struct RetryAfter {
+        retry_after_until: Timestamp,
     }
 }
 
 /// What is said of a delivery that was never tried and is held back.
-const LEFT_ALONE: &str = "the destination asked to be left alone with this purchase for a while";
+const LEFT_ALONE: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
 
 /// Notes what a request showed: a success ends what was asked before, and so does what is asked anew. The lane is locked.
-pub fn heard(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
+pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
     let lane = (finish.key, finish.destination);
     let pause_ms = finish.lane_pause_ms.filter(|ms| *ms > 0);
-    let is_well = finish.judged.iter().any(|judged| judged.verdict == Verdict::Delivered);
-    if row.asked_until.is_some() && (is_well || pause_ms.is_some()) {
+    let is_success = finish.results.iter().any(|result| result.verdict == Verdict::Delivered);
+    if row.retry_after_until.is_some() && (is_success || pause_ms.is_some()) {
         end(write, lane)?;
     }
     let Some(pause_ms) = pause_ms else { return Ok(()) };
-    let asked = (write.now, write.now.plus_millis(pause_ms));
-    sql("UPDATE lanes SET asked_at = ?, asked_until = ? WHERE destination_id = ? AND collapse_key = ?")
-        .bind(asked.0)
-        .bind(asked.1)
+    let retry_after = (write.now, write.now.plus_millis(pause_ms));
+    sql("UPDATE lanes SET retry_after_received_at = ?, retry_after_until = ? WHERE destination_id = ? AND collapse_key = ?")
+        .bind(retry_after.0)
+        .bind(retry_after.1)
         .bind(finish.destination)
         .bind(finish.key)
         .run(write.connection)?;
     let health = health::find(write.connection, finish.destination)?.health();
-    hold_back(write, lane, (asked, &health))
+    hold_back(write, lane, (retry_after, &health))
 }
 
 /// Keeps what was asked, as long as it holds: before anything of the lane is picked. The lane is locked.
-pub fn keep(
+pub fn apply(
     write: &mut Write<'_>,
     lane: (CollapseKey, DestinationId),
     (row, health): (&LaneRow, &Health),
 ) -> Result<(), Error> {
-    match row.asked_at.zip(row.asked_until) {
-        Some(asked) if health.asked_until(asked, write.now).is_some() => hold_back(write, lane, (asked, health)),
+    match row.retry_after_received_at.zip(row.retry_after_until) {
+        Some(retry_after) if health.retry_after_until(retry_after, write.now).is_some() => {
+            hold_back(write, lane, (retry_after, health))
+        }
         _ => Ok(()),
     }
 }
@@ -56,22 +58,22 @@ pub fn keep(
 /// Ends what was asked, and what it held back is due.
 pub fn end(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
     let lock = write.connection.for_update();
-    let asked: Option<Asked> = sql(format!(
-        "SELECT asked_until FROM lanes WHERE destination_id = ? AND collapse_key = ? AND asked_until IS NOT NULL{lock}"
+    let retry_after: Option<RetryAfter> = sql(format!(
+        "SELECT retry_after_until FROM lanes WHERE destination_id = ? AND collapse_key = ? AND retry_after_until IS NOT NULL{lock}"
     ))
     .bind(destination)
     .bind(key)
     .first(write.connection)?;
-    let Some(Asked { asked_until }) = asked else { return Ok(()) };
+    let Some(RetryAfter { retry_after_until }) = retry_after else { return Ok(()) };
     sql("UPDATE deliveries SET next_due_at = ? WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
          AND next_due_at + 0 = ? AND next_due_at + 0 > ?")
     .bind(write.now)
     .bind(key)
     .bind(destination)
-    .bind(asked_until)
+    .bind(retry_after_until)
     .bind(write.now)
     .run(write.connection)?;
-    sql("UPDATE lanes SET asked_at = NULL, asked_until = NULL WHERE destination_id = ? AND collapse_key = ?")
+    sql("UPDATE lanes SET retry_after_received_at = NULL, retry_after_until = NULL WHERE destination_id = ? AND collapse_key = ?")
         .bind(destination)
         .bind(key)
         .run(write.connection)

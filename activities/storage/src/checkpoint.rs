@@ -41,12 +41,12 @@ impl Checkpoints {
             return Ok(None);
         }
         let connection = AnyConnection::to(database).map_err(Error::unavailable)?;
-        let (end, ended) = channel();
+        let (end, stopped) = channel();
         let is_long = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&is_long);
+        let flag = Arc::clone(&is_long);
         thread::Builder::new()
             .name("storage-checkpoint".to_owned())
-            .spawn(move || repeat(connection, &tell, &ended))
+            .spawn(move || repeat(connection, &flag, &stopped))
             .map_err(Error::unavailable)?;
         Ok(Some(Self { is_long, _end: end }))
     }
@@ -54,14 +54,14 @@ impl Checkpoints {
     /// Copies the rest of a long log on the writer's connection, which then starts it over.
     pub fn finish(&self, writer: &mut AnyConnection) {
         if self.is_long.swap(false, Ordering::Relaxed) {
-            tell(copy(writer));
+            log_failure(copy(writer));
         }
     }
 }
 
-fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, ended: &Receiver<Infallible>) {
-    while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-        let pages = tell(copy(&mut connection));
+fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>) {
+    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+        let pages = log_failure(copy(&mut connection));
         is_long.store(pages >= LONG_PAGES, Ordering::Relaxed);
     }
 }
@@ -73,7 +73,7 @@ fn copy(connection: &mut AnyConnection) -> Result<i64, Error> {
 }
 
 /// What is not copied now stays in the log and is copied later; only the log grows.
-fn tell(copied: Result<i64, Error>) -> i64 {
+fn log_failure(copied: Result<i64, Error>) -> i64 {
     copied.unwrap_or_else(|error| {
         tracing::warn!(error = %error, "the log of the database cannot be copied into it; is the disk full?");
         0

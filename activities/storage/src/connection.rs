@@ -141,8 +141,8 @@ impl AnyConnection {
         }
         let result = read(self);
         // Nothing was written; what failed to end is seen and closed by the pool.
-        let ended = self.roll_back().map_err(Error::of_query);
-        result.and_then(|value| ended.map(|()| value))
+        let rolled_back = self.roll_back().map_err(Error::of_query);
+        result.and_then(|value| rolled_back.map(|()| value))
     }
 
     /// Whether the connection is of no more use.
@@ -214,14 +214,14 @@ mod tests {
     use super::with_connect_timeout;
 
     #[test]
-    fn a_server_that_does_not_answer_is_given_three_seconds() {
+    fn a_silent_server_gets_three_seconds() {
         assert!(with_connect_timeout("postgres://h/db").starts_with("postgres://h/db?connect_timeout=3&"));
         assert!(with_connect_timeout("postgres://h/db?sslmode=require").contains("sslmode=require&connect_timeout=3&"));
         assert!(with_connect_timeout("host=h dbname=db").ends_with(" host=h dbname=db"));
     }
 
     #[test]
-    fn an_operators_connect_timeout_is_kept() {
+    fn an_operators_connect_timeout_stays() {
         let url = "postgres://h/db?connect_timeout=9";
         assert_eq!(with_connect_timeout(url), url);
     }

@@ -5,7 +5,7 @@ use crate::accept::clean;
 use crate::connection::AnyConnection;
 use crate::platforms::require_app;
 use crate::purchase;
-use crate::statement::{Words, row, sql};
+use crate::statement::{SingleText, row, sql};
 use crate::users::{self, RECEIPT, Raced};
 use crate::writer::Write;
 use crate::{Error, Store, deliveries};
@@ -157,10 +157,10 @@ fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Op
         }
         Owner::Receipt(receipt) => {
             let receipt = clean(receipt);
-            let told = of_receipt(connection, app, &receipt)?;
-            Ok(told.map(|told| Filed {
-                store: told.store,
-                name: told.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
+            let found = of_receipt(connection, app, &receipt)?;
+            Ok(found.map(|found| Filed {
+                store: found.store,
+                name: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
             }))
         }
     }
@@ -227,16 +227,17 @@ fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error>
 /// Asks the sweep to settle what the user bought, so that the name is told, and has sent what waited for it.
 fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     deliveries::release(write, user)?;
-    purchase::look_again(write, "user_id = ?", [user.into()]).map(drop)
+    purchase::recheck(write, "user_id = ?", [user.into()]).map(drop)
 }
 
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
     let external_id = sql("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?").bind(user);
-    let external_id: Option<Words> = external_id.first(connection)?;
+    let external_id: Option<SingleText> = external_id.first(connection)?;
     let external_id = external_id.ok_or(Error::Missing { what: "customer" })?.value;
-    let names: Vec<Words> = sql("SELECT app_user_id AS value FROM store_users WHERE user_id = ? ORDER BY app_user_id")
-        .bind(user)
-        .all(connection)?;
+    let names: Vec<SingleText> =
+        sql("SELECT app_user_id AS value FROM store_users WHERE user_id = ? ORDER BY app_user_id")
+            .bind(user)
+            .all(connection)?;
     let names = names.into_iter().map(|row| row.value).filter(|name| !name.starts_with(RECEIPT));
     Ok(Customer {
         user_id: user,

@@ -134,7 +134,7 @@ pub fn batch(
 }
 
 /// Notes that all that waits to be sent to a destination is to be looked at again, because what it waits for is set anew.
-pub fn set_anew(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
+pub fn request_reconsideration(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
     sql("UPDATE destinations SET reconsider_after = 0 WHERE id = ?").bind(destination).run(write.connection).map(drop)
 }
 
@@ -150,7 +150,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
     .first(write.connection)?;
     let Some(Number { value: after }) = noted else { return Ok(None) };
     let last = batch(write.connection, destination, ("waiting", after))?;
-    let looked_at = sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL \
+    let reconsidered = sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL \
          WHERE destination_id = ? AND status = 'waiting' AND seq > ? AND seq <= ?")
     .bind(write.now)
     .bind(destination)
@@ -161,7 +161,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
         .bind(last)
         .bind(destination)
         .run(write.connection)?;
-    Ok(last.map(|_| i64::try_from(looked_at).unwrap_or(i64::MAX)))
+    Ok(last.map(|_| i64::try_from(reconsidered).unwrap_or(i64::MAX)))
 }
 
 /// The destinations of which something that waits is still to be looked at again, at most so many.
@@ -221,7 +221,7 @@ pub fn end_deleted(
     (status, after): (&str, i64),
 ) -> Result<Option<(i64, i64)>, Error> {
     let Some(last) = batch(write.connection, destination, (status, after))? else { return Ok(None) };
-    let ended = sql("UPDATE deliveries SET status = 'dead', last_error = ?, finished_at = ? \
+    let finished = sql("UPDATE deliveries SET status = 'dead', last_error = ?, finished_at = ? \
          WHERE destination_id = ? AND status = ? AND seq > ? AND seq <= ?")
     .bind(DELETED)
     .bind(write.now)
@@ -230,7 +230,7 @@ pub fn end_deleted(
     .bind(after)
     .bind(last)
     .run(write.connection)?;
-    Ok(Some((last, i64::try_from(ended).unwrap_or(i64::MAX))))
+    Ok(Some((last, i64::try_from(finished).unwrap_or(i64::MAX))))
 }
 
 /// Ends what is still owed in one lane of a destination that was deleted.

@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
 /// What is told, and of what.
-pub struct Told<'a> {
+pub struct Announcement<'a> {
     /// The decision.
     pub record: &'a Record,
     /// What the purchase belongs to.
@@ -41,7 +41,7 @@ pub struct Told<'a> {
 }
 
 /// What is kept of an event beside what a delivery needs to know.
-pub struct Kept {
+pub struct StoredEvent {
     /// Whose event it is, which never changes, and which of the user's revisions it tells, if it tells one.
     pub user: Option<(UserId, Option<i64>)>,
     /// When it happened by the store.
@@ -80,52 +80,57 @@ row! {
 
 /// Writes the events of a revision, and what is owed of each to every destination that chose its type.
 /// `None` when none of them carries the user's state. The ledger is written first, since the user's state has its sum.
-pub fn tell(
+pub fn announce(
     write: &mut Write<'_>,
-    (told, booking): (&Told<'_>, &Booking),
+    (announcement, booking): (&Announcement<'_>, &Booking),
     destinations: &[Destination],
 ) -> Result<Option<Carried>, Error> {
-    let happened = told.happened();
+    let happened = announcement.happened();
     let event_ids: Vec<EventId> = happened.iter().map(|event| event.id).collect();
-    payments::enter(write, (told, booking), &event_ids)?;
-    let carried = if happened.is_empty() { None } else { Some(tell_user(write, told, (&happened, destinations))?) };
-    payments::announce(write, (told, booking), destinations)?;
-    let event = told.event(PURCHASE_UPDATED, 0);
+    payments::enter(write, (announcement, booking), &event_ids)?;
+    let carried = if happened.is_empty() {
+        None
+    } else {
+        Some(announce_user_events(write, announcement, (&happened, destinations))?)
+    };
+    payments::announce(write, (announcement, booking), destinations)?;
+    let event = announcement.event(PURCHASE_UPDATED, 0);
     let body = PurchaseUpdated {
-        org_id: told.installation.org_id,
-        app_id: told.origin.app_id,
-        platform_id: told.origin.platform_id,
+        org_id: announcement.installation.org_id,
+        app_id: announcement.origin.app_id,
+        platform_id: announcement.origin.platform_id,
         collapse_key: event.collapse_key,
         event_id: event.id,
         event_time: write.now,
         revision: event.revision,
-        is_verified: !told.record.decision.purchase.is_unverified(),
-        occurred_at: told.record.decision.transitions.iter().filter_map(|transition| transition.at).max(),
-        coalesced: told.coalesced,
-        data: told.data,
+        is_verified: !announcement.record.decision.purchase.is_unverified(),
+        occurred_at: announcement.record.decision.transitions.iter().filter_map(|transition| transition.at).max(),
+        coalesced: announcement.coalesced,
+        data: announcement.data,
     }
     .body()
     .to_string();
-    let user = told.owner.map(|(owner, _)| (owner.id, None));
-    let environment = Some(told.environment());
-    let kept = Kept { user, occurred_at: None, environment, body, state_apart: None, profile: None, views: None };
-    keep(write, (&event, told.origin), kept, destinations)?;
+    let user = announcement.owner.map(|(owner, _)| (owner.id, None));
+    let environment = Some(announcement.environment());
+    let stored =
+        StoredEvent { user, occurred_at: None, environment, body, state_apart: None, profile: None, views: None };
+    store(write, (&event, announcement.origin), stored, destinations)?;
     Ok(carried)
 }
 
 /// All events of one settling tell the same state of the user, which is one revision of it.
-fn tell_user(
+fn announce_user_events(
     write: &mut Write<'_>,
-    told: &Told<'_>,
+    announcement: &Announcement<'_>,
     (events, destinations): (&[Event], &[Destination]),
 ) -> Result<Carried, Error> {
-    let (user, app_user_id) = told.owner.ok_or(Error::Missing { what: "user" })?;
+    let (user, app_user_id) = announcement.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
-    let mut owned = owned(write.connection, told.origin.app_id, user.id)?;
+    let mut owned = owned(write.connection, announcement.origin.app_id, user.id)?;
     if fault::is_planted("record.stale_user") {
-        owned.retain(|one| one.collapse_key != told.record.collapse_key);
+        owned.retain(|one| one.collapse_key != announcement.record.collapse_key);
     }
-    let environment = told.environment();
+    let environment = announcement.environment();
     let state_apart = user::state_apart(&owned, environment).map(|state| state.to_string());
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let profile = if is_extended {
@@ -141,13 +146,13 @@ fn tell_user(
         external_id: user.external_id.clone(),
         app_user_id: app_user_id.map(str::to_owned),
     };
-    for (transition, event) in told.record.decision.transitions.iter().zip(events) {
+    for (transition, event) in announcement.record.decision.transitions.iter().zip(events) {
         let body = UserEvent {
             id: event.id,
             event_type: transition.what.event_type(),
-            event_platform: &told.origin.store,
-            receipt_id: &told.origin.receipt_id,
-            details: told.details,
+            event_platform: &announcement.origin.store,
+            receipt_id: &announcement.origin.receipt_id,
+            details: announcement.details,
             occurred_at: transition.at,
             created_at: write.now,
             customer: &customer,
@@ -159,8 +164,9 @@ fn tell_user(
         let of_user = Some((user.id, Some(user_revision)));
         let (state_apart, profile, views) = (state_apart.clone(), profile.clone(), views.clone());
         let environment = Some(environment);
-        let kept = Kept { user: of_user, occurred_at: transition.at, environment, body, state_apart, profile, views };
-        to.extend(keep(write, (event, told.origin), kept, destinations)?);
+        let stored =
+            StoredEvent { user: of_user, occurred_at: transition.at, environment, body, state_apart, profile, views };
+        to.extend(store(write, (event, announcement.origin), stored, destinations)?);
     }
     Ok(Carried { user_revision, to })
 }
@@ -191,7 +197,7 @@ pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result
         .collect()
 }
 
-impl Told<'_> {
+impl Announcement<'_> {
     /// The environment of the purchase.
     pub fn environment(&self) -> Environment {
         self.record.decision.purchase.environment(self.origin.environment)
@@ -224,17 +230,17 @@ impl Told<'_> {
 }
 
 /// Keeps an event; answers who is owed it.
-fn keep(
+fn store(
     write: &mut Write<'_>,
-    (event, told): (&Event, &Origin),
-    kept: Kept,
+    (event, origin): (&Event, &Origin),
+    stored: StoredEvent,
     destinations: &[Destination],
 ) -> Result<Vec<DestinationId>, Error> {
-    let environment = kept.environment.unwrap_or(told.environment);
-    insert(write, event, kept)?;
+    let environment = stored.environment.unwrap_or(origin.environment);
+    insert(write, event, stored)?;
     let mut to = Vec::new();
     for destination in destinations {
-        if destination.chose(&event.event_type) && destination.filter.wants(told.platform_id, environment) {
+        if destination.chose(&event.event_type) && destination.filter.wants(origin.platform_id, environment) {
             deliveries::owe(write, event, destination.id, 0)?;
             to.push(destination.id);
         }
@@ -243,7 +249,7 @@ fn keep(
 }
 
 /// Keeps an event. Nobody is owed it yet.
-pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Error> {
+pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
     sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
          environment, body, state_apart, profile, views, traceparent, created_at) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
@@ -251,14 +257,14 @@ pub fn insert(write: &mut Write<'_>, event: &Event, kept: Kept) -> Result<(), Er
     .bind(event.collapse_key)
     .bind(event.event_type.as_str())
     .bind(event.revision)
-    .bind(kept.user.map(|(id, _)| id))
-    .bind(kept.user.and_then(|(_, revision)| revision))
-    .bind(kept.occurred_at)
-    .bind(kept.environment.map(|environment| environment.as_str()))
-    .bind(kept.body)
-    .bind(kept.state_apart)
-    .bind(kept.profile)
-    .bind(kept.views)
+    .bind(stored.user.map(|(id, _)| id))
+    .bind(stored.user.and_then(|(_, revision)| revision))
+    .bind(stored.occurred_at)
+    .bind(stored.environment.map(|environment| environment.as_str()))
+    .bind(stored.body)
+    .bind(stored.state_apart)
+    .bind(stored.profile)
+    .bind(stored.views)
     .bind(event.traceparent.as_deref())
     .bind(write.now)
     .run(write.connection)

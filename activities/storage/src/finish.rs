@@ -6,8 +6,8 @@
 use crate::accept::clean;
 use crate::claim::{INVALID_SETTINGS, LATE, LaneRow, due_at, live_lease, lock_lane, next};
 use crate::deliveries::{self, DeliveryRow};
-use crate::lanes::{Ended, Finish, Finished, Judged, Mode, Verdict};
-use crate::operators::Told;
+use crate::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
+use crate::operators::OperatorEvents;
 use crate::profiles::{self, Failure};
 use crate::statement::{row, sql};
 use crate::writer::Write;
@@ -28,29 +28,29 @@ row! {
 const SILENCED: &str = "silenced";
 
 /// Records how a request went and reads the lane again.
-pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<Ended, Error> {
+pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
     // What dies may have its purchase looked at again, which is locked before a lane.
-    if finish.judged.iter().any(|judged| judged.verdict == Verdict::Dead) {
-        purchase::keep(write, finish.key)?;
+    if finish.results.iter().any(|result| result.verdict == Verdict::Dead) {
+        purchase::lock_existing(write, finish.key)?;
     }
     let lane = lock_lane(write, finish.key, finish.destination)?;
     let holds = lane.lease_token.as_ref() == Some(&finish.token);
     let (mut began, mut died, mut environment) = (None, None, None);
-    for judged in &finish.judged {
-        let attempt = attempt(write, finish, judged)?;
+    for result in &finish.results {
+        let attempt = attempt(write, finish, result)?;
         // The same word again, because the answer to the first was lost: only the lane is read.
         if attempt.finished_at.is_none() {
             began = Some(attempt.started_at);
-            let delivery = deliveries::find(write.connection, judged.delivery_id)?;
+            let delivery = deliveries::find(write.connection, result.delivery_id)?;
             environment = environment.or(delivery.environment);
             // What was made before its time, because the destination recovered or is probed, is not of the schedule.
             let is_extra = finish.mode == Mode::Probe || delivery.next_due_at > attempt.started_at;
-            let verdict = verdict(judged, is_extra);
-            note(write, (finish, judged), (attempt.number, verdict, is_extra))?;
-            judge(write, (&delivery, judged), (verdict, holds))?;
-            mend_first_try(write, (&delivery, judged), (&attempt, holds))?;
+            let verdict = verdict(result, is_extra);
+            note(write, (finish, result), (attempt.number, verdict, is_extra))?;
+            apply(write, (&delivery, result), (verdict, holds))?;
+            mend_first_try(write, (&delivery, result), (&attempt, holds))?;
             if holds && verdict == Verdict::Dead {
-                died = died.or_else(|| Some(error(judged)));
+                died = died.or_else(|| Some(error(result)));
             }
         }
     }
@@ -58,36 +58,40 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<Ended, Error> {
         end_lease(write, finish, (lane.lease_user_id, environment))?;
     }
     if holds && began.is_some() {
-        asked::heard(write, finish, &lane)?;
+        asked::note_answer(write, finish, &lane)?;
     }
-    let told = match began {
-        Some(began) => judge_destination(write, finish, (began, died.as_deref()))?,
-        None => Told::default(),
+    let operator_events = match began {
+        Some(began) => update_health(write, finish, (began, died.as_deref()))?,
+        None => OperatorEvents::default(),
     };
-    Ok(Ended { finished: left(write, finish, &lane, holds)?, owing: told.owing, told: told.events })
+    Ok(FinishResult {
+        lane: lane_state(write, finish, &lane, holds)?,
+        owing: operator_events.owing,
+        operator_events: operator_events.events,
+    })
 }
 
 /// The attempt that was claimed with this token.
-fn attempt(write: &mut Write<'_>, finish: &Finish, judged: &Judged) -> Result<AttemptRow, Error> {
+fn attempt(write: &mut Write<'_>, finish: &Finish, result: &EventResult) -> Result<AttemptRow, Error> {
     sql("SELECT number, started_at, finished_at FROM attempts WHERE delivery_id = ? AND token = ? \
          ORDER BY number DESC LIMIT 1")
-    .bind(judged.delivery_id)
+    .bind(result.delivery_id)
     .bind(finish.token.as_str())
     .first(write.connection)?
     .ok_or(Error::Missing { what: "attempt" })
 }
 
 /// What is not of the schedule uses up no step of it, so it does not end what would have used up the last one.
-fn verdict(judged: &Judged, is_extra: bool) -> Verdict {
-    match judged.verdict {
-        Verdict::Dead if is_extra && judged.counts => Verdict::Retry { delay_ms: PROBE_EVERY_MS },
+fn verdict(result: &EventResult, is_extra: bool) -> Verdict {
+    match result.verdict {
+        Verdict::Dead if is_extra && result.counts => Verdict::Retry { delay_ms: PROBE_EVERY_MS },
         verdict => verdict,
     }
 }
 
 fn note(
     write: &mut Write<'_>,
-    (finish, judged): (&Finish, &Judged),
+    (finish, result): (&Finish, &EventResult),
     (number, verdict, is_extra): (i64, Verdict, bool),
 ) -> Result<(), Error> {
     let storable = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
@@ -103,26 +107,26 @@ fn note(
     .bind(finish.started_at)
     .bind(finish.latency_ms)
     .bind(finish.status.map(i64::from))
-    .bind(judged.class.as_str())
-    .bind(storable(&judged.error))
+    .bind(result.class.as_str())
+    .bind(storable(&result.error))
     .bind(storable(&headers))
     .bind(storable(&finish.response))
-    .bind(judged.counts && !is_extra)
+    .bind(result.counts && !is_extra)
     .bind(next_due_at)
-    .bind(judged.delivery_id)
+    .bind(result.delivery_id)
     .bind(number)
     .run(write.connection)
     .map(drop)
 }
 
 /// What went wrong, for people.
-fn error(judged: &Judged) -> String {
-    clean(judged.error.as_deref().unwrap_or(&judged.class)).into_owned()
+fn error(result: &EventResult) -> String {
+    clean(result.error.as_deref().unwrap_or(&result.class)).into_owned()
 }
 
-fn judge(
+fn apply(
     write: &mut Write<'_>,
-    (delivery, judged): (&DeliveryRow, &Judged),
+    (delivery, result): (&DeliveryRow, &EventResult),
     (verdict, holds): (Verdict, bool),
 ) -> Result<(), Error> {
     match verdict {
@@ -131,15 +135,15 @@ fn judge(
             end(write, delivery, ("delivered", None))
         }
         Verdict::Dead if holds => {
-            end(write, delivery, ("dead", Some(error(judged))))?;
-            user_lanes::forget_told(write, delivery)?;
-            let failure = if judged.class == SILENCED { Failure::Unwanted } else { Failure::Died };
+            end(write, delivery, ("dead", Some(error(result))))?;
+            user_lanes::forget_sent(write, delivery)?;
+            let failure = if result.class == SILENCED { Failure::Unwanted } else { Failure::Died };
             profiles::forget(write, delivery, failure)
         }
         Verdict::Retry { delay_ms } if holds => {
             sql("UPDATE deliveries SET next_due_at = ?, last_error = ? WHERE id = ? AND status = 'pending'")
                 .bind(write.now.plus_millis(delay_ms.max(0)))
-                .bind(error(judged))
+                .bind(error(result))
                 .bind(delivery.id)
                 .run(write.connection)
                 .map(drop)
@@ -178,10 +182,10 @@ fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Erro
 /// lease leaves it as it is, since the next one may have sent already.
 fn mend_first_try(
     write: &mut Write<'_>,
-    (delivery, judged): (&DeliveryRow, &Judged),
+    (delivery, result): (&DeliveryRow, &EventResult),
     (attempt, holds): (&AttemptRow, bool),
 ) -> Result<(), Error> {
-    let was_sent = judged.class != INVALID_SETTINGS && !(judged.class == LATE && holds);
+    let was_sent = result.class != INVALID_SETTINGS && !(result.class == LATE && holds);
     if was_sent || delivery.first_tried_at != Some(attempt.started_at) {
         return Ok(());
     }
@@ -207,30 +211,34 @@ fn end_lease(
     user_lanes::end_lease(write, (finish.destination, user), (&finish.token, environment.zip(until)))
 }
 
-fn judge_destination(write: &mut Write<'_>, finish: &Finish, judged: (Timestamp, Option<&str>)) -> Result<Told, Error> {
-    let told = health::judge(write, finish, judged)?;
+fn update_health(
+    write: &mut Write<'_>,
+    finish: &Finish,
+    request: (Timestamp, Option<&str>),
+) -> Result<OperatorEvents, Error> {
+    let operator_events = health::update(write, finish, request)?;
     if let Some(alarm) = &finish.alarm
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
         let Destination { id, name, .. } = found.destination()?;
         alarms::raise(write, None, "destination", &format!("{name} ({id}): {alarm}"))?;
     }
-    Ok(told)
+    Ok(operator_events)
 }
 
 /// What is left in the lane.
-fn left(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow, held: bool) -> Result<Finished, Error> {
+fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow, held: bool) -> Result<LaneState, Error> {
     let (key, destination) = (finish.key, finish.destination);
     let last_seq = deliveries::last_seq(write.connection, key, destination)?;
     let is_enabled = destinations::find(write.connection, destination)?.is_some_and(|found| found.enabled);
     let health = health::find(write.connection, destination)?.health();
     let next = if is_enabled { next(write.connection, (key, destination), &health)? } else { None };
-    let Some(next) = next else { return Ok(Finished::Closed { last_seq }) };
+    let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
     let due_at = due_at(&next, &health);
     if health.owes_ms(due_at, write.now).is_some() {
-        return Ok(Finished::Owed { last_seq });
+        return Ok(LaneState::Owed { last_seq });
     }
     let theirs = if held { None } else { live_lease(lane, write.now) };
     let free_at = theirs.map_or(due_at, |until| until.max(due_at));
-    Ok(if free_at > write.now { Finished::Wait { ms: millis_until(free_at, write.now) } } else { Finished::More })
+    Ok(if free_at > write.now { LaneState::Wait { ms: millis_until(free_at, write.now) } } else { LaneState::More })
 }

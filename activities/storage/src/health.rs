@@ -2,8 +2,8 @@
 
 use crate::connection::AnyConnection;
 use crate::destinations::{self, DestinationRow};
-use crate::lanes::{Fares, Finish, Mode};
-use crate::operators::{self, About, Told};
+use crate::lanes::{EndpointSignal, Finish, Mode};
+use crate::operators::{self, Notice, OperatorEvents};
 use crate::statement::{row, sql};
 use crate::writer::Write;
 use crate::{Destination, Error, Store, alarms, deliveries};
@@ -50,19 +50,19 @@ row! {
         opened_at: Option<Timestamp>,
         probed_at: Option<Timestamp>,
         recovered_at: Option<Timestamp>,
-        hastened_at: Option<Timestamp>,
+        retry_requested_at: Option<Timestamp>,
         changed_at: Option<Timestamp>,
         paused_until: Option<Timestamp>,
         next_slot_at: Timestamp,
         warned: i64,
-        is_told: bool,
-        recalled_through: Option<Timestamp>,
+        is_announced: bool,
+        backoff_cancelled_through: Option<Timestamp>,
     }
 }
 
 const SELECT: &str = "SELECT failures, last_failed_key, last_error, first_failure_at, last_failure_at, \
-     last_success_at, opened_at, probed_at, recovered_at, hastened_at, changed_at, paused_until, next_slot_at, \
-     warned, is_told, recalled_through FROM health WHERE destination_id = ?";
+     last_success_at, opened_at, probed_at, recovered_at, retry_requested_at, changed_at, paused_until, next_slot_at, \
+     warned, is_announced, backoff_cancelled_through FROM health WHERE destination_id = ?";
 
 /// So often at most a destination's exhausted deliveries are told: who is told looks into the list of the dead ones.
 const EXHAUSTED_EVERY_MS: i64 = 600_000;
@@ -78,11 +78,11 @@ impl HealthRow {
             opened_at: self.opened_at,
             probed_at: self.probed_at,
             recovered_at: self.recovered_at,
-            hastened_at: self.hastened_at,
+            retry_requested_at: self.retry_requested_at,
             changed_at: self.changed_at,
             paused_until: self.paused_until,
             warned: self.warned,
-            is_told: self.is_told,
+            is_told: self.is_announced,
         }
     }
 
@@ -92,8 +92,8 @@ impl HealthRow {
     }
 
     /// The purchases of what was tried until then were told not to wait for another attempt.
-    pub const fn recalled_through(&self) -> Option<Timestamp> {
-        self.recalled_through
+    pub const fn backoff_cancelled_through(&self) -> Option<Timestamp> {
+        self.backoff_cancelled_through
     }
 
     /// Which purchase failed last.
@@ -131,7 +131,7 @@ impl Store {
 
 /// The health of a new destination.
 pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql("INSERT INTO health (destination_id, failures, next_slot_at, warned, is_told) VALUES (?, 0, 0, 0, ?)")
+    sql("INSERT INTO health (destination_id, failures, next_slot_at, warned, is_announced) VALUES (?, 0, 0, 0, ?)")
         .bind(id)
         .bind(false)
         .run(write.connection)
@@ -152,7 +152,7 @@ pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error
 /// Forgets what failed, because a person enabled the destination.
 pub fn begin_anew(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     let health = lock(write, id)?.health().enabled(write.now);
-    keep(write, id, (&health, None))
+    store(write, id, (&health, None))
 }
 
 /// Notes that the destination is another one from now on: requests of before say nothing of it.
@@ -184,68 +184,82 @@ pub fn note_request(
 
 /// What a request that was made says about its destination, and what operators are told. `began` is when it was claimed,
 /// `died` why a delivery ended as dead.
-pub fn judge(write: &mut Write<'_>, finish: &Finish, (began, died): (Timestamp, Option<&str>)) -> Result<Told, Error> {
+pub fn update(
+    write: &mut Write<'_>,
+    finish: &Finish,
+    (began, died): (Timestamp, Option<&str>),
+) -> Result<OperatorEvents, Error> {
     let id = finish.destination;
-    let mut told = match &finish.fares {
-        Fares::Unsaid => Told::default(),
-        Fares::Well => went_well(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
+    let mut events = match &finish.endpoint_signal {
+        EndpointSignal::Neutral => OperatorEvents::default(),
+        EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
         // What failed before it recovered, or by other settings, is told late and of another destination.
-        Fares::Ill { .. } | Fares::Disabled { .. } if lock(write, id)?.health().is_of_before(began) => Told::default(),
-        Fares::Ill { pause_ms } => failed(write, finish, *pause_ms)?,
-        Fares::Disabled { reason } => disable(write, id, reason)?,
+        EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
+            if lock(write, id)?.health().is_of_before(began) =>
+        {
+            OperatorEvents::default()
+        }
+        EndpointSignal::Failure { pause_ms } => failed(write, finish, *pause_ms)?,
+        EndpointSignal::Gone { reason } => disable(write, id, reason)?,
     };
     if let Some(error) = died {
-        told.add(exhausted(write, finish.destination, format!("a delivery failed for the last time: {error}"))?);
+        events.add(announce_exhausted(
+            write,
+            finish.destination,
+            format!("a delivery failed for the last time: {error}"),
+        )?);
     }
-    Ok(told)
+    Ok(events)
 }
 
-fn went_well(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<Told, Error> {
+fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
     // Most requests are of a destination that is well: nothing is locked then, and nothing written.
     if find(write.connection, id)?.health().succeeded(began, write.now).is_none() {
-        return Ok(Told::default());
+        return Ok(OperatorEvents::default());
     }
-    let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
-    let Some(judged) = row.health().succeeded(began, write.now) else { return Ok(Told::default()) };
-    keep(write, id, (&judged.health, None))?;
+    let Some((row, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
+    let Some(judged) = row.health().succeeded(began, write.now) else { return Ok(OperatorEvents::default()) };
+    store(write, id, (&judged.health, None))?;
     conclude(write, destination, &judged, None)
 }
 
-fn failed(write: &mut Write<'_>, finish: &Finish, pause_ms: Option<i64>) -> Result<Told, Error> {
+fn failed(write: &mut Write<'_>, finish: &Finish, pause_ms: Option<i64>) -> Result<OperatorEvents, Error> {
     let id = finish.destination;
-    let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
+    let Some((row, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
     let key = finish.key.to_string();
     let error = error(finish);
     let is_another = row.last_failed_key() != Some(key.as_str());
     let failure = Failure { is_another, pause_ms, patience_ms: finish.patience_ms };
     let judged = row.health().failed(failure, write.now);
-    keep(write, id, (&judged.health, Some((finish.key, error.as_str()))))?;
+    store(write, id, (&judged.health, Some((finish.key, error.as_str()))))?;
     let reason = match judged.state {
-        State::Disabled => format!("nothing went well for {}: {error}", unwell(&judged.health, write.now)),
+        State::Disabled => {
+            format!("nothing went well for {}: {error}", time_without_success(&judged.health, write.now))
+        }
         _ => error,
     };
     conclude(write, destination, &judged, Some(&reason))
 }
 
-fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Told, Error> {
-    let Some((row, destination)) = locked(write, id)? else { return Ok(Told::default()) };
+fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<OperatorEvents, Error> {
+    let Some((row, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
     let health = Health { is_told: true, ..row.health() };
-    keep(write, id, (&health, None))?;
+    store(write, id, (&health, None))?;
     let judged = Judged { health, state: State::Disabled, said: vec![Said::Disabled] };
     conclude(write, destination, &judged, Some(reason))
 }
 
 /// Tells operators why a delivery died; of many that do, once in a while.
-pub fn exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<Told, Error> {
+pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
     lock(write, id)?;
-    let Some(destination) = destinations::find(write.connection, id)? else { return Ok(Told::default()) };
+    let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
     let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
     if last.is_some_and(|last| write.now.millis_since(last.created_at) < EXHAUSTED_EVERY_MS) {
-        return Ok(Told::default());
+        return Ok(OperatorEvents::default());
     }
     let destination = destination.destination()?;
     alarm(write, &destination, &reason)?;
-    operators::tell(write, &destination, &About { event_type: DESTINATION_EXHAUSTED, reason: Some(reason) })
+    operators::announce(write, &destination, &Notice { event_type: DESTINATION_EXHAUSTED, reason: Some(reason) })
 }
 
 /// A destination that is enabled, its health locked.
@@ -257,20 +271,20 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(HealthRow,
 
 /// What was wrong with a request, for people.
 fn error(finish: &Finish) -> String {
-    let failed = finish.judged.iter().find(|judged| judged.error.is_some()).or(finish.judged.first());
-    let error = failed.map(|judged| judged.error.clone().unwrap_or_else(|| judged.class.clone()));
+    let failed = finish.results.iter().find(|result| result.error.is_some()).or(finish.results.first());
+    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.clone()));
     crate::accept::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 
 /// Keeps the health. A failure is kept with its purchase and what went wrong.
-fn keep(
+fn store(
     write: &mut Write<'_>,
     id: DestinationId,
     (health, failure): (&Health, Option<(CollapseKey, &str)>),
 ) -> Result<(), Error> {
     sql("UPDATE health SET failures = ?, last_failed_key = ?, last_error = COALESCE(?, last_error), \
          first_failure_at = ?, last_failure_at = ?, last_success_at = ?, opened_at = ?, probed_at = ?, \
-         recovered_at = ?, hastened_at = ?, paused_until = ?, warned = ?, is_told = ? WHERE destination_id = ?")
+         recovered_at = ?, retry_requested_at = ?, paused_until = ?, warned = ?, is_announced = ? WHERE destination_id = ?")
     .bind(health.failures)
     .bind(failure.map(|(key, _)| key))
     .bind(failure.map(|(_, error)| error))
@@ -280,7 +294,7 @@ fn keep(
     .bind(health.opened_at)
     .bind(health.probed_at)
     .bind(health.recovered_at)
-    .bind(health.hastened_at)
+    .bind(health.retry_requested_at)
     .bind(health.paused_until)
     .bind(health.warned)
     .bind(health.is_told)
@@ -290,16 +304,21 @@ fn keep(
 }
 
 /// Shows the new state and tells operators what they should know.
-fn conclude(write: &mut Write<'_>, row: DestinationRow, judged: &Judged, reason: Option<&str>) -> Result<Told, Error> {
+fn conclude(
+    write: &mut Write<'_>,
+    row: DestinationRow,
+    judged: &Judged,
+    reason: Option<&str>,
+) -> Result<OperatorEvents, Error> {
     let before = row.destination()?;
     if before.state != judged.state.as_str() {
-        destinations::turn(write, before.id, (judged.state, reason))?;
+        destinations::set_state(write, before.id, (judged.state, reason))?;
     }
-    let mut told = Told::default();
+    let mut events = OperatorEvents::default();
     if judged.said.is_empty() {
-        return Ok(told);
+        return Ok(events);
     }
-    let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(told) };
+    let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
     let now = now.destination()?;
     if judged.said.contains(&Said::Disabled) {
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
@@ -308,16 +327,16 @@ fn conclude(write: &mut Write<'_>, row: DestinationRow, judged: &Judged, reason:
         let why = reason.unwrap_or_default();
         alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
     }
-    for said in &judged.said {
-        let (event_type, reason) = match said {
+    for announcement in &judged.said {
+        let (event_type, reason) = match announcement {
             Said::Opened => (DESTINATION_FAILING, reason.map(str::to_owned)),
             Said::Warned { percent } => (DESTINATION_FAILING, Some(warning(*percent, (judged, write.now), reason))),
             Said::Recovered => (DESTINATION_RECOVERED, None),
             Said::Disabled => (DESTINATION_DISABLED, reason.map(str::to_owned)),
         };
-        told.add(operators::tell(write, &now, &About { event_type, reason })?);
+        events.add(operators::announce(write, &now, &Notice { event_type, reason })?);
     }
-    Ok(told)
+    Ok(events)
 }
 
 /// What a person should look at, whoever else is told.
@@ -330,13 +349,13 @@ fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result
 fn warning(percent: i64, (judged, now): (&Judged, Timestamp), error: Option<&str>) -> String {
     format!(
         "nothing went well for {}, {percent} % of the time after which it is disabled: {}",
-        unwell(&judged.health, now),
+        time_without_success(&judged.health, now),
         error.unwrap_or_default()
     )
 }
 
 /// For how long nothing went well, for people.
-fn unwell(health: &Health, now: Timestamp) -> String {
+fn time_without_success(health: &Health, now: Timestamp) -> String {
     let minutes = health.well_at().map_or(0, |at| now.millis_since(at) / 60_000);
     format!("{} h {} min", minutes / 60, minutes % 60)
 }

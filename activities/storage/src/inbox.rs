@@ -19,7 +19,7 @@ pub struct NewNotification {
     /// The purchase; `None` when unreadable.
     pub collapse_key: Option<CollapseKey>,
     /// What happened, in the store's own word.
-    pub said: String,
+    pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Option<Timestamp>,
     /// The store's name of the customer.
@@ -42,7 +42,7 @@ pub enum Fate {
     /// It waits until a topic is approved.
     WaitTopic(TopicId),
     /// It has its final word already, and why.
-    Ended(Outcome, String),
+    Final(Outcome, String),
 }
 
 /// What became of one accepted notification.
@@ -89,7 +89,7 @@ pub struct NotificationView {
     /// The store's name of the purchase.
     pub receipt_id: String,
     /// What happened, in the store's own word.
-    pub said: String,
+    pub store_type: String,
     /// When we accepted it.
     pub accepted_at: Timestamp,
     /// Its final word, once it has one.
@@ -118,7 +118,7 @@ row! {
         platform_id: PlatformId,
         collapse_key: Option<CollapseKey>,
         receipt_id: String,
-        said: String,
+        store_type: String,
         accepted_at: Timestamp,
         waiting_topic_id: Option<TopicId>,
         outcome: Option<Outcome>,
@@ -143,7 +143,7 @@ const MAX_NAMED: i64 = 100;
 const WAITS_FOR_NOTHING: &str = "NOT EXISTS (SELECT 1 FROM purchases p \
      WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
-const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.said, n.accepted_at, \
+const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at, \
      n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through \
      FROM notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
@@ -283,7 +283,7 @@ impl ViewRow {
             platform_id: self.platform_id,
             collapse_key: self.collapse_key,
             receipt_id: self.receipt_id,
-            said: self.said,
+            store_type: self.store_type,
             accepted_at: self.accepted_at,
             outcome: self.outcome,
             waiting_for,

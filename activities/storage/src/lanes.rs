@@ -181,7 +181,7 @@ pub enum Claimed {
     },
     /// A delivery ended as dead because it cannot be sent, and operators are told of it: this claim goes no further,
     /// and the next one finds what is left.
-    Told {
+    Undeliverable {
         /// The types of the events about the destination that were recorded.
         events: Vec<&'static str>,
         /// Other destinations that are owed them, each once.
@@ -255,9 +255,9 @@ pub struct Finish {
     /// The beginning of the answer.
     pub response: Option<String>,
     /// What follows for each of its events.
-    pub judged: Vec<Judged>,
+    pub results: Vec<EventResult>,
     /// What follows for the destination as a whole.
-    pub fares: Fares,
+    pub endpoint_signal: EndpointSignal,
     /// For how long the destination wants to hear nothing of this purchase.
     pub lane_pause_ms: Option<i64>,
     /// For how long the destination wants to hear nothing of this user.
@@ -270,7 +270,7 @@ pub struct Finish {
 
 /// What follows from a request for one of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub struct EventResult {
     /// The delivery.
     pub delivery_id: DeliveryId,
     /// A stable word for how it went.
@@ -299,18 +299,18 @@ pub enum Verdict {
 
 /// How a destination fares, by one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fares {
+pub enum EndpointSignal {
     /// It answered as it should.
-    Well,
+    Success,
     /// It did not.
-    Ill {
+    Failure {
         /// For how long it wants to be left alone, if it does.
         pause_ms: Option<i64>,
     },
     /// The request says nothing about it.
-    Unsaid,
+    Neutral,
     /// It wants no requests any more.
-    Disabled {
+    Gone {
         /// Why.
         reason: String,
     },
@@ -318,7 +318,7 @@ pub enum Fares {
 
 /// What is left in a lane after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finished {
+pub enum LaneState {
     /// Something is due.
     More,
     /// Something will be due.
@@ -340,13 +340,13 @@ pub enum Finished {
 
 /// What is left in a lane, and whom else there is something to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct FinishResult {
     /// What is left.
-    pub finished: Finished,
+    pub lane: LaneState,
     /// Other destinations that are owed an event about this one, each once.
     pub owing: Vec<DestinationId>,
     /// The types of the events about the destination that were recorded, whoever is owed them.
-    pub told: Vec<&'static str>,
+    pub operator_events: Vec<&'static str>,
 }
 
 row! {
@@ -401,7 +401,7 @@ impl Store {
     }
 
     /// Records how a request went and reads the lane again, in one transaction.
-    pub async fn finish(&self, finish: Finish) -> Result<Ended, Error> {
+    pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
         self.writer.write(Place::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
     }
 

@@ -73,22 +73,22 @@ pub use destinations::{
 };
 pub use error::{Cause, Error, chain};
 pub use explain::{
-    Addressee, EventFacts, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait, Sending,
-    Successor, Told,
+    Addressee, AnnouncedEvent, EventFacts, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
+    ReceivedNotification, Sending, Successor,
 };
 pub use feed::Fed;
 pub use health::HealthView;
 pub use inbox::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use lanes::{
-    Attempt, Batch, Claim, Claimed, Ended, Fares, Finish, Finished, Judged, Mode, Render, Rendered, Sibling, Unsent,
-    Verdict,
+    Attempt, Batch, Claim, Claimed, EndpointSignal, EventResult, Finish, FinishResult, LaneState, Mode, Render,
+    Rendered, Sibling, Unsent, Verdict,
 };
 pub use ledger::{
     AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PurchaseFilter, PurchaseView, Standing,
 };
 pub use load::Loaded;
 pub use page::{Page, Paged};
-pub use pages::How;
+pub use pages::RunMode;
 pub use payments::{
     Difference, Differs, Earned, ImportedSales, Integration, NewSale, RevenueFilter, RevenueLine, RevenuePage,
     Unmatched,
@@ -102,10 +102,10 @@ pub use secrets::hex;
 pub use snapshot::SnapshotPage;
 pub use standing::{DestinationHealth, Figures, Forgotten};
 pub use sweep::{Due, Overdue};
-pub use tending::{Recall, Tending};
-pub use topics::{Kept, Topic, TopicState};
-pub use verification::{Unanswered, Verification};
-pub use waiting::{EndedWaiting, Released};
+pub use tending::{DestinationNeed, LanesInBackoff};
+pub use topics::{PendingTopic, Topic, TopicState};
+pub use verification::{StoreQuery, Unanswered};
+pub use waiting::{Released, WaitingResult};
 
 pub use secrecy::{ExposeSecret, SecretString};
 

@@ -3,7 +3,7 @@
 use crate::accept::clean;
 use crate::connection::AnyConnection;
 use crate::error::Error;
-use crate::statement::{Words, row, sql};
+use crate::statement::{SingleText, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::event::listed_price;
 use domain::{AppId, Purchase};
@@ -50,7 +50,7 @@ impl Listings {
 /// What the catalogue says of a SKU; `None` when it does not list it.
 pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
     let sku = &clean(sku);
-    let product: Option<Words> = sql("SELECT prices AS value FROM products WHERE app_id = ? AND sku = ?")
+    let product: Option<SingleText> = sql("SELECT prices AS value FROM products WHERE app_id = ? AND sku = ?")
         .bind(app)
         .bind(sku.as_ref())
         .first(connection)?;
@@ -92,7 +92,7 @@ pub fn usd_rate(
     let Some(price) = listed_price(&listing.prices, purchase) else { return Ok(None) };
     let Some(began) = purchase.not_before() else { return Ok(None) };
     let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
-    let rate: Option<Words> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
+    let rate: Option<SingleText> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
         .bind(app)
         .bind(price.currency.to_ascii_uppercase())
         .bind(day)

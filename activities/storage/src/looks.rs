@@ -5,7 +5,7 @@
 //! batch judges the row that it left.
 
 use crate::connection::AnyConnection;
-use crate::statement::{Number, Value, Words, row, sql};
+use crate::statement::{Number, SingleText, Value, row, sql};
 use crate::writer::Write;
 use crate::{Error, Store, purchase};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
@@ -20,7 +20,7 @@ pub const MOST_COUNTED: i64 = 100_000;
 
 /// Why purchases of a platform are looked at again.
 #[derive(Debug, Clone, Copy)]
-pub enum Why {
+pub enum RecheckReason {
     /// It has a new secret; since when the store refused the one before.
     Secret(Option<Timestamp>),
     /// Nobody can be asked about them any more: failures of the store are forgotten, and none is woken.
@@ -38,16 +38,16 @@ row! {
     #[derive(Clone)]
     struct Note {
         why: String,
-        about: String,
+        subject_id: String,
     }
 }
 
 row! {
-    struct Look {
+    struct Recheck {
         app_id: AppId,
-        asked_at: Timestamp,
+        requested_at: Timestamp,
         refused_at: Option<Timestamp>,
-        behind: String,
+        after_key: String,
     }
 }
 
@@ -74,15 +74,15 @@ const UNVERIFIED: &str = "platform_id = ? AND (state IN ('trial', 'trial_off', '
 /// What another world of the store may know.
 const NEVER_ACCEPTED: &str = "platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')";
 /// What has one of the SKUs that were noted.
-const LISTED: &str = "(EXISTS (SELECT 1 FROM look_skus s \
-     WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku) OR EXISTS (SELECT 1 FROM look_skus s \
+const LISTED: &str = "(EXISTS (SELECT 1 FROM recheck_skus s \
+     WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku) OR EXISTS (SELECT 1 FROM recheck_skus s \
      WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))";
 
 impl Store {
     /// Has purchases looked at again that changes concern, where that is not done yet; goes through about `limit` of
     /// them and says through how many. What fails is left to the next call, and does not keep the others from it.
-    pub async fn look_on(&self, limit: i64) -> Result<i64, Error> {
-        let notes = "SELECT why, about FROM looks ORDER BY asked_at, why, about LIMIT ?";
+    pub async fn continue_rechecks(&self, limit: i64) -> Result<i64, Error> {
+        let notes = "SELECT why, subject_id FROM rechecks ORDER BY requested_at, why, subject_id LIMIT ?";
         let mut notes: Vec<Note> = self.read(move |connection| sql(notes).bind(MOST_NOTES).all(connection)).await?;
         let (mut seen, mut failed) = (0, None);
         while seen < limit && !notes.is_empty() {
@@ -102,8 +102,8 @@ impl Store {
     }
 }
 
-impl Why {
-    const fn word(self) -> &'static str {
+impl RecheckReason {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Secret(_) => "secret",
             Self::Failures => "failures",
@@ -115,22 +115,23 @@ impl Why {
 }
 
 /// Has purchases of a platform looked at again.
-pub fn at_platform(write: &mut Write<'_>, platform: PlatformId, why: Why) -> Result<(), Error> {
-    let are_few = matches!(why, Why::Parked) && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
+pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: RecheckReason) -> Result<(), Error> {
+    let are_few =
+        matches!(why, RecheckReason::Parked) && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
     if are_few {
-        return purchase::look_again(write, PARKED, [platform.into()]).map(drop);
+        return purchase::recheck(write, PARKED, [platform.into()]).map(drop);
     }
-    let app: Option<Words> =
+    let app: Option<SingleText> =
         sql("SELECT app_id AS value FROM platforms WHERE id = ?").bind(platform).first(write.connection)?;
     let app = app.ok_or(Error::Missing { what: "platform" })?.value;
-    let refused_at = if let Why::Secret(refused_at) = why { refused_at } else { None };
-    let note = Note { why: why.word().to_owned(), about: platform.to_string() };
-    keep(write, &note, (app, refused_at))?;
+    let refused_at = if let RecheckReason::Secret(refused_at) = why { refused_at } else { None };
+    let note = Note { why: why.as_str().to_owned(), subject_id: platform.to_string() };
+    insert_note(write, &note, (app, refused_at))?;
     batch(write, &note).map(drop)
 }
 
 /// Has purchases of an app looked at again that have one of these SKUs.
-pub fn at_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
+pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
     let (mut left, mut many) = (BATCH, Vec::new());
     for sku in skus {
         match of_sku(write.connection, (app, sku), left)? {
@@ -138,7 +139,7 @@ pub fn at_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Re
                 left -= of_term + of_product;
                 for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
                     if count > 0 {
-                        purchase::look_again(write, which, [app.into(), sku.as_str().into()])?;
+                        purchase::recheck(write, which, [app.into(), sku.as_str().into()])?;
                     }
                 }
             }
@@ -149,10 +150,10 @@ pub fn at_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Re
         return Ok(());
     }
     // The note first: its lock keeps the last batch of one before from removing the SKUs.
-    let note = Note { why: CATALOGUE.to_owned(), about: app.to_string() };
-    keep(write, &note, (app.to_string(), None))?;
+    let note = Note { why: CATALOGUE.to_owned(), subject_id: app.to_string() };
+    insert_note(write, &note, (app.to_string(), None))?;
     for sku in many {
-        sql("INSERT INTO look_skus (app_id, sku) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        sql("INSERT INTO recheck_skus (app_id, sku) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(app)
             .bind(sku.as_str())
             .run(write.connection)?;
@@ -201,13 +202,17 @@ pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i6
 }
 
 /// Notes what is to be looked at again. What was noted before and is not done begins anew, and nothing of it is lost.
-fn keep(write: &mut Write<'_>, note: &Note, (app, refused_at): (String, Option<Timestamp>)) -> Result<(), Error> {
-    sql("INSERT INTO looks (why, about, app_id, asked_at, refused_at, behind) VALUES (?, ?, ?, ?, ?, '') \
-         ON CONFLICT (why, about) DO UPDATE SET behind = '', asked_at = excluded.asked_at, \
-         refused_at = CASE WHEN looks.refused_at IS NULL OR excluded.refused_at < looks.refused_at \
-         THEN excluded.refused_at ELSE looks.refused_at END")
+fn insert_note(
+    write: &mut Write<'_>,
+    note: &Note,
+    (app, refused_at): (String, Option<Timestamp>),
+) -> Result<(), Error> {
+    sql("INSERT INTO rechecks (why, subject_id, app_id, requested_at, refused_at, after_key) VALUES (?, ?, ?, ?, ?, '') \
+         ON CONFLICT (why, subject_id) DO UPDATE SET after_key = '', requested_at = excluded.requested_at, \
+         refused_at = CASE WHEN rechecks.refused_at IS NULL OR excluded.refused_at < rechecks.refused_at \
+         THEN excluded.refused_at ELSE rechecks.refused_at END")
     .bind(note.why.as_str())
-    .bind(note.about.as_str())
+    .bind(note.subject_id.as_str())
     .bind(app)
     .bind(write.now)
     .bind(refused_at)
@@ -219,67 +224,68 @@ fn keep(write: &mut Write<'_>, note: &Note, (app, refused_at): (String, Option<T
 /// It is locked meanwhile, so that none that is made anew is lost.
 fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
     let lock = write.connection.for_update();
-    let found: Option<Look> =
-        sql(format!("SELECT app_id, asked_at, refused_at, behind FROM looks WHERE why = ? AND about = ?{lock}"))
-            .bind(note.why.as_str())
-            .bind(note.about.as_str())
-            .first(write.connection)?;
-    let Some(look) = found else { return Ok(None) };
+    let found: Option<Recheck> = sql(format!(
+        "SELECT app_id, requested_at, refused_at, after_key FROM rechecks WHERE why = ? AND subject_id = ?{lock}"
+    ))
+    .bind(note.why.as_str())
+    .bind(note.subject_id.as_str())
+    .first(write.connection)?;
+    let Some(recheck) = found else { return Ok(None) };
     let range: Option<Range> = sql("SELECT COUNT(*) AS purchases, MAX(collapse_key) AS last FROM \
          (SELECT collapse_key FROM purchases WHERE app_id = ? AND collapse_key > ? \
          ORDER BY collapse_key LIMIT ?) batch")
-    .bind(look.app_id)
-    .bind(look.behind.as_str())
+    .bind(recheck.app_id)
+    .bind(recheck.after_key.as_str())
     .bind(BATCH)
     .first(write.connection)?;
     let Range { purchases, last } = range.unwrap_or(Range { purchases: 0, last: None });
     if let Some(last) = last {
-        look.at(write, note, last)?;
+        recheck.run(write, note, last)?;
     }
     match last.filter(|_| purchases >= BATCH) {
-        Some(last) => sql("UPDATE looks SET behind = ? WHERE why = ? AND about = ?")
+        Some(last) => sql("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?")
             .bind(last)
             .bind(note.why.as_str())
-            .bind(note.about.as_str())
+            .bind(note.subject_id.as_str())
             .run(write.connection)
             .map(drop)?,
-        None => look.end(write, note)?,
+        None => recheck.finish(write, note)?,
     }
     Ok(Some(purchases))
 }
 
-impl Look {
+impl Recheck {
     /// Looks at those up to this one.
-    fn at(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
-        let about = || Value::from(note.about.as_str());
+    fn run(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
+        let subject = || Value::from(note.subject_id.as_str());
         let range = |which: &str| format!("app_id = ? AND collapse_key > ? AND collapse_key <= ? AND {which}");
         if matches!(note.why.as_str(), "secret" | "failures") {
             let failed = range("platform_id = ? AND unverified_since <= ?");
-            purchase::forget_failures(write, &failed, self.values(last, vec![about(), self.asked_at.into()]))?;
+            purchase::forget_failures(write, &failed, self.values(last, vec![subject(), self.requested_at.into()]))?;
         }
         let (which, more) = match note.why.as_str() {
-            "secret" => (UNVERIFIED, vec![about(), self.refused_at.into()]),
-            "environment" => (NEVER_ACCEPTED, vec![about()]),
-            "product_ref" => (NAMED_TWICE, vec![about()]),
-            "parked" => (PARKED, vec![about()]),
+            "secret" => (UNVERIFIED, vec![subject(), self.refused_at.into()]),
+            "environment" => (NEVER_ACCEPTED, vec![subject()]),
+            "product_ref" => (NAMED_TWICE, vec![subject()]),
+            "parked" => (PARKED, vec![subject()]),
             CATALOGUE => (LISTED, Vec::new()),
             _ => return Ok(()),
         };
-        purchase::look_again(write, &range(which), self.values(last, more)).map(drop)
+        purchase::recheck(write, &range(which), self.values(last, more)).map(drop)
     }
 
     fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {
-        [vec![self.app_id.into(), self.behind.clone().into(), last.into()], more].concat()
+        [vec![self.app_id.into(), self.after_key.clone().into(), last.into()], more].concat()
     }
 
     /// All were looked at.
-    fn end(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
+    fn finish(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
         if note.why == CATALOGUE {
-            sql("DELETE FROM look_skus WHERE app_id = ?").bind(self.app_id).run(write.connection)?;
+            sql("DELETE FROM recheck_skus WHERE app_id = ?").bind(self.app_id).run(write.connection)?;
         }
-        sql("DELETE FROM looks WHERE why = ? AND about = ?")
+        sql("DELETE FROM rechecks WHERE why = ? AND subject_id = ?")
             .bind(note.why.as_str())
-            .bind(note.about.as_str())
+            .bind(note.subject_id.as_str())
             .run(write.connection)
             .map(drop)
     }
@@ -287,7 +293,7 @@ impl Look {
 
 /// Forgets failures of the store about a purchase that are to be forgotten although its batch has not come.
 pub fn forget_noted(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    let which = "collapse_key = ? AND EXISTS (SELECT 1 FROM looks l WHERE l.why IN ('secret', 'failures') \
-         AND l.about = purchases.platform_id AND l.asked_at > purchases.unverified_since)";
+    let which = "collapse_key = ? AND EXISTS (SELECT 1 FROM rechecks l WHERE l.why IN ('secret', 'failures') \
+         AND l.subject_id = purchases.platform_id AND l.requested_at > purchases.unverified_since)";
     purchase::forget_failures(write, which, [key.into()])
 }

@@ -3,7 +3,7 @@
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
-use crate::events::{self, Kept};
+use crate::events::{self, StoredEvent};
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
 use crate::{Destination, Error, destinations, health};
@@ -12,7 +12,7 @@ use domain::health::State;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
 /// What operators are told.
-pub struct About {
+pub struct Notice {
     /// The type of the event.
     pub event_type: &'static str,
     /// Why, for people.
@@ -21,7 +21,7 @@ pub struct About {
 
 /// What was told, and to whom it is owed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct OperatorEvents {
     /// The types of the events, in their order.
     pub events: Vec<&'static str>,
     /// The destinations that are owed them, each once.
@@ -36,7 +36,7 @@ row! {
     }
 }
 
-impl Told {
+impl OperatorEvents {
     /// Puts what else was told behind it.
     pub fn add(&mut self, other: Self) {
         self.events.extend(other.events);
@@ -62,47 +62,54 @@ pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str)
 }
 
 /// Tells operators something about a destination, whose health is locked. Its revision counts the events of one type.
-pub fn tell(write: &mut Write<'_>, concerned: &Destination, about: &About) -> Result<Told, Error> {
-    let revision = last(write.connection, concerned.id, about.event_type)?.map_or(1, |last| last.revision + 1);
+pub fn announce(write: &mut Write<'_>, concerned: &Destination, notice: &Notice) -> Result<OperatorEvents, Error> {
+    let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
     let epoch: Option<Number> = sql("SELECT epoch AS value FROM installation WHERE id = 1").first(write.connection)?;
     let key = lane_of(concerned.id);
     let event = Event {
-        id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, about.event_type, 0),
-        event_type: about.event_type.to_owned(),
+        id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, notice.event_type, 0),
+        event_type: notice.event_type.to_owned(),
         collapse_key: key,
         revision,
         traceparent: None,
     };
-    let body = body(write, concerned, (&event, about))?;
-    let kept =
-        Kept { user: None, occurred_at: None, environment: None, body, state_apart: None, profile: None, views: None };
-    events::insert(write, &event, kept)?;
-    let mut told = Told { events: vec![about.event_type], owing: Vec::new() };
+    let body = body(write, concerned, (&event, notice))?;
+    let stored = StoredEvent {
+        user: None,
+        occurred_at: None,
+        environment: None,
+        body,
+        state_apart: None,
+        profile: None,
+        views: None,
+    };
+    events::insert(write, &event, stored)?;
+    let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
-        if other.id != concerned.id && other.chose(about.event_type) {
+        if other.id != concerned.id && other.chose(notice.event_type) {
             deliveries::owe(write, &event, other.id, 0)?;
-            told.owing.push(other.id);
+            events.owing.push(other.id);
         }
     }
-    Ok(told)
+    Ok(events)
 }
 
-fn body(write: &mut Write<'_>, concerned: &Destination, (event, about): (&Event, &About)) -> Result<String, Error> {
+fn body(write: &mut Write<'_>, concerned: &Destination, (event, notice): (&Event, &Notice)) -> Result<String, Error> {
     let health = health::find(write.connection, concerned.id)?.health();
     let state: State =
         concerned.state.parse().map_err(|cause| Error::corrupt_by("the state of a destination is none", cause))?;
-    let told = DestinationEvent {
+    let event = DestinationEvent {
         id: event.id,
-        event_type: about.event_type,
+        event_type: notice.event_type,
         created_at: write.now,
         destination: (concerned.id, concerned.app_id),
         name: &concerned.name,
         kind: &concerned.kind,
         state,
-        reason: about.reason.as_deref(),
+        reason: notice.reason.as_deref(),
         since: concerned.since,
         failures: health.failures,
         owed: deliveries::owed(write.connection, concerned.id)?,
     };
-    Ok(told.body().to_string())
+    Ok(event.body().to_string())
 }

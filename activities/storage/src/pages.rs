@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// For how long a page's answer is kept.
-const KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
+const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// How a page is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum How {
+pub enum RunMode {
     /// It is only counted.
     Dry,
     /// It is owed each time that it is asked for.
@@ -28,28 +28,28 @@ pub enum How {
 pub struct PageOfRun {
     run: String,
     cursor: String,
-    asked: String,
+    request_digest: String,
 }
 
 row! {
     struct Answered {
-        asked: String,
+        request_digest: String,
         answer: String,
     }
 }
 
-impl From<Run> for How {
+impl From<Run> for RunMode {
     fn from(run: Run) -> Self {
         if run == Run::Dry { Self::Dry } else { Self::Anew }
     }
 }
 
-impl How {
-    /// The place of a page in its run, if it is of one. `asked` is what the run asks for.
-    pub(crate) fn place(&self, page: &Page, asked: &serde_json::Value) -> Option<PageOfRun> {
+impl RunMode {
+    /// The place of a page in its run, if it is of one. `request_digest` is what the run asks for.
+    pub(crate) fn place(&self, page: &Page, request: &serde_json::Value) -> Option<PageOfRun> {
         let Self::Once(run) = self else { return None };
-        let asked = hex(&openssl::sha::sha256(asked.to_string().as_bytes()));
-        Some(PageOfRun { run: run.clone(), cursor: page.cursor.clone().unwrap_or_default(), asked })
+        let request_digest = hex(&openssl::sha::sha256(request.to_string().as_bytes()));
+        Some(PageOfRun { run: run.clone(), cursor: page.cursor.clone().unwrap_or_default(), request_digest })
     }
 }
 
@@ -65,7 +65,7 @@ impl Store {
 
     /// Forgets what pages were answered more than a week ago, the oldest first; says how many, at most `limit`.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
-        let before = self.now().await?.plus_millis(-KEPT_MS);
+        let before = self.now().await?.plus_millis(-RETENTION_MS);
         let oldest: Option<Number> = self
             .read(move |connection| {
                 sql("SELECT at AS value FROM pages WHERE at < ? ORDER BY at LIMIT 1").bind(before).first(connection)
@@ -93,11 +93,11 @@ pub fn once<T: Serialize + DeserializeOwned>(
 ) -> Result<T, Error> {
     let Some(place) = place else { return work(write) };
     // Who asks for the same page at the same time waits here until the other has its answer.
-    let is_first = sql("INSERT INTO pages (run, cursor, asked, answer, at) VALUES (?, ?, ?, '', ?) \
+    let is_first = sql("INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?) \
          ON CONFLICT DO NOTHING")
     .bind(place.run.as_str())
     .bind(place.cursor.as_str())
-    .bind(place.asked.as_str())
+    .bind(place.request_digest.as_str())
     .bind(write.now)
     .run(write.connection)?
         > 0;
@@ -115,13 +115,13 @@ pub fn once<T: Serialize + DeserializeOwned>(
 }
 
 fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
-    let row: Option<Answered> = sql("SELECT asked, answer FROM pages WHERE run = ? AND cursor = ?")
+    let row: Option<Answered> = sql("SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?")
         .bind(place.run.as_str())
         .bind(place.cursor.as_str())
         .first(connection)?;
     let Some(row) = row else { return Ok(None) };
-    if row.asked != place.asked {
-        let detail = "a run of this name asked for something else: name it otherwise".to_owned();
+    if row.request_digest != place.request_digest {
+        let detail = "a run of this name requested something else: name it otherwise".to_owned();
         return Err(Error::Conflict { what: "run", detail });
     }
     let answer = serde_json::from_str(&row.answer);

@@ -1,7 +1,7 @@
 //! Platforms: an app on one store. Deleting one hides it; the ledger keeps what it did.
 
 use crate::connection::AnyConnection;
-use crate::looks::{self, Why};
+use crate::looks::{self, RecheckReason};
 use crate::open::random_uuid;
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
@@ -261,7 +261,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
     .bind(new.max_wait_ms)
     .bind(new.ingress_key.as_str())
     .bind(write.now)
-    .bind(product_ref_word(new.product_ref))
+    .bind(product_ref_text(new.product_ref))
     .bind(new.flush_on_revoke)
     .bind(new.unknown_receipts)
     .run(write.connection)
@@ -287,7 +287,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
     .bind(patch.window_ms.unwrap_or(row.window_ms))
     .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
     .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
-    .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_word(chosen).to_owned()))
+    .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_text(chosen).to_owned()))
     .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
     .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
     .bind(refused_at)
@@ -305,28 +305,28 @@ fn wake_by(
     patch: &PlatformPatch,
 ) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
-        let why = if secret.is_some() { Why::Secret(refused_at) } else { Why::Failures };
-        looks::at_platform(write, id, why)?;
+        let why = if secret.is_some() { RecheckReason::Secret(refused_at) } else { RecheckReason::Failures };
+        looks::recheck_platform(write, id, why)?;
     }
     if patch.environment.is_some_and(|chosen| chosen != environment) {
         audit::chosen_anew_by_platform(write, id)?;
-        looks::at_platform(write, id, Why::Environment)?;
+        looks::recheck_platform(write, id, RecheckReason::Environment)?;
     }
     if patch.product_ref.is_some_and(|chosen| chosen != named_by) {
-        looks::at_platform(write, id, Why::ProductRef)?;
+        looks::recheck_platform(write, id, RecheckReason::ProductRef)?;
     }
     Ok(())
 }
 
-const fn product_ref_word(chosen: ProductRef) -> &'static str {
+const fn product_ref_text(chosen: ProductRef) -> &'static str {
     match chosen {
         ProductRef::Term => "term",
         ProductRef::Parent => "parent",
     }
 }
 
-fn product_ref(word: &str) -> ProductRef {
-    if word == "parent" { ProductRef::Parent } else { ProductRef::Term }
+fn product_ref(text: &str) -> ProductRef {
+    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 fn seal(secrets: &Secrets, id: PlatformId, secret: Option<&SecretString>) -> Result<Option<String>, Error> {

@@ -2,7 +2,7 @@
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
-use crate::statement::{Number, Value, Words, row, sql};
+use crate::statement::{Number, SingleText, Value, row, sql};
 use crate::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
@@ -71,8 +71,8 @@ impl Origin {
 }
 
 /// The setting behind its word.
-pub fn product_ref(word: &str) -> ProductRef {
-    if word == "parent" { ProductRef::Parent } else { ProductRef::Term }
+pub fn product_ref(text: &str) -> ProductRef {
+    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 /// The row, when there is one.
@@ -86,10 +86,10 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
     if let Some(origin) = known.bind(key).first(connection)? {
         return Ok(Some(origin));
     }
-    let told = format!(
+    let notification = format!(
         "{ORIGIN} notifications o JOIN platforms f ON f.id = o.platform_id WHERE o.collapse_key = ? ORDER BY o.seq LIMIT 1"
     );
-    sql(told).bind(key).first(connection)
+    sql(notification).bind(key).first(connection)
 }
 
 /// The same, with the platform and the app kept as they are until the end of the transaction: whoever changes a
@@ -101,8 +101,8 @@ pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<
         return Ok(Some(origin));
     }
     for (table, id) in [("apps", Value::from(origin.app_id)), ("platforms", origin.platform_id.into())] {
-        let kept = sql(format!("SELECT created_at AS value FROM {table} WHERE id = ?{lock}")).bind(id);
-        let _: Option<Number> = kept.first(write.connection)?;
+        let locked = sql(format!("SELECT created_at AS value FROM {table} WHERE id = ?{lock}")).bind(id);
+        let _: Option<Number> = locked.first(write.connection)?;
     }
     self::origin(write.connection, key)
 }
@@ -113,11 +113,12 @@ pub fn customer(
     key: CollapseKey,
     row: Option<&PurchaseRow>,
 ) -> Result<Option<String>, Error> {
-    let told: Option<Words> = sql("SELECT app_user_id AS value FROM notifications WHERE collapse_key = ? \
+    let notification: Option<SingleText> =
+        sql("SELECT app_user_id AS value FROM notifications WHERE collapse_key = ? \
          AND outcome IS NULL AND waiting_topic_id IS NULL AND app_user_id IS NOT NULL ORDER BY seq + 0 DESC LIMIT 1")
-    .bind(key)
-    .first(connection)?;
-    Ok(told.map(|told| told.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
+        .bind(key)
+        .first(connection)?;
+    Ok(notification.map(|notification| notification.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
 }
 
 /// Locks the row until the end of the transaction, and makes it first when something was told.
@@ -133,7 +134,7 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
 /// Asks for another look at purchases that are few, at once; answers at how many. For many there is `looks.rs`. A
 /// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
 /// the wake, nor miss what caused it.
-pub fn look_again<'v>(
+pub fn recheck<'v>(
     write: &mut Write<'_>,
     which: &str,
     values: impl IntoIterator<Item = Value<'v>>,
@@ -146,7 +147,7 @@ pub fn look_again<'v>(
 }
 
 /// Has a purchase looked at by a time at the latest. A settling that is recorded meanwhile does what it is looked at for.
-pub fn look_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
+pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
     sql("UPDATE purchases SET next_wake_at = ? WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)")
         .bind(at)
         .bind(key)
@@ -156,7 +157,7 @@ pub fn look_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result
 }
 
 /// Locks the row until the end of the transaction, if there is one.
-pub fn keep(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
+pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     find_locked(write, key).map(drop)
 }
 
@@ -185,7 +186,7 @@ fn in_order<'v>(
     if !lock.is_empty() {
         sql(format!("SELECT collapse_key AS value FROM purchases WHERE {which} ORDER BY collapse_key{lock}"))
             .bind_all(values.clone())
-            .all::<Words>(write.connection)?;
+            .all::<SingleText>(write.connection)?;
     }
     Ok(values)
 }

@@ -58,7 +58,7 @@ impl Store {
                 statement.run(write.connection)?;
             }
             for key in concerned {
-                purchase::look_again(write, "collapse_key = ?", [key.into()])?;
+                purchase::recheck(write, "collapse_key = ?", [key.into()])?;
             }
             Ok(())
         })

@@ -4,13 +4,13 @@
 //! same again is answered again, anything else has moved. The owner is locked first, then the purchase.
 
 use crate::accept::clean;
-use crate::events::{self, Carried, Told};
+use crate::events::{self, Announcement, Carried};
 use crate::listing::{Listings, usd_rate};
 use crate::payments::Booking;
-use crate::profiles::{self, Look, Subject};
+use crate::profiles::{self, Subject, Trigger};
 use crate::purchase::{self, Origin, PurchaseRow};
 use crate::secrets::hex;
-use crate::statement::{Number, Words, places, sql};
+use crate::statement::{Number, SingleText, places, sql};
 use crate::users::{Customer, Raced, UserRow};
 use crate::writer::{Place, Write};
 use crate::{
@@ -39,7 +39,7 @@ pub struct Record {
     /// Whether the decision saw that it was replaced: [`crate::Loaded::is_replaced`].
     pub is_replaced: bool,
     /// Whether the store was asked before it was decided: [`crate::Loaded::verify`].
-    pub asked: bool,
+    pub is_queried: bool,
     /// Whether the store answered about this receipt.
     pub is_answer: bool,
     /// Whether the purchase may be taken for real.
@@ -108,7 +108,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
         return Err(Error::unavailable(Raced));
     }
     // Nobody could be asked when it was decided, and now somebody can.
-    if !record.asked && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
+    if !record.is_queried && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
     if succession::find_successor(write, record, (&origin, owner.as_ref()))? {
@@ -204,7 +204,7 @@ impl Settling<'_> {
         let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
         let mut carried = None;
         if found.changed {
-            let told = Told {
+            let announcement = Announcement {
                 record,
                 origin: self.origin,
                 owner: self.owner.map(|owner| (owner, self.app_user_id)),
@@ -214,9 +214,9 @@ impl Settling<'_> {
                 data: &found.data,
                 details: &found.details,
             };
-            carried = events::tell(write, (&told, &found.booking), &destinations)?;
+            carried = events::announce(write, (&announcement, &found.booking), &destinations)?;
         }
-        self.keep_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
+        self.owe_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
         Ok(Recorded::Done {
             revision: found.revision,
             state: record.decision.purchase.state(),
@@ -227,7 +227,7 @@ impl Settling<'_> {
 
     /// Owes the owner's profile where it changed and no event of this record carries it. Of a purchase of which nothing was
     /// ever recorded there is none.
-    fn keep_profile(
+    fn owe_profile(
         &self,
         write: &mut Write<'_>,
         (revision, installation): (i64, Installation),
@@ -241,7 +241,7 @@ impl Settling<'_> {
             origin: self.origin,
             owner,
             installation,
-            look: Look::Settling,
+            trigger: Trigger::Settling,
             traceparent: self.record.traceparent.as_deref(),
         };
         profiles::owe(write, &subject, to).map(drop)
@@ -294,7 +294,7 @@ impl Settling<'_> {
     /// if a wake will look at them.
     fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
         let (record, decision) = (self.record, &self.record.decision);
-        let waits_for = decision.waits.map(word);
+        let waits_for = decision.waits.map(waits_text);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
@@ -342,7 +342,7 @@ impl Settling<'_> {
             alarms::raise(write, platform, "verification_waits", detail)?;
         }
         if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::GivenUp) {
-            let detail = format!("notifications were given up: {GIVEN_UP}");
+            let detail = format!("notifications were given up: {ABANDONED}");
             alarms::raise(write, platform, "given_up", &detail)?;
         }
         succession::alarm(write, (self.record, before), self.origin)
@@ -350,10 +350,10 @@ impl Settling<'_> {
 }
 
 /// Why a notification is given up.
-const GIVEN_UP: &str = "the store did not accept their receipts in the time allowed";
+const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
 
 /// The word of what is waited for.
-const fn word(waits: Waits) -> &'static str {
+const fn waits_text(waits: Waits) -> &'static str {
     match waits {
         Waits::Verification => VERIFICATION,
         Waits::Confirmation => CONFIRMATION,
@@ -376,8 +376,9 @@ fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow
          AND app_user_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
         places(seqs.len())
     );
-    let told: Option<Words> = sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
-    Ok(told.map(|told| told.value).or(known))
+    let named: Option<SingleText> =
+        sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
+    Ok(named.map(|named| named.value).or(known))
 }
 
 fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
@@ -412,9 +413,9 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
 
 /// The notifications that get this outcome, of those that the decision saw. One that it is silent about stays open.
 fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
-    let word = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
+    let actual = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
     let all = record.decision.outcomes.iter();
-    all.filter(|(seq, decided)| word(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
+    all.filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
 }
 
 /// Keeps with a notification how the store's reading stood to it, for whoever asks why.
@@ -448,14 +449,14 @@ fn end(
     }
     let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
     let text = format!(
-        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, ended_at = ? WHERE seq IN ({})",
+        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, finished_at = ? WHERE seq IN ({})",
         places(seqs.len())
     );
     sql(text)
         .once()
         .bind(outcome)
         .bind(is_settled.then_some(revision))
-        .bind((outcome == Outcome::GivenUp).then_some(GIVEN_UP))
+        .bind((outcome == Outcome::GivenUp).then_some(ABANDONED))
         .bind(write.now)
         .bind_all(seqs)
         .run(write.connection)

@@ -4,10 +4,10 @@
 //! while it is still owed is owed once.
 
 use crate::admin::newest_event;
-use crate::again::{self, If, Owing, Skipped};
+use crate::again::{self, Condition, Owing, Skipped};
 use crate::connection::AnyConnection;
 use crate::deliveries::Event;
-use crate::pages::{self, How};
+use crate::pages::{self, RunMode};
 use crate::purchase::{self, Origin};
 use crate::statement::{Number, row, sql};
 use crate::writer::Write;
@@ -73,7 +73,7 @@ impl To {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
     /// How many events, or dead deliveries, were looked at.
-    pub looked_at: i64,
+    pub checked: i64,
     /// What came of them.
     pub owing: Owing,
     /// What to ask for next; `None` at the end.
@@ -103,7 +103,7 @@ struct Candidates {
 
 /// What is asked, and of whom.
 #[derive(Clone, Copy)]
-struct Asked {
+struct Request {
     what: Again,
     to: To,
     /// The app that is named, or that of the destination.
@@ -119,39 +119,39 @@ const IS_LAST: &str = "(e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT
 impl Store {
     /// Owes a page of what is asked once more, to whom it is meant for if they choose it. A dry run only answers.
     /// A page's cursor names where the one before ended; asked without one, it begins again. What is owed once in a run is
-    /// not owed again by it: [`How::Once`].
+    /// not owed again by it: [`RunMode::Once`].
     pub async fn redeliver_all(
         &self,
         what: Again,
         to: impl Into<To> + Send,
-        (page, how): (Page, impl Into<How> + Send),
+        (page, how): (Page, impl Into<RunMode> + Send),
     ) -> Result<Redelivered, Error> {
         let (to, how) = (to.into(), how.into());
         let place = how.place(&page, &json!([what, to]));
         if let Some(done) = self.answered(place.clone()).await? {
             return Ok(done);
         }
-        let (clock, asked) = (self.clock, (what, to, page));
-        let (asked, candidates) = self
+        let (clock, request) = (self.clock, (what, to, page));
+        let (request, candidates) = self
             .read(move |connection| {
-                let (what, to, page) = asked;
-                let asked = Asked { what, to, app: to.app(connection)? };
-                Ok((asked, candidates(connection, asked, &page)?))
+                let (what, to, page) = request;
+                let request = Request { what, to, app: to.app(connection)? };
+                Ok((request, candidates(connection, request, &page)?))
             })
             .await?;
-        let looked_at = i64::try_from(candidates.found.len()).unwrap_or(i64::MAX);
+        let checked = i64::try_from(candidates.found.len()).unwrap_or(i64::MAX);
         let (by_purchase, next_cursor) = (in_order(candidates.found), candidates.next_cursor);
-        if how == How::Dry {
-            let look = move |connection: &mut AnyConnection| {
+        if how == RunMode::Dry {
+            let dry_run = move |connection: &mut AnyConnection| {
                 let now = connection.now(clock)?;
-                look(connection, asked, (&by_purchase, now))
+                dry_run(connection, request, (&by_purchase, now))
             };
-            return Ok(Redelivered { looked_at, owing: self.read(look).await?, next_cursor });
+            return Ok(Redelivered { checked, owing: self.read(dry_run).await?, next_cursor });
         }
         self.write(move |write| {
             pages::once(write, place.as_ref(), |write| {
-                let owing = owe(write, asked, &by_purchase)?;
-                Ok(Redelivered { looked_at, owing, next_cursor: next_cursor.clone() })
+                let owing = owe(write, request, &by_purchase)?;
+                Ok(Redelivered { checked, owing, next_cursor: next_cursor.clone() })
             })
         })
         .await
@@ -164,18 +164,18 @@ pub fn refused(
     (event, destination): (EventId, DestinationId),
     now: Timestamp,
 ) -> Result<Option<Skipped>, Error> {
-    let asked = Asked { what: Again::Event(event), to: To::One(destination), app: None };
-    let found = in_order(candidates(connection, asked, &Page::default())?.found);
-    Ok(look(connection, asked, (&found, now))?.skipped.into_keys().next())
+    let request = Request { what: Again::Event(event), to: To::One(destination), app: None };
+    let found = in_order(candidates(connection, request, &Page::default())?.found);
+    Ok(dry_run(connection, request, (&found, now))?.skipped.into_keys().next())
 }
 
 fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<AppId, Error> {
     Ok(destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?.app_id)
 }
 
-fn candidates(connection: &mut AnyConnection, asked: Asked, page: &Page) -> Result<Candidates, Error> {
+fn candidates(connection: &mut AnyConnection, request: Request, page: &Page) -> Result<Candidates, Error> {
     let size = page.size();
-    let rows = match asked.what {
+    let rows = match request.what {
         Again::Event(id) => {
             let found: Vec<Found> =
                 sql(format!("{EVENTS} TRUE AS is_last FROM events e WHERE e.id = ?")).bind(id).all(connection)?;
@@ -195,10 +195,10 @@ fn candidates(connection: &mut AnyConnection, asked: Asked, page: &Page) -> Resu
             .bind(size + 1)
             .all(connection)?
         }
-        Again::Range { from, until } => in_range(connection, asked, (from, until, page))?,
-        Again::Failed => return failed(connection, asked, page),
+        Again::Range { from, until } => in_range(connection, request, (from, until, page))?,
+        Again::Failed => return failed(connection, request, page),
     };
-    let cursor = |row: &Found| match asked.what {
+    let cursor = |row: &Found| match request.what {
         Again::Range { .. } => format!("{}_{}", row.at.micros(), row.seq),
         _ => row.seq.to_string(),
     };
@@ -207,7 +207,7 @@ fn candidates(connection: &mut AnyConnection, asked: Asked, page: &Page) -> Resu
 
 fn in_range(
     connection: &mut AnyConnection,
-    asked: Asked,
+    request: Request,
     (from, until, page): (Timestamp, Timestamp, &Page),
 ) -> Result<Vec<Found>, Error> {
     // Behind the last row of the page before; at first, behind all that is older than `from`.
@@ -216,7 +216,7 @@ fn in_range(
         None => (from.micros().saturating_sub(1), i64::MAX),
     };
     // Written so that no index of the app's purchases seems better than the one of times.
-    let app = asked.app.map_or("", |_| " AND p.app_id || '' = ?");
+    let app = request.app.map_or("", |_| " AND p.app_id || '' = ?");
     sql(format!(
         "{EVENTS} {IS_LAST} AND m.created_at < ?)) AS is_last FROM events e \
          JOIN purchases p ON p.collapse_key = e.collapse_key WHERE (e.created_at, e.seq) > (?, ?) \
@@ -226,18 +226,18 @@ fn in_range(
     .bind(at)
     .bind(seq)
     .bind(until)
-    .bind_all(asked.app)
+    .bind_all(request.app)
     .bind(page.size() + 1)
     .all(connection)
 }
 
 /// Dead deliveries, up to the newest that there was at the first page: what dies anew meanwhile is not asked about.
-fn failed(connection: &mut AnyConnection, asked: Asked, page: &Page) -> Result<Candidates, Error> {
+fn failed(connection: &mut AnyConnection, request: Request, page: &Page) -> Result<Candidates, Error> {
     let (seq, through) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
         None => (0, newest_dead(connection)?),
     };
-    let (to, id) = match asked.to {
+    let (to, id) = match request.to {
         To::All => ("", None),
         To::App(id) => {
             (" AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)", Some(id.to_string()))
@@ -286,34 +286,34 @@ fn in_order(found: Vec<Found>) -> BTreeMap<CollapseKey, Vec<Found>> {
     all
 }
 
-fn look(
+fn dry_run(
     connection: &mut AnyConnection,
-    asked: Asked,
+    request: Request,
     (found, now): (&BTreeMap<CollapseKey, Vec<Found>>, Timestamp),
 ) -> Result<Owing, Error> {
     let mut owing = Owing::default();
     for (key, found) in found {
         let origin = purchase::origin(connection, *key)?;
-        for (event, destination) in pairs(connection, asked, (origin.as_ref(), found), &mut owing)? {
+        for (event, destination) in pairs(connection, request, (origin.as_ref(), found), &mut owing)? {
             let Some(origin) = &origin else { continue };
-            let verdict = again::verdict(connection, (&event, origin), (&destination, asked.what.condition()), now)?;
+            let verdict = again::verdict(connection, (&event, origin), (&destination, request.what.condition()), now)?;
             owing.count(destination.id, verdict);
         }
     }
     Ok(owing)
 }
 
-fn owe(write: &mut Write<'_>, asked: Asked, found: &BTreeMap<CollapseKey, Vec<Found>>) -> Result<Owing, Error> {
+fn owe(write: &mut Write<'_>, request: Request, found: &BTreeMap<CollapseKey, Vec<Found>>) -> Result<Owing, Error> {
     let mut owing = Owing::default();
     for (key, found) in found {
         let origin = again::lock(write, *key)?;
-        for (event, destination) in pairs(write.connection, asked, (origin.as_ref(), found), &mut owing)? {
+        for (event, destination) in pairs(write.connection, request, (origin.as_ref(), found), &mut owing)? {
             let Some(origin) = &origin else { continue };
-            let verdict = again::owe(write, (&event, origin), (&destination, asked.what.condition()))?;
+            let verdict = again::owe(write, (&event, origin), (&destination, request.what.condition()))?;
             let is_owed = verdict.is_ok() || verdict == Err(Skipped::AlreadyOwed);
-            if is_owed && asked.what.hurries() {
+            if is_owed && request.what.hurries() {
                 hurry(write, &event, destination.id)?;
-                owing.look_at(destination.id);
+                owing.add_destination(destination.id);
             }
             owing.count(destination.id, verdict);
         }
@@ -322,8 +322,8 @@ fn owe(write: &mut Write<'_>, asked: Asked, found: &BTreeMap<CollapseKey, Vec<Fo
 }
 
 impl Again {
-    const fn condition(self) -> If {
-        if matches!(self, Self::Failed) { If::Unacknowledged } else { If::Ever }
+    const fn condition(self) -> Condition {
+        if matches!(self, Self::Failed) { Condition::Unacknowledged } else { Condition::Always }
     }
 
     /// Whether a person means this very thing, so that what is owed of it waits no longer.
@@ -335,7 +335,7 @@ impl Again {
 /// Each event with each destination that is asked about; what cannot be sent to anybody is counted here.
 fn pairs(
     connection: &mut AnyConnection,
-    asked: Asked,
+    request: Request,
     (origin, found): (Option<&Origin>, &[Found]),
     owing: &mut Owing,
 ) -> Result<Vec<(Event, Destination)>, Error> {
@@ -346,15 +346,15 @@ fn pairs(
     let all = destinations::of_app(connection, origin.app_id)?;
     let mut pairs = Vec::new();
     for one in found {
-        let to = one.only_to.or(asked.to.destination());
-        let told: Vec<&Destination> =
+        let to = one.only_to.or(request.to.destination());
+        let chosen: Vec<&Destination> =
             all.iter().filter(|destination| to.is_none_or(|to| to == destination.id)).collect();
         if !one.is_last {
             owing.skip(Skipped::Superseded);
-        } else if told.is_empty() && to.is_some() {
+        } else if chosen.is_empty() && to.is_some() {
             owing.skip(Skipped::Deleted);
         } else if let Some(event) = sent(connection, one)? {
-            pairs.extend(told.into_iter().map(|destination| (event.clone(), destination.clone())));
+            pairs.extend(chosen.into_iter().map(|destination| (event.clone(), destination.clone())));
         }
     }
     Ok(pairs)

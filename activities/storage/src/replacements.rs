@@ -6,7 +6,7 @@
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::purchase;
-use crate::statement::{Number, Words, row, sql};
+use crate::statement::{Number, SingleText, row, sql};
 use crate::writer::Write;
 use domain::{CollapseKey, Kind, Notification, PlatformId, Purchase, Timestamp};
 
@@ -39,7 +39,7 @@ row! {
 const MARK: &str = "\"plan_changed\"";
 
 /// The link that a notification tells, when it tells one.
-pub fn told(platform: PlatformId, body: &str) -> Option<Link> {
+pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     let notification: Notification = body.contains(MARK).then(|| serde_json::from_str(body).ok()).flatten()?;
     let old = CollapseKey::of(platform, notification.related_receipt_id.as_deref()?);
     let new = notification.collapse_key;
@@ -47,7 +47,7 @@ pub fn told(platform: PlatformId, body: &str) -> Option<Link> {
 }
 
 /// Keeps links. The first one of a purchase stands, and two purchases never replace each other.
-pub fn keep(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
+pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
     // In one order, so that two processes never wait for each other in a circle.
     links.sort_unstable();
     for link in links {
@@ -101,7 +101,7 @@ pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
     .all(write.connection)?;
     replaced.sort_unstable_by_key(|row| row.old_key);
     for row in replaced {
-        purchase::look_again(write, "collapse_key = ?", [row.old_key.into()])?;
+        purchase::recheck(write, "collapse_key = ?", [row.old_key.into()])?;
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<b
 
 /// What is known of the purchase whose place this one took; of several, of the one that was linked last.
 pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
-    let old: Option<Words> = sql("SELECT p.purchase AS value FROM replacements r \
+    let old: Option<SingleText> = sql("SELECT p.purchase AS value FROM replacements r \
          JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = ? ORDER BY r.created_at DESC, r.old_key LIMIT 1")
     .bind(new)
     .first(connection)?;

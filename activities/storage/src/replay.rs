@@ -4,9 +4,9 @@
 //! table reads the feed and names what it lacks, or an admin sends it all.
 
 use crate::admin::newest_event;
-use crate::again::{self, If, Owing, Skipped};
+use crate::again::{self, Condition, Owing, Skipped};
 use crate::connection::AnyConnection;
-use crate::pages::{self, How};
+use crate::pages::{self, RunMode};
 use crate::purchase;
 use crate::statement::{row, sql};
 use crate::writer::Write;
@@ -46,13 +46,13 @@ row! {
 
 impl Store {
     /// Owes a destination the newest state of a page of purchases. What is owed already is not owed twice. A dry run
-    /// only answers; what is owed once in a run is not owed again by it: [`How::Once`]. A destination that did not choose
+    /// only answers; what is owed once in a run is not owed again by it: [`RunMode::Once`]. A destination that did not choose
     /// such events: [`Error::Unsuitable`].
     pub async fn replay(
         &self,
         id: DestinationId,
         what: Replay,
-        (page, how): (Page, impl Into<How> + Send),
+        (page, how): (Page, impl Into<RunMode> + Send),
     ) -> Result<Replayed, Error> {
         let (clock, condition, how) = (self.clock, what.condition(), how.into());
         let place = how.place(&page, &json!([what, id]));
@@ -64,12 +64,12 @@ impl Store {
         keys.sort_unstable();
         keys.dedup();
         let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-        if how == How::Dry {
-            let look = move |connection: &mut AnyConnection| {
+        if how == RunMode::Dry {
+            let dry_run = move |connection: &mut AnyConnection| {
                 let now = connection.now(clock)?;
-                look(connection, (id, condition), (&keys, now))
+                dry_run(connection, (id, condition), (&keys, now))
             };
-            return Ok(Replayed { purchases, owing: self.read(look).await?, next_cursor });
+            return Ok(Replayed { purchases, owing: self.read(dry_run).await?, next_cursor });
         }
         self.write(move |write| {
             pages::once(write, place.as_ref(), |write| {
@@ -82,8 +82,8 @@ impl Store {
 }
 
 impl Replay {
-    const fn condition(&self) -> If {
-        if matches!(self, Self::Behind) { If::Unacknowledged } else { If::Ever }
+    const fn condition(&self) -> Condition {
+        if matches!(self, Self::Behind) { Condition::Unacknowledged } else { Condition::Always }
     }
 }
 
@@ -129,9 +129,9 @@ fn chosen_by(connection: &mut AnyConnection, id: DestinationId) -> Result<Destin
     Err(Error::Unsuitable(detail))
 }
 
-fn look(
+fn dry_run(
     connection: &mut AnyConnection,
-    (id, condition): (DestinationId, If),
+    (id, condition): (DestinationId, Condition),
     (keys, now): (&[CollapseKey], Timestamp),
 ) -> Result<Owing, Error> {
     let destination = chosen_by(connection, id)?;
@@ -149,7 +149,11 @@ fn look(
     Ok(owing)
 }
 
-fn owe(write: &mut Write<'_>, (id, condition): (DestinationId, If), keys: &[CollapseKey]) -> Result<Owing, Error> {
+fn owe(
+    write: &mut Write<'_>,
+    (id, condition): (DestinationId, Condition),
+    keys: &[CollapseKey],
+) -> Result<Owing, Error> {
     let destination = chosen_by(write.connection, id)?;
     let mut owing = Owing::default();
     for key in keys {

@@ -20,7 +20,7 @@ const UNNEEDED: &str = "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id 
      AND d.status IN ('pending', 'waiting')))";
 
 row! {
-    struct Looked {
+    struct Candidate {
         seq: i64,
         at: Timestamp,
         is_spent: bool,
@@ -28,7 +28,7 @@ row! {
 }
 
 row! {
-    struct Kept {
+    struct EventBody {
         seq: i64,
         body: String,
     }
@@ -39,7 +39,7 @@ row! {
 struct Table {
     name: &'static str,
     /// Its next rows, the oldest first, and whether the body of each is old and needed by nobody.
-    look: &'static str,
+    candidates: &'static str,
     /// Removes the bodies of these rows; asks again what may have changed since the look.
     remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
 }
@@ -47,8 +47,8 @@ struct Table {
 /// What is open is needed to settle it.
 const NOTIFICATIONS: Table = Table {
     name: "notifications",
-    look: "SELECT seq, accepted_at AS at, (pruned_at IS NULL AND outcome IS NOT NULL \
-           AND COALESCE(ended_at, accepted_at) < ?) AS is_spent FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?",
+    candidates: "SELECT seq, accepted_at AS at, (pruned_at IS NULL AND outcome IS NOT NULL \
+           AND COALESCE(finished_at, accepted_at) < ?) AS is_spent FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?",
     remove: remove_notifications,
 };
 
@@ -56,7 +56,7 @@ const NOTIFICATIONS: Table = Table {
 /// is shown whenever somebody asks for it.
 const EVENTS: Table = Table {
     name: "events",
-    look: "SELECT e.seq, e.created_at AS at, (e.pruned_at IS NULL AND e.created_at < ? AND {unneeded} \
+    candidates: "SELECT e.seq, e.created_at AS at, (e.pruned_at IS NULL AND e.created_at < ? AND {unneeded} \
            AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m \
            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq))) \
            AS is_spent FROM events e WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
@@ -66,7 +66,7 @@ const EVENTS: Table = Table {
 /// What has ended is never sent again: a redelivery is a delivery of its own.
 const DELIVERIES: Table = Table {
     name: "deliveries",
-    look: "SELECT seq, created_at AS at, (pruned_at IS NULL AND finished_at IS NOT NULL \
+    candidates: "SELECT seq, created_at AS at, (pruned_at IS NULL AND finished_at IS NOT NULL \
            AND COALESCE(finished_at, created_at) < ?) AS is_spent FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?",
     remove: remove_deliveries,
 };
@@ -84,7 +84,7 @@ impl Store {
     }
 
     async fn prune_table(&self, table: Table, before: Timestamp, limit: i64) -> Result<usize, Error> {
-        let (from, rows) = self.read(move |connection| look(connection, table, (before, limit))).await?;
+        let (from, rows) = self.read(move |connection| candidates(connection, table, (before, limit))).await?;
         let spent: Vec<i64> = rows.iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
         let mut pruned = 0;
         for batch in spent.chunks(BATCH) {
@@ -102,20 +102,23 @@ impl Store {
 }
 
 /// Where the last look ended, and the rows behind it.
-fn look(
+fn candidates(
     connection: &mut AnyConnection,
     table: Table,
     (before, limit): (Timestamp, i64),
-) -> Result<(i64, Vec<Looked>), Error> {
+) -> Result<(i64, Vec<Candidate>), Error> {
     let from: Option<Number> =
-        sql("SELECT through AS value FROM retention WHERE what = ?").bind(table.name).first(connection)?;
+        sql("SELECT through AS value FROM retention WHERE table_name = ?").bind(table.name).first(connection)?;
     let from = from.map_or(0, |from| from.value);
-    Ok((from, sql(table.look.replace("{unneeded}", UNNEEDED)).bind(before).bind(from).bind(limit).all(connection)?))
+    Ok((
+        from,
+        sql(table.candidates.replace("{unneeded}", UNNEEDED)).bind(before).bind(from).bind(limit).all(connection)?,
+    ))
 }
 
 fn note(write: &mut Write<'_>, table: Table, through: i64) -> Result<(), Error> {
-    sql("INSERT INTO retention (what, through) VALUES (?, ?) \
-         ON CONFLICT (what) DO UPDATE SET through = excluded.through")
+    sql("INSERT INTO retention (table_name, through) VALUES (?, ?) \
+         ON CONFLICT (table_name) DO UPDATE SET through = excluded.through")
     .bind(table.name)
     .bind(through)
     .run(write.connection)
@@ -135,7 +138,7 @@ fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Er
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let lock = write.connection.for_update();
     let text = format!("SELECT seq, body FROM events WHERE seq IN ({}) ORDER BY seq{lock}", places(seqs.len()));
-    let events: Vec<Kept> = sql(text).once().bind_all(seqs.iter().copied()).all(write.connection)?;
+    let events: Vec<EventBody> = sql(text).once().bind_all(seqs.iter().copied()).all(write.connection)?;
     let mut removed = 0;
     for event in events {
         removed += sql(format!(
@@ -163,15 +166,15 @@ fn reduced(body: &str) -> String {
 
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let these = || seqs.iter().map(|seq| Value::from(*seq));
-    let ended = format!("seq IN ({}) AND finished_at IS NOT NULL", places(seqs.len()));
+    let finished = format!("seq IN ({}) AND finished_at IS NOT NULL", places(seqs.len()));
     sql(format!(
         "UPDATE attempts SET headers = NULL, response = NULL \
-         WHERE delivery_id IN (SELECT id FROM deliveries WHERE {ended})"
+         WHERE delivery_id IN (SELECT id FROM deliveries WHERE {finished})"
     ))
     .once()
     .bind_all(these())
     .run(write.connection)?;
-    sql(format!("UPDATE deliveries SET body = NULL, pruned_at = ? WHERE {ended}"))
+    sql(format!("UPDATE deliveries SET body = NULL, pruned_at = ? WHERE {finished}"))
         .once()
         .bind(write.now)
         .bind_all(these())

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_secret_never_looks_the_same_twice() {
+    fn a_secret_is_never_sealed_the_same_way_twice() {
         let secrets = Secrets::new(Key::new([7; 32]));
         let seal = || secrets.seal("platforms", "a", &SecretString::from("s")).unwrap();
         assert_ne!(seal(), seal());

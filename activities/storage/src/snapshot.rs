@@ -148,7 +148,7 @@ fn owe_profile(
         origin: &origin,
         owner: &owner,
         installation,
-        look: profiles::Look::Snapshot,
+        trigger: profiles::Trigger::Snapshot,
         traceparent: None,
     };
     profiles::owe(write, &subject, (&[destination], None))

@@ -29,7 +29,7 @@ const FORGOTTEN: &str = "an admin enabled the destination with the newest states
 pub struct DestinationHealth {
     /// How its requests end, and what is to be sent.
     #[serde(flatten)]
-    pub fares: HealthView,
+    pub health: HealthView,
     /// What waits for the customer to be named, and what failed for good.
     #[serde(flatten)]
     pub owes: Owes,
@@ -52,7 +52,7 @@ pub struct Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
     /// How many ended.
-    pub ended: i64,
+    pub skipped: i64,
     /// Whether there may be more.
     pub more: bool,
 }
@@ -86,8 +86,8 @@ impl Store {
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
             let owed = deliveries::owed(connection, id)?;
-            let fares = health::find(connection, id)?.view(owed);
-            Ok(DestinationHealth { fares, owes: explain::owes(connection, id)? })
+            let health = health::find(connection, id)?.view(owed);
+            Ok(DestinationHealth { health, owes: explain::owes(connection, id)? })
         })
         .await
     }
@@ -96,16 +96,16 @@ impl Store {
     /// asked again it goes on with what is left. One that is being sent at this moment ends by its own attempt. An enabled
     /// destination: [`Error::Conflict`].
     pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
-        let (mut after, mut ended) = (0, 0);
-        while ended < limit {
-            let at_most = deliveries::BATCH.min(limit - ended);
+        let (mut after, mut skipped) = (0, 0);
+        while skipped < limit {
+            let at_most = deliveries::BATCH.min(limit - skipped);
             let Some(batch) = self.write(move |write| forget(write, id, (after, at_most))).await? else {
-                return Ok(Forgotten { ended, more: false });
+                return Ok(Forgotten { skipped, more: false });
             };
             after = batch.last;
-            ended += batch.count;
+            skipped += batch.count;
         }
-        Ok(Forgotten { ended, more: true })
+        Ok(Forgotten { skipped, more: true })
     }
 
     /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
@@ -142,7 +142,7 @@ fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)
         "UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? \
          WHERE seq IN ({NEXT}) AND {FORGETTABLE}"
     );
-    let ended = sql(text)
+    let skipped = sql(text)
         .bind(FORGOTTEN)
         .bind(write.now)
         .bind(id)
@@ -150,7 +150,7 @@ fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)
         .bind(at_most)
         .bind(write.now)
         .run(write.connection)?;
-    Ok(Some(Batch { last, count: i64::try_from(ended).unwrap_or(i64::MAX) }))
+    Ok(Some(Batch { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
 }
 
 /// The same, only counted.

@@ -32,12 +32,12 @@ pub enum Value<'a> {
 pub struct Statement<'a> {
     text: Cow<'a, str>,
     values: Vec<Value<'a>>,
-    is_kept: bool,
+    is_cached: bool,
 }
 
 /// A statement whose text is always the same, or one of few: it is prepared once and kept.
 pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
-    Statement { text: text.into(), values: Vec::new(), is_kept: true }
+    Statement { text: text.into(), values: Vec::new(), is_cached: true }
 }
 
 impl<'a> Statement<'a> {
@@ -58,7 +58,7 @@ impl<'a> Statement<'a> {
     /// For a text that hardly comes again: it is not kept.
     #[must_use]
     pub const fn once(mut self) -> Self {
-        self.is_kept = false;
+        self.is_cached = false;
         self
     }
 
@@ -97,7 +97,7 @@ impl RunQueryDsl<AnyConnection> for Statement<'_> {}
 
 impl QueryFragment<MultiBackend> for Statement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        if !self.is_kept {
+        if !self.is_cached {
             out.unsafe_to_cache_prepared();
         }
         let mut values = self.values.iter();
@@ -224,7 +224,7 @@ macro_rules! text_columns {
 
 text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
 
-macro_rules! word_columns {
+macro_rules! enum_columns {
     ($($name:ident),*) => {$(
         impl Column for $name {
             type Sql = Text;
@@ -244,7 +244,7 @@ macro_rules! word_columns {
     )*};
 }
 
-word_columns!(Environment, Outcome, UnknownReceipts);
+enum_columns!(Environment, Outcome, UnknownReceipts);
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
@@ -285,7 +285,7 @@ row! {
 
 row! {
     /// A single text.
-    pub struct Words {
+    pub struct SingleText {
         /// The text.
         pub value: String,
     }

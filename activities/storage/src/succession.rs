@@ -49,7 +49,7 @@ pub fn find_successor(
     if !replacements::infer(write, record.collapse_key, new)? {
         return Ok(false);
     }
-    purchase::look_again(write, "collapse_key = ?", [new.into()])?;
+    purchase::recheck(write, "collapse_key = ?", [new.into()])?;
     Ok(true)
 }
 
@@ -91,7 +91,7 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     let Some(old) = old else { return Ok(false) };
     let is_linked = replacements::infer(write, old, new)?;
     if is_linked {
-        purchase::look_again(write, "collapse_key = ?", [old.into()])?;
+        purchase::recheck(write, "collapse_key = ?", [old.into()])?;
     }
     Ok(is_linked)
 }

@@ -31,7 +31,7 @@ pub struct Overdue {
     /// The destinations that are owed something for which nobody cares.
     pub destinations: Vec<DestinationId>,
     /// The disabled destinations with lanes that may wait in an open run, which are to be called back.
-    pub recalls: Vec<DestinationId>,
+    pub in_backoff: Vec<DestinationId>,
     /// Whether a platform may have more than was taken of it.
     pub more: bool,
     /// As of when.
@@ -52,14 +52,14 @@ row! {
         id: DestinationId,
         opened_at: Option<Timestamp>,
         recovered_at: Option<Timestamp>,
-        hastened_at: Option<Timestamp>,
+        retry_requested_at: Option<Timestamp>,
     }
 }
 
 row! {
     struct Disabled {
         id: DestinationId,
-        recalled_through: Option<Timestamp>,
+        backoff_cancelled_through: Option<Timestamp>,
     }
 }
 
@@ -92,11 +92,11 @@ const PAST_CAP: &str = "SELECT DISTINCT n.collapse_key FROM notifications n \
      AND (p.held_until > ? OR p.waits_through >= n.seq)) LIMIT ?";
 
 /// Whom deliveries may be sent to: few, so each is asked about on its own.
-const ENABLED: &str = "SELECT d.id, h.opened_at, h.recovered_at, h.hastened_at FROM destinations d \
+const ENABLED: &str = "SELECT d.id, h.opened_at, h.recovered_at, h.retry_requested_at FROM destinations d \
      JOIN health h ON h.destination_id = d.id WHERE d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
 
 /// To whom nothing may be sent: runs that wait to try again are to be told so.
-const DISABLED: &str = "SELECT d.id, h.recalled_through FROM destinations d JOIN health h ON h.destination_id = d.id \
+const DISABLED: &str = "SELECT d.id, h.backoff_cancelled_through FROM destinations d JOIN health h ON h.destination_id = d.id \
      WHERE NOT d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
 
 /// A pending delivery is past its time, next in its lane, and nobody has that.
@@ -136,8 +136,8 @@ impl Store {
                 find(connection, PAST_CAP, "unsettled", (now.plus_millis(-UNSETTLED_GRACE_MS), now, limit))?,
                 wakes,
             ];
-            let (destinations, recalls) = (late(connection, now)?, disabled(connection, now)?);
-            Ok(Overdue { found: in_turn(&found, limit), destinations, recalls, more, at: now })
+            let (destinations, in_backoff) = (late(connection, now)?, disabled(connection, now)?);
+            Ok(Overdue { found: in_turn(&found, limit), destinations, in_backoff, more, at: now })
         })
         .await
     }
@@ -179,8 +179,8 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
     let before = now.plus_millis(-LANE_GRACE_MS);
     let enabled: Vec<Enabled> = sql(ENABLED).all(connection)?;
     let mut late = Vec::new();
-    for Enabled { id, opened_at, recovered_at, hastened_at } in enabled {
-        let due_since = recovered_at.max(hastened_at);
+    for Enabled { id, opened_at, recovered_at, retry_requested_at } in enabled {
+        let due_since = recovered_at.max(retry_requested_at);
         let since = due_since.unwrap_or(Timestamp::from_micros(i64::MIN));
         let past = |(condition, order), time: Timestamp| {
             let text = format!(
@@ -206,8 +206,8 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
 /// The disabled destinations with lanes that may wait in an open run.
 fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     let mut found = Vec::new();
-    for Disabled { id, recalled_through } in sql(DISABLED).all(connection)? {
-        let since = recalled_through.unwrap_or(Timestamp::from_micros(i64::MIN));
+    for Disabled { id, backoff_cancelled_through } in sql(DISABLED).all(connection)? {
+        let since = backoff_cancelled_through.unwrap_or(Timestamp::from_micros(i64::MIN));
         if tried(connection, id, (since, now, 1))?.is_some() {
             found.push(id);
         }

@@ -1,6 +1,6 @@
 //! What a destination as a whole needs next.
 
-use crate::claim::TELLS_IN;
+use crate::claim::SENT_ENVIRONMENT;
 use crate::connection::AnyConnection;
 use crate::destinations::{self, DestinationRow};
 use crate::statement::{Number, Statement, Value, row, sql};
@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 /// What a destination as a whole needs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tending {
+pub enum DestinationNeed {
     /// Nothing is owed that could be sent now, or it is disabled or deleted.
     Rest,
     /// Its breaker is open: this lane is tried next.
@@ -37,7 +37,7 @@ pub enum Tending {
 
 /// Purchases whose runs may wait for an attempt that is none, or too late.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recall {
+pub struct LanesInBackoff {
     /// Those whose next attempt is not soon.
     pub keys: Vec<CollapseKey>,
     /// What was tried until then is seen to when they are told; see [`Store::recalled`].
@@ -75,13 +75,13 @@ const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_
      AND l.collapse_key = d.collapse_key AND l.lease_until > ?)";
 impl Store {
     /// What a destination needs next; at most `limit` lanes at a time.
-    pub async fn tend(&self, id: DestinationId, limit: i64) -> Result<Tending, Error> {
+    pub async fn destination_need(&self, id: DestinationId, limit: i64) -> Result<DestinationNeed, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             match destinations::find(connection, id)?.filter(|found| found.enabled) {
-                Some(destination) => tend(connection, &destination, (limit, now)),
-                None => Ok(Tending::Rest),
+                Some(destination) => need(connection, &destination, (limit, now)),
+                None => Ok(DestinationNeed::Rest),
             }
         })
         .await
@@ -89,21 +89,21 @@ impl Store {
 
     /// A page of the purchases that are to be told not to wait for another attempt: while the destination takes nothing
     /// whatever was tried, else what was tried before all of it became due. `None` when all were told.
-    pub async fn to_recall(&self, id: DestinationId, limit: i64) -> Result<Option<Recall>, Error> {
+    pub async fn lanes_in_backoff(&self, id: DestinationId, limit: i64) -> Result<Option<LanesInBackoff>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let Some(destination) = destinations::find(connection, id)? else { return Ok(None) };
-            to_recall(connection, &destination, (limit, now))
+            lanes_in_backoff(connection, &destination, (limit, now))
         })
         .await
     }
 
     /// Notes that the purchases of what was tried until then were told that it need not be waited for.
-    pub async fn recalled(&self, id: DestinationId, through: Timestamp) -> Result<(), Error> {
+    pub async fn backoff_cancelled(&self, id: DestinationId, through: Timestamp) -> Result<(), Error> {
         self.write(move |write| {
-            sql("UPDATE health SET recalled_through = ? WHERE destination_id = ? \
-                 AND (recalled_through IS NULL OR recalled_through < ?)")
+            sql("UPDATE health SET backoff_cancelled_through = ? WHERE destination_id = ? \
+                 AND (backoff_cancelled_through IS NULL OR backoff_cancelled_through < ?)")
             .bind(through)
             .bind(id)
             .bind(through)
@@ -115,9 +115,9 @@ impl Store {
 
     /// Makes everything due that is owed to a destination and was tried before, whatever it waits for, and ends a
     /// pause that the destination asked for. An open breaker stays open.
-    pub async fn hasten(&self, id: DestinationId) -> Result<(), Error> {
+    pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
-            sql("UPDATE health SET paused_until = NULL, hastened_at = ? WHERE destination_id = ?")
+            sql("UPDATE health SET paused_until = NULL, retry_requested_at = ? WHERE destination_id = ?")
                 .bind(write.now)
                 .bind(id)
                 .run(write.connection)
@@ -127,16 +127,16 @@ impl Store {
     }
 }
 
-fn to_recall(
+fn lanes_in_backoff(
     connection: &mut AnyConnection,
     destination: &DestinationRow,
     (limit, now): (i64, Timestamp),
-) -> Result<Option<Recall>, Error> {
+) -> Result<Option<LanesInBackoff>, Error> {
     let row = health::find(connection, destination.id)?;
     let health = row.health();
     let takes_nothing = !destination.enabled || health.opened_at.is_some();
     let Some(until) = (if takes_nothing { Some(now) } else { health.due_since() }) else { return Ok(None) };
-    let since = row.recalled_through().unwrap_or(Timestamp::from_micros(i64::MIN));
+    let since = row.backoff_cancelled_through().unwrap_or(Timestamp::from_micros(i64::MIN));
     let Some(through) = tried(connection, destination.id, (since, until, limit))? else { return Ok(None) };
     let keys: Vec<Key> = sql("SELECT DISTINCT collapse_key FROM deliveries WHERE destination_id = ? \
          AND status = 'pending' AND tried_at > ? AND tried_at <= ? AND next_due_at > ?")
@@ -145,7 +145,7 @@ fn to_recall(
     .bind(through)
     .bind(now.plus_millis(SOON_MS))
     .all(connection)?;
-    Ok(Some(Recall { keys: keys.into_iter().map(|row| row.collapse_key).collect(), through }))
+    Ok(Some(LanesInBackoff { keys: keys.into_iter().map(|row| row.collapse_key).collect(), through }))
 }
 
 /// When the last one was tried of the next `limit` pending deliveries that were tried after a time, and at another one at
@@ -165,38 +165,38 @@ pub fn tried(
     Ok(tried.last().map(|last| Timestamp::from_micros(last.value)))
 }
 
-fn tend(
+fn need(
     connection: &mut AnyConnection,
     destination: &DestinationRow,
     (limit, now): (i64, Timestamp),
-) -> Result<Tending, Error> {
+) -> Result<DestinationNeed, Error> {
     let row = health::find(connection, destination.id)?;
     let health = row.health();
     if let Some(ms) = health.paused_ms(now) {
         let is_owed = deliveries::is_owed(connection, destination.id)?;
-        return Ok(if is_owed { Tending::Pause { ms } } else { Tending::Rest });
+        return Ok(if is_owed { DestinationNeed::Pause { ms } } else { DestinationNeed::Rest });
     }
     if let Some(in_ms) = health.probe_in_ms(now) {
         let key = to_probe(connection, destination, (&health, now))?;
         return match key {
-            Some(key) => Ok(Tending::Probe { key, in_ms }),
-            None if deliveries::is_owed(connection, destination.id)? => Ok(Tending::Pause { ms: TAKEN_MS }),
-            None => Ok(Tending::Rest),
+            Some(key) => Ok(DestinationNeed::Probe { key, in_ms }),
+            None if deliveries::is_owed(connection, destination.id)? => Ok(DestinationNeed::Pause { ms: TAKEN_MS }),
+            None => Ok(DestinationNeed::Rest),
         };
     }
     let keys = due_lanes(connection, (destination, &health), (limit, now))?;
     if !keys.is_empty() {
-        return Ok(Tending::Drain { keys, concurrency: destination.concurrency });
+        return Ok(DestinationNeed::Drain { keys, concurrency: destination.concurrency });
     }
     let taken = sql(taken_lane()).bind(destination.id).bind(now).bind(now).bind_all(head(&health, now));
     let taken: Option<Key> = taken.first(connection)?;
     if taken.is_some() {
         let ms = if destination.per_user { USER_TAKEN_MS } else { TAKEN_MS };
-        return Ok(Tending::Pause { ms });
+        return Ok(DestinationNeed::Pause { ms });
     }
     let due = sql(due_lane()).bind(destination.id).bind(now).bind_all(head(&health, now));
     let due: Option<Key> = due.first(connection)?;
-    Ok(if due.is_some() { Tending::Pause { ms: USER_PAUSED_MS } } else { Tending::Rest })
+    Ok(if due.is_some() { DestinationNeed::Pause { ms: USER_PAUSED_MS } } else { DestinationNeed::Rest })
 }
 
 /// The lanes of a destination in which something is due and that nobody has, those that have waited longest first.
@@ -263,7 +263,7 @@ fn user_is_free() -> String {
     format!(
         "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id \
          JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id \
-         AND u.environment = {TELLS_IN} WHERE p.collapse_key = d.collapse_key \
+         AND u.environment = {SENT_ENVIRONMENT} WHERE p.collapse_key = d.collapse_key \
          AND (u.lease_until > ? OR u.paused_until > ?))"
     )
 }

@@ -45,14 +45,14 @@ pub struct Topic {
     /// How far it is trusted.
     pub state: TopicState,
     /// When it asked first.
-    pub asked_at: Timestamp,
+    pub requested_at: Timestamp,
     /// When its present state was decided.
     pub decided_at: Option<Timestamp>,
 }
 
 /// What became of a topic that asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum PendingTopic {
     /// It is pending now.
     New,
     /// It was pending already, or is decided; a pending one has the newer URL now.
@@ -90,13 +90,13 @@ row! {
         arn: String,
         state: String,
         subscribe_url: Option<String>,
-        asked_at: Timestamp,
+        requested_at: Timestamp,
         decided_at: Option<Timestamp>,
     }
 }
 
 /// What every read of a [`TopicRow`] begins with.
-pub const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, asked_at, decided_at FROM topics";
+pub const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, requested_at, decided_at FROM topics";
 
 impl TopicRow {
     /// The topic, without the secret of its URL.
@@ -107,7 +107,7 @@ impl TopicRow {
             id: self.id,
             platform_id: self.platform_id,
             arn: self.arn,
-            asked_at: self.asked_at,
+            requested_at: self.requested_at,
             decided_at: self.decided_at,
         })
     }
@@ -117,8 +117,9 @@ impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
         self.read(move |connection| {
-            let rows: Vec<TopicRow> =
-                sql(format!("{SELECT} WHERE platform_id = ? ORDER BY asked_at, id")).bind(platform).all(connection)?;
+            let rows: Vec<TopicRow> = sql(format!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id"))
+                .bind(platform)
+                .all(connection)?;
             rows.into_iter().map(TopicRow::topic).collect()
         })
         .await
@@ -132,13 +133,13 @@ impl Store {
     /// Keeps a topic that asked, until an admin decides or `expires_at`. At most five per platform
     /// are pending. A topic that was decided stays as it is, unless its time was over or its owner had left.
     #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
-    pub async fn keep_pending(
+    pub async fn add_pending_topic(
         &self,
         platform: PlatformId,
         arn: &str,
         subscribe_url: SecretString,
         expires_at: Timestamp,
-    ) -> Result<Kept, Error> {
+    ) -> Result<PendingTopic, Error> {
         let (new_id, arn, secrets) = (TopicId::new(random_uuid()?), arn.to_owned(), self.secrets.clone());
         self.write(move |write| {
             lock_platform(write, platform)?;
@@ -147,14 +148,14 @@ impl Store {
             let state = known.map(|topic| topic.state);
             match state {
                 Some(TopicState::Configured | TopicState::Confirmed | TopicState::Rejected) => {
-                    return Ok(Kept::Renewed);
+                    return Ok(PendingTopic::Renewed);
                 }
                 Some(TopicState::Pending) => {}
-                _ if pending(write, platform)? >= PENDING_PER_PLATFORM => return Ok(Kept::Full),
+                _ if pending(write, platform)? >= PENDING_PER_PLATFORM => return Ok(PendingTopic::Full),
                 Some(TopicState::Expired | TopicState::Unsubscribed) | None => {}
             }
             let sealed = secrets.seal("topics", &id.to_string(), &subscribe_url)?;
-            sql("INSERT INTO topics (id, platform_id, arn, state, subscribe_url, asked_at, expires_at) \
+            sql("INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at) \
                  VALUES (?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (platform_id, arn) DO UPDATE SET \
                  state = 'pending', subscribe_url = excluded.subscribe_url, expires_at = excluded.expires_at, \
                  decided_at = NULL WHERE topics.state IN ('pending', 'expired', 'unsubscribed')")
@@ -165,7 +166,7 @@ impl Store {
             .bind(write.now)
             .bind(expires_at)
             .run(write.connection)?;
-            Ok(if state == Some(TopicState::Pending) { Kept::Renewed } else { Kept::New })
+            Ok(if state == Some(TopicState::Pending) { PendingTopic::Renewed } else { PendingTopic::New })
         })
         .await
     }
@@ -268,7 +269,7 @@ fn put(
     (state, may): (TopicState, &str),
 ) -> Result<Topic, Error> {
     sql(format!(
-        "INSERT INTO topics (id, platform_id, arn, state, asked_at, decided_at) VALUES (?, ?, ?, ?, ?, ?) \
+        "INSERT INTO topics (id, platform_id, arn, state, requested_at, decided_at) VALUES (?, ?, ?, ?, ?, ?) \
          ON CONFLICT (platform_id, arn) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at, \
          subscribe_url = NULL, expires_at = NULL WHERE topics.state {may}"
     ))

@@ -98,10 +98,10 @@ pub fn end_lease(
 }
 
 /// Notes which state of the user a request tells.
-pub fn note_told(write: &mut Write<'_>, lane: UserLane, revision: i64) -> Result<(), Error> {
-    sql("INSERT INTO user_lanes (destination_id, user_id, environment, told_revision) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET told_revision = excluded.told_revision \
-         WHERE user_lanes.told_revision IS NULL OR user_lanes.told_revision < excluded.told_revision")
+pub fn note_sent(write: &mut Write<'_>, lane: UserLane, revision: i64) -> Result<(), Error> {
+    sql("INSERT INTO user_lanes (destination_id, user_id, environment, sent_revision) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET sent_revision = excluded.sent_revision \
+         WHERE user_lanes.sent_revision IS NULL OR user_lanes.sent_revision < excluded.sent_revision")
     .bind(lane.destination)
     .bind(lane.user)
     .bind(lane.environment)
@@ -112,7 +112,7 @@ pub fn note_told(write: &mut Write<'_>, lane: UserLane, revision: i64) -> Result
 
 /// Notes the state that a delivery told, if it told one and that matters. What was acknowledged never falls.
 pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    let Some((lane, revision)) = told_by(write, delivery)? else { return Ok(()) };
+    let Some((lane, revision)) = state_of(write, delivery)? else { return Ok(()) };
     sql("INSERT INTO user_lanes (destination_id, user_id, environment, acked_revision) VALUES (?, ?, ?, ?) \
          ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET acked_revision = excluded.acked_revision \
          WHERE user_lanes.acked_revision IS NULL OR user_lanes.acked_revision < excluded.acked_revision")
@@ -127,16 +127,16 @@ pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), 
 /// Forgets the newest state that was told when the delivery that told it died and the destination surely does not have it.
 /// Then the newest is what it acknowledged, or one above that which it was sent without a clear refusal: it walks down
 /// from the forgotten one to the acknowledged one, and stops at the first.
-pub fn forget_told(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    let Some((lane, revision)) = told_by(write, delivery)? else { return Ok(()) };
+pub fn forget_sent(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
+    let Some((lane, revision)) = state_of(write, delivery)? else { return Ok(()) };
     sql(format!(
-        "UPDATE user_lanes SET told_revision = COALESCE((SELECT e.user_revision FROM events e \
-         WHERE e.user_id = user_lanes.user_id AND e.user_revision <= user_lanes.told_revision \
+        "UPDATE user_lanes SET sent_revision = COALESCE((SELECT e.user_revision FROM events e \
+         WHERE e.user_id = user_lanes.user_id AND e.user_revision <= user_lanes.sent_revision \
          AND e.user_revision > COALESCE(user_lanes.acked_revision, 0) AND EXISTS (SELECT 1 FROM deliveries d \
          WHERE d.event_id = e.id AND d.destination_id = user_lanes.destination_id \
          AND d.environment = user_lanes.environment AND (d.status = 'delivered' OR EXISTS (SELECT 1 FROM attempts a \
          WHERE a.delivery_id = d.id AND {UNCLEAR}))) ORDER BY e.user_revision DESC LIMIT 1), acked_revision) \
-         WHERE destination_id = ? AND user_id = ? AND environment = ? AND told_revision = ?"
+         WHERE destination_id = ? AND user_id = ? AND environment = ? AND sent_revision = ?"
     ))
     .bind(lane.destination)
     .bind(lane.user)
@@ -147,7 +147,7 @@ pub fn forget_told(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), 
 }
 
 /// Which state of a user a delivery told, and where, if requests are made user by user there.
-fn told_by(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<(UserLane, i64)>, Error> {
+fn state_of(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<(UserLane, i64)>, Error> {
     let destination = delivery.destination_id;
     if !destinations::find(write.connection, destination)?.is_some_and(|found| found.per_user) {
         return Ok(None);

@@ -143,10 +143,10 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
 }
 
 /// Keeps a user as it is until the end of the transaction.
-pub fn keep(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
+pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     let lock = write.connection.for_share();
-    let kept = sql(format!("SELECT revision AS value FROM users WHERE id = ?{lock}")).bind(id);
-    let _: Option<Number> = kept.first(write.connection)?;
+    let locked = sql(format!("SELECT revision AS value FROM users WHERE id = ?{lock}")).bind(id);
+    let _: Option<Number> = locked.first(write.connection)?;
     Ok(())
 }
 

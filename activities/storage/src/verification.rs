@@ -2,7 +2,7 @@
 //!
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
-use crate::looks::{self, Why};
+use crate::looks::{self, RecheckReason};
 use crate::secrets::Secrets;
 use crate::statement::{Number, row, sql};
 use crate::{Error, Store, alarms, purchase};
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use std::fmt;
 
 /// What a store is asked with.
-pub struct Verification {
+pub struct StoreQuery {
     /// The platform, for its budget of requests.
     pub platform_id: PlatformId,
     /// The store's name, such as `amazon`.
@@ -30,10 +30,10 @@ pub struct Verification {
     sealed: String,
 }
 
-impl fmt::Debug for Verification {
+impl fmt::Debug for StoreQuery {
     /// Without the secret, the customer and the receipt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verification")
+        f.debug_struct("StoreQuery")
             .field("platform_id", &self.platform_id)
             .field("store", &self.store)
             .field("environment", &self.environment)
@@ -61,7 +61,7 @@ row! {
 impl Store {
     /// What the store of a purchase is asked with; `None` when nobody can be asked: the platform has no usable
     /// secret, or nobody named the customer.
-    pub async fn verification(&self, key: CollapseKey) -> Result<Option<Verification>, Error> {
+    pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let Some(origin) = purchase::origin(connection, key)?.filter(|origin| origin.has_secret) else {
@@ -72,7 +72,7 @@ impl Store {
             let sealed: Option<Sealed> =
                 sql("SELECT shared_secret FROM platforms WHERE id = ?").bind(origin.platform_id).first(connection)?;
             let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
-            Ok(Some(Verification {
+            Ok(Some(StoreQuery {
                 secret: open(&secrets, origin.platform_id, &sealed)?,
                 sealed,
                 platform_id: origin.platform_id,
@@ -104,13 +104,13 @@ impl Store {
 
     /// Notes that the store is asked again about a purchase in so many milliseconds: until then the sweep leaves it
     /// alone, and from then on it finds it, should the run that waits be lost.
-    pub async fn ask_again(&self, key: CollapseKey, again_ms: i64) -> Result<(), Error> {
+    pub async fn schedule_query(&self, key: CollapseKey, delay_ms: i64) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
             sql("UPDATE purchases SET next_wake_at = ?, waits_through = COALESCE((SELECT MAX(n.seq) \
                  FROM notifications n WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL \
                  AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through) WHERE collapse_key = ?")
-            .bind(write.now.plus_millis(again_ms))
+            .bind(write.now.plus_millis(delay_ms))
             .bind(write.now)
             .bind(key)
             .run(write.connection)
@@ -127,8 +127,8 @@ impl Store {
 
     /// Notes that the store refuses the secret that it was asked with, so that it is not used again; whether that
     /// was news. A secret that was set meanwhile is not refused.
-    pub async fn refuse_secret(&self, asked: &Verification) -> Result<bool, Error> {
-        let (platform, sealed) = (asked.platform_id, asked.sealed.clone());
+    pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
+        let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
             let refused = sql("UPDATE platforms SET secret_refused_at = ? WHERE id = ? AND secret_refused_at IS NULL \
                  AND shared_secret = ?")
@@ -139,7 +139,7 @@ impl Store {
             if refused == 0 {
                 return Ok(false);
             }
-            looks::at_platform(write, platform, Why::Failures)?;
+            looks::recheck_platform(write, platform, RecheckReason::Failures)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are told unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
@@ -157,7 +157,7 @@ impl Store {
                     .bind(platform)
                     .first(write.connection)?;
             known.ok_or(Error::Missing { what: "platform" })?;
-            looks::at_platform(write, platform, Why::Parked)
+            looks::recheck_platform(write, platform, RecheckReason::Parked)
         })
         .await?;
         Ok(parked)

@@ -41,13 +41,13 @@ pub fn of(
             if is_extended { profiles::of(connection, user, (&covered, environment))?.extended() } else { Value::Null };
         views.push(View { platforms, state, state_apart, profile });
     }
-    let kept = (!views.is_empty()).then(|| serde_json::to_string(&views)).transpose();
-    kept.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
+    let stored = (!views.is_empty()).then(|| serde_json::to_string(&views)).transpose();
+    stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
 /// The view of a destination that wants these platforms, if it was kept.
-pub fn find(kept: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
-    let views: Option<Vec<View>> = kept.map(serde_json::from_str).transpose().map_err(unreadable)?;
+pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
+    let views: Option<Vec<View>> = stored.map(serde_json::from_str).transpose().map_err(unreadable)?;
     Ok(views.into_iter().flatten().find(|view| view.platforms == platforms))
 }
 

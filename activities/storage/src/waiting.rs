@@ -16,7 +16,7 @@ pub type Released = Vec<(CollapseKey, i64)>;
 
 /// What became of the rows that waited for a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EndedWaiting {
+pub struct WaitingResult {
     /// What may be settled now.
     pub released: Released,
     /// How many rows were refused.
@@ -32,7 +32,7 @@ row! {
     struct WaitingRow {
         seq: i64,
         collapse_key: Option<CollapseKey>,
-        said: String,
+        store_type: String,
         store_time: Option<Timestamp>,
         platform_id: PlatformId,
         body: String,
@@ -40,7 +40,7 @@ row! {
 }
 
 /// What one transaction ended.
-struct Ended {
+struct PageResult {
     rows: usize,
     released: BTreeMap<CollapseKey, i64>,
     refused: usize,
@@ -48,14 +48,14 @@ struct Ended {
 
 impl Store {
     /// Does to the rows that wait for a topic what was decided about it; nothing while it is pending.
-    pub async fn end_waiting(&self, id: TopicId) -> Result<EndedWaiting, Error> {
+    pub async fn end_waiting(&self, id: TopicId) -> Result<WaitingResult, Error> {
         let (mut released, mut refused) = (BTreeMap::new(), 0_i64);
         loop {
             let page = self.write(move |write| end_page(write, id)).await?;
             released.extend(page.released);
             refused = refused.saturating_add(i64::try_from(page.refused).unwrap_or(i64::MAX));
             if page.rows < PAGE {
-                return Ok(EndedWaiting { released: released.into_iter().collect(), refused });
+                return Ok(WaitingResult { released: released.into_iter().collect(), refused });
             }
         }
     }
@@ -96,9 +96,9 @@ impl Store {
 
 /// Two processes never end the same rows: the second would take the first's released row for the one that told
 /// it first. So the topic is locked before its rows are read.
-fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
+fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     match topics::locked(write, id)?.topic()?.state {
-        TopicState::Pending => Ok(Ended { rows: 0, released: BTreeMap::new(), refused: 0 }),
+        TopicState::Pending => Ok(PageResult { rows: 0, released: BTreeMap::new(), refused: 0 }),
         TopicState::Rejected => refuse(write, id, "its topic was rejected"),
         TopicState::Expired => refuse(write, id, "nobody approved its topic in time"),
         // A topic whose owner left had been trusted, and what it told still counts.
@@ -106,9 +106,9 @@ fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
     }
 }
 
-fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<Ended, Error> {
+fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<PageResult, Error> {
     let refused = sql(format!(
-        "UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE seq IN (SELECT seq FROM notifications \
+        "UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE seq IN (SELECT seq FROM notifications \
          WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE})"
     ))
     .bind(Outcome::Refused)
@@ -116,13 +116,13 @@ fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<Ended, Err
     .bind(write.now)
     .bind(id)
     .run(write.connection)?;
-    Ok(Ended { rows: refused, released: BTreeMap::new(), refused })
+    Ok(PageResult { rows: refused, released: BTreeMap::new(), refused })
 }
 
 /// Opens what waited for a topic, unless another message told the same in the meantime.
-fn release(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
+fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     let waiting: Vec<WaitingRow> = sql(format!(
-        "SELECT seq, collapse_key, said, store_time, platform_id, body FROM notifications \
+        "SELECT seq, collapse_key, store_type, store_time, platform_id, body FROM notifications \
          WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE}"
     ))
     .bind(id)
@@ -133,7 +133,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
             end(write, row.seq, (Outcome::Unknown, "it names no purchase"))?;
             continue;
         };
-        let fold_key = fold_key(&row.said, row.store_time);
+        let fold_key = fold_key(&row.store_type, row.store_time);
         let first: Option<Number> =
             sql("SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?")
                 .bind(key)
@@ -148,14 +148,14 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<Ended, Error> {
             .bind(row.seq)
             .run(write.connection)?;
         released.insert(key, row.seq);
-        links.extend(replacements::told(row.platform_id, &row.body));
+        links.extend(replacements::link_in(row.platform_id, &row.body));
     }
-    replacements::keep(write, links)?;
-    Ok(Ended { rows, released, refused: 0 })
+    replacements::insert(write, links)?;
+    Ok(PageResult { rows, released, refused: 0 })
 }
 
 fn end(write: &mut Write<'_>, seq: i64, (outcome, reason): (Outcome, &str)) -> Result<(), Error> {
-    sql("UPDATE notifications SET outcome = ?, reason = ?, ended_at = ? WHERE seq = ? AND outcome IS NULL")
+    sql("UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE seq = ? AND outcome IS NULL")
         .bind(outcome)
         .bind(reason)
         .bind(write.now)

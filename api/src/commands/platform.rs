@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
     ("notification url", "notification_url"),
 ];
 const TOPIC_COLUMNS: &[Column] =
-    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "asked_at"), ("decided", "decided_at")];
+    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "requested_at"), ("decided", "decided_at")];
 
 /// Platforms: an app on one store, and the address to which that store sends its notifications.
 #[derive(Debug, clap::Args)]

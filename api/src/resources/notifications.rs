@@ -46,7 +46,7 @@ impl From<NotificationView> for Notification {
     fn from(found: NotificationView) -> Self {
         Self {
             collapse_key: found.collapse_key,
-            store_type: found.said,
+            store_type: found.store_type,
             waiting_for: found.waiting_for.filter(|_| found.outcome.is_none()),
             outcome: found.outcome,
             revision: found.revision,

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use storage::{Again, How, Owing, Page, Run, Skipped, To, chain};
+use storage::{Again, Owing, Page, Run, RunMode, Skipped, To, chain};
 use tokio::time::timeout;
 
 /// Number of items of a page when the request names no limit, and at most.
@@ -111,10 +111,10 @@ impl OwedPage {
 impl RunPage {
     /// The page, and how it is owed: a page of a run that has a name is owed once, however often it is asked for.
     #[must_use]
-    pub fn page(self) -> (Page, How) {
+    pub fn page(self) -> (Page, RunMode) {
         let (page, run) = self.page.page();
         match (run, self.run) {
-            (Run::Real, Some(name)) => (page, How::Once(name)),
+            (Run::Real, Some(name)) => (page, RunMode::Once(name)),
             (run, _) => (page, run.into()),
         }
     }
@@ -140,7 +140,7 @@ pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) ->
     }
     let done = edge.store.redeliver_all(what, to, (page, how.clone())).await?;
     wake(&edge, &how, &done.owing).await;
-    Ok(Json(Redelivered { looked_at: done.looked_at, owed: done.owing.into(), next_cursor: done.next_cursor }))
+    Ok(Json(Redelivered { looked_at: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
 
 fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
@@ -179,8 +179,8 @@ fn receivers(body: &Redelivery, wrong: &mut Wrong) -> To {
 }
 
 /// Lets the engine look at the lanes: one signal for each destination, however much is owed.
-pub async fn wake(edge: &Edge, how: &How, owing: &Owing) {
-    if *how == How::Dry {
+pub async fn wake(edge: &Edge, how: &RunMode, owing: &Owing) {
+    if *how == RunMode::Dry {
         return;
     }
     for id in &owing.destinations {

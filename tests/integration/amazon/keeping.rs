@@ -14,7 +14,7 @@ async fn a_signed_notification_is_kept_and_told_to_the_engine() {
     assert_eq!(world.post(&body).await, (200, "accepted"));
     let kept = world.kept(&body).await;
     assert_eq!(kept.len(), 1);
-    assert_eq!((kept[0].said.as_str(), kept[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
+    assert_eq!((kept[0].store_type.as_str(), kept[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
     assert_eq!(kept[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
     assert_eq!((kept[0].outcome, kept[0].waiting_for.as_deref()), (None, Some("window")));
     world.heard("receipt-1").await;
@@ -194,7 +194,7 @@ async fn the_two_types_of_amazons_own_samples_are_both_kept() {
         assert_eq!(world.post(body).await, (200, "accepted before"), "SNS repeats itself");
     }
     let kept = world.kept(&consumable).await;
-    let types: Vec<_> = kept.iter().map(|one| (one.said.as_str(), one.outcome, one.collapse_key)).collect();
+    let types: Vec<_> = kept.iter().map(|one| (one.store_type.as_str(), one.outcome, one.collapse_key)).collect();
     let key = Some(CollapseKey::of(world.platform.id, receipt));
     assert_eq!(types, [("CONSUMABLE_PURCHASED", None, key), ("ENTITLEMENT_PURCHASED", None, key)]);
 }

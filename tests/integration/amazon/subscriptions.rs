@@ -193,7 +193,7 @@ async fn so_many_wait_for_a_topic_that_the_next_one_shall_come_again() {
         message_id: format!("many-{number}"),
         receipt_id: "receipt".to_owned(),
         collapse_key: Some(CollapseKey::of(world.platform.id, "receipt")),
-        said: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
         store_time: None,
         app_user_id: None,
         body: "{}".to_owned(),

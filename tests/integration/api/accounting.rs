@@ -18,7 +18,7 @@ async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, Dest
         "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
              SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production',
              '{\"attributes\":{\"coalesced\":1,\"state_digest\":\"ab\"},\"data\":{}}', 1 FROM purchases;
-         UPDATE notifications SET outcome = 'settled', revision = 1, ended_at = accepted_at;
+         UPDATE notifications SET outcome = 'settled', revision = 1, finished_at = accepted_at;
          UPDATE purchases SET digest = 'ab'",
     );
     let body = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
@@ -84,7 +84,7 @@ async fn an_audit_is_read_at_once_or_page_by_page_and_names_what_is_broken() {
         query = format!("?limit=1&cursor={cursor}");
     }
     let names: Vec<_> = broken.iter().filter_map(|rule| rule["name"].as_str()).collect();
-    assert_eq!((looked_at, names), (7, vec!["accepted_is_kept", "coalesced_adds_up"]), "{broken:?}");
+    assert_eq!((looked_at, names), (7, vec!["accepted_is_stored", "coalesced_adds_up"]), "{broken:?}");
     assert_eq!(broken[0]["examples"], json!([format!("notification 1 of purchase {}", keys[0])]));
     assert_eq!(broken[1]["examples"], json!([keys[0]]));
     for query in ["?cursor=x", "?limit=0", "?limit=x"] {

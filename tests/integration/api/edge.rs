@@ -303,7 +303,7 @@ pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fa
         message_id: told.message_id.clone(),
         receipt_id: receipt.to_owned(),
         collapse_key: Some(told.collapse_key),
-        said: told.said.clone(),
+        store_type: told.said.clone(),
         store_time: Some(told.store_time),
         app_user_id: told.app_user_id.clone(),
         body: serde_json::to_string(&told).expect("JSON"),

@@ -98,7 +98,7 @@ async fn a_rotated_ingress_key_ends_the_old_url() {
 async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {
     let (_, platform) = service.platform().await;
     let expires = api::clock::now().plus_millis(60_000);
-    service.store.keep_pending(platform, ARN, SecretString::from(SUBSCRIBE), expires).await.expect("kept");
+    service.store.add_pending_topic(platform, ARN, SecretString::from(SUBSCRIBE), expires).await.expect("kept");
     let topic = service.store.topics(platform).await.expect("topics")[0].id;
     (platform, topic, format!("/v1/platforms/{platform}/topics"))
 }

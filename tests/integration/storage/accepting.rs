@@ -126,7 +126,7 @@ story! {
 story! {
     async fn what_has_its_final_word_already_is_never_open(world: World) {
         let mut refused = told(world.platform.id, "m1", "r1", 1);
-        refused.fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
+        refused.fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
         let mut unreadable = told(world.platform.id, "m2", "", 1);
         (unreadable.collapse_key, unreadable.store_time) = (None, None);
         unreadable.body = "not \0 JSON".to_owned();

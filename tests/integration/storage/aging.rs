@@ -8,7 +8,7 @@ pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
 /// What [`World::pass`] does not make older on PostgreSQL, since nothing else depends on it.
 const ALSO: [(&str, &str); 12] = [
-    ("notifications", "ended_at"),
+    ("notifications", "finished_at"),
     ("purchases", "created_at"),
     ("purchases", "updated_at"),
     ("deliveries", "created_at"),

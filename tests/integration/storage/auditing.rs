@@ -5,7 +5,7 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, story, told};
 use domain::{Decision, Outcome, What};
 use storage::{
-    Accepted, Again, Claimed, DestinationPatch, Fares, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
+    Accepted, Again, Claimed, DestinationPatch, EndpointSignal, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
     SecretString, Verdict,
 };
 
@@ -50,12 +50,12 @@ async fn otherwise(world: &World) {
     let duplicate = world.accept(told(platform, "duplicate", "r3", 5)).await;
     assert!(matches!(duplicate, Accepted::Duplicate { .. }));
     world.tell("successor", "r3", 6).await;
-    let fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
+    let fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
     world.accept(NewNotification { fate, ..told(platform, "refused", "r3", 7) }).await;
     let unreadable = NewNotification { collapse_key: None, store_time: None, ..told(platform, "unreadable", "", 8) };
     world.accept(unreadable).await;
     let (link, later) = (SecretString::from("https://arn:1"), world.store.now().await.unwrap().plus_millis(60_000));
-    world.store.keep_pending(platform, "arn:1", link, later).await.unwrap();
+    world.store.add_pending_topic(platform, "arn:1", link, later).await.unwrap();
     let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
     world.accept(NewNotification { fate, ..told(platform, "waiting", "r4", 9) }).await;
 }
@@ -72,11 +72,11 @@ story! {
 }
 
 /// What notices that a notification is gone.
-const KEPT: &[&str] = &["accepted_is_kept"];
+const KEPT: &[&str] = &["accepted_is_stored"];
 
 /// Which rows, of which table, and what notices that they are gone.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
-    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_kept"]),
+    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_stored"]),
     ("notifications", "outcome = 'settled'", KEPT),
     ("notifications", "outcome = 'no_change'", KEPT),
     ("notifications", "outcome = 'duplicate'", KEPT),
@@ -89,18 +89,18 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
     ("notifications", "outcome IS NULL AND message_id = 'successor'", KEPT),
     ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", KEPT),
     ("notifications", "receipt_id = 'r3'", KEPT),
-    ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["kept_was_accepted"]),
-    ("acceptances", "seq > 0", &["kept_was_accepted"]),
+    ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["stored_was_accepted"]),
+    ("acceptances", "seq > 0", &["stored_was_accepted"]),
     ("purchases", "receipt_id = 'r2'", &["an_outcome_names_a_revision", "an_event_is_of_something"]),
     (
         "events",
         "event_type = 'purchase.updated' AND revision = 2",
-        &["settled_was_told", "revisions_were_told", "a_delivery_tells_an_event"],
+        &["settled_was_announced", "revisions_were_announced", "a_delivery_has_its_event"],
     ),
     (
         "events",
         "event_type = 'user.subscription.purchased'",
-        &["user_revisions_were_told", "a_delivery_tells_an_event"],
+        &["user_revisions_were_announced", "a_delivery_has_its_event"],
     ),
     ("payments", "entry = 0", &["the_ledger_is_whole"]),
     ("users", "revision > 0", &["an_owner_exists", "a_user_event_names_its_user"]),
@@ -110,9 +110,9 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
         &["an_event_was_owed", "superseded_by_a_newer", "acknowledged_was_delivered"],
     ),
     ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
-    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_kept"]),
-    ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_kept"]),
-    ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_kept"]),
+    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_recorded"]),
+    ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
+    ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
 ];
 
 /// How those that are gone are named.
@@ -171,7 +171,7 @@ story! {
         assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications"), i64::try_from(rows).unwrap());
         assert!(raw.number("SELECT COUNT(*) AS value FROM acceptances") < 400, "few rows for many notifications");
         raw.run("DELETE FROM notifications");
-        assert_eq!(world.broken(70).await, [("accepted_is_kept", i64::try_from(rows).unwrap())]);
+        assert_eq!(world.broken(70).await, [("accepted_is_stored", i64::try_from(rows).unwrap())]);
         raw.run("UPDATE acceptances SET notifications = 'x' WHERE seq = (SELECT MIN(seq) FROM acceptances)");
         let broken = world.audit(1000).await;
         assert!(broken[0].examples[0].contains("cannot be read"), "{broken:?}");
@@ -181,19 +181,19 @@ story! {
 /// What is changed by hand, how it is undone, and what notices it.
 const CHANGES: &[(&str, &str, &str)] = &[
     (
-        "UPDATE notifications SET ended_at = NULL WHERE message_id = 'r1-1'",
-        "UPDATE notifications SET ended_at = accepted_at WHERE message_id = 'r1-1'",
+        "UPDATE notifications SET finished_at = NULL WHERE message_id = 'r1-1'",
+        "UPDATE notifications SET finished_at = accepted_at WHERE message_id = 'r1-1'",
         "an_outcome_has_a_time",
     ),
     (
-        "UPDATE notifications SET waiting_topic_id = 'nobody', outcome = NULL, ended_at = NULL WHERE message_id = 'r2-1'",
-        "UPDATE notifications SET waiting_topic_id = NULL, outcome = 'settled', ended_at = 1 WHERE message_id = 'r2-1'",
+        "UPDATE notifications SET waiting_topic_id = 'nobody', outcome = NULL, finished_at = NULL WHERE message_id = 'r2-1'",
+        "UPDATE notifications SET waiting_topic_id = NULL, outcome = 'settled', finished_at = 1 WHERE message_id = 'r2-1'",
         "a_topic_can_be_approved",
     ),
     (
         "UPDATE lanes SET acked_revision = 1 WHERE acked_revision = 2",
         "UPDATE lanes SET acked_revision = 2 WHERE acked_revision = 1",
-        "acknowledged_is_kept",
+        "acknowledged_is_recorded",
     ),
     (
         "UPDATE lanes SET acked_revision = 7 WHERE acked_revision = 2",
@@ -213,17 +213,17 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "UPDATE deliveries SET last_error = NULL WHERE status = 'dead'",
         "UPDATE deliveries SET last_error = 'x' WHERE status = 'dead'",
-        "an_end_says_why",
+        "an_end_has_a_reason",
     ),
     (
         "UPDATE purchases SET revision = revision + 1",
         "UPDATE purchases SET revision = revision - 1",
-        "revisions_were_told",
+        "revisions_were_announced",
     ),
     (
         "UPDATE users SET revision = revision + 1",
         "UPDATE users SET revision = revision - 1",
-        "user_revisions_were_told",
+        "user_revisions_were_announced",
     ),
 ];
 
@@ -278,7 +278,7 @@ story! {
         world.revise("r1", 2).await;
         let newer = world.attempt(key, hook.id, "b").await;
         let mut success = finish(&late, Verdict::Delivered);
-        success.judged[0].class = "success".to_owned();
+        success.results[0].class = "success".to_owned();
         world.end(success).await;
         assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, "superseded");
         assert_eq!(world.broken(1000).await, []);
@@ -307,7 +307,7 @@ story! {
                 batch: sent, key, to: hook.id, token: "a".to_owned(), mode: Mode::Lane,
             };
             let mut failed = finish(&sent, Verdict::Dead);
-            failed.fares = Fares::Ill { pause_ms: None };
+            failed.endpoint_signal = EndpointSignal::Failure { pause_ms: None };
             world.end(failed).await;
         }
         world.age(2 * MINUTE_MS);

@@ -3,7 +3,7 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
 use domain::{CollapseKey, DestinationId};
-use storage::{Claim, Claimed, DestinationPatch, Fares, Finished, Mode, Page, Tending, Verdict};
+use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, LaneState, Mode, Page, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -21,17 +21,17 @@ async fn state(world: &World, id: DestinationId) -> String {
     world.store.destination(id).await.unwrap().state
 }
 
-async fn tend(world: &World, id: DestinationId) -> Tending {
-    world.store.tend(id, 100).await.unwrap()
+async fn tend(world: &World, id: DestinationId) -> DestinationNeed {
+    world.store.destination_need(id, 100).await.unwrap()
 }
 
 /// Who is to be called back, page by page, until nobody is.
 async fn called_back(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
     let mut pages = Vec::new();
-    while let Some(recall) = world.store.to_recall(id, limit).await.unwrap() {
-        let again = world.store.to_recall(id, limit).await.unwrap();
+    while let Some(recall) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
+        let again = world.store.lanes_in_backoff(id, limit).await.unwrap();
         assert_eq!(again.as_ref(), Some(&recall), "what was not noted is said again");
-        world.store.recalled(id, recall.through).await.unwrap();
+        world.store.backoff_cancelled(id, recall.through).await.unwrap();
         let mut keys = recall.keys;
         keys.sort_unstable();
         pages.push(keys);
@@ -42,7 +42,7 @@ async fn called_back(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<Co
 /// The lanes that are to be drained.
 async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match tend(world, id).await {
-        Tending::Drain { mut keys, .. } => {
+        DestinationNeed::Drain { mut keys, .. } => {
             keys.sort_unstable();
             keys
         }
@@ -63,7 +63,7 @@ story! {
         assert_eq!(state(&world, hook.id).await, "failing");
         world.revise("r10", 1).await;
         let tenth = world.send("r9", hook.id, LONG).await;
-        assert!(matches!(tenth.finished, Finished::Owed { last_seq } if last_seq > 0), "{tenth:?}");
+        assert!(matches!(tenth.lane, LaneState::Owed { last_seq } if last_seq > 0), "{tenth:?}");
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
@@ -87,8 +87,8 @@ story! {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         for _ in 0..25 {
-            let left = world.send("r1", hook.id, RETRY).await.finished;
-            assert!(matches!(left, Finished::Wait { .. }), "{left:?}");
+            let left = world.send("r1", hook.id, RETRY).await.lane;
+            assert!(matches!(left, LaneState::Wait { .. }), "{left:?}");
             world.pass(5_001);
         }
         assert_eq!(state(&world, hook.id).await, "failing");
@@ -101,19 +101,19 @@ story! {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.revise("r4", 2).await;
-        let Tending::Probe { key, in_ms } = tend(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key, in_ms } = tend(&world, hook.id).await else { panic!("nothing to probe") };
         assert_eq!(key, world.key("r4"));
         assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
         world.pass(30_000);
-        assert_eq!(tend(&world, hook.id).await, Tending::Probe { key, in_ms: 0 });
+        assert_eq!(tend(&world, hook.id).await, DestinationNeed::Probe { key, in_ms: 0 });
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
         // As if it had been the last step of the schedule.
         let left = world.finish(&probe, Verdict::Dead).await;
-        assert!(matches!(left, Finished::Owed { .. }), "{left:?}");
+        assert!(matches!(left, LaneState::Owed { .. }), "{left:?}");
         let kept = world.store.delivery(probe.delivery_id).await.unwrap();
         assert_eq!((kept.status.as_str(), kept.attempts), ("pending", 1));
-        let Tending::Probe { key: other, in_ms } = tend(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key: other, in_ms } = tend(&world, hook.id).await else { panic!("nothing to probe") };
         assert_ne!(other, key, "what fails by itself does not keep the breaker open");
         assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
         let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
@@ -149,7 +149,7 @@ story! {
             let wait = if number == 3 { RETRY } else { LONG };
             world.send(&format!("r{number}"), hook.id, wait).await;
         }
-        assert_eq!(world.store.to_recall(hook.id, 3).await.unwrap(), None, "it may be tried");
+        assert_eq!(world.store.lanes_in_backoff(hook.id, 3).await.unwrap(), None, "it may be tried");
         world.send("r9", hook.id, LONG).await;
         let pages = called_back(&world, hook.id, 3).await;
         assert!(pages.len() > 1 && pages.iter().all(|page| page.len() <= 4), "{pages:?}");
@@ -157,7 +157,7 @@ story! {
         all.sort_unstable();
         assert_eq!(all, sorted(&world, &["r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]));
         world.pass(30_000);
-        let Tending::Probe { key, in_ms: 0 } = tend(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key, in_ms: 0 } = tend(&world, hook.id).await else { panic!("nothing to probe") };
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
         world.finish(&probe, LONG).await;
         assert_eq!(called_back(&world, hook.id, 3).await, [vec![key]], "only what was tried since");
@@ -170,7 +170,7 @@ story! {
         all_fail(&world, hook.id, 3).await;
         assert_eq!(called_back(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "they wait for their time");
         world.pass(5);
-        world.store.hasten(hook.id).await.unwrap();
+        world.store.retry_now(hook.id).await.unwrap();
         assert_eq!(called_back(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]));
         world.pass(5);
@@ -183,13 +183,13 @@ story! {
     async fn whose_runs_wait_for_a_destination_that_is_switched_off_are_called_back_by_the_sweep_too(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
-        let late = async || world.store.overdue(9).await.unwrap().recalls;
+        let late = async || world.store.overdue(9).await.unwrap().in_backoff;
         assert_eq!(late().await, []);
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
         assert_eq!(late().await, [hook.id]);
         assert_eq!(called_back(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
-        assert_eq!(world.store.tend(hook.id, 9).await.unwrap(), Tending::Rest);
+        assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), DestinationNeed::Rest);
         assert_eq!(late().await, []);
     }
 }
@@ -202,14 +202,14 @@ story! {
         world.pass(30_000);
         let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
         world.pass(5);
-        assert!(matches!(world.finish(&probe, Verdict::Delivered).await, Finished::Closed { .. }));
+        assert!(matches!(world.finish(&probe, Verdict::Delivered).await, LaneState::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason), ("healthy", None));
         let owed = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
         assert_eq!(drained(&world, hook.id).await, owed);
         let drain = world.attempt_as(Mode::Drain, (owed[0], hook.id), "d").await;
         assert_eq!(drained(&world, hook.id).await.len(), 9, "nobody else is sent to a lane that somebody has");
-        assert!(matches!(world.finish(&drain, LONG).await, Finished::Wait { .. }));
+        assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
         assert_eq!(drained(&world, hook.id).await.len(), 9, "what was tried since keeps its back-off");
         let mine = world.attempt(owed[1], hook.id, "l").await;
         assert_eq!(mine.number, 2, "the purchase's own run finds it due too");
@@ -217,7 +217,7 @@ story! {
             let drain = world.attempt_as(Mode::Drain, (*key, hook.id), "d").await;
             world.finish(&drain, Verdict::Delivered).await;
         }
-        assert_eq!(tend(&world, hook.id).await, Tending::Rest);
+        assert_eq!(tend(&world, hook.id).await, DestinationNeed::Rest);
     }
 }
 
@@ -230,17 +230,17 @@ story! {
         let asks = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
             let mut told = finish(&sent, Verdict::Retry { delay_ms });
-            (told.status, told.fares) = (Some(429), Fares::Ill { pause_ms: Some(60_000) });
-            world.end(told).await.finished
+            (told.status, told.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            world.end(told).await.lane
         };
-        assert!(matches!(asks("r1", 50_000).await, Finished::Owed { .. }), "it is due when the pause ends");
+        assert!(matches!(asks("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
         assert!(matches!(claimed, Claimed::Owed { ms: 58_000..=60_000, .. }), "{claimed:?}");
-        assert!(matches!(tend(&world, hook.id).await, Tending::Pause { ms: 58_000..=60_000 }));
+        assert!(matches!(tend(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000..=60_000 }));
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
-        assert!(matches!(asks("r2", HOUR_MS).await, Finished::Wait { ms } if ms > 60_000), "it has a wait of its own");
+        assert!(matches!(asks("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
         assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Wait { .. }));
         assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Owed { .. }));
         world.pass(60_001);
@@ -263,19 +263,19 @@ story! {
         world.raw().run("UPDATE deliveries SET next_due_at = next_due_at + 3600000000 WHERE tried_at IS NULL");
         let paused = world.store.now().await.unwrap().plus_millis(60_000).micros();
         world.raw().run(&format!("UPDATE health SET paused_until = {paused}"));
-        assert!(matches!(tend(&world, hook).await, Tending::Pause { .. }));
+        assert!(matches!(tend(&world, hook).await, DestinationNeed::Pause { .. }));
         world.pass(5);
-        world.store.hasten(hook).await.unwrap();
+        world.store.retry_now(hook).await.unwrap();
         assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]), "what was never tried keeps its time");
-        assert!(matches!(tend(&world, other).await, Tending::Pause { .. }), "nobody else is hastened");
+        assert!(matches!(tend(&world, other).await, DestinationNeed::Pause { .. }), "nobody else is hastened");
         world.pass(5);
         let again = world.attempt(world.key("r1"), hook, "again").await;
         assert_eq!(again.number, 2);
-        assert!(matches!(world.finish(&again, LONG).await, Finished::Wait { .. }));
+        assert!(matches!(world.finish(&again, LONG).await, LaneState::Wait { .. }));
         assert_eq!(drained(&world, hook).await, [world.key("r2")], "what was tried since has a wait of its own");
         world.raw().run("UPDATE health SET opened_at = 5");
-        world.store.hasten(hook).await.unwrap();
-        assert!(matches!(tend(&world, hook).await, Tending::Probe { .. }), "an open breaker stays open");
+        world.store.retry_now(hook).await.unwrap();
+        assert!(matches!(tend(&world, hook).await, DestinationNeed::Probe { .. }), "an open breaker stays open");
     }
 }
 
@@ -289,10 +289,10 @@ story! {
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
             let mut told = finish(sent, LONG);
-            told.fares = Fares::Ill { pause_ms: Some(pause_ms) };
+            told.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
             world.end(told).await;
         }
-        assert!(matches!(tend(&world, hook.id).await, Tending::Pause { ms: 58_000.. }));
+        assert!(matches!(tend(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000.. }));
     }
 }
 
@@ -302,8 +302,8 @@ story! {
         all_fail(&world, hook.id, 3).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut told = finish(&sent, LONG);
-        (told.status, told.fares) = (Some(410), Fares::Disabled { reason: "the endpoint is gone".to_owned() });
-        assert!(matches!(world.end(told).await.finished, Finished::Closed { .. }));
+        (told.status, told.endpoint_signal) = (Some(410), EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() });
+        assert!(matches!(world.end(told).await.lane, LaneState::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
         assert_eq!(shown.reason.as_deref(), Some("the endpoint is gone"));
@@ -311,7 +311,7 @@ story! {
         for receipt in ["r0", "r1", "r2"] {
             assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Closed { last_seq: 1.. }));
         }
-        assert_eq!(tend(&world, hook.id).await, Tending::Rest);
+        assert_eq!(tend(&world, hook.id).await, DestinationNeed::Rest);
         assert_eq!(world.store.health(hook.id).await.unwrap().owed, 4);
 
         world.pass(1_000);
@@ -353,17 +353,17 @@ story! {
         for receipt in ["r1", "r2", "r3", "r4"] {
             world.revise(receipt, 1).await;
         }
-        let ends = async |receipt: &str, fares: Fares| {
+        let ends = async |receipt: &str, endpoint_signal: EndpointSignal| {
             let sent = world.attempt(world.key(receipt), hook.id, receipt).await;
             world.pass(5);
-            (finish(&sent, LONG), fares)
+            (finish(&sent, LONG), endpoint_signal)
         };
-        let gone = Fares::Disabled { reason: "the endpoint is gone".to_owned() };
-        let late = [ends("r1", gone.clone()).await, ends("r2", Fares::Ill { pause_ms: Some(60_000) }).await];
+        let gone = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
+        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause_ms: Some(60_000) }).await];
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
-        for (mut told, fares) in late {
-            told.fares = fares;
+        for (mut told, endpoint_signal) in late {
+            told.endpoint_signal = endpoint_signal;
             world.end(told).await;
         }
         let health = world.store.health(hook.id).await.unwrap();
@@ -373,11 +373,11 @@ story! {
             let switch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
             world.store.update_destination(hook.id, switch).await.unwrap();
         }
-        late.fares = gone.clone();
+        late.endpoint_signal = gone.clone();
         world.end(late).await;
         assert_eq!(state(&world, hook.id).await, "healthy", "it was enabled since");
         let (mut fresh, _) = ends("r4", gone.clone()).await;
-        fresh.fares = gone;
+        fresh.endpoint_signal = gone;
         world.end(fresh).await;
         assert_eq!(state(&world, hook.id).await, "disabled");
     }
@@ -387,12 +387,12 @@ story! {
     async fn hastening_is_no_sign_of_life(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
-        world.store.hasten(hook.id).await.unwrap();
+        world.store.retry_now(hook.id).await.unwrap();
         assert_eq!(world.store.health(hook.id).await.unwrap().recovered_at, None);
         let day_ms = 24 * HOUR_MS;
         for _ in 0..6 {
             world.pass(day_ms);
-            world.store.hasten(hook.id).await.unwrap();
+            world.store.retry_now(hook.id).await.unwrap();
             world.pass(1);
             let sent = world.attempt(world.key("r0"), hook.id, "a").await;
             let mut told = finish(&sent, LONG);
@@ -416,7 +416,7 @@ story! {
         for (status, counts) in answers {
             let sent = world.attempt(key, hook.id, "a").await;
             let mut told = finish(&sent, RETRY);
-            (told.status, told.judged[0].counts) = (Some(status), counts);
+            (told.status, told.results[0].counts) = (Some(status), counts);
             world.end(told).await;
             world.pass(5_001);
         }

@@ -4,15 +4,15 @@ use super::aging::DAY_MS;
 use super::recovering::drain;
 use super::world::{World, new_platform, story};
 use domain::DestinationId;
-use storage::{Again, Destination, Error, How, Page, Replay, Replayed, Run, To};
+use storage::{Again, Destination, Error, Page, Replay, Replayed, Run, RunMode, To};
 use system_tests::folder::Folder;
 
 fn page(cursor: Option<&str>) -> Page {
     Page { cursor: cursor.map(str::to_owned), limit: 2 }
 }
 
-fn once(run: &str) -> How {
-    How::Once(run.to_owned())
+fn once(run: &str) -> RunMode {
+    RunMode::Once(run.to_owned())
 }
 
 async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, &str)) -> Result<Replayed, Error> {
@@ -65,13 +65,13 @@ story! {
         let hook = delivered(&world).await;
         let now = world.store.now().await.unwrap();
         let what = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
-        let ask = async |run: How| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
+        let ask = async |run: RunMode| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
         let first = ask(once("run")).await;
-        assert_eq!((first.looked_at, first.owing.owed), (2, 2));
+        assert_eq!((first.checked, first.owing.owed), (2, 2));
         arrive(&world, hook.id).await;
         assert_eq!(ask(once("run")).await, first);
         assert_eq!(count(&world, "deliveries"), 5);
-        assert_eq!(ask(How::Anew).await.owing.owed, 2, "without a name it is owed each time");
+        assert_eq!(ask(RunMode::Anew).await.owing.owed, 2, "without a name it is owed each time");
     }
 }
 
@@ -155,7 +155,7 @@ story! {
             let done = world.store.redeliver_all(what, to, (Page::default(), run)).await.unwrap();
             let mut told = done.owing.destinations;
             told.sort();
-            (done.looked_at, told)
+            (done.checked, told)
         };
         let mut both = vec![ours, theirs];
         both.sort();

@@ -4,7 +4,7 @@ use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, story, told};
 use domain::{EventId, Outcome, What};
-use storage::{Fares, Fate, Verdict};
+use storage::{EndpointSignal, Fate, Verdict};
 
 story! {
     async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
@@ -19,13 +19,13 @@ story! {
         world.send("r1", hook.id, Verdict::Delivered).await;
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(of.purchase.map(|purchase| purchase.revision), Some(1));
-        let [heard] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
+        let [heard] = of.notifications.as_slice() else { panic!("{:?}", of.notifications) };
         assert_eq!((heard.view.outcome, heard.view.revision), (Some(Outcome::Settled), Some(1)));
         assert_eq!(of.addressees.len(), 2);
-        let told: Vec<_> = of.told.iter().map(|one| (one.event.event_type.as_str(), one.sendings.len())).collect();
+        let told: Vec<_> = of.events.iter().map(|one| (one.event.event_type.as_str(), one.sendings.len())).collect();
         assert_eq!(told, [("user.subscription.purchased", 2), ("purchase.updated", 1)]);
         let mine = |sending: &&storage::Sending| sending.delivery.destination_id == hook.id;
-        let sent = of.told[0].sendings.iter().find(mine).unwrap();
+        let sent = of.events[0].sendings.iter().find(mine).unwrap();
         let [failed, arrived] = sent.attempts.as_slice() else { panic!("{:?}", sent.attempts) };
         assert_eq!((failed.number, failed.status, failed.counts, failed.mode.as_str()), (1, Some(500), true, "lane"));
         assert_eq!(failed.headers, [("retry-after".to_owned(), "7".to_owned())]);
@@ -43,15 +43,15 @@ story! {
             world.revise("r1", number).await;
         }
         world.send("r1", hook.id, Verdict::Delivered).await;
-        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
-        let fields = |told: &storage::Told| -> Option<Vec<String>> {
+        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
+        let fields = |told: &storage::AnnouncedEvent| -> Option<Vec<String>> {
             Some(told.changes.as_ref()?.iter().map(|change| change.field.clone()).collect())
         };
         let changed: Vec<_> = told.iter().map(fields).collect();
         let moved = Some(vec!["expires_at".to_owned()]);
         assert_eq!(changed, [None, moved.clone(), moved]);
         let of = world.store.explain_message("r1-1").await.unwrap();
-        let [(heard, told)] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
+        let [(heard, told)] = of.notifications.as_slice() else { panic!("{:?}", of.notifications) };
         assert_eq!(heard.view.revision, Some(1));
         let sending = &told[0].sendings[0];
         assert_eq!(sending.delivery.status, "superseded");
@@ -59,8 +59,8 @@ story! {
         assert_eq!((successor.revision, successor.status.as_str()), (3, "delivered"));
         assert!(successor.finished_at.is_some());
         let event = world.store.explain_event(told[0].event.id).await.unwrap();
-        assert_eq!(event.heard.len(), 1);
-        assert_eq!(event.told, told[0]);
+        assert_eq!(event.notifications.len(), 1);
+        assert_eq!(event.event, told[0]);
         let nobody = world.store.explain_event(EventId::new(hook.id.uuid())).await;
         assert!(nobody.is_err_and(|error| is_missing(&error)));
         assert!(world.store.explain_message("nobody").await.is_err_and(|error| is_missing(&error)));
@@ -76,12 +76,12 @@ story! {
         world.tell("m2", "held", 5).await;
         let expires = world.store.now().await.unwrap().plus_millis(MINUTE_MS);
         let url = storage::SecretString::from("https://sns.example.com/confirm");
-        world.store.keep_pending(world.platform.id, "arn:aws:sns:topic", url, expires).await.unwrap();
+        world.store.add_pending_topic(world.platform.id, "arn:aws:sns:topic", url, expires).await.unwrap();
         let topic = world.store.topics(world.platform.id).await.unwrap()[0].id;
         let mut waiting = told(world.platform.id, "m3", "r3", 1);
         waiting.fate = Fate::WaitTopic(topic);
         world.accept(waiting).await;
-        let heard = async |message: &str| world.store.explain_message(message).await.unwrap().heard.remove(0).0;
+        let heard = async |message: &str| world.store.explain_message(message).await.unwrap().notifications.remove(0).0;
         let window = heard("m1").await;
         assert_eq!(window.view.waiting_for.as_deref(), Some("window"));
         assert!(window.window_ends_at.is_some() && window.held.is_none());
@@ -92,7 +92,7 @@ story! {
         assert_eq!(topic.view.waiting_for.as_deref(), Some("topic approval"));
         assert_eq!(topic.topic_arn.as_deref(), Some("arn:aws:sns:topic"));
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
-        assert_eq!((of.purchase, of.heard.len(), of.told.len()), (None, 1, 0));
+        assert_eq!((of.purchase, of.notifications.len(), of.events.len()), (None, 1, 0));
     }
 }
 
@@ -105,7 +105,7 @@ story! {
         world.send("r1", hook.id, Verdict::Dead).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
-        paused.fares = Fares::Ill { pause_ms: Some(MINUTE_MS) };
+        paused.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
         world.end(paused).await;
         let of = world.store.explain_destination(hook.id).await.unwrap();
         let portrait = of.portrait;
@@ -128,12 +128,12 @@ story! {
         for number in 0..25 {
             let sent = world.attempt(world.key("r1"), hook.id, &format!("a{number}")).await;
             let mut failed = finish(&sent, RETRY);
-            failed.fares = Fares::Unsaid;
+            failed.endpoint_signal = EndpointSignal::Neutral;
             world.end(failed).await;
             world.pass(5_001);
         }
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
-        let sending = &of.told[0].sendings[0];
+        let sending = &of.events[0].sendings[0];
         let numbers: Vec<_> = sending.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!((numbers, sending.delivery.attempts), ((6..=25).collect(), 25));
     }

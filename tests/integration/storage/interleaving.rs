@@ -7,7 +7,7 @@ use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::{CollapseKey, DeliveryId, DestinationId, What};
 use std::collections::HashMap;
-use storage::{Claim, Claimed, DeliveryFilter, Fares, Mode, Page, Store, Verdict};
+use storage::{Claim, Claimed, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;
@@ -96,10 +96,11 @@ impl Lane {
                 let sent = self.held.swap_remove(index);
                 let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
                 let mut told = finish(&sent, verdict);
-                if told.fares != Fares::Well && dice.roll(2) == 0 {
-                    told.fares = Fares::Ill { pause_ms: Some(700) };
+                if told.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
+                    told.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(700) };
                 }
-                told.lane_pause_ms = (told.fares != Fares::Well && dice.roll(2) == 0).then_some(900);
+                told.lane_pause_ms =
+                    (told.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0).then_some(900);
                 self.workers[index % 2].finish(told).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),

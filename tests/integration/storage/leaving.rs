@@ -3,21 +3,21 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::{CollapseKey, DestinationId, What};
-use storage::{Again, Claim, Claimed, DestinationPatch, Finished, Mode, Page, Run, Tending, Verdict};
+use storage::{Again, Claim, Claimed, DestinationNeed, DestinationPatch, LaneState, Mode, Page, Run, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
 /// Sends what must be due: it fails, and the destination asks for an hour.
-async fn asks(world: &World, receipt: &str, to: DestinationId) -> Finished {
+async fn asks(world: &World, receipt: &str, to: DestinationId) -> LaneState {
     asks_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
 }
 
 /// The same with another wait of the event, and another of the lane.
-async fn asks_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> Finished {
+async fn asks_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut told = finish(&sent, Verdict::Retry { delay_ms });
     told.lane_pause_ms = Some(pause_ms);
-    world.end(told).await.finished
+    world.end(told).await.lane
 }
 
 /// Nobody may send in the lane for so long, and nobody is told to.
@@ -28,7 +28,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
         let is_right = matches!(claimed, Claimed::Wait { ms, .. } if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
         assert!(is_right, "{receipt}: {claimed:?}");
     }
-    assert_eq!(tend(world, to).await, Tending::Rest, "{receipt} cannot be claimed");
+    assert_eq!(tend(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
     world.pass(50_000);
     assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
@@ -40,13 +40,13 @@ async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revisio
     world.finish(&sent, Verdict::Delivered).await;
 }
 
-async fn tend(world: &World, id: DestinationId) -> Tending {
-    world.store.tend(id, 100).await.unwrap()
+async fn tend(world: &World, id: DestinationId) -> DestinationNeed {
+    world.store.destination_need(id, 100).await.unwrap()
 }
 
 async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match tend(world, id).await {
-        Tending::Drain { keys, .. } => keys,
+        DestinationNeed::Drain { keys, .. } => keys,
         other => panic!("nothing to drain: {other:?}"),
     }
 }
@@ -55,7 +55,7 @@ story! {
     async fn a_new_event_does_not_break_what_was_asked(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        assert!(matches!(asks(&world, "r1", hook).await, Finished::Wait { .. }));
+        assert!(matches!(asks(&world, "r1", hook).await, LaneState::Wait { .. }));
         world.revise("r1", 2).await;
         assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody is to look at it, once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
@@ -66,7 +66,7 @@ story! {
         world.pass(HOUR_MS - 100_000);
         assert_eq!(drained(&world, hook).await, [world.key("r1")]);
         check_sent(&world, ("r1", hook), 3).await;
-        assert_eq!(tend(&world, hook).await, Tending::Rest);
+        assert_eq!(tend(&world, hook).await, DestinationNeed::Rest);
         world.revise("r1", 4).await;
         check_sent(&world, ("r1", hook), 4).await;
     }
@@ -80,7 +80,7 @@ story! {
         world.revise("r1", 2).await;
         let mut told = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
         told.lane_pause_ms = Some(HOUR_MS);
-        assert!(matches!(world.end(told).await.finished, Finished::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        assert!(matches!(world.end(told).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         check_sent(&world, ("r1", hook), 2).await;
@@ -92,15 +92,15 @@ story! {
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[What::Renewed]).await;
         let event = world.attempt(world.key("r1"), hook, "a").await;
-        assert_eq!(world.finish(&event, RETRY).await, Finished::More);
+        assert_eq!(world.finish(&event, RETRY).await, LaneState::More);
         let left = asks(&world, "r1", hook).await;
-        assert!(matches!(left, Finished::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
+        assert!(matches!(left, LaneState::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
         world.pass(5_001);
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         world.send("r1", hook, Verdict::Delivered).await;
         world.send("r1", hook, Verdict::Delivered).await;
-        assert_eq!(tend(&world, hook).await, Tending::Rest);
+        assert_eq!(tend(&world, hook).await, DestinationNeed::Rest);
     }
 }
 
@@ -110,7 +110,7 @@ story! {
         world.happen("r1", 1, &[What::Renewed]).await;
         world.send("r1", hook, LONG).await;
         world.pass(5);
-        world.store.hasten(hook).await.unwrap();
+        world.store.retry_now(hook).await.unwrap();
         world.pass(5);
         let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
         let mut told = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
@@ -169,7 +169,7 @@ story! {
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;
         }
-        assert_eq!(tend(&world, hook).await, Tending::Rest, "it and the state were sent");
+        assert_eq!(tend(&world, hook).await, DestinationNeed::Rest, "it and the state were sent");
     }
 }
 
@@ -182,7 +182,7 @@ story! {
         }
         world.revise("r1", 2).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
-        world.store.hasten(hook).await.unwrap();
+        world.store.retry_now(hook).await.unwrap();
         world.pass(5);
         assert_eq!(drained(&world, hook).await.len(), 2, "what was held back is due as what was tried");
         check_sent(&world, ("r1", hook), 2).await;
@@ -236,7 +236,7 @@ story! {
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         let state = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
         assert_eq!(state.event_type, "purchase.updated");
-        assert_eq!(world.finish(&state, Verdict::Delivered).await, Finished::More);
+        assert_eq!(world.finish(&state, Verdict::Delivered).await, LaneState::More);
         for expected in ["user.subscription.cancelled", "user.subscription.resumed"] {
             let event = world.attempt(world.key("r1"), hook, "e").await;
             assert_eq!(event.event_type, expected);

@@ -6,8 +6,8 @@ use domain::{DestinationId, What};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, DeliveryFilter, Destination, Fares, Finished, Limits, Mode, NewDestination, Page, Rendered, Store,
-    Tending, Unsent, Verdict,
+    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, EndpointSignal, LaneState, Limits, Mode,
+    NewDestination, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::wait;
 
@@ -135,7 +135,7 @@ story! {
         world.pass(2_000);
         let claimed = claim_all(&stores, &world, &receipts[64..], hook).await;
         assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Leased { .. })), "{claimed:?}");
-        let Tending::Drain { keys, .. } = world.store.tend(hook, 5).await.unwrap() else { panic!("nothing is owed") };
+        let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         let left = usize::try_from(owed).unwrap() - late;
         assert_eq!(keys.len(), left.min(5), "what was sent away is owed");
@@ -190,7 +190,7 @@ story! {
             "user.subscription.renewed"];
         assert_eq!(sent.types(), all[..3]);
         assert!(sent.batch.attempts.iter().all(|attempt| attempt.number == 1));
-        assert_eq!(world.finish(&sent, RETRY).await, Finished::More, "the state is due");
+        assert_eq!(world.finish(&sent, RETRY).await, LaneState::More, "the state is due");
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
@@ -201,10 +201,10 @@ story! {
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut told = finish(&sent, Verdict::Delivered);
-        told.judged[1].verdict = Verdict::Dead;
-        told.judged[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        told.judged[3].verdict = Verdict::Retry { delay_ms: 0 };
-        assert!(matches!(world.end(told).await.finished, Finished::Wait { .. }));
+        told.results[1].verdict = Verdict::Dead;
+        told.results[2].verdict = Verdict::Retry { delay_ms: 60_000 };
+        told.results[3].verdict = Verdict::Retry { delay_ms: 0 };
+        assert!(matches!(world.end(told).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
         let statuses: Vec<_> = deliveries.map(|one| one.status).filter(|status| status != "superseded").collect();
@@ -220,7 +220,7 @@ story! {
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
         let mut told = finish(&first, Verdict::Retry { delay_ms: 0 });
-        told.judged[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        told.results[1].verdict = Verdict::Retry { delay_ms: 60_000 };
         world.end(told).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
@@ -252,7 +252,7 @@ story! {
         for receipt in &receipts {
             world.attempt(world.key(receipt), hook, "h").await;
         }
-        let Tending::Pause { .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nobody can be told now") };
+        let DestinationNeed::Pause { .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nobody can be told now") };
         let waits = receipts.iter().find(|receipt| world.key(receipt) != sent[0].key).unwrap();
         world.finish(&sent[0], Verdict::Delivered).await;
         let next = world.attempt(world.key(waits), to, "c").await;
@@ -279,19 +279,19 @@ story! {
         world.happen_to("customer-2", "other", &[What::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut told = finish(&sent, RETRY);
-        (told.fares, told.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
+        (told.endpoint_signal, told.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
         world.end(told).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
             let claimed = world.claim(world.key(receipt), to, "b").await;
             assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         }
-        let Tending::Drain { keys, .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nothing to drain") };
+        let DestinationNeed::Drain { keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         assert_eq!(keys, [world.key("other")]);
         let other = world.attempt(world.key("other"), to, "c").await;
         world.finish(&other, Verdict::Delivered).await;
         world.drain((world.key("other"), to)).await;
-        assert_eq!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { ms: 30_000 }, "it is looked at again");
+        assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { ms: 30_000 }, "it is looked at again");
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "d").await;
     }

@@ -44,7 +44,7 @@ async fn set(world: &World, patch: PlatformPatch) {
 
 /// Why something is still to be looked at again.
 fn noted(world: &World) -> Vec<String> {
-    world.raw().texts("SELECT why AS value FROM looks ORDER BY why")
+    world.raw().texts("SELECT why AS value FROM rechecks ORDER BY why")
 }
 
 fn count(world: &World, which: &str) -> i64 {
@@ -57,14 +57,14 @@ story! {
         let before = world.load(key).await;
         set(&world, secret("another")).await;
         assert_eq!((world.woken(), noted(&world)), (BATCH, vec!["secret".to_owned()]));
-        assert_eq!(world.store.look_on(1).await.unwrap(), BATCH, "a batch is not cut");
+        assert_eq!(world.store.continue_rechecks(1).await.unwrap(), BATCH, "a batch is not cut");
         assert_eq!(world.woken(), BATCH * 2);
-        assert_eq!(world.store.look_on(ALL).await.unwrap(), MANY + 1 - BATCH * 2);
+        assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2);
         assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
         assert_eq!(count(&world, "settling = 2"), MANY + 1, "each once");
         let began_before = world.store.record(record(key, &before)).await.unwrap();
         assert_eq!(began_before, Recorded::Moved, "it was decided by what is no more");
-        assert_eq!(world.store.look_on(ALL).await.unwrap(), 0);
+        assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), 0);
         world.settle(key).await;
         assert_eq!(world.woken(), MANY);
     }
@@ -80,7 +80,7 @@ story! {
         parked.decision.waits = Some(domain::Waits::Parked(domain::Parked::UnknownReceipt));
         world.done(parked).await;
         assert_eq!(count(&world, "waits_for = 'parked'"), 1);
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), count(&world, "waits_for = 'parked' AND settling = 3")), (1, 1));
     }
 }
@@ -90,13 +90,13 @@ story! {
         crowd_and_one(&world).await;
         fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c2100'");
         set(&world, secret("another")).await;
-        world.store.look_on(ALL).await.unwrap_err();
+        world.store.continue_rechecks(ALL).await.unwrap_err();
         assert_eq!((world.woken(), noted(&world).len()), (BATCH * 2, 1));
         let second = world.second_process().await;
-        second.look_on(ALL).await.unwrap_err();
+        second.continue_rechecks(ALL).await.unwrap_err();
         assert_eq!(world.woken(), BATCH * 2, "what fails again is left again");
         fail_no_more(&world, "purchases");
-        assert_eq!(second.look_on(ALL).await.unwrap(), MANY + 1 - BATCH * 2, "it goes on from where it was");
+        assert_eq!(second.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2, "it goes on from where it was");
         assert_eq!((count(&world, "settling = 2"), noted(&world).len()), (MANY + 1, 0));
     }
 }
@@ -121,13 +121,13 @@ story! {
         };
         assert_eq!(change("month").await, MANY / 2);
         assert_eq!((world.woken(), noted(&world)), (BATCH / 2, vec!["catalogue".to_owned()]));
-        world.store.look_on(1).await.unwrap();
+        world.store.continue_rechecks(1).await.unwrap();
         assert_eq!((world.woken(), count(&world, "next_wake_at IS NOT NULL AND term_sku = 'year'")), (BATCH, 0));
         assert_eq!(change("year").await, MANY / 2);
         assert_eq!(world.woken(), BATCH + BATCH / 2, "from the first on");
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM look_skus"), 0);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM recheck_skus"), 0);
         world.sleep();
         world.seed(&Seed { receipt: "r1", term_sku: Some("rare"), product: Some("dear"), ..Seed::default() });
         for sku in ["rare", "dear"] {
@@ -135,7 +135,7 @@ story! {
             world.sleep();
         }
         assert_eq!(change("plan").await, MANY);
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!(world.woken(), MANY, "by the SKU of the product too, and no other");
     }
 }
@@ -147,7 +147,7 @@ story! {
         world.raw().run("UPDATE platforms SET secret_refused_at = 5");
         set(&world, secret("one")).await;
         set(&world, secret("two")).await;
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
     }
 }
@@ -162,14 +162,14 @@ story! {
         assert_eq!(count(&world, "unverified_since IS NOT NULL"), MANY + 1 - BATCH);
         world.pass(1_000);
         assert_eq!((fail().await, fail().await), (1, 2));
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3), "what failed since counts");
         world.sleep();
         world.raw().run("UPDATE purchases SET unverified_since = 1");
-        let asked = world.store.verification(key).await.unwrap().unwrap();
+        let asked = world.store.store_query(key).await.unwrap().unwrap();
         assert!(world.store.refuse_secret(&asked).await.unwrap());
         assert_eq!((fail().await, noted(&world)), (1, vec!["failures".to_owned()]));
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((count(&world, "unverified_since = 1"), world.woken(), noted(&world).len()), (0, 0, 0));
     }
 }
@@ -183,7 +183,7 @@ story! {
         world.sleep();
         world.raw().run("UPDATE purchases SET waits_for = 'parked'");
         assert_eq!((retry().await, world.woken(), noted(&world)), (MANY + 1, BATCH, vec!["parked".to_owned()]));
-        world.store.look_on(ALL).await.unwrap();
+        world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
     }
 }

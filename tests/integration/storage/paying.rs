@@ -409,7 +409,7 @@ story! {
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
         world.raw().run("UPDATE deliveries SET status = 'dead' WHERE event_type = 'user.subscription.purchased'");
         let again = world.store.redeliver_all(Again::Failed, None, (Page::default(), Run::Real)).await.unwrap();
-        assert_eq!((again.looked_at, again.owing.owed), (1, 1));
+        assert_eq!((again.checked, again.owing.owed), (1, 1));
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);
         assert_eq!((world.differing().await, world.broken(1000).await), (vec![], vec![]));
@@ -439,7 +439,7 @@ story! {
         let some = (false, Some(Differs::NotChosen));
         for limit in [1000, 1] {
             let lines = world.audited(limit).await;
-            let later = Some(Differs::MadeLater);
+            let later = Some(Differs::CreatedLater);
             assert_eq!(of(&world, lines.clone(), "r0"), [(false, later), (true, later)]);
             assert_eq!(of(&world, lines.clone(), "r1"), [some, (true, Some(Differs::Owed))]);
             let unknown = Some(Differs::PriceUnknown);

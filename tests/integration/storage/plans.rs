@@ -38,7 +38,7 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
             "notifications_receipt",
         ),
         (
-            "SELECT outcome, COUNT(*) FROM notifications WHERE said = 'IMPORTED' AND platform_id = 'p'
+            "SELECT outcome, COUNT(*) FROM notifications WHERE store_type = 'IMPORTED' AND platform_id = 'p'
              GROUP BY outcome ORDER BY outcome"
                 .to_owned(),
             "notifications_imported",
@@ -256,7 +256,7 @@ fn asked_by_claims() -> Vec<(String, &'static str)> {
             "events_id",
         ),
         (
-            "SELECT e.user_revision, t.told_revision FROM events e LEFT JOIN user_lanes t ON t.destination_id = 'd'
+            "SELECT e.user_revision, t.sent_revision FROM events e LEFT JOIN user_lanes t ON t.destination_id = 'd'
              AND t.user_id = e.user_id AND t.environment = 'production' LEFT JOIN user_lanes o
              ON o.destination_id = 'd' AND o.user_id = 'u' AND o.environment = 'production' WHERE e.id = 'e'",
             "events_id",
@@ -322,7 +322,9 @@ fn asked_by_sweeps() -> Vec<(String, &'static str)> {
 /// What a batch of a look at many purchases asks.
 fn asked_by_looks() -> Vec<(String, &'static str)> {
     let listed = |column: &str| {
-        format!("EXISTS (SELECT 1 FROM look_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})")
+        format!(
+            "EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})"
+        )
     };
     let which = [
         "platform_id = 'p' AND waits_for = 'parked'".to_owned(),
@@ -407,7 +409,7 @@ fn questions() -> Vec<(String, &'static str)> {
             "deliveries_pending",
         ),
         (
-            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND said = 's' AND platform_id = 'p'"
+            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND store_type = 's' AND platform_id = 'p'"
                 .to_owned(),
             "notifications_identity",
         ),

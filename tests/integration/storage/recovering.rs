@@ -6,8 +6,8 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, What};
 use std::collections::BTreeMap;
 use storage::{
-    Again, Claimed, DeliveryFilter, Error, Fares, Filter, Mode, Owing, Page, Redelivered, Replay, Replayed, Run,
-    Skipped, Verdict,
+    Again, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Mode, Owing, Page, Redelivered, Replay, Replayed,
+    Run, Skipped, Verdict,
 };
 
 fn all() -> (Page, Run) {
@@ -72,7 +72,7 @@ story! {
         drain(&world, key, hook.id).await;
         drain(&world, key, other.id).await;
         let done = world.store.redeliver_all(Again::Purchase(key), Some(hook.id), all()).await.unwrap();
-        assert_eq!((done.looked_at, done.owing.owed, done.owing.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
+        assert_eq!((done.checked, done.owing.owed, done.owing.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
         assert_eq!(done.owing.skipped, skipped([(Skipped::Superseded, 1)]));
         let mut sent = drain(&world, key, hook.id).await;
         sent.sort();
@@ -106,8 +106,8 @@ story! {
             let what = Again::Range { from, until };
             let dry = world.store.redeliver_all(what, None, (page.clone(), Run::Dry)).await.unwrap();
             let done = world.store.redeliver_all(what, None, (page, Run::Real)).await.unwrap();
-            assert_eq!((dry.looked_at, dry.owing.owed), (done.looked_at, done.owing.owed), "a dry run foretells");
-            (seen, owed, cursor) = (seen + done.looked_at, owed + done.owing.owed, done.next_cursor);
+            assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run foretells");
+            (seen, owed, cursor) = (seen + done.checked, owed + done.owing.owed, done.next_cursor);
             // What was sent again is delivered meanwhile, and not sent twice for that.
             for receipt in ["r1", "r2"] {
                 drain(&world, world.key(receipt), hook.id).await;
@@ -140,12 +140,12 @@ story! {
         let before = deliveries(&world).await;
         let first = (Page { cursor: None, limit: 2 }, Run::Real);
         let one = world.store.redeliver_all(Again::Failed, Some(hook.id), first).await.unwrap();
-        assert_eq!((one.looked_at, one.owing.owed), (2, 1));
+        assert_eq!((one.checked, one.owing.owed), (2, 1));
         // It dies again: that is a later failure, and not asked about now.
         world.send("r1", hook.id, Verdict::Dead).await;
         let second = (Page { cursor: one.next_cursor, limit: 2 }, Run::Real);
         let two = world.store.redeliver_all(Again::Failed, Some(hook.id), second).await.unwrap();
-        assert_eq!((two.looked_at, two.owing.owed, two.next_cursor), (2, 1, None));
+        assert_eq!((two.checked, two.owing.owed, two.next_cursor), (2, 1, None));
         assert_eq!(dry.owing.owed, 2);
         assert_eq!(dry.owing.skipped, skipped([(Skipped::Superseded, 1), (Skipped::Acknowledged, 1)]));
         assert_eq!(deliveries(&world).await, before + 2);
@@ -235,7 +235,7 @@ story! {
         world.age(5 * DAY_MS);
         let owing = again(&world, Again::Event(unclear.event_id)).await;
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
-        let explained = world.store.explain_event(unclear.event_id).await.unwrap().told.sendings;
+        let explained = world.store.explain_event(unclear.event_id).await.unwrap().event.sendings;
         assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
 
         // Nor does an answer that nobody can read, as a proxy gives it, or one that counted too few.
@@ -243,9 +243,9 @@ story! {
             world.happen(receipt, 1, &[What::Purchased]).await;
             let unread = world.attempt(world.key(receipt), analytics.id, class).await;
             let mut judged = finish(&unread, Verdict::Dead);
-            (judged.status, judged.judged[0].class) = (Some(200), class.to_owned());
+            (judged.status, judged.results[0].class) = (Some(200), class.to_owned());
             // After so many days of failures it would be disabled.
-            judged.fares = Fares::Unsaid;
+            judged.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
             let owing = again(&world, Again::Event(unread.event_id)).await;

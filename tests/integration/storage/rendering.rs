@@ -45,7 +45,7 @@ story! {
         world.pass(100_000);
         assert_eq!(world.store.lanes(lane.0).await.unwrap(), []);
         assert_eq!(world.store.overdue(9).await.unwrap().destinations, []);
-        assert_eq!(world.store.tend(hook.id, 9).await.unwrap(), storage::Tending::Rest);
+        assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), storage::DestinationNeed::Rest);
         let listed = DeliveryFilter { status: Some("waiting".to_owned()), ..Default::default() };
         let listed = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!(listed[0].last_error.as_deref(), Some("the customer has no id yet"));
@@ -121,7 +121,7 @@ story! {
             other => Rendered::Body(other.to_owned()),
         });
         let told = claim_by(&world, render.clone(), lane).await;
-        assert!(matches!(told, Claimed::Told { .. }), "who looks after it is told: {told:?}");
+        assert!(matches!(told, Claimed::Undeliverable { .. }), "who looks after it is told: {told:?}");
         let Claimed::Send(batch) = claim_by(&world, render, lane).await else { panic!("nothing to send") };
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
@@ -296,7 +296,7 @@ story! {
         world.send("p2", to, Verdict::Delivered).await;
         let newest = world.attempt(world.key("p2"), to, "d").await;
         assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
-        let told = "SELECT MAX(told_revision) AS value FROM user_lanes";
+        let told = "SELECT MAX(sent_revision) AS value FROM user_lanes";
         assert_eq!(world.raw().number(told), 2, "what was told as old is not told");
     }
 }
@@ -307,7 +307,7 @@ fn refused(sent: &Sent, verdict: Verdict) -> Finish {
 }
 
 fn newest_told(world: &World) -> i64 {
-    world.raw().number("SELECT COALESCE(MAX(told_revision), 0) AS value FROM user_lanes")
+    world.raw().number("SELECT COALESCE(MAX(sent_revision), 0) AS value FROM user_lanes")
 }
 
 story! {
@@ -392,7 +392,7 @@ story! {
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
             let mut told = finish(&sent, RETRY);
-            (told.judged[0].class, told.judged[0].counts) = ("invalid_settings".to_owned(), false);
+            (told.results[0].class, told.results[0].counts) = ("invalid_settings".to_owned(), false);
             world.end(told).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);

@@ -39,7 +39,7 @@ story! {
 story! {
     async fn what_is_not_accepted_open_links_nothing(world: World) {
         let mut refused = changed(&world, "m1", ("old", "new"));
-        refused.fate = Fate::Ended(domain::Outcome::Refused, "another app's".to_owned());
+        refused.fate = Fate::Final(domain::Outcome::Refused, "another app's".to_owned());
         world.accept(refused).await;
         let mut other = said_so(
             world.platform.id,
@@ -60,7 +60,7 @@ story! {
     async fn a_plan_change_that_waits_for_a_topic_links_when_it_is_released(world: World) {
         let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
         let url = SecretString::from("https://arn");
-        world.store.keep_pending(world.platform.id, "arn:1", url, expires_at).await.unwrap();
+        world.store.add_pending_topic(world.platform.id, "arn:1", url, expires_at).await.unwrap();
         let topic: TopicId = world.store.topics(world.platform.id).await.unwrap().remove(0).id;
         let mut waiting = changed(&world, "m1", ("old", "new"));
         waiting.fate = Fate::WaitTopic(topic);

@@ -51,7 +51,7 @@ story! {
         assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
         assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
         assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1, "what stands beside a body goes with it");
-        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
+        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
         let pruned: Vec<bool> = told.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
         assert!(told.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {told:?}");

@@ -7,8 +7,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::{
-    Attempt, Batch, Claim, Claimed, Destination, Ended, Fares, Finish, Finished, Judged, Mode, Render, Rendered, Store,
-    Unsent, Verdict,
+    Attempt, Batch, Claim, Claimed, Destination, EndpointSignal, EventResult, Finish, FinishResult, LaneState, Mode,
+    Render, Rendered, Store, Unsent, Verdict,
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
@@ -84,7 +84,7 @@ pub async fn must_send(store: &Store, claim: Claim) -> Sent {
 /// What becomes of all events of a request: an answer 200, or 500.
 pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
-    let judged = |attempt: &Attempt| Judged {
+    let judged = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
         class: if failed { "server_error" } else { "delivered" }.to_owned(),
         error: failed.then(|| "the endpoint answered 500".to_owned()),
@@ -101,8 +101,8 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         status: Some(if failed { 500 } else { 200 }),
         headers: vec![("retry-after".to_owned(), "7".to_owned())],
         response: Some("body".to_owned()),
-        judged: sent.batch.attempts.iter().map(judged).collect(),
-        fares: if failed { Fares::Ill { pause_ms: None } } else { Fares::Well },
+        results: sent.batch.attempts.iter().map(judged).collect(),
+        endpoint_signal: if failed { EndpointSignal::Failure { pause_ms: None } } else { EndpointSignal::Success },
         lane_pause_ms: None,
         user_pause_ms: None,
         patience_ms: PATIENCE_MS,
@@ -128,16 +128,16 @@ impl World {
     }
 
     /// What is left in the lane after a request.
-    pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> Finished {
-        self.end(finish(sent, verdict)).await.finished
+    pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> LaneState {
+        self.end(finish(sent, verdict)).await.lane
     }
 
-    pub async fn end(&self, finish: Finish) -> Ended {
+    pub async fn end(&self, finish: Finish) -> FinishResult {
         self.store.finish(finish).await.unwrap()
     }
 
     /// Sends what must be due, with this answer.
-    pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> Ended {
+    pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
         let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
         self.end(finish(&sent, verdict)).await
     }

@@ -25,12 +25,12 @@ story! {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Renewed]).await;
         let health = world.store.destination_health(hook.id).await.unwrap();
-        assert_eq!((health.fares.owed, health.owes.waiting, health.owes.dead), (2, 0, 0));
+        assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (2, 0, 0));
         world.send("r1", hook.id, Verdict::Dead).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
         let health = world.store.destination_health(hook.id).await.unwrap();
-        assert_eq!((health.fares.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
-        assert_eq!(health.fares.last_error.as_deref(), Some("the endpoint answered 500"));
+        assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
+        assert_eq!(health.health.last_error.as_deref(), Some("the endpoint answered 500"));
     }
 }
 
@@ -50,12 +50,12 @@ story! {
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 3);
         assert_eq!(in_status(&world, hook.id, "skipped").await.len(), 0, "they are only counted");
         let forgotten = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(forgotten, Forgotten { ended: 3, more: false });
+        assert_eq!(forgotten, Forgotten { skipped: 3, more: false });
         assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
         assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
         let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(again, Forgotten { ended: 0, more: false }, "asked again it forgets nothing new");
+        assert_eq!(again, Forgotten { skipped: 0, more: false }, "asked again it forgets nothing new");
         switch(&world, hook.id, true).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), [PURCHASE_UPDATED]);
@@ -78,7 +78,7 @@ story! {
         ));
         for (ended, more) in [(2, true), (2, true), (0, false)] {
             let forgotten = world.store.forget_user_events(hook.id, 2).await.unwrap();
-            assert_eq!(forgotten, Forgotten { ended, more });
+            assert_eq!(forgotten, Forgotten { skipped: ended, more });
         }
         assert_eq!(in_status(&world, hook.id, "pending").await.len(), 6);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 4]);
@@ -104,7 +104,7 @@ story! {
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         switch(&world, hook.id, false).await;
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 0);
-        assert_eq!(world.store.forget_user_events(hook.id, ALL).await.unwrap().ended, 0);
+        assert_eq!(world.store.forget_user_events(hook.id, ALL).await.unwrap().skipped, 0);
         world.finish(&sent, Verdict::Delivered).await;
         assert_eq!(in_status(&world, hook.id, "skipped").await, Vec::<String>::new());
         assert_eq!(in_status(&world, hook.id, "delivered").await, sent.types());
@@ -118,7 +118,7 @@ story! {
         let patch = |secret: &str| DestinationPatch {
             name: Some(format!("with {secret}")),
             secret: Some(secret.into()),
-            made_of: Some(before.clone()),
+            based_on: Some(before.clone()),
             ..Default::default()
         };
         world.store.update_destination(hook.id, patch("first")).await.unwrap();

@@ -82,11 +82,11 @@ story! {
         assert_eq!(late(&world).await, [hook.id]);
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
-        let recalls = async || world.store.overdue(100).await.unwrap().recalls;
+        let recalls = async || world.store.overdue(100).await.unwrap().in_backoff;
         assert_eq!(late(&world).await, []);
         assert_eq!(recalls().await, [hook.id], "its lane may wait in a run, and is to be called back");
         let now = world.store.now().await.unwrap();
-        world.store.recalled(hook.id, now).await.unwrap();
+        world.store.backoff_cancelled(hook.id, now).await.unwrap();
         assert_eq!(recalls().await, []);
     }
 }
@@ -113,7 +113,7 @@ story! {
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 1);
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0);
         assert_eq!(world.broken(1000).await, []);
-        assert_eq!(world.store.destination_health(other.id).await.unwrap().fares.owed, 2, "nobody else's end");
+        assert_eq!(world.store.destination_health(other.id).await.unwrap().health.owed, 2, "nobody else's end");
     }
 }
 

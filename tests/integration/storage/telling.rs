@@ -6,8 +6,8 @@ use domain::event::schemas;
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationPatch, Ended, EventFilter, Fares, Finished, Mode, Page, Rendered,
-    Tending, Verdict,
+    Claim, Claimed, DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult,
+    LaneState, Mode, Page, Rendered, Verdict,
 };
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
@@ -45,7 +45,7 @@ fn types(bodies: &[Value]) -> Vec<&str> {
 }
 
 /// A request about a purchase of its own that fails; what follows.
-async fn fails(world: &World, number: i64, to: DestinationId) -> Ended {
+async fn fails(world: &World, number: i64, to: DestinationId) -> FinishResult {
     let receipt = format!("r{number}");
     world.revise(&receipt, number + 1).await;
     let sent = world.attempt(world.key(&receipt), to, "f").await;
@@ -62,12 +62,12 @@ story! {
         world.store.new_destination(new_destination(&elsewhere, "elsewhere")).await.unwrap();
         for number in 0..9 {
             let ended = fails(&world, number, hook).await;
-            assert_eq!((ended.owing, ended.told), (vec![], vec![]));
+            assert_eq!((ended.owing, ended.operator_events), (vec![], vec![]));
         }
         let opened = fails(&world, 9, hook).await;
-        assert_eq!((opened.owing, opened.told), (vec![all], vec!["destination.failing"]));
+        assert_eq!((opened.owing, opened.operator_events), (vec![all], vec!["destination.failing"]));
         world.pass(5);
-        assert_eq!(world.store.tend(all, 9).await.unwrap(), Tending::Drain { keys: vec![about(hook)], concurrency: 32 });
+        assert_eq!(world.store.destination_need(all, 9).await.unwrap(), DestinationNeed::Drain { keys: vec![about(hook)], concurrency: 32 });
         let bodies = told(&world, hook, all).await;
         assert_eq!(types(&bodies), ["destination.failing"]);
         let body = &bodies[0];
@@ -78,7 +78,7 @@ story! {
         let probe = world.attempt_as(Mode::Probe, (world.key("r3"), hook), "p").await;
         let closed = world.end(finish(&probe, Verdict::Delivered)).await;
         let owing: std::collections::BTreeSet<_> = closed.owing.into_iter().collect();
-        assert_eq!((owing, closed.told), ([all, one].into(), vec!["destination.recovered"]));
+        assert_eq!((owing, closed.operator_events), ([all, one].into(), vec!["destination.recovered"]));
         for to in [all, one] {
             let bodies = told(&world, hook, to).await;
             assert_eq!((types(&bodies), &bodies[0]["state"]), (vec!["destination.recovered"], &"healthy".into()));
@@ -98,11 +98,11 @@ story! {
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         let mut gone = finish(&sent, LONG);
-        gone.fares = Fares::Disabled { reason: "the endpoint is gone".to_owned() };
+        gone.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
         let first = world.end(gone.clone()).await;
-        assert_eq!((first.owing.len(), &first.told[..]), (1, &["destination.disabled"][..]));
+        assert_eq!((first.owing.len(), &first.operator_events[..]), (1, &["destination.disabled"][..]));
         let again = world.end(gone).await;
-        assert_eq!((again.owing.len(), again.told.len(), again.finished), (0, 0, first.finished));
+        assert_eq!((again.owing.len(), again.operator_events.len(), again.lane), (0, 0, first.lane));
     }
 }
 
@@ -113,9 +113,9 @@ story! {
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         let mut gone = finish(&sent, LONG);
-        gone.fares = Fares::Disabled { reason: "the endpoint is gone".to_owned() };
+        gone.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
         gone.alarm = Some("ask the customer".to_owned());
-        assert!(matches!(world.end(gone).await.finished, Finished::Closed { .. }));
+        assert!(matches!(world.end(gone).await.lane, LaneState::Closed { .. }));
         let bodies = told(&world, hook, watcher).await;
         assert_eq!((&bodies[0]["reason"], &bodies[0]["state"]), (&"the endpoint is gone".into(), &"disabled".into()));
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
@@ -131,7 +131,7 @@ story! {
             let receipt = format!("r{number}");
             world.revise(&receipt, number).await;
             let ended = world.send(&receipt, hook, Verdict::Dead).await;
-            assert_eq!((ended.owing.len(), ended.told.len()), (expected, expected), "{number}");
+            assert_eq!((ended.owing.len(), ended.operator_events.len()), (expected, expected), "{number}");
             world.pass(301_000);
         }
         let bodies = told(&world, hook, watcher).await;
@@ -151,7 +151,7 @@ story! {
             let claim = Claim { render: refuses(), ..claim(world.key(&receipt), hook, "a") };
             let claimed = world.store.claim(claim.clone()).await.unwrap();
             match claimed {
-                Claimed::Told { events, owing } if is_told => {
+                Claimed::Undeliverable { events, owing } if is_told => {
                     assert_eq!((events, owing), (vec!["destination.exhausted"], vec![watcher]));
                     assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Closed { .. }));
                 }
@@ -188,12 +188,12 @@ story! {
         };
         for (number, (hour, expected)) in (1..).zip([(1, 0), (59, 0), (61, 1), (62, 0), (85, 1), (109, 1), (110, 0)]) {
             let ended = at(hour, number).await;
-            assert_eq!((ended.told.len(), ended.owing.len()), (expected, expected), "hour {hour}");
-            assert!(matches!(ended.finished, Finished::More | Finished::Wait { .. }), "hour {hour}: {ended:?}");
+            assert_eq!((ended.operator_events.len(), ended.owing.len()), (expected, expected), "hour {hour}");
+            assert!(matches!(ended.lane, LaneState::More | LaneState::Wait { .. }), "hour {hour}: {ended:?}");
         }
         let disabled = at(121, 8).await;
-        assert_eq!(disabled.told, ["destination.disabled"]);
-        assert!(matches!(disabled.finished, Finished::Closed { .. }));
+        assert_eq!(disabled.operator_events, ["destination.disabled"]);
+        assert!(matches!(disabled.lane, LaneState::Closed { .. }));
         let shown = world.store.destination(hook).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
         let bodies = told(&world, hook, watcher).await;
@@ -209,7 +209,7 @@ story! {
         world.store.update_destination(hook, on).await.unwrap();
         world.pass(HOUR_MS);
         let again = world.send("r2", hook, RETRY).await;
-        assert_eq!(again.told, [""; 0], "it has all of the patience again");
+        assert_eq!(again.operator_events, [""; 0], "it has all of the patience again");
         assert!(world.store.destination(hook).await.unwrap().enabled);
     }
 }
@@ -226,7 +226,7 @@ story! {
             let is_disabled = !world.store.destination(hook).await.unwrap().enabled;
             assert_eq!(is_disabled, hour == 12, "hour {hour}");
             let told = if hour == 12 { vec!["destination.disabled"] } else { vec!["destination.failing"; usize::from([6, 9, 11].contains(&hour))] };
-            assert_eq!(ended.told, told, "hour {hour}");
+            assert_eq!(ended.operator_events, told, "hour {hour}");
             world.pass(HOUR_MS);
         }
     }

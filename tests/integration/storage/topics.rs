@@ -2,16 +2,16 @@
 
 use super::world::{World, is_missing, new_platform, story, told};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
-use storage::{Accepted, Error, Fate, Kept, PlatformPatch, SecretString, Store, TopicState};
+use storage::{Accepted, Error, Fate, PendingTopic, PlatformPatch, SecretString, Store, TopicState};
 
-async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> Kept {
-    store.keep_pending(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
+async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> PendingTopic {
+    store.add_pending_topic(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
 }
 
 /// A pending topic with one waiting notification for each receipt.
 async fn pending(world: &World, receipts: &[&str]) -> TopicId {
     let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
-    assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, Kept::New);
+    assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, PendingTopic::New);
     let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);
     assert_eq!(topic.state, TopicState::Pending);
     for (number, receipt) in receipts.iter().enumerate() {
@@ -26,14 +26,14 @@ story! {
     async fn at_most_five_topics_wait_for_a_decision(world: World) {
         let later = world.store.now().await.unwrap().plus_millis(60_000);
         for number in 0..5 {
-            assert_eq!(keep(&world.store, world.platform.id, &format!("arn:{number}"), later).await, Kept::New);
+            assert_eq!(keep(&world.store, world.platform.id, &format!("arn:{number}"), later).await, PendingTopic::New);
         }
-        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::Full);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, Kept::Renewed);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::Full);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, PendingTopic::Renewed);
         let topics = world.store.topics(world.platform.id).await.unwrap();
         assert_eq!(topics.len(), 5);
         world.store.reject_topic(topics[0].id, TopicState::Pending).await.unwrap();
-        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::New);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::New);
     }
 }
 
@@ -78,7 +78,7 @@ story! {
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Refused), None));
         assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
         let later = world.store.now().await.unwrap().plus_millis(60_000);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, Kept::Renewed);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, PendingTopic::Renewed);
         assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected, "it was decided");
         assert!(matches!(world.accept(told(world.platform.id, "genuine", "r1", 0)).await, Accepted::New { .. }));
     }
@@ -91,7 +91,7 @@ story! {
         assert_eq!(world.store.expire_topics(now).await.unwrap(), 0);
         assert_eq!(world.store.expire_topics(now.plus_millis(120_000)).await.unwrap(), 1);
         assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Expired);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:1", now.plus_millis(1)).await, Kept::New);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:1", now.plus_millis(1)).await, PendingTopic::New);
     }
 }
 

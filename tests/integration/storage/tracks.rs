@@ -3,7 +3,7 @@
 use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
 use domain::What;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Mode, Page, Verdict};
+use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
 
 /// Delivers until nothing is owed; what was sent, with its revision.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
@@ -50,7 +50,7 @@ story! {
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         assert_eq!(first.event_type, "user.subscription.cancelled");
-        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, Finished::More);
+        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, LaneState::More);
         world.happen("r1", 2, &[What::Renewed]).await;
         assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);

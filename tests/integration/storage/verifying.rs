@@ -7,9 +7,9 @@ use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
 story! {
     async fn a_store_is_asked_with_what_is_known_of_the_purchase(world: World) {
         let key = world.key("r1");
-        assert!(world.store.verification(key).await.unwrap().is_none(), "nothing is known of it");
+        assert!(world.store.store_query(key).await.unwrap().is_none(), "nothing is known of it");
         world.tell("m1", "r1", 1).await;
-        let asked = world.store.verification(key).await.unwrap().unwrap();
+        let asked = world.store.store_query(key).await.unwrap().unwrap();
         assert_eq!((asked.platform_id, asked.store.as_str()), (world.platform.id, "amazon"));
         assert_eq!((asked.app_user_id.as_str(), asked.receipt_id.as_str()), ("customer-1", "r1"));
         assert_eq!(asked.environment, domain::Environment::Production);
@@ -21,7 +21,7 @@ story! {
         assert!(world.load(key).await.verify, "the customer is kept with the purchase");
         let said = Said { kind: Kind::Renewed, customer: Some("customer-2"), related: None };
         world.accept(said_so(world.platform.id, ("m2", "r1"), 2, said)).await;
-        let asked = world.store.verification(key).await.unwrap().unwrap();
+        let asked = world.store.store_query(key).await.unwrap().unwrap();
         assert_eq!(asked.app_user_id, "customer-2", "the newest word knows it best");
     }
 }
@@ -36,7 +36,7 @@ story! {
         world.accept(told(bare.id, "m2", "r2", 1)).await;
         for key in [world.key("r1"), domain::CollapseKey::of(bare.id, "r2")] {
             assert!(!world.load(key).await.verify);
-            assert!(world.store.verification(key).await.unwrap().is_none());
+            assert!(world.store.store_query(key).await.unwrap().is_none());
         }
     }
 }
@@ -45,11 +45,11 @@ story! {
     async fn a_refused_secret_is_told_once_and_not_used_again(world: World) {
         let key = world.key("r1");
         world.tell("m1", "r1", 1).await;
-        let asked = world.store.verification(key).await.unwrap().unwrap();
+        let asked = world.store.store_query(key).await.unwrap().unwrap();
         assert!(world.store.refuse_secret(&asked).await.unwrap());
         assert!(!world.store.refuse_secret(&asked).await.unwrap());
         assert!(!world.load(key).await.verify);
-        assert!(world.store.verification(key).await.unwrap().is_none());
+        assert!(world.store.store_query(key).await.unwrap().is_none());
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms.len(), alarms[0].kind.as_str(), alarms[0].count), (1, "secret_refused", 1));
         assert_eq!(alarms[0].platform_id, Some(world.platform.id));
@@ -60,7 +60,7 @@ story! {
 story! {
     async fn a_secret_that_is_gone_is_not_refused(world: World) {
         world.tell("m1", "r1", 1).await;
-        let asked = world.store.verification(world.key("r1")).await.unwrap().unwrap();
+        let asked = world.store.store_query(world.key("r1")).await.unwrap().unwrap();
         let removed = PlatformPatch { shared_secret: Some(None), ..Default::default() };
         world.store.update_platform(world.platform.id, removed).await.unwrap();
         assert!(!world.store.refuse_secret(&asked).await.unwrap());
@@ -119,7 +119,7 @@ story! {
         world.tell("m1", "r1", 1).await;
         world.pass(200_000);
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
-        world.store.ask_again(key, 60_000).await.unwrap();
+        world.store.schedule_query(key, 60_000).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
         assert_eq!(view.waiting_for.as_deref(), Some("verification"));
@@ -157,7 +157,7 @@ story! {
         world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
         world.tell("m1", "r1", 1).await;
         let unasked = record(world.key("r1"), &world.load(world.key("r1")).await);
-        assert!(!unasked.asked);
+        assert!(!unasked.is_queried);
         world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
         assert_eq!(world.store.record(unasked).await.unwrap(), storage::Recorded::Moved);
         world.settle(world.key("r1")).await;
@@ -178,7 +178,7 @@ story! {
         (unverifiable.is_answer, unverifiable.is_real) = (Reading::Unverifiable.is_answer(), Reading::Unverifiable.is_real());
         world.done(unverifiable).await;
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
-        let asked = world.store.verification(key).await.unwrap().unwrap();
+        let asked = world.store.store_query(key).await.unwrap().unwrap();
         assert!(world.store.refuse_secret(&asked).await.unwrap());
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
         let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };

@@ -172,7 +172,7 @@ story! {
         let asked = world.key("asked");
         world.tell("m2", "asked", 1).await;
         world.pass(200_000);
-        world.store.ask_again(asked, 1_000).await.unwrap();
+        world.store.schedule_query(asked, 1_000).await.unwrap();
         world.pass(2_000);
         let found = world.store.due(10).await.unwrap();
         assert!(found.contains(&Due { collapse_key: asked, why: "wake" }), "{found:?}");

@@ -4,7 +4,9 @@ use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, story, told};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, What};
 use serde_json::{Value, json};
-use storage::{Claim, Claimed, Fares, Filter, Page, PlatformPatch, Rendered, Replay, Run, Tending, Verdict};
+use storage::{
+    Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Page, PlatformPatch, Rendered, Replay, Run, Verdict,
+};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -59,7 +61,7 @@ story! {
         assert_eq!((acknowledged(&world, "production"), acknowledged(&world, "sandbox")), (2, 3));
         assert_eq!(world.broken(1000).await, []);
         world.raw().run("UPDATE user_lanes SET acked_revision = NULL WHERE environment = 'sandbox'");
-        assert_eq!(world.broken(1000).await, [("a_users_state_is_kept", 2)], "the other environment does not stand for it");
+        assert_eq!(world.broken(1000).await, [("a_users_state_is_recorded", 2)], "the other environment does not stand for it");
     }
 }
 
@@ -76,18 +78,18 @@ story! {
             let second = world.claim(key, to, "b").await;
             assert!(matches!(second, Claimed::UserBusy { .. }), "what a platform tells may be of either: {second:?}");
         }
-        assert!(matches!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { .. }), "nobody can be told now");
+        assert!(matches!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { .. }), "nobody can be told now");
         world.finish(&here, RETRY).await;
         let other = world.attempt(tested, to, "c").await;
         let second = world.claim(world.key("p2"), to, "d").await;
         assert!(matches!(second, Claimed::UserBusy { .. }), "{second:?}");
         let mut throttled = finish(&other, RETRY);
-        (throttled.fares, throttled.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
+        (throttled.endpoint_signal, throttled.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
         world.end(throttled).await;
         world.pass(6_000);
         let claimed = world.claim(tested, to, "e").await;
         assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
-        let Tending::Drain { mut keys, .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nothing to drain") };
+        let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         keys.sort_unstable();
         let mut owed = [world.key("p1"), world.key("p2")];
         owed.sort_unstable();
@@ -287,7 +289,7 @@ story! {
         let other = buy(&world, world.platform.id, ("money", 1, false)).await;
         world.store.update_platform(world.platform.id, patch).await.unwrap();
         for (key, environment) in [(key, Environment::Sandbox), (other, Environment::Production)] {
-            let told = world.store.explain_purchase(key).await.unwrap().told;
+            let told = world.store.explain_purchase(key).await.unwrap().events;
             assert!(!told.is_empty());
             for one in told {
                 assert_eq!(one.event.origin.map(|(.., recorded_in)| recorded_in), Some(environment));

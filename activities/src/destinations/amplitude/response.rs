@@ -10,7 +10,7 @@ use super::keys::Key;
 use super::{Config, GIVES_UP_AFTER_MS};
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
-use crate::outcome::{Fares, Judged, Outcome, Tried, Verdict};
+use crate::outcome::{EndpointSignal, Judged, Outcome, Tried, Verdict};
 use domain::Timestamp;
 use std::cmp::Ordering;
 
@@ -106,7 +106,7 @@ impl Case<'_> {
     fn taken(&self, answer: &Answer) -> Outcome {
         let sent = i64::try_from(self.sent.len()).unwrap_or(i64::MAX);
         let ingested = answer.ingested.unwrap_or(sent);
-        let outcome = self.all(Fares::Well, |one| match (ingested < sent, one.number < COUNTS) {
+        let outcome = self.all(EndpointSignal::Success, |one| match (ingested < sent, one.number < COUNTS) {
             (true, true) => self.by_schedule(one, "too_few", "Amplitude counted fewer events than the request held"),
             _ => Judged { verdict: Verdict::Delivered, class: "success", message: None, counts: true },
         });
@@ -126,9 +126,12 @@ impl Case<'_> {
         let sandbox = self.sent.first().and_then(|one| Frozen::read(one.body)).is_some_and(|frozen| frozen.sandbox);
         let why = format!("Amplitude does not know the key `{}`", Key::of_world(sandbox).name());
         let goes_on = sandbox && self.config.keys.get(Key::Production).is_some();
-        let (fares, alarm) =
-            if goes_on { (Fares::Unsaid, Some(why.clone())) } else { (Fares::Disabled { reason: why.clone() }, None) };
-        let outcome = self.all(fares, |one| self.later(one, HOUR_MS, ("invalid_api_key", &why, false)));
+        let (endpoint_signal, alarm) = if goes_on {
+            (EndpointSignal::Neutral, Some(why.clone()))
+        } else {
+            (EndpointSignal::Gone { reason: why.clone() }, None)
+        };
+        let outcome = self.all(endpoint_signal, |one| self.later(one, HOUR_MS, ("invalid_api_key", &why, false)));
         Outcome { alarm, ..outcome }
     }
 
@@ -142,7 +145,7 @@ impl Case<'_> {
     /// Only a change of our program can mend it.
     fn defect(&self) -> Outcome {
         let why = "Amplitude cannot read our request";
-        let outcome = self.all(Fares::Ill { pause_ms: None }, |_| dead("defect", why));
+        let outcome = self.all(EndpointSignal::Failure { pause_ms: None }, |_| dead("defect", why));
         Outcome { alarm: Some(format!("{why}: this is a defect of settle")), ..outcome }
     }
 
@@ -180,9 +183,10 @@ impl Case<'_> {
         let events: Vec<_> = self.sent.iter().enumerate().map(judged).collect();
         let is_silenced = events.iter().any(|one| one.class == "silenced");
         // It answers as it should; but that one user is throttled says nothing of the project.
-        let fares = if status == 400 && pause_ms.is_none() { Fares::Well } else { Fares::Unsaid };
+        let endpoint_signal =
+            if status == 400 && pause_ms.is_none() { EndpointSignal::Success } else { EndpointSignal::Neutral };
         let alarm = is_silenced.then(|| "Amplitude has silenced a customer".to_owned());
-        Outcome { events, fares, lane_pause_ms: None, user_pause_ms: pause_ms, at_most: None, alarm }
+        Outcome { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: pause_ms, at_most: None, alarm }
     }
 
     /// Refused for a reason that no table lists: by halves it is found which event it is, and that one is tried a few
@@ -193,9 +197,9 @@ impl Case<'_> {
             // Alone, for the fifth time: refusals in company are not its own, nor are attempts that were not refused.
             let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= REFUSALS;
             let judged = if is_last { dead("refused", why) } else { self.by_schedule(one, "refused", why) };
-            return self.all(Fares::Ill { pause_ms: None }, |_| judged.clone());
+            return self.all(EndpointSignal::Failure { pause_ms: None }, |_| judged.clone());
         }
-        Outcome { at_most: Some(self.half()), ..self.all(Fares::Unsaid, |_| at_once("refused", why)) }
+        Outcome { at_most: Some(self.half()), ..self.all(EndpointSignal::Neutral, |_| at_once("refused", why)) }
     }
 
     /// A firewall, or a region that is not served.
@@ -205,16 +209,19 @@ impl Case<'_> {
             Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), ("forbidden", why, true)),
             None => dead("forbidden", why),
         };
-        Outcome { alarm: Some(why.to_owned()), ..self.all(Fares::Ill { pause_ms: None }, slow) }
+        Outcome { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Failure { pause_ms: None }, slow) }
     }
 
     fn too_large(&self) -> Outcome {
         if self.sent.len() > 1 {
             let why = "the request was too large, and goes out in halves";
-            return Outcome { at_most: Some(self.half()), ..self.all(Fares::Unsaid, |_| at_once("too_large", why)) };
+            return Outcome {
+                at_most: Some(self.half()),
+                ..self.all(EndpointSignal::Neutral, |_| at_once("too_large", why))
+            };
         }
         let why = "Amplitude finds a single event too large";
-        Outcome { alarm: Some(why.to_owned()), ..self.all(Fares::Unsaid, |_| dead("too_large", why)) }
+        Outcome { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Neutral, |_| dead("too_large", why)) }
     }
 
     /// Nobody in particular is blamed: the project as a whole sends too much. No step of the schedule is used up, since
@@ -222,17 +229,19 @@ impl Case<'_> {
     fn throttled(&self) -> Outcome {
         let pause_ms = self.retry_after.unwrap_or_default().clamp(THROTTLE_MS, HOUR_MS);
         let why = "Amplitude takes no more events of the project just now (429)";
-        self.all(Fares::Ill { pause_ms: Some(pause_ms) }, |one| self.later(one, pause_ms, ("throttled", why, false)))
+        self.all(EndpointSignal::Failure { pause_ms: Some(pause_ms) }, |one| {
+            self.later(one, pause_ms, ("throttled", why, false))
+        })
     }
 
     /// Nothing is known of the events, and the project, or the way to it, is in trouble.
     fn ill(&self, class: &'static str, why: &str, pause_ms: Option<i64>) -> Outcome {
-        self.all(Fares::Ill { pause_ms }, |one| self.by_schedule(one, class, why))
+        self.all(EndpointSignal::Failure { pause_ms }, |one| self.by_schedule(one, class, why))
     }
 
-    fn all(&self, fares: Fares, judge: impl Fn(&Tried<'_>) -> Judged) -> Outcome {
+    fn all(&self, endpoint_signal: EndpointSignal, judge: impl Fn(&Tried<'_>) -> Judged) -> Outcome {
         let events = self.sent.iter().map(judge).collect();
-        Outcome { events, fares, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
+        Outcome { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
     }
 
     fn by_schedule(&self, one: &Tried<'_>, class: &'static str, why: &str) -> Judged {

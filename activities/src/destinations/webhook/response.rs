@@ -6,7 +6,7 @@
 use super::Config;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
-use crate::outcome::{Fares, Judged, Outcome, Tried, Verdict};
+use crate::outcome::{EndpointSignal, Judged, Outcome, Tried, Verdict};
 use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
 
@@ -26,15 +26,16 @@ pub fn outcome(config: &Config, reply: &Reply, tried: &[Tried<'_>], (jitter, at)
         judged(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
     };
     let events = tried.iter().map(judge).collect();
-    let fares = match reply {
-        Reply::Answer { status: 200..=299, .. } => Fares::Well,
-        Reply::Answer { status: GONE, .. } => Fares::Disabled { reason: explained(GONE) },
+    let endpoint_signal = match reply {
+        Reply::Answer { status: 200..=299, .. } => EndpointSignal::Success,
+        Reply::Answer { status: GONE, .. } => EndpointSignal::Gone { reason: explained(GONE) },
         Reply::Answer { status: 429 | 502..=504, .. } => {
-            Fares::Ill { pause_ms: Some(config.schedule.pause_ms(asked_ms)) }
+            EndpointSignal::Failure { pause_ms: Some(config.schedule.pause_ms(asked_ms)) }
         }
-        Reply::Answer { .. } | Reply::Failure { .. } => Fares::Ill { pause_ms: None },
+        Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause_ms: None },
     };
-    Outcome { events, fares, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }.asked(asked_ms)
+    Outcome { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
+        .asked(asked_ms)
 }
 
 /// What the reply to a test shows.

@@ -4,8 +4,8 @@
 
 use super::{Check, Rule, kept, owed};
 
-const fn rule(of: &'static str, name: &'static str, says: &'static str) -> Rule {
-    Rule { name, says, of }
+const fn rule(of: &'static str, name: &'static str, description: &'static str) -> Rule {
+    Rule { name, description, of }
 }
 
 /// The rules, those of a table together, and how each is checked.
@@ -13,20 +13,20 @@ pub const CHECKS: &[(Rule, Check)] = &[
     (
         rule(
             "acceptances",
-            "accepted_is_kept",
+            "accepted_is_stored",
             "every notification that was accepted is still there, whatever became of it",
         ),
-        Check::Code(kept::kept),
+        Check::Code(kept::accepted_are_stored),
     ),
     (
-        rule("notifications", "kept_was_accepted", "every notification is noted as accepted"),
-        Check::Code(kept::accepted),
+        rule("notifications", "stored_was_accepted", "every notification is noted as accepted"),
+        Check::Code(kept::stored_were_accepted),
     ),
     (
         rule("notifications", "an_outcome_has_a_time", "what has an outcome ended at a time, and nothing else did"),
         Check::Text(
             "SELECT n.message_id AS value FROM notifications n WHERE {range} \
-             AND (n.outcome IS NULL) <> (n.ended_at IS NULL) ORDER BY n.seq",
+             AND (n.outcome IS NULL) <> (n.finished_at IS NULL) ORDER BY n.seq",
         ),
     ),
     (
@@ -42,7 +42,11 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("notifications", "settled_was_told", "the revision in which a notification was settled has its event"),
+        rule(
+            "notifications",
+            "settled_was_announced",
+            "the revision in which a notification was settled has its event",
+        ),
         Check::Text(
             "SELECT n.message_id AS value FROM notifications n WHERE {range} AND n.outcome = 'settled' \
              AND NOT EXISTS (SELECT 1 FROM events e WHERE e.collapse_key = n.collapse_key \
@@ -60,7 +64,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
     (
         rule(
             "purchases",
-            "revisions_were_told",
+            "revisions_were_announced",
             "a purchase has one purchase.updated for each of its revisions, from 1 on without a gap",
         ),
         Check::Text(
@@ -89,7 +93,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
     (
         rule(
             "users",
-            "user_revisions_were_told",
+            "user_revisions_were_announced",
             "each revision of a user was told by at least one event, from 1 on without a gap",
         ),
         Check::Text(
@@ -158,7 +162,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("deliveries", "a_delivery_tells_an_event", "a delivery's event exists, with its type and revision"),
+        rule("deliveries", "a_delivery_has_its_event", "a delivery's event exists, with its type and revision"),
         Check::Text(
             "SELECT d.id AS value FROM deliveries d WHERE {range} AND NOT EXISTS (SELECT 1 FROM events e \
              WHERE e.id = d.event_id AND e.event_type = d.event_type AND e.revision = d.revision \
@@ -192,7 +196,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
     (
         rule(
             "deliveries",
-            "acknowledged_is_kept",
+            "acknowledged_is_recorded",
             "the acknowledged revision of a lane is at least that of each purchase.updated delivered in it (I3)",
         ),
         Check::Text(
@@ -205,7 +209,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
     (
         rule(
             "deliveries",
-            "a_users_state_is_kept",
+            "a_users_state_is_recorded",
             "where requests are made user by user, the acknowledged state of a user in an environment is at least each one \
              delivered",
         ),
@@ -234,7 +238,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("deliveries", "attempts_are_kept", "every attempt that was begun is kept"),
+        rule("deliveries", "attempts_are_recorded", "every attempt that was begun is kept"),
         Check::Text(
             "SELECT d.id AS value FROM deliveries d WHERE {range} AND d.attempts <> (SELECT COUNT(*) FROM attempts a \
              WHERE a.delivery_id = d.id) ORDER BY d.seq",
@@ -249,7 +253,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("deliveries", "revenue_is_in_the_ledger", "what a delivery says was earned is an entry of the ledger"),
+        rule("deliveries", "revenue_is_in_the_ledger", "the revenue of a delivery is an entry of the ledger"),
         Check::Text(
             "SELECT d.id AS value FROM deliveries d WHERE {range} AND d.revenue IS NOT NULL AND NOT EXISTS (SELECT 1 \
              FROM payments p WHERE p.event_id = d.event_id AND p.usd = d.revenue) AND NOT EXISTS (SELECT 1 \
@@ -257,7 +261,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         ),
     ),
     (
-        rule("deliveries", "an_end_says_why", "what is dead, skipped or waits for a name says why"),
+        rule("deliveries", "an_end_has_a_reason", "a delivery that is dead, skipped or waiting has a reason"),
         Check::Text(
             "SELECT d.id AS value FROM deliveries d WHERE {range} AND d.status IN ('dead', 'skipped', 'waiting') \
              AND d.last_error IS NULL ORDER BY d.seq",

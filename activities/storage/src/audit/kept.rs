@@ -7,7 +7,7 @@ use super::walk::Range;
 use crate::acceptances::{self, Entry, SPAN};
 use crate::connection::AnyConnection;
 use crate::error::Error;
-use crate::statement::{Number, Words, places, row, sql};
+use crate::statement::{Number, SingleText, places, row, sql};
 use std::collections::HashSet;
 
 /// So many notifications are looked for at once.
@@ -21,14 +21,14 @@ row! {
 }
 
 row! {
-    struct Kept {
+    struct StoredNotification {
         seq: i64,
         message_id: String,
     }
 }
 
-/// `accepted_is_kept`.
-pub fn kept(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
+/// `accepted_is_stored`.
+pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
     let text = format!("SELECT a.seq, a.notifications FROM acceptances a WHERE {} ORDER BY a.seq", range.walk.range);
     let acceptances: Vec<Acceptance> = sql(text).bind_all(range.values()).all(connection)?;
     let (mut entries, mut broken) = (Vec::new(), Vec::new());
@@ -40,7 +40,7 @@ pub fn kept(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Str
     }
     for entries in entries.chunks(AT_ONCE) {
         let there = there(connection, entries)?;
-        broken.extend(entries.iter().filter(|(seq, _)| !there.contains(seq)).map(words));
+        broken.extend(entries.iter().filter(|(seq, _)| !there.contains(seq)).map(describe));
     }
     Ok(broken)
 }
@@ -51,23 +51,23 @@ fn there(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i6
     Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
-fn words((seq, key): &Entry) -> String {
+fn describe((seq, key): &Entry) -> String {
     match key {
         Some(key) => format!("notification {seq} of purchase {key}"),
         None => format!("notification {seq} of no purchase"),
     }
 }
 
-/// `kept_was_accepted`.
-pub fn accepted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
+/// `stored_was_accepted`.
+pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
     let text = format!("SELECT n.seq, n.message_id FROM notifications n WHERE {} ORDER BY n.seq", range.walk.range);
-    let kept: Vec<Kept> = sql(text).bind_all(range.values()).all(connection)?;
-    let (Some(first), Some(last)) = (kept.first(), kept.last()) else { return Ok(Vec::new()) };
-    let near: Vec<Words> = sql("SELECT notifications AS value FROM acceptances WHERE seq > ? AND seq <= ?")
+    let stored: Vec<StoredNotification> = sql(text).bind_all(range.values()).all(connection)?;
+    let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return Ok(Vec::new()) };
+    let near: Vec<SingleText> = sql("SELECT notifications AS value FROM acceptances WHERE seq > ? AND seq <= ?")
         .bind(first.seq - SPAN)
         .bind(last.seq)
         .all(connection)?;
     let accepted: HashSet<i64> =
         near.iter().filter_map(|row| acceptances::read(&row.value)).flatten().map(|(seq, _)| seq).collect();
-    Ok(kept.into_iter().filter(|row| !accepted.contains(&row.seq)).map(|row| row.message_id).collect())
+    Ok(stored.into_iter().filter(|row| !accepted.contains(&row.seq)).map(|row| row.message_id).collect())
 }

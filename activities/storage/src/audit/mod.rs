@@ -11,7 +11,7 @@ mod walk;
 pub use owed::{chose_anew, chosen_anew_by_platform};
 
 use crate::connection::AnyConnection;
-use crate::statement::{Words, sql};
+use crate::statement::{SingleText, sql};
 use crate::{Error, Page, Store};
 use checks::CHECKS;
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub struct Rule {
     /// A stable word.
     pub name: &'static str,
     /// The rule, in a sentence.
-    pub says: &'static str,
+    pub description: &'static str,
     /// The rows that it is asked about: a table's name.
     pub of: &'static str,
 }
@@ -46,7 +46,7 @@ pub struct Broken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
     /// How many rows were looked at.
-    pub looked_at: i64,
+    pub checked: i64,
     /// The rules that do not hold.
     pub broken: Vec<Broken>,
     /// What to ask for next; `None` at the end of the last table.
@@ -77,12 +77,12 @@ impl Store {
             let now = connection.now(clock)?;
             let keys = walk.keys(connection, &after, size)?;
             let Some(last) = keys.last().cloned() else {
-                return Ok(Audited { looked_at: 0, broken: Vec::new(), next_cursor: walk.next() });
+                return Ok(Audited { checked: 0, broken: Vec::new(), next_cursor: walk.next() });
             };
-            let looked_at = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let next_cursor = if looked_at < size { walk.next() } else { Some(walk.cursor(&last)) };
+            let checked = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            let next_cursor = if checked < size { walk.next() } else { Some(walk.cursor(&last)) };
             let broken = broken(connection, &Range { walk, after: &after, last: &last, now })?;
-            Ok(Audited { looked_at, broken, next_cursor })
+            Ok(Audited { checked, broken, next_cursor })
         })
         .await
     }
@@ -106,7 +106,7 @@ fn broken(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Broke
 
 fn named(connection: &mut AnyConnection, range: &Range<'_>, text: &str) -> Result<Vec<String>, Error> {
     let text = text.replace("{range}", range.walk.range);
-    let rows: Vec<Words> = sql(text).bind_all(range.values()).all(connection)?;
+    let rows: Vec<SingleText> = sql(text).bind_all(range.values()).all(connection)?;
     Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
@@ -116,7 +116,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_rule_has_a_name_of_its_own_and_is_asked_of_a_table_that_is_walked() {
+    fn a_rule_has_a_name_of_its_own_and_a_table_that_is_walked() {
         let names: BTreeSet<_> = CHECKS.iter().map(|(rule, _)| rule.name).collect();
         assert_eq!(names.len(), CHECKS.len());
         for (rule, check) in CHECKS {

@@ -4,7 +4,7 @@ use super::walk::Range;
 use crate::connection::AnyConnection;
 use crate::destinations::{self, Destination};
 use crate::error::Error;
-use crate::statement::{Words, row, sql};
+use crate::statement::{SingleText, row, sql};
 use crate::writer::Write;
 use domain::{AppId, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use std::collections::btree_map::Entry;
@@ -25,7 +25,7 @@ row! {
 }
 
 row! {
-    struct Told {
+    struct EventDelivery {
         id: EventId,
         event_type: String,
         created_at: Timestamp,
@@ -65,7 +65,7 @@ pub fn to_deleted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<V
         range.walk.range
     );
     let before = range.now.plus_millis(-DELETED_MS);
-    let rows: Vec<Words> = sql(text).bind_all(range.values()).bind(before).bind(before).all(connection)?;
+    let rows: Vec<SingleText> = sql(text).bind_all(range.values()).bind(before).bind(before).all(connection)?;
     Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
@@ -84,16 +84,17 @@ pub fn owed(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Str
          LEFT JOIN deliveries d ON d.event_id = e.id WHERE {} AND e.created_at < ? ORDER BY e.seq",
         range.walk.range
     );
-    let rows: Vec<Told> = sql(text).bind_all(range.values()).bind(range.now.plus_millis(-MARGIN_MS)).all(connection)?;
+    let rows: Vec<EventDelivery> =
+        sql(text).bind_all(range.values()).bind(range.now.plus_millis(-MARGIN_MS)).all(connection)?;
     let mut missing = Vec::new();
     for event in rows.chunk_by(|a, b| a.id == b.id) {
         let Some(first) = event.first() else { continue };
-        let told: HashSet<DestinationId> = event.iter().filter_map(|row| row.destination_id).collect();
+        let owed_to: HashSet<DestinationId> = event.iter().filter_map(|row| row.destination_id).collect();
         let all = match choosers.entry(first.app_id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(of_app(connection, first.app_id)?),
         };
-        let forgotten = all.iter().filter(|one| one.demands(first) && !told.contains(&one.destination.id));
+        let forgotten = all.iter().filter(|one| one.demands(first) && !owed_to.contains(&one.destination.id));
         missing.extend(forgotten.map(|one| format!("{} to {}", first.id, one.destination.id)));
     }
     Ok(missing)
@@ -107,7 +108,7 @@ struct Chooser {
 }
 
 impl Chooser {
-    fn demands(&self, event: &Told) -> bool {
+    fn demands(&self, event: &EventDelivery) -> bool {
         self.destination.chose(&event.event_type)
             && self.destination.filter.wants(event.platform_id, event.environment)
             && event.created_at > self.since.plus_millis(MARGIN_MS)

@@ -148,7 +148,7 @@ mod tests {
     use super::{WALKS, position};
 
     #[test]
-    fn a_cursor_names_the_place_that_it_was_made_of() {
+    fn a_cursor_names_its_place() {
         for (place, walk) in WALKS.iter().enumerate() {
             let key = ("7".to_owned(), if walk.range.contains("(?, ?)") { "k" } else { "" }.to_owned());
             assert_eq!(position(Some(&walk.cursor(&key))).unwrap(), (place, key));

@@ -173,7 +173,7 @@ impl Store {
             let mut after = before.clone();
             after.change(change.clone())?;
             tables::write(write, app, (&before, &after))?;
-            looks::at_skus(write, app, &concern::skus(&before, &after))
+            looks::recheck_skus(write, app, &concern::skus(&before, &after))
         })
         .await?;
         Ok(concerned)

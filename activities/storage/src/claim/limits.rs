@@ -23,8 +23,8 @@ row! {
         pub lease_token: Option<String>,
         pub lease_until: Option<Timestamp>,
         pub lease_user_id: Option<UserId>,
-        pub asked_at: Option<Timestamp>,
-        pub asked_until: Option<Timestamp>,
+        pub retry_after_received_at: Option<Timestamp>,
+        pub retry_after_until: Option<Timestamp>,
     }
 }
 
@@ -83,7 +83,7 @@ fn find_locked(
     lock: &str,
 ) -> Result<Option<LaneRow>, Error> {
     let text = format!(
-        "SELECT acked_revision, lease_token, lease_until, lease_user_id, asked_at, asked_until FROM lanes \
+        "SELECT acked_revision, lease_token, lease_until, lease_user_id, retry_after_received_at, retry_after_until FROM lanes \
          WHERE destination_id = ? AND collapse_key = ?{lock}"
     );
     sql(text).bind(destination).bind(key).first(write.connection)
@@ -99,7 +99,7 @@ pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
 
 /// The environment in which a purchase `p` on a platform `f` is told of now: like a body, in the sandbox as soon as either
 /// says so.
-pub const TELLS_IN: &str =
+pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
 /// When a request for this lane may start, or else why it may not. Locks its user and the destination's health. A probe
@@ -136,7 +136,7 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
         return Ok(None);
     }
     let owner = sql(format!(
-        "SELECT p.user_id, {TELLS_IN} AS environment FROM purchases p JOIN platforms f \
+        "SELECT p.user_id, {SENT_ENVIRONMENT} AS environment FROM purchases p JOIN platforms f \
          ON f.id = p.platform_id WHERE p.collapse_key = ?"
     ));
     let owner: Option<Owner> = owner.bind(lane.claim.key).first(write.connection)?;

@@ -7,14 +7,14 @@ mod limits;
 mod pick;
 mod render;
 
-pub use limits::{LaneRow, TELLS_IN, live_lease, lock_lane};
+pub use limits::{LaneRow, SENT_ENVIRONMENT, live_lease, lock_lane};
 pub use pick::{due_at, next};
 
 use crate::deliveries::{self, DeliveryRow};
 use crate::destinations::{self, DestinationRow};
 use crate::health::{self, HealthRow};
 use crate::lanes::{Attempt, Batch, Claim, Claimed, Mode};
-use crate::operators::Told;
+use crate::operators::OperatorEvents;
 use crate::secrets::Secrets;
 use crate::statement::{row, sql};
 use crate::user_lanes::{self, UserLane};
@@ -69,7 +69,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     }
     let health = health::find(write.connection, claim.destination)?;
     if claim.mode != Mode::Probe {
-        asked::keep(write, (claim.key, claim.destination), (&row, &health.health()))?;
+        asked::apply(write, (claim.key, claim.destination), (&row, &health.health()))?;
     }
     let mut lane = Lane { claim, destination: found.clone().destination()?, found, row, health, user: None };
     if lane.found.per_user {
@@ -87,7 +87,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     loop {
         let frozen = match render::batch(write, &lane, head)? {
             Ok(frozen) => frozen,
-            Err(Told { events, owing }) => return Ok(Claimed::Told { events, owing }),
+            Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
         };
         if !frozen.is_empty() {
             return lane.lease(write, (frozen, start), secrets);
@@ -140,7 +140,7 @@ impl Lane<'_> {
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
             if let State::New(user, revision) = one.state {
-                user_lanes::note_told(write, user, revision)?;
+                user_lanes::note_sent(write, user, revision)?;
             }
             attempts.push(begin(write, claim, one)?);
         }
@@ -197,7 +197,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     .run(write.connection)?;
     if changed == 0 {
         // Its destination was deleted since it was picked: another look finds that.
-        return Err(Error::unavailable(Ended));
+        return Err(Error::unavailable(AlreadyFinished));
     }
     Ok(Attempt {
         delivery_id: row.id,
@@ -230,4 +230,4 @@ fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
 /// What was picked has ended meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("the delivery ended while it was claimed")]
-struct Ended;
+struct AlreadyFinished;

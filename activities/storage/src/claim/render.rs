@@ -6,7 +6,7 @@ use crate::deliveries::DeliveryRow;
 use crate::error::Error;
 use crate::health;
 use crate::lanes::{Mode, Rendered, Sibling, Unsent};
-use crate::operators::Told;
+use crate::operators::OperatorEvents;
 use crate::payments;
 use crate::profiles::{self, Failure};
 use crate::statement::{row, sql};
@@ -58,7 +58,7 @@ row! {
         user_revision: Option<i64>,
         owner_id: Option<UserId>,
         first_user_id: Option<UserId>,
-        told_external_id: Option<String>,
+        event_external_id: Option<String>,
         owner_external_id: Option<String>,
         store: Option<String>,
         environment: Option<Environment>,
@@ -86,25 +86,29 @@ row! {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
         acked_revision: Option<i64>,
-        told_revision: Option<i64>,
+        sent_revision: Option<i64>,
         owner_acked_revision: Option<i64>,
-        owner_told_revision: Option<i64>,
+        owner_sent_revision: Option<i64>,
     }
 }
 
 /// What comes of making a body.
-enum Made {
+enum Prepared {
     /// This, the environment of what it tells, and the amount in it.
     Body(String, Environment, Option<String>),
     /// It is not to be sent now, or at all.
     Aside,
     /// It can never be sent, and operators were told so.
-    Told(Told),
+    Undeliverable(OperatorEvents),
 }
 
 /// The bodies of one request, which begins with `head`. What is not to be sent is put aside; empty when nothing is left.
 /// It ends at the first of which operators were told.
-pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Told>, Error> {
+pub fn batch(
+    write: &mut Write<'_>,
+    lane: &Lane<'_>,
+    head: DeliveryRow,
+) -> Result<Result<Vec<Frozen>, OperatorEvents>, Error> {
     let room = lane.claim.at_most.min(lane.destination.per_request);
     let is_alone = head.event_type == PURCHASE_UPDATED || lane.claim.mode == Mode::Probe || room <= 1;
     let mut rows = if is_alone {
@@ -117,7 +121,7 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
         match body(write, lane, &row)? {
-            Made::Body(body, environment, revenue) => {
+            Prepared::Body(body, environment, revenue) => {
                 let state = state(write.connection, lane, (row.event_id, environment))?;
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
@@ -128,8 +132,8 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
                 }
                 frozen.push(Frozen { row, body, environment, revenue, state });
             }
-            Made::Aside => {}
-            Made::Told(told) => return Ok(Err(told)),
+            Prepared::Aside => {}
+            Prepared::Undeliverable(operator_events) => return Ok(Err(operator_events)),
         }
     }
     Ok(Ok(frozen))
@@ -137,34 +141,35 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
 
 /// The body of a delivery and its environment, frozen before or made now. What cannot be sent dies like what failed:
 /// operators are told of it.
-fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Made, Error> {
+fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
-        return Ok(Made::Body(body.clone(), environment, None));
+        return Ok(Prepared::Body(body.clone(), environment, None));
     }
     let (rendered, unsent) = render(write, lane, row)?;
     let (status, why) = match rendered {
-        Rendered::Body(body) => return Ok(Made::Body(body, unsent.environment, None)),
-        Rendered::Revenue { body, usd } => return Ok(Made::Body(body, unsent.environment, Some(usd))),
+        Rendered::Body(body) => return Ok(Prepared::Body(body, unsent.environment, None)),
+        Rendered::Revenue { body, usd } => return Ok(Prepared::Body(body, unsent.environment, Some(usd))),
         Rendered::Wait { why } => ("waiting", why),
         Rendered::Skip { why } => ("skipped", why),
         Rendered::Refuse { why } => ("dead", why),
     };
     let finished_at = (status != "waiting").then_some(write.now);
-    let ended =
+    let changed =
         sql("UPDATE deliveries SET status = ?, last_error = ?, finished_at = ? WHERE id = ? AND status = 'pending'")
             .bind(status)
             .bind(why.as_str())
             .bind(finished_at)
             .bind(row.id)
             .run(write.connection)?;
-    if finished_at.is_some() && ended > 0 {
+    if finished_at.is_some() && changed > 0 {
         profiles::forget(write, row, Failure::Unwanted)?;
     }
-    if status != "dead" || ended == 0 {
-        return Ok(Made::Aside);
+    if status != "dead" || changed == 0 {
+        return Ok(Prepared::Aside);
     }
-    let told = health::exhausted(write, row.destination_id, format!("a delivery cannot be sent: {why}"))?;
-    Ok(if told.events.is_empty() { Made::Aside } else { Made::Told(told) })
+    let operator_events =
+        health::announce_exhausted(write, row.destination_id, format!("a delivery cannot be sent: {why}"))?;
+    Ok(if operator_events.events.is_empty() { Prepared::Aside } else { Prepared::Undeliverable(operator_events) })
 }
 
 /// What waits for a name must not miss the one that is given at this moment: then the user is locked, and asked again.
@@ -175,7 +180,7 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(
         return Ok((rendered, unsent));
     }
     if let Some(owner) = owner {
-        users::keep(write, owner)?;
+        users::lock_shared(write, owner)?;
     }
     let (unsent, _) = self::unsent(write.connection, lane, row)?;
     Ok(((lane.claim.render)(&lane.destination, &unsent), unsent))
@@ -213,12 +218,12 @@ struct Shown {
 fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> Result<Shown, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
-    let tells = facts.user_revision.is_some() && is_at_home;
+    let has_state = facts.user_revision.is_some() && is_at_home;
     let is_profile = body.get("event_type").and_then(Value::as_str) == Some(PROFILE_UPDATED);
     if platforms.is_empty() || is_profile {
         let apart = facts.state_apart.as_deref().map(json).transpose()?;
         let profile = facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default();
-        let state = if tells { apart.clone().unwrap_or_else(|| body.clone()) } else { Value::Null };
+        let state = if has_state { apart.clone().unwrap_or_else(|| body.clone()) } else { Value::Null };
         let narrowed = apart.filter(|_| filter.is_one_environment());
         return Ok(Shown { state, profile, body: with_state(body, narrowed) });
     }
@@ -226,7 +231,7 @@ fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> R
         return Ok(Shown { state: Value::Null, profile: Value::Null, body });
     };
     let narrowed = if filter.is_one_environment() { state_apart.clone() } else { state };
-    let (state, profile) = if tells { (state_apart, profile) } else { (Value::Null, Value::Null) };
+    let (state, profile) = if has_state { (state_apart, profile) } else { (Value::Null, Value::Null) };
     Ok(Shown { state, profile, body: with_state(body, Some(narrowed)) })
 }
 
@@ -245,26 +250,26 @@ fn unsent(
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
     let facts: Option<Facts> = sql("SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id, \
-         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS told_external_id, \
+         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id, \
          o.external_id AS owner_external_id, f.store, f.environment FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
          LEFT JOIN platforms f ON f.id = p.platform_id LEFT JOIN users u ON u.id = e.user_id \
          LEFT JOIN users o ON o.id = p.user_id WHERE e.id = ?")
     .bind(row.event_id)
     .first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
-    let told = json(&facts.body)?;
+    let body = json(&facts.body)?;
     let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
     let data = match (is_state, is_profile) {
-        (true, _) => data(&told),
+        (true, _) => data(&body),
         (_, true) => Value::Null,
-        _ => told_with(connection, row, facts.seq)?,
+        _ => state_data(connection, row, facts.seq)?,
     };
     let (recorded_in, environment) = if is_profile {
-        profile_environments(&told, facts.environment)
+        profile_environments(&body, facts.environment)
     } else {
         environments(&data, facts.environment)
     };
-    let shown = shown(lane, &facts, (told, recorded_in == environment))?;
+    let shown = shown(lane, &facts, (body, recorded_in == environment))?;
     let unsent = Unsent {
         event_id: row.event_id,
         event_type: row.event_type.clone(),
@@ -279,7 +284,7 @@ fn unsent(
         user_id: facts.user_id.or(facts.owner_id),
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,
-        external_id: facts.told_external_id.or(facts.owner_external_id),
+        external_id: facts.event_external_id.or(facts.owner_external_id),
         store: facts.store.unwrap_or_default(),
         environment,
         siblings: if is_state || is_profile { Vec::new() } else { siblings(connection, row)? },
@@ -290,14 +295,14 @@ fn unsent(
 }
 
 /// The record of the purchase that was told with an event: its `purchase.updated` was written next.
-fn told_with(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
-    let told: Option<Body> = sql("SELECT body FROM events WHERE collapse_key = ? AND event_type = ? AND seq > ? \
+fn state_data(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
+    let state: Option<Body> = sql("SELECT body FROM events WHERE collapse_key = ? AND event_type = ? AND seq > ? \
          ORDER BY seq LIMIT 1")
     .bind(row.collapse_key)
     .bind(PURCHASE_UPDATED)
     .bind(seq)
     .first(connection)?;
-    Ok(told.map(|told| json(&told.body)).transpose()?.map_or(Value::Null, |body| data(&body)))
+    Ok(state.map(|state| json(&state.body)).transpose()?.map_or(Value::Null, |body| data(&body)))
 }
 
 fn data(body: &Value) -> Value {
@@ -336,8 +341,8 @@ fn state(
         return Ok(State::None);
     }
     let owner = lane.user.map(|lane| lane.user);
-    let age: Option<Age> = sql("SELECT e.user_id, e.user_revision, t.acked_revision, t.told_revision, \
-         o.acked_revision AS owner_acked_revision, o.told_revision AS owner_told_revision FROM events e \
+    let age: Option<Age> = sql("SELECT e.user_id, e.user_revision, t.acked_revision, t.sent_revision, \
+         o.acked_revision AS owner_acked_revision, o.sent_revision AS owner_sent_revision FROM events e \
          LEFT JOIN user_lanes t ON t.destination_id = ? AND t.user_id = e.user_id AND t.environment = ? \
          LEFT JOIN user_lanes o ON o.destination_id = ? AND o.user_id = ? AND o.environment = ? WHERE e.id = ?")
     .bind(destination)
@@ -349,8 +354,8 @@ fn state(
     .first(connection)?;
     let Some(age) = age else { return Ok(State::None) };
     let (Some(user), Some(revision)) = (age.user_id, age.user_revision) else { return Ok(State::None) };
-    let is_older = age.acked_revision.max(age.told_revision).is_some_and(|newest| newest > revision);
-    let owners = age.owner_acked_revision.or(age.owner_told_revision);
+    let is_older = age.acked_revision.max(age.sent_revision).is_some_and(|newest| newest > revision);
+    let owners = age.owner_acked_revision.or(age.owner_sent_revision);
     if is_older || (owner != Some(user) && owners.is_some()) {
         return Ok(State::Stale);
     }

@@ -2,7 +2,7 @@
 
 mod rows;
 
-pub use rows::{DestinationRow, ever_of_app, find, of_app, turn};
+pub use rows::{DestinationRow, ever_of_app, find, of_app, set_state};
 
 use crate::open::random_uuid;
 use crate::platforms::require_app;
@@ -222,7 +222,7 @@ pub struct DestinationPatch {
     pub secret: Option<SecretString>,
     /// The settings and the secret that the new ones were made of. When others are kept by now, nothing changes:
     /// [`Error::Conflict`].
-    pub made_of: Option<(serde_json::Value, SecretString)>,
+    pub based_on: Option<(serde_json::Value, SecretString)>,
     /// Switch it on or off. What is owed stays owed; switched on, it begins anew as `healthy`.
     pub enabled: Option<bool>,
     /// Another state; `since` becomes now when it differs.
@@ -286,16 +286,16 @@ impl Store {
     /// that after an error, [`Store::reconsider_left`] does.
     pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
         let secrets = self.secrets.clone();
-        let is_set_anew = patch.settings.is_some();
+        let has_settings = patch.settings.is_some();
         let changed = self
             .write(move |write| {
                 let row = locked(write, id)?;
-                if let Some((settings, secret)) = &patch.made_of {
+                if let Some((settings, secret)) = &patch.based_on {
                     row.check_unchanged(&secrets, settings, secret)?;
                 }
                 update(write, &secrets, row, &patch)?;
                 if patch.settings.is_some() {
-                    deliveries::set_anew(write, id)?;
+                    deliveries::request_reconsideration(write, id)?;
                 }
                 if patch.events.is_some() || patch.filter.is_some() {
                     audit::chose_anew(write, id)?;
@@ -303,7 +303,7 @@ impl Store {
                 require(write.connection, id)?.destination()
             })
             .await?;
-        if is_set_anew {
+        if has_settings {
             self.reconsider(id, i64::MAX).await?;
         }
         Ok(changed)
@@ -312,25 +312,25 @@ impl Store {
     /// Has looked at again what waits to be sent to destinations that were set anew, at most about `limit` deliveries;
     /// says how many. There is something only after a change that was cut off, or while one is being made.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
-        let mut looked_at = 0;
+        let mut reconsidered = 0;
         for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
-            if looked_at >= limit {
+            if reconsidered >= limit {
                 break;
             }
-            looked_at += self.reconsider(id, limit - looked_at).await?;
+            reconsidered += self.reconsider(id, limit - reconsidered).await?;
         }
-        Ok(looked_at)
+        Ok(reconsidered)
     }
 
     /// Has looked at again what waits to be sent to a destination, until it were so many. What waits anew meanwhile does
     /// so by the settings that are kept.
     async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
-        let mut looked_at = 0;
-        while looked_at < limit {
+        let mut reconsidered = 0;
+        while reconsidered < limit {
             let Some(count) = self.write(move |write| deliveries::reconsider(write, id)).await? else { break };
-            looked_at += count;
+            reconsidered += count;
         }
-        Ok(looked_at)
+        Ok(reconsidered)
     }
 
     /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch. What is
@@ -350,29 +350,29 @@ impl Store {
     /// Ends what destinations are owed that were deleted, at most about `limit` deliveries; says how many. There is
     /// something only after a deletion that was cut off, or one that happened while an event was recorded.
     pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
-        let mut ended = 0;
+        let mut finished = 0;
         for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
-            if ended >= limit {
+            if finished >= limit {
                 break;
             }
-            ended += self.end_deleted(id, limit - ended).await?;
+            finished += self.end_deleted(id, limit - finished).await?;
         }
-        Ok(ended)
+        Ok(finished)
     }
 
     /// Ends what a deleted destination is owed until so many have ended.
     async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
-        let mut ended = 0;
+        let mut finished = 0;
         for status in deliveries::OPEN {
             let mut after = 0;
-            while ended < limit {
+            while finished < limit {
                 let batch = self.write(move |write| deliveries::end_deleted(write, id, (status, after))).await?;
                 let Some((last, count)) = batch else { break };
                 after = last;
-                ended += count;
+                finished += count;
             }
         }
-        Ok(ended)
+        Ok(finished)
     }
 
     /// The secret of a destination.

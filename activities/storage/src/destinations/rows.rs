@@ -98,7 +98,7 @@ impl DestinationRow {
     /// Whether it still has these settings and this secret, so that no other change is overwritten unseen.
     pub fn check_unchanged(&self, secrets: &Secrets, settings: &Value, secret: &SecretString) -> Result<(), Error> {
         let is_same_secret = self.open_secret(secrets)?.expose_secret() == secret.expose_secret();
-        if is_same_secret && serde_json::from_str::<Value>(&self.settings).is_ok_and(|kept| kept == *settings) {
+        if is_same_secret && serde_json::from_str::<Value>(&self.settings).is_ok_and(|stored| stored == *settings) {
             return Ok(());
         }
         Err(Error::Conflict { what: "destination", detail: "somebody else changed it meanwhile: try again".to_owned() })
@@ -145,7 +145,11 @@ pub fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow
 }
 
 /// Notes what people see of a destination, and why. In the state `disabled` nothing is sent to it.
-pub fn turn(write: &mut Write<'_>, id: DestinationId, (state, reason): (State, Option<&str>)) -> Result<(), Error> {
+pub fn set_state(
+    write: &mut Write<'_>,
+    id: DestinationId,
+    (state, reason): (State, Option<&str>),
+) -> Result<(), Error> {
     sql(
         "UPDATE destinations SET since = CASE WHEN state = ? THEN since ELSE ? END, state = ?, reason = ?, enabled = ? \
          WHERE id = ? AND deleted_at IS NULL",
@@ -161,8 +165,8 @@ pub fn turn(write: &mut Write<'_>, id: DestinationId, (state, reason): (State, O
 }
 
 /// Which attributes the stored word names.
-fn attributes(word: &str) -> Attributes {
-    if word == Attributes::Extended.as_str() { Attributes::Extended } else { Attributes::Documented }
+fn attributes(text: &str) -> Attributes {
+    if text == Attributes::Extended.as_str() { Attributes::Extended } else { Attributes::Documented }
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

@@ -1,6 +1,6 @@
 //! Whom we tell: how a destination fares, what is owed to it and what died on the way.
 
-use super::events::{self, Sending, Told};
+use super::events::{self, AnnouncedEvent, Sending};
 use crate::connection::AnyConnection;
 use crate::deliveries;
 use crate::destinations::{self, Destination};
@@ -72,10 +72,10 @@ row! {
 /// Adds the destinations of the apps that these events are of, the deleted ones too, unless they are there.
 pub fn add_addressees(
     connection: &mut AnyConnection,
-    told: &[Told],
+    events: &[AnnouncedEvent],
     addressees: &mut Vec<Addressee>,
 ) -> Result<(), Error> {
-    for one in told {
+    for one in events {
         let app = match one.event.origin {
             Some((app, ..)) => Some(app),
             // An event about a destination: its key is that destination's id.

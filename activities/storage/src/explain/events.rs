@@ -16,7 +16,7 @@ const MOST_ATTEMPTS: i64 = 20;
 
 /// An event and what became of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct AnnouncedEvent {
     /// The event.
     pub event: EventFacts,
     /// What a `purchase.updated` says otherwise than the one before it; `None` where there is none before, where the body
@@ -145,12 +145,12 @@ pub fn of_revision(
     connection: &mut AnyConnection,
     (key, revision): (CollapseKey, i64),
     now: Timestamp,
-) -> Result<Vec<Told>, Error> {
+) -> Result<Vec<AnnouncedEvent>, Error> {
     let rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq"))
         .bind(key)
         .bind(revision)
         .all(connection)?;
-    told(connection, rows, now)
+    with_deliveries(connection, rows, now)
 }
 
 /// The newest events of a purchase, the oldest of them first, and whether there are more.
@@ -158,7 +158,7 @@ pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
     (most, now): (i64, Timestamp),
-) -> Result<(Vec<Told>, bool), Error> {
+) -> Result<(Vec<AnnouncedEvent>, bool), Error> {
     let mut rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?"))
         .bind(key)
         .bind(most + 1)
@@ -167,17 +167,21 @@ pub fn of_purchase(
     let has_older = rows.len() > most;
     rows.truncate(most);
     rows.reverse();
-    Ok((told(connection, rows, now)?, has_older))
+    Ok((with_deliveries(connection, rows, now)?, has_older))
 }
 
 /// One event.
-pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<Told>, Error> {
+pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<AnnouncedEvent>, Error> {
     let rows: Vec<EventRow> = sql(format!("{SELECT} e.id = ?")).bind(id).all(connection)?;
-    Ok(told(connection, rows, now)?.into_iter().next())
+    Ok(with_deliveries(connection, rows, now)?.into_iter().next())
 }
 
 /// Events of one purchase, in their order, with what became of them.
-fn told(connection: &mut AnyConnection, rows: Vec<EventRow>, now: Timestamp) -> Result<Vec<Told>, Error> {
+fn with_deliveries(
+    connection: &mut AnyConnection,
+    rows: Vec<EventRow>,
+    now: Timestamp,
+) -> Result<Vec<AnnouncedEvent>, Error> {
     let mut changes = changed(connection, &rows)?;
     let events: Vec<EventFacts> = rows.into_iter().map(EventRow::facts).collect();
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
@@ -188,7 +192,7 @@ fn told(connection: &mut AnyConnection, rows: Vec<EventRow>, now: Timestamp) -> 
             of_event.entry(sending.delivery.event_id).or_default().push(sending);
         }
     }
-    let with = |event: EventFacts| Told {
+    let with = |event: EventFacts| AnnouncedEvent {
         changes: changes.remove(&event.id),
         sendings: of_event.remove(&event.id).unwrap_or_default(),
         event,
@@ -231,8 +235,8 @@ pub fn sendings(
     for delivery in deliveries {
         let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
         let successor = if is_replaced { successor(connection, &delivery)? } else { None };
-        let asked = (delivery.event_id, delivery.destination_id);
-        let not_again = if delivery.status == "dead" { redeliver::refused(connection, asked, now)? } else { None };
+        let pair = (delivery.event_id, delivery.destination_id);
+        let not_again = if delivery.status == "dead" { redeliver::refused(connection, pair, now)? } else { None };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();
         sendings.push(Sending { delivery, attempts, successor, not_again });
     }

@@ -5,8 +5,8 @@ mod events;
 mod notifications;
 
 pub use destination::{Addressee, Owes, Portrait, owes};
-pub use events::{EventFacts, PaymentFacts, Sending, Successor, Told};
-pub use notifications::Heard;
+pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
+pub use notifications::ReceivedNotification;
 
 use crate::{Error, Page, PurchaseView, Store, purchase};
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
@@ -18,7 +18,7 @@ const MOST: i64 = 100;
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfMessage {
     /// What it told, one for each purchase.
-    pub heard: Vec<(Heard, Vec<Told>)>,
+    pub notifications: Vec<(ReceivedNotification, Vec<AnnouncedEvent>)>,
     /// Whom events are told, of all apps concerned.
     pub addressees: Vec<Addressee>,
     /// As of when.
@@ -31,9 +31,9 @@ pub struct OfPurchase {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
     /// What was told to us, the oldest first.
-    pub heard: Vec<Heard>,
+    pub notifications: Vec<ReceivedNotification>,
     /// What we told, the oldest first.
-    pub told: Vec<Told>,
+    pub events: Vec<AnnouncedEvent>,
     /// Whether there is more than is shown, and older.
     pub has_older: bool,
     /// Whom events of its app are told.
@@ -50,9 +50,9 @@ pub struct OfPurchase {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfEvent {
     /// What was settled in its revision, the oldest first.
-    pub heard: Vec<Heard>,
+    pub notifications: Vec<ReceivedNotification>,
     /// The event.
-    pub told: Told,
+    pub event: AnnouncedEvent,
     /// Whom events of its app are told.
     pub addressees: Vec<Addressee>,
     /// As of when.
@@ -74,19 +74,19 @@ impl Store {
         let (clock, message_id) = (self.clock, message_id.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let (mut heard, mut addressees) = (Vec::new(), Vec::new());
+            let (mut notifications, mut addressees) = (Vec::new(), Vec::new());
             for one in notifications::of_message(connection, &message_id, now)? {
-                let told = match (one.view.collapse_key, one.view.revision) {
+                let events = match (one.view.collapse_key, one.view.revision) {
                     (Some(key), Some(revision)) => events::of_revision(connection, (key, revision), now)?,
                     _ => Vec::new(),
                 };
-                destination::add_addressees(connection, &told, &mut addressees)?;
-                heard.push((one, told));
+                destination::add_addressees(connection, &events, &mut addressees)?;
+                notifications.push((one, events));
             }
-            if heard.is_empty() {
+            if notifications.is_empty() {
                 return Err(Error::Missing { what: "notification of this message" });
             }
-            Ok(OfMessage { heard, addressees, now })
+            Ok(OfMessage { notifications, addressees, now })
         })
         .await
     }
@@ -101,19 +101,19 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let (heard, older_heard) = notifications::of_purchase(connection, key, (page.size(), now))?;
-            if heard.is_empty() && purchase.is_none() {
+            let (notifications, older_notifications) = notifications::of_purchase(connection, key, (page.size(), now))?;
+            if notifications.is_empty() && purchase.is_none() {
                 return Err(Error::Missing { what: "purchase" });
             }
-            let (told, older_told) = events::of_purchase(connection, key, (page.size(), now))?;
+            let (events, older_events) = events::of_purchase(connection, key, (page.size(), now))?;
             let mut addressees = Vec::new();
-            destination::add_addressees(connection, &told, &mut addressees)?;
+            destination::add_addressees(connection, &events, &mut addressees)?;
             let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
             Ok(OfPurchase {
                 purchase,
-                heard,
-                told,
-                has_older: older_heard || older_told,
+                notifications,
+                events,
+                has_older: older_notifications || older_events,
                 addressees,
                 is_believed: known.is_believed(),
                 successor_missing_since: known.successor_missing_since(),
@@ -128,12 +128,12 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let told = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
-            let revision = (told.event.collapse_key, told.event.revision);
-            let heard = notifications::of_revision(connection, revision, (MOST, now))?;
+            let event = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
+            let revision = (event.event.collapse_key, event.event.revision);
+            let notifications = notifications::of_revision(connection, revision, (MOST, now))?;
             let mut addressees = Vec::new();
-            destination::add_addressees(connection, std::slice::from_ref(&told), &mut addressees)?;
-            Ok(OfEvent { heard, told, addressees, now })
+            destination::add_addressees(connection, std::slice::from_ref(&event), &mut addressees)?;
+            Ok(OfEvent { notifications, event, addressees, now })
         })
         .await
     }

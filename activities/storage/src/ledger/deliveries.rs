@@ -146,7 +146,7 @@ impl Store {
                 _ => ("", filter.status.map(storable)),
             };
             let rows: Vec<DeliveryRow> = Filtered::new(format!("{DELIVERY} WHERE seq < ?{named}"))
-                .given(below)
+                .value(below)
                 .and("collapse_key = ?", filter.collapse_key)
                 .and("destination_id = ?", filter.destination_id)
                 .and("status = ?", other)
@@ -213,8 +213,8 @@ pub fn newest_attempts(
 }
 
 /// What cannot be read is not shown: an attempt is told without it.
-fn headers(kept: &str) -> Vec<(String, String)> {
-    serde_json::from_str(kept).unwrap_or_default()
+fn headers(stored: &str) -> Vec<(String, String)> {
+    serde_json::from_str(stored).unwrap_or_default()
 }
 
 impl DeliveryRow {

@@ -143,7 +143,7 @@ impl<'a> Filtered<'a> {
     }
 
     /// A value of the first condition.
-    fn given(mut self, value: impl Into<Value<'a>>) -> Self {
+    fn value(mut self, value: impl Into<Value<'a>>) -> Self {
         self.values.push(value.into());
         self
     }
@@ -170,8 +170,8 @@ impl Store {
         self.read(move |connection| {
             let rows: Vec<PurchaseRow> =
                 Filtered::new(format!("{PURCHASE} WHERE (p.updated_at, p.collapse_key) < (?, ?)"))
-                    .given(before)
-                    .given(key.as_str())
+                    .value(before)
+                    .value(key.as_str())
                     .and("p.platform_id = ?", filter.platform_id)
                     .and("p.receipt_id = ?", filter.receipt_id.map(storable))
                     .and("p.app_user_id = ?", filter.app_user_id.map(storable))
@@ -208,7 +208,7 @@ impl Store {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
             let rows: Vec<EventRow> = Filtered::new(format!("{EVENT} WHERE seq < ?"))
-                .given(below)
+                .value(below)
                 .and("collapse_key = ?", filter.collapse_key)
                 .and("event_type = ?", filter.event_type.map(storable))
                 .order(" ORDER BY seq DESC LIMIT ?", &page)

@@ -17,7 +17,7 @@ use crate::Destination;
 use crate::connection::AnyConnection;
 use crate::deliveries;
 use crate::error::Error;
-use crate::events::{self, Kept, Told};
+use crate::events::{self, Announcement, StoredEvent};
 use crate::purchase::Origin;
 use crate::record::Record;
 use crate::statement::{row, sql};
@@ -218,15 +218,15 @@ fn price_later(
 /// in the same transaction.
 pub fn enter(
     write: &mut Write<'_>,
-    (told, booking): (&Told<'_>, &Booking),
+    (announcement, booking): (&Announcement<'_>, &Booking),
     event_ids: &[EventId],
 ) -> Result<(), Error> {
     let Booking { payments, adjustments } = booking;
     for paid in payments {
-        insert_payment(write, told, (paid, event_ids))?;
+        insert_payment(write, announcement, (paid, event_ids))?;
     }
     for (n, adjustment) in (0..).zip(adjustments) {
-        insert_adjustment(write, told, (adjustment, n))?;
+        insert_adjustment(write, announcement, (adjustment, n))?;
     }
     let entries = payments.len() + adjustments.len();
     if entries == 0 {
@@ -234,7 +234,7 @@ pub fn enter(
     }
     sql("UPDATE purchases SET payments = payments + ? WHERE collapse_key = ?")
         .bind(i64::try_from(entries).unwrap_or(i64::MAX))
-        .bind(told.record.collapse_key)
+        .bind(announcement.record.collapse_key)
         .run(write.connection)
         .map(drop)
 }
@@ -243,30 +243,35 @@ pub fn enter(
 /// entries are written, and the events of payments of the same settling are owed.
 pub fn announce(
     write: &mut Write<'_>,
-    (told, booking): (&Told<'_>, &Booking),
+    (announcement, booking): (&Announcement<'_>, &Booking),
     destinations: &[Destination],
 ) -> Result<(), Error> {
     for (n, adjustment) in (0..).zip(&booking.adjustments) {
-        announce_one(write, told, ((adjustment, n), destinations))?;
+        announce_one(write, announcement, ((adjustment, n), destinations))?;
     }
     Ok(())
 }
 
-fn insert_payment(write: &mut Write<'_>, told: &Told<'_>, (paid, event_ids): (&Paid, &[EventId])) -> Result<(), Error> {
+fn insert_payment(
+    write: &mut Write<'_>,
+    announcement: &Announcement<'_>,
+    (paid, event_ids): (&Paid, &[EventId]),
+) -> Result<(), Error> {
     let payment = &paid.payment;
-    let event = event_ids.get(payment.place).copied().ok_or_else(|| Error::corrupt("a payment is told by no event"))?;
+    let event =
+        event_ids.get(payment.place).copied().ok_or_else(|| Error::corrupt("a payment is announcement by no event"))?;
     sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, \
          occurred_at, sku, price, currency, usd, unknown_because, source, transaction_id, created_at) \
          VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(told.record.collapse_key)
+    .bind(announcement.record.collapse_key)
     .bind(payment.number)
-    .bind(told.origin.app_id)
-    .bind(told.environment())
+    .bind(announcement.origin.app_id)
+    .bind(announcement.environment())
     .bind(payment.kind.as_str())
     .bind(event)
     .bind(payment.other_place.and_then(|place| event_ids.get(place).copied()))
     .bind(payment.at.unwrap_or(write.now))
-    .bind(told.data.get("product_ref_id").and_then(Value::as_str))
+    .bind(announcement.data.get("product_ref_id").and_then(Value::as_str))
     .bind(paid.price.as_deref())
     .bind(paid.currency.as_deref())
     .bind(paid.usd.as_deref())
@@ -278,18 +283,22 @@ fn insert_payment(write: &mut Write<'_>, told: &Told<'_>, (paid, event_ids): (&P
     .map(drop)
 }
 
-fn insert_adjustment(write: &mut Write<'_>, told: &Told<'_>, (adjustment, n): (&Adjustment, u32)) -> Result<(), Error> {
-    let key = told.record.collapse_key;
+fn insert_adjustment(
+    write: &mut Write<'_>,
+    announcement: &Announcement<'_>,
+    (adjustment, n): (&Adjustment, u32),
+) -> Result<(), Error> {
+    let key = announcement.record.collapse_key;
     let carrier = carrier(write.connection, key, adjustment)?;
     sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, usd, \
          source, transaction_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     .bind(key)
     .bind(adjustment.number)
     .bind(carrier.entries)
-    .bind(told.origin.app_id)
-    .bind(told.environment())
+    .bind(announcement.origin.app_id)
+    .bind(announcement.environment())
     .bind(adjustment.kind.as_str())
-    .bind(told.event(REVENUE_ADJUSTED, n).id)
+    .bind(announcement.event(REVENUE_ADJUSTED, n).id)
     .bind(adjustment.at.unwrap_or(write.now))
     .bind(carrier.sku.as_deref())
     .bind(adjustment.usd.to_string())
@@ -311,21 +320,21 @@ const fn source(adjustment: &Adjustment) -> &'static str {
 /// The event of one adjustment, and whom it is owed to.
 fn announce_one(
     write: &mut Write<'_>,
-    told: &Told<'_>,
+    announcement: &Announcement<'_>,
     ((adjustment, n), destinations): ((&Adjustment, u32), &[Destination]),
 ) -> Result<(), Error> {
-    let key = told.record.collapse_key;
+    let key = announcement.record.collapse_key;
     let carrier = carrier(write.connection, key, adjustment)?;
-    let event = told.event(REVENUE_ADJUSTED, n);
+    let event = announcement.event(REVENUE_ADJUSTED, n);
     let occurred_at = adjustment.at.unwrap_or(write.now);
-    let environment = told.environment();
+    let environment = announcement.environment();
     let body = json!({
         "id": event.id, "event_type": REVENUE_ADJUSTED, "collapse_key": key, "number": adjustment.number,
         "kind": adjustment.kind.as_str(), "usd": adjustment.usd.to_string(), "sku": carrier.sku,
         "payment_event_id": carrier.event_id, "occurred_at": occurred_at, "environment": environment,
     });
-    let kept = Kept {
-        user: told.owner.map(|(owner, _)| (owner.id, None)),
+    let stored = StoredEvent {
+        user: announcement.owner.map(|(owner, _)| (owner.id, None)),
         occurred_at: Some(occurred_at),
         body: body.to_string(),
         environment: Some(environment),
@@ -333,7 +342,7 @@ fn announce_one(
         profile: None,
         views: None,
     };
-    events::insert(write, &event, kept)?;
+    events::insert(write, &event, stored)?;
     for destination in destinations.iter().filter(|destination| destination.per_user) {
         if earned::was_owed(write.connection, &carrier.events(), destination.id)? {
             deliveries::owe(write, &event, destination.id, 0)?;

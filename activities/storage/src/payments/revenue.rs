@@ -68,7 +68,8 @@ pub enum Differs {
     /// It does not choose the event, or not of this platform or environment.
     NotChosen,
     /// It was made after the event, or chose otherwise then.
-    MadeLater,
+    #[serde(rename = "made_later")]
+    CreatedLater,
     /// It is owed, and on its way.
     Owed,
     /// It waits until the customer is named.
@@ -208,7 +209,7 @@ impl Store {
             let Some(last) = keys.last().map(|row| row.collapse_key) else {
                 return Ok(RevenuePage { purchases, integrations: Vec::new(), lines: Vec::new(), next_cursor: None });
             };
-            let (lines, integrations) = look(connection, &filter, (&keys, (&after, last)))?;
+            let (lines, integrations) = compare(connection, &filter, (&keys, (&after, last)))?;
             Ok(RevenuePage { purchases, integrations, lines, next_cursor: has_more.then(|| last.to_string()) })
         })
         .await
@@ -234,7 +235,7 @@ fn keys(
     }
 }
 
-fn look(
+fn compare(
     connection: &mut AnyConnection,
     filter: &RevenueFilter,
     (keys, (after, last)): (&[Key], (&str, CollapseKey)),
@@ -340,7 +341,7 @@ impl Chooser {
             () if is_nothing => entry.usd.is_none().then_some(Differs::PriceUnknown),
             () if entry.entry > 0 && paid.owed.contains(&self.destination.id) => Some(Differs::Missing),
             () if entry.entry > 0 => Some(Differs::PaymentNotOwed),
-            () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::MadeLater),
+            () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::CreatedLater),
             () if !is_wanted => Some(Differs::NotChosen),
             () => Some(Differs::Missing),
         }

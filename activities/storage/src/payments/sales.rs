@@ -5,7 +5,7 @@ use super::{SaleRow, booked, sales_of};
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::platforms::require_app;
-use crate::statement::{Number, Words, row, sql};
+use crate::statement::{Number, SingleText, row, sql};
 use crate::writer::Write;
 use crate::{Run, Store, accept, purchase};
 use domain::payment::{self, Adjustment, Sale, SaleKind};
@@ -166,7 +166,7 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
     answer.purchases = i64::try_from(concerned.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
         for key in concerned {
-            purchase::look_again(write, "collapse_key = ?", [key.into()])?;
+            purchase::recheck(write, "collapse_key = ?", [key.into()])?;
         }
     }
     Ok(answer)
@@ -305,7 +305,7 @@ fn with(
 }
 
 fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Option<String>, Error> {
-    let rate: Option<Words> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
+    let rate: Option<SingleText> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
         .bind(app)
         .bind(line.currency.as_str())
         .bind(day(line.at))

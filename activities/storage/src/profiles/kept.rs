@@ -21,7 +21,7 @@ pub struct Place {
 
 row! {
     /// What was owed last.
-    pub struct Kept {
+    pub struct OwedProfile {
         digest: String,
         arrival: String,
         shown: String,
@@ -45,11 +45,11 @@ const LEFT: &str = "left";
 
 /// How soon the purchase of what died is looked at, in milliseconds: by how many died in a row that carried the same
 /// state. What dies once more is left, so that what is always refused comes to an end.
-const LOOKS_AFTER_MS: [i64; 3] = [0, 3_600_000, 24 * 3_600_000];
+const RECHECK_AFTER_MS: [i64; 3] = [0, 3_600_000, 24 * 3_600_000];
 
 /// Who looks whether a profile is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum Trigger {
     /// A settling of a purchase.
     Settling,
     /// A snapshot.
@@ -67,10 +67,10 @@ pub enum Failure {
     Overtaken,
 }
 
-impl Kept {
+impl OwedProfile {
     /// Whether the integration may have another profile than one with this digest. A snapshot owes again what is left.
-    pub fn lacks(&self, digest: &str, look: Look) -> bool {
-        self.digest != digest || self.arrival == LOST || (look == Look::Snapshot && self.arrival == LEFT)
+    pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
+        self.digest != digest || self.arrival == LOST || (trigger == Trigger::Snapshot && self.arrival == LEFT)
     }
 
     /// Whether the integration may have an attribute that this profile does not know any more.
@@ -83,7 +83,7 @@ impl Kept {
     }
 }
 
-pub fn find(connection: &mut AnyConnection, place: Place) -> Result<Option<Kept>, Error> {
+pub fn find(connection: &mut AnyConnection, place: Place) -> Result<Option<OwedProfile>, Error> {
     sql("SELECT digest, arrival, shown FROM profiles WHERE destination_id = ? AND user_id = ? AND environment = ?")
         .bind(place.destination)
         .bind(place.user)
@@ -136,10 +136,10 @@ fn die(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<()
     .bind(place.environment)
     .first(write.connection)?;
     let before = deaths.and_then(|deaths| usize::try_from(deaths.value - 1).ok()).unwrap_or_default();
-    match LOOKS_AFTER_MS.get(before) {
+    match RECHECK_AFTER_MS.get(before) {
         Some(after_ms) => {
             let at = write.now.plus_millis(*after_ms);
-            purchase::look_by(write, delivery.collapse_key, at)
+            purchase::recheck_by(write, delivery.collapse_key, at)
         }
         None => arrive(write, place, LEFT).map(drop),
     }
@@ -172,8 +172,8 @@ pub fn forget_all(
     let carried = format!(
         "FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.user_revision IS NOT NULL AND d.seq IN ({which})"
     );
-    let looks = format!("collapse_key IN (SELECT MAX(d.collapse_key) {carried} GROUP BY e.user_id)");
-    purchase::look_again(write, &looks, [id.into(), after.into(), at_most.into()])?;
+    let which_purchases = format!("collapse_key IN (SELECT MAX(d.collapse_key) {carried} GROUP BY e.user_id)");
+    purchase::recheck(write, &which_purchases, [id.into(), after.into(), at_most.into()])?;
     sql(format!("UPDATE profiles SET arrival = ? WHERE destination_id = ? AND user_id IN (SELECT e.user_id {carried})"))
         .bind(LOST)
         .bind(id)

@@ -12,11 +12,11 @@
 
 mod kept;
 
-pub use kept::{Failure, Look, forget, forget_all};
+pub use kept::{Failure, Trigger, forget, forget_all};
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
-use crate::events::{self, Carried, Kept};
+use crate::events::{self, Carried, StoredEvent};
 use crate::purchase::Origin;
 use crate::users::{self, UserRow};
 use crate::writer::Write;
@@ -41,7 +41,7 @@ pub struct Subject<'a> {
     /// Whose database it is.
     pub installation: Installation,
     /// Who looks.
-    pub look: Look,
+    pub trigger: Trigger,
     /// The trace that caused it.
     pub traceparent: Option<&'a str>,
 }
@@ -74,7 +74,7 @@ pub fn is_due(
     destination: &Destination,
 ) -> Result<bool, Error> {
     let all = std::slice::from_ref(destination);
-    Ok(!changed(connection, (origin, owner), (all, Look::Snapshot))?.is_empty())
+    Ok(!changed(connection, (origin, owner), (all, Trigger::Snapshot))?.is_empty())
 }
 
 /// The profile of the user of these purchases in an environment.
@@ -97,7 +97,7 @@ pub fn owe(
     (destinations, carried): (&[Destination], Option<&Carried>),
 ) -> Result<bool, Error> {
     let (user, origin) = (subject.owner.id, subject.origin);
-    let changed = changed(write.connection, (origin, subject.owner), (destinations, subject.look))?;
+    let changed = changed(write.connection, (origin, subject.owner), (destinations, subject.trigger))?;
     let mut revision = carried.map(|carried| carried.user_revision);
     let mut is_owed = false;
     for changed in changed {
@@ -131,7 +131,7 @@ pub fn owe(
 fn changed(
     connection: &mut AnyConnection,
     (origin, owner): (&Origin, &UserRow),
-    (destinations, look): (&[Destination], Look),
+    (destinations, trigger): (&[Destination], Trigger),
 ) -> Result<Vec<Changed>, Error> {
     let mut keeping: BTreeMap<Vec<PlatformId>, Vec<(&Destination, Attributes)>> = BTreeMap::new();
     for (destination, attributes) in destinations.iter().filter_map(|one| Some((one, one.profile?))) {
@@ -154,7 +154,7 @@ fn changed(
             let mut due = Vec::new();
             for (destination, attributes) in keeping {
                 let place = Place { destination: destination.id, user: owner.id, environment };
-                due.extend(self::due(connection, place, (&profile, *attributes, owner, look))?);
+                due.extend(self::due(connection, place, (&profile, *attributes, owner, trigger))?);
             }
             if !due.is_empty() {
                 all.push(Changed { environment, platforms: platforms.clone(), profile, due });
@@ -168,11 +168,11 @@ fn changed(
 fn due(
     connection: &mut AnyConnection,
     place: Place,
-    (profile, attributes, owner, look): (&Profile, Attributes, &UserRow, Look),
+    (profile, attributes, owner, trigger): (&Profile, Attributes, &UserRow, Trigger),
 ) -> Result<Option<Due>, Error> {
     let digest = profile.digest(attributes, owner.external_id.as_deref());
     let (is_due, removes) = match kept::find(connection, place)? {
-        Some(kept) => (kept.lacks(&digest, look), kept.outlives(profile, attributes)),
+        Some(owed) => (owed.lacks(&digest, trigger), owed.outlives(profile, attributes)),
         // Who was never sent anything of a user need not hear that there is nothing.
         None => {
             let nothing = Profile::of(&[], user::paid_in_usd([]));
@@ -209,7 +209,7 @@ fn insert(
     .body()
     .to_string();
     let profile = Some(profile.extended().to_string());
-    let kept = Kept {
+    let stored = StoredEvent {
         user: Some((user, Some(user_revision))),
         occurred_at: None,
         body,
@@ -218,6 +218,6 @@ fn insert(
         profile,
         views: None,
     };
-    events::insert(write, &event, kept)?;
+    events::insert(write, &event, stored)?;
     Ok(event)
 }

@@ -200,7 +200,7 @@ struct Thread {
 }
 
 /// How a transaction ended, for all the jobs in it.
-enum Ended {
+enum TransactionResult {
     /// Committed, the first jobs, at least one; each one's own error is beside it.
     Committed(Vec<Option<Error>>),
     /// Undone by trouble that may pass.
@@ -232,13 +232,13 @@ impl Thread {
     fn settle(&mut self, mut group: &mut [Box<dyn Job>]) {
         while !group.is_empty() {
             match self.transact(group) {
-                Ended::Committed(errors) => {
+                TransactionResult::Committed(errors) => {
                     let (done, rest) = group.split_at_mut(errors.len());
                     answer(done, errors);
                     group = rest;
                 }
-                Ended::Unknown(error) => return answer_all(group, &error),
-                Ended::Undone(_) => return self.settle_each(group),
+                TransactionResult::Unknown(error) => return answer_all(group, &error),
+                TransactionResult::Undone(_) => return self.settle_each(group),
             }
         }
     }
@@ -258,9 +258,9 @@ impl Thread {
         let mut last = Error::unavailable(Stopped);
         for _ in 0..TRIES {
             match self.transact(alone) {
-                Ended::Committed(errors) => return answer(alone, errors),
-                Ended::Unknown(error) => return answer_all(alone, &error),
-                Ended::Undone(error) => last = error,
+                TransactionResult::Committed(errors) => return answer(alone, errors),
+                TransactionResult::Unknown(error) => return answer_all(alone, &error),
+                TransactionResult::Undone(error) => last = error,
             }
         }
         answer_all(alone, &last);
@@ -280,11 +280,11 @@ impl Thread {
     }
 
     /// One transaction for these jobs.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Ended {
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
         let (clock, transaction) = (self.clock, self.transaction);
         let connection = match self.connect() {
             Ok(connection) => connection,
-            Err(error) => return Ended::Undone(error),
+            Err(error) => return TransactionResult::Undone(error),
         };
         let errors = match run(connection, jobs, (clock, transaction)) {
             Ok(errors) => errors,
@@ -292,7 +292,7 @@ impl Thread {
                 if connection.abandon().is_err() || connection.is_lost() {
                     self.connection = None;
                 }
-                return Ended::Undone(error);
+                return TransactionResult::Undone(error);
             }
         };
         let jobs = &mut jobs[..errors.len()];
@@ -303,11 +303,11 @@ impl Thread {
         let committed = connection.commit();
         kill_around_commit(jobs, "accept.after_commit", "record.after_commit");
         match committed {
-            Ok(()) => Ended::Committed(errors),
+            Ok(()) => TransactionResult::Committed(errors),
             Err(cause) => {
                 // The connection is not used again: nobody knows what state it is in.
                 self.connection = None;
-                Ended::Unknown(Error::unavailable(cause))
+                TransactionResult::Unknown(Error::unavailable(cause))
             }
         }
     }

@@ -78,7 +78,7 @@ fn trouble_that_passes_costs_nobody_his_write() {
 }
 
 #[test]
-fn a_transaction_ends_when_its_time_is_over_and_the_next_job_has_the_next_one() {
+fn a_job_past_the_time_limit_gets_the_next_transaction() {
     static TICKS: AtomicI64 = AtomicI64::new(0);
     let (mut thread, path) = thread("time");
     thread.clock = || Timestamp::from_millis(TICKS.fetch_add(1, Ordering::Relaxed));
@@ -101,13 +101,13 @@ fn what_fails_for_good_undoes_itself_alone() {
     let (single, answer) = job(4, 9, missing);
     answers.push(answer);
     thread.settle(&mut [single]);
-    let ended: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
-    assert_eq!(ended, [true, false, true, false]);
+    let succeeded: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
+    assert_eq!(succeeded, [true, false, true, false]);
     assert_eq!(stored(&path), [1, 3]);
 }
 
 #[test]
-fn trouble_that_stays_is_told_after_a_few_tries() {
+fn trouble_that_stays_is_reported_after_a_few_tries() {
     let (mut thread, path) = thread("stays");
     let (mut group, mut answers): (Vec<_>, Vec<_>) = [job(1, 0, passing()), job(2, 99, passing())].into_iter().unzip();
     thread.settle(&mut group);

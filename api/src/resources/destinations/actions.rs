@@ -138,7 +138,7 @@ pub async fn retry(
     }
     let id = destination.id;
     let owed = edge.store.health(id).await?.owed;
-    edge.store.hasten(id).await?;
+    edge.store.retry_now(id).await?;
     taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(action.into()))).await?;
     Ok(Accepted(Retrying { destination_id: id, owed }))
 }

@@ -123,7 +123,7 @@ fn remade(patch: &mut DestinationPatch, before: &Destination, (secret, made): (S
     patch.profile = made.traits.profile;
     patch.settings = Some(made.settings).filter(|settings| *settings != before.settings);
     patch.secret = Some(made.secret).filter(|made| made.expose_secret() != secret.expose_secret());
-    patch.made_of = Some((before.settings.clone(), secret));
+    patch.based_on = Some((before.settings.clone(), secret));
     made.shown
 }
 
@@ -158,7 +158,7 @@ impl Switch {
         if self.newest_only {
             // First what can be refused, so that a refusal forgets nothing.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
-            let Forgotten { ended, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
+            let Forgotten { skipped: ended, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
             if more {
                 let detail = format!(
                     "{ended} `user.*` events ended as skipped and there may be more, so it is still disabled: \

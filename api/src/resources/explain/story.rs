@@ -5,12 +5,13 @@ use super::words::{self, NotTold};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, Destination, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView, Sending, Told,
+    Addressee, AnnouncedEvent, Destination, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView,
+    ReceivedNotification, Sending,
 };
 
 /// A message of a store.
 pub fn message(message_id: &str, of: &OfMessage) -> Node {
-    let notifications = of.heard.iter().map(|(one, told)| {
+    let notifications = of.notifications.iter().map(|(one, told)| {
         let whom = (of.addressees.as_slice(), of.now);
         heard(one).then(told.iter().map(|event| told_on(event, whom)))
     });
@@ -24,22 +25,23 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
         Some(view) => node.of(&PurchaseView { data: Value::Null, ..view.clone() }),
         None => node,
     };
-    let told_to_us = Node::new("notifications", words::told_to_us(&of.heard, of.has_older));
-    let revisions = of.told.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|told| {
+    let told_to_us = Node::new("notifications", words::told_to_us(&of.notifications, of.has_older));
+    let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|told| {
         let revision = told.first()?.event.revision;
-        let settled = of.heard.iter().filter(|one| words::is_settled_in(one, revision)).count();
+        let settled = of.notifications.iter().filter(|one| words::is_settled_in(one, revision)).count();
         let says = words::revision(revision, settled);
         let events = told.iter().map(|event| told_on(event, (of.addressees.as_slice(), of.now)));
         Some(Node::new("revision", says).fact("revision", revision).then(events))
     });
-    let node = node.then([told_to_us.then(of.heard.iter().map(heard))]).then(revisions);
-    if of.told.is_empty() { node.then([Node::new("nothing", words::nothing_told())]) } else { node }
+    let node = node.then([told_to_us.then(of.notifications.iter().map(heard))]).then(revisions);
+    if of.events.is_empty() { node.then([Node::new("nothing", words::nothing_told())]) } else { node }
 }
 
 /// An event.
 pub fn event(of: &OfEvent) -> Node {
-    let node = told_on(&of.told, (of.addressees.as_slice(), of.now));
-    let causes = Node::new("notifications", words::caused_by(&of.heard)).then(of.heard.iter().map(heard));
+    let node = told_on(&of.event, (of.addressees.as_slice(), of.now));
+    let causes =
+        Node::new("notifications", words::caused_by(&of.notifications)).then(of.notifications.iter().map(heard));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }
 
@@ -71,12 +73,12 @@ pub fn destination(of: &OfDestination) -> Node {
         ])
 }
 
-fn heard(one: &Heard) -> Node {
+fn heard(one: &ReceivedNotification) -> Node {
     Node::new("notification", words::heard(one)).of(one)
 }
 
 /// An event with whom it was told and whom not.
-fn told_on(told: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
+fn told_on(told: &AnnouncedEvent, (addressees, now): (&[Addressee], Timestamp)) -> Node {
     let changes = told.changes.as_ref().map(|all| Node::new("changes", words::changes(all)).fact("changes", all));
     let mut node = Node::new("event", words::event(&told.event)).of(&told.event).then(changes);
     let before_whom = node.then.len();

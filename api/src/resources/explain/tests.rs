@@ -5,8 +5,8 @@ use domain::event::{Change, Wildcards};
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, Heard, NotificationView, Owes,
-    Portrait, Sending, Skipped, Successor,
+    Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, NotificationView, Owes,
+    Portrait, ReceivedNotification, Sending, Skipped, Successor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -95,15 +95,15 @@ fn sending(status: &str) -> Sending {
     Sending { delivery, attempts: Vec::new(), successor: None, not_again: None }
 }
 
-fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
-    Heard {
+fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> ReceivedNotification {
+    ReceivedNotification {
         view: NotificationView {
             seq: 1,
             message_id: "m".to_owned(),
             platform_id: id::<PlatformId>(),
             collapse_key: Some(id::<CollapseKey>()),
             receipt_id: "r".to_owned(),
-            said: "RENEWED".to_owned(),
+            store_type: "RENEWED".to_owned(),
             accepted_at: at(0),
             outcome,
             waiting_for: waiting_for.map(str::to_owned),
@@ -111,7 +111,7 @@ fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
             reason: None,
         },
         store_time: None,
-        ended_at: None,
+        finished_at: None,
         pruned_at: None,
         window_ends_at: None,
         held: None,
@@ -283,7 +283,9 @@ fn an_attempt_says_what_was_answered_and_what_followed() {
 
 #[test]
 fn a_notification_says_its_outcome_or_what_it_waits_for() {
-    let says = |one: &Heard| words::heard(one).split_once("RENEWED: ").map(|(_, says)| says.to_owned()).unwrap();
+    let says = |one: &ReceivedNotification| {
+        words::heard(one).split_once("RENEWED: ").map(|(_, says)| says.to_owned()).unwrap()
+    };
     assert_eq!(says(&heard(Some(Outcome::Settled), None)), "settled in revision 3");
     assert_eq!(says(&heard(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
     let mut window = heard(None, Some("window"));
@@ -298,7 +300,7 @@ fn a_notification_says_its_outcome_or_what_it_waits_for() {
     for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::GivenUp] {
         assert_ne!(says(&heard(Some(outcome), None)), "");
     }
-    let pruned = Heard { pruned_at: Some(at(9)), ..heard(Some(Outcome::Settled), None) };
+    let pruned = ReceivedNotification { pruned_at: Some(at(9)), ..heard(Some(Outcome::Settled), None) };
     assert!(says(&pruned).ends_with("its body was pruned at 2027-01-15T08:00:09.000000Z"));
 }
 

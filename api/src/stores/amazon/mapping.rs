@@ -78,7 +78,7 @@ impl Told<'_> {
             message_id: notification.message_id,
             receipt_id: notification.receipt_id,
             collapse_key: Some(notification.collapse_key),
-            said: notification.said,
+            store_type: notification.said,
             store_time: Some(notification.store_time),
             app_user_id: notification.app_user_id,
             fate: self.fate.clone(),
@@ -93,14 +93,14 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
-        ..ended(platform, envelope, rtn.said.clone(), Fate::Ended(Outcome::Refused, reason))
+        ..ended(platform, envelope, rtn.said.clone(), Fate::Final(Outcome::Refused, reason))
     }
 }
 
 /// The row of a message that could not be read: it keeps the raw words, for people.
 #[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
-    ended(platform, envelope, why.said, Fate::Ended(Outcome::Unknown, why.reason.to_owned()))
+    ended(platform, envelope, why.said, Fate::Final(Outcome::Unknown, why.reason.to_owned()))
 }
 
 fn ended(platform: &Platform, envelope: &Envelope<'_>, said: String, fate: Fate) -> NewNotification {
@@ -109,7 +109,7 @@ fn ended(platform: &Platform, envelope: &Envelope<'_>, said: String, fate: Fate)
         message_id: envelope.message_id.to_string(),
         receipt_id: String::new(),
         collapse_key: None,
-        said,
+        store_type: said,
         store_time: None,
         app_user_id: None,
         // PostgreSQL keeps no NUL in a text.

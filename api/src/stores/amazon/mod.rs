@@ -248,7 +248,7 @@ async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'stat
 /// Why, in words that are the same for every such message, so that alarms are counted and do not pile up.
 fn alarm_detail(rows: &[NewNotification]) -> String {
     let of = |row: &NewNotification| match &row.fate {
-        Fate::Ended(_, reason) => reason.clone(),
+        Fate::Final(_, reason) => reason.clone(),
         Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => {
             "a notification is of another app than the platform's".to_owned()
         }

@@ -8,7 +8,7 @@ use super::topic::Standing;
 use super::{Amazon, Received, raise, storage_failed};
 use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
-use storage::{Kept, Released};
+use storage::{PendingTopic, Released};
 
 /// The life of a confirmation token, by the API reference of SNS.
 const TOKEN_LIFE_MS: i64 = 2 * 24 * 3_600_000;
@@ -40,10 +40,10 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
     let platform = received.recipient.platform.id;
     let url = SecretString::from(link.subscribe_url.as_ref());
     let until = now.plus_millis(TOKEN_LIFE_MS);
-    let kept = received.desk.store.keep_pending(platform, received.arn.text, url, until).await;
+    let kept = received.desk.store.add_pending_topic(platform, received.arn.text, url, until).await;
     let kept = kept.map_err(|error| storage_failed(&error))?;
     match kept {
-        Kept::New => {
+        PendingTopic::New => {
             raise(
                 received.desk.store,
                 platform,
@@ -53,8 +53,8 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
             .await;
             Ok("topic waits for approval")
         }
-        Kept::Renewed => Ok("topic waits for approval"),
-        Kept::Full => {
+        PendingTopic::Renewed => Ok("topic waits for approval"),
+        PendingTopic::Full => {
             // Anybody can ask under ever new names, so the alarm does not tell the name.
             tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic asked");
             let detail = "another topic asked while five wait for approval";

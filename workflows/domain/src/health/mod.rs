@@ -83,7 +83,7 @@ pub struct Health {
     /// When the breaker closed for the last time, or a person enabled the destination.
     pub recovered_at: Option<Timestamp>,
     /// When a person made everything due that had been tried.
-    pub hastened_at: Option<Timestamp>,
+    pub retry_requested_at: Option<Timestamp>,
     /// When its settings or secrets were changed.
     pub changed_at: Option<Timestamp>,
     /// Until when it asked to be left alone. Kept until a request goes well.
@@ -230,7 +230,7 @@ impl Health {
     /// Since when everything is due that was tried before.
     #[must_use]
     pub fn due_since(&self) -> Option<Timestamp> {
-        self.recovered_at.max(self.hastened_at)
+        self.recovered_at.max(self.retry_requested_at)
     }
 
     /// Whether nothing stands against it.
@@ -283,7 +283,7 @@ impl Health {
     /// Until when a lane is left alone, where that was asked at a time until another one; `None` when it need not be. What
     /// was asked before the destination recovered is over.
     #[must_use]
-    pub fn asked_until(&self, (at, until): (Timestamp, Timestamp), now: Timestamp) -> Option<Timestamp> {
+    pub fn retry_after_until(&self, (at, until): (Timestamp, Timestamp), now: Timestamp) -> Option<Timestamp> {
         let is_over = until <= now || self.due_since().is_some_and(|since| at < since);
         (!is_over).then_some(until)
     }

@@ -89,7 +89,7 @@ fn what_was_claimed_before_it_recovered_or_changed_is_of_before() {
     let health = Health { recovered_at: Some(at(10)), changed_at: Some(at(20)), ..Health::default() };
     assert_eq!([5, 15, 20].map(|ms| health.is_of_before(at(ms))), [true, true, false]);
     assert!(!Health::default().is_of_before(at(0)));
-    let hastened = Health { hastened_at: Some(at(30)), ..health };
+    let hastened = Health { retry_requested_at: Some(at(30)), ..health };
     assert!(!hastened.is_of_before(at(25)), "a person's wish says nothing of the destination");
     assert_eq!((hastened.due_since(), hastened.well_at()), (Some(at(30)), Some(at(10))));
 }
@@ -105,7 +105,7 @@ fn a_clock_that_is_set_back_silences_nobody() {
 
 #[test]
 fn what_was_asked_holds_until_its_time_or_until_the_destination_recovers() {
-    let asked = |health: Health, now| health.asked_until((at(1_000), at(9_000)), at(now));
+    let asked = |health: Health, now| health.retry_after_until((at(1_000), at(9_000)), at(now));
     let recovered = |millis| Health { recovered_at: Some(at(millis)), ..Health::default() };
     assert_eq!(asked(Health::default(), 8_999), Some(at(9_000)));
     assert_eq!(asked(Health::default(), 9_000), None);

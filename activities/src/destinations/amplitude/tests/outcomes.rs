@@ -4,13 +4,13 @@ use super::*;
 use crate::destinations::amplitude::response::{outcome, tested};
 use crate::destinations::amplitude::{GIVES_UP_AFTER_MS, KIND};
 use crate::http::Reply;
-use crate::outcome::{Fares, Outcome, Tried, Verdict};
+use crate::outcome::{EndpointSignal, Outcome, Tried, Verdict};
 use std::sync::LazyLock;
 
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-const ILL: Fares = Fares::Ill { pause_ms: None };
+const ILL: EndpointSignal = EndpointSignal::Failure { pause_ms: None };
 
 /// A frozen event for money, and one of a test.
 static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
@@ -66,7 +66,10 @@ fn events_that_were_taken_are_delivered() {
     let taken = json!({"code": 200, "events_ingested": 2, "payload_size_bytes": 50, "server_upload_time": 1});
     let outcome = said(200, taken, 2);
     assert_eq!(told(&outcome), rows(&[("success", "delivered", true); 2]));
-    assert_eq!((outcome.fares, outcome.alarm, outcome.at_most, outcome.user_pause_ms), (Fares::Well, None, None, None));
+    assert_eq!(
+        (outcome.endpoint_signal, outcome.alarm, outcome.at_most, outcome.user_pause_ms),
+        (EndpointSignal::Success, None, None, None)
+    );
     assert_eq!(said(200, json!({"code": 200}), 2).alarm, None);
 }
 
@@ -74,7 +77,7 @@ fn events_that_were_taken_are_delivered() {
 fn more_events_counted_than_were_sent_are_delivered_and_raise_an_alarm() {
     let outcome = said(200, json!({"code": 200, "events_ingested": 3}), 2);
     assert_eq!(told(&outcome), rows(&[("success", "delivered", true); 2]));
-    assert_eq!((outcome.fares, outcome.alarm.is_some()), (Fares::Well, true));
+    assert_eq!((outcome.endpoint_signal, outcome.alarm.is_some()), (EndpointSignal::Success, true));
 }
 
 /// A repetition within seven days is safe; but Amplitude may not count it, so that it would be too few for ever.
@@ -86,7 +89,11 @@ fn fewer_events_counted_than_were_sent_are_sent_again_twice_and_raise_an_alarm()
             let mut tried = vec![Tried { number, ..tried(1)[0].clone() }; 2];
             tried[1].number = 1;
             let outcome = judge(&answer(200, &taken), &tried);
-            assert_eq!((&outcome.fares, outcome.alarm.is_some()), (&Fares::Well, true), "{ingested}");
+            assert_eq!(
+                (&outcome.endpoint_signal, outcome.alarm.is_some()),
+                (&EndpointSignal::Success, true),
+                "{ingested}"
+            );
             told(&outcome)
         };
         assert_eq!(at(1), rows(&[("too_few", "5000", true), ("too_few", "5000", true)]));
@@ -104,7 +111,7 @@ fn a_200_in_other_words_than_amplitudes_is_not_a_success() {
         ["", "OK", "<html></html>", "[]", "{}", r#"{"code":400}"#, r#"{"code":200,"error":"no"}"#, r#"{"code":20"#]
     {
         let outcome = judge(&answer(200, body), &tried(1));
-        assert_eq!((told(&outcome), outcome.fares), (rows(&[("unreadable", "5000", true)]), ILL), "{body}");
+        assert_eq!((told(&outcome), outcome.endpoint_signal), (rows(&[("unreadable", "5000", true)]), ILL), "{body}");
     }
     let outcome = judge(&answer(204, ""), &tried(1));
     assert_eq!(told(&outcome), rows(&[("unexpected_status", "5000", true)]));
@@ -118,7 +125,7 @@ fn requests_that_only_we_can_mend_die_with_an_alarm() {
     ] {
         let outcome = said(400, body.clone(), 2);
         assert_eq!(told(&outcome), rows(&[("defect", "dead", true); 2]), "{body}");
-        assert_eq!((outcome.fares, outcome.alarm.is_some()), (ILL, true));
+        assert_eq!((outcome.endpoint_signal, outcome.alarm.is_some()), (ILL, true));
     }
 }
 
@@ -130,7 +137,7 @@ fn what_went_to_a_wrong_path_or_lost_its_body_waits_until_somebody_mends_the_way
             let one = Tried { number, refusals: number - 1, ..tried(1)[0].clone() };
             let outcome = judge(&answer(400, &body), &[one.clone(), one]);
             assert_eq!(told(&outcome), rows(&[("misdirected", wait, true); 2]), "{error}");
-            assert_eq!((outcome.fares, outcome.alarm.is_some()), (ILL, true));
+            assert_eq!((outcome.endpoint_signal, outcome.alarm.is_some()), (ILL, true));
         }
     }
 }
@@ -141,7 +148,7 @@ fn an_unknown_api_key_disables_the_integration_and_loses_nothing() {
         let outcome = said(status, json!({"code": status, "error": format!("Invalid API key: {API_KEY}")}), 2);
         assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false); 2]));
         let reason = "Amplitude does not know the key `api_key`".to_owned();
-        assert_eq!(outcome.fares, Fares::Disabled { reason });
+        assert_eq!(outcome.endpoint_signal, EndpointSignal::Gone { reason });
     }
 }
 
@@ -151,7 +158,7 @@ fn an_unknown_sandbox_key_disables_nothing_and_is_tried_again_each_hour_with_an_
     let outcome = judge(&answer(400, &body), &[Tried { body: &BODIES[1], ..tried(1)[0].clone() }]);
     assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false)]));
     let alarm = Some("Amplitude does not know the key `sandbox_api_key`".to_owned());
-    assert_eq!((outcome.fares, outcome.alarm), (Fares::Unsaid, alarm));
+    assert_eq!((outcome.endpoint_signal, outcome.alarm), (EndpointSignal::Neutral, alarm));
 }
 
 #[test]
@@ -162,7 +169,7 @@ fn an_unknown_sandbox_key_that_is_the_only_one_disables_the_integration() {
     let outcome = outcome(&alone, &answer(400, &body), &tried, (0.5, now()));
     assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false)]));
     let reason = "Amplitude does not know the key `sandbox_api_key`".to_owned();
-    assert_eq!((outcome.fares, outcome.alarm), (Fares::Disabled { reason }, None));
+    assert_eq!((outcome.endpoint_signal, outcome.alarm), (EndpointSignal::Gone { reason }, None));
 }
 
 #[test]
@@ -177,7 +184,7 @@ fn events_that_are_named_die_and_the_others_come_again_at_once() {
             ("refused", "dead", true),
             ("not_taken", "0", false),
         ];
-        assert_eq!((told(&outcome), &outcome.fares), (rows(&expected), &Fares::Well), "{kind}");
+        assert_eq!((told(&outcome), &outcome.endpoint_signal), (rows(&expected), &EndpointSignal::Success), "{kind}");
         let message = |place: usize| outcome.events[place].message.as_deref().unwrap();
         assert_eq!(message(1), "Amplitude refused the event for its `time`");
         assert_eq!(message(2), "Amplitude refused the event for one of its fields");
@@ -226,7 +233,7 @@ fn a_throttled_customer_waits_half_a_minute_and_stops_nobody_else() {
             body["code"] = json!(status);
             let outcome = said(status, body.clone(), 2);
             assert_eq!(told(&outcome), rows(&[("throttled", "30000", false); 2]), "{body}");
-            assert_eq!((outcome.fares, outcome.user_pause_ms), (Fares::Unsaid, Some(30_000)));
+            assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), (EndpointSignal::Neutral, Some(30_000)));
         }
     }
 }
@@ -237,7 +244,7 @@ fn a_customer_whose_day_is_used_up_is_tried_again_each_hour() {
         let body = json!({"code": 429, "error": "x", list: {"someone": 500_001}, "throttled_users": {"someone": 40}});
         let outcome = said(429, body, 1);
         assert_eq!(told(&outcome), rows(&[("quota", "3600000", false)]));
-        assert_eq!((outcome.fares, outcome.user_pause_ms), (Fares::Unsaid, Some(HOUR_MS)));
+        assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), (EndpointSignal::Neutral, Some(HOUR_MS)));
     }
 }
 
@@ -248,12 +255,19 @@ fn a_throttled_project_is_left_alone_as_a_whole() {
     {
         let outcome = judge(&answer(429, body), &tried(2));
         assert_eq!(told(&outcome), rows(&[("throttled", "30000", false); 2]), "{body}");
-        assert_eq!((outcome.fares, outcome.user_pause_ms), (Fares::Ill { pause_ms: Some(30_000) }, None));
+        assert_eq!(
+            (outcome.endpoint_signal, outcome.user_pause_ms),
+            (EndpointSignal::Failure { pause_ms: Some(30_000) }, None)
+        );
     }
     for (asked, pause_ms) in [("1", 30_000), ("90", 90_000), ("99999999999999999999", HOUR_MS), ("soon", 30_000)] {
         let reply =
             Reply::Answer { status: 429, retry_after: Some(asked.into()), headers: vec![], body: String::new() };
-        assert_eq!(judge(&reply, &tried(1)).fares, Fares::Ill { pause_ms: Some(pause_ms) }, "{asked}");
+        assert_eq!(
+            judge(&reply, &tried(1)).endpoint_signal,
+            EndpointSignal::Failure { pause_ms: Some(pause_ms) },
+            "{asked}"
+        );
     }
 }
 
@@ -261,7 +275,7 @@ fn a_throttled_project_is_left_alone_as_a_whole() {
 fn a_request_that_is_too_large_goes_out_in_halves_and_a_single_event_dies() {
     for (count, half) in [(10, 5), (5, 2), (3, 1), (2, 1)] {
         let outcome = judge(&answer(413, "<html>"), &tried(count));
-        assert_eq!((outcome.at_most, outcome.fares.clone()), (Some(half), Fares::Unsaid));
+        assert_eq!((outcome.at_most, outcome.endpoint_signal.clone()), (Some(half), EndpointSignal::Neutral));
         assert_eq!(told(&outcome), vec![("too_large", "0".to_owned(), false); count]);
     }
     let outcome = said(413, json!({"code": 413, "error": "Payload too large"}), 1);
@@ -273,7 +287,7 @@ fn a_firewall_is_asked_again_rarely() {
     for (number, wait) in [(1, "900000"), (2, "900000"), (4, "7200000")] {
         let outcome = judge(&answer(403, "Forbidden"), &[Tried { number, ..tried(1)[0].clone() }]);
         assert_eq!(told(&outcome), rows(&[("forbidden", wait, true)]));
-        assert_eq!((outcome.fares, outcome.alarm.is_some()), (ILL, true));
+        assert_eq!((outcome.endpoint_signal, outcome.alarm.is_some()), (ILL, true));
     }
 }
 
@@ -281,12 +295,12 @@ fn a_firewall_is_asked_again_rarely() {
 fn a_refusal_that_no_table_lists_is_looked_for_by_halves_and_lets_the_next_pass_the_fifth_time() {
     let body = json!({"code": 400, "error": "Something else"});
     let outcome = said(400, body.clone(), 10);
-    assert_eq!((outcome.at_most, &outcome.fares), (Some(5), &Fares::Unsaid));
+    assert_eq!((outcome.at_most, &outcome.endpoint_signal), (Some(5), &EndpointSignal::Neutral));
     assert_eq!(told(&outcome), vec![("refused", "0".to_owned(), false); 10]);
     let alone = |number, refusals| {
         let one = Tried { number, refusals, ..tried(1)[0].clone() };
         let outcome = judge(&answer(400, &body.to_string()), &[one]);
-        assert_eq!(outcome.fares, ILL);
+        assert_eq!(outcome.endpoint_signal, ILL);
         told(&outcome)
     };
     assert_eq!(alone(1, 0), rows(&[("refused", "5000", true)]));
@@ -314,7 +328,7 @@ fn trouble_of_the_other_side_is_waited_out() {
         for body in ["", r#"{"code":200,"events_ingested":1}"#, r#"{"throttled_events":[0]}"#] {
             let outcome = judge(&answer(status, body), &tried(1));
             assert_eq!(told(&outcome), rows(&[(word, "5000", true)]), "{status}");
-            assert_eq!(outcome.fares, Fares::Ill { pause_ms }, "{status}");
+            assert_eq!(outcome.endpoint_signal, EndpointSignal::Failure { pause_ms }, "{status}");
         }
     }
     // A 400 of a proxy is no word of Amplitude: it costs nothing but time.
@@ -322,7 +336,7 @@ fn trouble_of_the_other_side_is_waited_out() {
     assert_eq!(told(&outcome), rows(&[("client_error", "36000000", true)]));
     let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
     let outcome = judge(&failure, &tried(2));
-    assert_eq!((told(&outcome), outcome.fares), (rows(&[("timeout", "5000", true); 2]), ILL));
+    assert_eq!((told(&outcome), outcome.endpoint_signal), (rows(&[("timeout", "5000", true); 2]), ILL));
     assert_eq!(outcome.events[0].message.as_deref(), Some("no answer came in time"));
 }
 
@@ -333,7 +347,7 @@ fn what_it_asks_for_by_retry_after_is_kept_within_bounds() {
             Reply::Answer { status: 503, retry_after: Some(asked.into()), headers: vec![], body: String::new() };
         let outcome = judge(&reply, &tried(1));
         assert_eq!(told(&outcome), rows(&[("server_error", wait, true)]), "{asked}");
-        assert_eq!(outcome.fares, Fares::Ill { pause_ms: Some(pause_ms) });
+        assert_eq!(outcome.endpoint_signal, EndpointSignal::Failure { pause_ms: Some(pause_ms) });
     }
 }
 
@@ -481,7 +495,7 @@ proptest! {
         prop_assert_eq!(outcome.events.len(), count);
         let delivered = outcome.events.iter().any(|one| one.verdict == Verdict::Delivered);
         prop_assert!(!delivered || status == 200);
-        prop_assert!(!delivered || outcome.fares == Fares::Well);
+        prop_assert!(!delivered || outcome.endpoint_signal == EndpointSignal::Success);
         for one in &outcome.events {
             if let Verdict::Retry { delay_ms } = one.verdict {
                 prop_assert!((0..=GIVES_UP_AFTER_MS).contains(&delay_ms));

@@ -5,7 +5,7 @@ use crate::destinations::Allowed;
 use crate::destinations::webhook::config::{Config, ready};
 use crate::destinations::webhook::response::{outcome, tested};
 use crate::http::Reply;
-use crate::outcome::{Fares, Judged, Outcome, Tried, Verdict};
+use crate::outcome::{EndpointSignal, Judged, Outcome, Tried, Verdict};
 use domain::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
@@ -23,14 +23,14 @@ fn tried(event_type: &str, number: i64, refusals: i64) -> Tried<'_> {
     Tried { event_type, number, refusals, first_tried_at: None, body: "" }
 }
 
-fn judged_with(config: &Config, reply: &Reply, tried: Tried<'_>) -> (Judged, Fares) {
-    let Outcome { mut events, fares, user_pause_ms, at_most, alarm, .. } =
+fn judged_with(config: &Config, reply: &Reply, tried: Tried<'_>) -> (Judged, EndpointSignal) {
+    let Outcome { mut events, endpoint_signal, user_pause_ms, at_most, alarm, .. } =
         outcome(config, reply, &[tried], (0.5, Timestamp::default()));
     assert_eq!((events.len(), user_pause_ms, at_most, alarm), (1, None, None, None));
-    (events.remove(0), fares)
+    (events.remove(0), endpoint_signal)
 }
 
-fn judged(reply: &Reply, tried: Tried<'_>) -> (Judged, Fares) {
+fn judged(reply: &Reply, tried: Tried<'_>) -> (Judged, EndpointSignal) {
     judged_with(&config(&json!({})), reply, tried)
 }
 
@@ -43,7 +43,7 @@ fn with_schedule(seconds: &[i64]) -> Config {
 fn only_2xx_is_success() {
     for status in [200, 201, 204, 299] {
         let delivered = Judged { verdict: Verdict::Delivered, class: "success", message: None, counts: true };
-        assert_eq!(judged(&answer(status, None), tried(UPDATED, 10, 9)), (delivered, Fares::Well));
+        assert_eq!(judged(&answer(status, None), tried(UPDATED, 10, 9)), (delivered, EndpointSignal::Success));
     }
     for (status, class, more) in [
         (199, "unexpected_status", ""),
@@ -56,12 +56,12 @@ fn only_2xx_is_success() {
         (503, "server_error", ""),
         (600, "unexpected_status", ""),
     ] {
-        let (judged, fares) = judged(&answer(status, None), tried(UPDATED, 1, 0));
+        let (judged, endpoint_signal) = judged(&answer(status, None), tried(UPDATED, 1, 0));
         let message = Some(format!("the endpoint answered {status}{more}"));
         let verdict = Verdict::Retry { delay_ms: 5_000 };
         assert_eq!(judged, Judged { verdict, class, message, counts: true });
         let pause_ms = [429, 502, 503, 504].contains(&status).then_some(5_000);
-        assert_eq!(fares, Fares::Ill { pause_ms });
+        assert_eq!(endpoint_signal, EndpointSignal::Failure { pause_ms });
     }
 }
 
@@ -71,7 +71,7 @@ fn what_never_reached_the_endpoint_is_tried_again_until_the_schedule_ends() {
     for (number, verdict) in [(2, Verdict::Retry { delay_ms: 300_000 }), (10, Verdict::Dead)] {
         let expected = Judged { verdict, class: "tls", message: Some("no TLS".to_owned()), counts: true };
         let result = judged(&failure, tried(RENEWED, number, 0));
-        assert_eq!(result, (expected, Fares::Ill { pause_ms: None }));
+        assert_eq!(result, (expected, EndpointSignal::Failure { pause_ms: None }));
     }
 }
 
@@ -82,18 +82,18 @@ fn the_schedule_is_the_destinations_own() {
     assert_eq!(verdict(1), Verdict::Retry { delay_ms: 60_000 });
     assert_eq!(verdict(2), Verdict::Retry { delay_ms: 7_200_000 });
     assert_eq!(verdict(3), Verdict::Dead);
-    let (_, fares) = judged_with(&own, &answer(503, Some("99999")), tried(UPDATED, 3, 0));
-    assert_eq!(fares, Fares::Ill { pause_ms: Some(HOUR_MS) });
+    let (_, endpoint_signal) = judged_with(&own, &answer(503, Some("99999")), tried(UPDATED, 3, 0));
+    assert_eq!(endpoint_signal, EndpointSignal::Failure { pause_ms: Some(HOUR_MS) });
 }
 
 #[test]
 fn a_410_disables_and_the_event_stays_owed() {
     for (event_type, number) in [(UPDATED, 1), (RENEWED, 4), (RENEWED, 10)] {
-        let (judged, fares) = judged(&answer(410, Some("7200")), tried(event_type, number, 4));
+        let (judged, endpoint_signal) = judged(&answer(410, Some("7200")), tried(event_type, number, 4));
         assert!(matches!(judged.verdict, Verdict::Retry { delay_ms: 5_000.. }), "{judged:?}");
         assert_eq!((judged.class, judged.counts), ("gone", false));
         let reason = "the endpoint answered 410: it wants no events any more".to_owned();
-        assert_eq!(fares, Fares::Disabled { reason });
+        assert_eq!(endpoint_signal, EndpointSignal::Gone { reason });
     }
 }
 
@@ -127,14 +127,14 @@ fn retry_after_moves_the_event_and_where_the_endpoint_is_busy_all_of_it() {
         (500, "120", 120_000, None),
         (404, "120", 120_000, None),
     ] {
-        let (judged, fares) = judged(&answer(status, Some(retry_after)), tried(UPDATED, 1, 0));
+        let (judged, endpoint_signal) = judged(&answer(status, Some(retry_after)), tried(UPDATED, 1, 0));
         assert_eq!(judged.verdict, Verdict::Retry { delay_ms }, "{status} {retry_after}");
-        assert_eq!(fares, Fares::Ill { pause_ms }, "{status} {retry_after}");
+        assert_eq!(endpoint_signal, EndpointSignal::Failure { pause_ms }, "{status} {retry_after}");
     }
     // A late step of one event does not silence the whole destination for a day.
-    let (judged, fares) = judged(&answer(503, None), tried(UPDATED, 9, 0));
+    let (judged, endpoint_signal) = judged(&answer(503, None), tried(UPDATED, 9, 0));
     assert_eq!(judged.verdict, Verdict::Retry { delay_ms: 24 * HOUR_MS });
-    assert_eq!(fares, Fares::Ill { pause_ms: Some(5_000) });
+    assert_eq!(endpoint_signal, EndpointSignal::Failure { pause_ms: Some(5_000) });
 }
 
 #[test]
@@ -181,7 +181,7 @@ proptest! {
         let judged = &outcome.events[0];
         prop_assert_eq!(judged.verdict == Verdict::Delivered, (200..300).contains(&status));
         prop_assert_eq!(judged.message.is_none(), judged.verdict == Verdict::Delivered);
-        prop_assert_eq!(matches!(outcome.fares, Fares::Disabled { .. }), status == 410);
+        prop_assert_eq!(matches!(outcome.endpoint_signal, EndpointSignal::Gone { .. }), status == 410);
         if let Verdict::Retry { delay_ms } = judged.verdict {
             prop_assert!((4_000..=48 * HOUR_MS).contains(&delay_ms));
             prop_assert!(number < 10 || status == 410);

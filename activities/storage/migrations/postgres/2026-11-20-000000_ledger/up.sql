@@ -47,7 +47,7 @@ CREATE TABLE topics (
     arn TEXT NOT NULL,
     state TEXT NOT NULL,
     subscribe_url TEXT,
-    asked_at BIGINT NOT NULL,
+    requested_at BIGINT NOT NULL,
     expires_at BIGINT,
     decided_at BIGINT
 );
@@ -105,7 +105,7 @@ CREATE TABLE health (
     probed_at BIGINT,
     recovered_at BIGINT,
     -- When a person made everything due that had been tried, and when its settings or secrets were changed.
-    hastened_at BIGINT,
+    retry_requested_at BIGINT,
     changed_at BIGINT,
     -- Until when it is left alone because it asked for it.
     paused_until BIGINT,
@@ -114,9 +114,9 @@ CREATE TABLE health (
     -- How many warnings were given before it is disabled.
     warned BIGINT NOT NULL,
     -- Whether operators were told of its trouble, and not yet that it is over.
-    is_told BOOLEAN NOT NULL,
+    is_announced BOOLEAN NOT NULL,
     -- The runs of what was tried until then were told not to wait for another attempt.
-    recalled_through BIGINT
+    backoff_cancelled_through BIGINT
 );
 
 CREATE TABLE notifications (
@@ -125,7 +125,7 @@ CREATE TABLE notifications (
     message_id TEXT NOT NULL,
     receipt_id TEXT NOT NULL,
     collapse_key TEXT,
-    said TEXT NOT NULL,
+    store_type TEXT NOT NULL,
     store_time BIGINT,
     app_user_id TEXT,
     body TEXT NOT NULL,
@@ -140,12 +140,12 @@ CREATE TABLE notifications (
     outcome TEXT,
     revision BIGINT,
     reason TEXT,
-    ended_at BIGINT,
+    finished_at BIGINT,
     -- When its body was removed, for its age.
     pruned_at BIGINT
 );
 -- One message can name one receipt with two types: the type belongs to the identity.
-CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, said, platform_id);
+CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, store_type, platform_id);
 -- Folds, and finds the rows of a purchase. One index for both: each more with keys in no order costs a page per row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
@@ -154,7 +154,7 @@ CREATE INDEX notifications_cap ON notifications (cap_at)
     WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
 CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
 -- What became of purchases that were adopted.
-CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE said = 'IMPORTED';
+CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE store_type = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 
@@ -283,21 +283,21 @@ CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
 
 -- Why many purchases are still to be looked at again, batch by batch: `secret`, `failures`, `environment`, `product_ref`
 -- or `parked` of a platform, `catalogue` of an app. The row goes with its last batch.
-CREATE TABLE looks (
+CREATE TABLE rechecks (
     why TEXT NOT NULL,
     -- The platform or the app.
-    about TEXT NOT NULL,
+    subject_id TEXT NOT NULL,
     app_id TEXT NOT NULL REFERENCES apps (id),
-    asked_at BIGINT NOT NULL,
+    requested_at BIGINT NOT NULL,
     -- Of a secret: since when the store refused the one before it.
     refused_at BIGINT,
     -- Behind which of the app's purchases, in the order of their keys, nothing was looked at yet.
-    behind TEXT NOT NULL,
-    PRIMARY KEY (why, about)
+    after_key TEXT NOT NULL,
+    PRIMARY KEY (why, subject_id)
 );
 
 -- The SKUs that the look for the catalogue of an app is about.
-CREATE TABLE look_skus (
+CREATE TABLE recheck_skus (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
@@ -424,8 +424,8 @@ CREATE TABLE lanes (
     -- The user that is leased with it, where requests about one user are made one after the other.
     lease_user_id TEXT,
     -- When the destination asked to be left alone with this purchase, and until when.
-    asked_at BIGINT,
-    asked_until BIGINT,
+    retry_after_received_at BIGINT,
+    retry_after_until BIGINT,
     PRIMARY KEY (destination_id, collapse_key)
 );
 CREATE INDEX lanes_leased ON lanes (destination_id, lease_until) WHERE lease_token IS NOT NULL;
@@ -437,7 +437,7 @@ CREATE TABLE user_lanes (
     user_id TEXT NOT NULL,
     environment TEXT NOT NULL,
     acked_revision BIGINT,
-    told_revision BIGINT,
+    sent_revision BIGINT,
     lease_token TEXT,
     lease_until BIGINT,
     -- Until when the destination wants to hear nothing of this user.
@@ -477,7 +477,7 @@ CREATE INDEX alarms_order ON alarms (last_at, seq);
 
 -- How far each table was looked through for bodies that are too old; it begins anew at the end.
 CREATE TABLE retention (
-    what TEXT NOT NULL PRIMARY KEY,
+    table_name TEXT NOT NULL PRIMARY KEY,
     through BIGINT NOT NULL
 );
 
@@ -486,7 +486,7 @@ CREATE TABLE retention (
 CREATE TABLE pages (
     run TEXT NOT NULL,
     cursor TEXT NOT NULL,
-    asked TEXT NOT NULL,
+    request_digest TEXT NOT NULL,
     answer TEXT NOT NULL,
     at BIGINT NOT NULL,
     PRIMARY KEY (run, cursor)

@@ -67,7 +67,7 @@ async fn ask(
     let Ok(found) = simulated.store.notifications_of_purchase(key, Page { cursor: None, limit: MOST }).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.said, at: one.accepted_at });
+    let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.store_type, at: one.accepted_at });
     match receipt(&receipt_id, &sent.collect::<Vec<_>>(), clock::now()) {
         Some(receipt) => axum::Json(receipt).into_response(),
         None => StatusCode::BAD_REQUEST.into_response(),

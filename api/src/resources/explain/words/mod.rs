@@ -8,13 +8,13 @@ pub use whom::{choice, dead, destination, fares, owed};
 
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
-use storage::{Destination, Heard, OfMessage, OfPurchase};
+use storage::{Destination, OfMessage, OfPurchase, ReceivedNotification};
 
 /// A message of a store.
 pub fn message(message_id: &str, of: &OfMessage) -> String {
-    let accepted = of.heard.iter().map(|(one, _)| one.view.accepted_at).min();
+    let accepted = of.notifications.iter().map(|(one, _)| one.view.accepted_at).min();
     let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
-    format!("message {message_id}{accepted}, told of {}", count(of.heard.len(), "purchase"))
+    format!("message {message_id}{accepted}, told of {}", count(of.notifications.len(), "purchase"))
 }
 
 /// A purchase as it stands.
@@ -51,13 +51,13 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
 }
 
 /// What was told to us.
-pub fn told_to_us(heard: &[Heard], has_older: bool) -> String {
+pub fn told_to_us(heard: &[ReceivedNotification], has_older: bool) -> String {
     let older = if has_older { "; older ones are not shown here" } else { "" };
     format!("what we were told ({}{older})", count(heard.len(), "notification"))
 }
 
 /// Whether a notification was settled in a revision, with a change.
-pub fn is_settled_in(heard: &Heard, revision: i64) -> bool {
+pub fn is_settled_in(heard: &ReceivedNotification, revision: i64) -> bool {
     heard.view.outcome == Some(Outcome::Settled) && heard.view.revision == Some(revision)
 }
 
@@ -73,7 +73,7 @@ pub fn revision(revision: i64, settled: usize) -> String {
 }
 
 /// What caused an event.
-pub fn caused_by(heard: &[Heard]) -> String {
+pub fn caused_by(heard: &[ReceivedNotification]) -> String {
     match heard.len() {
         0 => {
             "no notification caused it: its purchase was looked at again, at a time of its own (a wake) or because the \
@@ -95,9 +95,9 @@ pub fn nobody() -> String {
 }
 
 /// One notification: its outcome, or what it waits for.
-pub fn heard(heard: &Heard) -> String {
+pub fn heard(heard: &ReceivedNotification) -> String {
     let view = &heard.view;
-    let mut says = format!("{} {}: {}", view.accepted_at, view.said, fate(heard));
+    let mut says = format!("{} {}: {}", view.accepted_at, view.store_type, fate(heard));
     if let Some(reason) = &view.reason {
         says.push_str(&format!(" ({reason})"));
     }
@@ -107,7 +107,7 @@ pub fn heard(heard: &Heard) -> String {
     says
 }
 
-fn fate(heard: &Heard) -> String {
+fn fate(heard: &ReceivedNotification) -> String {
     let at_revision = heard.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
     match heard.view.outcome {
         Some(Outcome::Settled) => {
@@ -123,7 +123,7 @@ fn fate(heard: &Heard) -> String {
     }
 }
 
-fn waits(heard: &Heard) -> String {
+fn waits(heard: &ReceivedNotification) -> String {
     let since = heard.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
     let again = heard.next_wake_at.map_or_else(String::new, |at| format!(", asked again at {at}"));
     match heard.view.waiting_for.as_deref() {

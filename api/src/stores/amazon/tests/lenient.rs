@@ -118,7 +118,7 @@ fn an_unknown_type_is_kept_open() {
         &Fate::Open,
     );
     assert_eq!(
-        (rows[0].fate.clone(), notification(&rows[0]).kind, rows[0].said.as_str()),
+        (rows[0].fate.clone(), notification(&rows[0]).kind, rows[0].store_type.as_str()),
         (Fate::Open, Kind::Unknown, "SUBSCRIPTION_PAUSED")
     );
 }
@@ -200,11 +200,11 @@ fn what_cannot_be_read_is_kept_as_it_came() {
         let rows = told("com.example.app", &message, &Fate::Open);
         let row = &rows[0];
         assert_eq!(
-            (rows.len(), row.receipt_id.as_str(), row.collapse_key, row.said.as_str()),
+            (rows.len(), row.receipt_id.as_str(), row.collapse_key, row.store_type.as_str()),
             (1, "", None, said),
             "{message}"
         );
-        assert_eq!(row.fate, Fate::Ended(Outcome::Unknown, reason.to_owned()), "{message}");
+        assert_eq!(row.fate, Fate::Final(Outcome::Unknown, reason.to_owned()), "{message}");
         assert_eq!(row.body, message.replace('\0', "\u{fffd}"));
     }
     let longest = ids("receiptId", &format!("\"{}\"", "\u{fc}".repeat(200)));
@@ -249,7 +249,7 @@ fn an_immediate_plan_change_concerns_two_purchases() {
 fn another_apps_notification_is_kept_as_refused() {
     let rows = told("com.example.app", SUBSCRIPTION, &Fate::Open);
     let reason = "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`".to_owned();
-    assert_eq!((rows.len(), &rows[0].fate, rows[0].collapse_key), (1, &Fate::Ended(Outcome::Refused, reason), None));
+    assert_eq!((rows.len(), &rows[0].fate, rows[0].collapse_key), (1, &Fate::Final(Outcome::Refused, reason), None));
     assert_eq!((rows[0].body.as_str(), rows[0].store_time), (SUBSCRIPTION, None));
 }
 

@@ -125,7 +125,7 @@ fn known(state: TopicState) -> Topic {
         platform_id: PlatformId::new(Uuid::from_u128(8)),
         arn: ARN.to_owned(),
         state,
-        asked_at: now(),
+        requested_at: now(),
         decided_at: None,
     }
 }
