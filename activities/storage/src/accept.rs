@@ -1,7 +1,7 @@
 //! The hot path of the inbox: many notifications in few statements.
 //!
-//! Rows go in with `ON CONFLICT DO NOTHING`. Only what conflicted is looked at one by one: the same
-//! message again is `Repeated`, another message that tells the same is kept as a duplicate.
+//! Rows go in with `ON CONFLICT DO NOTHING`. Only rows that conflicted are checked one by one: a repeated message is
+//! `Repeated`, another message that reports the same is stored as a duplicate.
 
 use crate::acceptances;
 use crate::error::Error;
@@ -14,11 +14,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// So many rows per statement: few sizes, so that each is prepared once. 17 values per row stay below
-/// the 32,766 of SQLite and the 65,535 of PostgreSQL.
+/// Maximum number of rows per statement: few sizes, so that each is prepared once. 17 values per row stay below the
+/// 32,766 of SQLite and the 65,535 of PostgreSQL.
 const SIZES: [usize; 4] = [512, 64, 8, 1];
 
-/// The longest id or word that is stored.
+/// The longest id or store type that is stored.
 const MAX_INDEXED_BYTES: usize = 1000;
 
 const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time, \
@@ -49,8 +49,8 @@ row! {
     }
 }
 
-/// What makes a notification the same one: message, receipt, the store's type, platform. The type belongs to it: Amazon's
-/// own samples have one message id and one receipt with two types
+/// The identity of a notification: message, receipt, store type, platform. The type belongs to it: Amazon's own samples
+/// have one message id and one receipt with two types
 /// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
 type Identity = (String, String, String, PlatformId);
 
@@ -64,7 +64,7 @@ struct Incoming<'n> {
     outcome: Option<(Outcome, Cow<'n, str>)>,
 }
 
-/// What a repeated notification has in common with the first, besides the purchase: the time and the word.
+/// The key that a repeated notification shares with the first of its purchase: store time and store type.
 pub fn fold_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
     Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
 }
@@ -74,7 +74,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
-/// Inserts notifications and says what became of each, in order.
+/// Inserts notifications and returns the result of each, in order.
 pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
     let incoming = prepare(write, notifications)?;
     let mut firsts = HashMap::with_capacity(incoming.len());
@@ -112,7 +112,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     Ok(accepted)
 }
 
-/// What is noted of a notification that has a row now.
+/// The acceptance entry of a notification that has a row now.
 const fn entry(notification: &NewNotification, accepted: Accepted) -> Option<acceptances::Entry> {
     match accepted {
         Accepted::New { seq } | Accepted::Duplicate { seq } => Some((seq, notification.collapse_key)),
@@ -134,7 +134,7 @@ fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> 
     Ok(incoming)
 }
 
-/// What is indexed must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
+/// Indexed values must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
 fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     let customer = notification.app_user_id.as_deref().unwrap_or_default();
     let texts = [
@@ -165,7 +165,7 @@ impl<'n> Incoming<'n> {
             }
             Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => None,
         };
-        // What is refused or not yet trusted must never fold the genuine one away.
+        // A notification that is refused or not yet trusted must never fold the genuine one away.
         let may_fold = matches!(notification.fate, Fate::Open | Fate::AtOnce) && outcome.is_none();
         let fold_key = if may_fold { fold_key(&notification.store_type, notification.store_time) } else { None };
         Self {
@@ -233,7 +233,7 @@ fn statement<'r>(rows: &'r [&'r Incoming<'_>], now: Timestamp) -> Statement<'r> 
     .bind_all(rows.iter().flat_map(|row| row.values(now)))
 }
 
-/// What became of a row that conflicted.
+/// Resolves a row that conflicted: repeated, or a duplicate of another message.
 fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
@@ -272,7 +272,7 @@ fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
     Ok(stored.is_some())
 }
 
-/// What a row conflicted with is gone: another process was writing it.
+/// The conflicting row is gone: another process was writing it.
 #[derive(Debug, thiserror::Error)]
 #[error("another process wrote the same notification at the same time")]
 struct Raced;

@@ -1,25 +1,24 @@
-//! What was accepted, noted apart from the notifications: the witness by which the audit finds one that is gone.
+//! A record of what was accepted, apart from the notifications: by it the audit finds a notification that is gone.
 //!
-//! It costs those who accept one row for up to sixteen notifications, at the end of a table without further indexes.
-//! Only the audit reads it.
+//! Accepting costs one more row for up to sixteen notifications, at the end of a table without further indexes. Only
+//! the audit reads it.
 
 use crate::error::Error;
 use crate::statement::{Value, sql};
 use crate::writer::Write;
 use domain::CollapseKey;
 
-/// So many notifications stand in one row.
+/// Maximum number of notifications in one row.
 const PER_ROW: usize = 16;
-/// The sequence numbers in one row differ by less, so that who looks for one knows where.
+/// The sequence numbers in one row differ by less than this, which bounds the search for one.
 pub const SPAN: i64 = 256;
-/// So many rows per statement: few sizes, so that each is prepared once.
+/// Maximum number of rows per statement: few sizes, so that each is prepared once.
 const SIZES: [usize; 3] = [16, 4, 1];
 
 /// A notification: its sequence number, and its purchase unless it names none.
 pub type Entry = (i64, Option<CollapseKey>);
 
-/// Notes what is accepted in this transaction. Nobody is refused for the sake of the witness: what stands against it
-/// shows in the audit.
+/// Records what is accepted in this transaction. A conflict refuses no notification: it shows in the audit.
 pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error> {
     entries.sort_unstable();
     let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
@@ -37,7 +36,7 @@ pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error>
     Ok(())
 }
 
-/// Cuts what is in the order of its sequence numbers into rows.
+/// Splits entries, ordered by their sequence numbers, into rows.
 fn rows(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
     let mut rest = entries;
     std::iter::from_fn(move || {
@@ -55,7 +54,7 @@ fn json(row: &[Entry]) -> Result<(i64, String), Error> {
     Ok((row.first().map_or(0, |(seq, _)| *seq), json))
 }
 
-/// What was noted so; `None` when somebody else wrote it.
+/// Parses a stored row; `None` when it is not readable.
 pub fn read(stored: &str) -> Option<Vec<Entry>> {
     serde_json::from_str(stored).ok()
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 impl Store {
     /// Stops settling of a purchase until a time.
-    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
+    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.write(move |write| {
@@ -42,8 +42,8 @@ impl Store {
         .await
     }
 
-    /// Ends what is open up to a sequence number, or all of it; answers how many rows that ended.
-    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
+    /// Ends the open notifications up to a sequence number, or all of them; returns how many rows that ended.
+    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
         let why = format!("{by}: {reason}");
         self.write(move |write| {
@@ -62,9 +62,9 @@ impl Store {
         .await
     }
 
-    /// Sends the newest `purchase.updated` again, and what is dead of the purchase's `user.*` events, to one destination
-    /// or to all, each as far as it may be owed again; ends the back-off of those lanes. What is asked under one name is
-    /// done once, for what it owed may have been delivered when it is asked for again. Answers the open lanes.
+    /// Sends the newest `purchase.updated` and the dead `user.*` events of the purchase again, to one destination or to
+    /// all, as far as each may be owed again, and ends the back-off of those lanes. A request with a name is carried
+    /// out once, since its deliveries may have arrived before it is repeated. Returns the open lanes.
     pub async fn redeliver(
         &self,
         key: CollapseKey,

@@ -1,5 +1,5 @@
-//! Adopting: purchases that were made before we listened. Each becomes a notification like any other, so that it is
-//! verified and settled like any other; here is only what is known of it already, and what became of it.
+//! Adopting: purchases from before the platform was connected. Each becomes a notification, so that it is verified and
+//! settled like any other; this module knows only what is known of it already and its result.
 
 use crate::connection::AnyConnection;
 use crate::customers::{self, Owner};
@@ -10,7 +10,7 @@ use crate::{Error, Store};
 use domain::{CollapseKey, Kind, Notification, Outcome, PlatformId, Timestamp};
 use std::collections::{HashMap, HashSet};
 
-/// The word under which an adopted purchase is in the inbox. The index of migration `ledger` names it too.
+/// The store type of an adopted purchase in the inbox. The index of migration `ledger` names it too.
 const STORE_TYPE: &str = "IMPORTED";
 
 /// A purchase that is to be adopted.
@@ -24,7 +24,7 @@ pub struct Adoption {
     pub external_id: Option<String>,
 }
 
-/// What became of purchases that were to be adopted.
+/// The result of adopting purchases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adopted {
     /// The new ones, with the sequence numbers of their notifications.
@@ -33,7 +33,8 @@ pub struct Adopted {
     pub known: i64,
     /// How many were adopted before and are not settled yet.
     pub waiting: i64,
-    /// Whose customer could not be named, by their place in the list, and why. They are adopted all the same.
+    /// The purchases whose customer could not be named, by their place in the list, and why. They are adopted all the
+    /// same.
     pub unnamed: Vec<(usize, String)>,
 }
 
@@ -96,7 +97,7 @@ impl Store {
         .await
     }
 
-    /// Names the customers that are named, in one transaction; answers who could not be named.
+    /// Names the customers of purchases with an external id, in one transaction; returns those that could not be named.
     async fn name_all(&self, platform: &Platform, purchases: Vec<Adoption>) -> Result<Vec<(usize, String)>, Error> {
         if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
             return Ok(Vec::new());
@@ -128,7 +129,8 @@ impl Store {
         .await
     }
 
-    /// How often each was adopted and given up. What was given up may be adopted again, with a word of its own.
+    /// How often each was adopted and given up. An adoption that was given up may be repeated, as a notification of its
+    /// own.
     async fn count_abandoned(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
         self.read(move |connection| {
             let text = format!(
@@ -169,7 +171,7 @@ where
     sql(format!("{text} ({places})")).once().bind_all(keys.iter().copied()).all(connection)
 }
 
-/// The word of an adoption that was given up so many times before.
+/// The notification of an adoption that was given up this number of times before.
 fn row(
     (platform_id, key): (PlatformId, CollapseKey),
     purchase: &Adoption,

@@ -1,7 +1,8 @@
-//! Owing an event again: whether it may be, and the one way in which it is done.
+//! Owing an event again: whether it may be, and the one way to do it.
 //!
-//! A destination with requests in order of the user counts what it is told, and knows an event by its id for seven
-//! days. What it has is never sent to it again: before that time it would be dropped, after it it would count twice.
+//! A destination with requests in the order of its user counts what it receives, and recognizes an event by its id for
+//! seven days. It never gets an event twice: within that time it would drop it, after that time it would count it
+//! twice.
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
@@ -17,13 +18,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// An attempt `a` after which the destination may have the event although it never said so. A refusal is clear, and so is
-/// what was never in a request.
+/// An attempt `a` after which the destination may have the event although it did not confirm it. A refusal is clear,
+/// and so is an event that was never in a request.
 pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success')) \
      AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";
 
-/// For so long a destination that counts recognizes an event that it was told before, less the last hour: in that no
-/// attempt is made any more, so that what is owed then would only die again.
+/// How long a destination that counts recognizes an event, less the last hour: no attempt is made in that hour, so a
+/// delivery that is owed then would only die again.
 const RECOGNIZED_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
 
 /// Why an event was not owed again.
@@ -44,36 +45,36 @@ pub enum Skipped {
     MayBeCounted,
     /// Its body was removed, for its age.
     Pruned,
-    /// It was about a destination: such news is not told again.
+    /// It is an event about a destination: such events are announced once.
     Operators,
     /// The destination was deleted.
     Deleted,
-    /// There is no such purchase, or nothing was told of it yet.
+    /// There is no such purchase, or nothing was announced of it yet.
     Unknown,
 }
 
-/// What was owed again, and what was not and why.
+/// The events that are owed again, and those that are not, with the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owing {
     /// How many deliveries are owed now that were not before; of a dry run, would be.
     pub owed: i64,
     /// How many were not, by the reason.
     pub skipped: BTreeMap<Skipped, i64>,
-    /// Whose lanes should be looked at.
+    /// The destinations whose lanes have something to deliver.
     pub destinations: Vec<DestinationId>,
 }
 
-/// What an event was to a destination.
+/// When an event is owed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Whatever it was.
+    /// Always.
     Always,
     /// Only if the destination did not acknowledge it, or a newer state, meanwhile.
     Unacknowledged,
 }
 
 row! {
-    /// What became of an event at a destination.
+    /// The deliveries of an event to a destination.
     struct PastDeliveries {
         open: i64,
         delivered: i64,
@@ -94,12 +95,12 @@ row! {
 }
 
 impl Owing {
-    /// Counts what was not owed.
+    /// Counts an event that is not owed.
     pub fn skip(&mut self, why: Skipped) {
         *self.skipped.entry(why).or_default() += 1;
     }
 
-    /// Counts what the verdict on an event is.
+    /// Counts the verdict on an event.
     pub fn count(&mut self, destination: DestinationId, verdict: Result<u32, Skipped>) {
         match verdict {
             Ok(_) => {
@@ -110,7 +111,7 @@ impl Owing {
         }
     }
 
-    /// Names a destination whose lanes should be looked at.
+    /// Adds a destination whose lanes have something to deliver.
     pub fn add_destination(&mut self, destination: DestinationId) {
         if !self.destinations.contains(&destination) {
             self.destinations.push(destination);
@@ -165,8 +166,8 @@ fn is_for(
     Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
-/// The verdict, carried out. The purchase is locked. What changed a payment since goes where the payment goes again:
-/// it was not sent there while the payment was not.
+/// Carries out the verdict. The purchase is locked. Changes of a payment go where the payment goes again: they were not
+/// sent there while the payment was not.
 pub fn owe(
     write: &mut Write<'_>,
     (event, origin): (&Event, &Origin),
@@ -186,7 +187,7 @@ fn owe_one(
     (event, origin): (&Event, &Origin),
     (destination, condition): (&Destination, Condition),
 ) -> Result<Result<u32, Skipped>, Error> {
-    // Retention locks what it prunes: either it sees what is owed here, or this sees that it pruned.
+    // Retention locks the rows that it prunes: either it sees what is owed here, or this sees that it pruned.
     let lock = write.connection.for_update();
     let _: Vec<Pruned> = sources(event, lock).all(write.connection)?;
     let verdict = verdict(write.connection, (event, origin), (destination, condition), write.now)?;
@@ -207,7 +208,7 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, E
     Ok(Some(origin))
 }
 
-/// The environment in which an event of a purchase was recorded, which decided whom it was owed to.
+/// The environment in which an event of a purchase was recorded, which decided the destinations that were owed it.
 pub fn environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
     let recorded: Option<EventEnvironment> =
         sql("SELECT environment FROM events WHERE id = ?").bind(event).first(connection)?;
@@ -237,7 +238,7 @@ fn has_state(connection: &mut AnyConnection, event: &Event, destination: Destina
     Ok(acked.is_some_and(|acked| acked.value >= event.revision))
 }
 
-/// Since when the destination may have the event although it never said so.
+/// Since when the destination may have the event although it did not confirm it.
 fn unclear_since(
     connection: &mut AnyConnection,
     event: EventId,
@@ -277,7 +278,7 @@ fn is_pruned(connection: &mut AnyConnection, event: &Event) -> Result<bool, Erro
     Ok(rows.iter().any(|row| row.pruned_at.is_some()))
 }
 
-/// What a body is made of: the event, and the state that was told with it.
+/// The rows that a body is rendered from: the event, and the state that was announced with it.
 fn sources<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
     sql(format!(
         "SELECT pruned_at FROM events WHERE collapse_key = ? AND (id = ? OR (revision = ? AND event_type = ?)) \

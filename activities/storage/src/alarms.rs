@@ -1,4 +1,4 @@
-//! Alarms: what a person should look at. The same again is counted, so that they stay few.
+//! Alarms: conditions that need a person. A repeated alarm is counted, so that they stay few.
 
 use crate::accept::clean;
 use crate::statement::{row, sql};
@@ -8,7 +8,7 @@ use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Something that a person should look at.
+/// A condition that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Alarm {
     /// When it was raised first.
@@ -19,13 +19,13 @@ pub struct Alarm {
     pub count: i64,
     /// Which platform it is about.
     pub platform_id: Option<PlatformId>,
-    /// A stable word.
+    /// A stable name.
     pub kind: String,
     /// A sentence for people, without secrets.
     pub detail: String,
 }
 
-/// What is indexed must fit into a page of an index.
+/// Indexed values must fit into a page of an index.
 const MAX_DETAIL_CHARS: usize = 500;
 
 row! {
@@ -41,7 +41,7 @@ row! {
 }
 
 impl Store {
-    /// Keeps something that a person should look at. What is raised again with the same words is counted.
+    /// Raises an alarm. One that is raised again with the same detail is counted.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
         self.write(move |write| raise(write, platform, &kind, &detail)).await
@@ -64,7 +64,7 @@ impl Store {
     }
 }
 
-/// The same in a transaction that does more.
+/// Raises an alarm within a transaction that does more.
 pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
     let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
     sql("INSERT INTO alarms (at, last_at, times, platform_id, kind, detail) VALUES (?, ?, 1, ?, ?, ?) \

@@ -73,7 +73,7 @@ impl Store {
         .await
     }
 
-    /// Gives an app another name.
+    /// Renames an app.
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
         self.write(move |write| {

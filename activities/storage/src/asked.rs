@@ -1,7 +1,8 @@
-//! What a destination asked for in one lane by `Retry-After`: to be left alone until a time. It holds for what is owed in
-//! the lane meanwhile too, which is held back when somebody wants to send it.
+//! `Retry-After` of a destination for one lane: nothing is sent there until a time. It also holds for deliveries that
+//! become owed meanwhile; those are held back when they are picked.
 //!
-//! What is held back counts as tried when that was asked, so that what hastens the destination hastens it too.
+//! A delivery that is held back counts as tried when the `Retry-After` was received, so that a retry by a person makes
+//! it due too.
 
 use crate::claim::LaneRow;
 use crate::error::Error;
@@ -18,10 +19,10 @@ row! {
     }
 }
 
-/// What is said of a delivery that was never tried and is held back.
+/// The error of a delivery that was never tried and is held back.
 const LEFT_ALONE: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
 
-/// Notes what a request showed: a success ends what was asked before, and so does what is asked anew. The lane is locked.
+/// Applies the result of a request: a success or a new `Retry-After` ends the one before. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
     let lane = (finish.key, finish.destination);
     let pause_ms = finish.lane_pause_ms.filter(|ms| *ms > 0);
@@ -41,7 +42,7 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
     hold_back(write, lane, (retry_after, &health))
 }
 
-/// Keeps what was asked, as long as it holds: before anything of the lane is picked. The lane is locked.
+/// Holds back the lane's deliveries as long as a `Retry-After` runs, before one is picked. The lane is locked.
 pub fn apply(
     write: &mut Write<'_>,
     lane: (CollapseKey, DestinationId),
@@ -55,7 +56,7 @@ pub fn apply(
     }
 }
 
-/// Ends what was asked, and what it held back is due.
+/// Ends a `Retry-After`: the deliveries that it held back are due.
 pub fn end(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
     let lock = write.connection.for_update();
     let retry_after: Option<RetryAfter> = sql(format!(
@@ -80,8 +81,8 @@ pub fn end(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationI
         .map(drop)
 }
 
-/// Holds back all that is due, by its own time or since the destination recovered. `+ 0` so that no planner walks all that
-/// the destination is owed instead of the lane.
+/// Holds back all due deliveries, by their own time or since the destination recovered. `+ 0` so that no planner walks
+/// everything that the destination is owed instead of the lane.
 fn hold_back(
     write: &mut Write<'_>,
     (key, destination): (CollapseKey, DestinationId),

@@ -1,10 +1,10 @@
 //! Checkpoints of SQLite's log, beside the writer instead of inside its commits.
 //!
 //! A checkpoint copies the log's pages into the database and syncs both; whoever commits meanwhile would wait for all
-//! of it. So a thread copies what there is, often enough that it is little, in the mode that takes no lock of the
-//! writer's (PASSIVE, <https://sqlite.org/c3ref/wal_checkpoint_v2.html>). While there is always something new it never
-//! reaches the log's end, and only there the log starts over. Hence a long log is finished by the writer between two
-//! groups, at the moment when hardly anything is left to copy.
+//! of it. So a thread copies the pages often, while they are few, in the mode that takes no lock of the writer's
+//! (PASSIVE, <https://sqlite.org/c3ref/wal_checkpoint_v2.html>). While there is always something new it never reaches
+//! the log's end, and only there the log starts over. So the writer finishes a long log between two groups, when hardly
+//! anything is left to copy.
 
 use crate::config::Database;
 use crate::connection::AnyConnection;
@@ -72,7 +72,7 @@ fn copy(connection: &mut AnyConnection) -> Result<i64, Error> {
     Ok(progress.map_or(0, |progress| progress.log))
 }
 
-/// What is not copied now stays in the log and is copied later; only the log grows.
+/// Logs a failed copy. What is not copied now stays in the log and is copied later; only the log grows.
 fn log_failure(copied: Result<i64, Error>) -> i64 {
     copied.unwrap_or_else(|error| {
         tracing::warn!(error = %error, "the log of the database cannot be copied into it; is the disk full?");

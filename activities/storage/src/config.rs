@@ -1,4 +1,4 @@
-//! What storage must be told to open a database.
+//! The configuration of storage.
 
 use domain::{OrgId, Timestamp};
 use std::fmt;
@@ -45,7 +45,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What storage must be told.
+/// The configuration of storage.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the data is.
@@ -56,7 +56,7 @@ pub struct Config {
     pub clock: fn() -> Timestamp,
 }
 
-/// What was made when the database was opened for the first time.
+/// What was created when the database was opened for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installation {
     /// The installation's customer.

@@ -12,14 +12,14 @@ use domain::Timestamp;
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// One advisory lock for all that happens once per database. The number is arbitrary, and ours.
+/// One advisory lock for everything that happens once per database. The number is arbitrary.
 const ADVISORY_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
 const WRITER_CACHE_KIB: u32 = 128 * 1024;
-/// 512 MiB of 4 KiB pages: a log that grew so long is copied in a commit after all.
+/// 512 MiB of 4 KiB pages: a log of this size is copied in a commit after all.
 const CHECKPOINT_PAGES: u32 = 128 * 1024;
-/// What the log's file keeps when it starts over: writing over it syncs faster than making it longer.
+/// The size that the log's file keeps when it starts over: writing over it syncs faster than making it longer.
 const WAL_BYTES: u32 = 128 * 1024 * 1024;
 
 /// A connection to either database.
@@ -48,8 +48,8 @@ impl AnyConnection {
         }
     }
 
-    /// Gives the one that writes what it needs: room for the pages of a big group, and commits that leave the
-    /// checkpoints to `checkpoint.rs`.
+    /// Sets up the writing connection: room for the pages of a big group, and commits that leave the checkpoints to
+    /// `checkpoint.rs`.
     pub fn prepare_to_write(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             return Ok(());
@@ -65,24 +65,24 @@ impl AnyConnection {
         matches!(self, Self::Postgres(_))
     }
 
-    /// What follows a SELECT that locks its rows until the end of the transaction. SQLite needs none:
-    /// its writing transactions exclude each other from their first word on.
+    /// The suffix of a SELECT that locks its rows until the end of the transaction. SQLite needs none: its writing
+    /// transactions exclude each other from their beginning.
     pub const fn for_update(&self) -> &'static str {
         if self.is_shared() { " FOR UPDATE" } else { "" }
     }
 
-    /// The same, of the rows that nobody else has locked: nothing is waited for, and the others are left out.
+    /// Like [`Self::for_update`], but skips the rows that somebody else has locked instead of waiting.
     pub const fn for_update_of_free(&self) -> &'static str {
         if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
     }
 
-    /// The same as [`Self::for_update`] for rows that others may go on pointing to: a foreign key's check does not wait
-    /// for it.
+    /// Like [`Self::for_update`], for rows that others may go on pointing to: a foreign key's check does not wait for
+    /// it.
     pub const fn for_no_key_update(&self) -> &'static str {
         if self.is_shared() { " FOR NO KEY UPDATE" } else { "" }
     }
 
-    /// What follows a SELECT whose rows nobody may change until the end of the transaction.
+    /// The suffix of a SELECT whose rows nobody may change until the end of the transaction.
     pub const fn for_share(&self) -> &'static str {
         if self.is_shared() { " FOR SHARE" } else { "" }
     }
@@ -118,7 +118,7 @@ impl AnyConnection {
         <Self as Connection>::TransactionManager::rollback_transaction(self)
     }
 
-    /// Undoes the transaction with all its savepoints. What cannot be undone is of no more use.
+    /// Undoes the transaction with all its savepoints. A connection where that fails is of no more use.
     pub fn abandon(&mut self) -> QueryResult<()> {
         while self.depth() > 0 {
             self.roll_back()?;
@@ -195,7 +195,7 @@ fn postgres_settings() -> String {
     )
 }
 
-/// So that a server that does not answer is an error soon, unless the operator decided otherwise.
+/// Sets a short timeout for a server that does not answer, unless the operator set one.
 fn with_connect_timeout(url: &str) -> String {
     let settings =
         "connect_timeout=3 keepalives_idle=10 keepalives_interval=5 keepalives_count=2 tcp_user_timeout=15000";

@@ -1,4 +1,4 @@
-//! Customers: whose purchases they are, by the customer's own id. Naming one tells nothing by itself: it wakes the
+//! Customers: the owners of purchases, by the customer's own id. Naming one announces nothing by itself: it wakes the
 //! purchases concerned, whose next settling does.
 
 use crate::accept::clean;
@@ -25,7 +25,7 @@ pub enum Owner {
 pub enum CustomerKey {
     /// By the customer's own id.
     ExternalId(String),
-    /// By what the store says.
+    /// By the store's names.
     Owner(Owner),
 }
 
@@ -59,7 +59,7 @@ row! {
     }
 }
 
-/// A customer by the store's word: what `store_users` is keyed by.
+/// A customer by the store's name: the key of `store_users`.
 struct Filed {
     store: String,
     name: String,
@@ -100,7 +100,7 @@ pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str)
     let user = known_or_new(write, app, &filed)?;
     let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
     let called = lock_both(write, user, other)?;
-    // Whoever moved the owner or took the id meanwhile had these locks, and is done.
+    // A transaction that moved the owner or took the id meanwhile had these locks, and is done.
     let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
     if known(write.connection, app, &filed)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
@@ -113,7 +113,7 @@ pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str)
     }
 }
 
-/// Locks the user and the other in the order of their ids; answers what the user is called.
+/// Locks both users in the order of their ids; returns the user's external id.
 fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<Option<String>, Error> {
     let before = other.filter(|other| *other < user);
     let after = other.filter(|other| *other > user);
@@ -145,7 +145,7 @@ fn nobody(owner: &Owner) -> Error {
     }
 }
 
-/// Where the owner is filed; `None` when nothing was ever told of it.
+/// Where the owner is filed; `None` when nothing is known of it.
 fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Option<Filed>, Error> {
     match owner {
         Owner::AppUser(name) => {
@@ -166,7 +166,7 @@ fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Op
     }
 }
 
-/// Whose receipt it is by what is recorded, else by what was told and is still open.
+/// The owner of a receipt by its purchase, else by an open notification.
 fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Result<Option<StoreUser>, Error> {
     let mut found: Option<StoreUser> = None;
     for text in [
@@ -189,7 +189,7 @@ fn known(connection: &mut AnyConnection, app: AppId, filed: &Filed) -> Result<Op
     users::find(connection, (app, &filed.store), &filed.name)
 }
 
-/// The owner's user; made when nobody heard of the owner before.
+/// The owner's user, created when the owner was not known before.
 fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<UserId, Error> {
     if let Some(user) = known(write.connection, app, filed)? {
         return Ok(user);
@@ -213,7 +213,7 @@ fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<
     wake(write, user)
 }
 
-/// All that is the anonymous user's becomes the other's. An anonymous user owns what one customer of the store bought.
+/// Moves everything of the anonymous user to the other. An anonymous user owns what one customer of the store bought.
 fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
     wake(write, user)?;
     for text in
@@ -224,7 +224,7 @@ fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error>
     Ok(())
 }
 
-/// Asks the sweep to settle what the user bought, so that the name is told, and has sent what waited for it.
+/// Wakes the user's purchases, so that the name is announced, and releases the deliveries that waited for it.
 fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     deliveries::release(write, user)?;
     purchase::recheck(write, "user_id = ?", [user.into()]).map(drop)

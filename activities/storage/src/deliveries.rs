@@ -1,4 +1,4 @@
-//! Deliveries: what is owed of an event to a destination.
+//! Deliveries: the events that are owed to destinations.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -45,18 +45,18 @@ row! {
     }
 }
 
-/// What every read of a [`DeliveryRow`] begins with.
+/// The columns of a [`DeliveryRow`].
 pub const SELECT: &str = "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, \
      attempts, next_due_at, first_tried_at, tried_at, body, environment, last_error, traceparent FROM deliveries";
 
-/// Deliveries that are looked at in one transaction, so that nothing else waits long for it.
+/// Number of deliveries per transaction, so that nothing else waits long for it.
 pub const BATCH: i64 = 2000;
-/// What has not ended: tried, or waiting for a customer's id.
+/// The statuses of deliveries that have not ended: tried, or waiting for a customer's id.
 pub const OPEN: [&str; 2] = ["pending", "waiting"];
-/// What is said of a delivery to a destination that is no more.
+/// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
 
-/// Nobody counts beyond this what a destination is owed.
+/// Maximum number of owed deliveries that are counted.
 const MOST_COUNTED: i64 = 100_000;
 
 /// Records that a destination is owed an event, for the `n`th time.
@@ -96,7 +96,7 @@ pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRo
     sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
 }
 
-/// Has the deliveries of a user's purchases that waited for the customer's id sent now.
+/// Makes the deliveries of a user's purchases due that waited for the customer's id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL WHERE status = 'waiting' \
          AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)")
@@ -106,7 +106,7 @@ pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     .map(drop)
 }
 
-/// The same of one purchase, which is another user's from now on.
+/// Makes the waiting deliveries of one purchase due, which is another user's from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL WHERE status = 'waiting' \
          AND collapse_key = ?")
@@ -133,13 +133,13 @@ pub fn batch(
     Ok(last.map(|last| last.value))
 }
 
-/// Notes that all that waits to be sent to a destination is to be looked at again, because what it waits for is set anew.
+/// Notes that all waiting deliveries of a destination are to be reconsidered, because its settings changed.
 pub fn request_reconsideration(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
     sql("UPDATE destinations SET reconsider_after = 0 WHERE id = ?").bind(destination).run(write.connection).map(drop)
 }
 
-/// Has the next batch of that looked at again and notes how far this went; how many they were. `None` when all were. The
-/// note is locked meanwhile, so that none that is made anew is lost.
+/// Reconsiders the next batch of a destination's waiting deliveries and notes how far it went; returns how many they
+/// were, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let lock = write.connection.for_no_key_update();
     let noted: Option<Number> = sql(format!(
@@ -164,7 +164,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
     Ok(last.map(|_| i64::try_from(reconsidered).unwrap_or(i64::MAX)))
 }
 
-/// The destinations of which something that waits is still to be looked at again, at most so many.
+/// The destinations with waiting deliveries that are still to be reconsidered, at most `limit`.
 pub fn unreconsidered(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
     let rows: Vec<Id> = sql("SELECT id FROM destinations WHERE deleted_at IS NULL AND reconsider_after IS NOT NULL \
          ORDER BY id LIMIT ?")
@@ -184,7 +184,7 @@ pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: D
     Ok(last.map_or(0, |last| last.value))
 }
 
-/// How many deliveries a destination is owed, of a very great number only that it is one.
+/// How many deliveries a destination is owed, counted up to a bound.
 pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
     let owed: Option<Number> = sql(format!(
         "SELECT COUNT(*) AS value FROM (SELECT seq FROM deliveries WHERE destination_id = ? AND status = 'pending' \
@@ -195,7 +195,7 @@ pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Resul
     Ok(owed.map_or(0, |owed| owed.value))
 }
 
-/// When what a destination has been owed for longest was recorded.
+/// When the oldest delivery that a destination is owed was recorded.
 pub fn oldest_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
     let oldest: Option<Number> = sql("SELECT created_at AS value FROM deliveries \
          WHERE destination_id = ? AND status = 'pending' ORDER BY seq LIMIT 1")
@@ -213,8 +213,8 @@ pub fn is_owed(connection: &mut AnyConnection, destination: DestinationId) -> Re
     Ok(any.is_some())
 }
 
-/// Ends one batch of what is still owed to a destination that was deleted: where the next one begins, and how many
-/// ended. `None` when there is no more.
+/// Ends one batch of what is still owed to a deleted destination: where the next one begins, and how many ended. `None`
+/// when there is no more.
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -245,7 +245,7 @@ pub fn end_deleted_lane(write: &mut Write<'_>, (key, destination): (CollapseKey,
     .map(drop)
 }
 
-/// The destinations that were deleted and are owed something nevertheless, at most so many.
+/// The deleted destinations that are still owed something, at most `limit`.
 pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
     let rows: Vec<Id> = sql("SELECT x.id FROM destinations x WHERE x.deleted_at IS NOT NULL AND (EXISTS \
          (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'pending') OR EXISTS \

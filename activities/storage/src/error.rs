@@ -1,4 +1,4 @@
-//! What can go wrong, as a decision: who must act, and whether trying again can help.
+//! Errors, as decisions: who must act, and whether trying again can help.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// The technical cause behind an [`Error`].
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why storage did not do what it was asked. Nothing was written, except with
-/// [`Error::Unavailable`], after which it is unknown: every call may be repeated.
+/// Why storage did not carry out a call. Nothing was written, except with [`Error::Unavailable`], after which it is
+/// unknown: every call may be repeated.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The database cannot be reached or is overloaded. Try again; nobody else needs to act.
@@ -16,24 +16,24 @@ pub enum Error {
     /// Another process works on this SQLite file. The operator must stop it, or use PostgreSQL.
     #[error("{0} is in use by another process: stop it, or use PostgreSQL to run more than one")]
     Locked(PathBuf),
-    /// What was named does not exist. The caller must name something else.
+    /// The named thing does not exist. The caller must name another.
     #[error("there is no such {what}")]
     Missing {
-        /// The kind of thing that was looked for.
+        /// The kind of thing that was named.
         what: &'static str,
     },
-    /// What exists already stands against it. The caller must ask for something else.
+    /// The request conflicts with what is stored. The caller must change it.
     #[error("the {what} cannot be stored: {detail}")]
     Conflict {
         /// The kind of thing that was to be stored.
         what: &'static str,
-        /// What stands against it.
+        /// The conflict.
         detail: String,
     },
     /// The cursor is none of this list. The caller must begin at its first page.
     #[error("`cursor` must be the `next_cursor` of the page before")]
     Cursor,
-    /// It makes no sense for a thing that is set as this one. The caller must change the setting first.
+    /// The call does not fit the settings of what it names. The caller must change the setting first.
     #[error("{0}")]
     Unsuitable(String),
     /// A value cannot be stored. The caller must repair it.
@@ -55,7 +55,7 @@ pub enum Error {
     },
 }
 
-/// An error with all its causes, on one line: for whoever tells it in the end.
+/// An error with all its causes, on one line, for the place where it is logged or shown.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -83,7 +83,7 @@ impl Error {
 }
 
 impl Error {
-    /// What a failed statement means. A conflict that a caller expects is recognized before, with
+    /// The error of a failed statement. A conflict that a caller expects is recognized before, with
     /// [`Error::is_taken`]; one that remains comes from a race and goes away when tried again.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{CheckViolation, ForeignKeyViolation, NotNullViolation};
@@ -99,7 +99,7 @@ impl Error {
         }
     }
 
-    /// This, or that the name is taken when it is that.
+    /// This error, or that the name is taken when it means that.
     pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
         if self.is_taken() {
             return Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") };

@@ -1,7 +1,7 @@
 //! The events of one record: the owner's `user.*` events in their order, then the purchase's `purchase.updated`.
 //!
-//! Bodies are completed here, from the owner's purchases as they are in this transaction. What a body says, and which
-//! events there are, is `domain`'s.
+//! Bodies are completed here, from the owner's purchases as they are in this transaction. The content of a body, and
+//! which events there are, is `domain`'s.
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
@@ -20,49 +20,50 @@ use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
-/// What is told, and of what.
+/// Everything that the events of a record are made from.
 pub struct Announcement<'a> {
     /// The decision.
     pub record: &'a Record,
-    /// What the purchase belongs to.
+    /// The app and platform of the purchase.
     pub origin: &'a Origin,
     /// Its owner, locked, and the store's name of them.
     pub owner: Option<(&'a UserRow, Option<&'a str>)>,
-    /// Whose database it is.
+    /// The installation.
     pub installation: Installation,
-    /// The purchase's revision that is told.
+    /// The purchase's revision that is announced.
     pub revision: i64,
     /// How many notifications were settled in it.
     pub coalesced: i64,
     /// The purchase's record.
     pub data: &'a Value,
-    /// What every event says of the purchase beside the documented fields.
+    /// The fields of the purchase that every event has beside the documented ones.
     pub details: &'a Details,
 }
 
-/// What is kept of an event beside what a delivery needs to know.
+/// The columns of an event beside those that a delivery needs.
 pub struct StoredEvent {
-    /// Whose event it is, which never changes, and which of the user's revisions it tells, if it tells one.
+    /// The user, who never changes, and which of their revisions it carries, if it carries one.
     pub user: Option<(UserId, Option<i64>)>,
     /// When it happened by the store.
     pub occurred_at: Option<Timestamp>,
-    /// Its body, as no destination in particular gets it.
+    /// Its body before it is rendered for a destination.
     pub body: String,
-    /// The environment of its purchase, by which it is decided whom it is owed to; of an event about a destination none.
+    /// The environment of its purchase, which decides the destinations that are owed it; none for an event about a
+    /// destination.
     pub environment: Option<Environment>,
-    /// What the body says of the user, over their purchases in the environment of this one, if that is something else.
+    /// The user's state over their purchases in the environment of this event, if the body has another one.
     pub state_apart: Option<String>,
     /// More attributes of the user in that environment, where an integration keeps them.
     pub profile: Option<String>,
-    /// The same for destinations that want certain platforms only, see [`crate::views`].
+    /// Both for destinations that want certain platforms only, see [`crate::views`].
     pub views: Option<String>,
 }
 
-/// Which state of their user the events of a record carry, and to whom.
+/// The state of their user that the events of a record carry, and the destinations that are owed one of them.
 pub struct Carried {
     /// The user's revision.
     pub user_revision: i64,
-    /// Who is owed an event with it.
+    /// The destinations that are owed one of the events.
     pub to: BTreeSet<DestinationId>,
 }
 
@@ -78,8 +79,8 @@ row! {
     }
 }
 
-/// Writes the events of a revision, and what is owed of each to every destination that chose its type.
-/// `None` when none of them carries the user's state. The ledger is written first, since the user's state has its sum.
+/// Writes the events of a revision, and owes each to every destination that chose its type. `None` when none of them
+/// carries the user's state. The ledger is written first, since the user's state has its sum.
 pub fn announce(
     write: &mut Write<'_>,
     (announcement, booking): (&Announcement<'_>, &Booking),
@@ -118,7 +119,7 @@ pub fn announce(
     Ok(carried)
 }
 
-/// All events of one settling tell the same state of the user, which is one revision of it.
+/// All events of one settling carry the same state of the user, which is one revision of it.
 fn announce_user_events(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -203,7 +204,7 @@ impl Announcement<'_> {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
-    /// The events of what happened, in its order.
+    /// The events of the transitions, in their order.
     fn happened(&self) -> Vec<Event> {
         let mut times: HashMap<&str, u32> = HashMap::new();
         let transitions = self.record.decision.transitions.iter();
@@ -229,7 +230,7 @@ impl Announcement<'_> {
     }
 }
 
-/// Keeps an event; answers who is owed it.
+/// Stores an event and owes it to the destinations that chose it; returns them.
 fn store(
     write: &mut Write<'_>,
     (event, origin): (&Event, &Origin),
@@ -248,7 +249,7 @@ fn store(
     Ok(to)
 }
 
-/// Keeps an event. Nobody is owed it yet.
+/// Stores an event. It is owed to nobody yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
     sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
          environment, body, state_apart, profile, views, traceparent, created_at) \

@@ -1,6 +1,6 @@
 //! Named points where a test kills the process or plants a fault. Nothing is left of them in a release.
 
-/// Kills the process here when a test asked for it.
+/// Kills the process here when a test requires it.
 #[cfg(feature = "fail-points")]
 pub fn kill_at(name: &str) {
     fail::fail_point!(name, |_| std::process::abort());
@@ -17,7 +17,7 @@ pub fn is_planted(name: &str) -> bool {
     false
 }
 
-/// No.
+/// Never, without fail points.
 #[cfg(not(feature = "fail-points"))]
 pub const fn is_planted(_: &str) -> bool {
     false

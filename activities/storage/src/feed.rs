@@ -1,4 +1,4 @@
-//! The feed: which purchases there are and how far each is, for a receiver that lost its table or doubts it.
+//! The feed: the purchases of an app and their revisions, for a receiver that lost its table or doubts it.
 
 use crate::connection::AnyConnection;
 use crate::statement::{Value, places, row, sql};
@@ -7,7 +7,7 @@ use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A purchase as the feed tells it.
+/// A purchase in the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fed {
     /// The purchase.
@@ -16,7 +16,7 @@ pub struct Fed {
     pub revision: i64,
     /// The digest of its newest state: `attributes.state_digest` of its newest `purchase.updated`.
     pub state_digest: String,
-    /// The newest revision that the destination acknowledged, when the feed is asked for one.
+    /// The newest revision that the destination acknowledged, when the feed is for one.
     pub acknowledged_revision: Option<i64>,
     /// When it was settled last.
     pub updated_at: Timestamp,
@@ -33,8 +33,8 @@ row! {
 }
 
 impl Store {
-    /// The purchases of an app of which something was told, each once, in the order of their keys; of a destination
-    /// those of the platforms and environments that it wants.
+    /// The purchases of an app that were announced, each once, in the order of their keys; for a destination those of
+    /// the platforms and environments that it wants.
     pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<Fed>, Error> {
         self.read(move |connection| {
             let wanted = to.map(|id| wanted(connection, app, id)).transpose()?;
@@ -67,7 +67,7 @@ fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Resu
 }
 
 impl Wanted {
-    /// What [`Filter::wants`] asks, of a purchase as it was recorded last.
+    /// [`Filter::wants`] as a condition on a purchase as it was recorded last.
     fn condition(&self) -> String {
         let Filter { platforms, environments } = &self.0;
         let mut condition = String::new();

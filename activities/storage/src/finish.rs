@@ -1,7 +1,7 @@
-//! Finishing a request: what it says about its events and its destination, and what is left in the lane.
+//! Finishing a request: its results for its events and its destination, and what is left in the lane.
 //!
-//! Whoever lost the lease still gets the attempts recorded, and a success still ends a pending delivery. Everything
-//! else about the deliveries is up to the one who holds the lease now.
+//! A claim that lost the lease still gets its attempts recorded, and a success still ends a pending delivery.
+//! Everything else about the deliveries is up to the one that holds the lease now.
 
 use crate::accept::clean;
 use crate::claim::{INVALID_SETTINGS, LATE, LaneRow, due_at, live_lease, lock_lane, next};
@@ -24,12 +24,12 @@ row! {
     }
 }
 
-/// The class of an answer by which nothing of a customer is taken, whatever it is: it is not tried with a profile.
+/// The class of an answer after which nothing of a customer is accepted: it is not retried with a profile.
 const SILENCED: &str = "silenced";
 
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
-    // What dies may have its purchase looked at again, which is locked before a lane.
+    // A delivery that dies may cause a recheck of its purchase, which is locked before a lane.
     if finish.results.iter().any(|result| result.verdict == Verdict::Dead) {
         purchase::lock_existing(write, finish.key)?;
     }
@@ -38,12 +38,12 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     let (mut began, mut died, mut environment) = (None, None, None);
     for result in &finish.results {
         let attempt = attempt(write, finish, result)?;
-        // The same word again, because the answer to the first was lost: only the lane is read.
+        // A repeated result, because the answer to the first was lost: only the lane is read.
         if attempt.finished_at.is_none() {
             began = Some(attempt.started_at);
             let delivery = deliveries::find(write.connection, result.delivery_id)?;
             environment = environment.or(delivery.environment);
-            // What was made before its time, because the destination recovered or is probed, is not of the schedule.
+            // An attempt that was made early, because the destination recovered or is probed, is not of the schedule.
             let is_extra = finish.mode == Mode::Probe || delivery.next_due_at > attempt.started_at;
             let verdict = verdict(result, is_extra);
             note(write, (finish, result), (attempt.number, verdict, is_extra))?;
@@ -81,7 +81,7 @@ fn attempt(write: &mut Write<'_>, finish: &Finish, result: &EventResult) -> Resu
     .ok_or(Error::Missing { what: "attempt" })
 }
 
-/// What is not of the schedule uses up no step of it, so it does not end what would have used up the last one.
+/// An attempt outside of the schedule uses up no step of it, so it does not end a delivery as the last one would.
 fn verdict(result: &EventResult, is_extra: bool) -> Verdict {
     match result.verdict {
         Verdict::Dead if is_extra && result.counts => Verdict::Retry { delay_ms: PROBE_EVERY_MS },
@@ -178,8 +178,8 @@ fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Erro
     .map(drop)
 }
 
-/// What made no request was not tried: its time begins with the first one that goes out. Who came too late and lost the
-/// lease leaves it as it is, since the next one may have sent already.
+/// An attempt without a request is not a try: the time begins with the first request. A late claim that lost the lease
+/// leaves it as it is, since the next one may have sent already.
 fn mend_first_try(
     write: &mut Write<'_>,
     (delivery, result): (&DeliveryRow, &EventResult),
@@ -195,7 +195,8 @@ fn mend_first_try(
         .map(drop)
 }
 
-/// Ends the lease of the lane, and that of its user with it. A pause of the user is of the world that they were told in.
+/// Ends the lease of the lane, and that of its user with it. A pause of the user holds in the environment of the
+/// request.
 fn end_lease(
     write: &mut Write<'_>,
     finish: &Finish,

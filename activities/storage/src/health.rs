@@ -1,4 +1,4 @@
-//! The health of destinations: what is remembered of it, and what a request changes. The rules are `domain`'s.
+//! The health of destinations: the stored figures, and how a request changes them. The rules are `domain`'s.
 
 use crate::connection::AnyConnection;
 use crate::destinations::{self, DestinationRow};
@@ -13,7 +13,7 @@ use domain::{CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How a destination fares, as the API shows it.
+/// The health of a destination, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HealthView {
     /// Failures in a row, each of another purchase than the one before.
@@ -32,14 +32,14 @@ pub struct HealthView {
     pub probed_at: Option<Timestamp>,
     /// When it recovered last.
     pub recovered_at: Option<Timestamp>,
-    /// Until when it asked to be left alone.
+    /// Until when its `Retry-After` pauses it.
     pub paused_until: Option<Timestamp>,
-    /// How many deliveries it is owed; of a very great number only that it is one.
+    /// How many deliveries it is owed, counted up to a bound.
     pub owed: i64,
 }
 
 row! {
-    /// What is remembered of a destination's requests.
+    /// The stored health of a destination.
     pub struct HealthRow {
         failures: i64,
         last_failed_key: Option<String>,
@@ -64,11 +64,12 @@ const SELECT: &str = "SELECT failures, last_failed_key, last_error, first_failur
      last_success_at, opened_at, probed_at, recovered_at, retry_requested_at, changed_at, paused_until, next_slot_at, \
      warned, is_announced, backoff_cancelled_through FROM health WHERE destination_id = ?";
 
-/// So often at most a destination's exhausted deliveries are told: who is told looks into the list of the dead ones.
+/// How often a destination's exhausted deliveries are announced at most, in milliseconds: each announcement points to
+/// the list of dead ones.
 const EXHAUSTED_EVERY_MS: i64 = 600_000;
 
 impl HealthRow {
-    /// What the rules are about.
+    /// The figures that the rules work on.
     pub const fn health(&self) -> Health {
         Health {
             failures: self.failures,
@@ -91,7 +92,7 @@ impl HealthRow {
         self.next_slot_at
     }
 
-    /// The purchases of what was tried until then were told not to wait for another attempt.
+    /// Until when tried deliveries had the back-off of their purchases' runs cancelled.
     pub const fn backoff_cancelled_through(&self) -> Option<Timestamp> {
         self.backoff_cancelled_through
     }
@@ -101,7 +102,7 @@ impl HealthRow {
         self.last_failed_key.as_deref()
     }
 
-    /// The same for people, with how much is owed.
+    /// The health for people, with how much is owed.
     pub fn view(self, owed: i64) -> HealthView {
         HealthView {
             failures: self.failures,
@@ -119,7 +120,7 @@ impl HealthRow {
 }
 
 impl Store {
-    /// How a destination fares.
+    /// The health of a destination.
     pub async fn health(&self, id: DestinationId) -> Result<HealthView, Error> {
         self.read(move |connection| {
             let owed = deliveries::owed(connection, id)?;
@@ -143,7 +144,8 @@ pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthR
     sql(SELECT).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
 }
 
-/// The same, locked until the end of the transaction: after the lane and its user, before the destination.
+/// Locks the health of a destination until the end of the transaction: after the lane and its user, before the
+/// destination.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     let lock = write.connection.for_update();
     sql(format!("{SELECT}{lock}")).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "destination" })
@@ -155,7 +157,7 @@ pub fn begin_anew(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error>
     store(write, id, (&health, None))
 }
 
-/// Notes that the destination is another one from now on: requests of before say nothing of it.
+/// Notes that the destination was changed: requests from before say nothing of it.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql("UPDATE health SET changed_at = ? WHERE destination_id = ?")
         .bind(write.now)
@@ -182,8 +184,8 @@ pub fn note_request(
     .map(drop)
 }
 
-/// What a request that was made says about its destination, and what operators are told. `began` is when it was claimed,
-/// `died` why a delivery ended as dead.
+/// Updates the health of a destination by a request, and notifies operators. `began` is when it was claimed, `died` why
+/// a delivery ended as dead.
 pub fn update(
     write: &mut Write<'_>,
     finish: &Finish,
@@ -193,7 +195,8 @@ pub fn update(
     let mut events = match &finish.endpoint_signal {
         EndpointSignal::Neutral => OperatorEvents::default(),
         EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
-        // What failed before it recovered, or by other settings, is told late and of another destination.
+        // A failure from before it recovered, or with other settings, is reported late and concerns the destination as
+        // it was.
         EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
             if lock(write, id)?.health().is_of_before(began) =>
         {
@@ -213,7 +216,7 @@ pub fn update(
 }
 
 fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
-    // Most requests are of a destination that is well: nothing is locked then, and nothing written.
+    // Most requests succeed at a healthy destination: nothing is locked then, and nothing written.
     if find(write.connection, id)?.health().succeeded(began, write.now).is_none() {
         return Ok(OperatorEvents::default());
     }
@@ -249,7 +252,7 @@ fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Ope
     conclude(write, destination, &judged, Some(reason))
 }
 
-/// Tells operators why a delivery died; of many that do, once in a while.
+/// Notifies operators why a delivery died; of many, once in a while.
 pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
     lock(write, id)?;
     let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
@@ -276,7 +279,7 @@ fn error(finish: &Finish) -> String {
     crate::accept::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 
-/// Keeps the health. A failure is kept with its purchase and what went wrong.
+/// Stores the health. A failure is stored with its purchase and the error.
 fn store(
     write: &mut Write<'_>,
     id: DestinationId,
@@ -303,7 +306,7 @@ fn store(
     .map(drop)
 }
 
-/// Shows the new state and tells operators what they should know.
+/// Stores the new state and notifies operators.
 fn conclude(
     write: &mut Write<'_>,
     row: DestinationRow,
@@ -339,13 +342,13 @@ fn conclude(
     Ok(events)
 }
 
-/// What a person should look at, whoever else is told.
+/// Raises an alarm for people, whoever else is notified.
 fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let Destination { id, name, .. } = destination;
     alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"))
 }
 
-/// What operators are told before the destination is disabled.
+/// The warning to operators before the destination is disabled.
 fn warning(percent: i64, (judged, now): (&Judged, Timestamp), error: Option<&str>) -> String {
     format!(
         "nothing went well for {}, {percent} % of the time after which it is disabled: {}",
@@ -354,7 +357,7 @@ fn warning(percent: i64, (judged, now): (&Judged, Timestamp), error: Option<&str
     )
 }
 
-/// For how long nothing went well, for people.
+/// How long there was no success, for people.
 fn time_without_success(health: &Health, now: Timestamp) -> String {
     let minutes = health.well_at().map_or(0, |at| now.millis_since(at) / 60_000);
     format!("{} h {} min", minutes / 60, minutes % 60)

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// A notification that is to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewNotification {
-    /// Whom the store told.
+    /// The platform that the store notified.
     pub platform_id: PlatformId,
     /// The store's id of the message.
     pub message_id: String,
@@ -18,7 +18,7 @@ pub struct NewNotification {
     pub receipt_id: String,
     /// The purchase; `None` when unreadable.
     pub collapse_key: Option<CollapseKey>,
-    /// What happened, in the store's own word.
+    /// The store's own type of the notification.
     pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Option<Timestamp>,
@@ -26,13 +26,13 @@ pub struct NewNotification {
     pub app_user_id: Option<String>,
     /// JSON of [`domain::Notification`], or the raw message when unreadable.
     pub body: String,
-    /// What becomes of it.
+    /// How it is treated when it is accepted.
     pub fate: Fate,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
 }
 
-/// What becomes of a notification when it is accepted.
+/// How a notification is treated when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It waits for its window.
@@ -41,11 +41,11 @@ pub enum Fate {
     AtOnce,
     /// It waits until a topic is approved.
     WaitTopic(TopicId),
-    /// It has its final word already, and why.
+    /// It has its outcome already, and why.
     Final(Outcome, String),
 }
 
-/// What became of one accepted notification.
+/// The result of accepting one notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
     /// It has a row of its own.
@@ -53,9 +53,9 @@ pub enum Accepted {
         /// The row's sequence number.
         seq: i64,
     },
-    /// The same message for the same receipt is stored already; nothing was written.
+    /// This message is stored already for this receipt; nothing was written.
     Repeated,
-    /// Another message told the same; its row has the outcome `duplicate`.
+    /// Another message reported the same; its row has the outcome `duplicate`.
     Duplicate {
         /// The row's sequence number.
         seq: i64,
@@ -82,17 +82,17 @@ pub struct NotificationView {
     pub seq: i64,
     /// The store's id of the message.
     pub message_id: String,
-    /// Whom the store told.
+    /// The platform that the store notified.
     pub platform_id: PlatformId,
     /// The purchase; `None` when unreadable.
     pub collapse_key: Option<CollapseKey>,
     /// The store's name of the purchase.
     pub receipt_id: String,
-    /// What happened, in the store's own word.
+    /// The store's own type of the notification.
     pub store_type: String,
     /// When we accepted it.
     pub accepted_at: Timestamp,
-    /// Its final word, once it has one.
+    /// Its outcome, once it has one.
     pub outcome: Option<Outcome>,
     /// What it waits for: `window`, `hold`, `topic approval`, `verification` or `parked`.
     pub waiting_for: Option<String>,
@@ -139,7 +139,7 @@ row! {
 /// A receipt is of one platform, or of a few when apps share it.
 const MAX_NAMED: i64 = 100;
 
-/// That a row `n` had its window and does not wait for something else.
+/// The condition that a row `n` had its window and does not wait for something else.
 const WAITS_FOR_NOTHING: &str = "NOT EXISTS (SELECT 1 FROM purchases p \
      WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
@@ -156,8 +156,8 @@ impl Store {
         self.writer.accept(notifications).await
     }
 
-    /// Open rows with a sequence number above `seq`, in that order, without those that had their window and wait
-    /// for something else: a wake looks at them.
+    /// Open rows with a sequence number above `seq`, in that order, without those that had their window and wait for
+    /// something else: those are settled by a wake.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -189,7 +189,7 @@ impl Store {
         .await
     }
 
-    /// What became of a message.
+    /// The notifications of a message.
     pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
         let (clock, message_id) = (self.clock, message_id.to_owned());
         self.read(move |connection| {
@@ -201,7 +201,7 @@ impl Store {
         .await
     }
 
-    /// What was told about a purchase, the newest first.
+    /// The notifications of a purchase,, the newest first.
     pub async fn notifications_of_purchase(
         &self,
         key: CollapseKey,

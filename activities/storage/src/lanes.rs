@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Who makes an attempt.
+/// The run that makes an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
@@ -23,7 +23,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word used in storage and the API.
+    /// The name used in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,29 +34,29 @@ impl Mode {
     }
 }
 
-/// What an event looks like to a destination, made when it is sent for the first time and frozen then.
+/// Renders an event for a destination, when it is first sent; the body is frozen then.
 pub type Render = Arc<dyn Fn(&Destination, &Unsent) -> Rendered + Send + Sync>;
 
-/// Who wants which lane, and for how long.
+/// The request for a lane, and for how long.
 #[derive(Clone)]
 pub struct Claim {
     /// The purchase.
     pub key: CollapseKey,
-    /// Whom we tell.
+    /// The destination.
     pub destination: DestinationId,
-    /// What the claimer will show later.
+    /// The token that identifies the claim.
     pub token: String,
     /// How long the lease lasts, in milliseconds.
     pub lease_ms: i64,
-    /// Who asks.
+    /// The run that makes the attempt.
     pub mode: Mode,
-    /// At most so many events in the request; the destination's own bound holds too.
+    /// Maximum number of events in the request; the destination's own bound holds too.
     pub at_most: i64,
     /// How a body is made.
     pub render: Render,
 }
 
-/// An event that was not sent to a destination yet, with all that its body may be made of.
+/// An event that was not sent to a destination yet, with everything that its body may be rendered from.
 #[derive(Debug, Clone)]
 pub struct Unsent {
     /// The event.
@@ -65,25 +65,25 @@ pub struct Unsent {
     pub event_type: String,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// The purchase's revision that it tells.
+    /// The purchase's revision that it announces.
     pub revision: i64,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// When it happened by the store, where that is known.
     pub occurred_at: Option<Timestamp>,
-    /// Its body, as no destination in particular gets it.
+    /// Its body before it is rendered for a destination.
     pub body: serde_json::Value,
     /// The user who owned the purchase when it was recorded, or else its owner.
     pub user_id: Option<UserId>,
-    /// The user whose the purchase was first: the same in all its events, whomever that one joins.
+    /// The first owner of the purchase: the same in all its events, whichever user that one joins.
     pub first_user_id: Option<UserId>,
-    /// Which of the user's revisions it tells.
+    /// Which of the user's revisions it carries.
     pub user_revision: Option<i64>,
-    /// The user's state over their purchases in this environment, in the words of the body of a `user.*` event; null for
-    /// what tells none, and where the purchase was of another environment when it was recorded.
+    /// The user's state over their purchases in this environment, with the fields of a `user.*` event's body; null for
+    /// an event without a state, and where the purchase was of another environment when it was recorded.
     pub user_state: serde_json::Value,
-    /// More attributes of the user in this environment, by their names; null where `user_state` is, and where no integration
-    /// kept them.
+    /// More attributes of the user in this environment, by their names; null where `user_state` is, and where no
+    /// integration keeps them.
     pub user_profile: serde_json::Value,
     /// The customer's own id, as it is known now.
     pub external_id: Option<String>,
@@ -97,32 +97,32 @@ pub struct Unsent {
     pub siblings: Vec<Sibling>,
     /// The newest revision of the purchase that the destination acknowledged.
     pub acked_revision: Option<i64>,
-    /// The entry of the ledger that it tells to a destination that counts; `None` for all other events.
+    /// The entry of the ledger that it announces to a destination that counts; `None` for all other events.
     pub earned: Option<Earned>,
 }
 
-/// What happened with an event.
+/// An event of the same revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
     /// The event.
     pub event_id: EventId,
     /// Its type.
     pub event_type: String,
-    /// When the destination was owed it first, as the place among all deliveries; `None` if it never was. Once there is
-    /// one, it stays.
+    /// When it was first owed to the destination, as the place among all deliveries; `None` if it never was. Once set,
+    /// it stays.
     pub owed_seq: Option<i64>,
 }
 
-/// What came of making a body.
+/// The result of rendering a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// This, in every attempt. It says nothing of money.
+    /// This body, in every attempt. It carries no amount.
     Body(String),
-    /// This, in every attempt, and the amount in it.
+    /// This body, in every attempt, and the amount in it.
     Revenue {
         /// The body.
         body: String,
-        /// What the body says that was earned, in USD, as a decimal.
+        /// The amount in the body, in USD, as a decimal.
         usd: String,
     },
     /// It waits until the customer is named.
@@ -130,7 +130,7 @@ pub enum Rendered {
         /// Why.
         why: String,
     },
-    /// The destination is not to be told it.
+    /// The destination is not to get it.
     Skip {
         /// Why.
         why: String,
@@ -142,7 +142,7 @@ pub enum Rendered {
     },
 }
 
-/// What a claimer is to do with a lane.
+/// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
     /// Send this; the lane is leased to the claimer.
@@ -163,7 +163,7 @@ pub enum Claimed {
     UserBusy {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until asking again makes sense, at least 1.
+        /// Milliseconds until claiming again makes sense, at least 1.
         ms: i64,
     },
     /// The destination cannot take it now: its breaker is open, it asked for a pause, or its limits are used up.
@@ -171,7 +171,7 @@ pub enum Claimed {
     Owed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until asking again makes sense, at least 1.
+        /// Milliseconds until claiming again makes sense, at least 1.
         ms: i64,
     },
     /// Nothing is pending, or the destination is disabled or deleted.
@@ -179,12 +179,12 @@ pub enum Claimed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
-    /// A delivery ended as dead because it cannot be sent, and operators are told of it: this claim goes no further,
-    /// and the next one finds what is left.
+    /// A delivery ended as dead because it cannot be sent, and operators are notified of it: this claim goes no
+    /// further, and the next one continues.
     Undeliverable {
-        /// The types of the events about the destination that were recorded.
+        /// The types of the events about the destination that were recorded, whichever destinations are owed them.
         events: Vec<&'static str>,
-        /// Other destinations that are owed them, each once.
+        /// Other destinations that are owed these events,, each once.
         owing: Vec<DestinationId>,
     },
 }
@@ -194,7 +194,7 @@ pub enum Claimed {
 pub struct Batch {
     /// When its lease began, by the clock of this process.
     pub claimed_at: Instant,
-    /// Whom to send it to.
+    /// The destination.
     pub destination: Destination,
     /// The destination's secrets.
     pub secret: SecretString,
@@ -215,7 +215,7 @@ pub struct Attempt {
     pub event_id: EventId,
     /// The event's type.
     pub event_type: String,
-    /// The purchase's revision that the event tells.
+    /// The purchase's revision that the event announces.
     pub revision: i64,
     /// Which step of the schedule it is, from 1: one more than the attempts that were finished and counted. Not
     /// counted are probes, unusable settings, a lease that was lost before the request, and a worker that died, even
@@ -233,16 +233,16 @@ pub struct Attempt {
     pub traceparent: Option<String>,
 }
 
-/// How a request went.
+/// The results of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
     /// The purchase.
     pub key: CollapseKey,
-    /// Whom it went to.
+    /// The destination.
     pub destination: DestinationId,
     /// The token that the lane was claimed with.
     pub token: String,
-    /// Who made it.
+    /// The run that made it.
     pub mode: Mode,
     /// When the attempt began.
     pub started_at: Timestamp,
@@ -254,62 +254,62 @@ pub struct Finish {
     pub headers: Vec<(String, String)>,
     /// The beginning of the answer.
     pub response: Option<String>,
-    /// What follows for each of its events.
+    /// The result for each of its events.
     pub results: Vec<EventResult>,
-    /// What follows for the destination as a whole.
+    /// What it shows about the endpoint.
     pub endpoint_signal: EndpointSignal,
-    /// For how long the destination wants to hear nothing of this purchase.
+    /// How long the destination pauses this purchase, in milliseconds.
     pub lane_pause_ms: Option<i64>,
-    /// For how long the destination wants to hear nothing of this user.
+    /// How long the destination pauses this user, in milliseconds.
     pub user_pause_ms: Option<i64>,
-    /// After how long without success it is disabled, in milliseconds.
+    /// After how long without a success it is disabled, in milliseconds.
     pub patience_ms: i64,
-    /// What a person should know.
+    /// An alarm for people.
     pub alarm: Option<String>,
 }
 
-/// What follows from a request for one of its events.
+/// The result of a request for one of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventResult {
     /// The delivery.
     pub delivery_id: DeliveryId,
-    /// A stable word for how it went.
+    /// A stable name for how it went.
     pub class: String,
     /// What went wrong, for people.
     pub error: Option<String>,
     /// Whether it used up a step of the schedule.
     pub counts: bool,
-    /// What becomes of it.
+    /// What follows for the delivery.
     pub verdict: Verdict,
 }
 
-/// What becomes of a delivery after an attempt.
+/// What follows for a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The destination acknowledged it.
     Delivered,
     /// Try again.
     Retry {
-        /// In so many milliseconds.
+        /// In milliseconds from now.
         delay_ms: i64,
     },
     /// Never try again.
     Dead,
 }
 
-/// How a destination fares, by one request.
+/// What one request shows about its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointSignal {
-    /// It answered as it should.
+    /// The endpoint answered successfully.
     Success,
-    /// It did not.
+    /// The endpoint did not answer successfully.
     Failure {
-        /// For how long it wants to be left alone, if it does.
+        /// How long it pauses requests, if it does, in milliseconds.
         pause_ms: Option<i64>,
     },
-    /// The request says nothing about it.
+    /// It shows nothing about the endpoint.
     Neutral,
-    /// It wants no requests any more.
+    /// The endpoint takes no requests any more.
     Gone {
         /// Why.
         reason: String,
@@ -323,7 +323,7 @@ pub enum LaneState {
     More,
     /// Something will be due.
     Wait {
-        /// In so many milliseconds.
+        /// In milliseconds from now.
         ms: i64,
     },
     /// Something is owed that the destination cannot take now.
@@ -338,14 +338,14 @@ pub enum LaneState {
     },
 }
 
-/// What is left in a lane, and whom else there is something to tell.
+/// What is left in a lane, and the operators' events that were recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishResult {
-    /// What is left.
+    /// The state of the lane.
     pub lane: LaneState,
     /// Other destinations that are owed an event about this one, each once.
     pub owing: Vec<DestinationId>,
-    /// The types of the events about the destination that were recorded, whoever is owed them.
+    /// The types of the events about the destination that were recorded, whichever destinations are owed them.
     pub operator_events: Vec<&'static str>,
 }
 
@@ -375,7 +375,7 @@ impl Store {
     }
 
     /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
-    /// something is due, when nothing is owed, and while the destination as a whole owes it.
+    /// something is due, when nothing is owed, and while the destination's own run delivers it.
     pub async fn rests(
         &self,
         key: CollapseKey,

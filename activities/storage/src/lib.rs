@@ -141,7 +141,7 @@ impl Store {
         tokio::task::spawn_blocking(move || open::open(config)).await.map_err(Error::unavailable)?
     }
 
-    /// What was made when the database was opened for the first time.
+    /// What was created when the database was opened for the first time.
     #[must_use]
     pub const fn installation(&self) -> Installation {
         self.installation

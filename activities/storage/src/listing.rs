@@ -1,4 +1,4 @@
-//! What the catalogue says of the product of a purchase, as a settling needs it. How it is kept is not here.
+//! The catalogue's listing of a purchase's product, as a settling needs it. How it is stored is not here.
 
 use crate::accept::clean;
 use crate::connection::AnyConnection;
@@ -30,8 +30,8 @@ impl Listings {
         Self { app, read: HashMap::new() }
     }
 
-    /// What the catalogue says of a purchase's product: by the SKU of its term, else by its parent's. What it
-    /// does not list has no entitlements.
+    /// The listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not listed
+    /// has no entitlements.
     pub fn find(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<Listing, Error> {
         for by in [ProductRef::Term, ProductRef::Parent] {
             let Some(sku) = purchase.sku(by) else { continue };
@@ -47,7 +47,7 @@ impl Listings {
     }
 }
 
-/// What the catalogue says of a SKU; `None` when it does not list it.
+/// The listing of a SKU; `None` when the catalogue has none.
 pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
     let sku = &clean(sku);
     let product: Option<SingleText> = sql("SELECT prices AS value FROM products WHERE app_id = ? AND sku = ?")
@@ -82,8 +82,8 @@ impl EntitlementRow {
     }
 }
 
-/// What one unit of the price's currency was worth in USD on the day of the purchase: a decimal. `None` when there
-/// is no price, when nobody imported that day's rate, or when we did not see the beginning: it is never guessed.
+/// What one unit of the price's currency was worth in USD on the day of the purchase: a decimal. `None` when there is
+/// no price, when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
 pub fn usd_rate(
     connection: &mut AnyConnection,
     app: AppId,

@@ -1,4 +1,4 @@
-//! Loading a purchase for settling: all of it as of one moment, and nothing is changed.
+//! Loading a purchase for settling: all of it as of one moment, without a change.
 
 use crate::connection::AnyConnection;
 use crate::purchase::{self, Origin, PurchaseRow};
@@ -6,7 +6,7 @@ use crate::statement::{row, sql};
 use crate::{Error, Store, lanes, replacements};
 use domain::{AppId, CollapseKey, Lane, Notification, PlatformId, Purchase, Timestamp};
 
-/// The window of a purchase of which nothing is known.
+/// The window of an unknown purchase.
 const DEFAULT_WINDOW_MS: i64 = 120_000;
 
 /// Everything that a settling needs to know of a purchase.
@@ -20,13 +20,13 @@ pub struct Loaded {
     pub app_id: Option<AppId>,
     /// The store's name of it, when it is known.
     pub receipt_id: Option<String>,
-    /// What we know of it.
+    /// The stored purchase.
     pub purchase: Purchase,
     /// Its revision; 0 before the first.
     pub revision: i64,
     /// The number of its last settling; 0 before the first.
     pub settling: i64,
-    /// Open notifications, by sequence number, at most as many as asked for.
+    /// Open notifications, by sequence number, at most `limit`.
     pub notifications: Vec<(i64, Notification)>,
     /// Whether there are more of them.
     pub more: bool,
@@ -36,16 +36,16 @@ pub struct Loaded {
     pub quiet_ms: i64,
     /// Milliseconds until the longest wait of the oldest open row is over, when the platform has one.
     pub cap_ms: Option<i64>,
-    /// For how many milliseconds the window of the youngest row that waits for nothing else has been over;
-    /// negative when it is not.
+    /// How long the window of the youngest row that waits for nothing else has been over, in milliseconds; negative
+    /// when it is not.
     pub late_ms: Option<i64>,
     /// The platform's window in milliseconds.
     pub window_ms: i64,
     /// Milliseconds for which a hold still lasts.
     pub held_ms: Option<i64>,
-    /// Whether it must be looked at although nothing new was told: its wake is due.
+    /// Whether it must be checked without a new notification: its wake is due.
     pub due: bool,
-    /// Whether its store can be asked about it: with a secret that was not refused, and a known customer.
+    /// Whether its store can be queried about it: with a secret that was not refused, and a known customer.
     pub verify: bool,
     /// Whether another purchase that is known to be real took its place.
     pub is_replaced: bool,
@@ -148,9 +148,9 @@ fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Re
     .all(connection)
 }
 
-/// How old and how new the open rows are; the youngest is looked for above `through` only. Rows that had their
-/// window and wait for something else do not count: they must not cut the window of a new one short. One that is to be
-/// settled at once takes the others with it.
+/// How old and how new the open rows are; the youngest is searched above `through` only. Rows that had their window and
+/// wait for something else do not count: they must not cut the window of a new one short. One that is settled at once
+/// takes the others with it.
 fn extent(
     connection: &mut AnyConnection,
     key: CollapseKey,

@@ -1,8 +1,8 @@
-//! Looks at many purchases: a change that concerns them notes that they are to be looked at again, and each batch how
-//! far it came, in the order of their keys. A few are looked at in the transaction of the change itself.
+//! Rechecks of many purchases: a change notes that the purchases concerned are to be checked again, and each batch how
+//! far it came, in the order of their keys. A few are rechecked in the transaction of the change itself.
 //!
-//! A settling that is recorded between the note and its batch is as if it had been recorded before the change: the
-//! batch judges the row that it left.
+//! A settling that is recorded between the note and its batch counts as recorded before the change: the batch checks
+//! the row that it left.
 
 use crate::connection::AnyConnection;
 use crate::statement::{Number, SingleText, Value, row, sql};
@@ -11,30 +11,30 @@ use crate::{Error, Store, purchase};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::BTreeSet;
 
-/// Purchases of an app that are gone through in one transaction, so that nothing else waits long for it.
+/// Number of purchases per transaction, so that nothing else waits long for it.
 const BATCH: i64 = 1000;
-/// So many notes are taken up by one sweep.
+/// Maximum number of notes that one sweep continues.
 const MOST_NOTES: i64 = 100;
-/// Nobody counts beyond this what a change concerns.
+/// Maximum number of purchases concerned by a change that are counted.
 pub const MOST_COUNTED: i64 = 100_000;
 
-/// Why purchases of a platform are looked at again.
+/// Why purchases of a platform are rechecked.
 #[derive(Debug, Clone, Copy)]
 pub enum RecheckReason {
     /// It has a new secret; since when the store refused the one before.
     Secret(Option<Timestamp>),
-    /// Nobody can be asked about them any more: failures of the store are forgotten, and none is woken.
+    /// The store cannot be queried about them any more: its failures are forgotten, and none is woken.
     Failures,
     /// It is in another environment.
     Environment,
     /// Another SKU names its products.
     ProductRef,
-    /// A person asks again about what the store did not accept.
+    /// A person requests another query about what the store did not accept.
     Parked,
 }
 
 row! {
-    /// A note of what is to be looked at again.
+    /// A note that purchases are to be rechecked.
     #[derive(Clone)]
     struct Note {
         why: String,
@@ -58,29 +58,30 @@ row! {
     }
 }
 
-/// What has a SKU as its term's, and as its product's.
+/// Purchases with a SKU as their term's, and as their product's.
 pub const OF_TERM: &str = "app_id = ? AND term_sku = ?";
 const OF_PRODUCT: &str = "app_id = ? AND product_id = ?";
 const CATALOGUE: &str = "catalogue";
 const PARKED: &str = "platform_id = ? AND waits_for = 'parked'";
-/// All that waits: few, unless a store is out of reach.
+/// All that wait: few, unless a store is out of reach.
 const WAITING: &str = "platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)";
 const NAMED_TWICE: &str =
     "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
-/// What runs and may have been told unverified, or missed an answer while nobody could be asked; what the store never
-/// answered about; what waits; and what ended since the store refused the old secret.
+/// Purchases that run and may have been announced unverified, or missed an answer while the store could not be queried;
+/// those that the store never answered about; those that wait; and those that ended since the store refused the old
+/// secret.
 const UNVERIFIED: &str = "platform_id = ? AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') \
      OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)";
-/// What another world of the store may know.
+/// Purchases that another environment of the store may know.
 const NEVER_ACCEPTED: &str = "platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')";
-/// What has one of the SKUs that were noted.
+/// Purchases with one of the noted SKUs.
 const LISTED: &str = "(EXISTS (SELECT 1 FROM recheck_skus s \
      WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku) OR EXISTS (SELECT 1 FROM recheck_skus s \
      WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))";
 
 impl Store {
-    /// Has purchases looked at again that changes concern, where that is not done yet; goes through about `limit` of
-    /// them and says through how many. What fails is left to the next call, and does not keep the others from it.
+    /// Continues the rechecks that are not done; goes through about `limit` purchases and returns through how many. A
+    /// failed note is left to the next call, and does not keep the others from it.
     pub async fn continue_rechecks(&self, limit: i64) -> Result<i64, Error> {
         let notes = "SELECT why, subject_id FROM rechecks ORDER BY requested_at, why, subject_id LIMIT ?";
         let mut notes: Vec<Note> = self.read(move |connection| sql(notes).bind(MOST_NOTES).all(connection)).await?;
@@ -114,7 +115,7 @@ impl RecheckReason {
     }
 }
 
-/// Has purchases of a platform looked at again.
+/// Rechecks purchases of a platform.
 pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: RecheckReason) -> Result<(), Error> {
     let are_few =
         matches!(why, RecheckReason::Parked) && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
@@ -130,7 +131,7 @@ pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: Rechec
     batch(write, &note).map(drop)
 }
 
-/// Has purchases of an app looked at again that have one of these SKUs.
+/// Rechecks purchases of an app with one of these SKUs.
 pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
     let (mut left, mut many) = (BATCH, Vec::new());
     for sku in skus {
@@ -161,14 +162,14 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
     batch(write, &note).map(drop)
 }
 
-/// How many purchases have a SKU as their term's and as their product's; `None` when they are more than so many.
+/// How many purchases have a SKU as their term's and as their product's; `None` when there are more than `most`.
 fn of_sku(connection: &mut AnyConnection, (app, sku): (AppId, &str), most: i64) -> Result<Option<[i64; 2]>, Error> {
     let Some(of_term) = few(connection, OF_TERM, [app.into(), sku.into()], most)? else { return Ok(None) };
     let of_product = few(connection, OF_PRODUCT, [app.into(), sku.into()], most - of_term)?;
     Ok(of_product.map(|of_product| [of_term, of_product]))
 }
 
-/// How many purchases an index finds; `None` when they are more than so many.
+/// How many purchases an index finds; `None` when there are more than `most`.
 fn few<'v>(
     connection: &mut AnyConnection,
     which: &str,
@@ -178,7 +179,7 @@ fn few<'v>(
     Ok(Some(count(connection, which, values, most + 1)?).filter(|found| *found <= most))
 }
 
-/// How many purchases an index finds, at most so many. Planned for these very values: for others, of which there are
+/// How many purchases an index finds, at most `most`. Planned for these very values: for others, of which there are
 /// many, walking the whole table until there are enough may be better.
 pub fn count<'v>(
     connection: &mut AnyConnection,
@@ -191,7 +192,7 @@ pub fn count<'v>(
     Ok(found.map_or(0, |found| found.value))
 }
 
-/// How many purchases of a platform the store did not accept, of those that wait.
+/// How many waiting purchases of a platform the store did not accept.
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
     let text = format!(
         "SELECT COUNT(*) AS value FROM (SELECT waits_for FROM purchases WHERE {WAITING} LIMIT ?) waiting \
@@ -201,7 +202,7 @@ pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i6
     Ok(found.map_or(0, |found| found.value))
 }
 
-/// Notes what is to be looked at again. What was noted before and is not done begins anew, and nothing of it is lost.
+/// Notes a recheck. One that was noted before and is not done begins anew, and keeps the earlier refusal.
 fn insert_note(
     write: &mut Write<'_>,
     note: &Note,
@@ -220,8 +221,8 @@ fn insert_note(
     .map(drop)
 }
 
-/// Goes through the next batch and notes how far this went; through how many purchases. `None` when there is no note.
-/// It is locked meanwhile, so that none that is made anew is lost.
+/// Rechecks the next batch and notes how far this went; returns the number of purchases, or `None` when there is no
+/// note. It is locked meanwhile, so that a new one is not lost.
 fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
     let lock = write.connection.for_update();
     let found: Option<Recheck> = sql(format!(
@@ -255,7 +256,7 @@ fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
 }
 
 impl Recheck {
-    /// Looks at those up to this one.
+    /// Rechecks the purchases up to this one.
     fn run(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
         let subject = || Value::from(note.subject_id.as_str());
         let range = |which: &str| format!("app_id = ? AND collapse_key > ? AND collapse_key <= ? AND {which}");
@@ -278,7 +279,7 @@ impl Recheck {
         [vec![self.app_id.into(), self.after_key.clone().into(), last.into()], more].concat()
     }
 
-    /// All were looked at.
+    /// Removes the note: all were rechecked.
     fn finish(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
         if note.why == CATALOGUE {
             sql("DELETE FROM recheck_skus WHERE app_id = ?").bind(self.app_id).run(write.connection)?;
@@ -291,7 +292,7 @@ impl Recheck {
     }
 }
 
-/// Forgets failures of the store about a purchase that are to be forgotten although its batch has not come.
+/// Forgets failures of the store about a purchase that a noted recheck forgets, before its batch comes.
 pub fn forget_noted(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     let which = "collapse_key = ? AND EXISTS (SELECT 1 FROM rechecks l WHERE l.why IN ('secret', 'failures') \
          AND l.subject_id = purchases.platform_id AND l.requested_at > purchases.unverified_since)";

@@ -14,7 +14,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is encrypted to recognize the key.
+/// The text that is encrypted to recognize the key.
 const KEY_CHECK: &str = "settle";
 
 row! {
@@ -41,7 +41,7 @@ pub fn open(config: Config) -> Result<Store, Error> {
     Ok(Store { writer, readers, secrets, installation, clock })
 }
 
-/// A path that cannot be opened is the operator's; a server that does not answer comes back.
+/// A path that cannot be opened is the operator's to mend; a server that does not answer comes back.
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     AnyConnection::to(database).map_err(|cause| match database {
         Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),

@@ -1,5 +1,5 @@
-//! What operators are told of a destination: events of their own, owed to the other destinations of its app that
-//! chose them. A destination is never told of itself.
+//! Notices to operators about a destination: events of their own, owed to the other destinations of its app that chose
+//! them, never to itself.
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, Event};
@@ -11,7 +11,7 @@ use domain::event::DestinationEvent;
 use domain::health::State;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
-/// What operators are told.
+/// A notice to operators.
 pub struct Notice {
     /// The type of the event.
     pub event_type: &'static str,
@@ -19,7 +19,7 @@ pub struct Notice {
     pub reason: Option<String>,
 }
 
-/// What was told, and to whom it is owed.
+/// The events that were recorded, and the destinations that are owed them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorEvents {
     /// The types of the events, in their order.
@@ -37,7 +37,7 @@ row! {
 }
 
 impl OperatorEvents {
-    /// Puts what else was told behind it.
+    /// Appends other events.
     pub fn add(&mut self, other: Self) {
         self.events.extend(other.events);
         for id in other.owing {
@@ -48,7 +48,7 @@ impl OperatorEvents {
     }
 }
 
-/// The name of a destination in the place of a purchase's.
+/// The id of a destination in the place of a purchase's key.
 pub const fn lane_of(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
@@ -61,7 +61,7 @@ pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str)
         .first(connection)
 }
 
-/// Tells operators something about a destination, whose health is locked. Its revision counts the events of one type.
+/// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
 pub fn announce(write: &mut Write<'_>, concerned: &Destination, notice: &Notice) -> Result<OperatorEvents, Error> {
     let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
     let epoch: Option<Number> = sql("SELECT epoch AS value FROM installation WHERE id = 1").first(write.connection)?;

@@ -4,12 +4,12 @@ use crate::error::Error;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Which part of a list is wanted.
+/// Which part of a list is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// `next_cursor` of the page before; `None` for the first page.
     pub cursor: Option<String>,
-    /// At most so many items, 1 to 1000; clamped.
+    /// Maximum number of items, 1 to 1000; clamped.
     pub limit: i64,
 }
 
@@ -25,7 +25,7 @@ impl Default for Page {
 pub struct Paged<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
-    /// What to ask for next; `None` at the end of the list.
+    /// The cursor of the next page; `None` at the end of the list.
     pub next_cursor: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Pages of runs that owe in bulk: each is owed once, however often it is asked for. An answer can be lost, and what was
-//! owed be delivered meanwhile: owed again, it would be sent twice.
+//! Pages of runs that owe in bulk: each is carried out once, however often it is requested. An answer can be lost, and
+//! its deliveries arrive meanwhile: owed again, they would be sent twice.
 
 use crate::connection::AnyConnection;
 use crate::secrets::hex;
@@ -9,7 +9,7 @@ use crate::{Error, Page, Run, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// For how long a page's answer is kept.
+/// How long a page's answer is stored, in milliseconds.
 const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// How a page is carried out.
@@ -17,9 +17,9 @@ const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
 pub enum RunMode {
     /// It is only counted.
     Dry,
-    /// It is owed each time that it is asked for.
+    /// It is owed at each request.
     Anew,
-    /// It is owed once in the run of this name: asked for again within a week, it answers the same.
+    /// It is owed once in the run of this name: requested again within a week, it returns the same answer.
     Once(String),
 }
 
@@ -45,7 +45,7 @@ impl From<Run> for RunMode {
 }
 
 impl RunMode {
-    /// The place of a page in its run, if it is of one. `request_digest` is what the run asks for.
+    /// The place of a page in its run, if it is of one. `request` is what distinguishes the run's content.
     pub(crate) fn place(&self, page: &Page, request: &serde_json::Value) -> Option<PageOfRun> {
         let Self::Once(run) = self else { return None };
         let request_digest = hex(&openssl::sha::sha256(request.to_string().as_bytes()));
@@ -54,7 +54,7 @@ impl RunMode {
 }
 
 impl Store {
-    /// What a page was answered, if it was carried out. [`Error::Conflict`] when its run asked for something else.
+    /// The answer of a page that was carried out. [`Error::Conflict`] when its run was requested with another content.
     pub(crate) async fn answered<T>(&self, place: Option<PageOfRun>) -> Result<Option<T>, Error>
     where
         T: DeserializeOwned + Send + 'static,
@@ -63,7 +63,7 @@ impl Store {
         self.read(move |connection| answered(connection, &place)).await
     }
 
-    /// Forgets what pages were answered more than a week ago, the oldest first; says how many, at most `limit`.
+    /// Deletes the answers of more than a week ago, the oldest first; returns how many, at most `limit`.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
         let before = self.now().await?.plus_millis(-RETENTION_MS);
         let oldest: Option<Number> = self
@@ -85,14 +85,14 @@ impl Store {
     }
 }
 
-/// Carries a page out and keeps its answer with it, unless that was done before: then it answers that.
+/// Carries a page out and stores its answer, unless that was done before: then returns that answer.
 pub fn once<T: Serialize + DeserializeOwned>(
     write: &mut Write<'_>,
     place: Option<&PageOfRun>,
     work: impl FnOnce(&mut Write<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let Some(place) = place else { return work(write) };
-    // Who asks for the same page at the same time waits here until the other has its answer.
+    // A request for the same page at the same time waits here until the first one has its answer.
     let is_first = sql("INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?) \
          ON CONFLICT DO NOTHING")
     .bind(place.run.as_str())

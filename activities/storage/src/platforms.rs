@@ -13,7 +13,7 @@ use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-/// A platform that is to be made.
+/// A platform that is to be created.
 #[derive(Debug, Clone)]
 pub struct NewPlatform {
     /// The app it belongs to.
@@ -38,7 +38,7 @@ pub struct NewPlatform {
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     pub flush_on_revoke: bool,
-    /// What becomes of receipts that the store never knows.
+    /// How receipts are treated that the store never knows.
     pub unknown_receipts: UnknownReceipts,
     /// The unguessable part of the notification URL.
     pub ingress_key: String,
@@ -69,17 +69,17 @@ pub struct Platform {
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     pub flush_on_revoke: bool,
-    /// What becomes of receipts that the store never knows.
+    /// How receipts are treated that the store never knows.
     pub unknown_receipts: UnknownReceipts,
     /// Since when the store refuses the shared secret.
     pub secret_refused_at: Option<Timestamp>,
     /// The unguessable part of the notification URL.
     pub ingress_key: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// What is to change in a platform; `None` leaves a field as it is.
+/// Changes of a platform; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformPatch {
     /// A new name.
@@ -102,7 +102,7 @@ pub struct PlatformPatch {
     pub unknown_receipts: Option<UnknownReceipts>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
-    /// A topic that may send as well, and is confirmed when it asks.
+    /// A topic that may send as well, and is confirmed when it requests that.
     pub topic_arn: Option<String>,
 }
 
@@ -153,7 +153,7 @@ impl From<PlatformRow> for Platform {
 }
 
 impl Store {
-    /// Makes a platform, and its topic when one is named.
+    /// Creates a platform, and its topic when one is named.
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
         let secrets = self.secrets.clone();

@@ -1,4 +1,4 @@
-//! The row of a purchase: everything that settles or is asked of it starts by locking it.
+//! The row of a purchase: every settling and every change of it locks it first.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -27,7 +27,7 @@ row! {
 }
 
 row! {
-    /// What a purchase belongs to, and the settings that hold for it.
+    /// The app and platform of a purchase, and the settings that hold for it.
     pub struct Origin {
         pub platform_id: PlatformId,
         pub app_id: AppId,
@@ -36,7 +36,7 @@ row! {
         product_ref: String,
         pub window_ms: i64,
         pub max_wait_ms: Option<i64>,
-        /// What becomes of it if the store never knows its receipt.
+        /// What happens if the store never knows its receipt.
         pub unknown_receipts: UnknownReceipts,
         /// Whether the store would answer: a secret is there, and it was not refused.
         pub has_secret: bool,
@@ -52,12 +52,12 @@ const ORIGIN: &str = "SELECT f.id AS platform_id, f.app_id, f.store, f.environme
      AS has_secret, o.receipt_id FROM";
 
 impl PurchaseRow {
-    /// What we know of the purchase.
+    /// The stored purchase.
     pub fn known(&self) -> Result<Purchase, Error> {
         read(&self.purchase)
     }
 
-    /// Its state, as it was told last.
+    /// Its state, as it was announced last.
     pub fn state(&self) -> Result<State, Error> {
         self.state.parse().map_err(|what: String| Error::corrupt(what))
     }
@@ -70,7 +70,7 @@ impl Origin {
     }
 }
 
-/// The setting behind its word.
+/// The setting with this stored name.
 pub fn product_ref(text: &str) -> ProductRef {
     if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
@@ -80,7 +80,7 @@ pub fn find(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<P
     sql(SELECT).bind(key).first(connection)
 }
 
-/// What a purchase belongs to, by its row or else by what was told about it.
+/// The app and platform of a purchase, by its row or else by its notifications.
 pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Origin>, Error> {
     let known = sql(format!("{ORIGIN} purchases o JOIN platforms f ON f.id = o.platform_id WHERE o.collapse_key = ?"));
     if let Some(origin) = known.bind(key).first(connection)? {
@@ -92,8 +92,8 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
     sql(notification).bind(key).first(connection)
 }
 
-/// The same, with the platform and the app kept as they are until the end of the transaction: whoever changes a
-/// setting or the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
+/// Like [`origin`], with the platform and the app locked as they are until the end of the transaction: a change of a
+/// setting or of the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
 pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
     let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
     let lock = write.connection.for_share();
@@ -107,7 +107,7 @@ pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<
     self::origin(write.connection, key)
 }
 
-/// By which of the store's customers the store is asked: the newest open notification knows it best.
+/// The store's name of the customer to query: the newest open notification knows it best.
 pub fn customer(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -121,7 +121,7 @@ pub fn customer(
     Ok(notification.map(|notification| notification.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
 }
 
-/// Locks the row until the end of the transaction, and makes it first when something was told.
+/// Locks the row until the end of the transaction, and creates it first when there is a notification.
 pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Error> {
     if let Some(row) = find_locked(write, key)? {
         return Ok(row);
@@ -131,9 +131,9 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
     find_locked(write, key)?.ok_or(Error::Missing { what: "purchase" })
 }
 
-/// Asks for another look at purchases that are few, at once; answers at how many. For many there is `looks.rs`. A
-/// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
-/// the wake, nor miss what caused it.
+/// Rechecks purchases that are few, at once; returns how many. For many there is `continue_rechecks`. A settling of
+/// theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite the wake,
+/// nor miss what caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
     which: &str,
@@ -146,7 +146,7 @@ pub fn recheck<'v>(
         .run(write.connection)
 }
 
-/// Has a purchase looked at by a time at the latest. A settling that is recorded meanwhile does what it is looked at for.
+/// Rechecks a purchase by a time at the latest. A settling that is recorded meanwhile replaces the recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
     sql("UPDATE purchases SET next_wake_at = ? WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)")
         .bind(at)
@@ -161,7 +161,7 @@ pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Erro
     find_locked(write, key).map(drop)
 }
 
-/// Forgets for how long the store did not answer about purchases that are few: what fails from now on counts anew.
+/// Forgets failures of the store about purchases that are few: failures from now on count anew.
 pub fn forget_failures<'v>(
     write: &mut Write<'_>,
     which: &str,
@@ -220,7 +220,7 @@ pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase).map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
 }
 
-/// What was stored so.
+/// Parses a stored purchase.
 pub fn read(stored: &str) -> Result<Purchase, Error> {
     serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }

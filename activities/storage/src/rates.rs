@@ -1,5 +1,5 @@
 //! Rates of exchange: what one unit of a currency was worth in USD on a day. They hold for settlings from then on, and
-//! what was sold on such a day by a sales report is settled again.
+//! purchases that a sales report has on such a day are settled again.
 
 use crate::platforms::require_app;
 use crate::statement::{row, sql};
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of one statement.
+/// Maximum number of rows per statement.
 const ROWS: usize = 500;
 
 /// One rate.
@@ -32,8 +32,8 @@ row! {
 }
 
 impl Store {
-    /// Keeps rates, in the place of those of the same day and currency. Of two for the same the later one holds.
-    /// Purchases with lines of a sales report of these currencies and days are looked at again.
+    /// Stores rates, in the place of those of the same day and currency. Of two for the same the later one holds.
+    /// Purchases with lines of a sales report of these currencies and days are rechecked.
     pub async fn put_rates(&self, app: AppId, rates: Vec<Rate>) -> Result<(), Error> {
         let latest: BTreeMap<(String, String), String> =
             rates.into_iter().map(|rate| ((rate.currency, rate.day), rate.usd)).collect();

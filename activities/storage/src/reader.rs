@@ -44,7 +44,7 @@ impl ManageConnection for Connections {
 }
 
 impl Readers {
-    /// None is connected before it is needed.
+    /// Connections are opened when they are needed.
     pub fn new(database: Database, lock: Option<Arc<File>>) -> Self {
         // A file does not go away; asking a server costs a round trip and saves an error after a restart.
         let is_remote = matches!(database, Database::Postgres(_));

@@ -1,7 +1,7 @@
 //! Recording a decision: one transaction, once.
 //!
-//! The purchase's row carries the number of its last settling and a fingerprint of what it settled: the
-//! same again is answered again, anything else has moved. The owner is locked first, then the purchase.
+//! The purchase's row carries the number of its last settling and a fingerprint of what it settled: a repeated record
+//! is answered again, anything else has moved. The owner is locked first, then the purchase.
 
 use crate::accept::clean;
 use crate::events::{self, Announcement, Carried};
@@ -38,7 +38,7 @@ pub struct Record {
     pub decision: Decision,
     /// Whether the decision saw that it was replaced: [`crate::Loaded::is_replaced`].
     pub is_replaced: bool,
-    /// Whether the store was asked before it was decided: [`crate::Loaded::verify`].
+    /// Whether the store was queried before it was decided: [`crate::Loaded::verify`].
     pub is_queried: bool,
     /// Whether the store answered about this receipt.
     pub is_answer: bool,
@@ -48,7 +48,7 @@ pub struct Record {
     pub traceparent: Option<String>,
 }
 
-/// What became of a record.
+/// The result of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recorded {
     /// It is recorded, now or by an earlier attempt.
@@ -66,7 +66,7 @@ pub enum Recorded {
     Moved,
 }
 
-/// What the words wait for that a decision leaves open, as it is stored and shown.
+/// What the notifications wait for that a decision leaves open, as it is stored and shown.
 pub const VERIFICATION: &str = "verification";
 const PARKED: &str = "parked";
 const CONFIRMATION: &str = "confirmation";
@@ -107,7 +107,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
         return Err(Error::unavailable(Raced));
     }
-    // Nobody could be asked when it was decided, and now somebody can.
+    // The store could not be queried when it was decided, and now it can.
     if !record.is_queried && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
@@ -150,13 +150,13 @@ fn as_change(
 }
 
 impl Record {
-    /// Whether anything is said about the purchase, so that it has an owner.
+    /// Whether anything is decided about the purchase, so that it has an owner.
     fn settles(&self) -> bool {
         let Decision { transitions, outcomes, .. } = &self.decision;
         self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::GivenUp)
     }
 
-    /// Whether failures of the store count anew: it answered, or it cannot be asked. So `is_real` says here that the
+    /// Whether failures of the store count anew: it answered, or it cannot be queried. So `is_real` means here that the
     /// store was not merely out of reach.
     const fn ends_failures(&self) -> bool {
         self.is_answer || self.is_real
@@ -177,7 +177,7 @@ struct Settling<'a> {
     app_user_id: Option<&'a str>,
 }
 
-/// What follows from comparing it with what was told before.
+/// The comparison with what was announced before.
 struct Found<'a> {
     row: &'a PurchaseRow,
     data: Value,
@@ -225,8 +225,8 @@ impl Settling<'_> {
         })
     }
 
-    /// Owes the owner's profile where it changed and no event of this record carries it. Of a purchase of which nothing was
-    /// ever recorded there is none.
+    /// Owes the owner's profile where it changed and no event of this record carries it. A purchase without a revision
+    /// has none.
     fn owe_profile(
         &self,
         write: &mut Write<'_>,
@@ -247,7 +247,7 @@ impl Settling<'_> {
         profiles::owe(write, &subject, to).map(drop)
     }
 
-    /// Whether there is something new to say. Of a purchase of which nothing was said yet, to know nothing is not new.
+    /// Whether there is something new to announce. Before the first announcement, an unknown purchase is not new.
     fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
@@ -274,7 +274,7 @@ impl Settling<'_> {
         Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
-    /// What a purchase is described by, but for rates and for what it took the place of.
+    /// The description of a purchase, without rates and without what it replaced.
     fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> Described<'p> {
         Described {
             purchase,
@@ -289,9 +289,9 @@ impl Settling<'_> {
         }
     }
 
-    /// A wake that is past has been followed by this settling. The customer comes from the inbox: decisions know nothing
-    /// of customers. What waited for the name of another owner is looked at again. Words wait unseen by the sweep only
-    /// if a wake will look at them.
+    /// A past wake has been followed by this settling. The customer comes from the inbox: decisions know nothing of
+    /// customers. Deliveries that waited for the name of another owner are reconsidered. Notifications wait unseen by
+    /// the sweep only if a wake will settle them.
     fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
         let (record, decision) = (self.record, &self.record.decision);
         let waits_for = decision.waits.map(waits_text);
@@ -330,7 +330,7 @@ impl Settling<'_> {
         .map(drop)
     }
 
-    /// A person should know when words begin to wait for a store that does not answer, and when they are lost.
+    /// Raises an alarm when notifications begin to wait for a store that does not answer, and when they are given up.
     fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
@@ -352,7 +352,7 @@ impl Settling<'_> {
 /// Why a notification is given up.
 const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
 
-/// The word of what is waited for.
+/// The stored name of what is waited for.
 const fn waits_text(waits: Waits) -> &'static str {
     match waits {
         Waits::Verification => VERIFICATION,
@@ -361,8 +361,8 @@ const fn waits_text(waits: Waits) -> &'static str {
     }
 }
 
-/// The store's name of the customer: of what is settled the newest that has one, or what was known before. Of what
-/// the store does not accept nothing is believed.
+/// The store's name of the customer: of what is settled the newest that has one, or what was known before.
+/// Notifications that the store does not accept are not believed.
 fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
     let known = seen.and_then(|row| row.app_user_id.clone());
     let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::GivenUp;
@@ -388,7 +388,7 @@ fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Erro
     lanes::open(write.connection, key)
 }
 
-/// What was settled, in 64 letters.
+/// The notifications that were settled, in 64 letters.
 fn fingerprint(seqs: &[i64]) -> String {
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
@@ -411,21 +411,21 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
 }
 
-/// The notifications that get this outcome, of those that the decision saw. One that it is silent about stays open.
+/// The notifications that get this outcome, of those that the decision saw. One without a decision stays open.
 fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
     let actual = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
     let all = record.decision.outcomes.iter();
     all.filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
 }
 
-/// Keeps with a notification how the store's reading stood to it, for whoever asks why.
+/// Stores with a notification how the store's answer related to it, for the explanation.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else { return Ok(()) };
     let reason = match lag {
-        Lag::Behind => "the store did not show it yet; the first reading two hours after it decides".to_owned(),
+        Lag::Behind => "the store did not show it yet; the store's answer two hours after it decides".to_owned(),
         Lag::CaughtUp => format!("the store showed it at {}", write.now),
         Lag::Overruled => {
-            format!("the store showed otherwise two hours after it, and its reading of {} counts", write.now)
+            format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now)
         }
     };
     sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \

@@ -1,7 +1,7 @@
-//! Sending again in bulk: one event, a purchase, all of a time, or everything that failed, page by page.
+//! Redelivery in bulk: one event, a purchase, all of a time, or everything that failed, page by page.
 //!
-//! Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. What is asked again
-//! while it is still owed is owed once.
+//! Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. An event that is
+//! still owed is not owed again.
 
 use crate::admin::newest_event;
 use crate::again::{self, Condition, Owing, Skipped};
@@ -25,21 +25,21 @@ pub enum Again {
     Event(EventId),
     /// The newest state of this purchase, and all its `user.*` events.
     Purchase(CollapseKey),
-    /// What was recorded from a time until before another, of every app unless [`To`] names one.
+    /// Everything that was recorded from a time until before another, of every app unless [`To`] names one.
     Range {
         /// From when.
         from: Timestamp,
         /// Until when.
         until: Timestamp,
     },
-    /// What is dead, of every app unless [`To`] names one.
+    /// Everything that is dead, of every app unless [`To`] names one.
     Failed,
 }
 
-/// To whom it is sent again.
+/// The destinations that it is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub enum To {
-    /// Everybody who chooses it.
+    /// Every destination that chooses it.
     #[default]
     All,
     /// The destinations of this app. Says nothing of an event or a purchase: these have an app already.
@@ -59,7 +59,7 @@ impl To {
         if let Self::One(id) = self { Some(id) } else { None }
     }
 
-    /// The only app whose purchases are meant.
+    /// The app whose purchases are selected; `None` for all.
     fn app(self, connection: &mut AnyConnection) -> Result<Option<AppId>, Error> {
         match self {
             Self::All => Ok(None),
@@ -72,11 +72,11 @@ impl To {
 /// One page of what was sent again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
-    /// How many events, or dead deliveries, were looked at.
+    /// How many events, or dead deliveries, were checked.
     pub checked: i64,
-    /// What came of them.
+    /// The result.
     pub owing: Owing,
-    /// What to ask for next; `None` at the end.
+    /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -101,7 +101,7 @@ struct Candidates {
     next_cursor: Option<String>,
 }
 
-/// What is asked, and of whom.
+/// What is to be sent again, and to which destinations.
 #[derive(Clone, Copy)]
 struct Request {
     what: Again,
@@ -112,14 +112,14 @@ struct Request {
 
 const EVENTS: &str = "SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent, \
      CAST(NULL AS TEXT) AS only_to, ";
-/// Of a purchase's states in what is asked, only the last is looked at: it stands for the others.
+/// Of a purchase's states in the selection, only the last is checked: it stands for the others.
 const IS_LAST: &str = "(e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 FROM events m \
      WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq";
 
 impl Store {
-    /// Owes a page of what is asked once more, to whom it is meant for if they choose it. A dry run only answers.
-    /// A page's cursor names where the one before ended; asked without one, it begins again. What is owed once in a run is
-    /// not owed again by it: [`RunMode::Once`].
+    /// Owes a page of the selection once more, to the selected destinations that choose it. A dry run only counts. A
+    /// page's cursor names where the one before ended; without one, it begins again. What is owed once in a run is not
+    /// owed again by it: [`RunMode::Once`].
     pub async fn redeliver_all(
         &self,
         what: Again,
@@ -231,7 +231,7 @@ fn in_range(
     .all(connection)
 }
 
-/// Dead deliveries, up to the newest that there was at the first page: what dies anew meanwhile is not asked about.
+/// Dead deliveries, up to the newest that there was at the first page: what dies anew meanwhile is left out.
 fn failed(connection: &mut AnyConnection, request: Request, page: &Page) -> Result<Candidates, Error> {
     let (seq, through) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
@@ -326,13 +326,13 @@ impl Again {
         if matches!(self, Self::Failed) { Condition::Unacknowledged } else { Condition::Always }
     }
 
-    /// Whether a person means this very thing, so that what is owed of it waits no longer.
+    /// Whether a person selects this very event or purchase, so that what is owed of it waits no longer.
     const fn hurries(self) -> bool {
         matches!(self, Self::Event(_) | Self::Purchase(_))
     }
 }
 
-/// Each event with each destination that is asked about; what cannot be sent to anybody is counted here.
+/// Each event with each selected destination; events that cannot be sent to any are counted here.
 fn pairs(
     connection: &mut AnyConnection,
     request: Request,
@@ -360,7 +360,7 @@ fn pairs(
     Ok(pairs)
 }
 
-/// What is sent for an event: of a state the newest, else itself.
+/// The event that is sent for an event: of a state the newest, else itself.
 fn sent(connection: &mut AnyConnection, found: &Found) -> Result<Option<Event>, Error> {
     if found.event_type == PURCHASE_UPDATED {
         return newest_event(connection, found.collapse_key);

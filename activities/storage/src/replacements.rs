@@ -1,6 +1,6 @@
 //! Changes of plan over two receipts: which purchase took the place of which.
 //!
-//! The link is kept with the notification that tells it, before either purchase settles. It counts from the moment
+//! The link is stored with the notification that reports it, before either purchase settles. It counts from the moment
 //! when the new purchase is known to be real. What a replaced purchase is, is not decided here.
 
 use crate::connection::AnyConnection;
@@ -38,7 +38,7 @@ row! {
 /// How a plan change stands in the body of a notification: few have it, so few are parsed.
 const MARK: &str = "\"plan_changed\"";
 
-/// The link that a notification tells, when it tells one.
+/// The link that a notification reports, if it reports one.
 pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     let notification: Notification = body.contains(MARK).then(|| serde_json::from_str(body).ok()).flatten()?;
     let old = CollapseKey::of(platform, notification.related_receipt_id.as_deref()?);
@@ -46,7 +46,7 @@ pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     (notification.kind == Kind::PlanChanged && old != new).then_some(Link { old, new })
 }
 
-/// Keeps links. The first one of a purchase stands, and two purchases never replace each other.
+/// Inserts links. The first one of a purchase stands, and two purchases never replace each other.
 pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
     // In one order, so that two processes never wait for each other in a circle.
     links.sort_unstable();
@@ -63,8 +63,8 @@ pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Links two purchases that no notification links, with the new one known to be real. Whether it did: the first link of a
-/// purchase stands.
+/// Links two purchases that no notification links, with the new one known to be real; returns whether it did: the first
+/// link of a purchase stands.
 pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
     let linked =
         sql("INSERT INTO replacements (old_key, new_key, real_at, created_at, is_inferred) SELECT ?, ?, ?, ?, TRUE \
@@ -92,7 +92,7 @@ pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<boo
     Ok(link.is_some())
 }
 
-/// Notes that a purchase is known to be real: what it replaced is replaced from now on, and looked at again.
+/// Notes that a purchase is known to be real: what it replaced is replaced from now on, and rechecked.
 pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
     let mut replaced: Vec<Old> = sql("UPDATE replacements SET real_at = ? WHERE new_key = ? AND real_at IS NULL \
          RETURNING old_key")
@@ -106,8 +106,8 @@ pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same for a record of it, before which or after which the other becomes real: after it, `realize` finds its row.
-/// Asked with the owner locked and before the purchase is, which is the order of `realize`.
+/// Like [`is_replaced`], for a record, before or after which the other becomes real: after it, `realize` finds its row.
+/// Called with the owner locked and before the purchase is, which is the order of `realize`.
 pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
     let lock = write.connection.for_share();
     let link: Option<Real> =
@@ -124,7 +124,7 @@ pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<b
     Ok(real.is_some())
 }
 
-/// What is known of the purchase whose place this one took; of several, of the one that was linked last.
+/// The purchase whose place this one took; of several, the one that was linked last.
 pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
     let old: Option<SingleText> = sql("SELECT p.purchase AS value FROM replacements r \
          JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = ? ORDER BY r.created_at DESC, r.old_key LIMIT 1")

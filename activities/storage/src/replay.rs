@@ -1,7 +1,7 @@
 //! Compacted replay: a destination is owed the newest state of purchases, one delivery for each.
 //!
 //! Nothing that was acknowledged is forgotten for it: the acknowledged revision never falls. A receiver that lost its
-//! table reads the feed and names what it lacks, or an admin sends it all.
+//! table reads the feed and names what it misses, or an admin sends it all.
 
 use crate::admin::newest_event;
 use crate::again::{self, Condition, Owing, Skipped};
@@ -19,22 +19,22 @@ use serde_json::json;
 /// Which purchases are to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Replay {
-    /// Those of whose newest state the destination acknowledged nothing.
+    /// Those whose newest state the destination has not acknowledged.
     Behind,
     /// All, whatever was acknowledged.
     All,
-    /// These, which it says it lacks.
+    /// These, which it reports as missing.
     These(Vec<CollapseKey>),
 }
 
 /// One page of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
-    /// How many purchases were looked at.
+    /// How many purchases were checked.
     pub purchases: i64,
-    /// What came of them.
+    /// The result.
     pub owing: Owing,
-    /// What to ask for next; `None` at the end.
+    /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -46,8 +46,8 @@ row! {
 
 impl Store {
     /// Owes a destination the newest state of a page of purchases. What is owed already is not owed twice. A dry run
-    /// only answers; what is owed once in a run is not owed again by it: [`RunMode::Once`]. A destination that did not choose
-    /// such events: [`Error::Unsuitable`].
+    /// only counts; what is owed once in a run is not owed again by it: [`RunMode::Once`]. A destination that did not
+    /// choose such events: [`Error::Unsuitable`].
     pub async fn replay(
         &self,
         id: DestinationId,

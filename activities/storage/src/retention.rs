@@ -1,7 +1,7 @@
 //! Retention: bodies that are older than the operator wants to keep them. The ledger's rows stay for ever.
 //!
-//! Each table is looked through in the order of its rows, some with each call, and from the beginning again at the
-//! end: what was still needed when it was passed goes the next time.
+//! Each table is walked in the order of its rows, some with each call, and from the beginning again at the end: what
+//! was still needed when it was passed goes the next time.
 
 use crate::connection::AnyConnection;
 use crate::statement::{Number, Value, places, row, sql};
@@ -10,10 +10,11 @@ use crate::{Error, Store};
 use domain::Timestamp;
 use serde_json::json;
 
-/// So many bodies are removed in one transaction.
+/// Number of bodies that are removed in one transaction.
 const BATCH: usize = 200;
 
-/// That nothing is owed for which the event `e` is needed: itself, and of a state all that was told with it.
+/// The condition that nothing is owed for which the event `e` is needed: itself, and of a state all that was announced
+/// with it.
 const UNNEEDED: &str = "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id \
      AND d.status IN ('pending', 'waiting')) AND (e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 \
      FROM deliveries d WHERE d.collapse_key = e.collapse_key AND d.revision = e.revision \
@@ -40,11 +41,11 @@ struct Table {
     name: &'static str,
     /// Its next rows, the oldest first, and whether the body of each is old and needed by nobody.
     candidates: &'static str,
-    /// Removes the bodies of these rows; asks again what may have changed since the look.
+    /// Removes the bodies of these rows; checks again what may have changed since they were selected.
     remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
 }
 
-/// What is open is needed to settle it.
+/// An open notification is needed to settle it.
 const NOTIFICATIONS: Table = Table {
     name: "notifications",
     candidates: "SELECT seq, accepted_at AS at, (pruned_at IS NULL AND outcome IS NOT NULL \
@@ -52,8 +53,8 @@ const NOTIFICATIONS: Table = Table {
     remove: remove_notifications,
 };
 
-/// What is owed is rendered from the event and from the state that was told with it, and the newest state of a purchase
-/// is shown whenever somebody asks for it.
+/// Deliveries are rendered from the event and from the state that was announced with it, and the newest state of a
+/// purchase is shown on request.
 const EVENTS: Table = Table {
     name: "events",
     candidates: "SELECT e.seq, e.created_at AS at, (e.pruned_at IS NULL AND e.created_at < ? AND {unneeded} \
@@ -63,7 +64,7 @@ const EVENTS: Table = Table {
     remove: remove_events,
 };
 
-/// What has ended is never sent again: a redelivery is a delivery of its own.
+/// A delivery that has ended is never sent again: a redelivery is a delivery of its own.
 const DELIVERIES: Table = Table {
     name: "deliveries",
     candidates: "SELECT seq, created_at AS at, (pruned_at IS NULL AND finished_at IS NOT NULL \
@@ -72,9 +73,9 @@ const DELIVERIES: Table = Table {
 };
 
 impl Store {
-    /// Looks at the next rows, at most `limit` of each table, and removes the bodies of those that ended before a
-    /// time: of notifications, of events, of deliveries and of what their attempts heard. What waits, what is owed
-    /// and the newest state of a purchase keep theirs. Answers how many rows lost one.
+    /// Checks the next rows, at most `limit` of each table, and removes the bodies of those that ended before a time:
+    /// of notifications, of events, of deliveries, and the responses to their attempts. What waits, what is owed and
+    /// the newest state of a purchase keep theirs. Returns how many rows lost one.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let mut pruned = 0;
         for table in [NOTIFICATIONS, EVENTS, DELIVERIES] {
@@ -101,7 +102,7 @@ impl Store {
     }
 }
 
-/// Where the last look ended, and the rows behind it.
+/// Where the last call ended, and the rows behind it.
 fn candidates(
     connection: &mut AnyConnection,
     table: Table,
@@ -133,8 +134,8 @@ fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Er
     sql(text).once().bind(write.now).bind_all(seqs.iter().copied()).run(write.connection)
 }
 
-/// Who owes an event again locks its row too, and looks then whether it is still whole: so nothing is owed of an
-/// event while its body is removed.
+/// A redelivery locks the event's row too, and checks then whether it is still whole: so nothing is owed of an event
+/// while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let lock = write.connection.for_update();
     let text = format!("SELECT seq, body FROM events WHERE seq IN ({}) ORDER BY seq{lock}", places(seqs.len()));
@@ -152,7 +153,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// What stays of an event's body: what it counts, and the proof of what it said.
+/// Reduces an event's body to what the audit and receivers need: what it counts, and its digest.
 fn reduced(body: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("attributes") {

@@ -22,7 +22,7 @@ impl Secrets {
         Self(key)
     }
 
-    /// What is stored for `secret` in the row named by `table` and `id`.
+    /// The stored form of `secret` in the row named by `table` and `id`.
     pub fn seal(&self, table: &str, id: &str, secret: &SecretString) -> Result<String, Error> {
         let mut nonce = [0; NONCE_BYTES];
         let mut tag = [0; TAG_BYTES];

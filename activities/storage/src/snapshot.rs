@@ -1,5 +1,5 @@
-//! A snapshot for a destination: the newest state of every purchase of its app, to whom it was never owed, and the profile
-//! of every user, where it keeps profiles and has another one.
+//! A snapshot for a destination: the newest state of every purchase of its app, that was never owed to it, and the
+//! profile of every user, where it keeps profiles and has another one.
 
 use crate::admin::newest_event;
 use crate::catalogue::Run;
@@ -16,11 +16,11 @@ use std::collections::BTreeSet;
 /// One page of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotPage {
-    /// How many purchases were looked at.
+    /// How many purchases were checked.
     pub purchases: i64,
     /// Those whose newest state is owed now, and was not before.
     pub owed: Vec<CollapseKey>,
-    /// What to ask for next; `None` at the end.
+    /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -32,7 +32,7 @@ row! {
 
 impl Store {
     /// Owes a destination the newest `purchase.updated` of a page of purchases, each that was never owed to it, and the
-    /// profiles of their users that it has not. A dry run only answers. A destination that neither chose such events nor
+    /// profiles of their users that it has not. A dry run only counts. A destination that neither chose such events nor
     /// keeps profiles: [`Error::Unsuitable`].
     pub async fn snapshot(&self, id: DestinationId, page: Page, run: Run) -> Result<SnapshotPage, Error> {
         let keys = self.page_of(id, &page).await?;

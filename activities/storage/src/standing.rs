@@ -1,5 +1,5 @@
-//! How a destination stands: what its failures and successes left behind, and what it is owed. Also what an admin
-//! forgets before it is enabled again.
+//! The figures of a destination: its failures and successes, and what it is owed. Also what an admin skips before it is
+//! enabled again.
 
 use crate::connection::AnyConnection;
 use crate::explain::{self, Owes};
@@ -21,34 +21,34 @@ const FORGETTABLE: &str = "status IN ('pending', 'waiting') AND NOT EXISTS (SELE
      WHERE l.destination_id = deliveries.destination_id AND l.collapse_key = deliveries.collapse_key \
      AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
 
-/// What is said of a delivery that was forgotten.
+/// The error of a delivery that was skipped so.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
 
-/// How a destination fares, and what is owed to it.
+/// The health of a destination, and what is owed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
-    /// How its requests end, and what is to be sent.
+    /// Its health, and what is to be sent.
     #[serde(flatten)]
     pub health: HealthView,
-    /// What waits for the customer to be named, and what failed for good.
+    /// Deliveries that wait for the customer to be named, or failed for good.
     #[serde(flatten)]
     pub owes: Owes,
 }
 
-/// How a destination stands, in figures.
+/// The figures of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// The destination.
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
-    /// How many deliveries it is owed; of a very great number only that it is one.
+    /// How many deliveries it is owed, counted up to a bound.
     pub owed: i64,
-    /// For how long it has been owed the oldest of them, in milliseconds; 0 when there is none.
+    /// How long it has been owed the oldest of them, in milliseconds; 0 when there is none.
     pub oldest_owed_ms: i64,
 }
 
-/// What came of forgetting the `user.*` events that a destination is owed.
+/// The result of skipping the `user.*` events that a destination is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
     /// How many ended.
@@ -82,7 +82,7 @@ impl Store {
         .await
     }
 
-    /// How a destination fares. Of very many deliveries it is only said that they are many.
+    /// The health of a destination. Deliveries are counted up to a bound.
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
             let owed = deliveries::owed(connection, id)?;
@@ -92,9 +92,9 @@ impl Store {
         .await
     }
 
-    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`, batch by batch and at most `limit`:
-    /// asked again it goes on with what is left. One that is being sent at this moment ends by its own attempt. An enabled
-    /// destination: [`Error::Conflict`].
+    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`, batch by batch and at most
+    /// `limit`: called again it goes on with what is left. One that is being sent at this moment ends by its own
+    /// attempt. An enabled destination: [`Error::Conflict`].
     pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
@@ -153,7 +153,7 @@ fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)
     Ok(Some(Batch { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
 }
 
-/// The same, only counted.
+/// Counts one batch.
 fn count(
     connection: &mut AnyConnection,
     id: DestinationId,

@@ -55,7 +55,7 @@ impl<'a> Statement<'a> {
         self
     }
 
-    /// For a text that hardly comes again: it is not kept.
+    /// For a text that is hardly repeated: it is not cached.
     #[must_use]
     pub const fn once(mut self) -> Self {
         self.is_cached = false;

@@ -1,7 +1,7 @@
 //! Changes of plan over two receipts whose notification was lost: the two find each other, whichever is settled first.
 //!
-//! Everything happens in the transaction of a record, with the owner of both receipts locked. Which receipt succeeds which,
-//! and what is announced, is the domain's.
+//! Everything happens in the transaction of a record, with the owner of both receipts locked. Which receipt succeeds
+//! which, and what is announced, is `domain`'s.
 
 use crate::connection::AnyConnection;
 use crate::purchase::{self, Origin, PurchaseRow};
@@ -19,7 +19,7 @@ row! {
     }
 }
 
-/// The owner's purchases of a platform that were replaced, without a link that says by which.
+/// The owner's purchases of a platform that were replaced, without a link to their successor.
 const REPLACED: &str = "SELECT p.collapse_key, p.purchase FROM purchases p \
      WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? AND p.state = 'replaced' \
      AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.old_key = p.collapse_key) ORDER BY p.collapse_key";
@@ -29,13 +29,13 @@ const UNLINKED: &str = "SELECT p.collapse_key, p.purchase FROM purchases p \
      WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? \
      AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.new_key = p.collapse_key) ORDER BY p.collapse_key";
 
-/// What stands in the alarm; it names the platform alone.
+/// The detail of the alarm; it names the platform alone.
 const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so that \
      SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if the new receipt is known elsewhere, import it with `settle app import`; \
      it is then linked and sku_change is sent. After a week without it expired is sent";
 
-/// Links a purchase that was replaced by a receipt that no notification names with that receipt, if it is known already,
-/// and has the latter looked at again. Whether it did: the decision did not know of it then.
+/// Links a purchase with its successor that no notification names, if that is known already, and rechecks the
+/// successor. Returns whether it did: the decision did not know of it then.
 pub fn find_successor(
     write: &mut Write<'_>,
     record: &Record,
@@ -54,7 +54,7 @@ pub fn find_successor(
 }
 
 /// The record of a receipt whose beginning was not announced and that succeeds another one, with the change of plan
-/// announced; `None` where it succeeds none. The other one is looked at again.
+/// announced; `None` where it succeeds none. The other one is rechecked.
 pub fn succeed(
     write: &mut Write<'_>,
     record: &Record,

@@ -1,8 +1,7 @@
-//! What is overdue, so that storage alone can rebuild every workflow.
+//! Overdue work, so that storage alone can rebuild every workflow.
 //!
-//! Each question walks an index over what is open or pending, from its oldest end. Nothing here
-//! grows with purchases that sleep. Late deliveries are the business of their destination as a whole, not of each
-//! purchase.
+//! Each statement walks an index over what is open or pending, from its oldest end. Nothing here grows with purchases
+//! that sleep. Late deliveries belong to their destination as a whole, not of each purchase.
 
 use crate::connection::AnyConnection;
 use crate::statement::{Statement, row, sql};
@@ -11,26 +10,26 @@ use crate::{Error, Store, deliveries, fault};
 use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
 use std::collections::HashSet;
 
-/// A workflow may be so late with a window before the sweep looks after it.
+/// How late a workflow may be with a window before the sweep continues it, in milliseconds.
 const UNSETTLED_GRACE_MS: i64 = 15_000;
-/// A lane may be so late with an attempt.
+/// How late a lane may be with an attempt, in milliseconds.
 const LANE_GRACE_MS: i64 = 45_000;
 
-/// So many purchases of one platform are woken by one sweep: who asks its store does not ask in a burst.
+/// Maximum number of purchases of one platform that one sweep wakes, so that its store is not queried in a burst.
 const WAKES_PER_PLATFORM: i64 = 20;
 
-/// A purchase that was woken for a past wake and did not follow it is woken again after so long: it never keeps others
-/// from being woken.
+/// How soon a purchase that was woken for a past wake and did not follow it is woken again, in milliseconds: it never
+/// keeps others from being woken.
 const TRIED_MS: i64 = 300_000;
 
-/// What is overdue.
+/// Overdue work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
     /// The purchases.
     pub found: Vec<Due>,
-    /// The destinations that are owed something for which nobody cares.
+    /// The destinations that are owed something late.
     pub destinations: Vec<DestinationId>,
-    /// The disabled destinations with lanes that may wait in an open run, which are to be called back.
+    /// The disabled destinations with lanes that may wait in an open run, whose back-off is to be cancelled.
     pub in_backoff: Vec<DestinationId>,
     /// Whether a platform may have more than was taken of it.
     pub more: bool,
@@ -38,7 +37,7 @@ pub struct Overdue {
     pub at: Timestamp,
 }
 
-/// A purchase that should be looked at.
+/// A purchase that should be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     /// The purchase.
@@ -77,7 +76,7 @@ row! {
 }
 
 /// The newest open row of a purchase is past its window, so that nobody restarts it any more, and waits for nothing
-/// else: then a wake looks at it.
+/// else: then a wake settles it.
 const PAST_WINDOW: &str = "SELECT n.collapse_key FROM notifications n \
      WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.due_at < ? \
      AND NOT EXISTS (SELECT 1 FROM notifications m WHERE m.collapse_key = n.collapse_key \
@@ -91,29 +90,29 @@ const PAST_CAP: &str = "SELECT DISTINCT n.collapse_key FROM notifications n \
      AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key \
      AND (p.held_until > ? OR p.waits_through >= n.seq)) LIMIT ?";
 
-/// Whom deliveries may be sent to: few, so each is asked about on its own.
+/// The destinations that deliveries may be sent to: few, so each is checked on its own.
 const ENABLED: &str = "SELECT d.id, h.opened_at, h.recovered_at, h.retry_requested_at FROM destinations d \
      JOIN health h ON h.destination_id = d.id WHERE d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
 
-/// To whom nothing may be sent: runs that wait to try again are to be told so.
+/// The destinations that nothing may be sent to: the back-off of their runs is to be cancelled.
 const DISABLED: &str = "SELECT d.id, h.backoff_cancelled_through FROM destinations d JOIN health h ON h.destination_id = d.id \
      WHERE NOT d.enabled AND d.deleted_at IS NULL ORDER BY d.id";
 
-/// A pending delivery is past its time, next in its lane, and nobody has that.
+/// A pending delivery is past its time, next in its lane, and the lane is not leased.
 const LATE: (&str, &str) = ("d.next_due_at < ?", "d.next_due_at");
 
-/// A pending delivery was tried before its destination recovered and not since, and nobody has its lane.
+/// A pending delivery was tried before its destination recovered and not since, and its lane is not leased.
 const LEFT: (&str, &str) = ("d.tried_at < ?", "d.tried_at");
 
-/// Whose purchases are woken: few, so each is asked about on its own.
+/// The platforms whose purchases are woken: few, so each is checked on its own.
 const WAKING: &str = "SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM platforms ORDER BY id";
 
-/// A purchase of a platform asked to be looked at again, and was not woken for it a moment ago.
+/// A purchase of a platform is to be rechecked, and was not woken for it a moment ago.
 const PAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE next_wake_at IS NOT NULL AND next_wake_at <= ? \
      AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) \
      AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
-/// The same where the platform is deleted: only what still waits comes to its end.
+/// The same for a deleted platform: only what still waits comes to its end.
 const LAST_WAKE: &str = "SELECT collapse_key FROM purchases \
      WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL) AND next_wake_at <= ? \
      AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) \
@@ -125,7 +124,7 @@ impl Store {
         Ok(self.overdue(limit).await?.found)
     }
 
-    /// The same, with the destinations that are owed something late, the time of the look and whether there is more.
+    /// The overdue purchases, the destinations that are owed something late, the time, and whether there is more.
     pub async fn overdue(&self, limit: i64) -> Result<Overdue, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -171,7 +170,7 @@ fn find(
     Ok(keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why }).collect())
 }
 
-/// The enabled destinations that nobody delivers to although something is late, or that are to be probed.
+/// The enabled destinations with a late delivery, or that are to be probed.
 fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());

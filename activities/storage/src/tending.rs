@@ -1,4 +1,4 @@
-//! What a destination as a whole needs next.
+//! The next need of a destination as a whole.
 
 use crate::claim::SENT_ENVIRONMENT;
 use crate::connection::AnyConnection;
@@ -9,7 +9,7 @@ use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;
 
-/// What a destination as a whole needs next.
+/// The next need of a destination as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationNeed {
     /// Nothing is owed that could be sent now, or it is disabled or deleted.
@@ -18,12 +18,12 @@ pub enum DestinationNeed {
     Probe {
         /// The lane with the newest state of those that were not tried since it opened, else the one tried longest ago.
         key: CollapseKey,
-        /// In so many milliseconds.
+        /// In milliseconds from now.
         in_ms: i64,
     },
-    /// It asked to be left alone.
+    /// Its `Retry-After` pauses it.
     Pause {
-        /// For so many milliseconds.
+        /// How long, in milliseconds.
         ms: i64,
     },
     /// Lanes are owed.
@@ -35,16 +35,16 @@ pub enum DestinationNeed {
     },
 }
 
-/// Purchases whose runs may wait for an attempt that is none, or too late.
+/// Purchases whose runs may wait for an attempt that is cancelled, or too late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LanesInBackoff {
     /// Those whose next attempt is not soon.
     pub keys: Vec<CollapseKey>,
-    /// What was tried until then is seen to when they are told; see [`Store::recalled`].
+    /// The time until which this page covers tried deliveries; see [`Store::backoff_cancelled`].
     pub through: Timestamp,
 }
 
-/// A lane has more than one delivery: so many of these are looked at for each lane that is wanted.
+/// Number of deliveries that are read for each lane that is wanted, since a lane has more than one.
 const DELIVERIES_PER_LANE: i64 = 8;
 
 row! {
@@ -53,16 +53,17 @@ row! {
     }
 }
 
-/// A run that waits for an attempt which is no further away than this ends with it, in milliseconds.
+/// How near the next attempt of a run is that is left to wait for it, in milliseconds.
 const SOON_MS: i64 = 30_000;
-/// How soon to look again when all that is due is in somebody's hands, in milliseconds.
+/// How soon to check again when all that is due is leased, in milliseconds.
 const TAKEN_MS: i64 = 5_000;
-/// The same where requests about a user are made one after the other: what waits for a request in flight is due after it.
+/// How soon to check again where requests about a user are made one after the other, in milliseconds: the next one is
+/// due after the request in flight.
 const USER_TAKEN_MS: i64 = 1_000;
-/// How soon to look again when the destination wants to hear nothing for a while of the users of all that is due.
+/// How soon to check again when the users of all that is due are paused, in milliseconds.
 const USER_PAUSED_MS: i64 = 30_000;
-/// Nothing of its track stands before it that waits: events of a lane are sent in order, so what is due behind another
-/// that is not is not due. Asks for now and for when the destination recovered; see [`head`].
+/// No other delivery of its track waits before it: events of a lane are sent in order, so one behind another that is
+/// not due is not due. Binds the values of [`head`].
 pub const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (SELECT 1 FROM deliveries h \
      WHERE h.collapse_key = d.collapse_key AND h.destination_id = d.destination_id AND h.status = 'pending' \
      AND h.event_type <> 'purchase.updated' AND h.seq < d.seq AND h.next_due_at > ? \
@@ -70,11 +71,11 @@ pub const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (SEL
 /// Nothing of its lane was tried since a time.
 const UNTRIED: &str = "NOT EXISTS (SELECT 1 FROM deliveries t WHERE t.collapse_key = d.collapse_key \
      AND t.destination_id = d.destination_id AND t.status = 'pending' AND t.tried_at > ?)";
-/// Nobody has the lane.
+/// The lane is not leased.
 const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id \
      AND l.collapse_key = d.collapse_key AND l.lease_until > ?)";
 impl Store {
-    /// What a destination needs next; at most `limit` lanes at a time.
+    /// Returns what a destination needs next; at most `limit` lanes at a time.
     pub async fn destination_need(&self, id: DestinationId, limit: i64) -> Result<DestinationNeed, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -87,8 +88,8 @@ impl Store {
         .await
     }
 
-    /// A page of the purchases that are to be told not to wait for another attempt: while the destination takes nothing
-    /// whatever was tried, else what was tried before all of it became due. `None` when all were told.
+    /// A page of the purchases whose back-off is to be cancelled: while the destination takes nothing, all that were
+    /// tried; else those that were tried before all of it became due. `None` when nothing is left.
     pub async fn lanes_in_backoff(&self, id: DestinationId, limit: i64) -> Result<Option<LanesInBackoff>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -99,7 +100,7 @@ impl Store {
         .await
     }
 
-    /// Notes that the purchases of what was tried until then were told that it need not be waited for.
+    /// Notes that the back-off was cancelled for deliveries that were tried until a time.
     pub async fn backoff_cancelled(&self, id: DestinationId, through: Timestamp) -> Result<(), Error> {
         self.write(move |write| {
             sql("UPDATE health SET backoff_cancelled_through = ? WHERE destination_id = ? \
@@ -113,8 +114,8 @@ impl Store {
         .await
     }
 
-    /// Makes everything due that is owed to a destination and was tried before, whatever it waits for, and ends a
-    /// pause that the destination asked for. An open breaker stays open.
+    /// Makes everything due that is owed to a destination and was tried before, whatever it waits for, and ends a pause
+    /// by `Retry-After`. An open breaker stays open.
     pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
             sql("UPDATE health SET paused_until = NULL, retry_requested_at = ? WHERE destination_id = ?")
@@ -199,7 +200,7 @@ fn need(
     Ok(if due.is_some() { DestinationNeed::Pause { ms: USER_PAUSED_MS } } else { DestinationNeed::Rest })
 }
 
-/// The lanes of a destination in which something is due and that nobody has, those that have waited longest first.
+/// The free lanes of a destination in which something is due, those that have waited longest first.
 pub fn due_lanes(
     connection: &mut AnyConnection,
     (destination, health): (&DestinationRow, &Health),
@@ -219,7 +220,7 @@ pub fn due_lanes(
 }
 
 /// The lane with the newest delivery of those that were not tried since the breaker opened: what fails by itself does
-/// not keep it open. When all were, the one whose turn was longest ago.
+/// not keep it open. When all were, the one tried longest ago.
 fn to_probe(
     connection: &mut AnyConnection,
     destination: &DestinationRow,
@@ -236,12 +237,12 @@ fn to_probe(
     Ok(None)
 }
 
-/// What [`IS_HEAD`] asks for.
+/// The values that [`IS_HEAD`] binds.
 pub fn head(health: &Health, now: Timestamp) -> Vec<Value<'static>> {
     vec![now.into(), health.due_since().unwrap_or(Timestamp::from_micros(i64::MIN)).into()]
 }
 
-/// Something is due in a lane that somebody has: perhaps a worker that died.
+/// Something is due in a leased lane: perhaps of a worker that died.
 fn taken_lane() -> String {
     format!(
         "SELECT d.collapse_key FROM deliveries d WHERE d.destination_id = ? AND d.status = 'pending' \
@@ -258,7 +259,7 @@ fn due_lane() -> String {
     )
 }
 
-/// Nobody has its user, and the destination did not ask to hear nothing of them, in this environment.
+/// Its user is neither leased nor paused in this environment.
 fn user_is_free() -> String {
     format!(
         "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id \
@@ -268,8 +269,8 @@ fn user_is_free() -> String {
     )
 }
 
-/// The lanes of pending deliveries for which something holds and that could be claimed. What the condition asks for
-/// beside its first value is given with the time; how many is bound last.
+/// The free lanes of pending deliveries that match a condition. Further values of the condition are bound with the
+/// time; the limit is bound last.
 fn free<'a>(
     destination: &'a DestinationRow,
     (condition, value): (&str, Value<'a>),

@@ -1,8 +1,7 @@
-//! Topics that asked to send to a platform, and who decided about them.
+//! Topics that requested to send to a platform, and who decided about them.
 //!
-//! Every decision names the state it was taken in and changes nothing when that is over: of two who
-//! decide at the same time one is told what it is now. What waited for the decision is ended or
-//! released afterwards, by `waiting`.
+//! Every decision names the state it was taken in and changes nothing when that is over: of two concurrent decisions
+//! one fails with the present state. Notifications that waited for it are ended or released afterwards, by `waiting`.
 
 use crate::connection::AnyConnection;
 use crate::open::random_uuid;
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub enum TopicState {
     /// Named in the platform's settings: its subscription may be confirmed at once.
     Configured,
-    /// It asked, and nobody has decided yet.
+    /// It requested to send, and nobody has decided yet.
     Pending,
     /// It may send.
     Confirmed,
@@ -38,37 +37,37 @@ pub enum TopicState {
 pub struct Topic {
     /// Its id.
     pub id: TopicId,
-    /// Whom it wants to send to.
+    /// The platform that it wants to send to.
     pub platform_id: PlatformId,
     /// Its name at the store.
     pub arn: String,
     /// How far it is trusted.
     pub state: TopicState,
-    /// When it asked first.
+    /// When it first requested to send.
     pub requested_at: Timestamp,
     /// When its present state was decided.
     pub decided_at: Option<Timestamp>,
 }
 
-/// What became of a topic that asked.
+/// The result of a topic's request to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingTopic {
     /// It is pending now.
     New,
     /// It was pending already, or is decided; a pending one has the newer URL now.
     Renewed,
-    /// Too many are pending on this platform; it was not kept.
+    /// Too many are pending on this platform; it was not stored.
     Full,
 }
 
-/// So many topics of one platform may wait for a decision at the same time.
+/// Maximum number of pending topics of one platform.
 const PENDING_PER_PLATFORM: i64 = 5;
 
 impl TopicState {
     const ALL: [Self; 6] =
         [Self::Configured, Self::Pending, Self::Confirmed, Self::Rejected, Self::Expired, Self::Unsubscribed];
 
-    /// The word used in storage and the API.
+    /// The name used in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -95,7 +94,7 @@ row! {
     }
 }
 
-/// What every read of a [`TopicRow`] begins with.
+/// The columns of a [`TopicRow`].
 pub const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, requested_at, decided_at FROM topics";
 
 impl TopicRow {
@@ -130,9 +129,9 @@ impl Store {
         self.read(move |connection| by_id(connection, id)?.topic()).await
     }
 
-    /// Keeps a topic that asked, until an admin decides or `expires_at`. At most five per platform
-    /// are pending. A topic that was decided stays as it is, unless its time was over or its owner had left.
-    #[expect(clippy::too_many_arguments, reason = "four words that read well at the call, and the store")]
+    /// Stores a topic's request to send, until an admin decides or `expires_at`. At most five per platform are pending.
+    /// A topic that was decided stays as it is, unless it had expired or its owner had left.
+    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn add_pending_topic(
         &self,
         platform: PlatformId,
@@ -210,8 +209,8 @@ impl Store {
         Ok(self.end_waiting(id).await?.refused)
     }
 
-    /// Ends the pending topics whose time is over, and what still waits for a decided one; answers how many rows
-    /// that refused.
+    /// Ends the pending topics whose time is over, and what still waits for a decided one; returns how many rows that
+    /// refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
         self.write(move |write| {
             sql("UPDATE topics SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
@@ -240,8 +239,8 @@ impl Store {
     }
 }
 
-/// Names a topic in the platform's settings: its subscription is confirmed when it asks. One that may
-/// send already stays as it is.
+/// Names a topic in the platform's settings: its subscription is confirmed at its request. One that may send already
+/// stays as it is.
 ///
 /// # Errors
 /// [`Error::Conflict`] when it is pending: its subscription is confirmed by an approval, which visits its URL.
@@ -288,7 +287,7 @@ fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error>
     sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
 }
 
-/// The same, and nobody else decides about it or ends what waits for it until the end of the transaction.
+/// Locks a topic: nobody else decides about it or ends what waits for it until the end of the transaction.
 pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<TopicRow, Error> {
     let lock = write.connection.for_update();
     let found = sql(format!("{SELECT} WHERE id = ?{lock}")).bind(id).first(write.connection)?;
@@ -299,7 +298,7 @@ fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Re
     sql(format!("{SELECT} WHERE platform_id = ? AND arn = ?")).bind(platform).bind(arn).first(connection)
 }
 
-/// So that two processes do not both keep the fifth topic.
+/// Locks the platform, so that two processes do not both store the fifth topic.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     let lock = write.connection.for_update();
     let text = format!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL{lock}");

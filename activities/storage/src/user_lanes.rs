@@ -1,8 +1,8 @@
-//! What a destination with requests in order of the user knows of one: which states of theirs it was told, who tells it
-//! of them now, and until when it wants to hear nothing of them.
+//! A user at a destination with requests in the order of its user: which states were sent and acknowledged, who has the
+//! lease, and how long the user is paused.
 //!
-//! Each environment is another world to a destination: what is said of a user in one says nothing of the other. Requests
-//! about a user are made one after the other over both, since what a platform tells may be of either.
+//! Environments are separate at a destination: a state in one says nothing of the other. Requests about a user are made
+//! one after the other over both, since events of a platform may be of either.
 
 use crate::again::UNCLEAR;
 use crate::deliveries::DeliveryRow;
@@ -15,16 +15,16 @@ use domain::{DestinationId, Environment, Timestamp, UserId};
 /// A user at a destination, in an environment.
 #[derive(Clone, Copy)]
 pub struct UserLane {
-    /// Whom we tell.
+    /// The destination.
     pub destination: DestinationId,
-    /// Of whom.
+    /// The user.
     pub user: UserId,
-    /// In which of its worlds.
+    /// The environment.
     pub environment: Environment,
 }
 
 row! {
-    /// What is remembered of it.
+    /// Its lease and pause.
     pub struct UserLaneRow {
         pub lease_token: Option<String>,
         pub lease_until: Option<Timestamp>,
@@ -97,7 +97,7 @@ pub fn end_lease(
     .map(drop)
 }
 
-/// Notes which state of the user a request tells.
+/// Notes which state of the user a request carries.
 pub fn note_sent(write: &mut Write<'_>, lane: UserLane, revision: i64) -> Result<(), Error> {
     sql("INSERT INTO user_lanes (destination_id, user_id, environment, sent_revision) VALUES (?, ?, ?, ?) \
          ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET sent_revision = excluded.sent_revision \
@@ -110,7 +110,8 @@ pub fn note_sent(write: &mut Write<'_>, lane: UserLane, revision: i64) -> Result
     .map(drop)
 }
 
-/// Notes the state that a delivery told, if it told one and that matters. What was acknowledged never falls.
+/// Notes the state that a delivery carried, where requests are made user by user. The acknowledged revision never
+/// falls.
 pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
     let Some((lane, revision)) = state_of(write, delivery)? else { return Ok(()) };
     sql("INSERT INTO user_lanes (destination_id, user_id, environment, acked_revision) VALUES (?, ?, ?, ?) \
@@ -124,9 +125,9 @@ pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), 
     .map(drop)
 }
 
-/// Forgets the newest state that was told when the delivery that told it died and the destination surely does not have it.
-/// Then the newest is what it acknowledged, or one above that which it was sent without a clear refusal: it walks down
-/// from the forgotten one to the acknowledged one, and stops at the first.
+/// Forgets the newest sent state when its delivery died and the destination surely does not have it. Then the newest is
+/// what it acknowledged, or one above that which was sent without a clear refusal: it walks down from the forgotten one
+/// to the acknowledged one, and stops at the first.
 pub fn forget_sent(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
     let Some((lane, revision)) = state_of(write, delivery)? else { return Ok(()) };
     sql(format!(
@@ -146,7 +147,7 @@ pub fn forget_sent(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), 
     .map(drop)
 }
 
-/// Which state of a user a delivery told, and where, if requests are made user by user there.
+/// Which state of a user a delivery carried, and where, if requests are made user by user there.
 fn state_of(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<(UserLane, i64)>, Error> {
     let destination = delivery.destination_id;
     if !destinations::find(write.connection, destination)?.is_some_and(|found| found.per_user) {

@@ -1,7 +1,7 @@
-//! The owners of purchases: found by the store's name of the customer, or made without a name of their own.
+//! The owners of purchases: found by the store's name of the customer, or created without a name of their own.
 //!
-//! Whoever tells or changes something of a user locks its row, before any of its purchases. Which state a user is
-//! in is `domain`'s.
+//! Every announcement or change of a user locks its row, before any of its purchases. Which state a user is in is
+//! `domain`'s.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -28,7 +28,7 @@ row! {
 
 /// The customer of a purchase, as far as anybody named them.
 pub struct Customer<'a> {
-    /// What the purchase belongs to.
+    /// The app and platform of the purchase.
     pub origin: &'a Origin,
     /// The row of the purchase, as it was before anything was locked.
     pub row: Option<&'a PurchaseRow>,
@@ -37,7 +37,7 @@ pub struct Customer<'a> {
 }
 
 impl Customer<'_> {
-    /// Finds the customer's user or makes one, and locks it until the end of the transaction.
+    /// Finds the customer's user or creates one, and locks it until the end of the transaction.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when somebody named the customer in the meantime: the transaction is run again.
@@ -67,7 +67,7 @@ impl Customer<'_> {
         find(write.connection, (app, store), &name)?.ok_or(Error::Missing { what: "user" })
     }
 
-    /// What the customer is filed under: the store's name, else the receipt.
+    /// The name that the customer is filed under: the store's name, else the receipt.
     fn name(&self) -> Cow<'_, str> {
         self.app_user_id.map_or_else(|| Cow::Owned(self.receipt()), Cow::Borrowed)
     }
@@ -86,7 +86,7 @@ impl Customer<'_> {
     }
 }
 
-/// What a receipt is filed under as long as no customer of the store is known for it.
+/// The prefix under which a receipt is filed while no customer of the store is known for it.
 pub const RECEIPT: &str = "receipt/";
 
 /// The user that a store's own customer is.
@@ -104,7 +104,7 @@ pub fn find(
     Ok(named.map(|named| named.user_id))
 }
 
-/// Makes a user, unless there is one with this id.
+/// Inserts a user, unless there is one with this id.
 pub fn make(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
     sql("INSERT INTO users (id, app_id, revision, created_at) VALUES (?, ?, 0, ?) ON CONFLICT DO NOTHING")
         .bind(id)
@@ -114,7 +114,7 @@ pub fn make(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> 
         .map(drop)
 }
 
-/// Says which user a store's own customer is, unless that is known.
+/// Records which user a store's own customer is, unless that is known.
 pub fn bind(write: &mut Write<'_>, (app, store, name): (AppId, &str, &str), user: UserId) -> Result<(), Error> {
     sql("INSERT INTO store_users (app_id, store, app_user_id, user_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(app)
@@ -142,7 +142,7 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
         .ok_or(Error::Missing { what: "user" })
 }
 
-/// Keeps a user as it is until the end of the transaction.
+/// Locks a user against changes until the end of the transaction.
 pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     let lock = write.connection.for_share();
     let locked = sql(format!("SELECT revision AS value FROM users WHERE id = ?{lock}")).bind(id);
@@ -150,7 +150,7 @@ pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Notes that the user's state is told once more; answers how often it was.
+/// Raises the revision of the user, whose state is announced once more; returns it.
 pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Error> {
     let revision = user.revision.saturating_add(1);
     sql("UPDATE users SET revision = ? WHERE id = ?").bind(revision).bind(user.id).run(write.connection)?;
@@ -164,7 +164,7 @@ fn is_named(connection: &mut AnyConnection, id: UserId) -> Result<bool, Error> {
     Ok(named.is_some())
 }
 
-/// What was read before the lock is no longer so.
+/// The rows that were read before the lock have changed.
 #[derive(Debug, thiserror::Error)]
 #[error("somebody named the customer at the same time")]
 pub struct Raced;

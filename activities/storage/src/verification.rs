@@ -1,4 +1,4 @@
-//! Asking a store for the truth: with what, how often in vain, and what becomes of platforms that may not ask.
+//! Queries of a store: their parameters, failed attempts, and platforms whose secret is refused.
 //!
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
@@ -10,23 +10,23 @@ use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
 
-/// What a store is asked with.
+/// The parameters of a query of a store.
 pub struct StoreQuery {
     /// The platform, for its budget of requests.
     pub platform_id: PlatformId,
     /// The store's name, such as `amazon`.
     pub store: String,
-    /// Which of the store's worlds is asked.
+    /// Which of the store's environments is queried.
     pub environment: Environment,
     /// The store's name of the customer.
     pub app_user_id: String,
     /// The store's name of the purchase.
     pub receipt_id: String,
-    /// What becomes of it if the store never knows the receipt.
+    /// What happens if the store never knows the receipt.
     pub unknown_receipts: UnknownReceipts,
     /// The platform's shared secret.
     pub secret: SecretString,
-    /// The secret as it is stored, which says whether it still is the platform's.
+    /// The secret as it is stored, to detect whether it still is the platform's.
     sealed: String,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Debug for StoreQuery {
 }
 
 row! {
-    /// For how long a store has not answered about a purchase.
+    /// How long a store has not answered about a purchase.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Unanswered {
         /// The first failed attempt since its last answer.
@@ -59,8 +59,8 @@ row! {
 }
 
 impl Store {
-    /// What the store of a purchase is asked with; `None` when nobody can be asked: the platform has no usable
-    /// secret, or nobody named the customer.
+    /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
+    /// secret, or the customer is unknown.
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
@@ -86,7 +86,7 @@ impl Store {
         .await
     }
 
-    /// Notes that the store did not answer about a purchase; answers since when it does not, and how often.
+    /// Notes that the store did not answer about a purchase; returns since when it does not, and how often.
     pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
@@ -102,8 +102,8 @@ impl Store {
         .await
     }
 
-    /// Notes that the store is asked again about a purchase in so many milliseconds: until then the sweep leaves it
-    /// alone, and from then on it finds it, should the run that waits be lost.
+    /// Notes that the store is queried again about a purchase in `delay_ms`: until then the sweep leaves it alone, and
+    /// from then on it finds it, should the run that waits be lost.
     pub async fn schedule_query(&self, key: CollapseKey, delay_ms: i64) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
@@ -119,14 +119,14 @@ impl Store {
         .await
     }
 
-    /// Notes that the store answered about a purchase, although not that it is real: whatever fails from now on
-    /// counts anew. `record` does the same for an answer that it keeps.
+    /// Notes that the store answered about a purchase, although not that it is real: failures from now on count anew.
+    /// `record` does the same for an answer that it records.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| purchase::forget_failures(write, "collapse_key = ?", [key.into()])).await
     }
 
-    /// Notes that the store refuses the secret that it was asked with, so that it is not used again; whether that
-    /// was news. A secret that was set meanwhile is not refused.
+    /// Notes that the store refuses the secret of a query, so that it is not used again; returns whether that was news.
+    /// A secret that was set meanwhile is not refused.
     pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
@@ -141,14 +141,14 @@ impl Store {
             }
             looks::recheck_platform(write, platform, RecheckReason::Failures)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
-                          its purchases are told unverified";
+                          its purchases are announced unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
         })
         .await
     }
 
-    /// Wakes the purchases of a platform whose receipts the store did not accept; answers how many they are, of a very
-    /// great number only that it is one.
+    /// Wakes the purchases of a platform whose receipts the store did not accept; returns how many they are, counted up
+    /// to a bound.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
         let parked = self.read(move |connection| looks::parked(connection, platform)).await?;
         self.write(move |write| {

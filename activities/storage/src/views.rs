@@ -1,7 +1,7 @@
-//! The state of a user as filtered destinations are shown it: over their purchases on the platforms that one wants.
+//! The state of a user for filtered destinations: over their purchases on the platforms that one wants.
 //!
-//! It is made when an event is recorded, for each choice of platforms by itself, and kept with the event. What a filter wants
-//! of environments is not here: the state apart of an environment is a part of each view.
+//! It is computed when an event is recorded, for each choice of platforms by itself, and stored with the event. What a
+//! filter wants of environments is not here: the state apart of an environment is a part of each view.
 
 use crate::connection::AnyConnection;
 use crate::{Destination, Error, profiles};
@@ -15,15 +15,15 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct View {
     platforms: Vec<PlatformId>,
-    /// In the words of the body.
+    /// With the fields of the body.
     pub state: Value,
-    /// The same in the environment of the event alone.
+    /// The state in the environment of the event alone.
     pub state_apart: Value,
     /// More attributes in that environment; null where no integration keeps them.
     pub profile: Value,
 }
 
-/// The views of these destinations, as they are kept; `None` where none of them wants certain platforms only.
+/// The views of these destinations, as they are stored; `None` where none of them wants certain platforms only.
 pub fn of(
     connection: &mut AnyConnection,
     (user, owned, environment): (UserId, &[Owned], Environment),
@@ -45,7 +45,7 @@ pub fn of(
     stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
-/// The view of a destination that wants these platforms, if it was kept.
+/// The view of a destination that wants these platforms, if it was stored.
 pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
     let views: Option<Vec<View>> = stored.map(serde_json::from_str).transpose().map_err(unreadable)?;
     Ok(views.into_iter().flatten().find(|view| view.platforms == platforms))

@@ -1,7 +1,7 @@
-//! The rows that wait for a topic to be approved, and what a decision makes of them.
+//! The notifications that wait for a topic's approval, and what a decision does to them.
 //!
-//! They are ended in pages, so that nobody who accepts waits behind a giant transaction. A process
-//! that dies between two pages leaves the rest to the sweep.
+//! They are ended in pages, so that accepting never waits behind a giant transaction. A process that dies between two
+//! pages leaves the rest to the sweep.
 
 use crate::accept::fold_key;
 use crate::statement::{Number, row, sql};
@@ -14,18 +14,18 @@ use std::collections::BTreeMap;
 /// The newest row of each purchase that was released.
 pub type Released = Vec<(CollapseKey, i64)>;
 
-/// What became of the rows that waited for a topic.
+/// The result of ending the rows that waited for a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WaitingResult {
-    /// What may be settled now.
+    /// The purchases that may be settled now.
     pub released: Released,
     /// How many rows were refused.
     pub refused: i64,
 }
 
-/// So many rows are ended in one transaction.
+/// Maximum number of rows that are ended in one transaction.
 const PAGE: usize = 500;
-/// So many rows may wait for one topic.
+/// Maximum number of rows that wait for one topic.
 const MAX_WAITING: i64 = 10_000;
 
 row! {
@@ -39,7 +39,7 @@ row! {
     }
 }
 
-/// What one transaction ended.
+/// The rows that one transaction ended.
 struct PageResult {
     rows: usize,
     released: BTreeMap<CollapseKey, i64>,
@@ -47,7 +47,7 @@ struct PageResult {
 }
 
 impl Store {
-    /// Does to the rows that wait for a topic what was decided about it; nothing while it is pending.
+    /// Applies the decision about a topic to the rows that wait for it; nothing while it is pending.
     pub async fn end_waiting(&self, id: TopicId) -> Result<WaitingResult, Error> {
         let (mut released, mut refused) = (BTreeMap::new(), 0_i64);
         loop {
@@ -60,7 +60,7 @@ impl Store {
         }
     }
 
-    /// Whether so many rows wait for a topic that no more are taken.
+    /// Whether the maximum number of rows waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read(move |connection| {
             let last: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE waiting_topic_id = ? \
@@ -73,8 +73,8 @@ impl Store {
         .await
     }
 
-    /// The same for every decided topic: what was accepted at the moment of a decision, and what a
-    /// process that died left. Answers how many rows were refused.
+    /// Ends what waits for every decided topic: rows that were accepted at the moment of a decision, and those that a
+    /// process that died left. Returns how many were refused.
     pub(crate) async fn end_all_waiting(&self) -> Result<i64, Error> {
         let decided: Vec<TopicRow> = self
             .read(|connection| {
@@ -94,14 +94,14 @@ impl Store {
     }
 }
 
-/// Two processes never end the same rows: the second would take the first's released row for the one that told
-/// it first. So the topic is locked before its rows are read.
+/// Two processes never end the same rows: the second would take the first's released row for an earlier report. So the
+/// topic is locked before its rows are read.
 fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     match topics::locked(write, id)?.topic()?.state {
         TopicState::Pending => Ok(PageResult { rows: 0, released: BTreeMap::new(), refused: 0 }),
         TopicState::Rejected => refuse(write, id, "its topic was rejected"),
         TopicState::Expired => refuse(write, id, "nobody approved its topic in time"),
-        // A topic whose owner left had been trusted, and what it told still counts.
+        // A topic whose owner left had been trusted, and its notifications still count.
         TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => release(write, id),
     }
 }
@@ -119,7 +119,7 @@ fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<PageResult
     Ok(PageResult { rows: refused, released: BTreeMap::new(), refused })
 }
 
-/// Opens what waited for a topic, unless another message told the same in the meantime.
+/// Opens the rows that waited for a topic, unless another message reported the same in the meantime.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     let waiting: Vec<WaitingRow> = sql(format!(
         "SELECT seq, collapse_key, store_type, store_time, platform_id, body FROM notifications \
@@ -140,7 +140,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
                 .bind(fold_key.as_deref())
                 .first(write.connection)?;
         if first.is_some() {
-            end(write, row.seq, (Outcome::Duplicate, "another message told it first"))?;
+            end(write, row.seq, (Outcome::Duplicate, "another message reported it first"))?;
             continue;
         }
         sql("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?")

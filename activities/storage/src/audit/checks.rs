@@ -1,6 +1,6 @@
 //! The rules, each with the statement that finds what breaks it.
 //!
-//! One statement sees one moment, so that what is written meanwhile never looks broken.
+//! One statement sees one moment, so that rows written meanwhile never look broken.
 
 use super::{Check, Rule, kept, owed};
 
@@ -14,7 +14,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         rule(
             "acceptances",
             "accepted_is_stored",
-            "every notification that was accepted is still there, whatever became of it",
+            "every notification that was accepted is still there, with any outcome",
         ),
         Check::Code(kept::accepted_are_stored),
     ),
@@ -94,7 +94,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         rule(
             "users",
             "user_revisions_were_announced",
-            "each revision of a user was told by at least one event, from 1 on without a gap",
+            "each revision of a user was announced by at least one event, from 1 on without a gap",
         ),
         Check::Text(
             "SELECT u.id AS value FROM users u WHERE {range} AND NOT EXISTS (SELECT 1 FROM (SELECT \
@@ -107,7 +107,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         rule(
             "events",
             "an_event_is_of_something",
-            "an event tells a revision that its purchase has reached, or is about a destination that exists",
+            "an event announces a revision that its purchase has reached, or is about a destination that exists",
         ),
         Check::Text(
             "SELECT e.id AS value FROM events e WHERE {range} AND NOT EXISTS (SELECT 1 FROM purchases p \
@@ -140,7 +140,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
         rule(
             "events",
             "an_event_was_owed",
-            "an event has a delivery to each destination that existed then and chose it; not asked of the first and \
+            "an event has a delivery to each destination that existed then and chose it; not checked in the first and \
              last minute, nor of what is older than the destination's present choice",
         ),
         Check::Code(owed::owed),

@@ -1,7 +1,7 @@
-//! Whether everything that was accepted is still there, and everything that is there was accepted.
+//! Whether every accepted notification is still stored, and every stored one was accepted.
 //!
-//! An acceptance is committed together with its notifications, and both stay for ever. So what is looked for after its
-//! counterpart was read must be there.
+//! An acceptance is committed together with its notifications, and both stay for ever. So the counterpart of a row that
+//! was read must exist.
 
 use super::walk::Range;
 use crate::acceptances::{self, Entry, SPAN};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::statement::{Number, SingleText, places, row, sql};
 use std::collections::HashSet;
 
-/// So many notifications are looked for at once.
+/// Maximum number of notifications that one statement looks up.
 const AT_ONCE: usize = 512;
 
 row! {

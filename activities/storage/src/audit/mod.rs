@@ -1,7 +1,7 @@
 //! Conservation: whether the tables agree with each other, page by page.
 //!
-//! Nothing here repairs, and nothing runs on the way of a notification or a delivery. Each page is bounded, so that
-//! whoever asks decides what a look costs.
+//! Nothing here repairs, and nothing runs on the way of a notification or a delivery. Each page is bounded, so that the
+//! caller decides the cost of a check.
 
 mod checks;
 mod kept;
@@ -17,17 +17,17 @@ use checks::CHECKS;
 use serde::Serialize;
 use walk::{Range, WALKS};
 
-/// So many rows that break a rule are named.
+/// Maximum number of rows that are named for a broken rule.
 const EXAMPLES: usize = 5;
 
 /// A rule that must hold between the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rule {
-    /// A stable word.
+    /// A stable name.
     pub name: &'static str,
     /// The rule, in a sentence.
     pub description: &'static str,
-    /// The rows that it is asked about: a table's name.
+    /// The name of the table whose rows it checks.
     pub of: &'static str,
 }
 
@@ -42,22 +42,22 @@ pub struct Broken {
     pub examples: Vec<String>,
 }
 
-/// What a look at one page of one table showed.
+/// The result of checking one page of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
-    /// How many rows were looked at.
+    /// How many rows were checked.
     pub checked: i64,
     /// The rules that do not hold.
     pub broken: Vec<Broken>,
-    /// What to ask for next; `None` at the end of the last table.
+    /// The cursor of the next page; `None` at the end of the last table.
     pub next_cursor: Option<String>,
 }
 
 /// How a rule is checked on a range of rows.
 enum Check {
-    /// By a statement that answers what names the rows that break it; `{range}` stands for the range.
+    /// By a statement that selects the names of rows that break it; `{range}` stands for the range.
     Text(&'static str),
-    /// By more than a statement can say on both databases.
+    /// By code, where one statement on both databases is not enough.
     Code(fn(&mut AnyConnection, &Range<'_>) -> Result<Vec<String>, Error>),
 }
 

@@ -1,4 +1,4 @@
-//! The rules that need more than a statement: what an event says of itself, and whom it was owed to.
+//! The rules that need more than a statement: what an event says of itself, and the destinations that were owed it.
 
 use super::walk::Range;
 use crate::connection::AnyConnection;
@@ -10,10 +10,10 @@ use domain::{AppId, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
-/// A choice and an event that were written at the same moment may not have seen each other, so that rows this close
-/// to a change, or to now, are not asked about.
+/// A choice and an event that were written at the same moment may not have seen each other, so rows this close to a
+/// change, or to now, are not checked.
 const MARGIN_MS: i64 = 60_000;
-/// So long after a destination was deleted, it may still be owed what nobody has ended yet.
+/// How long after its deletion a destination may still be owed what nobody has ended yet.
 const DELETED_MS: i64 = 600_000;
 
 row! {
@@ -75,7 +75,8 @@ fn counted(body: &str) -> Option<i64> {
     body.pointer("/attributes/coalesced")?.as_i64()
 }
 
-/// `an_event_was_owed`. Events about destinations are not asked about: they are told once and to no plan.
+/// `an_event_was_owed`. Events about destinations are not checked: they are announced once, and no destination plans
+/// for them.
 pub fn owed(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     let text = format!(
@@ -132,12 +133,12 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Er
     Ok(destinations.into_iter().map(chooser).collect())
 }
 
-/// Notes that a destination chooses anew from now on: what it chose before is not known any more.
+/// Notes that a destination has a new choice from now on: its choice before is not known any more.
 pub fn chose_anew(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql("UPDATE destinations SET chosen_at = ? WHERE id = ?").bind(write.now).bind(id).run(write.connection).map(drop)
 }
 
-/// The same for all destinations of a platform's app: what their filters ask about it has changed.
+/// Notes a new choice of all destinations of a platform's app: what their filters match has changed.
 pub fn chosen_anew_by_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     sql("UPDATE destinations SET chosen_at = ? WHERE app_id = (SELECT app_id FROM platforms WHERE id = ?)")
         .bind(write.now)

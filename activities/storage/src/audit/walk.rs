@@ -1,17 +1,17 @@
-//! The tables in the order in which they are looked through, each by its own key.
+//! The tables in the order in which they are checked, each by its own key.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
 use crate::statement::{Value, row, sql};
 use domain::Timestamp;
 
-/// A table that is looked through.
+/// A table that is checked.
 pub struct Walk {
     /// Its name.
     pub table: &'static str,
-    /// The condition for its rows behind one key up to another.
+    /// The condition for its rows after one key up to another.
     pub range: &'static str,
-    /// The keys behind one, as texts `a` and `b`.
+    /// The keys after one, as texts `a` and `b`.
     keys: &'static str,
     /// Whether its key is a number, or one or two texts.
     key: Key,
@@ -26,9 +26,9 @@ enum Key {
 
 /// The rows of a page.
 pub struct Range<'a> {
-    /// Of which table.
+    /// The table.
     pub walk: &'static Walk,
-    /// Behind this key.
+    /// After this key.
     pub after: &'a Position,
     /// Up to this one.
     pub last: &'a Position,
@@ -46,7 +46,7 @@ row! {
     }
 }
 
-/// All that are looked through, in this order.
+/// All tables that are checked, in this order.
 pub const WALKS: &[Walk] = &[
     Walk {
         table: "acceptances",
@@ -93,7 +93,7 @@ pub const WALKS: &[Walk] = &[
     },
 ];
 
-/// Where a look goes on: the place of a table in [`WALKS`], and the key behind which.
+/// Where a check continues: the place of a table in [`WALKS`], and the key after which.
 pub fn position(cursor: Option<&str>) -> Result<(usize, Position), Error> {
     let Some(cursor) = cursor else { return Ok((0, Position::default())) };
     let (table, key) = cursor.split_once(':').ok_or(Error::Cursor)?;
@@ -107,13 +107,13 @@ pub fn position(cursor: Option<&str>) -> Result<(usize, Position), Error> {
 }
 
 impl Walk {
-    /// The next keys, at most so many.
+    /// The next keys, at most `limit`.
     pub fn keys(&self, connection: &mut AnyConnection, after: &Position, limit: i64) -> Result<Vec<Position>, Error> {
         let rows: Vec<KeyRow> = sql(self.keys).bind_all(self.values(after)).bind(limit).all(connection)?;
         Ok(rows.into_iter().map(|row| (row.a, row.b)).collect())
     }
 
-    /// What names a place in it.
+    /// The cursor of a place in it.
     pub fn cursor(&self, (a, b): &Position) -> String {
         match self.key {
             Key::Number | Key::Text => format!("{}:{a}", self.table),
@@ -121,7 +121,7 @@ impl Walk {
         }
     }
 
-    /// The beginning of the table behind it, if there is one.
+    /// The beginning of the table after it, if there is one.
     pub fn next(&self) -> Option<String> {
         let mut behind = WALKS.iter().skip_while(|walk| walk.table != self.table).skip(1);
         behind.next().map(|walk| format!("{}:", walk.table))

@@ -16,7 +16,7 @@ row! {
     }
 }
 
-/// The SKUs of which events would say something else.
+/// The SKUs whose listing, as events show it, differs.
 pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
     let all = before.products.keys().chain(after.products.keys());
     all.filter(|sku| listing(before, sku) != listing(after, sku)).cloned().collect()
@@ -24,7 +24,7 @@ pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
 
 type Listing<'c> = (Vec<(&'c str, Option<&'c Named>)>, &'c [Price]);
 
-/// What events say of a product; `None` when it is not listed.
+/// The listing of a product as events show it; `None` when it is not listed.
 fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
     let Product { entitlements, prices, .. } = catalogue.products.get(sku)?;
     let named = entitlements.iter().map(|ref_id| (ref_id.as_str(), catalogue.entitlements.get(ref_id)));

@@ -15,12 +15,12 @@ use domain::catalogue::{Auth, Entitlement, Price};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// So many products and entitlements an app has at most.
+/// Maximum number of products and of entitlements of an app.
 pub const MOST_LISTED: usize = 5_000;
-/// So many unmapped SKUs are shown.
+/// Maximum number of unmapped SKUs that are shown.
 const MOST_UNMAPPED: i64 = 1_000;
 
-/// Whether a change is made, or only what it would concern is counted.
+/// Whether a change is made, or its effect is only counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
     /// It is made.
@@ -34,13 +34,13 @@ pub enum Run {
 pub struct Product {
     /// A name for people.
     pub name: Option<String>,
-    /// The reference ids of what it entitles to, in this order.
+    /// The reference ids of its entitlements, in this order.
     pub entitlements: Vec<String>,
-    /// What it costs where.
+    /// Its prices.
     pub prices: Vec<Price>,
 }
 
-/// What an entitlement is called.
+/// The name of an entitlement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Named {
     /// A name for people.
@@ -52,9 +52,9 @@ pub struct Named {
 /// All of it: entitlements by reference id, products by SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Catalogue {
-    /// What purchases can entitle to.
+    /// The entitlements.
     pub entitlements: BTreeMap<String, Named>,
-    /// What can be bought.
+    /// The products.
     pub products: BTreeMap<String, Product>,
 }
 
@@ -127,7 +127,7 @@ impl Catalogue {
         self.check()
     }
 
-    /// What a product lists must exist, and there are not too many of either.
+    /// Checks that entitlements of products exist, and that there are not too many of either.
     fn check(&self) -> Result<(), Error> {
         let refused = |field, detail| Err(Error::Invalid { field, detail });
         for (sku, product) in &self.products {
@@ -152,8 +152,8 @@ impl Store {
         self.read(move |connection| tables::read(connection, app)).await
     }
 
-    /// Changes the catalogue, and answers how many purchases that concerns, of a very great number only that it is one.
-    /// A dry run only answers. They are counted first: nobody who writes waits for that.
+    /// Changes the catalogue and returns how many purchases that concerns; a very great number is only known to be one.
+    /// A dry run only counts. Counting comes first: no other writer waits for it.
     pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
         let counted = change.clone();
         let concerned = self
@@ -242,11 +242,7 @@ mod tests {
         assert_eq!(concerns(Change::Replace(catalogue())), all(&[]));
         assert_eq!(concerns(Change::Replace(Catalogue::default())), all(&["month", "tip", "year"]));
         let renamed = Product { name: Some("A tip".to_owned()), ..Product::default() };
-        assert_eq!(
-            concerns(Change::SetProduct("tip".to_owned(), renamed)),
-            all(&[]),
-            "no event tells a product's name"
-        );
+        assert_eq!(concerns(Change::SetProduct("tip".to_owned(), renamed)), all(&[]), "no event has a product's name");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a catalogue is kept: read as a whole, written where it differs.
+//! How a catalogue is stored: read as a whole, written where it differs.
 
 use super::{Catalogue, Named, Product, entitlement_id};
 use crate::connection::AnyConnection;
@@ -30,7 +30,7 @@ row! {
     }
 }
 
-/// All of an app's.
+/// Reads the catalogue of an app.
 pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Error> {
     let mut catalogue = Catalogue::default();
     let rows: Vec<EntitlementRow> =
@@ -57,9 +57,9 @@ pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Err
     Ok(catalogue)
 }
 
-/// Makes the first into the second.
+/// Writes the difference between two catalogues.
 pub fn write(write: &mut Write<'_>, app: AppId, (before, after): (&Catalogue, &Catalogue)) -> Result<(), Error> {
-    // What is listed goes before what lists it, and comes after it.
+    // Rows that a product lists are deleted before it and inserted after it.
     for (sku, product) in &before.products {
         if after.products.get(sku) != Some(product) {
             delete(write, "product_entitlements", ("sku", app, sku))?;

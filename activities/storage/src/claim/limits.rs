@@ -1,4 +1,4 @@
-//! What keeps a lane from being claimed: another claimer, its user, the destination's breaker, rate and concurrency.
+//! The limits on claiming a lane: another claimer, its user, the destination's breaker, rate and concurrency.
 
 use super::{Lane, closed};
 use crate::error::Error;
@@ -10,14 +10,14 @@ use crate::{deliveries, destinations, fault, health};
 use domain::health::{Slot, millis_until, slot};
 use domain::{CollapseKey, DestinationId, Environment, Timestamp, UserId};
 
-/// How soon a lane asks again whose destination has as many requests as it takes, in milliseconds.
+/// How soon a lane is claimed again while its destination has as many requests as it takes, in milliseconds.
 const BUSY_MS: i64 = 250;
-/// How soon a lane asks again of whose user another purchase's request is in flight, at most, in milliseconds: most
-/// requests are over long before their lease.
+/// How soon a lane is claimed again while another purchase's request of its user is in flight, at most, in
+/// milliseconds: most requests end long before their lease.
 const USER_BUSY_MS: i64 = 500;
 
 row! {
-    /// What is remembered of a lane.
+    /// The stored state of a lane.
     pub struct LaneRow {
         pub acked_revision: Option<i64>,
         pub lease_token: Option<String>,
@@ -38,9 +38,9 @@ row! {
 /// When a request may start.
 #[derive(Clone, Copy)]
 pub struct Start {
-    /// In so many milliseconds.
+    /// In milliseconds from now.
     pub in_ms: i64,
-    /// When the one after it may, where the destination has a rate.
+    /// When the next one may, where the destination has a rate.
     pub next_slot_at: Option<Timestamp>,
 }
 
@@ -50,8 +50,8 @@ pub fn lock_lane(write: &mut Write<'_>, key: CollapseKey, destination: Destinati
     find_or_make(write, (key, destination), lock)?.ok_or(Error::Missing { what: "lane" })
 }
 
-/// The same, unless another process has it locked. Who claims does not wait for it: with several lanes and their
-/// destination's health in one transaction, two claimers would wait for each other.
+/// Locks a lane, unless another process has it locked. A claim does not wait for it: with several lanes and their
+/// destination's health in one transaction, two claims would wait for each other.
 pub fn lock_free_lane(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -97,14 +97,14 @@ pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
     lane.lease_token.as_ref().and(lane.lease_until).filter(|until| *until > now)
 }
 
-/// The environment in which a purchase `p` on a platform `f` is told of now: like a body, in the sandbox as soon as either
-/// says so.
+/// The environment in which events of a purchase `p` on a platform `f` are sent now: like a body, in the sandbox as
+/// soon as either is of it.
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// When a request for this lane may start, or else why it may not. Locks its user and the destination's health. A probe
-/// is kept back by its user alone. What another process changed in the destination until then holds: whoever changes
-/// it locks its health too.
+/// When a request for this lane may start, or else why it may not. Locks its user, then the destination's health. A
+/// probe is held back by its user alone. What another process changed in the destination until then holds: a change
+/// locks its health too.
 pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start, Claimed>, Error> {
     if let Some(claimed) = user(write, lane)? {
         return Ok(Err(claimed));
@@ -130,7 +130,7 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start,
     }
 }
 
-/// Locks the user of the lane, where requests are made user by user; why nothing may be sent about them now.
+/// Locks the user of the lane, where requests are made user by user; returns why nothing may be sent about them now.
 fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if !lane.destination.per_user {
         return Ok(None);
@@ -155,7 +155,7 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
     let paused = paused.filter(|until| *until > write.now);
     Ok(paused.map(|until| Claimed::Wait {
         ms: millis_until(until, write.now),
-        last_error: Some("the destination wants to hear nothing of this user for a while".to_owned()),
+        last_error: Some("the destination paused requests about this user".to_owned()),
     }))
 }
 

@@ -1,7 +1,7 @@
 //! Claiming a lane: pick what is due, see whether the destination takes it, freeze the bodies, lease it.
 //!
-//! Locks are taken in this order: the lane, its user, the destination's health. A lane or a user that somebody else has
-//! locked is not waited for: they are at it.
+//! Locks the lane, then its user, then the destination's health. A lane or a user that is locked by another process is
+//! not waited for: that process is working on it.
 
 mod limits;
 mod pick;
@@ -32,8 +32,8 @@ struct Lane<'a> {
     destination: Destination,
     row: LaneRow,
     health: HealthRow,
-    /// Whose purchase it is, locked for the destination; `None` where requests are not made user by user, and for what
-    /// is nobody's.
+    /// The owner of the purchase, locked for the destination; `None` where requests are not made user by user, and
+    /// where the purchase has no owner.
     user: Option<UserLane>,
 }
 
@@ -56,7 +56,7 @@ pub const LATE: &str = "late";
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
     let found = destinations::find(write.connection, claim.destination)?;
     if found.is_none() {
-        // What was recorded at the moment when the destination was deleted.
+        // Deliveries that were recorded at the moment when the destination was deleted.
         deliveries::end_deleted_lane(write, (claim.key, claim.destination))?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
@@ -104,7 +104,7 @@ fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
 }
 
 impl Lane<'_> {
-    /// What comes next and may be sent now, or else why nothing is.
+    /// The delivery that comes next and may be sent now, or else why none is.
     fn head(&self, write: &mut Write<'_>) -> Result<Result<DeliveryRow, Claimed>, Error> {
         let (claim, health) = (self.claim, self.health.health());
         if claim.mode == Mode::Probe {
@@ -196,7 +196,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     .bind(row.id)
     .run(write.connection)?;
     if changed == 0 {
-        // Its destination was deleted since it was picked: another look finds that.
+        // Its destination was deleted since it was picked: another claim finds that.
         return Err(Error::unavailable(AlreadyFinished));
     }
     Ok(Attempt {
@@ -213,7 +213,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     })
 }
 
-/// 408, 410, 425 and 429 are no word about the event.
+/// 408, 410, 425 and 429 are no refusal of the event.
 fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
     let tries: Option<Tries> = sql("SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted, \
          COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (408, 410, 425, 429) THEN 1 END) \
@@ -227,7 +227,7 @@ fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
     Ok(tries.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 }))
 }
 
-/// What was picked has ended meanwhile.
+/// The picked delivery has ended meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("the delivery ended while it was claimed")]
 struct AlreadyFinished;

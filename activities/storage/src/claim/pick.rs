@@ -1,4 +1,5 @@
-//! What a lane sends next, of its two tracks: the newest `purchase.updated`, and all other events, the oldest first.
+//! The next delivery of a lane, of its two tracks: the newest `purchase.updated`, and all other events, the oldest
+//! first.
 
 use crate::connection::AnyConnection;
 use crate::deliveries::{self, DeliveryRow};
@@ -20,7 +21,7 @@ struct Heads {
     event: Option<DeliveryRow>,
 }
 
-/// When a delivery is due to a destination that fares so.
+/// When a delivery is due to a destination with this health.
 pub fn due_at(row: &DeliveryRow, health: &Health) -> Timestamp {
     health.due_at(row.next_due_at, row.tried_at)
 }
@@ -36,14 +37,14 @@ pub fn next(
     Ok(heads.state.into_iter().chain(heads.event).min_by_key(due))
 }
 
-/// What a probe tries: the newest state, or else what happened first.
+/// The delivery that a probe tries: the newest state, or else the oldest event.
 pub fn newest(connection: &mut AnyConnection, claim: &Claim) -> Result<Option<DeliveryRow>, Error> {
     let heads = heads(connection, (claim.key, claim.destination))?;
     Ok(heads.state.or(heads.event))
 }
 
-/// What may go in one request behind an event: the following ones in their order, as long as they are due too, or were
-/// never tried. `seq + 0` so that no planner walks all that the destination is owed instead of the lane.
+/// The deliveries that may follow an event in one request: the next ones in their order, as long as they are due too,
+/// or were never tried. `seq + 0` so that no planner walks everything that the destination is owed instead of the lane.
 pub fn followers(
     connection: &mut AnyConnection,
     (head, health): (&DeliveryRow, &Health),
@@ -52,7 +53,7 @@ pub fn followers(
     let lane = (head.collapse_key, head.destination_id);
     let rows: Vec<DeliveryRow> =
         pending(lane, "<> ? AND seq + 0 > ? ORDER BY seq LIMIT ?").bind(head.seq).bind(at_most).all(connection)?;
-    // What changes a payment is rendered by what became of it, so that it never goes with it.
+    // A change of a payment is rendered by the state of that payment's delivery, so that the two never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
     let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, health) <= now;
     Ok(rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect())

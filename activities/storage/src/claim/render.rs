@@ -1,4 +1,4 @@
-//! Bodies: made when an event is sent to a destination for the first time, frozen then, and the same ever after.
+//! Bodies: rendered when an event is first sent to a destination, frozen then, and never changed.
 
 use super::{Lane, pick};
 use crate::connection::AnyConnection;
@@ -25,11 +25,11 @@ pub struct Frozen {
     pub row: DeliveryRow,
     /// Its body.
     pub body: String,
-    /// The environment of the purchase that it tells of.
+    /// The environment in which it is sent.
     pub environment: Environment,
-    /// The amount in it, in USD, when it is made now.
+    /// The amount in it, in USD, when it is rendered now.
     pub revenue: Option<String>,
-    /// Which state of its user it tells, if any, and whether that is news to the destination.
+    /// Which state of its user it carries, if any, and whether that is news to the destination.
     pub state: State,
 }
 
@@ -38,9 +38,9 @@ pub struct Frozen {
 pub enum State {
     /// Nothing.
     None,
-    /// A state of this user, in this revision of theirs: none newer was told.
+    /// A state of this user, in this revision of theirs: no newer one was sent.
     New(UserLane, i64),
-    /// A state that is older than one that was told.
+    /// A state that is older than one that was sent.
     Stale,
 }
 
@@ -80,8 +80,8 @@ row! {
 }
 
 row! {
-    /// Which state of a user an event tells, and which ones the destination was told and acknowledged: of the user by
-    /// whom the event was told, and of the one who owns the purchase now.
+    /// Which state of a user an event carries, and which ones were sent to the destination and acknowledged: of the
+    /// event's user, and of the purchase's present owner.
     struct Age {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
@@ -92,18 +92,18 @@ row! {
     }
 }
 
-/// What comes of making a body.
+/// The result of rendering a body.
 enum Prepared {
-    /// This, the environment of what it tells, and the amount in it.
+    /// This body, its environment, and the amount in it.
     Body(String, Environment, Option<String>),
     /// It is not to be sent now, or at all.
     Aside,
-    /// It can never be sent, and operators were told so.
+    /// It can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
 }
 
-/// The bodies of one request, which begins with `head`. What is not to be sent is put aside; empty when nothing is left.
-/// It ends at the first of which operators were told.
+/// The bodies of one request, which begins with `head`. Deliveries that are not to be sent are put aside; empty when
+/// nothing is left. It ends at the first one of which operators are notified.
 pub fn batch(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -139,8 +139,8 @@ pub fn batch(
     Ok(Ok(frozen))
 }
 
-/// The body of a delivery and its environment, frozen before or made now. What cannot be sent dies like what failed:
-/// operators are told of it.
+/// The body of a delivery and its environment, frozen before or rendered now. A delivery that cannot be sent dies like
+/// one that failed: operators are notified.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
         return Ok(Prepared::Body(body.clone(), environment, None));
@@ -172,7 +172,8 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::Aside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// What waits for a name must not miss the one that is given at this moment: then the user is locked, and asked again.
+/// A delivery that waits for a customer's name must not miss one that is set at this moment: then the user is locked,
+/// and the body rendered again.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
     let (unsent, owner) = unsent(write.connection, lane, row)?;
     let rendered = (lane.claim.render)(&lane.destination, &unsent);
@@ -186,8 +187,8 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(
     Ok(((lane.claim.render)(&lane.destination, &unsent), unsent))
 }
 
-/// In which environment it was recorded, and in which it is told: what was not for money when it was recorded, or is on
-/// a platform of the sandbox by now, is never told among what is.
+/// The environment in which an event was recorded, and the one in which it is sent: one that was not for money when it
+/// was recorded, or is on a platform of the sandbox by now, is never sent among those for money.
 fn environments(data: &Value, platform: Option<Environment>) -> (Environment, Environment) {
     let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
     let of = |platform: Environment| platform.of_purchase(is_for_money);
@@ -205,7 +206,7 @@ fn profile_environments(body: &Value, platform: Option<Environment>) -> (Environ
 
 /// What an event says of its user.
 struct Shown {
-    /// Over the purchases in its environment; null for what tells none.
+    /// Over the purchases in its environment; null for an event without a state.
     state: Value,
     /// More attributes there.
     profile: Value,
@@ -213,8 +214,8 @@ struct Shown {
     body: Value,
 }
 
-/// What an event says of its user to a destination: over the platforms and the environment that it wants. A state of another
-/// environment is not told there, nor one that was not kept for its platforms.
+/// Selects what an event says of its user to a destination: over the platforms and the environment that it wants. A
+/// state of another environment is not sent there, nor one that was not stored for its platforms.
 fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> Result<Shown, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
@@ -243,7 +244,7 @@ fn with_state(mut body: Value, state: Option<Value>) -> Value {
     body
 }
 
-/// All that a body may be made of, and the owner of the purchase.
+/// Everything that a body may be rendered from, and the owner of the purchase.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -294,7 +295,7 @@ fn unsent(
     Ok((unsent, facts.owner_id))
 }
 
-/// The record of the purchase that was told with an event: its `purchase.updated` was written next.
+/// The record of the purchase that was announced with an event: its `purchase.updated` was written next.
 fn state_data(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
     let state: Option<Body> = sql("SELECT body FROM events WHERE collapse_key = ? AND event_type = ? AND seq > ? \
          ORDER BY seq LIMIT 1")
@@ -309,7 +310,7 @@ fn data(body: &Value) -> Value {
     body.get("data").cloned().unwrap_or_default()
 }
 
-/// What happened with an event to the same purchase in the same revision, whether or not the destination is told it.
+/// The events of the same purchase in the same revision, whether or not the destination chose them.
 fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Vec<Sibling>, Error> {
     let rows: Vec<SiblingRow> = sql("SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS owed_seq FROM events e \
          LEFT JOIN deliveries d ON d.event_id = e.id AND d.destination_id = ? WHERE e.collapse_key = ? \
@@ -328,9 +329,9 @@ fn json(body: &str) -> Result<Value, Error> {
     serde_json::from_str(body).map_err(|cause| Error::corrupt_by("an event's body is not JSON", cause))
 }
 
-/// Which state of a user an event tells. A newer one that was told without an answer may have been taken: the older one
-/// would overwrite it, and the newer would not be taken a second time. Revisions of two users cannot be compared: where
-/// the owner joined another user since, any state of that one is newer. Each environment is by itself.
+/// Which state of a user an event carries. A newer one that was sent without an answer may have been taken: the older
+/// one would overwrite it, and the newer would not be taken a second time. Revisions of two users cannot be compared:
+/// where the owner joined another user since, any state of that one is newer. Each environment is by itself.
 fn state(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,

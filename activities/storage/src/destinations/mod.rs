@@ -1,4 +1,4 @@
-//! Destinations: whom we tell. Deleting one hides it; the ledger keeps what it was told.
+//! Destinations: the endpoints that events are delivered to. Deleting one hides it; the ledger keeps its deliveries.
 
 mod rows;
 
@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// A destination that is to be made.
+/// A destination that is to be created.
 #[derive(Debug, Clone)]
 pub struct NewDestination {
     /// The app whose events it receives.
@@ -30,13 +30,13 @@ pub struct NewDestination {
     pub events: Vec<String>,
     /// Which platforms' and environments' events it wants.
     pub filter: Filter,
-    /// What its kind needs to know, without secrets.
+    /// The settings of its kind, without secrets.
     pub settings: serde_json::Value,
     /// Its secrets, in a form that is its kind's.
     pub secret: SecretString,
-    /// What follows from its kind.
+    /// What its kind determines.
     pub traits: Traits,
-    /// How fast it may be told.
+    /// How fast it takes requests.
     pub limits: Limits,
     /// Whether deliveries are attempted.
     pub enabled: bool,
@@ -74,7 +74,7 @@ impl Filter {
     }
 }
 
-/// What is to change in a filter; `None` leaves a list as it is.
+/// Changes of a filter; `None` leaves a list as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterPatch {
     /// Other platforms; an empty list wants all.
@@ -100,14 +100,14 @@ impl From<Filter> for FilterPatch {
     }
 }
 
-/// What follows from a destination's kind for how it is told.
+/// What a destination's kind determines about its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
-    /// What the wildcards in its choice stand for.
+    /// The meaning of the wildcards in its choice.
     pub wildcards: Wildcards,
     /// Whether requests about one user are made one after the other, over all their purchases.
     pub per_user: bool,
-    /// At most so many events in one request.
+    /// Maximum number of events in one request.
     pub per_request: i64,
     /// Which user attributes it keeps profiles of; `None` where it keeps none.
     pub profile: Option<Attributes>,
@@ -119,12 +119,12 @@ impl Default for Traits {
     }
 }
 
-/// How fast a destination may be told, over all processes.
+/// How fast a destination takes requests, over all processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// At most so many requests a second; `None` for as many as there are.
+    /// Maximum number of requests a second; `None` for no limit.
     pub rate: Option<i64>,
-    /// At most so many requests at once.
+    /// Maximum number of concurrent requests.
     pub concurrency: i64,
     /// The waits between attempts, in seconds; `None` for those of its kind.
     pub schedule: Option<Vec<i64>>,
@@ -136,12 +136,12 @@ impl Default for Limits {
     }
 }
 
-/// What is to change in how fast a destination is told; `None` leaves a limit as it is.
+/// Changes of the limits; `None` leaves a limit as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitsPatch {
-    /// So many requests a second; `Some(None)` for as many as there are.
+    /// Requests a second; `Some(None)` for no limit.
     pub rate: Option<Option<i64>>,
-    /// So many requests at once.
+    /// Concurrent requests.
     pub concurrency: Option<i64>,
     /// Other waits; `Some(None)` for those of its kind.
     pub schedule: Option<Option<Vec<i64>>>,
@@ -159,7 +159,7 @@ impl LimitsPatch {
     }
 }
 
-/// Whom we tell.
+/// An endpoint that events are delivered to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
     /// Its id.
@@ -172,22 +172,22 @@ pub struct Destination {
     pub name: String,
     /// The event types it chose.
     pub events: Vec<String>,
-    /// What the wildcards in its choice stand for.
+    /// The meaning of the wildcards in its choice.
     pub wildcards: Wildcards,
     /// Which platforms' and environments' events it wants.
     pub filter: Filter,
-    /// What its kind needs to know, without secrets.
+    /// The settings of its kind, without secrets.
     pub settings: serde_json::Value,
     /// Whether requests about one user are made one after the other.
     pub per_user: bool,
-    /// At most so many events in one request.
+    /// Maximum number of events in one request.
     pub per_request: i64,
     /// Which user attributes it keeps profiles of; `None` where it keeps none.
     #[serde(skip)]
     pub profile: Option<Attributes>,
-    /// At most so many requests a second over all processes; `None` for as many as there are.
+    /// Maximum number of requests a second over all processes; `None` for no limit.
     pub rate: Option<i64>,
-    /// At most so many requests at once over all processes.
+    /// Maximum number of concurrent requests over all processes.
     pub concurrency: i64,
     /// The waits between attempts, in seconds; `None` for those of its kind.
     pub schedule: Option<Vec<i64>>,
@@ -199,11 +199,11 @@ pub struct Destination {
     pub reason: Option<String>,
     /// Since when it is in that state.
     pub since: Timestamp,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// What is to change in a destination; `None` leaves a field as it is.
+/// Changes of a destination; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationPatch {
     /// A new name.
@@ -214,13 +214,13 @@ pub struct DestinationPatch {
     pub filter: Option<FilterPatch>,
     /// Another pace.
     pub limits: LimitsPatch,
-    /// Other settings, as a whole. What waits for a customer's id is looked at again.
+    /// Other settings, as a whole. Deliveries that wait for a customer's id are reconsidered.
     pub settings: Option<serde_json::Value>,
     /// Other user attributes, where it keeps profiles.
     pub profile: Option<Attributes>,
     /// A new secret.
     pub secret: Option<SecretString>,
-    /// The settings and the secret that the new ones were made of. When others are kept by now, nothing changes:
+    /// The settings and the secret that the new ones are based on. When others are stored by now, nothing changes:
     /// [`Error::Conflict`].
     pub based_on: Option<(serde_json::Value, SecretString)>,
     /// Switch it on or off. What is owed stays owed; switched on, it begins anew as `healthy`.
@@ -232,7 +232,7 @@ pub struct DestinationPatch {
 }
 
 impl Destination {
-    /// What follows from its kind.
+    /// What its kind determines.
     #[must_use]
     pub const fn traits(&self) -> Traits {
         Traits {
@@ -251,7 +251,7 @@ impl Destination {
 }
 
 impl Store {
-    /// Makes a destination.
+    /// Creates a destination.
     pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
         let id = DestinationId::new(random_uuid()?);
         let secrets = self.secrets.clone();
@@ -282,8 +282,8 @@ impl Store {
     }
 
     /// Changes a destination. What is owed to it stays owed; when it is enabled, all of that is due at once, and
-    /// failures count anew. Other settings have everything looked at again that waits, batch by batch. What is left of
-    /// that after an error, [`Store::reconsider_left`] does.
+    /// failures count anew. With other settings all waiting deliveries are reconsidered, batch by batch;
+    /// [`Store::reconsider_left`] continues after an error.
     pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
         let secrets = self.secrets.clone();
         let has_settings = patch.settings.is_some();
@@ -309,8 +309,8 @@ impl Store {
         Ok(changed)
     }
 
-    /// Has looked at again what waits to be sent to destinations that were set anew, at most about `limit` deliveries;
-    /// says how many. There is something only after a change that was cut off, or while one is being made.
+    /// Reconsiders the waiting deliveries of destinations with changed settings, at most about `limit`; returns how
+    /// many. There are some only after a change that was interrupted, or while one is being made.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
@@ -322,8 +322,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Has looked at again what waits to be sent to a destination, until it were so many. What waits anew meanwhile does
-    /// so by the settings that are kept.
+    /// Reconsiders about `limit` waiting deliveries of a destination. A delivery that begins to wait meanwhile does so
+    /// by the stored settings.
     async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         while reconsidered < limit {
@@ -333,8 +333,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch. What is
-    /// left of that after an error, [`Store::end_deleted_owed`] ends.
+    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch.
+    /// [`Store::end_deleted_owed`] continues after an error.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
             let deleted = sql("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
@@ -347,8 +347,8 @@ impl Store {
         self.end_deleted(id, i64::MAX).await.map(drop)
     }
 
-    /// Ends what destinations are owed that were deleted, at most about `limit` deliveries; says how many. There is
-    /// something only after a deletion that was cut off, or one that happened while an event was recorded.
+    /// Ends what deleted destinations are owed, at most about `limit` deliveries; returns how many. There are some only
+    /// after a deletion that was interrupted, or one that happened while an event was recorded.
     pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
@@ -360,7 +360,7 @@ impl Store {
         Ok(finished)
     }
 
-    /// Ends what a deleted destination is owed until so many have ended.
+    /// Ends about `limit` deliveries that a deleted destination is owed.
     async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for status in deliveries::OPEN {

@@ -41,11 +41,11 @@ row! {
     }
 }
 
-/// What every read of a destination that was not deleted begins with.
+/// The columns of a destination that was not deleted.
 pub const SELECT: &str = "SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, \
      profile, rate, concurrency, schedule, enabled, state, reason, since, created_at FROM destinations WHERE deleted_at IS NULL";
 
-/// What [`SELECT`] ends with.
+/// The end of [`SELECT`].
 const PRESENT: &str = " WHERE deleted_at IS NULL";
 
 const EVERYTHING: &str = "everything";
@@ -84,7 +84,7 @@ impl DestinationRow {
         serde_json::from_str(&self.filter).map_err(|cause| self.unreadable(cause))
     }
 
-    /// How fast it may be told.
+    /// How fast it takes requests.
     fn limits(&self) -> Result<Limits, Error> {
         let schedule = self.schedule.as_deref().map(serde_json::from_str).transpose();
         let schedule = schedule.map_err(|cause| self.unreadable(cause))?;
@@ -135,8 +135,8 @@ pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<Dest
     find(connection, id)?.ok_or(Error::Missing { what: "destination" })
 }
 
-/// The same, locked until the end of the transaction, after its health: whoever judges a request takes them in this
-/// order too. What is recorded meanwhile is still owed to it without waiting.
+/// Locks a destination until the end of the transaction, after its health; the result of a request locks them in this
+/// order too. Events that are recorded meanwhile are still owed to it without waiting.
 pub fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
     health::lock(write, id)?;
     let lock = write.connection.for_no_key_update();
@@ -144,7 +144,7 @@ pub fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow
     row.ok_or(Error::Missing { what: "destination" })
 }
 
-/// Notes what people see of a destination, and why. In the state `disabled` nothing is sent to it.
+/// Sets the state of a destination that people see, and why. In the state `disabled` nothing is sent to it.
 pub fn set_state(
     write: &mut Write<'_>,
     id: DestinationId,
@@ -164,7 +164,7 @@ pub fn set_state(
     .map(drop)
 }
 
-/// Which attributes the stored word names.
+/// The attributes with this stored name.
 fn attributes(text: &str) -> Attributes {
     if text == Attributes::Extended.as_str() { Attributes::Extended } else { Attributes::Documented }
 }
@@ -173,7 +173,7 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a setting cannot be written as JSON", cause))
 }
 
-/// Makes a destination, with its health.
+/// Inserts a destination, with its health.
 pub fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
     let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
     sql("INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, \
@@ -203,7 +203,7 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: 
     health::insert(write, id)
 }
 
-/// Changes a destination whose row is locked: of what is not named, what others changed meanwhile is kept.
+/// Changes a destination whose row is locked: fields that are not named keep what others changed meanwhile.
 pub fn update(
     write: &mut Write<'_>,
     secrets: &Secrets,

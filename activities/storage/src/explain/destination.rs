@@ -1,4 +1,4 @@
-//! Whom we tell: how a destination fares, what is owed to it and what died on the way.
+//! A destination: its health, what is owed to it and which deliveries died.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::connection::AnyConnection;
@@ -11,9 +11,9 @@ use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// So many owed and so many dead deliveries are shown.
+/// Maximum number of owed and of dead deliveries that are shown.
 const MOST_SHOWN: i64 = 5;
-/// Up to so many are counted.
+/// Maximum number of deliveries that are counted.
 const MOST_COUNTED: i64 = 10_000;
 
 /// A destination as an event sees it.
@@ -21,11 +21,11 @@ const MOST_COUNTED: i64 = 10_000;
 pub struct Addressee {
     /// The destination, perhaps a deleted one.
     pub destination: Destination,
-    /// Since when it chooses what it chooses now; `None` since it was made.
+    /// Since when it has its present choice; `None` since it was created.
     pub chosen_at: Option<Timestamp>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
-    /// How it fares.
+    /// Its health.
     pub health: HealthView,
 }
 
@@ -52,7 +52,7 @@ pub struct Portrait {
 }
 
 impl Portrait {
-    /// Up to so many deliveries are counted.
+    /// Maximum number of deliveries that are counted.
     pub const MOST_COUNTED: i64 = MOST_COUNTED;
 }
 
@@ -69,7 +69,7 @@ row! {
     }
 }
 
-/// Adds the destinations of the apps that these events are of, the deleted ones too, unless they are there.
+/// Adds the destinations, deleted ones too, of the apps that these events belong to, unless they are there.
 pub fn add_addressees(
     connection: &mut AnyConnection,
     events: &[AnnouncedEvent],
@@ -122,7 +122,7 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, 
     Ok(all)
 }
 
-/// What waits and what died of a destination.
+/// The waiting and dead deliveries of a destination.
 pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
     Ok(Owes { waiting: count(connection, id, "waiting")?, dead: count(connection, id, "dead")? })
 }

@@ -1,4 +1,4 @@
-//! What we told: events, whom each was owed to, and every attempt.
+//! Announced events: the destinations that were owed each, and every attempt.
 
 use crate::again::Skipped;
 use crate::connection::AnyConnection;
@@ -11,16 +11,16 @@ use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, T
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// So many attempts of a delivery are shown, the newest.
+/// Maximum number of attempts of a delivery that are shown, the newest.
 const MOST_ATTEMPTS: i64 = 20;
 
-/// An event and what became of it.
+/// An event and its deliveries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnouncedEvent {
     /// The event.
     pub event: EventFacts,
-    /// What a `purchase.updated` says otherwise than the one before it; `None` where there is none before, where the body
-    /// of either was removed, and of all other events.
+    /// How a `purchase.updated` differs from the one before it; `None` where there is none before, where the body of
+    /// either was removed, and of all other events.
     pub changes: Option<Vec<Change>>,
     /// Its deliveries, in the order in which they were owed.
     pub sendings: Vec<Sending>,
@@ -36,11 +36,11 @@ pub struct EventFacts {
     pub event_type: String,
     /// Its purchase; of an event about a destination, that destination's id.
     pub collapse_key: CollapseKey,
-    /// The purchase's revision that it tells.
+    /// The purchase's revision that it announces.
     pub revision: i64,
-    /// Whose event it is; nobody's when it is about a destination.
+    /// The user; none when it is about a destination.
     pub user_id: Option<UserId>,
-    /// Which of the user's revisions it tells; `purchase.updated` tells none.
+    /// Which of the user's revisions it carries; none of `purchase.updated`.
     pub user_revision: Option<i64>,
     /// When it happened by the store, where that is known.
     pub occurred_at: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub struct EventFacts {
     pub pruned_at: Option<Timestamp>,
     /// Of a purchase: its app and platform, and its environment when this was recorded.
     pub origin: Option<(AppId, PlatformId, Environment)>,
-    /// The entry of the ledger that it tells.
+    /// The entry of the ledger that it announces.
     pub payment: Option<PaymentFacts>,
 }
 
@@ -65,9 +65,9 @@ pub struct PaymentFacts {
     pub usd: Option<String>,
     /// Why it is not known.
     pub unknown_because: Option<String>,
-    /// What says so: `catalogue`, `store` or `report`.
+    /// The source of the amount: `catalogue`, `store` or `report`.
     pub source: String,
-    /// The store's name of the transaction, where a sales report told it.
+    /// The store's name of the transaction, where it comes from a sales report.
     pub transaction_id: Option<String>,
 }
 
@@ -78,18 +78,18 @@ pub struct Sending {
     pub delivery: DeliveryView,
     /// Its newest attempts, the oldest of them first.
     pub attempts: Vec<AttemptView>,
-    /// What took its place, if it was superseded.
+    /// The delivery that took its place, if it was superseded.
     pub successor: Option<Successor>,
-    /// If it is dead: why its event would not be sent again to whoever asked for that; `None` where it would.
+    /// If it is dead: why its event would not be sent again on request; `None` where it would.
     pub not_again: Option<Skipped>,
 }
 
-/// What took the place of a superseded delivery.
+/// The delivery that took the place of a superseded delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Successor {
-    /// The revision that it tells.
+    /// Its revision.
     pub revision: i64,
-    /// What became of it.
+    /// Its status.
     pub status: String,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
@@ -176,7 +176,7 @@ pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Res
     Ok(with_deliveries(connection, rows, now)?.into_iter().next())
 }
 
-/// Events of one purchase, in their order, with what became of them.
+/// Events of one purchase, in their order, with their deliveries.
 fn with_deliveries(
     connection: &mut AnyConnection,
     rows: Vec<EventRow>,
@@ -200,7 +200,7 @@ fn with_deliveries(
     Ok(events.into_iter().map(with).collect())
 }
 
-/// What each of these states says otherwise than the one before it, as far as both are kept.
+/// How each of these states differs from the one before it, as far as both bodies are stored.
 fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
     let mut states = rows.iter().filter(|row| row.event_type == PURCHASE_UPDATED).rev().peekable();
     let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };

@@ -1,4 +1,4 @@
-//! Why: what explains a notification, a purchase, an event or a destination, as facts. The words are the API's.
+//! Explanations of a notification, a purchase, an event or a destination, as facts. The sentences are the API's.
 
 mod destination;
 mod events;
@@ -11,65 +11,65 @@ pub use notifications::ReceivedNotification;
 use crate::{Error, Page, PurchaseView, Store, purchase};
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
-/// So many of a purchase's notifications and events are explained, the newest.
+/// Maximum number of notifications and of events of a purchase that are explained, the newest.
 const MOST: i64 = 100;
 
-/// What explains one message of a store.
+/// The explanation of one message of a store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfMessage {
-    /// What it told, one for each purchase.
+    /// Its notifications, one for each purchase, with the events that followed.
     pub notifications: Vec<(ReceivedNotification, Vec<AnnouncedEvent>)>,
-    /// Whom events are told, of all apps concerned.
+    /// The destinations of all apps concerned.
     pub addressees: Vec<Addressee>,
     /// As of when.
     pub now: Timestamp,
 }
 
-/// What explains a purchase.
+/// The explanation of a purchase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfPurchase {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
-    /// What was told to us, the oldest first.
+    /// Its notifications, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
-    /// What we told, the oldest first.
+    /// Its events, the oldest first.
     pub events: Vec<AnnouncedEvent>,
-    /// Whether there is more than is shown, and older.
+    /// Whether there are older ones that are not shown.
     pub has_older: bool,
-    /// Whom events of its app are told.
+    /// The destinations of its app.
     pub addressees: Vec<Addressee>,
-    /// Whether its store never knew its receipt, and its platform has such ones believed.
+    /// Whether its store never knew its receipt, and its platform believes such receipts.
     pub is_believed: bool,
-    /// Since when its store says that another receipt took its place, while nothing is known of that one.
+    /// Since when its store shows that another receipt took its place, while that one is unknown.
     pub successor_missing_since: Option<Timestamp>,
     /// As of when.
     pub now: Timestamp,
 }
 
-/// What explains an event.
+/// The explanation of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfEvent {
-    /// What was settled in its revision, the oldest first.
+    /// The notifications that were settled in its revision, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
     /// The event.
     pub event: AnnouncedEvent,
-    /// Whom events of its app are told.
+    /// The destinations of its app.
     pub addressees: Vec<Addressee>,
     /// As of when.
     pub now: Timestamp,
 }
 
-/// What explains a destination.
+/// The explanation of a destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfDestination {
-    /// The destination and how it fares.
+    /// The destination and its health.
     pub portrait: Portrait,
     /// As of when.
     pub now: Timestamp,
 }
 
 impl Store {
-    /// What became of a message, and what came of that.
+    /// The notifications of a message, and the events that followed.
     pub async fn explain_message(&self, message_id: &str) -> Result<OfMessage, Error> {
         let (clock, message_id) = (self.clock, message_id.to_owned());
         self.read(move |connection| {
@@ -91,7 +91,7 @@ impl Store {
         .await
     }
 
-    /// The story of a purchase: its newest notifications and events, and what became of each.
+    /// The history of a purchase: its newest notifications and events, with their deliveries.
     pub async fn explain_purchase(&self, key: CollapseKey) -> Result<OfPurchase, Error> {
         let page = Page { cursor: None, limit: MOST };
         let purchase = match self.purchase(key).await {
@@ -123,7 +123,7 @@ impl Store {
         .await
     }
 
-    /// An event: what caused it, and to whom it went.
+    /// An event: the notifications that caused it, and its deliveries.
     pub async fn explain_event(&self, id: EventId) -> Result<OfEvent, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -138,7 +138,7 @@ impl Store {
         .await
     }
 
-    /// A destination: how it fares, what is owed to it and what died on the way.
+    /// A destination: its health, what is owed to it and which deliveries died.
     pub async fn explain_destination(&self, id: DestinationId) -> Result<OfDestination, Error> {
         let clock = self.clock;
         self.read(move |connection| {

@@ -1,4 +1,4 @@
-//! What was told to us, with everything that it waits or waited for.
+//! Received notifications, with everything that they wait or waited for.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;
@@ -20,13 +20,13 @@ pub struct ReceivedNotification {
     pub finished_at: Option<Timestamp>,
     /// When its body was removed, for its age.
     pub pruned_at: Option<Timestamp>,
-    /// While it waits for its window: when that ends, unless something new is told.
+    /// While it waits for its window: when that ends, unless a new notification restarts it.
     pub window_ends_at: Option<Timestamp>,
     /// While it is held: until when, by whom and why.
     pub held: Option<(Timestamp, Option<String>, Option<String>)>,
     /// While it waits for the store: since when that does not answer.
     pub unverified_since: Option<Timestamp>,
-    /// While it waits for the store: when it is asked again.
+    /// While it waits for the store: when it is queried again.
     pub next_wake_at: Option<Timestamp>,
     /// While it waits for a topic's approval: which topic.
     pub topic_arn: Option<String>,
@@ -68,7 +68,7 @@ const SELECT: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key,
      p.waits_through, p.unverified_since, p.next_wake_at FROM notifications n \
      LEFT JOIN purchases p ON p.collapse_key = n.collapse_key LEFT JOIN topics t ON t.id = n.waiting_topic_id WHERE";
 
-/// What a message told, one for each purchase.
+/// The notifications of a message, one for each purchase.
 pub fn of_message(
     connection: &mut AnyConnection,
     message_id: &str,
@@ -79,7 +79,7 @@ pub fn of_message(
     Ok(rows.into_iter().map(|row| row.notification(now)).collect())
 }
 
-/// The newest of a purchase, the oldest of them first, and whether there are more.
+/// The newest notifications of a purchase, the oldest of them first, and whether there are more.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
@@ -88,7 +88,7 @@ pub fn of_purchase(
     newest(connection, ("n.collapse_key = ?", vec![key.into()]), (most, now))
 }
 
-/// Those that were settled in a revision, the oldest first.
+/// The notifications that were settled in a revision, the oldest first.
 pub fn of_revision(
     connection: &mut AnyConnection,
     (key, revision): (CollapseKey, i64),

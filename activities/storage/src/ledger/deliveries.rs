@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Which deliveries are wanted; all that are given must match.
+/// Which deliveries are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
     /// Of this purchase.
@@ -32,9 +32,9 @@ pub struct DeliveryView {
     pub event_type: String,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// Whom it goes to.
+    /// The destination.
     pub destination_id: DestinationId,
-    /// The purchase's revision that the event tells.
+    /// The purchase's revision that the event announces.
     pub revision: i64,
     /// How often the event was owed to that destination before: 0 for the first time.
     pub n: i64,
@@ -51,7 +51,7 @@ pub struct DeliveryView {
     pub first_tried_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// When its body and what its attempts heard were removed, for their age.
+    /// When its body and the responses to its attempts were removed, for their age.
     pub pruned_at: Option<Timestamp>,
     /// When it was recorded.
     pub created_at: Timestamp,
@@ -76,7 +76,7 @@ pub struct AttemptView {
     pub latency_ms: i64,
     /// The status of the answer, when there was one.
     pub status: Option<i32>,
-    /// A stable word for how it went.
+    /// A stable name for how it went.
     pub class: String,
     /// What went wrong, for people.
     pub error: Option<String>,
@@ -187,7 +187,7 @@ pub fn deliveries_where(
     Ok(rows.into_iter().map(DeliveryRow::view).collect())
 }
 
-/// The newest attempts of each of these deliveries, at most so many, the oldest of them first.
+/// The newest attempts of each of these deliveries, at most `most`, the oldest of them first.
 pub fn newest_attempts(
     connection: &mut AnyConnection,
     deliveries: &[DeliveryId],
@@ -212,7 +212,7 @@ pub fn newest_attempts(
     Ok(all)
 }
 
-/// What cannot be read is not shown: an attempt is told without it.
+/// Headers that cannot be read are not shown.
 fn headers(stored: &str) -> Vec<(String, String)> {
     serde_json::from_str(stored).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use domain::{AppId, CollapseKey, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Which purchases are wanted; all that are given must match.
+/// Which purchases are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PurchaseFilter {
     /// Of this platform.
@@ -19,11 +19,11 @@ pub struct PurchaseFilter {
     pub receipt_id: Option<String>,
     /// Of this customer, as the store names them.
     pub app_user_id: Option<String>,
-    /// Of the user that the customer named so.
+    /// Of the user with this customer's own id.
     pub external_id: Option<String>,
 }
 
-/// Which events are wanted; all that are given must match.
+/// Which events are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Of this purchase; with the id of a destination in its place, about that destination.
@@ -36,7 +36,7 @@ pub struct EventFilter {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Purchase")]
 pub struct PurchaseView {
-    /// What names it.
+    /// Its key.
     pub collapse_key: CollapseKey,
     /// Its platform.
     pub platform_id: PlatformId,
@@ -54,14 +54,14 @@ pub struct PurchaseView {
     pub held_until: Option<Timestamp>,
     /// When it was settled last.
     pub updated_at: Timestamp,
-    /// Whose it is, and how far the store confirmed it.
+    /// Its owner, and how far the store confirmed it.
     #[serde(flatten)]
     pub standing: Standing,
     /// The body of its newest `purchase.updated`; null before the first.
     pub data: serde_json::Value,
 }
 
-/// Whose a purchase is, how far its store confirmed it, and what happens next. The default knows nothing.
+/// The owner of a purchase, how far its store confirmed it, and what happens next. The default knows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
     /// Its owner.
@@ -72,7 +72,7 @@ pub struct Standing {
     pub unverified_since: Option<Timestamp>,
     /// What notifications of it wait for after their window: `verification` or `parked`.
     pub waiting_for: Option<String>,
-    /// When it is looked at again without being told anything.
+    /// When it is checked next without a new notification.
     pub next_wake_at: Option<Timestamp>,
 }
 
@@ -85,11 +85,11 @@ pub struct EventView {
     pub collapse_key: CollapseKey,
     /// Its type.
     pub event_type: String,
-    /// The purchase's revision that it tells.
+    /// The purchase's revision that it announces.
     pub revision: i64,
     /// When it was recorded.
     pub created_at: Timestamp,
-    /// Its body, as no destination in particular gets it.
+    /// Its body before it is rendered for a destination.
     pub body: serde_json::Value,
 }
 
@@ -130,7 +130,7 @@ const PURCHASE: &str = "SELECT p.collapse_key, p.platform_id, p.app_id, p.receip
      AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1) AS body FROM purchases p";
 const NAMED: &str = "p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)";
 const EVENT: &str = "SELECT seq, id, collapse_key, event_type, revision, created_at, body FROM events";
-/// A list with conditions that are asked for by some.
+/// A list with optional conditions.
 struct Filtered<'a> {
     text: String,
     values: Vec<Value<'a>>,

@@ -1,4 +1,4 @@
-//! What an event earned, as a destination that counts is told it.
+//! The revenue of an event, as a destination that counts receives it.
 
 use crate::Destination;
 use crate::connection::AnyConnection;
@@ -8,7 +8,7 @@ use crate::statement::{places, row, sql};
 use domain::payment::EntryKind;
 use domain::{DestinationId, EventId};
 
-/// The entry of the ledger that an event tells.
+/// The entry of the ledger that an event announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earned {
     /// What it is.
@@ -19,7 +19,7 @@ pub struct Earned {
     pub unknown_because: Option<String>,
     /// The SKU that was paid.
     pub sku: Option<String>,
-    /// Whether another event tells the same payment to the destination, and carries the amount.
+    /// Whether another event announces the same payment to the destination, and carries the amount.
     pub is_elsewhere: bool,
     /// Of a change of a payment: why the destination has nothing that could change.
     pub not_counted_because: Option<&'static str>,
@@ -55,7 +55,7 @@ impl Earned {
     }
 }
 
-/// What is told by a delivery to a destination that counts.
+/// The entry that a delivery announces to a destination that counts.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
     let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
     let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
@@ -89,7 +89,7 @@ pub fn was_owed(connection: &mut AnyConnection, events: &[EventId], destination:
     Ok(!owed(connection, events, destination)?.is_empty())
 }
 
-/// The events that change the payment which an event tells, in their order.
+/// The events that change the payment of an event, in their order.
 pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
     sql("SELECT e.id, e.event_type, e.collapse_key, e.revision, e.traceparent FROM payments m \
          JOIN payments p ON p.collapse_key = m.collapse_key AND p.number = m.number AND p.entry > 0 \
@@ -100,7 +100,7 @@ pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<E
     .all(connection)
 }
 
-/// Nothing is taken back from who never counted it.
+/// Nothing is taken back where it was never counted.
 fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
     let is = |status: &str| owed.iter().any(|one| one.status == status);
     match () {

@@ -1,7 +1,7 @@
-//! The ledger of payments: what each earned, and what changed that since.
+//! The ledger of payments: the revenue of each, and what changed it since.
 //!
 //! Entries are written in the transaction that records a settling, under the lock of its purchase, and by nothing else.
-//! What is a payment, and which entries are missing, is `domain`'s; how an amount is told is a destination's.
+//! What is a payment, and which entries are missing, is `domain`'s; how an amount is sent is a destination's.
 
 mod earned;
 mod paid;
@@ -29,7 +29,7 @@ use domain::{AppId, CollapseKey, EventId, Purchase, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What a settling adds to the ledger of its purchase.
+/// The entries that a settling adds to the ledger of its purchase.
 #[derive(Debug, Default)]
 pub struct Booking {
     payments: Vec<Paid>,
@@ -44,7 +44,7 @@ struct Paid {
     currency: Option<String>,
     usd: Option<String>,
     unknown: Option<UnknownPrice>,
-    /// The transaction of the sales report that told the price.
+    /// The transaction of the sales report with the price.
     transaction_id: Option<String>,
 }
 
@@ -71,7 +71,7 @@ row! {
 }
 
 row! {
-    /// What tells a payment, and how many entries it has.
+    /// The events of a payment, and how many entries it has.
     struct Carrier {
         event_id: EventId,
         other_event_id: Option<EventId>,
@@ -81,7 +81,7 @@ row! {
 }
 
 impl Booking {
-    /// What a settling adds. The record, and what its events say, get the price that a sales report has for the newest
+    /// Computes what a settling adds. The record and its events get the price that a sales report has for the newest
     /// payment.
     pub fn of(
         write: &mut Write<'_>,
@@ -129,14 +129,14 @@ impl Booking {
         Ok(Self { payments, adjustments })
     }
 
-    /// Whether it changes what payments earned, which is told although the record may say the same as before.
+    /// Whether it changes the revenue of payments, which is announced although the record may be unchanged.
     pub const fn adjusts(&self) -> bool {
         !self.adjustments.is_empty()
     }
 }
 
 impl Paid {
-    /// By the record of the purchase, whose price is the catalogue's.
+    /// From the record of the purchase, whose price is the catalogue's.
     fn listed(payment: Payment, data: &Value) -> Self {
         let text = |field: &str| data.get(field).and_then(Value::as_str).map(str::to_owned);
         let priced = |field: &str| text(field).filter(|_| payment.is_priced);
@@ -159,7 +159,7 @@ impl Paid {
         Self { price: None, currency: None, usd: None, unknown: Some(UnknownPrice::Unconfirmed), ..self }
     }
 
-    /// A sales report told its price before it was recorded.
+    /// Sets the price from a sales report that was imported before.
     fn charge(&mut self, charge: &Sale) {
         self.price = Some(charge.price.to_string());
         self.currency = Some(charge.currency.clone());
@@ -317,7 +317,7 @@ const fn source(adjustment: &Adjustment) -> &'static str {
     }
 }
 
-/// The event of one adjustment, and whom it is owed to.
+/// Records the event of one adjustment and owes it.
 fn announce_one(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -351,7 +351,7 @@ fn announce_one(
     Ok(())
 }
 
-/// What announced the payment that an adjustment changes.
+/// The events of the payment that an adjustment changes.
 fn carrier(connection: &mut AnyConnection, key: CollapseKey, adjustment: &Adjustment) -> Result<Carrier, Error> {
     let carrier: Option<Carrier> = sql("SELECT event_id, other_event_id, sku, (SELECT COUNT(*) FROM payments m \
          WHERE m.collapse_key = p.collapse_key AND m.number = p.number) AS entries FROM payments p \

@@ -1,4 +1,4 @@
-//! What a user paid, by the ledger.
+//! The payments of a user, by the ledger.
 
 use crate::connection::AnyConnection;
 use crate::error::Error;

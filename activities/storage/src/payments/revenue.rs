@@ -1,7 +1,7 @@
-//! Whether what each integration was told adds up to the ledger, page by page of purchases.
+//! Whether the revenue sent to each integration adds up to the ledger, page by page of purchases.
 //!
-//! One statement has the entries of a page with their deliveries, so that it sees one moment. Another one has what was
-//! told of no entry.
+//! One statement has the entries of a page with their deliveries, so that it sees one moment. Another one has the
+//! revenue that was sent without an entry.
 
 use crate::connection::AnyConnection;
 use crate::destinations::{self, Destination};
@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
-/// What is compared.
+/// Which part of the ledger is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RevenueFilter {
     /// Of this app; of all without one.
@@ -34,7 +34,7 @@ pub struct Integration {
     pub name: String,
 }
 
-/// One entry of the ledger at one integration, or something told of no entry.
+/// One entry of the ledger at one integration, or revenue that was sent without an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenueLine {
     /// The integration.
@@ -47,27 +47,27 @@ pub struct RevenueLine {
     pub sku: Option<String>,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// The event that tells it.
+    /// Its event.
     pub event_id: EventId,
     /// What it is; null for what is in no ledger.
     pub kind: Option<String>,
     /// By the ledger, in USD; null where that is not known.
     pub ledger: Option<String>,
-    /// What the frozen bodies say, in USD, by what became of them: `delivered`, `owed` or `dead`.
+    /// The revenue in frozen bodies, in USD, by the status of their delivery: `delivered`, `owed` or `dead`.
     pub sent: BTreeMap<&'static str, String>,
-    /// Why the integration was not told what the ledger has; null where it was.
+    /// Why the integration did not get what the ledger has; null where it did.
     pub differs: Option<Differs>,
 }
 
-/// Why an integration was not told what the ledger has.
+/// Why an integration did not get what the ledger has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Differs {
-    /// The price is not known, so that nothing is told.
+    /// The price is not known, so that nothing is sent.
     PriceUnknown,
     /// It does not choose the event, or not of this platform or environment.
     NotChosen,
-    /// It was made after the event, or chose otherwise then.
+    /// It was created after the event, or had another choice then.
     #[serde(rename = "made_later")]
     CreatedLater,
     /// It is owed, and on its way.
@@ -80,16 +80,16 @@ pub enum Differs {
     Skipped,
     /// It changes a payment that the integration was never owed.
     PaymentNotOwed,
-    /// What was told is not what the ledger has. Nothing explains it.
+    /// The revenue that was sent is not the ledger's. Nothing explains it.
     Unequal,
     /// There is no delivery. Nothing explains it.
     Missing,
-    /// It was told, and no ledger has it. Nothing explains it.
+    /// It was sent, and is in no ledger. Nothing explains it.
     NotInLedger,
 }
 
 impl Differs {
-    /// Whether it is no error: what is told, or will be, follows from what was chosen and what became of deliveries.
+    /// Whether it is no error: it follows from the destination's choice and the status of deliveries.
     #[must_use]
     pub const fn is_explained(self) -> bool {
         !matches!(self, Self::Unequal | Self::Missing | Self::NotInLedger)
@@ -104,16 +104,16 @@ impl RevenueLine {
     }
 }
 
-/// What a look at one page of purchases showed.
+/// The result of comparing one page of purchases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevenuePage {
-    /// How many purchases were looked at.
+    /// How many purchases were compared.
     pub purchases: i64,
-    /// The integrations of the apps that were looked at.
+    /// The integrations of their apps.
     pub integrations: Vec<Integration>,
     /// Every entry at every integration.
     pub lines: Vec<RevenueLine>,
-    /// What to ask for next; `None` at the end.
+    /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -125,7 +125,7 @@ row! {
 }
 
 row! {
-    /// An entry, and one of the deliveries that tell it.
+    /// An entry, and one of its deliveries.
     struct EntryRow {
         collapse_key: CollapseKey,
         number: i64,
@@ -197,7 +197,7 @@ const STRAYS: &str = "SELECT d.collapse_key, d.event_id, d.destination_id, d.sta
      AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id) ORDER BY d.seq";
 
 impl Store {
-    /// Compares the ledger with what each integration was told, of the next purchases.
+    /// Compares the ledger with the revenue sent to each integration, for the next purchases.
     pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenuePage, Error> {
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
@@ -291,7 +291,7 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Er
     Ok(destinations.into_iter().filter(|one| one.per_user).map(chooser).collect())
 }
 
-/// An entry at an integration. `paid` says what became of the payment that it is, or changes.
+/// Compares an entry with an integration. `paid` has the deliveries of the payment that it is, or changes.
 fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
     let first = entry.first()?;
     let id = chooser.destination.id;
@@ -361,7 +361,7 @@ impl EntryRow {
         }
     }
 
-    /// Why it is not told: what became of its delivery.
+    /// Why it did not arrive, by the status of its delivery.
     fn unfinished(&self) -> Differs {
         match self.status.as_deref() {
             Some("pending") => Differs::Owed,

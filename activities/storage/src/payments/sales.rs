@@ -1,5 +1,5 @@
 //! Lines of a store's sales report: each is remembered by its transaction, and the purchases that they are about are
-//! looked at again. The entries of the ledger that follow are written by that settling, and not here.
+//! rechecked. The entries of the ledger that follow are written by that settling, and not here.
 
 use super::{SaleRow, booked, sales_of};
 use crate::connection::AnyConnection;
@@ -33,14 +33,14 @@ pub struct NewSale {
     pub at: Timestamp,
 }
 
-/// What became of the lines of a page; of a dry run, what would.
+/// The result of importing a page of lines; of a dry run, what it would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ImportedSales {
     /// Lines that were not known.
     pub new: i64,
     /// Lines that were known, and are the same.
     pub known: i64,
-    /// Lines that were known, and say something else now.
+    /// Lines that were known, and differ now.
     pub changed: i64,
     /// Lines whose payment is known.
     pub matched: i64,
@@ -63,16 +63,16 @@ pub struct Unmatched {
     pub why: &'static str,
 }
 
-/// A payment for which the report says something else than the ledger.
+/// A payment for which the report differs from the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
-    /// The transaction that says so; null where the price is right and only its rate was missing.
+    /// The transaction of the report; null where the price is right and only its rate was missing.
     pub transaction_id: Option<String>,
     /// The purchase.
     pub collapse_key: CollapseKey,
     /// The number of the payment.
     pub number: i64,
-    /// What it is: `correction`, `refund` or `restored`; `no_rate` where it cannot be told in USD yet.
+    /// What it is: `correction`, `refund` or `restored`; `no_rate` where its amount in USD is not known yet.
     pub what: &'static str,
     /// The price that was known, such as `9.99 USD`.
     pub listed: Option<String>,
@@ -115,7 +115,7 @@ row! {
     }
 }
 
-/// What makes a line the same as another: its transaction, what it is, and when it was given back.
+/// The identity of a line: its transaction, what it is, and when it was given back.
 type Identity<'a> = (&'a str, SaleKind, i64);
 
 /// The lines about a receipt.
@@ -127,8 +127,8 @@ struct Lines<'a> {
 }
 
 impl Store {
-    /// Takes in lines of a sales report, all of them or none. The same lines again change nothing; another content of a
-    /// transaction takes the place of the one before.
+    /// Imports lines of a sales report, all of them or none. A repeated line changes nothing; another content of a
+    /// transaction replaces the one before.
     pub async fn import_sales(&self, app: AppId, sales: Vec<NewSale>, run: Run) -> Result<ImportedSales, Error> {
         self.write(move |write| import(write, app, (&sales, run))).await
     }
@@ -172,7 +172,7 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
     Ok(answer)
 }
 
-/// Whoever records a settling shares the app's row until it is committed.
+/// Locks the app's row, which the record of a settling shares until it is committed.
 pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     let lock = write.connection.for_no_key_update();
     if !lock.is_empty() {
@@ -239,7 +239,7 @@ fn day(at: Timestamp) -> String {
     at.to_string().chars().take("2026-01-31".len()).collect()
 }
 
-/// What the lines about a receipt mean; the purchases whose ledger or record they change.
+/// Compares the lines about a receipt with its ledger; returns the purchases whose ledger or record they change.
 fn compare(
     connection: &mut AnyConnection,
     (app, receipt_id): (AppId, &str),
@@ -280,7 +280,7 @@ fn compare(
     Ok(concerned)
 }
 
-/// What is known of a receipt, with these lines in the place of those of the same transaction.
+/// The sales of a receipt, with these lines in the place of those of the same transaction.
 fn with(
     connection: &mut AnyConnection,
     (app, receipt_id): (AppId, &str),
@@ -313,7 +313,7 @@ fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Op
     Ok(rate.map(|rate| rate.value))
 }
 
-/// Names what the ledger of a purchase is adjusted by, and what cannot be told in USD.
+/// Lists the adjustments of a purchase's ledger, and the amounts without a rate.
 fn differences(
     connection: &mut AnyConnection,
     (key, adjustments): (CollapseKey, &[Adjustment]),

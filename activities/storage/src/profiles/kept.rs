@@ -1,4 +1,4 @@
-//! What is remembered of the profile of a user at an integration: what it was owed last, and whether that arrived.
+//! The profile of a user that an integration was owed last, and whether it arrived.
 
 use crate::Destination;
 use crate::connection::AnyConnection;
@@ -20,7 +20,7 @@ pub struct Place {
 }
 
 row! {
-    /// What was owed last.
+    /// The profile that was owed last.
     pub struct OwedProfile {
         digest: String,
         arrival: String,
@@ -40,14 +40,14 @@ row! {
 const OWED: &str = "owed";
 /// It did not arrive, and the next settling of the user owes it again.
 const LOST: &str = "lost";
-/// It is not taken as things are: another state is owed, or a snapshot owes it again.
+/// It is not accepted at present: another state is owed, or a snapshot owes it again.
 const LEFT: &str = "left";
 
-/// How soon the purchase of what died is looked at, in milliseconds: by how many died in a row that carried the same
-/// state. What dies once more is left, so that what is always refused comes to an end.
+/// How soon the purchase of a delivery that died is rechecked, in milliseconds: by how many died in a row that carried
+/// the same state. One more death leaves the profile, so that a profile that is always refused comes to an end.
 const RECHECK_AFTER_MS: [i64; 3] = [0, 3_600_000, 24 * 3_600_000];
 
-/// Who looks whether a profile is owed.
+/// What checks whether a profile is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// A settling of a purchase.
@@ -61,7 +61,7 @@ pub enum Trigger {
 pub enum Failure {
     /// It died after it was sent. Its purchase is locked.
     Died,
-    /// It was skipped or refused before it was sent, by what a person set, or nothing of the customer is taken.
+    /// It was skipped or refused before it was sent, because of a setting, or nothing of the customer is accepted.
     Unwanted,
     /// A newer event was sent instead, which cannot remove the attributes that it was to remove.
     Overtaken,
@@ -108,7 +108,7 @@ pub fn note(write: &mut Write<'_>, place: Place, (digest, known): (&str, &BTreeS
     .map(drop)
 }
 
-/// Notes that what carried the profile of a user did not arrive and never will.
+/// Notes that the delivery that carried the profile of a user did not arrive and never will.
 pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
     let carrier: Option<Carrier> =
         sql("SELECT user_id, environment, profile FROM events WHERE id = ? AND user_revision IS NOT NULL")
@@ -124,7 +124,7 @@ pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -
     }
 }
 
-/// Has the purchase looked at, unless too many died that carried this state.
+/// Rechecks the purchase, unless too many deliveries died that carried this state.
 fn die(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
     if !arrive(write, place, LOST)? {
         return Ok(());
@@ -145,7 +145,7 @@ fn die(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<()
     }
 }
 
-/// Notes what became of what is owed; whether there was anything that is not noted already.
+/// Notes the arrival of the owed profile; returns whether that was new.
 fn arrive(write: &mut Write<'_>, place: Place, arrival: &str) -> Result<bool, Error> {
     let changed = sql("UPDATE profiles SET arrival = ? \
          WHERE destination_id = ? AND user_id = ? AND environment = ? AND arrival <> ?")
@@ -158,8 +158,8 @@ fn arrive(write: &mut Write<'_>, place: Place, arrival: &str) -> Result<bool, Er
     Ok(changed > 0)
 }
 
-/// Forgets the profiles that these deliveries of a destination carry, and has a purchase of each of their users looked at.
-/// `which` is a statement that answers with their sequence numbers, for these values.
+/// Forgets the profiles that these deliveries of a destination carry, and rechecks a purchase of each of their users.
+/// `which` is a statement that selects their sequence numbers, for these values.
 pub fn forget_all(
     write: &mut Write<'_>,
     destination: &Destination,

@@ -1,14 +1,15 @@
-//! Profiles: what integrations that keep user attributes were owed of a user last, and what they are owed now.
+//! Profiles: the user attributes that integrations were owed last, and those that they are owed now.
 //!
-//! For each integration, user and environment the digest of the profile that it was owed last is kept. A settling, or a
-//! snapshot, compares it with the profile as it is in its transaction: an event that carries the user's state brings the
-//! digest up to date, and where none is owed a `profile.updated` is. So each change is sent once, whatever caused it.
+//! For each integration, user and environment the digest of the profile that it was owed last is stored. A settling, or
+//! a snapshot, compares it with the profile as it is in its transaction: an event that carries the user's state updates
+//! the digest, and where none is owed a `profile.updated` is. So each change is sent once, for any cause.
 //!
 //! A profile covers the purchases that the integration's filter wants.
 //!
-//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. What did not arrive is noted
-//! under no lock of the user: then one profile too many is sent, never one too few. What died has its purchase looked at,
-//! a few times for each state; what was skipped or refused is owed by another state or a snapshot.
+//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. A profile that did not
+//! arrive is noted without a lock of the user: then one profile too many is sent, never one too few. The purchase of a
+//! delivery that died is rechecked, a few times for each state; a profile that was skipped or refused is owed by
+//! another state or a snapshot.
 
 mod kept;
 
@@ -34,13 +35,13 @@ pub struct Subject<'a> {
     pub revision: i64,
     /// Its environment.
     pub environment: Environment,
-    /// What it belongs to.
+    /// The app and platform of the purchase.
     pub origin: &'a Origin,
     /// Its owner.
     pub owner: &'a UserRow,
-    /// Whose database it is.
+    /// The installation.
     pub installation: Installation,
-    /// Who looks.
+    /// What checks it.
     pub trigger: Trigger,
     /// The trace that caused it.
     pub traceparent: Option<&'a str>,
@@ -49,7 +50,7 @@ pub struct Subject<'a> {
 /// Both environments, each with a profile of its own.
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
 
-/// A profile, and whose digest of it is another one.
+/// A profile, and the integrations with another digest of it.
 struct Changed {
     environment: Environment,
     /// The platforms that it covers; empty for all.
@@ -89,8 +90,8 @@ pub fn of(
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
-/// Brings the digests of these destinations up to date, and owes the profile to those to whom no event of this record carries
-/// all of it; whether it is owed to any.
+/// Updates the digests of these destinations, and owes the profile to those that get no event of this record with all
+/// of it; returns whether it is owed to any.
 pub fn owe(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
@@ -164,7 +165,7 @@ fn changed(
     Ok(all)
 }
 
-/// What an integration is owed of a profile, if it has another one.
+/// The profile that an integration is owed, if it has another one.
 fn due(
     connection: &mut AnyConnection,
     place: Place,
@@ -173,7 +174,7 @@ fn due(
     let digest = profile.digest(attributes, owner.external_id.as_deref());
     let (is_due, removes) = match kept::find(connection, place)? {
         Some(owed) => (owed.lacks(&digest, trigger), owed.outlives(profile, attributes)),
-        // Who was never sent anything of a user need not hear that there is nothing.
+        // An integration that never got anything of a user does not need an empty profile.
         None => {
             let nothing = Profile::of(&[], user::paid_in_usd([]));
             (profile.digest(attributes, None) != nothing.digest(attributes, None), false)

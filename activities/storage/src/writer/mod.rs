@@ -21,23 +21,23 @@ use tokio::time::Instant;
 #[cfg(test)]
 mod tests;
 
-/// So many jobs may wait; a caller beyond that waits with its job in hand.
+/// Maximum number of waiting jobs; a caller beyond that waits with its job in hand.
 const QUEUE_JOBS: usize = 4096;
-/// A group is closed at so many jobs, or at so many notifications.
+/// Maximum number of jobs in a group, and of notifications.
 const GROUP_JOBS: usize = 1024;
 const GROUP_NOTIFICATIONS: usize = 4096;
-/// A transaction is ended with the job that is at work after so long: what comes later in its group has the next one.
+/// How long a transaction takes more jobs: it ends with the job at work, and the rest of its group has the next one.
 const TRANSACTION: Duration = Duration::from_millis(250);
 /// How often a job that is run alone is tried.
 const TRIES: usize = 4;
 
-/// What a job works with: the transaction's connection, and the time of its group.
+/// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
     /// The connection, in a transaction.
     pub connection: &'c mut AnyConnection,
     /// Now, by the clock that stamps rows.
     pub now: Timestamp,
-    /// The same by the clock of this process, or a little earlier.
+    /// The beginning of the transaction by the clock of this process, or a little earlier.
     pub began: Instant,
 }
 
@@ -180,7 +180,7 @@ impl Job for Accept {
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Answers once; whoever asked may have gone, which is no concern of the writer's.
+/// Answers once; the caller may have gone, which does not matter here.
 fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<Result<T, Error>>, error: Option<Error>) {
     let Some(to) = to.take() else { return };
     let result = match error {
@@ -205,7 +205,7 @@ enum TransactionResult {
     Committed(Vec<Option<Error>>),
     /// Undone by trouble that may pass.
     Undone(Error),
-    /// The commit itself failed: what became of it is unknown, so nothing is run again.
+    /// The commit itself failed: its result is unknown, so nothing is run again.
     Unknown(Error),
 }
 

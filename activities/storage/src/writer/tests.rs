@@ -30,7 +30,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
     )
 }
 
-/// A job that inserts `value` after it failed so many times.
+/// A job that inserts `value` after this number of failures.
 fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = move |write: &mut Write<'_>| {
