@@ -98,7 +98,7 @@ fn ended(doing: &Doing, turn: &Turn, made: &Made, elapsed: Duration) -> Result<O
 /// is waited for, which takes no slot.
 async fn held_back(doing: &Doing, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = doing.store.last_seq(lane.collapse_key, lane.destination_id).await?;
-    if let Some((ms, last_error)) = doing.store.rests(lane.collapse_key, lane.destination_id).await? {
+    if let Some((ms, last_error)) = doing.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
         return Err(not_due(ms, last_error));
     }
     doing.engine.tend(lane.destination_id);

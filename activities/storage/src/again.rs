@@ -193,7 +193,7 @@ fn owe_one(
     let verdict = verdict(write.connection, (event, origin), (destination, condition), write.now)?;
     if let Ok(n) = verdict {
         deliveries::owe(write, event, destination.id, n)?;
-        remember_first_try(write, event.id, (destination, n))?;
+        copy_first_try(write, event.id, (destination, n))?;
     }
     Ok(verdict)
 }
@@ -255,11 +255,7 @@ fn unclear_since(
 }
 
 /// The time after which the event would not be recognized runs from the first try of all, whatever delivery it was of.
-fn remember_first_try(
-    write: &mut Write<'_>,
-    event: EventId,
-    (destination, n): (&Destination, u32),
-) -> Result<(), Error> {
+fn copy_first_try(write: &mut Write<'_>, event: EventId, (destination, n): (&Destination, u32)) -> Result<(), Error> {
     if !destination.per_user {
         return Ok(());
     }

@@ -20,7 +20,7 @@ row! {
 }
 
 /// The error of a delivery that was never tried and is held back.
-const LEFT_ALONE: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
+const PAUSED: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
 
 /// Applies the result of a request: a success or a new `Retry-After` ends the one before. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
@@ -93,7 +93,7 @@ fn hold_back(
          AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)")
     .bind(until)
     .bind(at)
-    .bind(LEFT_ALONE)
+    .bind(PAUSED)
     .bind(key)
     .bind(destination)
     .bind(write.now)

@@ -48,7 +48,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
             let verdict = verdict(result, is_extra);
             note(write, (finish, result), (attempt.number, verdict, is_extra))?;
             apply(write, (&delivery, result), (verdict, holds))?;
-            mend_first_try(write, (&delivery, result), (&attempt, holds))?;
+            correct_first_try(write, (&delivery, result), (&attempt, holds))?;
             if holds && verdict == Verdict::Dead {
                 died = died.or_else(|| Some(error(result)));
             }
@@ -180,7 +180,7 @@ fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Erro
 
 /// An attempt without a request is not a try: the time begins with the first request. A late claim that lost the lease
 /// leaves it as it is, since the next one may have sent already.
-fn mend_first_try(
+fn correct_first_try(
     write: &mut Write<'_>,
     (delivery, result): (&DeliveryRow, &EventResult),
     (attempt, holds): (&AttemptRow, bool),

@@ -152,7 +152,7 @@ pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error
 }
 
 /// Forgets what failed, because a person enabled the destination.
-pub fn begin_anew(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     let health = lock(write, id)?.health().enabled(write.now);
     store(write, id, (&health, None))
 }

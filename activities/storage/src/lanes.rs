@@ -376,7 +376,7 @@ impl Store {
 
     /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
     /// something is due, when nothing is owed, and while the destination's own run delivers it.
-    pub async fn rests(
+    pub async fn lane_wait(
         &self,
         key: CollapseKey,
         destination: DestinationId,

@@ -309,7 +309,7 @@ fn wake_by(
         looks::recheck_platform(write, id, why)?;
     }
     if patch.environment.is_some_and(|chosen| chosen != environment) {
-        audit::chosen_anew_by_platform(write, id)?;
+        audit::reset_choices_of_platform(write, id)?;
         looks::recheck_platform(write, id, RecheckReason::Environment)?;
     }
     if patch.product_ref.is_some_and(|chosen| chosen != named_by) {

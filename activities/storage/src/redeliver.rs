@@ -311,8 +311,8 @@ fn owe(write: &mut Write<'_>, request: Request, found: &BTreeMap<CollapseKey, Ve
             let Some(origin) = &origin else { continue };
             let verdict = again::owe(write, (&event, origin), (&destination, request.what.condition()))?;
             let is_owed = verdict.is_ok() || verdict == Err(Skipped::AlreadyOwed);
-            if is_owed && request.what.hurries() {
-                hurry(write, &event, destination.id)?;
+            if is_owed && request.what.is_immediate() {
+                make_due(write, &event, destination.id)?;
                 owing.add_destination(destination.id);
             }
             owing.count(destination.id, verdict);
@@ -327,7 +327,7 @@ impl Again {
     }
 
     /// Whether a person selects this very event or purchase, so that what is owed of it waits no longer.
-    const fn hurries(self) -> bool {
+    const fn is_immediate(self) -> bool {
         matches!(self, Self::Event(_) | Self::Purchase(_))
     }
 }
@@ -374,7 +374,7 @@ fn sent(connection: &mut AnyConnection, found: &Found) -> Result<Option<Event>, 
     }))
 }
 
-fn hurry(write: &mut Write<'_>, event: &Event, destination: DestinationId) -> Result<(), Error> {
+fn make_due(write: &mut Write<'_>, event: &Event, destination: DestinationId) -> Result<(), Error> {
     asked::end(write, (event.collapse_key, destination))?;
     sql("UPDATE deliveries SET next_due_at = ? WHERE event_id = ? AND destination_id = ? AND status = 'pending' \
          AND next_due_at > ?")

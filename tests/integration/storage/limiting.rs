@@ -95,7 +95,7 @@ story! {
 story! {
     async fn how_long_a_lane_rests_is_known_without_a_claim(world: World) {
         let hook = limited(&world, Limits::default()).await;
-        let rests = || async { world.store.rests(world.key("r1"), hook).await.unwrap() };
+        let rests = || async { world.store.lane_wait(world.key("r1"), hook).await.unwrap() };
         assert_eq!(rests().await, None, "nothing is owed");
         world.revise("r1", 1).await;
         assert_eq!(rests().await, None, "it is due");

@@ -8,7 +8,7 @@ mod kept;
 mod owed;
 mod walk;
 
-pub use owed::{chose_anew, chosen_anew_by_platform};
+pub use owed::{reset_choice, reset_choices_of_platform};
 
 use crate::connection::AnyConnection;
 use crate::statement::{SingleText, sql};

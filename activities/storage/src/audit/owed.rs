@@ -95,7 +95,7 @@ pub fn owed(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Str
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(of_app(connection, first.app_id)?),
         };
-        let forgotten = all.iter().filter(|one| one.demands(first) && !owed_to.contains(&one.destination.id));
+        let forgotten = all.iter().filter(|one| one.expects(first) && !owed_to.contains(&one.destination.id));
         missing.extend(forgotten.map(|one| format!("{} to {}", first.id, one.destination.id)));
     }
     Ok(missing)
@@ -109,7 +109,7 @@ struct Chooser {
 }
 
 impl Chooser {
-    fn demands(&self, event: &EventDelivery) -> bool {
+    fn expects(&self, event: &EventDelivery) -> bool {
         self.destination.chose(&event.event_type)
             && self.destination.filter.wants(event.platform_id, event.environment)
             && event.created_at > self.since.plus_millis(MARGIN_MS)
@@ -134,12 +134,12 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Er
 }
 
 /// Notes that a destination has a new choice from now on: its choice before is not known any more.
-pub fn chose_anew(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+pub fn reset_choice(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql("UPDATE destinations SET chosen_at = ? WHERE id = ?").bind(write.now).bind(id).run(write.connection).map(drop)
 }
 
 /// Notes a new choice of all destinations of a platform's app: what their filters match has changed.
-pub fn chosen_anew_by_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+pub fn reset_choices_of_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     sql("UPDATE destinations SET chosen_at = ? WHERE app_id = (SELECT app_id FROM platforms WHERE id = ?)")
         .bind(write.now)
         .bind(platform)

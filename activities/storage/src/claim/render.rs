@@ -97,7 +97,7 @@ enum Prepared {
     /// This body, its environment, and the amount in it.
     Body(String, Environment, Option<String>),
     /// It is not to be sent now, or at all.
-    Aside,
+    PutAside,
     /// It can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
 }
@@ -132,7 +132,7 @@ pub fn batch(
                 }
                 frozen.push(Frozen { row, body, environment, revenue, state });
             }
-            Prepared::Aside => {}
+            Prepared::PutAside => {}
             Prepared::Undeliverable(operator_events) => return Ok(Err(operator_events)),
         }
     }
@@ -165,11 +165,11 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
         profiles::forget(write, row, Failure::Unwanted)?;
     }
     if status != "dead" || changed == 0 {
-        return Ok(Prepared::Aside);
+        return Ok(Prepared::PutAside);
     }
     let operator_events =
         health::announce_exhausted(write, row.destination_id, format!("a delivery cannot be sent: {why}"))?;
-    Ok(if operator_events.events.is_empty() { Prepared::Aside } else { Prepared::Undeliverable(operator_events) })
+    Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
 /// A delivery that waits for a customer's name must not miss one that is set at this moment: then the user is locked,

@@ -298,7 +298,7 @@ impl Store {
                     deliveries::request_reconsideration(write, id)?;
                 }
                 if patch.events.is_some() || patch.filter.is_some() {
-                    audit::chose_anew(write, id)?;
+                    audit::reset_choice(write, id)?;
                 }
                 require(write.connection, id)?.destination()
             })

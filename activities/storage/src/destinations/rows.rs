@@ -224,7 +224,7 @@ pub fn update(
     };
     let is_enabled_again = enabled && !row.enabled;
     if is_enabled_again {
-        health::begin_anew(write, row.id)?;
+        health::reset(write, row.id)?;
     }
     if patch.settings.is_some() || patch.secret.is_some() {
         health::changed(write, row.id)?;

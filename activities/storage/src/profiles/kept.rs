@@ -117,16 +117,16 @@ pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -
     let Some(Carrier { user_id: Some(user), environment: Some(environment), profile }) = carrier else { return Ok(()) };
     let place = Place { destination: delivery.destination_id, user, environment };
     match failure {
-        Failure::Unwanted => arrive(write, place, LEFT).map(drop),
+        Failure::Unwanted => set_arrival(write, place, LEFT).map(drop),
         Failure::Overtaken if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
-        Failure::Overtaken => arrive(write, place, LOST).map(drop),
-        Failure::Died => die(write, delivery, place),
+        Failure::Overtaken => set_arrival(write, place, LOST).map(drop),
+        Failure::Died => record_death(write, delivery, place),
     }
 }
 
 /// Rechecks the purchase, unless too many deliveries died that carried this state.
-fn die(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
-    if !arrive(write, place, LOST)? {
+fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
+    if !set_arrival(write, place, LOST)? {
         return Ok(());
     }
     let deaths: Option<Number> = sql("UPDATE profiles SET deaths = deaths + 1 \
@@ -141,12 +141,12 @@ fn die(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<()
             let at = write.now.plus_millis(*after_ms);
             purchase::recheck_by(write, delivery.collapse_key, at)
         }
-        None => arrive(write, place, LEFT).map(drop),
+        None => set_arrival(write, place, LEFT).map(drop),
     }
 }
 
 /// Notes the arrival of the owed profile; returns whether that was new.
-fn arrive(write: &mut Write<'_>, place: Place, arrival: &str) -> Result<bool, Error> {
+fn set_arrival(write: &mut Write<'_>, place: Place, arrival: &str) -> Result<bool, Error> {
     let changed = sql("UPDATE profiles SET arrival = ? \
          WHERE destination_id = ? AND user_id = ? AND environment = ? AND arrival <> ?")
     .bind(arrival)
