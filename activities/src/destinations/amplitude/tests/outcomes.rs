@@ -4,13 +4,13 @@ use super::*;
 use crate::destinations::amplitude::response::{outcome, tested};
 use crate::destinations::amplitude::{GIVES_UP_AFTER_MS, KIND};
 use crate::http::Reply;
-use crate::outcome::{EndpointSignal, Outcome, Tried, Verdict};
+use crate::outcome::{EndpointSignal as Signal, Outcome, Tried, Verdict};
 use std::sync::LazyLock;
 
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-const ILL: EndpointSignal = EndpointSignal::Failure { pause_ms: None };
+const ILL: Signal = Signal::Failure { pause_ms: None };
 
 /// A frozen event for money, and one of a test.
 static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
@@ -66,10 +66,8 @@ fn events_that_were_taken_are_delivered() {
     let taken = json!({"code": 200, "events_ingested": 2, "payload_size_bytes": 50, "server_upload_time": 1});
     let outcome = said(200, taken, 2);
     assert_eq!(told(&outcome), rows(&[("success", "delivered", true); 2]));
-    assert_eq!(
-        (outcome.endpoint_signal, outcome.alarm, outcome.at_most, outcome.user_pause_ms),
-        (EndpointSignal::Success, None, None, None)
-    );
+    assert_eq!(outcome.endpoint_signal, Signal::Success);
+    assert_eq!((outcome.alarm, outcome.at_most, outcome.user_pause_ms), (None, None, None));
     assert_eq!(said(200, json!({"code": 200}), 2).alarm, None);
 }
 
@@ -77,7 +75,7 @@ fn events_that_were_taken_are_delivered() {
 fn more_events_counted_than_were_sent_are_delivered_and_raise_an_alarm() {
     let outcome = said(200, json!({"code": 200, "events_ingested": 3}), 2);
     assert_eq!(told(&outcome), rows(&[("success", "delivered", true); 2]));
-    assert_eq!((outcome.endpoint_signal, outcome.alarm.is_some()), (EndpointSignal::Success, true));
+    assert_eq!((outcome.endpoint_signal, outcome.alarm.is_some()), (Signal::Success, true));
 }
 
 /// A repetition within seven days is safe; but Amplitude may not count it, so that it would be too few for ever.
@@ -89,11 +87,7 @@ fn fewer_events_counted_than_were_sent_are_sent_again_twice_and_raise_an_alarm()
             let mut tried = vec![Tried { number, ..tried(1)[0].clone() }; 2];
             tried[1].number = 1;
             let outcome = judge(&answer(200, &taken), &tried);
-            assert_eq!(
-                (&outcome.endpoint_signal, outcome.alarm.is_some()),
-                (&EndpointSignal::Success, true),
-                "{ingested}"
-            );
+            assert_eq!((&outcome.endpoint_signal, outcome.alarm.is_some()), (&Signal::Success, true), "{ingested}");
             told(&outcome)
         };
         assert_eq!(at(1), rows(&[("too_few", "5000", true), ("too_few", "5000", true)]));
@@ -148,7 +142,7 @@ fn an_unknown_api_key_disables_the_integration_and_loses_nothing() {
         let outcome = said(status, json!({"code": status, "error": format!("Invalid API key: {API_KEY}")}), 2);
         assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false); 2]));
         let reason = "Amplitude does not know the key `api_key`".to_owned();
-        assert_eq!(outcome.endpoint_signal, EndpointSignal::Gone { reason });
+        assert_eq!(outcome.endpoint_signal, Signal::Gone { reason });
     }
 }
 
@@ -158,7 +152,7 @@ fn an_unknown_sandbox_key_disables_nothing_and_is_tried_again_each_hour_with_an_
     let outcome = judge(&answer(400, &body), &[Tried { body: &BODIES[1], ..tried(1)[0].clone() }]);
     assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false)]));
     let alarm = Some("Amplitude does not know the key `sandbox_api_key`".to_owned());
-    assert_eq!((outcome.endpoint_signal, outcome.alarm), (EndpointSignal::Neutral, alarm));
+    assert_eq!((outcome.endpoint_signal, outcome.alarm), (Signal::Neutral, alarm));
 }
 
 #[test]
@@ -169,7 +163,7 @@ fn an_unknown_sandbox_key_that_is_the_only_one_disables_the_integration() {
     let outcome = outcome(&alone, &answer(400, &body), &tried, (0.5, now()));
     assert_eq!(told(&outcome), rows(&[("invalid_api_key", "3600000", false)]));
     let reason = "Amplitude does not know the key `sandbox_api_key`".to_owned();
-    assert_eq!((outcome.endpoint_signal, outcome.alarm), (EndpointSignal::Gone { reason }, None));
+    assert_eq!((outcome.endpoint_signal, outcome.alarm), (Signal::Gone { reason }, None));
 }
 
 #[test]
@@ -184,7 +178,7 @@ fn events_that_are_named_die_and_the_others_come_again_at_once() {
             ("refused", "dead", true),
             ("not_taken", "0", false),
         ];
-        assert_eq!((told(&outcome), &outcome.endpoint_signal), (rows(&expected), &EndpointSignal::Success), "{kind}");
+        assert_eq!((told(&outcome), &outcome.endpoint_signal), (rows(&expected), &Signal::Success), "{kind}");
         let message = |place: usize| outcome.events[place].message.as_deref().unwrap();
         assert_eq!(message(1), "Amplitude refused the event for its `time`");
         assert_eq!(message(2), "Amplitude refused the event for one of its fields");
@@ -233,7 +227,7 @@ fn a_throttled_customer_waits_half_a_minute_and_stops_nobody_else() {
             body["code"] = json!(status);
             let outcome = said(status, body.clone(), 2);
             assert_eq!(told(&outcome), rows(&[("throttled", "30000", false); 2]), "{body}");
-            assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), (EndpointSignal::Neutral, Some(30_000)));
+            assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), (Signal::Neutral, Some(30_000)));
         }
     }
 }
@@ -244,7 +238,7 @@ fn a_customer_whose_day_is_used_up_is_tried_again_each_hour() {
         let body = json!({"code": 429, "error": "x", list: {"someone": 500_001}, "throttled_users": {"someone": 40}});
         let outcome = said(429, body, 1);
         assert_eq!(told(&outcome), rows(&[("quota", "3600000", false)]));
-        assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), (EndpointSignal::Neutral, Some(HOUR_MS)));
+        assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), (Signal::Neutral, Some(HOUR_MS)));
     }
 }
 
@@ -255,19 +249,13 @@ fn a_throttled_project_is_left_alone_as_a_whole() {
     {
         let outcome = judge(&answer(429, body), &tried(2));
         assert_eq!(told(&outcome), rows(&[("throttled", "30000", false); 2]), "{body}");
-        assert_eq!(
-            (outcome.endpoint_signal, outcome.user_pause_ms),
-            (EndpointSignal::Failure { pause_ms: Some(30_000) }, None)
-        );
+        let expected = (Signal::Failure { pause_ms: Some(30_000) }, None);
+        assert_eq!((outcome.endpoint_signal, outcome.user_pause_ms), expected);
     }
     for (asked, pause_ms) in [("1", 30_000), ("90", 90_000), ("99999999999999999999", HOUR_MS), ("soon", 30_000)] {
         let reply =
             Reply::Answer { status: 429, retry_after: Some(asked.into()), headers: vec![], body: String::new() };
-        assert_eq!(
-            judge(&reply, &tried(1)).endpoint_signal,
-            EndpointSignal::Failure { pause_ms: Some(pause_ms) },
-            "{asked}"
-        );
+        assert_eq!(judge(&reply, &tried(1)).endpoint_signal, Signal::Failure { pause_ms: Some(pause_ms) }, "{asked}");
     }
 }
 
@@ -275,7 +263,7 @@ fn a_throttled_project_is_left_alone_as_a_whole() {
 fn a_request_that_is_too_large_goes_out_in_halves_and_a_single_event_dies() {
     for (count, half) in [(10, 5), (5, 2), (3, 1), (2, 1)] {
         let outcome = judge(&answer(413, "<html>"), &tried(count));
-        assert_eq!((outcome.at_most, outcome.endpoint_signal.clone()), (Some(half), EndpointSignal::Neutral));
+        assert_eq!((outcome.at_most, outcome.endpoint_signal.clone()), (Some(half), Signal::Neutral));
         assert_eq!(told(&outcome), vec![("too_large", "0".to_owned(), false); count]);
     }
     let outcome = said(413, json!({"code": 413, "error": "Payload too large"}), 1);
@@ -295,7 +283,7 @@ fn a_firewall_is_asked_again_rarely() {
 fn a_refusal_that_no_table_lists_is_looked_for_by_halves_and_lets_the_next_pass_the_fifth_time() {
     let body = json!({"code": 400, "error": "Something else"});
     let outcome = said(400, body.clone(), 10);
-    assert_eq!((outcome.at_most, &outcome.endpoint_signal), (Some(5), &EndpointSignal::Neutral));
+    assert_eq!((outcome.at_most, &outcome.endpoint_signal), (Some(5), &Signal::Neutral));
     assert_eq!(told(&outcome), vec![("refused", "0".to_owned(), false); 10]);
     let alone = |number, refusals| {
         let one = Tried { number, refusals, ..tried(1)[0].clone() };
@@ -328,7 +316,7 @@ fn trouble_of_the_other_side_is_waited_out() {
         for body in ["", r#"{"code":200,"events_ingested":1}"#, r#"{"throttled_events":[0]}"#] {
             let outcome = judge(&answer(status, body), &tried(1));
             assert_eq!(told(&outcome), rows(&[(word, "5000", true)]), "{status}");
-            assert_eq!(outcome.endpoint_signal, EndpointSignal::Failure { pause_ms }, "{status}");
+            assert_eq!(outcome.endpoint_signal, Signal::Failure { pause_ms }, "{status}");
         }
     }
     // A 400 of a proxy is no word of Amplitude: it costs nothing but time.
@@ -347,7 +335,7 @@ fn what_it_asks_for_by_retry_after_is_kept_within_bounds() {
             Reply::Answer { status: 503, retry_after: Some(asked.into()), headers: vec![], body: String::new() };
         let outcome = judge(&reply, &tried(1));
         assert_eq!(told(&outcome), rows(&[("server_error", wait, true)]), "{asked}");
-        assert_eq!(outcome.endpoint_signal, EndpointSignal::Failure { pause_ms: Some(pause_ms) });
+        assert_eq!(outcome.endpoint_signal, Signal::Failure { pause_ms: Some(pause_ms) });
     }
 }
 
@@ -495,7 +483,7 @@ proptest! {
         prop_assert_eq!(outcome.events.len(), count);
         let delivered = outcome.events.iter().any(|one| one.verdict == Verdict::Delivered);
         prop_assert!(!delivered || status == 200);
-        prop_assert!(!delivered || outcome.endpoint_signal == EndpointSignal::Success);
+        prop_assert!(!delivered || outcome.endpoint_signal == Signal::Success);
         for one in &outcome.events {
             if let Verdict::Retry { delay_ms } = one.verdict {
                 prop_assert!((0..=GIVES_UP_AFTER_MS).contains(&delay_ms));
