@@ -112,7 +112,7 @@ const PAST_WAKE: &str = "SELECT collapse_key FROM purchases WHERE next_wake_at I
      AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) \
      AND (held_until IS NULL OR held_until <= ?) AND platform_id = ? ORDER BY next_wake_at LIMIT ?";
 
-/// The same for a deleted platform: only what still waits comes to its end.
+/// The past wakes of a deleted platform: only what still waits comes to its end.
 const LAST_WAKE: &str = "SELECT collapse_key FROM purchases \
      WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL) AND next_wake_at <= ? \
      AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?) \

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// What an event says of its user over some platforms.
+/// The user's state in an event, over some platforms.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct View {
     platforms: Vec<PlatformId>,

@@ -1,4 +1,4 @@
-//! The rules that need more than a statement: what an event says of itself, and the destinations that were owed it.
+//! The rules that need more than a statement: what the body of an event counts, and the destinations that were owed it.
 
 use super::walk::Range;
 use crate::connection::AnyConnection;

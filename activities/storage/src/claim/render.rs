@@ -33,7 +33,7 @@ pub struct Frozen {
     pub state: State,
 }
 
-/// What an event says of its user.
+/// The state of its user in an event.
 #[derive(Clone, Copy)]
 pub enum State {
     /// Nothing.
@@ -204,7 +204,7 @@ fn profile_environments(body: &Value, platform: Option<Environment>) -> (Environ
     (covers, if was_moved { Environment::Sandbox } else { covers })
 }
 
-/// What an event says of its user.
+/// The state of its user in an event.
 struct Shown {
     /// Over the purchases in its environment; null for an event without a state.
     state: Value,
@@ -214,7 +214,7 @@ struct Shown {
     body: Value,
 }
 
-/// Selects what an event says of its user to a destination: over the platforms and the environment that it wants. A
+/// Selects the user's state in an event for a destination: over the platforms and the environment that it wants. A
 /// state of another environment is not sent there, nor one that was not stored for its platforms.
 fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> Result<Shown, Error> {
     let filter = &lane.destination.filter;

@@ -22,7 +22,7 @@ pub struct ReceivedNotification {
     pub pruned_at: Option<Timestamp>,
     /// While it waits for its window: when that ends, unless a new notification restarts it.
     pub window_ends_at: Option<Timestamp>,
-    /// While it is held: until when, by whom and why.
+    /// While it is held: until when, who holds it and why.
     pub held: Option<(Timestamp, Option<String>, Option<String>)>,
     /// While it waits for the store: since when that does not answer.
     pub unverified_since: Option<Timestamp>,

@@ -129,7 +129,7 @@ impl Booking {
         Ok(Self { payments, adjustments })
     }
 
-    /// Whether it changes the revenue of payments, which is announced although the record may be unchanged.
+    /// Whether it changes the revenue of payments, which is announced even if the record is unchanged.
     pub const fn adjusts(&self) -> bool {
         !self.adjustments.is_empty()
     }
