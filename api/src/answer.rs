@@ -51,19 +51,19 @@ impl IntoResponse for Text {
 
 impl<T: JsonSchema> Output for Json<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::OK, "application/json", &schemas.shown.subschema_for::<T>());
+        operation.answer(StatusCode::OK, "application/json", &schemas.responses.subschema_for::<T>());
     }
 }
 
 impl<T: JsonSchema> Output for Created<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::CREATED, "application/json", &schemas.shown.subschema_for::<T>());
+        operation.answer(StatusCode::CREATED, "application/json", &schemas.responses.subschema_for::<T>());
     }
 }
 
 impl<T: JsonSchema> Output for Accepted<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::ACCEPTED, "application/json", &schemas.shown.subschema_for::<T>());
+        operation.answer(StatusCode::ACCEPTED, "application/json", &schemas.responses.subschema_for::<T>());
     }
 }
 

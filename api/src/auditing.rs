@@ -15,7 +15,7 @@ use storage::{Audited, Error, Page, Store, chain, rules};
 const EVERY: Duration = Duration::from_secs(60);
 /// Rows of one question to storage, and questions of one look: 20,000 rows a minute.
 const ROWS: i64 = 500;
-const QUESTIONS: u32 = 40;
+const QUERIES: u32 = 40;
 /// So many rows that break a rule are named.
 const EXAMPLES: usize = 5;
 
@@ -27,7 +27,7 @@ pub struct RuleFindings {
     /// The table that it is about.
     of: &'static str,
     /// The rule, in a sentence.
-    says: &'static str,
+    description: &'static str,
     /// Number of rows that break it.
     violations: i64,
     /// The first of them.
@@ -37,14 +37,14 @@ pub struct RuleFindings {
 /// What a look showed so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    looked_at: i64,
+    checked: i64,
     broken: BTreeMap<&'static str, (i64, Vec<String>)>,
 }
 
 impl Findings {
     /// Adds what one page showed.
     pub fn add(&mut self, audited: Audited) {
-        self.looked_at += audited.looked_at;
+        self.checked += audited.looked_at;
         for one in audited.broken {
             let (violations, examples) = self.broken.entry(one.name).or_default();
             *violations += one.violations;
@@ -55,8 +55,8 @@ impl Findings {
 
     /// How many rows were looked at.
     #[must_use]
-    pub const fn looked_at(&self) -> i64 {
-        self.looked_at
+    pub const fn checked(&self) -> i64 {
+        self.checked
     }
 
     /// How often a rule is broken, over all rules.
@@ -68,9 +68,9 @@ impl Findings {
     /// Every rule, with how often it is broken and the first examples.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleFindings> {
-        let shown = |storage::Rule { name, of, says }| {
+        let shown = |storage::Rule { name, of, says: description }| {
             let (violations, examples) = self.broken.get(name).cloned().unwrap_or_default();
-            RuleFindings { name, of, says, violations, examples }
+            RuleFindings { name, of, description, violations, examples }
         };
         rules().into_iter().map(shown).collect()
     }
@@ -118,7 +118,7 @@ pub fn watch(store: Store, _recorder: &Metrics) {
     round.show();
     tokio::spawn(async move {
         loop {
-            if let Err(error) = look(&store, &mut round).await {
+            if let Err(error) = check(&store, &mut round).await {
                 tracing::warn!(error = chain(&error), "the audit could not look; it tries again in a minute");
             }
             round.show();
@@ -128,17 +128,17 @@ pub fn watch(store: Store, _recorder: &Metrics) {
 }
 
 /// One look: it ends with its share of rows, or with the round.
-async fn look(store: &Store, round: &mut Round) -> Result<(), Error> {
-    for _ in 0..QUESTIONS {
+async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
+    for _ in 0..QUERIES {
         let audited = store.audit(Page { cursor: round.cursor.clone(), limit: ROWS }).await?;
         if let Some(findings) = round.take(audited) {
-            return tell(store, &findings).await;
+            return report(store, &findings).await;
         }
     }
     Ok(())
 }
 
-async fn tell(store: &Store, findings: &Findings) -> Result<(), Error> {
+async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
     if findings.violations() == 0 {
         return Ok(());
     }
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(round.take(page(2, Some("lanes:"))), None);
         assert_eq!(round.violations(), 2);
         let whole = round.take(page(1, None)).expect("the round is over");
-        assert_eq!((whole.violations(), whole.looked_at()), (3, 30));
+        assert_eq!((whole.violations(), whole.checked()), (3, 30));
         assert_eq!(round.take(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 3);
         assert_eq!(round.take(page(0, None)).map(|whole| whole.violations()), Some(0));

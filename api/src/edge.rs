@@ -20,7 +20,7 @@ pub const STORES: &[&str] = &[amazon::STORE];
 
 /// A destination as its kind makes or changes it.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct PreparedDestination {
     /// What is kept and shown.
     pub settings: Value,
     /// What is kept sealed.
@@ -37,16 +37,16 @@ pub struct Tested {
     /// Whether the connection works.
     pub ok: bool,
     /// What was found, for people.
-    pub says: String,
+    pub detail: String,
 }
 
 /// The fields that a kind of destination has beside those of every kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Own {
+pub struct KindFields {
     /// What can be given at any time.
-    pub lasting: &'static [&'static str],
+    pub changeable: &'static [&'static str],
     /// What can be given only when one is made.
-    pub at_making: &'static [&'static str],
+    pub on_creation: &'static [&'static str],
 }
 
 /// The fields of a kind of destination as JSON Schemas, beside those of every kind: names with their schemas.
@@ -72,7 +72,7 @@ pub trait Kinds: Send + Sync {
     fn bound(&self, kind: &str) -> Option<i64>;
 
     /// The fields of the named kind; `None` when there is no such kind.
-    fn own(&self, kind: &str) -> Option<Own>;
+    fn fields(&self, kind: &str) -> Option<KindFields>;
 
     /// What the fields of each kind are, for who reads about them.
     fn schemas(&self) -> Vec<KindSchemas>;
@@ -87,7 +87,12 @@ pub trait Kinds: Send + Sync {
     ///
     /// # Errors
     /// All wrong fields.
-    fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>>;
+    fn make(
+        &self,
+        kind: &str,
+        fields: &Map<String, Value>,
+        random: [u8; 32],
+    ) -> Result<PreparedDestination, Vec<Field>>;
 
     /// The same after a change of what is given; null removes what may be absent.
     ///
@@ -98,13 +103,18 @@ pub trait Kinds: Send + Sync {
         destination: &Destination,
         secret: &SecretString,
         fields: &Map<String, Value>,
-    ) -> Result<Made, Vec<Field>>;
+    ) -> Result<PreparedDestination, Vec<Field>>;
 
     /// Replaces what requests are signed with; the old secret is used too until `until`.
     ///
     /// # Errors
     /// What is wrong with the new secret, or that the kind signs nothing.
-    fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>>;
+    fn rotate(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: Rotation,
+    ) -> Result<PreparedDestination, Vec<Field>>;
 
     /// Sends a request with this id that shows whether the connection works, and tells no event.
     ///
@@ -117,7 +127,7 @@ pub trait Kinds: Send + Sync {
 #[derive(Clone)]
 pub struct Rotation {
     /// The new secret; one is made when absent.
-    pub given: Option<SecretString>,
+    pub new_secret: Option<SecretString>,
     /// Until when requests are signed with the old one too.
     pub until: Timestamp,
     /// Now.
@@ -128,9 +138,9 @@ pub struct Rotation {
 
 impl fmt::Debug for Rotation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { given, until, now, random: _ } = self;
+        let Self { new_secret, until, now, random: _ } = self;
         let mut shown = formatter.debug_struct("Rotation");
-        shown.field("given", given).field("until", until).field("now", now).finish_non_exhaustive()
+        shown.field("new_secret", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
     }
 }
 
@@ -207,7 +217,7 @@ mod tests {
     #[test]
     fn a_rotation_shows_neither_a_secret_nor_what_one_is_made_of() {
         let now = Timestamp::from_micros(0);
-        let rotation = Rotation { given: Some("whsec_given".into()), until: now, now, random: [171; 32] };
+        let rotation = Rotation { new_secret: Some("whsec_new".into()), until: now, now, random: [171; 32] };
         let shown = format!("{rotation:?} {rotation:#?}");
         for hidden in ["whsec", "random", "171", "0xab"] {
             assert!(!shown.contains(hidden), "{shown}");

@@ -3,7 +3,7 @@
 use crate::answer::Text;
 use crate::edge::Shared;
 use axum::extract::State;
-use domain::health::State as Fares;
+use domain::health::State as DestinationState;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fmt::Write;
@@ -119,7 +119,9 @@ fn describe() {
 /// The gauges of all destinations. They are written here, because what the recorder holds never vanishes, and
 /// destinations do.
 fn destinations(all: &[Figures]) -> String {
-    let states = [Fares::Healthy, Fares::Failing, Fares::Open, Fares::Disabled].map(Fares::as_str);
+    let states =
+        [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled]
+            .map(DestinationState::as_str);
     let mut text = String::new();
     let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
         // A string takes all that is written.

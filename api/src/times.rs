@@ -38,7 +38,7 @@ pub fn millis(duration: Duration) -> i64 {
 }
 
 /// A duration as people write it: `5s`, `2m`, `1h 30m`.
-pub fn words(duration: Duration) -> String {
+pub fn compact(duration: Duration) -> String {
     let mut rest = duration.as_secs();
     let parts = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")].into_iter().filter_map(|(size, unit)| {
         let count = rest / size;
@@ -59,7 +59,7 @@ pub fn countdown(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{countdown, words};
+    use super::{compact, countdown};
     use std::time::Duration;
 
     #[test]
@@ -68,7 +68,7 @@ mod tests {
             [(0, "0s", "0:00"), (118, "1m 58s", "1:58"), (120, "2m", "2:00"), (5400, "1h 30m", "1:30:00")]
         {
             let duration = Duration::from_secs(seconds);
-            assert_eq!((words(duration).as_str(), countdown(duration).as_str()), (text, clock));
+            assert_eq!((compact(duration).as_str(), countdown(duration).as_str()), (text, clock));
         }
         assert_eq!(countdown(Duration::from_millis(4001)), "0:05");
     }

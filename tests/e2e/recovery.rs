@@ -24,7 +24,7 @@ fn quick() -> Setting {
 /// Every sentence of an explanation.
 fn sentences(node: &Value) -> String {
     let then = node["then"].as_array().into_iter().flatten();
-    then.fold(format!("{}\n", node["says"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))
+    then.fold(format!("{}\n", node["summary"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))
 }
 
 async fn explained(world: &World, path: &str) -> String {

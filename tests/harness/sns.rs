@@ -67,7 +67,7 @@ impl Rtn {
     pub fn message(&self) -> String {
         let sample = Sample {
             package_name: &self.package_name,
-            said: &self.kind,
+            store_type: &self.kind,
             app_user_id: &self.app_user_id,
             receipt_id: &self.receipt_id,
             cancelled_receipt_id: self.cancelled_receipt_id.as_deref(),

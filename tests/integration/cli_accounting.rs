@@ -156,17 +156,17 @@ fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
 fn a_time_is_a_time_or_how_long_ago_and_an_app_can_be_named() {
     let (desk, _) = desk("cli-ago");
     let other = desk.id(&["app", "create", "other"]);
-    let looked_at = |more: &[&str]| {
+    let checked = |more: &[&str]| {
         let line: Vec<&str> = ["redeliver", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
-        desk.answer(&line)["looked_at"].clone()
+        desk.answer(&line)["checked"].clone()
     };
     // What was recorded is from 1970.
-    assert_eq!(looked_at(&["--from", "3d"]), 0);
-    assert_eq!(looked_at(&["--from", "36500d", "--until", "2h"]), 3);
-    assert_eq!(looked_at(&["--from", "36500d", "--until", "36000d"]), 0);
-    assert_eq!(looked_at(&["--from", "36500d", "--app", &desk.app]), 3);
-    assert_eq!(looked_at(&["--from", "36500d", "--app", &other]), 0);
-    assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["looked_at"], 0);
+    assert_eq!(checked(&["--from", "3d"]), 0);
+    assert_eq!(checked(&["--from", "36500d", "--until", "2h"]), 3);
+    assert_eq!(checked(&["--from", "36500d", "--until", "36000d"]), 0);
+    assert_eq!(checked(&["--from", "36500d", "--app", &desk.app]), 3);
+    assert_eq!(checked(&["--from", "36500d", "--app", &other]), 0);
+    assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["checked"], 0);
     let wrong = desk.ask(&["redeliver", "range", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(complained(&wrong).contains("2h for two hours ago"), "{}", complained(&wrong));

@@ -124,7 +124,7 @@ pub async fn explained(world: &World, delivery: &Value) -> String {
 
 fn said_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
     if story["id"] == *delivery_id {
-        return story["says"].as_str();
+        return story["summary"].as_str();
     }
     let within: Vec<&Value> = match story {
         Value::Array(items) => items.iter().collect(),

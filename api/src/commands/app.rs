@@ -111,7 +111,7 @@ pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Rates(wanted) => return rates::rates(&client, &options.remote, wanted).await,
         Verb::ImportSales(wanted) => return sales::sales(&client, &options.remote, wanted).await,
         Verb::Delete { id, confirm } => {
-            confirm.ask(&format!("App {id} is deleted, with its platforms and destinations."))?;
+            confirm.prompt(&format!("App {id} is deleted, with its platforms and destinations."))?;
             client.delete(&format!("/v1/apps/{}", segment(id))).await?
         }
     };

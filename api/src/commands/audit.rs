@@ -24,7 +24,7 @@ Next: `settle explain` with an example that is named."
 )]
 pub struct Options {
     #[command(subcommand)]
-    what: Option<What>,
+    part: Option<Part>,
     /// List the rules that hold too.
     #[arg(long)]
     all: bool,
@@ -33,7 +33,7 @@ pub struct Options {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Part {
     /// Money: what each integration that counts was told, by SKU and month, against the ledger of payments. Exits with 1
     /// when something differs and nothing explains it.
     Revenue(Revenue),
@@ -42,18 +42,18 @@ enum What {
 /// Looks at all tables.
 pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    if let Some(What::Revenue(wanted)) = &options.what {
+    if let Some(Part::Revenue(wanted)) = &options.part {
         return audit_revenue::revenue(&client, &options.remote, wanted).await;
     }
-    let whole = look(&client).await?;
+    let whole = fetch_all(&client).await?;
     let violations = whole["violations"].as_i64().unwrap_or_default();
     if options.remote.json {
         table::json(&whole);
     } else {
         for rule in table::items(&whole["rules"]) {
-            tell(rule, options.all);
+            print_rule(rule, options.all);
         }
-        let rows = table::field(&whole, "looked_at");
+        let rows = table::field(&whole, "checked");
         let rules = table::items(&whole["rules"]).len();
         match violations {
             0 => table::line(&format!("{rows} rows keep all {rules} rules.")),
@@ -64,13 +64,13 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// All answers as one.
-async fn look(client: &Client) -> anyhow::Result<Value> {
+async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
     let bar = bar("rows looked at", None);
-    let (mut looked_at, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
+    let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
     loop {
         let answer = client.get("/v1/audit", &[("cursor", cursor)]).await?;
-        let rows = answer["looked_at"].as_i64().unwrap_or_default();
-        looked_at += rows;
+        let rows = answer["checked"].as_i64().unwrap_or_default();
+        checked += rows;
         bar.inc(rows.unsigned_abs());
         add(&mut rules, table::items(&answer["rules"]));
         cursor = answer["next_cursor"].as_str().map(str::to_owned);
@@ -80,7 +80,7 @@ async fn look(client: &Client) -> anyhow::Result<Value> {
     }
     bar.finish_and_clear();
     let violations: i64 = rules.iter().filter_map(|rule| rule["violations"].as_i64()).sum();
-    Ok(json!({ "violations": violations, "looked_at": looked_at, "rules": rules }))
+    Ok(json!({ "violations": violations, "checked": checked, "rules": rules }))
 }
 
 /// Adds the rules of one answer to those of the answers before.
@@ -99,14 +99,15 @@ fn add(rules: &mut Vec<Value>, more: &[Value]) {
     }
 }
 
-fn tell(rule: &Value, all: bool) {
-    let (name, says, of) = (table::field(rule, "name"), table::field(rule, "says"), table::field(rule, "of"));
+fn print_rule(rule: &Value, all: bool) {
+    let (name, description, of) =
+        (table::field(rule, "name"), table::field(rule, "description"), table::field(rule, "of"));
     match rule["violations"].as_i64().unwrap_or_default() {
-        0 if all => table::line(&format!("ok  {name} ({of}): {says}")),
+        0 if all => table::line(&format!("ok  {name} ({of}): {description}")),
         0 => {}
         count => {
             let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
-            table::line(&format!("{count} {of} break the rule {name} ({says}): {examples}"));
+            table::line(&format!("{count} {of} break the rule {name} ({description}): {examples}"));
         }
     }
 }
@@ -119,9 +120,9 @@ mod tests {
     #[test]
     fn the_answers_of_several_looks_add_up() {
         let mut rules = Vec::new();
-        let look = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
+        let page = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
         for violations in [0, 3, 4] {
-            add(&mut rules, look(violations).as_array().unwrap());
+            add(&mut rules, page(violations).as_array().unwrap());
         }
         assert_eq!(rules, [json!({"name": "a", "violations": 7, "examples": ["x", "y", "z", "x", "y"]})]);
     }

@@ -142,12 +142,12 @@ impl Client {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
-        self.ask(Method::GET, url, None).await
+        self.request(Method::GET, url, None).await
     }
 
     /// Makes something, or asks for an action.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::POST, self.at(path)?, Some(body)).await
+        self.request(Method::POST, self.at(path)?, Some(body)).await
     }
 
     /// Sends a file as CSV. The path may have a query.
@@ -158,17 +158,17 @@ impl Client {
 
     /// Sets something as a whole. The path may have a query.
     pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::PUT, self.at(path)?, Some(body)).await
+        self.request(Method::PUT, self.at(path)?, Some(body)).await
     }
 
     /// Changes the given fields.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::PATCH, self.at(path)?, Some(body)).await
+        self.request(Method::PATCH, self.at(path)?, Some(body)).await
     }
 
     /// Deletes.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        self.ask(Method::DELETE, self.at(path)?, None).await
+        self.request(Method::DELETE, self.at(path)?, None).await
     }
 
     fn at(&self, path: &str) -> anyhow::Result<Url> {
@@ -176,7 +176,7 @@ impl Client {
         Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not the address of a service"))
     }
 
-    async fn ask(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn request(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
@@ -233,15 +233,15 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
 /// beside it.
 fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let word = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut line = match (word("title"), word("detail")) {
+    let member = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut line = match (member("title"), member("detail")) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
         (Some(line), None) | (None, Some(line)) => line,
         (None, None) => format!("the service answered {status}"),
     };
     let hints = problem.get("errors").or_else(|| problem.get("fields")).and_then(Value::as_array);
-    let told = plain(&line);
-    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !told.contains(&plain(hint))) {
+    let shown = plain(&line);
+    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !shown.contains(&plain(hint))) {
         line.push_str(&format!("; {hint}"));
     }
     if status == StatusCode::UNAUTHORIZED {
@@ -253,8 +253,8 @@ fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
 }
 
 fn hint_of(hint: &Value) -> String {
-    let word = |name: &str| hint.get(name).and_then(Value::as_str);
-    match (word("field"), word("expected").or_else(|| word("detail")).or_else(|| word("message"))) {
+    let member = |name: &str| hint.get(name).and_then(Value::as_str);
+    match (member("field"), member("expected").or_else(|| member("detail")).or_else(|| member("message"))) {
         (Some(field), Some(expected)) => format!("`{field}`: expected {expected}"),
         _ => super::table::text(hint),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Between two sights of it.
 const TICK: Duration = Duration::from_millis(500);
 /// How often it is looked whether the purchase is settled.
-const LOOKS: u32 = 30;
+const CHECKS: u32 = 30;
 
 /// A clock on the terminal until a purchase is settled. Ctrl-C ends the clock and nothing else.
 pub struct Countdown<'a> {
@@ -40,12 +40,12 @@ impl Countdown<'_> {
             tokio::time::sleep(TICK.min(left)).await;
         }
         bar.set_message("settling");
-        let mut looks = LOOKS;
+        let mut checks = CHECKS;
         let mut settled = self.revision;
-        while settled == self.revision && looks > 0 {
+        while settled == self.revision && checks > 0 {
             tokio::time::sleep(TICK).await;
             settled = revision(self.client, self.key).await;
-            looks -= 1;
+            checks -= 1;
         }
         bar.finish_and_clear();
         table::line(&if settled > self.revision {

@@ -87,7 +87,8 @@ pub async fn entitlement(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::Delete { reference, of, confirm } => {
             if !of.dry_run {
-                confirm.ask(&format!("Entitlement {reference} is deleted, and no product entitles to it any more."))?;
+                confirm
+                    .prompt(&format!("Entitlement {reference} is deleted, and no product entitles to it any more."))?;
             }
             (client.delete(&path(of, reference)).await?, of)
         }

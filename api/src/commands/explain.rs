@@ -17,13 +17,13 @@ Example:
 Next: `settle redeliver --help` sends again what did not arrive. With --json the same is data, with all that is known.")]
 pub struct Options {
     #[command(subcommand)]
-    what: What,
+    subject: Subject,
     #[command(flatten)]
     remote: Remote,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Subject {
     /// What became of a message of a store, and what came of that.
     #[command(after_help = "\
 Example:
@@ -65,23 +65,23 @@ Next: `settle destination probe ID` tries at once; `settle redeliver failed --de
 /// Explains one thing.
 pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let path = match &options.what {
-        What::Notification { message_id } => format!("notifications/{}", segment(message_id)),
-        What::Purchase { collapse_key } => format!("purchases/{}", purchase::key(&client, collapse_key).await?),
-        What::Event { id } => format!("events/{}", segment(id)),
-        What::Destination { id } => format!("destinations/{}", segment(id)),
+    let path = match &options.subject {
+        Subject::Notification { message_id } => format!("notifications/{}", segment(message_id)),
+        Subject::Purchase { collapse_key } => format!("purchases/{}", purchase::key(&client, collapse_key).await?),
+        Subject::Event { id } => format!("events/{}", segment(id)),
+        Subject::Destination { id } => format!("destinations/{}", segment(id)),
     };
     show(&client, &options.remote, &path).await
 }
 
 /// Prints what the API says of one thing.
 pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Result<ExitCode> {
-    let told = client.get(&format!("/v1/explain/{path}"), &[]).await?;
+    let node = client.get(&format!("/v1/explain/{path}"), &[]).await?;
     if remote.json {
-        table::json(&told);
+        table::json(&node);
     } else {
         let mut lines = Vec::new();
-        indent(&told, 0, &mut lines);
+        indent(&node, 0, &mut lines);
         for line in lines.iter().map(|line| layout::short_times(line)) {
             match layout::width() {
                 Some(width) => {
@@ -97,7 +97,7 @@ pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Resul
 
 /// Its sentence, and below it those of what came of it.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
-    lines.push(format!("{:width$}{}", "", table::field(node, "says"), width = 2 * depth));
+    lines.push(format!("{:width$}{}", "", table::field(node, "summary"), width = 2 * depth));
     for next in node.get("then").and_then(Value::as_array).into_iter().flatten() {
         indent(next, depth + 1, lines);
     }
@@ -110,10 +110,9 @@ mod tests {
 
     #[test]
     fn what_came_of_a_thing_stands_below_it() {
-        let event =
-            json!({"says": "event e", "then": [{"says": "to `hook`: delivered", "then": [{"says": "attempt 1"}]}]});
+        let event = json!({"summary": "event e", "then": [{"summary": "to `hook`: delivered", "then": [{"summary": "attempt 1"}]}]});
         let mut lines = Vec::new();
-        indent(&json!({"says": "purchase k", "then": [{"says": "RENEWED: settled"}, event]}), 0, &mut lines);
+        indent(&json!({"summary": "purchase k", "then": [{"summary": "RENEWED: settled"}, event]}), 0, &mut lines);
         let expected = ["purchase k", "  RENEWED: settled", "  event e", "    to `hook`: delivered", "      attempt 1"];
         assert_eq!(lines, expected);
     }

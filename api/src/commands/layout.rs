@@ -43,15 +43,15 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     let begins = text.len() - text.trim_start_matches(' ').len();
     let mut lines = vec![" ".repeat(begins)];
     let mut is_empty = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    for part in text.split(' ').filter(|part| !part.is_empty()) {
         let line = lines.last_mut().map_or(0, |line| line.chars().count());
-        if !is_empty && line + 1 + word.chars().count() > width {
+        if !is_empty && line + 1 + part.chars().count() > width {
             lines.push(" ".repeat(indent));
             is_empty = true;
         }
         if let Some(line) = lines.last_mut() {
             line.push_str(if is_empty { "" } else { " " });
-            line.push_str(word);
+            line.push_str(part);
         }
         is_empty = false;
     }

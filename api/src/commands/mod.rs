@@ -47,7 +47,7 @@ mod table;
 mod tests;
 mod worker;
 
-pub use serve::Told;
+pub use serve::DestinationKinds;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
     ("notification url", "notification_url"),
 ];
 const TOPIC_COLUMNS: &[Column] =
-    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "asked_at"), ("decided", "decided_at")];
+    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("requested", "asked_at"), ("decided", "decided_at")];
 
 /// Platforms: an app on one store, and the address to which that store sends its notifications.
 #[derive(Debug, clap::Args)]
@@ -157,7 +157,7 @@ enum Environment {
 }
 
 impl Environment {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Production => "production",
             Self::Sandbox => "sandbox",
@@ -172,7 +172,7 @@ enum ProductRef {
 }
 
 impl ProductRef {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Term => "term",
             Self::Parent => "parent",
@@ -188,7 +188,7 @@ enum UnknownReceipts {
 }
 
 impl UnknownReceipts {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::GiveUp => "give_up",
             Self::Believe => "believe",
@@ -242,10 +242,10 @@ impl Fields {
         put("name", self.name.clone().map(Value::from));
         put("package_name", self.package_name.clone().map(Value::from));
         put("topic_arn", self.topic_arn.clone().map(Value::from));
-        put("environment", self.environment.map(|environment| environment.word().into()));
-        put("product_ref", self.product_ref.map(|chosen| chosen.word().into()));
+        put("environment", self.environment.map(|environment| environment.as_str().into()));
+        put("product_ref", self.product_ref.map(|chosen| chosen.as_str().into()));
         put("flush_on_revoke", self.flush_on_revoke.map(Value::from));
-        put("unknown_receipts", self.unknown_receipts.map(|chosen| chosen.word().into()));
+        put("unknown_receipts", self.unknown_receipts.map(|chosen| chosen.as_str().into()));
         put("window_seconds", self.window.map(seconds));
         put("max_wait_seconds", self.max_wait.map(seconds));
         if let Some(source) = &self.shared_secret {
@@ -286,7 +286,7 @@ pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Show { id } => client.get(&path(id), &[]).await?,
         Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body()?)).await?,
         Verb::Delete { id, confirm } => {
-            confirm.ask(&format!("Platform {id} is deleted: its notification URL stops working."))?;
+            confirm.prompt(&format!("Platform {id} is deleted: its notification URL stops working."))?;
             client.delete(&path(id)).await?
         }
         Verb::Approve { id, topic } => client.post(&topic_path(id, topic, "approve"), &json!({})).await?,

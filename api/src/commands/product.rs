@@ -165,8 +165,9 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
         }
         Verb::Delete { sku, of, confirm } => {
             if !of.dry_run {
-                confirm
-                    .ask(&format!("Product {sku} is deleted: its purchases are settled anew, and told without it."))?;
+                confirm.prompt(&format!(
+                    "Product {sku} is deleted: its purchases are settled anew, and told without it."
+                ))?;
             }
             Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run))
         }

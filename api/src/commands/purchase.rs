@@ -89,7 +89,7 @@ Example:
 Next: `settle explain purchase RECEIPT` shows the revision and to whom it went.")]
     Flush {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
     },
     /// Stop settling for a while. Deliveries go on.
     #[command(after_help = "\
@@ -98,7 +98,7 @@ Example:
 Next: `settle purchase release RECEIPT` ends it; what came meanwhile is settled then.")]
     Hold {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
         /// Until when: a time, or how long from now. Seven days unless said otherwise.
         #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
         until: Option<Timestamp>,
@@ -110,7 +110,7 @@ Example:
 Next: `settle explain purchase RECEIPT` shows what was settled.")]
     Release {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
     },
     /// Throw away what was accepted and is not settled yet.
     #[command(after_help = "\
@@ -119,7 +119,7 @@ Example:
 Next: `settle explain purchase RECEIPT` shows what was thrown away. What was settled before stays.")]
     Discard {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
     },
     /// Send the newest state again.
     #[command(after_help = "\
@@ -129,7 +129,7 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
 `user.*` events too.")]
     Redeliver {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
         /// Only to this destination.
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
@@ -137,7 +137,7 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
 }
 
 #[derive(Debug, clap::Args)]
-struct Asked {
+struct Request {
     /// Which one.
     collapse_key: String,
     /// Why; it is kept.
@@ -146,7 +146,7 @@ struct Asked {
 }
 
 /// What is asked of a purchase.
-enum Deed<'a> {
+enum Action<'a> {
     Flush,
     Hold(Option<Timestamp>),
     Release,
@@ -157,7 +157,7 @@ enum Deed<'a> {
 /// Does one verb.
 pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
     let (client, remote) = (options.remote.client()?, &options.remote);
-    let (asked, deed) = match &options.verb {
+    let (request, action) = match &options.verb {
         Verb::List { platform, receipt, app_user, external_id, page } => {
             let filter = [
                 ("platform_id", platform),
@@ -169,7 +169,7 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
             if !remote.json {
                 names::add(&client, &mut answer, names::PLATFORM).await;
                 let items = answer.get_mut("items").and_then(Value::as_array_mut);
-                items.into_iter().flatten().for_each(word_state);
+                items.into_iter().flatten().for_each(humanize_state);
             }
             let is_filtered = filter.iter().any(|(_, value)| value.is_some());
             let nothing = if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
@@ -178,7 +178,7 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Show { collapse_key } => {
             let mut shown = client.get(&path(&client, collapse_key).await?, &[]).await?;
             if !remote.json {
-                word_state(&mut shown);
+                humanize_state(&mut shown);
             }
             return Ok(table::answer(remote, &shown));
         }
@@ -186,40 +186,40 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
             let path = format!("purchases/{}", key(&client, collapse_key).await?);
             return explain::show(&client, remote, &path).await;
         }
-        Verb::Flush { asked } => (asked, Deed::Flush),
-        Verb::Hold { asked, until } => (asked, Deed::Hold(*until)),
-        Verb::Release { asked } => (asked, Deed::Release),
-        Verb::Discard { asked } => (asked, Deed::Discard),
-        Verb::Redeliver { asked, destination } => (asked, Deed::Redeliver(destination.as_deref())),
+        Verb::Flush { request } => (request, Action::Flush),
+        Verb::Hold { request, until } => (request, Action::Hold(*until)),
+        Verb::Release { request } => (request, Action::Release),
+        Verb::Discard { request } => (request, Action::Discard),
+        Verb::Redeliver { request, destination } => (request, Action::Redeliver(destination.as_deref())),
     };
-    let answer = act(&client, asked, &deed).await?;
+    let answer = act(&client, request, &action).await?;
     if remote.json {
         table::json(&answer);
     } else {
-        table::line(&deed.says(&asked.collapse_key));
+        table::line(&action.sentence(&request.collapse_key));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the state of a purchase as people say it.
-fn word_state(purchase: &mut Value) {
+fn humanize_state(purchase: &mut Value) {
     let state = purchase.get("state").and_then(Value::as_str).map(|state| state_for_people(state).to_owned());
     if let Some(state) = state {
         purchase["state"] = state.into();
     }
 }
 
-async fn act(client: &Client, asked: &Asked, deed: &Deed<'_>) -> anyhow::Result<Value> {
+async fn act(client: &Client, request: &Request, action: &Action<'_>) -> anyhow::Result<Value> {
     let mut body = Map::new();
-    if let Some(reason) = &asked.reason {
+    if let Some(reason) = &request.reason {
         body.insert("reason".to_owned(), reason.as_str().into());
     }
-    body.extend(deed.field().map(|(name, value)| (name.to_owned(), value.into())));
-    let path = path(client, &asked.collapse_key).await?;
-    client.post(&format!("{path}/{}", deed.name()), &Value::Object(body)).await
+    body.extend(action.field().map(|(name, value)| (name.to_owned(), value.into())));
+    let path = path(client, &request.collapse_key).await?;
+    client.post(&format!("{path}/{}", action.name()), &Value::Object(body)).await
 }
 
-impl Deed<'_> {
+impl Action<'_> {
     const fn name(&self) -> &'static str {
         match self {
             Self::Flush => "flush",
@@ -240,7 +240,7 @@ impl Deed<'_> {
     }
 
     /// What happens now to a purchase, as it was named, and how to watch it.
-    fn says(&self, purchase: &str) -> String {
+    fn sentence(&self, purchase: &str) -> String {
         let now = match self {
             Self::Flush => "What waits of it is settled now, unless it is held".to_owned(),
             Self::Hold(until) => {
@@ -279,23 +279,23 @@ pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Deed;
+    use super::Action;
 
     #[test]
     fn what_was_asked_is_told_in_one_sentence_with_how_to_watch_it() {
         let until = "2026-12-01T00:00:00Z".parse().unwrap();
-        for (deed, words) in [
-            (Deed::Flush, "is settled now, unless it is held"),
-            (Deed::Hold(None), "for seven days"),
-            (Deed::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
-            (Deed::Release, "held no longer"),
-            (Deed::Discard, "thrown away"),
-            (Deed::Redeliver(None), "to every destination"),
-            (Deed::Redeliver(Some("d1")), "to d1;"),
+        for (action, part) in [
+            (Action::Flush, "is settled now, unless it is held"),
+            (Action::Hold(None), "for seven days"),
+            (Action::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
+            (Action::Release, "held no longer"),
+            (Action::Discard, "thrown away"),
+            (Action::Redeliver(None), "to every destination"),
+            (Action::Redeliver(Some("d1")), "to d1;"),
         ] {
-            let said = deed.says("r1");
-            assert!(said.contains(words), "{said}");
-            assert!(said.ends_with("; `settle explain purchase r1` shows what becomes of it."), "{said}");
+            let sentence = action.sentence("r1");
+            assert!(sentence.contains(part), "{sentence}");
+            assert!(sentence.ends_with("; `settle explain purchase r1` shows what becomes of it."), "{sentence}");
         }
     }
 }

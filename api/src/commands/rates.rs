@@ -33,7 +33,7 @@ pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow:
     let path = format!("/v1/apps/{}/rates", segment(&options.app));
     let rows = rows::read(&options.file, COLUMNS)?;
     let bar = bar("rates read", Some(rows.count));
-    let (mut batch, mut kept, mut wrong) = (Vec::new(), 0_usize, 0_u64);
+    let (mut batch, mut stored, mut wrong) = (Vec::new(), 0_usize, 0_u64);
     for row in rows.rows {
         let checked = row.fields.and_then(|fields| rows::check::<NewRate>(&fields).map(|_| fields));
         match checked {
@@ -45,12 +45,12 @@ pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow:
         }
         bar.inc(1);
         if batch.len() == BATCH {
-            kept += put(client, &path, &mut batch).await?;
+            stored += put(client, &path, &mut batch).await?;
         }
     }
-    kept += put(client, &path, &mut batch).await?;
+    stored += put(client, &path, &mut batch).await?;
     bar.finish_and_clear();
-    table::answer(remote, &json!({ "rates": kept, "wrong": wrong }));
+    table::answer(remote, &json!({ "rates": stored, "wrong": wrong }));
     Ok(if wrong > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 

@@ -95,12 +95,12 @@ fn summary(event: &Value) -> String {
         "expires_at",
         "coalesced",
     ];
-    let mut words: Vec<String> = Vec::new();
+    let mut facts: Vec<String> = Vec::new();
     for name in shown {
         let value = data.get(name).or_else(|| event.get("attributes").and_then(|attributes| attributes.get(name)));
         if let Some(value) = value.filter(|value| !value.is_null()) {
-            words.push(format!("{name}={}", table::text(value)));
+            facts.push(format!("{name}={}", table::text(value)));
         }
     }
-    words.join("  ")
+    facts.join("  ")
 }

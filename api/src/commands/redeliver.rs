@@ -22,7 +22,7 @@ Example:
 Next: `settle explain event EVENT_ID` shows what became of it. `settle destination replay ID` sends states only.")]
 pub struct Options {
     #[command(subcommand)]
-    what: What,
+    selection: Selection,
     /// Only to this destination.
     #[arg(long, value_name = "ID", global = true)]
     destination: Option<String>,
@@ -33,7 +33,7 @@ pub struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Selection {
     /// Send one event again.
     #[command(after_help = "\
 Example:
@@ -106,17 +106,17 @@ pub struct Pages {
 pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let mut flags = String::new();
-    let what = match &options.what {
-        What::Event { id } => json!({ "event_id": id }),
-        What::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
-        What::Range { from, until, of } => {
+    let selection = match &options.selection {
+        Selection::Event { id } => json!({ "event_id": id }),
+        Selection::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
+        Selection::Range { from, until, of } => {
             let (from, until) = (from.to_string(), until.unwrap_or_else(clock::now).to_string());
             flags = format!(" --from {from} --until {until}");
             json!({ "from": from, "until": until, "app_id": of.app })
         }
-        What::Failed { of } => json!({ "failed": true, "app_id": of.app }),
+        Selection::Failed { of } => json!({ "failed": true, "app_id": of.app }),
     };
-    let mut body = what.as_object().cloned().unwrap_or_default();
+    let mut body = selection.as_object().cloned().unwrap_or_default();
     if let Some(id) = &options.destination {
         body.insert("destination_id".to_owned(), id.as_str().into());
     }
@@ -124,8 +124,8 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         client: &client,
         path: "/v1/redeliveries".to_owned(),
         body,
-        counted: "looked_at",
-        says: if matches!(options.what, What::Failed { .. }) {
+        counted: "checked",
+        unit: if matches!(options.selection, Selection::Failed { .. }) {
             "dead deliveries looked at"
         } else {
             "events looked at"
@@ -134,7 +134,7 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         flags,
     };
     let (seen, done) = bulk.run().await?;
-    Ok(answer(&options.remote, ("looked_at", seen), &done, options.pages.is_dry()))
+    Ok(answer(&options.remote, ("checked", seen), &done, options.pages.is_dry()))
 }
 
 /// Something that is owed page by page.
@@ -148,7 +148,7 @@ pub struct Bulk<'a> {
     /// The field that says how many were looked at.
     pub counted: &'static str,
     /// What they are, for who waits.
-    pub says: &'static str,
+    pub unit: &'static str,
     /// How to go through the pages.
     pub pages: &'a Pages,
     /// What else has to be given to go on, as it is written behind the command; empty or with a space before it.
@@ -172,7 +172,7 @@ impl Pages {
 impl Bulk<'_> {
     /// All pages; how many were looked at, and what came of them.
     pub async fn run(mut self) -> anyhow::Result<(u64, Done)> {
-        let (bar, mut seen, mut done) = (bar(self.says, None), 0, Done::default());
+        let (bar, mut seen, mut done) = (bar(self.unit, None), 0, Done::default());
         self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
         self.body.insert("run".to_owned(), run.as_str().into());
@@ -284,9 +284,9 @@ mod tests {
             Unknown,
         ];
         for one in all {
-            let word = json!(one);
-            let word = word.as_str().unwrap();
-            assert_ne!(reason(word), word);
+            let code = json!(one);
+            let code = code.as_str().unwrap();
+            assert_ne!(reason(code), code);
         }
     }
 }

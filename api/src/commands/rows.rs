@@ -100,8 +100,8 @@ fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: 
         let why = format!("expected at most {} cells ({}), and it has {}", names.len(), names.join(", "), record.len());
         return Row { line, fields: Err(why) };
     }
-    let given = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
-    let fields = given.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
+    let cells = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
+    let fields = cells.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
     Row { line, fields: Ok(fields) }
 }
 

@@ -87,9 +87,9 @@ fn help() -> String {
 
 /// The store's name of a type, from any of its short forms.
 fn store_type(text: &str) -> Result<String, String> {
-    let word = text.trim().to_ascii_uppercase().replace('-', "_");
-    let names = [word.clone(), format!("SUBSCRIPTION_{word}")];
-    let found = TYPES.iter().find(|(name, _)| names.iter().any(|word| word == name));
+    let name = text.trim().to_ascii_uppercase().replace('-', "_");
+    let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
+    let found = TYPES.iter().find(|(known, _)| names.iter().any(|name| name == known));
     found
         .map(|(name, _)| (*name).to_owned())
         .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
@@ -165,7 +165,7 @@ fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Valu
 async fn send(target: &Target, options: &Options, store_type: &str, at: Timestamp) -> anyhow::Result<String> {
     let sample = Sample {
         package_name: &target.package_name,
-        said: store_type,
+        store_type,
         app_user_id: &options.user,
         receipt_id: &target.receipt,
         cancelled_receipt_id: options.related.as_deref(),

@@ -6,7 +6,7 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, KindSchemas, Kinds, Made, Own, Rotation, Tested};
+use crate::edge::{Edge, KindFields, KindSchemas, Kinds, PreparedDestination, Rotation, Tested};
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
@@ -111,10 +111,10 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     let metrics = Metrics::install();
     auditing::watch(store.clone(), &metrics);
     Ok(Arc::new(Edge {
-        dispatch: Dispatch::start(Arc::new(Wired(engine)), store.clone()),
+        dispatch: Dispatch::start(Arc::new(TemporalEngine(engine)), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
-        kinds: Arc::new(Told::new(config)),
+        kinds: Arc::new(DestinationKinds::new(config)),
         admin_token,
         public_url: config.http.public_url.clone(),
         default_window_ms: times::millis(config.window),
@@ -141,9 +141,9 @@ pub fn rules(config: &Config) -> Rules {
 /// Answers requests until `stop`, then those in hand.
 pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow::Result<()> {
     let router = router::router(edge);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().asked());
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
     let too_long = async {
-        stop.asked().await;
+        stop.requested().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
@@ -156,13 +156,13 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
 }
 
 /// The destinations of `activities`, as the edge wants them.
-pub struct Told {
+pub struct DestinationKinds {
     allowed: Allowed,
     http: Http,
     clock: fn() -> Timestamp,
 }
 
-impl Told {
+impl DestinationKinds {
     /// As they may be by the settings.
     #[must_use]
     pub fn new(config: &Config) -> Self {
@@ -170,14 +170,14 @@ impl Told {
     }
 }
 
-impl Kinds for Told {
+impl Kinds for DestinationKinds {
     fn bound(&self, kind: &str) -> Option<i64> {
         destinations::Config::bound(kind)
     }
 
-    fn own(&self, kind: &str) -> Option<Own> {
+    fn fields(&self, kind: &str) -> Option<KindFields> {
         let destinations::Own { lasting, at_making } = destinations::Config::own(kind)?;
-        Some(Own { lasting, at_making })
+        Some(KindFields { changeable: lasting, on_creation: at_making })
     }
 
     fn schemas(&self) -> Vec<KindSchemas> {
@@ -192,10 +192,15 @@ impl Kinds for Told {
         destinations::check_schedule(seconds).map_err(field)
     }
 
-    fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>> {
-        let made = destinations::Config::make(kind, fields, &self.allowed, random).map_err(wrong)?;
-        let destinations::Made { settings, secret, shown, traits, .. } = made;
-        Ok(Made { settings, secret, shown, traits })
+    fn make(
+        &self,
+        kind: &str,
+        fields: &Map<String, Value>,
+        random: [u8; 32],
+    ) -> Result<PreparedDestination, Vec<Field>> {
+        let prepared = destinations::Config::make(kind, fields, &self.allowed, random).map_err(wrong)?;
+        let destinations::Made { settings, secret, shown, traits, .. } = prepared;
+        Ok(PreparedDestination { settings, secret, shown, traits })
     }
 
     fn change(
@@ -203,14 +208,19 @@ impl Kinds for Told {
         destination: &Destination,
         secret: &SecretString,
         fields: &Map<String, Value>,
-    ) -> Result<Made, Vec<Field>> {
+    ) -> Result<PreparedDestination, Vec<Field>> {
         let changed = destinations::Config::change(destination, secret, fields, &self.allowed).map_err(wrong)?;
         Ok(after(destination, changed))
     }
 
-    fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>> {
-        let Rotation { given, until, now, random } = rotation;
-        let rotation = destinations::Rotation { given, until, now, random };
+    fn rotate(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: Rotation,
+    ) -> Result<PreparedDestination, Vec<Field>> {
+        let Rotation { new_secret, until, now, random } = rotation;
+        let rotation = destinations::Rotation { given: new_secret, until, now, random };
         let changed = destinations::Config::rotate(destination, secret, &rotation);
         Ok(after(destination, changed.map_err(|one| vec![field(one)])?))
     }
@@ -221,16 +231,16 @@ impl Kinds for Told {
             let request = config.test((self.clock)(), &id).map_err(field)?;
             let tested = config.tested(&self.http.send(request).await);
             let ok = tested.is_ok();
-            let says = config.redact(&tested.unwrap_or_else(|why| why));
-            Ok(Tested { ok, says })
+            let detail = config.redact(&tested.unwrap_or_else(|why| why));
+            Ok(Tested { ok, detail })
         }
         .boxed()
     }
 }
 
-fn after(destination: &Destination, changed: destinations::Changed) -> Made {
+fn after(destination: &Destination, changed: destinations::Changed) -> PreparedDestination {
     let traits = Traits { profile: changed.profile, ..destination.traits() };
-    Made { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
+    PreparedDestination { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
 }
 
 fn wrong(invalid: Vec<destinations::Invalid>) -> Vec<Field> {
@@ -242,9 +252,9 @@ fn field(invalid: destinations::Invalid) -> Field {
 }
 
 /// The engine of `activities`, as the edge wants it.
-struct Wired(engine::Engine);
+struct TemporalEngine(engine::Engine);
 
-impl Engine for Wired {
+impl Engine for TemporalEngine {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
         async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
     }
@@ -257,7 +267,7 @@ impl Engine for Wired {
         async move { self.0.destination(id, signal).await.map_err(translated) }.boxed()
     }
 
-    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         // Said again until Temporal takes it.
         self.0.tend(id);
         async { Ok(()) }.boxed()

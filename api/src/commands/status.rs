@@ -31,7 +31,7 @@ pub struct Options {
 /// Looks at everything once.
 pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let found = look(&client).await?;
+    let found = collect(&client).await?;
     if options.remote.json {
         table::json(&found);
     } else {
@@ -49,7 +49,7 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Everything as data.
-async fn look(client: &Client) -> anyhow::Result<Value> {
+async fn collect(client: &Client) -> anyhow::Result<Value> {
     // The first question finds out whether there is a service, and whether it knows the token.
     let destinations = destinations(client).await?;
     let alarms = client.get("/v1/alarms", &[("limit", Some(ALARMS.to_owned()))]).await?;

@@ -14,38 +14,38 @@ pub struct Stop(watch::Receiver<bool>);
 impl Stop {
     /// Listens for signals from now on. Whoever asks a second time does not want to wait.
     pub fn on_signals() -> anyhow::Result<Self> {
-        let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
-        let (tell, told) = watch::channel(false);
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
             // Nobody listens any more: then we are ending already.
-            let _ = tell.send(true);
+            let _ = sender.send(true);
             either(&mut interrupt, &mut terminate).await;
             eprintln!("settle: stopped at once; what was accepted is safe and goes on at the next start");
             std::process::exit(AT_ONCE);
         });
-        Ok(Self(told))
+        Ok(Self(receiver))
     }
 
     /// A wish of our own, beside that of the signals: for what must end later than the rest.
     pub fn by_hand() -> (watch::Sender<bool>, Self) {
-        let (tell, told) = watch::channel(false);
-        (tell, Self(told))
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
     }
 
     /// Ends when we are asked to.
-    pub async fn asked(mut self) {
+    pub async fn requested(mut self) {
         // The teller is gone: that is an end too.
-        let _ = self.0.wait_for(|asked| *asked).await;
+        let _ = self.0.wait_for(|is_requested| *is_requested).await;
     }
 
     /// Whether we were asked already.
-    pub fn is_asked(&self) -> bool {
+    pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-fn heard(kind: SignalKind) -> anyhow::Result<Signal> {
+fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("signals cannot be heard")
 }
 

@@ -64,7 +64,7 @@ fn show_metrics(listener: TcpListener, stop: Stop) {
     let router = Router::new()
         .route("/livez", get(health::live))
         .route("/metrics", get(async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render())));
-    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.asked()).into_future());
+    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.requested()).into_future());
 }
 
 /// What a worker works with.
@@ -82,7 +82,7 @@ pub struct Parts<'a> {
 /// Works until `stop`, then finishes what is in hand.
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let Parts { config, store, engine, simulated } = parts;
-    let doing = Doing {
+    let context = Doing {
         store,
         allowed: serve::allowed(config),
         http: Http::new(serve::rules(config)),
@@ -95,16 +95,16 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();
-    let (tell, ended) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     // A thread of its own: the workflows of a worker share one, which must not be one of the runtime's.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
     let thread = thread.spawn(move || {
-        let result = worker::run(&runtime, doing, Slots::default(), stop.asked());
+        let result = worker::run(&runtime, context, Slots::default(), stop.requested());
         // Nobody waits any more: then we are ending already.
-        let _ = tell.send(result);
+        let _ = sender.send(result);
     });
     thread.context("no thread for the worker")?;
-    ended.await.context("the worker broke down")?.context("the worker cannot go on")
+    receiver.await.context("the worker broke down")?.context("the worker cannot go on")
 }
 
 /// How each store is asked.

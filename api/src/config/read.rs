@@ -136,7 +136,7 @@ pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
 }
 
 fn gather(flags: &Flags, variables: &Variables) -> Result<Raw, Invalid> {
-    let file = flags.config.clone().or_else(|| given(variables, "SETTLE_CONFIG").map(PathBuf::from));
+    let file = flags.config.clone().or_else(|| non_empty(variables, "SETTLE_CONFIG").map(PathBuf::from));
     layered(file.as_deref(), flags, variables)
         .and_then(config::Config::try_deserialize)
         .map_err(|error| unreadable(file.as_deref(), &error))
@@ -148,7 +148,7 @@ fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
     }
     for &(field, variable, form) in VARIABLES {
-        let value = given(variables, variable).map(|text| form.value(variable, &text));
+        let value = non_empty(variables, variable).map(|text| form.value(variable, &text));
         builder = builder.set_override_option(field, value)?;
     }
     let data = flags.data.as_ref().map(|path| path.display().to_string());
@@ -174,7 +174,7 @@ impl Form {
 }
 
 /// An empty variable is an absent one.
-fn given(variables: &Variables, name: &str) -> Option<String> {
+fn non_empty(variables: &Variables, name: &str) -> Option<String> {
     variables.get(name).filter(|text| !text.is_empty()).cloned()
 }
 

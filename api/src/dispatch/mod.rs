@@ -31,7 +31,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Sends one signal to a destination's workflow, starting it when none is open.
     fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Says that a destination is owed something that could be sent.
-    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
+    fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Whether the last call reached the engine.
     fn connected(&self) -> bool;
 }

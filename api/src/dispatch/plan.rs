@@ -52,7 +52,7 @@ struct Entry {
     spacing: i64,
     signalled: i64,
     /// Rows that no signal has told of, and how many of them the running call tells of.
-    untold: (i64, i64),
+    unsignalled: (i64, i64),
     /// The newest row that is to be settled at once, and the one that the running call tells of.
     flush: (Option<i64>, Option<i64>),
     place: Place,
@@ -142,7 +142,7 @@ impl Plan {
         self.due.pop_first();
         let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
         entry.place = Place::InFlight;
-        entry.untold.1 = entry.untold.0;
+        entry.unsignalled.1 = entry.unsignalled.0;
         entry.flush.1 = entry.flush.0;
         if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
     }
@@ -153,7 +153,7 @@ impl Plan {
         self.paused_until = i64::MIN;
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.failures = 0;
-        entry.untold = (entry.untold.0.saturating_sub(entry.untold.1), 0);
+        entry.unsignalled = (entry.unsignalled.0.saturating_sub(entry.unsignalled.1), 0);
         entry.signalled = entry.signalled.max(through);
         entry.not_before = now.saturating_add(entry.spacing);
         if entry.flush.0 == entry.flush.1 {
@@ -254,7 +254,7 @@ impl Entry {
             cap_until: None,
             spacing: SPACING_MS.0,
             signalled: i64::MIN,
-            untold: (0, 0),
+            unsignalled: (0, 0),
             flush: (None, None),
             place: Place::Resting(now),
             not_before: now,
@@ -268,7 +268,7 @@ impl Entry {
             return false;
         }
         self.newest = news.seq;
-        self.untold.0 = self.untold.0.saturating_add(1);
+        self.unsignalled.0 = self.unsignalled.0.saturating_add(1);
         let quiet_ms = news.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
         self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(SPACING_MS.1);
@@ -285,7 +285,7 @@ impl Entry {
         Notified {
             through: self.newest,
             quiet_ms: self.quiet_until.saturating_sub(now).max(0),
-            count: self.untold.0,
+            count: self.unsignalled.0,
             cap_ms: self.cap_until.map(|until| until.saturating_sub(now).max(0)),
         }
     }

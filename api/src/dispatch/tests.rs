@@ -227,7 +227,7 @@ fn nothing_is_lost_in_any_order() {
     };
     for _ in 0..200 {
         let mut plan = plan(4);
-        let (mut now, mut newest, mut told) = (0_i64, BTreeMap::new(), BTreeMap::new());
+        let (mut now, mut newest, mut signalled) = (0_i64, BTreeMap::new(), BTreeMap::new());
         let mut calls: Vec<(CollapseKey, i64)> = Vec::new();
         for seq in 1..200 {
             now += i64::try_from(dice(5000)).expect("small");
@@ -244,21 +244,21 @@ fn nothing_is_lost_in_any_order() {
                     plan.failed(now, key);
                 } else {
                     plan.sent(now, key, through);
-                    told.insert(key, through.max(told.get(&key).copied().unwrap_or(0)));
+                    signalled.insert(key, through.max(signalled.get(&key).copied().unwrap_or(0)));
                 }
             }
         }
         for (key, through) in calls {
             plan.sent(now, key, through);
-            told.insert(key, through.max(told.get(&key).copied().unwrap_or(0)));
+            signalled.insert(key, through.max(signalled.get(&key).copied().unwrap_or(0)));
         }
         for _ in 0..100 {
-            told.extend(flush(&mut plan, now).into_iter().map(|(key, notified)| (key, notified.through)));
+            signalled.extend(flush(&mut plan, now).into_iter().map(|(key, notified)| (key, notified.through)));
             now += 10_000;
         }
         let missed = plan.missed_from().unwrap_or(i64::MAX);
         for (key, seq) in newest {
-            assert!(told.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
+            assert!(signalled.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
         }
     }
 }

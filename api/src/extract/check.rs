@@ -48,12 +48,12 @@ impl Wrong {
 }
 
 /// Checks an object, and replaces what is wrong by something that fits: the rest of the request can then be judged too.
-pub fn object(given: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut Wrong) {
+pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut Wrong) {
     let properties = schema["properties"].as_object();
     let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     for (name, property) in properties.into_iter().flatten() {
         let place = join(place, name);
-        let fits = match given.get_mut(name) {
+        let fits = match value.get_mut(name) {
             None | Some(Value::Null) if required(name) => {
                 wrong.add(&place, format!("{}; it is required", expected(property)));
                 false
@@ -63,13 +63,13 @@ pub fn object(given: &mut Map<String, Value>, schema: &Value, place: &str, wrong
         };
         match (fits, required(name)) {
             (true, _) => {}
-            (false, true) => drop(given.insert(name.clone(), formats::example(property))),
-            (false, false) => drop(given.remove(name)),
+            (false, true) => drop(value.insert(name.clone(), formats::example(property))),
+            (false, false) => drop(value.remove(name)),
         }
     }
     if schema.get("additionalProperties").is_none_or(|rest| rest == false) {
         let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        given.retain(|name, _| {
+        value.retain(|name, _| {
             let is_known = known.contains(&name.as_str());
             if !is_known {
                 wrong.add_unknown(&join(place, name), &known);
@@ -84,8 +84,8 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bo
     let schema = present(schema);
     let choices = choices(schema);
     let complaint = match (type_of(schema), &mut *value) {
-        ("object", Value::Object(given)) => {
-            object(given, schema, place, wrong);
+        ("object", Value::Object(value)) => {
+            object(value, schema, place, wrong);
             None
         }
         ("array", Value::Array(items)) => list(items, schema, place, wrong),
@@ -93,15 +93,15 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bo
             (!choices.contains(&text.as_str())).then(|| but_is(schema, &format!("`{}`", shown(text))))
         }
         ("string", Value::String(text)) => wrong_text(text, schema),
-        ("integer", given) => {
+        ("integer", value) => {
             let range = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
             let is_in =
                 |number: i64| range.0.is_none_or(|min| number >= min) && range.1.is_none_or(|max| number <= max);
-            let number = given.as_i64().filter(|number| is_in(*number));
-            number.is_none().then(|| but_is(schema, &shown(&given.to_string())))
+            let number = value.as_i64().filter(|number| is_in(*number));
+            number.is_none().then(|| but_is(schema, &shown(&value.to_string())))
         }
         ("boolean", Value::Bool(_)) | ("", _) => None,
-        (_, given) => Some(but_is(schema, name_of(given))),
+        (_, value) => Some(but_is(schema, name_of(value))),
     };
     let fits = complaint.is_none();
     if let Some(complaint) = complaint {
@@ -176,8 +176,8 @@ fn expected(schema: &Value) -> String {
     }
 }
 
-fn but_is(schema: &Value, given: &str) -> String {
-    format!("{}, and it is {given}", expected(schema))
+fn but_is(schema: &Value, value: &str) -> String {
+    format!("{}, and it is {value}", expected(schema))
 }
 
 /// The schema of a value that is not null.

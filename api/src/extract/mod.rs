@@ -129,14 +129,14 @@ impl PageQuery {
 ///
 /// # Errors
 /// With each wrong field and what was expected there.
-pub fn checked<T: Fields>(given: Map<String, Value>) -> Result<T, Error> {
-    drafted(given)?.finish()
+pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
+    drafted(fields)?.finish()
 }
 
-fn drafted<T: Fields>(mut given: Map<String, Value>) -> Result<Draft<T>, Error> {
+fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error> {
     let mut wrong = Wrong::default();
-    check::object(&mut given, schema::<T>(), "", &mut wrong);
-    match serde_json::from_value(Value::Object(given)) {
+    check::object(&mut fields, schema::<T>(), "", &mut wrong);
+    match serde_json::from_value(Value::Object(fields)) {
         Ok(body) => Ok(Draft { body, wrong }),
         Err(error) => {
             wrong.finish()?;
@@ -192,7 +192,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
         }
         // Nesting is bounded by the parser, at 128 levels.
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(given)) => drafted(given),
+            Ok(Value::Object(fields)) => drafted(fields),
             Ok(other) => Err(Error::invalid("body", format!("a JSON object, and it is {}", check::name_of(&other)))),
             Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
         }
@@ -233,14 +233,14 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let mut given = Map::new();
+        let mut fields = Map::new();
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             let value = check::of_text(&schema::<T>()["properties"][&*name], value.into_owned());
-            if given.insert(name.clone().into_owned(), value).is_some() {
+            if fields.insert(name.clone().into_owned(), value).is_some() {
                 return Err(Error::invalid(&name, "to be given once"));
             }
         }
-        checked(given).map(Self)
+        checked(fields).map(Self)
     }
 }
 

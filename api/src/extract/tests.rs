@@ -37,8 +37,8 @@ struct Line {
 }
 
 fn draft(body: Value) -> Draft<Order> {
-    let Value::Object(given) = body else { panic!("an object") };
-    drafted(given).expect("what is wrong is replaced")
+    let Value::Object(fields) = body else { panic!("an object") };
+    drafted(fields).expect("what is wrong is replaced")
 }
 
 fn wrong(body: Value) -> Vec<(String, String)> {

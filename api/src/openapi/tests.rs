@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 fn whole() -> Value {
     let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
-    document(&crate::Told::new(&config).schemas())
+    document(&crate::DestinationKinds::new(&config).schemas())
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Audit {
     /// How often a rule is broken, over all rules.
     violations: i64,
     /// Number of rows that were looked at.
-    looked_at: i64,
+    checked: i64,
     /// Every rule, whether it is broken or not.
     rules: Vec<RuleFindings>,
     /// What to ask for next; null at the end.
@@ -84,8 +84,8 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -
             break;
         }
     }
-    let (violations, looked_at) = (findings.violations(), findings.looked_at());
-    Ok(Json(Audit { violations, looked_at, rules: findings.rules(), next_cursor: cursor }))
+    let (violations, checked) = (findings.violations(), findings.checked());
+    Ok(Json(Audit { violations, checked, rules: findings.rules(), next_cursor: cursor }))
 }
 
 /// `GET /v1/audit/revenue`: every payment and change of one at every integration that counts, of the next purchases:

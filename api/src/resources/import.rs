@@ -70,7 +70,8 @@ pub struct ImportState {
     /// Settled without a change.
     no_change: i64,
     /// Given up, since they could not be verified.
-    given_up: i64,
+    #[serde(rename = "given_up")]
+    abandoned: i64,
     /// Discarded by an admin.
     #[serde(skip_serializing_if = "Option::is_none")]
     discarded: Option<i64>,
@@ -119,7 +120,7 @@ pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>
             None => state.waiting = count,
             Some(Outcome::Settled) => state.settled = count,
             Some(Outcome::NoChange) => state.no_change = count,
-            Some(Outcome::GivenUp) => state.given_up = count,
+            Some(Outcome::GivenUp) => state.abandoned = count,
             Some(Outcome::Discarded) => state.discarded = Some(count),
             Some(Outcome::Duplicate) => state.duplicate = Some(count),
             Some(Outcome::Refused) => state.refused = Some(count),

@@ -65,10 +65,10 @@ impl From<NewRate> for Rate {
 pub async fn put(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
-    Body(given): Body<Rates>,
+    Body(body): Body<Rates>,
 ) -> Result<Json<StoredRates>, Error> {
-    let rates = given.rates.len();
-    edge.store.put_rates(app.id, given.rates.into_iter().map(Rate::from).collect()).await?;
+    let rates = body.rates.len();
+    edge.store.put_rates(app.id, body.rates.into_iter().map(Rate::from).collect()).await?;
     Ok(Json(StoredRates { rates }))
 }
 

@@ -76,7 +76,7 @@ pub struct RunPage {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Redelivered {
     /// Number of events, or dead deliveries, that were looked at.
-    looked_at: i64,
+    checked: i64,
     /// What is owed.
     #[serde(flatten)]
     owed: Owed,
@@ -140,7 +140,7 @@ pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) ->
     }
     let done = edge.store.redeliver_all(what, to, (page, how.clone())).await?;
     wake(&edge, &how, &done.owing).await;
-    Ok(Json(Redelivered { looked_at: done.looked_at, owed: done.owing.into(), next_cursor: done.next_cursor }))
+    Ok(Json(Redelivered { checked: done.looked_at, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
 
 fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
@@ -184,7 +184,7 @@ pub async fn wake(edge: &Edge, how: &How, owing: &Owing) {
         return;
     }
     for id in &owing.destinations {
-        match timeout(PATIENCE, edge.dispatch.engine().tend(*id)).await {
+        match timeout(PATIENCE, edge.dispatch.engine().supervise(*id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(destination.id = %id, error = chain(&error), "not taken; the sweep finds the lanes");

@@ -31,8 +31,8 @@ pub enum Format {
 
 impl std::str::FromStr for Format {
     type Err = String;
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
             "human" => Ok(Self::Human),
             "json" => Ok(Self::Json),
             other => Err(format!("`{other}` is not a log format (expected `human` or `json`)")),
@@ -53,14 +53,14 @@ pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> 
 }
 
 fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvFilter), String> {
-    let given = |name: &str| variables.get(name).filter(|text| !text.is_empty());
+    let non_empty = |name: &str| variables.get(name).filter(|text| !text.is_empty());
     let named =
-        given("SETTLE_LOG_FORMAT").map(|word| word.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
+        non_empty("SETTLE_LOG_FORMAT").map(|name| name.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
     let format = match flag {
         Some(format) => format,
         None => named.transpose()?.unwrap_or_default(),
     };
-    let filter = given("SETTLE_LOG").map_or(DEFAULT_FILTER, String::as_str);
+    let filter = non_empty("SETTLE_LOG").map_or(DEFAULT_FILTER, String::as_str);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("SETTLE_LOG: expected a filter such as `info` or `warn,api=debug` ({error})"))?;
     Ok((format, filter))

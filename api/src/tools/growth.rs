@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(200);
 /// Between two lines where there is no terminal.
 const LINE: Duration = Duration::from_secs(10);
 
@@ -28,7 +28,7 @@ impl Growth {
         let watcher = std::thread::spawn(move || {
             let bar = bar();
             let mut line_at = began + LINE;
-            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
                 let so_far = so_far(size(&folder), began.elapsed());
                 if !std::io::stderr().is_terminal() && Instant::now() >= line_at {
                     progress(&so_far);

@@ -50,12 +50,12 @@ fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, Str
 
 /// What a program printed that ended well, or why it did not in one line.
 fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, String> {
-    let ended = ran.map_err(|error| format!("`{program}`: {error}"))?;
-    if ended.status.success() {
-        return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
+    let output = ran.map_err(|error| format!("`{program}`: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let said: String = said.join("; ").chars().take(500).collect();
-    Err(format!("`{program}` ended with {}: {said}", ended.status))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let stderr: String = stderr.join("; ").chars().take(500).collect();
+    Err(format!("`{program}` ended with {}: {stderr}", output.status))
 }

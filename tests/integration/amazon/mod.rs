@@ -102,7 +102,7 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
-    fn tend(&self, _: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn supervise(&self, _: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         async { Ok(()) }.boxed()
     }
 
@@ -221,7 +221,7 @@ fn letter(number: u128, topic_arn: &str) -> Letter<'_> {
 fn sample<'a>(said: &'a str, receipt_id: &'a str) -> Sample<'a> {
     Sample {
         package_name: PACKAGE,
-        said,
+        store_type: said,
         app_user_id: "user",
         receipt_id,
         cancelled_receipt_id: None,

@@ -29,7 +29,7 @@ async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, Dest
 
 /// Every sentence of an explanation, the upper ones first.
 fn sentences(node: &Value) -> Vec<String> {
-    let own = node["says"].as_str().unwrap_or_default().to_owned();
+    let own = node["summary"].as_str().unwrap_or_default().to_owned();
     let then = node["then"].as_array().into_iter().flatten();
     std::iter::once(own).chain(then.flat_map(sentences)).collect()
 }
@@ -51,10 +51,10 @@ async fn a_purchase_an_event_and_a_message_are_explained_in_words_and_as_data() 
     assert!(!purchase.body.to_string().contains("\"data\":{"), "no body is in an explanation");
     let event = service.get(&format!("/v1/explain/events/{}", keys[0])).await.body;
     assert_eq!((&event["what"], &event["id"]), (&json!("event"), &json!(keys[0])));
-    let not_told = event["then"].as_array().and_then(|then| then.iter().find(|node| node["what"] == "not_told"));
+    let not_sent = event["then"].as_array().and_then(|then| then.iter().find(|node| node["what"] == "not_sent"));
     assert_eq!(
-        not_told.map(|node| (&node["why"], &node["destination_id"])),
-        Some((&json!("made_later"), &json!(hook)))
+        not_sent.map(|node| (&node["why"], &node["destination_id"])),
+        Some((&json!("created_later"), &json!(hook)))
     );
     let told = service.get(&format!("/v1/purchases/{}/notifications", keys[0])).await.body;
     let message = told["items"][0]["message_id"].as_str().expect("a message").to_owned();
@@ -73,10 +73,10 @@ async fn an_audit_is_read_at_once_or_page_by_page_and_names_what_is_broken() {
     let whole = service.get("/v1/audit").await.body;
     assert_eq!((&whole["violations"], &whole["next_cursor"]), (&json!(0), &Value::Null), "{whole}");
     service.raw("DELETE FROM notifications WHERE receipt_id = 'r1'");
-    let (mut query, mut looked_at, mut broken) = ("?limit=1".to_owned(), 0, Vec::new());
+    let (mut query, mut checked, mut broken) = ("?limit=1".to_owned(), 0, Vec::new());
     loop {
         let page = service.get(&format!("/v1/audit{query}")).await.body;
-        looked_at += page["looked_at"].as_i64().expect("a number");
+        checked += page["checked"].as_i64().expect("a number");
         let rules = page["rules"].as_array().expect("rules").clone();
         assert_eq!(rules.len(), storage::rules().len());
         broken.extend(rules.into_iter().filter(|rule| rule["violations"] != 0));
@@ -84,7 +84,7 @@ async fn an_audit_is_read_at_once_or_page_by_page_and_names_what_is_broken() {
         query = format!("?limit=1&cursor={cursor}");
     }
     let names: Vec<_> = broken.iter().filter_map(|rule| rule["name"].as_str()).collect();
-    assert_eq!((looked_at, names), (7, vec!["accepted_is_kept", "coalesced_adds_up"]), "{broken:?}");
+    assert_eq!((checked, names), (7, vec!["accepted_is_kept", "coalesced_adds_up"]), "{broken:?}");
     assert_eq!(broken[0]["examples"], json!([format!("notification 1 of purchase {}", keys[0])]));
     assert_eq!(broken[1]["examples"], json!([keys[0]]));
     for query in ["?cursor=x", "?limit=0", "?limit=x"] {
@@ -110,7 +110,7 @@ async fn what_is_sent_again_is_named_in_exactly_one_way() {
     }
     assert_eq!(ask(json!({ "collapse_key": hook })).await.status, 404);
     let dry = ask(json!({ "collapse_key": key, "dry_run": true })).await.body;
-    assert_eq!((&dry["owed"], &dry["looked_at"]), (&json!(1), &json!(1)), "{dry}");
+    assert_eq!((&dry["owed"], &dry["checked"]), (&json!(1), &json!(1)), "{dry}");
     assert_eq!(service.engine.tended(), []);
     let done = ask(json!({ "collapse_key": key, "destination_id": hook })).await.body;
     assert_eq!((&done["owed"], service.engine.tended()), (&json!(1), vec![hook]), "{done}");
@@ -143,9 +143,9 @@ async fn what_is_sent_again_is_of_every_app_unless_one_is_named() {
         assert_eq!((answer.status, &answer.body["owed"]), (200, &json!(owed)), "{app}: {}", answer.body);
     }
     service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
-    for (app, looked_at) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
+    for (app, checked) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
         let answer = ask(json!({ "failed": true, "dry_run": true }), app).await;
-        assert_eq!((answer.status, &answer.body["looked_at"]), (200, &json!(looked_at)), "{app}: {}", answer.body);
+        assert_eq!((answer.status, &answer.body["checked"]), (200, &json!(checked)), "{app}: {}", answer.body);
     }
     for wrong in [
         json!({ "failed": true, "destination_id": hook }),

@@ -87,7 +87,7 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
             self.tended.lock().expect("no test panicked").push(id);
@@ -173,7 +173,7 @@ impl Service {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
-            kinds: Arc::new(api::Told::new(&config)),
+            kinds: Arc::new(api::DestinationKinds::new(&config)),
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             default_window_ms: 120_000,

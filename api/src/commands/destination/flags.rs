@@ -213,8 +213,8 @@ mod tests {
     fn a_headers_value_is_never_repeated() {
         assert_eq!(header("Authorization=@token").expect("a header").0, "Authorization");
         for wrong in ["Authorization=Bearer hunter2", "hunter2"] {
-            let said = header(wrong).expect_err("the value is on the command line");
-            assert!(!said.contains("hunter2"), "{said}");
+            let error = header(wrong).expect_err("the value is on the command line");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }

@@ -227,7 +227,7 @@ pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Probe { id, reason } => return probe(&client, remote, (&id, reason)).await,
         Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
         Verb::Delete { id, confirm } => {
-            confirm.ask(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
+            confirm.prompt(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
             return Ok(table::answer(remote, &client.delete(&path(&id)).await?));
         }
         Verb::Create { app, kind, disabled, fields } => {
@@ -305,7 +305,7 @@ async fn test(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<Exit
         table::json(&answer);
     } else {
         let verdict = if works { "It works" } else { "It does not work" };
-        table::line(&format!("{verdict}: {}", table::field(&answer, "says")));
+        table::line(&format!("{verdict}: {}", table::field(&answer, "detail")));
     }
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -27,11 +27,11 @@ pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) ->
         client,
         path: "/v1/redeliveries".to_owned(),
         body,
-        counted: "looked_at",
-        says: "dead deliveries looked at",
+        counted: "checked",
+        unit: "dead deliveries looked at",
         pages: &options.pages,
         flags: String::new(),
     };
     let (seen, done) = bulk.run().await?;
-    Ok(answer(remote, ("looked_at", seen), &done, options.pages.is_dry()))
+    Ok(answer(remote, ("checked", seen), &done, options.pages.is_dry()))
 }

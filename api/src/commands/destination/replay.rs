@@ -31,7 +31,7 @@ pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyho
         path: format!("/v1/destinations/{}/replay", segment(&options.id)),
         body,
         counted: "purchases",
-        says: "purchases looked at",
+        unit: "purchases looked at",
         pages: &options.pages,
         flags: String::new(),
     };

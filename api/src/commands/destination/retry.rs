@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 /// How long what comes of it is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(250);
 
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub async fn retry(client: &Client, remote: &Remote, (id, reason): (&str, Option
                 return Ok(ExitCode::from(FAILED));
             }
             Verdict::Underway if began.elapsed() < PATIENCE => {
-                sleep(LOOK).await;
+                sleep(POLL).await;
                 continue;
             }
             Verdict::Underway => table::line(&format!(

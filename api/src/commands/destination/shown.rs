@@ -67,16 +67,16 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
 }
 
 fn state(destination: &Value) -> String {
-    let mut said = format!("{} since {}", field(destination, "state"), field(destination, "since"));
+    let mut text = format!("{} since {}", field(destination, "state"), field(destination, "since"));
     if let Some(reason) = destination["reason"].as_str() {
-        said.push_str(&format!(": {reason}"));
+        text.push_str(&format!(": {reason}"));
     }
-    for (name, words) in [("opened_at", "only probes since"), ("paused_until", "left alone until")] {
+    for (name, phrase) in [("opened_at", "only probes since"), ("paused_until", "left alone until")] {
         if let Some(at) = destination["health"][name].as_str() {
-            said.push_str(&format!("; {words} {}", short_times(at)));
+            text.push_str(&format!("; {phrase} {}", short_times(at)));
         }
     }
-    said
+    text
 }
 
 fn all_or(list: &Value) -> String {
@@ -98,23 +98,23 @@ fn schedule(destination: &Value) -> String {
         return usual.to_owned();
     };
     let waits: Vec<String> =
-        waits.iter().filter_map(Value::as_u64).map(|seconds| times::words(Duration::from_secs(seconds))).collect();
+        waits.iter().filter_map(Value::as_u64).map(|seconds| times::compact(Duration::from_secs(seconds))).collect();
     let until = if is_counting { "; never later than 6d 23h after the first attempt" } else { "" };
     format!("{}{until}", waits.join(", "))
 }
 
 fn owed(health: &Value) -> String {
     let count = |name: &str| health[name].as_i64().unwrap_or_default();
-    let mut said = match count("owed") {
+    let mut text = match count("owed") {
         1 => "1 delivery".to_owned(),
         owed => format!("{owed} deliveries"),
     };
-    for (name, words) in [("waiting", "wait for the customer to be named"), ("dead", "failed for good")] {
+    for (name, phrase) in [("waiting", "wait for the customer to be named"), ("dead", "failed for good")] {
         if count(name) > 0 {
-            said.push_str(&format!("; {} {words}", count(name)));
+            text.push_str(&format!("; {} {phrase}", count(name)));
         }
     }
-    said
+    text
 }
 
 fn at_or_never(health: &Value, name: &str) -> String {
@@ -124,14 +124,14 @@ fn at_or_never(health: &Value, name: &str) -> String {
 fn failure(health: &Value) -> String {
     let at = at_or_never(health, "last_failure_at");
     let failures = health["failures"].as_i64().unwrap_or_default();
-    let mut said = at;
+    let mut text = at;
     if failures > 0 {
-        said.push_str(&format!(", {failures} in a row"));
+        text.push_str(&format!(", {failures} in a row"));
     }
     if let Some(why) = health["last_error"].as_str() {
-        said.push_str(&format!(": {why}"));
+        text.push_str(&format!(": {why}"));
     }
-    said
+    text
 }
 
 #[cfg(test)]
@@ -155,7 +155,7 @@ mod tests {
                 "last_success_at": null, "opened_at": "noon", "paused_until": null,
             },
         });
-        for (name, said) in [
+        for (name, text) in [
             ("state", "open since noon: 503; only probes since noon"),
             ("platforms", "all"),
             ("environments", "sandbox"),
@@ -168,14 +168,14 @@ mod tests {
             ("last success", "never"),
             ("last failure", "noon, 11 in a row: 503"),
         ] {
-            assert_eq!(line(&destination, name), said, "{name}");
+            assert_eq!(line(&destination, name), text, "{name}");
         }
     }
 
     #[test]
     fn a_schedule_is_told_as_it_is_kept() {
         let own = json!([5, 5400]);
-        for (kind, waits, said) in [
+        for (kind, waits, text) in [
             ("webhook", json!(null), "10 attempts over 75 h 35 m"),
             ("webhook", own.clone(), "5s, 1h 30m"),
             (
@@ -185,7 +185,7 @@ mod tests {
             ),
             ("amplitude", own, "5s, 1h 30m; never later than 6d 23h after the first attempt"),
         ] {
-            assert_eq!(line(&json!({ "kind": kind, "schedule": waits }), "schedule"), said, "{kind}");
+            assert_eq!(line(&json!({ "kind": kind, "schedule": waits }), "schedule"), text, "{kind}");
         }
     }
 }

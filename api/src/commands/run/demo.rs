@@ -60,7 +60,7 @@ pub fn signer(data: &Path) -> anyhow::Result<Signer> {
 }
 
 /// The signer of samples; its key and certificate are made when they are not there.
-pub fn kept_signer(data: &Path) -> anyhow::Result<Signer> {
+pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
     if !(data::sample_key_file(data).exists() && data::sample_certificate_file(data).exists()) {
         let now = clock::now();
         let signer = Signer::generate(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
@@ -77,7 +77,7 @@ pub struct Wanted<'a> {
     /// The window of its platform.
     pub window_ms: i64,
     /// Whether that wins over the window of an earlier run.
-    pub is_window_given: bool,
+    pub is_window_set: bool,
 }
 
 /// Finds the demo, or makes it.
@@ -140,7 +140,7 @@ async fn brought_up_to_date(
     platform: Platform,
     (wanted, shared_secret): (&Wanted<'_>, &SecretString),
 ) -> Result<Platform, storage::Error> {
-    let window_ms = (wanted.is_window_given && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
+    let window_ms = (wanted.is_window_set && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
     let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();
     let is_sandbox = platform.environment == Environment::Sandbox;
     if window_ms.is_none() && is_verified && is_sandbox {
@@ -199,17 +199,17 @@ async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) 
 }
 
 fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
-    let made = Config::make(webhook::KIND, fields, &allowed(), clock::random_bytes());
-    let made = made.map_err(|wrong| refused(&wrong))?;
+    let prepared = Config::make(webhook::KIND, fields, &allowed(), clock::random_bytes());
+    let prepared = prepared.map_err(|wrong| refused(&wrong))?;
     Ok(NewDestination {
         app_id,
         kind: webhook::KIND.to_owned(),
         name: RECEIVER.to_owned(),
         events: vec!["*".to_owned()],
         filter: Filter::default(),
-        settings: made.settings,
-        secret: made.secret,
-        traits: made.traits,
+        settings: prepared.settings,
+        secret: prepared.secret,
+        traits: prepared.traits,
         limits: Limits::default(),
         enabled: true,
     })

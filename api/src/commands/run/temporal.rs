@@ -6,7 +6,7 @@
 //! while a window can be settled a little later. For the same reason nobody waits here for the server to come up, and
 //! one that does not stay up keeps nothing else down.
 
-use super::own::Own;
+use super::dev_server::DevServer;
 use crate::tools;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
@@ -25,8 +25,8 @@ const KEEPER: &str = r#"
 exec 3<&0
 nice -n 10 "$@" 3<&- </dev/null &
 server=$!
-( read -r word <&3
-  if [ "$word" = stop ]; then kill "$server" 2>/dev/null; read -r word <&3; fi
+( read -r line <&3
+  if [ "$line" = stop ]; then kill "$server" 2>/dev/null; read -r line <&3; fi
   kill -9 "$server" 2>/dev/null ) &
 keeper=$!
 wait "$server"
@@ -42,7 +42,7 @@ const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Who lives so long did not die early.
 const EARLY: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A dev server that is kept running.
 pub struct Temporal {
@@ -53,23 +53,23 @@ pub struct Temporal {
 struct Server {
     cli: PathBuf,
     data: PathBuf,
-    own: Own,
+    addresses: DevServer,
 }
 
 /// Finds the program, or fetches it, on a thread that nobody has to wait for: that can take minutes, and who wants to
 /// end meanwhile ends.
 pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
-    let (tell, found) = oneshot::channel();
+    let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
     // Nobody waits any more: then we are ending already.
-    let search = move || drop(tell.send(tools::temporal::find(&tools::home(&data))));
+    let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data))));
     thread.spawn(search).context("no thread to find the Temporal CLI")?;
     Ok(found.await.context("the search for the Temporal CLI broke down")??)
 }
 
 /// Starts the server, and again whenever it ends.
-pub fn start(cli: PathBuf, data: PathBuf, own: Own) -> anyhow::Result<Temporal> {
-    let server = Server { cli, data, own };
+pub fn start(cli: PathBuf, data: PathBuf, addresses: DevServer) -> anyhow::Result<Temporal> {
+    let server = Server { cli, data, addresses };
     let (stop, stopped) = channel();
     let thread = std::thread::Builder::new().name("settle-temporal".to_owned());
     let keeper = thread.spawn(move || server.keep(&stopped)).context("no thread for the Temporal dev server")?;
@@ -117,7 +117,12 @@ impl Server {
             "--ip",
             "127.0.0.1",
         ]);
-        command.args(["--port", &self.own.address.port().to_string(), "--ui-port", &self.own.ui.port().to_string()]);
+        command.args([
+            "--port",
+            &self.addresses.address.port().to_string(),
+            "--ui-port",
+            &self.addresses.ui.port().to_string(),
+        ]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
@@ -133,7 +138,7 @@ impl Server {
             match self.spawn() {
                 Ok(child) => match watch(child, stopped) {
                     Watched::Stopped => return,
-                    Watched::Died => self.tell_of_death(rest),
+                    Watched::Died => self.log_death(rest),
                 },
                 Err(error) => tracing::error!(error = format!("{error:#}"), "no Temporal dev server"),
             }
@@ -144,18 +149,18 @@ impl Server {
         }
     }
 
-    fn tell_of_death(&self, rest: Duration) {
+    fn log_death(&self, rest: Duration) {
         tracing::warn!(
-            last_words = self.last_words(),
+            last_line = self.last_line(),
             seconds = rest.as_secs(),
             "the Temporal dev server died and is started again after these seconds; notifications are accepted meanwhile"
         );
     }
 
-    fn last_words(&self) -> String {
+    fn last_line(&self) -> String {
         let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        let said = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
-        format!("{said} (more in {})", self.log_file().display())
+        let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
+        format!("{line} (more in {})", self.log_file().display())
     }
 }
 
@@ -168,7 +173,7 @@ enum Watched {
 /// Watches it until it dies or we are told to stop, and then ends it.
 fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     while matches!(child.try_wait(), Ok(None)) {
-        if stopped.recv_timeout(LOOK * 4) != Err(RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(POLL * 4) != Err(RecvTimeoutError::Timeout) {
             end(child);
             return Watched::Stopped;
         }
@@ -183,9 +188,9 @@ fn end(mut child: Child) {
         // It may be gone already; then the wait below ends at once.
         let _ = pipe.write_all(b"stop\n");
     }
-    let asked = Instant::now();
-    while asked.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
-        std::thread::sleep(LOOK);
+    let stopped_at = Instant::now();
+    while stopped_at.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(POLL);
     }
     drop(pipe);
     let _ = child.wait();

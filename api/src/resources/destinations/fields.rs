@@ -122,14 +122,14 @@ impl Common {
     pub fn limits(&self, bound: Option<i64>) -> LimitsPatch {
         LimitsPatch {
             rate: self.rate.map(|rate| rate.or(bound)),
-            concurrency: self.concurrency.map(|given| given.unwrap_or(Limits::default().concurrency)),
+            concurrency: self.concurrency.map(|limit| limit.unwrap_or(Limits::default().concurrency)),
             schedule: self.schedule.clone(),
         }
     }
 
     /// What is to change in the filter; `None` when nothing is. Null wants all.
     pub fn filter(&self) -> Option<FilterPatch> {
-        self.filter.clone().map(|given| match given {
+        self.filter.clone().map(|filter| match filter {
             Some(FilterFields { platforms, environments }) => FilterPatch {
                 platforms: platforms.map(Option::unwrap_or_default),
                 environments: environments.map(Option::unwrap_or_default),

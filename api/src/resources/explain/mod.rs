@@ -2,10 +2,10 @@
 //! and `story` puts one under the other.
 
 mod node;
+mod sentences;
 mod story;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use crate::edge::Shared;
 use crate::error::Error;

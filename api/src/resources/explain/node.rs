@@ -11,7 +11,7 @@ pub struct Node {
     /// What it is: `purchase`, `notification`, `event`, `delivery`, `attempt`, …
     pub what: &'static str,
     /// A sentence about it.
-    pub says: String,
+    pub summary: String,
     /// What is known of it.
     #[serde(flatten)]
     pub facts: Map<String, Value>,
@@ -22,8 +22,8 @@ pub struct Node {
 
 impl Node {
     /// One of which nothing is known but the sentence.
-    pub fn new(what: &'static str, says: String) -> Self {
-        Self { what, says, facts: Map::new(), then: Vec::new() }
+    pub fn new(what: &'static str, summary: String) -> Self {
+        Self { what, summary, facts: Map::new(), then: Vec::new() }
     }
 
     /// The same with what is known of it: the fields of an object.

@@ -55,7 +55,7 @@ impl Https {
     }
 
     #[expect(clippy::disallowed_methods, reason = "one of the two places that send")]
-    async fn ask(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    async fn request(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         let url = Url::parse(url).map_err(|_| FetchError::Forbidden)?;
         let mut answer = self.client.get(url).send().await.map_err(unavailable)?;
         if answer.status() != reqwest::StatusCode::OK {
@@ -74,7 +74,7 @@ impl Https {
 
 impl Fetch for Https {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
-        Box::pin(self.ask(url))
+        Box::pin(self.request(url))
     }
 }
 

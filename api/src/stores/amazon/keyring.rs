@@ -28,7 +28,7 @@ pub struct Keyring {
 
 struct Inner {
     preloaded: HashMap<String, Arc<SigningKey>>,
-    kept: RwLock<HashMap<String, Arc<SigningKey>>>,
+    cached: RwLock<HashMap<String, Arc<SigningKey>>>,
     flights: Mutex<HashMap<String, Flight>>,
     fetch: Arc<dyn Fetch>,
 }
@@ -37,7 +37,7 @@ impl Keyring {
     /// A keyring that holds `preloaded` for ever and fetches the rest.
     #[must_use]
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
-        let inner = Inner { preloaded, kept: RwLock::default(), flights: Mutex::default(), fetch };
+        let inner = Inner { preloaded, cached: RwLock::default(), flights: Mutex::default(), fetch };
         Self { inner: Arc::new(inner) }
     }
 
@@ -59,8 +59,8 @@ impl Keyring {
         if let Some(key) = self.inner.preloaded.get(url) {
             return Some(key.clone());
         }
-        let kept = self.inner.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.get(url).filter(|key| !key.is_over(now)).cloned()
+        let cached = self.inner.cached.read().unwrap_or_else(PoisonError::into_inner);
+        cached.get(url).filter(|key| !key.is_over(now)).cloned()
     }
 
     /// Joins the fetch of this URL, or starts it as a task of its own, so that a sender that hangs up
@@ -102,19 +102,19 @@ impl Inner {
             }
         };
         if let Ok(key) = &fetched {
-            self.keep(&url, key.clone());
+            self.cache(&url, key.clone());
         }
         drop(landing);
         fetched
     }
 
-    fn keep(&self, url: &str, key: Arc<SigningKey>) {
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEYS {
-            let first_to_end = kept.iter().min_by_key(|(_, key)| key.not_after()).map(|(url, _)| url.clone());
-            first_to_end.and_then(|url| kept.remove(&url));
+    fn cache(&self, url: &str, key: Arc<SigningKey>) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_KEYS {
+            let first_to_end = cached.iter().min_by_key(|(_, key)| key.not_after()).map(|(url, _)| url.clone());
+            first_to_end.and_then(|url| cached.remove(&url));
         }
-        kept.insert(url.to_owned(), key);
+        cached.insert(url.to_owned(), key);
     }
 }
 

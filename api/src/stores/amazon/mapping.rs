@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 /// What Amazon's type means. "Out of grace" is a recovery: the customer fixed the payment.
 #[must_use]
-pub fn kind(said: &str) -> Kind {
-    match said {
+pub fn kind(store_type: &str) -> Kind {
+    match store_type {
         "SUBSCRIPTION_PURCHASED" => Kind::SubscriptionPurchased,
         "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID" => Kind::TrialConverted,
         "SUBSCRIPTION_RENEWED" => Kind::Renewed,
@@ -37,12 +37,12 @@ pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate
     if rtn.package_name != platform.package_name {
         return vec![foreign(platform, envelope, rtn)];
     }
-    let kind = kind(&rtn.said);
+    let kind = kind(&rtn.store_type);
     let at_once = platform.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
-    let told = Told { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
+    let builder = RowBuilder { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
     let old = rtn.cancelled_receipt_id.as_deref().filter(|old| kind == Kind::PlanChanged && *old != rtn.receipt_id);
-    let mut rows = vec![told.row(kind, &rtn.receipt_id, old)];
-    rows.extend(old.map(|old| told.row(Kind::Replaced, old, Some(&rtn.receipt_id))));
+    let mut rows = vec![builder.row(kind, &rtn.receipt_id, old)];
+    rows.extend(old.map(|old| builder.row(Kind::Replaced, old, Some(&rtn.receipt_id))));
     rows
 }
 
@@ -51,21 +51,21 @@ const fn is_revocation(kind: Kind) -> bool {
     matches!(kind, Kind::SubscriptionCancelled | Kind::ConsumableCancelled | Kind::EntitlementCancelled)
 }
 
-struct Told<'a> {
+struct RowBuilder<'a> {
     platform: &'a Platform,
     envelope: &'a Envelope<'a>,
     rtn: &'a Rtn,
     fate: &'a Fate,
 }
 
-impl Told<'_> {
+impl RowBuilder<'_> {
     fn row(&self, kind: Kind, receipt_id: &str, related: Option<&str>) -> NewNotification {
         let notification = Notification {
             message_id: self.envelope.message_id.to_string(),
             collapse_key: CollapseKey::of(self.platform.id, receipt_id),
             receipt_id: receipt_id.to_owned(),
             kind,
-            said: self.rtn.said.clone(),
+            said: self.rtn.store_type.clone(),
             // Absent, the time of publishing, which was 6 s later in Amazon's own sample.
             store_time: self.rtn.at.unwrap_or(self.envelope.at),
             app_user_id: self.rtn.app_user_id.clone(),
@@ -93,23 +93,23 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
-        ..ended(platform, envelope, rtn.said.clone(), Fate::Ended(Outcome::Refused, reason))
+        ..closed_row(platform, envelope, rtn.store_type.clone(), Fate::Ended(Outcome::Refused, reason))
     }
 }
 
 /// The row of a message that could not be read: it keeps the raw words, for people.
 #[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
-    ended(platform, envelope, why.said, Fate::Ended(Outcome::Unknown, why.reason.to_owned()))
+    closed_row(platform, envelope, why.store_type, Fate::Ended(Outcome::Unknown, why.reason.to_owned()))
 }
 
-fn ended(platform: &Platform, envelope: &Envelope<'_>, said: String, fate: Fate) -> NewNotification {
+fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, fate: Fate) -> NewNotification {
     NewNotification {
         platform_id: platform.id,
         message_id: envelope.message_id.to_string(),
         receipt_id: String::new(),
         collapse_key: None,
-        said,
+        said: store_type,
         store_time: None,
         app_user_id: None,
         // PostgreSQL keeps no NUL in a text.

@@ -63,7 +63,7 @@ pub struct Answer {
 
 /// Where messages are put, and who is told.
 #[derive(Clone, Copy)]
-struct Desk<'a> {
+struct Intake<'a> {
     store: &'a Store,
     dispatch: &'a Dispatch,
 }
@@ -71,7 +71,7 @@ struct Desk<'a> {
 /// One message whose signature is right.
 #[derive(Clone, Copy)]
 struct Received<'a> {
-    desk: Desk<'a>,
+    intake: Intake<'a>,
     recipient: &'a Recipient,
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
@@ -103,7 +103,7 @@ impl Amazon {
     /// Takes one request of SNS. The answer 200 means that all of it is durable.
     #[expect(clippy::too_many_arguments, reason = "what a request consists of, and where it goes")]
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
-        match self.take(Desk { store, dispatch }, ingress_key, body).await {
+        match self.take(Intake { store, dispatch }, ingress_key, body).await {
             Ok(reason) => Answer { status: 200, reason },
             Err(refusal) => {
                 let reason = refusal.reason();
@@ -135,9 +135,9 @@ impl Amazon {
         arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
     }
 
-    async fn take(&self, desk: Desk<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
+    async fn take(&self, intake: Intake<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
         let now = (self.settings.clock)();
-        let mut recipient = self.recipients.find(desk.store, ingress_key, now).await?;
+        let mut recipient = self.recipients.find(intake.store, ingress_key, now).await?;
         let envelope = envelope::parse(body)?;
         let arn = Arn::parse(&envelope.topic_arn, self.settings.allow_china)?;
         envelope.check_time(now)?;
@@ -146,14 +146,14 @@ impl Amazon {
         let mut standing = topic::standing(&recipient.topics, arn.text);
         // Only a trusted topic's notifications may be judged by what is remembered: a subscription is visited.
         if standing != Standing::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
-            recipient = self.recipients.read(desk.store, ingress_key, now).await?;
+            recipient = self.recipients.read(intake.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }
         let foreseen = topic::is_foreseen(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
         let course = topic::course(&envelope, standing, foreseen)?;
         let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
-        let received = Received { desk, recipient: &recipient, envelope: &envelope, arn, standing };
+        let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, standing };
         match course {
             Course::Accept => {
                 mention_age(&recipient.platform, &envelope, now);
@@ -161,7 +161,7 @@ impl Amazon {
             }
             Course::AcceptWaiting(topic) => accept_waiting(received, topic).await,
             Course::Confirm => self.confirm(received).await,
-            Course::Ask => subscription::ask(received, now).await,
+            Course::RequestApproval => subscription::request_approval(received, now).await,
             Course::Unsubscribe => subscription::end(received).await,
         }
     }
@@ -193,7 +193,7 @@ fn mention_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 /// Keeps what a message says, then tells the dispatcher. What is signed is kept and answered 200,
 /// whatever it says.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received { desk: Desk { store, dispatch }, recipient, envelope, .. } = received;
+    let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
     let platform = &recipient.platform;
     let (rows, alarm) = match notification::read(&envelope.message) {
         Ok(rtn) => {
@@ -203,20 +203,20 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         Err(why) => (vec![mapping::unreadable(platform, envelope, why)], Some("unreadable_notification")),
     };
     let detail = alarm.map(|_| alarm_detail(&rows));
-    let opened: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
+    let fates: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
     fail::fail_point!("accept.acknowledge_early", |_| {
         let (store, rows) = (store.clone(), rows.clone());
         tokio::spawn(async move { store.accept(rows).await });
         Ok("accepted")
     });
-    let kept = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
+    let accepted_rows = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
     let mut is_news = false;
-    for (accepted, opened) in kept.into_iter().zip(opened) {
+    for (accepted, row) in accepted_rows.into_iter().zip(fates) {
         match accepted {
             Accepted::New { seq } => {
                 is_news = true;
                 counter!("settle_notifications_accepted_total").increment(1);
-                match opened {
+                match row {
                     (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
                     (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
                     _ => {}
@@ -237,7 +237,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
 /// The same for a topic that nobody has decided about. The decision may fall between the look at the
 /// topic and the insert, and would then miss these rows: so it is looked at once more.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
-    if received.desk.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
+    if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
         return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));
     }
     let reason = accept(received, Fate::WaitTopic(topic)).await?;

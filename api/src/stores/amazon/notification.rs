@@ -17,7 +17,7 @@ pub struct Rtn {
     /// `appPackageName`
     pub package_name: String,
     /// `notificationType`
-    pub said: String,
+    pub store_type: String,
     /// `receiptId`
     pub receipt_id: String,
     /// `appUserId`
@@ -36,7 +36,7 @@ pub struct Unreadable {
     /// Which field is wrong, and how.
     pub reason: &'static str,
     /// Its type, when that much could be read; empty otherwise.
-    pub said: String,
+    pub store_type: String,
 }
 
 /// Reads a message.
@@ -44,9 +44,10 @@ pub struct Unreadable {
 /// # Errors
 /// No receipt, type or package name can be found in it, or one that no database should index.
 pub fn read(message: &str) -> Result<Rtn, Unreadable> {
-    let fields = object(message).ok_or(Unreadable { reason: "message is not a JSON object", said: String::new() })?;
-    let said = text(&fields, "notificationType", MAX_TYPE_CHARS);
-    let unreadable = |reason| Unreadable { reason, said: said.clone().unwrap_or_default() };
+    let fields =
+        object(message).ok_or(Unreadable { reason: "message is not a JSON object", store_type: String::new() })?;
+    let store_type = text(&fields, "notificationType", MAX_TYPE_CHARS);
+    let unreadable = |reason| Unreadable { reason, store_type: store_type.clone().unwrap_or_default() };
     let app_user_id = match fields.get("appUserId") {
         None | Some(Value::Null) => None,
         Some(_) => Some(
@@ -66,7 +67,9 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
         at: fields.get("timestamp").and_then(integer).map(Timestamp::from_millis),
         is_test: is_true(&fields, "betaProductTransaction") || is_true(&fields, "betaProduct"),
         app_user_id,
-        said: said.clone().ok_or_else(|| unreadable("notificationType is not a string of 1 to 128 characters"))?,
+        store_type: store_type
+            .clone()
+            .ok_or_else(|| unreadable("notificationType is not a string of 1 to 128 characters"))?,
     })
 }
 

@@ -38,7 +38,7 @@ impl Refusal {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Malformed(words) | Self::Topic(words) | Self::Unavailable(words) => words,
+            Self::Malformed(reason) | Self::Topic(reason) | Self::Unavailable(reason) => reason,
             Self::UnknownIngress => "unknown ingress key",
             Self::TooLarge => "body larger than 2 MiB",
         }

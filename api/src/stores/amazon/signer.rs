@@ -55,7 +55,7 @@ pub struct Sample<'a> {
     /// `appPackageName`
     pub package_name: &'a str,
     /// `notificationType`
-    pub said: &'a str,
+    pub store_type: &'a str,
     /// `appUserId`
     pub app_user_id: &'a str,
     /// `receiptId`
@@ -75,7 +75,7 @@ impl Sample<'_> {
         let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
         let fields = [
             ("appPackageName", json!(self.package_name)),
-            ("notificationType", json!(self.said)),
+            ("notificationType", json!(self.store_type)),
             ("appUserId", json!(self.app_user_id)),
             ("receiptId", json!(self.receipt_id)),
             ("relatedReceipts", related),
@@ -177,7 +177,7 @@ impl Signer {
         let message = format!(
             "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
         );
-        self.sign_link(letter, &Asking { kind: "SubscriptionConfirmation", token, message: &message })
+        self.sign_link(letter, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
     }
 
     /// A signed word that a subscription was ended.
@@ -190,11 +190,11 @@ impl Signer {
             "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
             letter.message_id
         );
-        self.sign_link(letter, &Asking { kind: "UnsubscribeConfirmation", token, message: &message })
+        self.sign_link(letter, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
     }
 
-    fn sign_link(&self, letter: &Letter<'_>, asking: &Asking<'_>) -> Result<String, Unusable> {
-        let Asking { kind, token, message } = *asking;
+    fn sign_link(&self, letter: &Letter<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
+        let LinkDocument { kind, token, message } = *document;
         let base = Base::of(letter);
         let arn = letter.topic_arn;
         let url = format!(
@@ -251,7 +251,7 @@ impl Signer {
 }
 
 /// What the two documents with a subscribe URL have of their own.
-struct Asking<'a> {
+struct LinkDocument<'a> {
     kind: &'a str,
     token: &'a str,
     message: &'a str,

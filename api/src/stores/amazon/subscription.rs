@@ -22,7 +22,7 @@ impl Amazon {
             tracing::warn!(%error, platform.id = %platform, "a subscription could not be confirmed");
             return Err(Refusal::Unavailable("subscription could not be confirmed"));
         }
-        let pinned = received.desk.store.pin_topic(platform, received.arn.text).await;
+        let pinned = received.intake.store.pin_topic(platform, received.arn.text).await;
         let (_, released) = pinned.map_err(|error| match error {
             // An admin rejected it while its URL was visited.
             storage::Error::Conflict { .. } => Refusal::Topic("topic was rejected"),
@@ -35,17 +35,17 @@ impl Amazon {
 }
 
 /// Keeps the question for an admin.
-pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'static str, Refusal> {
+pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> Result<&'static str, Refusal> {
     let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
     let platform = received.recipient.platform.id;
     let url = SecretString::from(link.subscribe_url.as_ref());
     let until = now.plus_millis(TOKEN_LIFE_MS);
-    let kept = received.desk.store.keep_pending(platform, received.arn.text, url, until).await;
-    let kept = kept.map_err(|error| storage_failed(&error))?;
-    match kept {
+    let pending = received.intake.store.keep_pending(platform, received.arn.text, url, until).await;
+    let pending = pending.map_err(|error| storage_failed(&error))?;
+    match pending {
         Kept::New => {
             raise(
-                received.desk.store,
+                received.intake.store,
                 platform,
                 "topic_pending",
                 &format!("topic {} waits for approval", received.arn.text),
@@ -58,7 +58,7 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
             // Anybody can ask under ever new names, so the alarm does not tell the name.
             tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic asked");
             let detail = "another topic asked while five wait for approval";
-            raise(received.desk.store, platform, "too_many_pending_topics", detail).await;
+            raise(received.intake.store, platform, "too_many_pending_topics", detail).await;
             Err(Refusal::Topic("too many pending topics"))
         }
     }
@@ -68,27 +68,27 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
     if received.standing == Standing::Pinned {
-        let marked = received.desk.store.mark_unsubscribed(platform, received.arn.text).await;
+        let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;
         marked.map_err(|error| storage_failed(&error))?;
     }
     let detail = format!(
         "the subscription of topic {} was ended; have it confirmed anew in Amazon's console",
         received.arn.text
     );
-    raise(received.desk.store, platform, "topic_unsubscribed", &detail).await;
+    raise(received.intake.store, platform, "topic_unsubscribed", &detail).await;
     Ok("unsubscription noted")
 }
 
 /// Repeats a decision about the topic that may have missed rows inserted meanwhile.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
-    let ended = received.desk.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
-    notify(received, ended.released);
+    let decided = received.intake.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
+    notify(received, decided.released);
     Ok(())
 }
 
 fn notify(received: Received<'_>, released: Released) {
     let platform = &received.recipient.platform;
     for (key, seq) in released {
-        received.desk.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
+        received.intake.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
     }
 }

@@ -60,13 +60,13 @@ impl<'a> Arn<'a> {
 /// none, which matters because the host of a bucket named `sns` would be made of it.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let [first, words @ .., last] = parts.as_slice() else { return false };
-    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let [first, labels @ .., last] = parts.as_slice() else { return false };
+    let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase());
     text.len() <= 32
         && first.len() == 2
-        && is_word(first)
-        && !words.is_empty()
-        && words.iter().all(is_word)
+        && is_label(first)
+        && !labels.is_empty()
+        && labels.iter().all(is_label)
         && (1..=2).contains(&last.len())
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -129,7 +129,7 @@ pub enum Course {
     /// Visit the subscribe URL and pin the topic.
     Confirm,
     /// Keep the question for an admin.
-    Ask,
+    RequestApproval,
     /// Note that the subscription was ended.
     Unsubscribe,
 }
@@ -145,7 +145,7 @@ pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Re
         (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
         (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
         (Kind::SubscriptionConfirmation(_), _) if foreseen => Ok(Course::Confirm),
-        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::Ask),
+        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::RequestApproval),
         (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
         (_, Standing::Unknown) => Err(Refusal::Topic("topic is not known to this platform")),
     }
@@ -158,8 +158,8 @@ pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Re
 pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
     let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
     let wrong = Refusal::Malformed("SubscribeURL does not confirm this topic");
-    let asked = Asked::parse(&link.subscribe_url).ok_or(wrong)?;
-    if asked.host == arn.host() && asked.topic_arn == arn.text && asked.token == link.token {
+    let parsed = SubscribeUrl::parse(&link.subscribe_url).ok_or(wrong)?;
+    if parsed.host == arn.host() && parsed.topic_arn == arn.text && parsed.token == link.token {
         Ok(())
     } else {
         Err(wrong)
@@ -167,13 +167,13 @@ pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal>
 }
 
 /// What a subscribe URL says.
-struct Asked {
+struct SubscribeUrl {
     host: String,
     topic_arn: String,
     token: String,
 }
 
-impl Asked {
+impl SubscribeUrl {
     /// `https://{host}/?Action=ConfirmSubscription&TopicArn=…&Token=…`, each once, nothing hidden
     /// before or behind it.
     fn parse(text: &str) -> Option<Self> {
@@ -188,14 +188,14 @@ impl Asked {
             let mut values = url.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
             values.next().filter(|_| values.next().is_none())
         };
-        let asked = Self { host: host.to_owned(), topic_arn: only("TopicArn")?, token: only("Token")? };
-        (only("Action")? == "ConfirmSubscription").then_some(asked)
+        let parsed = Self { host: host.to_owned(), topic_arn: only("TopicArn")?, token: only("Token")? };
+        (only("Action")? == "ConfirmSubscription").then_some(parsed)
     }
 }
 
 /// Whether a URL is one that confirms a subscription at the host of the topic it names.
 #[must_use]
 pub fn is_subscribe_url(text: &str, allow_china: bool) -> bool {
-    let Some(asked) = Asked::parse(text) else { return false };
-    Arn::parse(&asked.topic_arn, allow_china).is_ok_and(|arn| arn.host() == asked.host)
+    let Some(parsed) = SubscribeUrl::parse(text) else { return false };
+    Arn::parse(&parsed.topic_arn, allow_china).is_ok_and(|arn| arn.host() == parsed.host)
 }

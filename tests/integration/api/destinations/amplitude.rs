@@ -150,11 +150,11 @@ async fn a_test_asks_for_the_secret_key_and_says_whether_the_keys_are_known() {
     service.ask("PATCH", &path, &json!({ "secret_key": SECRET })).await;
     let well = service.ask("POST", &test, &Value::Null).await;
     assert_eq!((well.status, &well.body["ok"]), (200, &json!(true)), "{}", well.body);
-    assert_eq!(well.body["says"], "Amplitude knows the `api_key` and the `secret_key`");
+    assert_eq!(well.body["detail"], "Amplitude knows the `api_key` and the `secret_key`");
     service.ask("PATCH", &path, &json!({ "secret_key": "0000000000000000" })).await;
     let ill = service.ask("POST", &test, &Value::Null).await;
     assert_eq!((ill.status, &ill.body["ok"]), (200, &json!(false)), "{}", ill.body);
-    assert!(ill.body["says"].to_string().contains("does not know"), "{}", ill.body);
+    assert!(ill.body["detail"].to_string().contains("does not know"), "{}", ill.body);
     assert_eq!(fake.events(KEY).len(), 0, "a test tells nothing");
 }
 

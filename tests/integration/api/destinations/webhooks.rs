@@ -89,7 +89,7 @@ async fn a_test_is_signed_and_marked_and_says_what_was_answered() {
     receiver.answer_next(1, &Reply::Status(418));
     let ill = service.ask("POST", &test, &Value::Null).await;
     assert_eq!((ill.status, &ill.body["ok"]), (200, &json!(false)), "{}", ill.body);
-    assert!(ill.body["says"].to_string().contains("418"), "{}", ill.body);
+    assert!(ill.body["detail"].to_string().contains("418"), "{}", ill.body);
     let requests = receiver.all();
     assert_eq!(requests.len(), 2);
     for request in &requests {
@@ -115,7 +115,7 @@ async fn a_test_of_a_forbidden_address_sends_nothing_and_says_little() {
     service.raw("UPDATE destinations SET settings = '{\"url\":\"https://169.254.169.254/\",\"headers\":[]}'");
     let answer = service.ask("POST", &format!("{path}/test"), &Value::Null).await;
     assert_eq!((answer.status, &answer.body["ok"]), (200, &json!(false)), "{}", answer.body);
-    assert!(answer.body["says"].as_str().is_some_and(|says| !says.is_empty()), "{}", answer.body);
+    assert!(answer.body["detail"].as_str().is_some_and(|says| !says.is_empty()), "{}", answer.body);
 }
 
 #[tokio::test]

@@ -25,8 +25,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 /// Path of a question in the store's sandbox, which is the world of the demo.
-const QUESTION: &str =
-    "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
+const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
 /// Notifications of one receipt that are read, the newest ones.
 const MOST: i64 = 1000;
 /// The store's status for a secret that is not the developer's.
@@ -53,10 +52,10 @@ pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
 
 /// Answers for as long as it is waited for.
 pub async fn answer(simulated: Simulated, listener: TcpListener) -> std::io::Result<()> {
-    axum::serve(listener, Router::new().route(QUESTION, get(ask)).with_state(Arc::new(simulated))).await
+    axum::serve(listener, Router::new().route(ROUTE, get(verify)).with_state(Arc::new(simulated))).await
 }
 
-async fn ask(
+async fn verify(
     State(simulated): State<Arc<Simulated>>,
     Path((secret, _, receipt_id)): Path<(String, String, String)>,
 ) -> Response {

@@ -49,7 +49,7 @@ struct Receipt {
     bought_at: Timestamp,
     term_ends_at: Timestamp,
     renews: bool,
-    ended: Option<(Timestamp, Reason)>,
+    end: Option<(Timestamp, Reason)>,
     grace_ends_at: Option<Timestamp>,
     deferred_sku: Option<&'static str>,
 }
@@ -80,7 +80,7 @@ impl Receipt {
             bought_at: first.at,
             term_ends_at: first.at.plus_millis(TERM_MS),
             renews: true,
-            ended: None,
+            end: None,
             grace_ends_at: None,
             deferred_sku: None,
         }
@@ -88,12 +88,12 @@ impl Receipt {
 
     /// Lets time pass: terms that are over renew, or end the subscription.
     fn pass(&mut self, now: Timestamp) {
-        while self.kind == "SUBSCRIPTION" && self.ended.is_none() && self.term_ends_at <= now {
+        while self.kind == "SUBSCRIPTION" && self.end.is_none() && self.term_ends_at <= now {
             match self.grace_ends_at {
                 Some(until) if until > now => return,
-                Some(until) => self.ended = Some((until, Reason::Store)),
+                Some(until) => self.end = Some((until, Reason::Store)),
                 None if self.renews => self.renew(),
-                None => self.ended = Some((self.term_ends_at, Reason::Customer)),
+                None => self.end = Some((self.term_ends_at, Reason::Customer)),
             }
         }
     }
@@ -105,8 +105,8 @@ impl Receipt {
 
     fn apply(&mut self, one: &Sent, is_first: bool) {
         match one.store_type.as_str() {
-            "SUBSCRIPTION_PURCHASED" if self.ended.is_some() => {
-                self.ended = None;
+            "SUBSCRIPTION_PURCHASED" if self.end.is_some() => {
+                self.end = None;
                 self.renews = true;
                 self.term_ends_at = one.at.plus_millis(TERM_MS);
             }
@@ -122,13 +122,13 @@ impl Receipt {
             "SUBSCRIPTION_AUTO_RENEWAL_OFF" => self.renews = false,
             "SUBSCRIPTION_AUTO_RENEWAL_ON" => self.renews = true,
             "SUBSCRIPTION_MODIFIED_DEFERRED" => self.deferred_sku = Some(YEARLY),
-            "SUBSCRIPTION_MODIFIED_IMMEDIATE" if !is_first => self.ended = Some((one.at, Reason::Replaced)),
+            "SUBSCRIPTION_MODIFIED_IMMEDIATE" if !is_first => self.end = Some((one.at, Reason::Replaced)),
             "SUBSCRIPTION_EXPIRED" => {
                 let reason = if self.renews { Reason::Store } else { Reason::Customer };
-                self.ended = Some((one.at, reason));
+                self.end = Some((one.at, reason));
             }
-            "SUBSCRIPTION_CANCELLED" | "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if self.ended.is_none() => {
-                self.ended = Some((one.at, Reason::Store));
+            "SUBSCRIPTION_CANCELLED" | "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if self.end.is_none() => {
+                self.end = Some((one.at, Reason::Store));
             }
             _ => {}
         }
@@ -138,9 +138,9 @@ impl Receipt {
     fn shown(&self, receipt_id: &str) -> Value {
         let is_subscription = self.kind == "SUBSCRIPTION";
         let millis = |at: Timestamp| at.micros().div_euclid(1000);
-        let end = match self.ended {
+        let end = match self.end {
             None if is_subscription && !self.renews => Some((self.term_ends_at, Reason::Customer)),
-            ended => ended,
+            end => end,
         };
         let runs_on = is_subscription && end.is_none();
         let deferred = self.deferred_sku.filter(|_| runs_on);

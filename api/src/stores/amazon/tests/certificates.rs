@@ -152,7 +152,7 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
             tokio::spawn(async move { landed(&keyring, DURING).await })
         })
         .collect();
-    while pages.asked() == 0 {
+    while pages.requests() == 0 {
         tokio::task::yield_now().await;
     }
     // The first sender hangs up: the others still get the key.
@@ -163,7 +163,7 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
         assert!(number == 0 || landed.expect("not ended") == Ok(()));
     }
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
-    assert_eq!(pages.asked(), 1);
+    assert_eq!(pages.requests(), 1);
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_failure_is_never_kept() {
     assert_eq!(landed(&keyring, DURING).await, Err((503, "certificate is longer than 64 KiB")));
     *pages.answer.lock().expect("no panic") = Ok(certificate());
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
-    assert_eq!(pages.asked(), 5);
+    assert_eq!(pages.requests(), 5);
 }
 
 #[tokio::test]
@@ -218,31 +218,31 @@ async fn a_certificate_is_kept_until_its_life_is_over() {
     assert_eq!(landed(&keyring, "2025-12-31T23:59:59Z").await, Err((503, "certificate is not valid yet")));
     assert_eq!(landed(&keyring, "2026-01-01T00:00:00Z").await, Ok(()));
     assert_eq!(landed(&keyring, "2027-01-01T00:00:00Z").await, Ok(()));
-    assert_eq!(pages.asked(), 1);
+    assert_eq!(pages.requests(), 1);
     assert_eq!(landed(&keyring, "2027-01-01T00:00:01Z").await, Err((503, "certificate has expired")));
-    assert_eq!(pages.asked(), 2);
+    assert_eq!(pages.requests(), 2);
 }
 
 #[tokio::test]
 async fn only_so_many_certificates_are_fetched_at_once() {
     let pages = Arc::new(Pages::new(Ok(certificate())).closed());
     let keyring = keyring(&pages);
-    let ask = |number: u128| {
+    let request = |number: u128| {
         let keyring = keyring.clone();
         let url = URL.replace("a86cb10b4e1f29c941702d737128f7b6", &format!("{number:032x}"));
         tokio::spawn(async move { keyring.key(&url, "us-east-1", now()).await.map(|_| ()).map_err(|why| why.reason()) })
     };
-    let waiting: Vec<_> = (0..16).map(ask).collect();
-    while pages.asked() < 16 {
+    let waiting: Vec<_> = (0..16).map(request).collect();
+    while pages.requests() < 16 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(ask(16).await.expect("not ended"), Err("too many certificates are being fetched"));
+    assert_eq!(request(16).await.expect("not ended"), Err("too many certificates are being fetched"));
     pages.gate.add_permits(100);
     for task in waiting {
         assert_eq!(task.await.expect("not ended"), Ok(()));
     }
     for number in 17..150 {
-        assert_eq!(ask(number).await.expect("not ended"), Ok(()));
+        assert_eq!(request(number).await.expect("not ended"), Ok(()));
         pages.gate.add_permits(1);
     }
 }
@@ -269,7 +269,7 @@ async fn a_certificate_named_by_the_settings_is_never_fetched() {
     let keyring = Keyring::new(settings.keys().expect("keys"), pages.clone());
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
     assert_eq!(landed(&keyring, "2030-01-01T00:00:00Z").await, Err((503, "certificate has expired")));
-    assert_eq!(pages.asked(), 0);
+    assert_eq!(pages.requests(), 0);
     std::fs::remove_file(&settings.certificates[0].1).expect("removed");
 }
 

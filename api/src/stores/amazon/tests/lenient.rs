@@ -33,11 +33,11 @@ fn platform(package_name: &str) -> Platform {
 }
 
 /// The rows of a message, signed and read like one that arrives.
-fn told(package_name: &str, message: &str, fate: &Fate) -> Vec<NewNotification> {
-    told_to(&platform(package_name), message, fate)
+fn mapped(package_name: &str, message: &str, fate: &Fate) -> Vec<NewNotification> {
+    mapped_for(&platform(package_name), message, fate)
 }
 
-fn told_to(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotification> {
+fn mapped_for(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotification> {
     let document = SIGNER.sign_notification(&letter(Version::One), None, message).expect("signed");
     assert_eq!(super::verdict(&document), "valid");
     let envelope = parse(document.as_bytes()).expect("a document");
@@ -57,7 +57,7 @@ fn with(fields: &str) -> NewNotification {
     let message = format!(
         r#"{{"appPackageName":"com.example.app","receiptId":"r1","notificationType":"SUBSCRIPTION_RENEWED"{fields}}}"#
     );
-    let mut rows = told("com.example.app", &message, &Fate::Open);
+    let mut rows = mapped("com.example.app", &message, &Fate::Open);
     assert_eq!(rows.len(), 1, "{message}");
     rows.remove(0)
 }
@@ -73,7 +73,7 @@ fn the_three_examples_of_amazons_page_are_read() {
     let read: Vec<_> = cases
         .iter()
         .map(|(message, package, kind)| {
-            let rows = told(package, message, &Fate::Open);
+            let rows = mapped(package, message, &Fate::Open);
             assert_eq!((rows.len(), notification(&rows[0]).kind, &rows[0].fate), (1, *kind, &Fate::Open));
             serde_json::to_value(notification(&rows[0])).expect("JSON")
         })
@@ -83,7 +83,7 @@ fn the_three_examples_of_amazons_page_are_read() {
 
 #[test]
 fn each_of_the_sixteen_types_has_its_kind_and_others_are_unknown() {
-    let said = [
+    let types = [
         "SUBSCRIPTION_PURCHASED",
         "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
         "SUBSCRIPTION_RENEWED",
@@ -101,18 +101,18 @@ fn each_of_the_sixteen_types_has_its_kind_and_others_are_unknown() {
         "ENTITLEMENT_PURCHASED",
         "ENTITLEMENT_CANCELLED",
     ];
-    let kinds: std::collections::BTreeSet<Kind> = said.iter().map(|said| kind(said)).collect();
-    assert_eq!(kinds.len(), said.len());
+    let kinds: std::collections::BTreeSet<Kind> = types.iter().map(|store_type| kind(store_type)).collect();
+    assert_eq!(kinds.len(), types.len());
     for other in ["SUBSCRIPTION_CANCELED", "subscription_renewed", "SUBSCRIPTION_PAUSED", "X"] {
         assert_eq!(kind(other), Kind::Unknown);
     }
     assert_eq!(kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"), Kind::GraceEnded);
-    insta::assert_debug_snapshot!(said.map(|said| (said, kind(said))));
+    insta::assert_debug_snapshot!(types.map(|store_type| (store_type, kind(store_type))));
 }
 
 #[test]
 fn an_unknown_type_is_kept_open() {
-    let rows = told(
+    let rows = mapped(
         "com.example.app",
         r#"{"appPackageName":"com.example.app","receiptId":"r1","notificationType":"SUBSCRIPTION_PAUSED"}"#,
         &Fate::Open,
@@ -196,19 +196,19 @@ fn what_cannot_be_read_is_kept_as_it_came() {
         (ids("notificationType", "null"), "notificationType is not a string of 1 to 128 characters", ""),
         (ids("notificationType", &long_user), "notificationType is not a string of 1 to 128 characters", ""),
     ];
-    for (message, reason, said) in cases {
-        let rows = told("com.example.app", &message, &Fate::Open);
+    for (message, reason, store_type) in cases {
+        let rows = mapped("com.example.app", &message, &Fate::Open);
         let row = &rows[0];
         assert_eq!(
             (rows.len(), row.receipt_id.as_str(), row.collapse_key, row.said.as_str()),
-            (1, "", None, said),
+            (1, "", None, store_type),
             "{message}"
         );
         assert_eq!(row.fate, Fate::Ended(Outcome::Unknown, reason.to_owned()), "{message}");
         assert_eq!(row.body, message.replace('\0', "\u{fffd}"));
     }
     let longest = ids("receiptId", &format!("\"{}\"", "\u{fc}".repeat(200)));
-    assert_eq!(told("com.example.app", &longest, &Fate::Open)[0].fate, Fate::Open);
+    assert_eq!(mapped("com.example.app", &longest, &Fate::Open)[0].fate, Fate::Open);
 }
 
 #[test]
@@ -219,13 +219,13 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         )
     };
     let fate = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
-    let rows = told("com.example.app", &message(r#"{"cancelledReceiptId":"old"}"#), &fate);
-    let told_of: Vec<_> = rows
+    let rows = mapped("com.example.app", &message(r#"{"cancelledReceiptId":"old"}"#), &fate);
+    let concerned: Vec<_> = rows
         .iter()
         .map(|row| (notification(row).kind, row.receipt_id.as_str(), notification(row).related_receipt_id))
         .collect();
     assert_eq!(
-        told_of,
+        concerned,
         [(Kind::PlanChanged, "new", Some("old".to_owned())), (Kind::Replaced, "old", Some("new".to_owned()))]
     );
     let platform = PlatformId::new(Uuid::from_u128(1));
@@ -234,7 +234,7 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         && row.message_id == rows[0].message_id
         && row.app_user_id.as_deref() == Some("u")));
     for related in ["[]", r#"{"cancelledReceiptId":"new"}"#, r#"{"cancelledReceiptId":""}"#] {
-        let rows = told("com.example.app", &message(related), &fate);
+        let rows = mapped("com.example.app", &message(related), &fate);
         assert_eq!(
             (rows.len(), notification(&rows[0]).kind, notification(&rows[0]).related_receipt_id),
             (1, Kind::PlanChanged, None),
@@ -242,12 +242,12 @@ fn an_immediate_plan_change_concerns_two_purchases() {
         );
     }
     let other = message(r#"{"cancelledReceiptId":"old"}"#).replace("MODIFIED_IMMEDIATE", "RENEWED");
-    assert_eq!(told("com.example.app", &other, &fate).len(), 1);
+    assert_eq!(mapped("com.example.app", &other, &fate).len(), 1);
 }
 
 #[test]
 fn another_apps_notification_is_kept_as_refused() {
-    let rows = told("com.example.app", SUBSCRIPTION, &Fate::Open);
+    let rows = mapped("com.example.app", SUBSCRIPTION, &Fate::Open);
     let reason = "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`".to_owned();
     assert_eq!((rows.len(), &rows[0].fate, rows[0].collapse_key), (1, &Fate::Ended(Outcome::Refused, reason), None));
     assert_eq!((rows[0].body.as_str(), rows[0].store_time), (SUBSCRIPTION, None));
@@ -260,17 +260,19 @@ fn a_message_id_is_the_trace() {
 
 #[test]
 fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
-    let message = |said: &str| {
-        format!(r#"{{"appPackageName":"com.example.app","receiptId":"r","notificationType":"{said}","timestamp":1}}"#)
+    let message = |store_type: &str| {
+        format!(
+            r#"{{"appPackageName":"com.example.app","receiptId":"r","notificationType":"{store_type}","timestamp":1}}"#
+        )
     };
     let eager = Platform { flush_on_revoke: true, ..platform("com.example.app") };
-    for said in ["SUBSCRIPTION_CANCELLED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_CANCELLED"] {
-        assert_eq!(told_to(&eager, &message(said), &Fate::Open)[0].fate, Fate::AtOnce, "{said}");
-        assert_eq!(told("com.example.app", &message(said), &Fate::Open)[0].fate, Fate::Open, "off by default");
+    for store_type in ["SUBSCRIPTION_CANCELLED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_CANCELLED"] {
+        assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::AtOnce, "{store_type}");
+        assert_eq!(mapped("com.example.app", &message(store_type), &Fate::Open)[0].fate, Fate::Open, "off by default");
         let waiting = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
-        assert_eq!(told_to(&eager, &message(said), &waiting)[0].fate, waiting, "nobody trusts the topic yet");
+        assert_eq!(mapped_for(&eager, &message(store_type), &waiting)[0].fate, waiting, "nobody trusts the topic yet");
     }
-    for said in ["SUBSCRIPTION_EXPIRED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_RENEWED"] {
-        assert_eq!(told_to(&eager, &message(said), &Fate::Open)[0].fate, Fate::Open, "{said}");
+    for store_type in ["SUBSCRIPTION_EXPIRED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_RENEWED"] {
+        assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::Open, "{store_type}");
     }
 }

@@ -61,28 +61,28 @@ fn verdict(document: &str) -> String {
 /// SNS as a test wants it: one answer for all, given when it is let through, and a list of what was asked.
 struct Pages {
     answer: Mutex<Result<Vec<u8>, FetchError>>,
-    asked: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
     gate: Semaphore,
 }
 
 impl Pages {
     fn new(answer: Result<Vec<u8>, FetchError>) -> Self {
-        Self { answer: Mutex::new(answer), asked: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self { answer: Mutex::new(answer), requests: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
     }
 
     fn closed(self) -> Self {
         Self { gate: Semaphore::new(0), ..self }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.lock().expect("no panic").len()
+    fn requests(&self) -> usize {
+        self.requests.lock().expect("no panic").len()
     }
 }
 
 impl Fetch for Pages {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
         Box::pin(async move {
-            self.asked.lock().expect("no panic").push(url.to_owned());
+            self.requests.lock().expect("no panic").push(url.to_owned());
             self.gate.acquire().await.expect("open").forget();
             self.answer.lock().expect("no panic").clone()
         })

@@ -144,10 +144,13 @@ fn what_is_done_is_one_table() {
         (Some(TopicState::Configured), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
         (Some(TopicState::Confirmed), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
         (Some(TopicState::Unsubscribed), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
-        (Some(TopicState::Pending), [Ok(Course::AcceptWaiting(id)), Ok(Course::Ask), Ok(Course::Unsubscribe)]),
-        (Some(TopicState::Expired), [Err(unknown), Ok(Course::Ask), Err(unknown)]),
+        (
+            Some(TopicState::Pending),
+            [Ok(Course::AcceptWaiting(id)), Ok(Course::RequestApproval), Ok(Course::Unsubscribe)],
+        ),
+        (Some(TopicState::Expired), [Err(unknown), Ok(Course::RequestApproval), Err(unknown)]),
         (Some(TopicState::Rejected), [Err(rejected), Err(rejected), Err(rejected)]),
-        (None, [Err(unknown), Ok(Course::Ask), Err(unknown)]),
+        (None, [Err(unknown), Ok(Course::RequestApproval), Err(unknown)]),
     ];
     for (state, courses) in expected {
         let topics: Vec<Topic> = state.map(known).into_iter().collect();

@@ -1,10 +1,10 @@
 //! The sentences: the only place that words why something is as it is. All of it is pure; what it is told is storage's.
 
+mod destination;
 mod sent;
-mod whom;
 
-pub use sent::{NotTold, attempt, changes, delivery, earlier_attempts, event};
-pub use whom::{choice, dead, destination, fares, owed};
+pub use destination::{choice, dead, destination, health, owed};
+pub use sent::{Unsent, attempt, changes, delivery, earlier_attempts, event};
 
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
@@ -21,44 +21,44 @@ pub fn message(message_id: &str, of: &OfMessage) -> String {
 pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
     let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet, so nothing is known of it") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
-    let mut says = format!(
+    let mut sentence = format!(
         "purchase {key}: state {}, revision {}; receipt {}{customer}",
         state_for_people(&view.state),
         view.revision,
         view.receipt_id
     );
     if let Some(until) = view.held_until.filter(|until| *until > of.now) {
-        says.push_str(&format!("; held until {until}: nothing is settled before, unless it is released"));
+        sentence.push_str(&format!("; held until {until}: nothing is settled before, unless it is released"));
     }
     if let Some(since) = view.standing.unverified_since {
-        says.push_str(&format!("; its store does not answer about it since {since}"));
+        sentence.push_str(&format!("; its store does not answer about it since {since}"));
     }
     if of.is_believed {
-        says.push_str(
+        sentence.push_str(
             "; its store never knew its receipt, and the platform believes such ones (`unknown_receipts`): it is unverified",
         );
     }
     if let Some(since) = of.successor_missing_since {
-        says.push_str(&format!(
+        sentence.push_str(&format!(
             "; replaced by a receipt that no notification names, as its store says since {since}: SUBSCRIPTION_MODIFIED_IMMEDIATE \
              was lost. The new receipt is linked when it becomes known; a week without it, and expired is sent"
         ));
     }
     if let Some(at) = view.standing.next_wake_at {
-        says.push_str(&format!("; looked at again at {at} at the latest"));
+        sentence.push_str(&format!("; looked at again at {at} at the latest"));
     }
-    says
+    sentence
 }
 
 /// What was told to us.
-pub fn told_to_us(heard: &[Heard], has_older: bool) -> String {
+pub fn notifications(all: &[Heard], has_older: bool) -> String {
     let older = if has_older { "; older ones are not shown here" } else { "" };
-    format!("what we were told ({}{older})", count(heard.len(), "notification"))
+    format!("what we were told ({}{older})", count(all.len(), "notification"))
 }
 
 /// Whether a notification was settled in a revision, with a change.
-pub fn is_settled_in(heard: &Heard, revision: i64) -> bool {
-    heard.view.outcome == Some(Outcome::Settled) && heard.view.revision == Some(revision)
+pub fn is_settled_in(notification: &Heard, revision: i64) -> bool {
+    notification.view.outcome == Some(Outcome::Settled) && notification.view.revision == Some(revision)
 }
 
 /// A revision.
@@ -73,8 +73,8 @@ pub fn revision(revision: i64, settled: usize) -> String {
 }
 
 /// What caused an event.
-pub fn caused_by(heard: &[Heard]) -> String {
-    match heard.len() {
+pub fn caused_by(notifications: &[Heard]) -> String {
+    match notifications.len() {
         0 => {
             "no notification caused it: its purchase was looked at again, at a time of its own (a wake) or because the \
               catalogue, a name or a setting changed; or it is about a destination"
@@ -85,7 +85,7 @@ pub fn caused_by(heard: &[Heard]) -> String {
 }
 
 /// A purchase of which nothing was told.
-pub fn nothing_told() -> String {
+pub fn no_events() -> String {
     "nothing was told on yet".to_owned()
 }
 
@@ -95,23 +95,26 @@ pub fn nobody() -> String {
 }
 
 /// One notification: its outcome, or what it waits for.
-pub fn heard(heard: &Heard) -> String {
-    let view = &heard.view;
-    let mut says = format!("{} {}: {}", view.accepted_at, view.said, fate(heard));
+pub fn notification(notification: &Heard) -> String {
+    let view = &notification.view;
+    let mut sentence = format!("{} {}: {}", view.accepted_at, view.said, fate(notification));
     if let Some(reason) = &view.reason {
-        says.push_str(&format!(" ({reason})"));
+        sentence.push_str(&format!(" ({reason})"));
     }
-    if let Some(at) = heard.pruned_at {
-        says.push_str(&format!("; its body was pruned at {at}"));
+    if let Some(at) = notification.pruned_at {
+        sentence.push_str(&format!("; its body was pruned at {at}"));
     }
-    says
+    sentence
 }
 
-fn fate(heard: &Heard) -> String {
-    let at_revision = heard.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
-    match heard.view.outcome {
+fn fate(notification: &Heard) -> String {
+    let at_revision = notification.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
+    match notification.view.outcome {
         Some(Outcome::Settled) => {
-            format!("settled in revision {}", heard.view.revision.map_or_else(|| "?".to_owned(), |n| n.to_string()))
+            format!(
+                "settled in revision {}",
+                notification.view.revision.map_or_else(|| "?".to_owned(), |n| n.to_string())
+            )
         }
         Some(Outcome::NoChange) => format!("settled, and nothing changed{at_revision}"),
         Some(Outcome::Duplicate) => "a duplicate of what the store had told before".to_owned(),
@@ -119,19 +122,19 @@ fn fate(heard: &Heard) -> String {
         Some(Outcome::Discarded) => "discarded by an admin".to_owned(),
         Some(Outcome::Unknown) => "of a kind that is not known, kept for reading".to_owned(),
         Some(Outcome::GivenUp) => "given up, for it could not be verified".to_owned(),
-        None => waits(heard),
+        None => waits(notification),
     }
 }
 
-fn waits(heard: &Heard) -> String {
-    let since = heard.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
-    let again = heard.next_wake_at.map_or_else(String::new, |at| format!(", asked again at {at}"));
-    match heard.view.waiting_for.as_deref() {
-        Some("window") => match heard.window_ends_at {
+fn waits(notification: &Heard) -> String {
+    let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
+    let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", asked again at {at}"));
+    match notification.view.waiting_for.as_deref() {
+        Some("window") => match notification.window_ends_at {
             Some(at) => format!("waits for its window, which ends at {at} unless something new is told"),
             None => "waits for its window".to_owned(),
         },
-        Some("hold") => match &heard.held {
+        Some("hold") => match &notification.held {
             Some((until, by, reason)) => {
                 let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
                 let reason = reason.as_deref().map_or_else(String::new, |reason| format!(", who says: {reason}"));
@@ -140,7 +143,7 @@ fn waits(heard: &Heard) -> String {
             None => "waits for the end of a hold".to_owned(),
         },
         Some("topic approval") => {
-            let topic = heard.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
+            let topic = notification.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
             format!("waits for the approval of the topic{topic} (`settle platform topics`)")
         }
         Some("verification") => format!("waits for its store, which does not answer{since}{again}"),

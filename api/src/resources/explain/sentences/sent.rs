@@ -12,17 +12,17 @@ const ANSWER_CHARS: usize = 200;
 /// So much of a value that changed is in a sentence; all of it is beside it.
 const VALUE_CHARS: usize = 80;
 /// The header of an answer that explains when the next attempt follows.
-const TELLING_HEADER: &str = "retry-after";
+const RETRY_AFTER: &str = "retry-after";
 
 /// Why a destination was not told an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotTold {
+pub enum Unsent {
     /// The event is about this destination.
     Itself,
     /// It was deleted before.
     Deleted(Timestamp),
     /// It was made later.
-    MadeLater(Timestamp),
+    CreatedLater(Timestamp),
     /// It does not choose this type.
     Type,
     /// It is a profile, and the destination keeps none.
@@ -41,15 +41,15 @@ pub enum NotTold {
     Unexplained,
 }
 
-impl NotTold {
+impl Unsent {
     /// Why this destination has no delivery of this event; `None` when it was deleted before, and so is nobody to ask.
-    pub fn of(event: &EventFacts, whom: &Addressee) -> Option<Self> {
-        let Addressee { destination, chosen_at, deleted_at, .. } = whom;
+    pub fn of(event: &EventFacts, addressee: &Addressee) -> Option<Self> {
+        let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
         let is_itself = event.origin.is_none() && event.collapse_key.uuid() == destination.id.uuid();
         Some(match event.origin {
             _ if is_itself => Self::Itself,
             _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
-            _ if destination.created_at > event.created_at => Self::MadeLater(destination.created_at),
+            _ if destination.created_at > event.created_at => Self::CreatedLater(destination.created_at),
             _ if event.event_type == PROFILE_UPDATED && destination.profile.is_none() => Self::NoProfiles,
             _ if event.event_type == PROFILE_UPDATED => Self::SameProfile,
             _ if is_implied(&event.event_type) => Self::Implied,
@@ -69,11 +69,11 @@ impl NotTold {
     }
 
     /// A stable word.
-    pub const fn word(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             Self::Itself => "itself",
             Self::Deleted(_) => "deleted",
-            Self::MadeLater(_) => "made_later",
+            Self::CreatedLater(_) => "created_later",
             Self::Type => "type_not_chosen",
             Self::NoProfiles => "keeps_no_profiles",
             Self::SameProfile => "has_this_profile",
@@ -86,12 +86,12 @@ impl NotTold {
     }
 
     /// The sentence.
-    pub fn says(self, whom: &Addressee) -> String {
-        let Destination { id, events, filter, .. } = &whom.destination;
+    pub fn sentence(self, addressee: &Addressee) -> String {
+        let Destination { id, events, filter, .. } = &addressee.destination;
         let why = match self {
             Self::Itself => "it is about this destination, and none is told of itself".to_owned(),
             Self::Deleted(at) => format!("the destination was deleted at {at}"),
-            Self::MadeLater(at) => format!(
+            Self::CreatedLater(at) => format!(
                 "the destination was made later, at {at} (`settle destination snapshot {id}` sends it what was there)"
             ),
             Self::Type => format!("the destination does not choose this type (it chooses {})", events.join(", ")),
@@ -113,26 +113,26 @@ impl NotTold {
                 "nothing explains this: the delivery is missing (`settle audit` reports it too)".to_owned()
             }
         };
-        format!("not to {}: {why}", label(&whom.destination))
+        format!("not to {}: {why}", label(&addressee.destination))
     }
 }
 
 /// An event.
 pub fn event(event: &EventFacts) -> String {
-    let mut says = format!("event {} ({}), made at {}", event.event_type, event.id, event.created_at);
+    let mut sentence = format!("event {} ({}), made at {}", event.event_type, event.id, event.created_at);
     if let Some(at) = event.occurred_at {
-        says.push_str(&format!(", happened at {at} by the store"));
+        sentence.push_str(&format!(", happened at {at} by the store"));
     }
     if let Some(revision) = event.user_revision {
-        says.push_str(&format!(", the user's revision {revision}"));
+        sentence.push_str(&format!(", the user's revision {revision}"));
     }
     if let Some(payment) = &event.payment {
-        says.push_str(&self::payment(payment));
+        sentence.push_str(&self::payment(payment));
     }
     if let Some(at) = event.pruned_at {
-        says.push_str(&format!("; its body was pruned at {at}"));
+        sentence.push_str(&format!("; its body was pruned at {at}"));
     }
-    says
+    sentence
 }
 
 /// What an event says of money.
@@ -162,8 +162,8 @@ pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
         return "the record says the same as before".to_owned();
     }
-    let says = |one: &Change| format!("{} {} → {}", one.field, value(&one.before), value(&one.after));
-    format!("changed: {}", all.iter().map(says).collect::<Vec<_>>().join("; "))
+    let change = |one: &Change| format!("{} {} → {}", one.field, value(&one.before), value(&one.after));
+    format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
 }
 
 /// As JSON, as far as a sentence has room for it.
@@ -177,14 +177,14 @@ fn value(value: &Value) -> String {
 }
 
 /// A delivery.
-pub fn delivery(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
+pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let again = if view.n > 0 { format!(", asked again ({})", nth(view.n)) } else { String::new() };
     let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
-    format!("to {}{again}: {}{pruned}", label(&whom.destination), became(one, whom, now))
+    format!("to {}{again}: {}{pruned}", label(&addressee.destination), became(one, addressee, now))
 }
 
-fn became(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
+fn became(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was kept");
@@ -193,14 +193,14 @@ fn became(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
         "superseded" => superseded(one),
         "skipped" => format!("not sent: {why}"),
         "waiting" => format!("waits, and is sent as soon as the customer is named: {why}"),
-        "dead" => format!("dead{at}: {why}; never tried again by itself{}", asked_again(one)),
-        "pending" => owed_because(one, whom, now),
+        "dead" => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
+        "pending" => owed_because(one, addressee, now),
         other => other.to_owned(),
     }
 }
 
 /// How a dead event is sent again, or why it would not be.
-fn asked_again(one: &Sending) -> String {
+fn redelivery(one: &Sending) -> String {
     let why = match one.not_again {
         None => return format!(" (`settle redeliver event {}`)", one.delivery.event_id),
         Some(Skipped::AlreadyOwed) => return ", but it is owed again by now".to_owned(),
@@ -237,8 +237,8 @@ fn superseded(one: &Sending) -> String {
 }
 
 /// What keeps a delivery: the destination as a whole, or its own back-off.
-fn owed_because(one: &Sending, whom: &Addressee, now: Timestamp) -> String {
-    let Addressee { destination, health, .. } = whom;
+fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
+    let Addressee { destination, health, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
         return format!("owed: the destination is disabled since {}{reason}", destination.since);
@@ -284,19 +284,19 @@ pub fn attempt(attempt: &AttemptView) -> String {
         "drain" => ", with what was owed",
         _ => "",
     };
-    let mut says = format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt));
+    let mut sentence = format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt));
     for (name, value) in &attempt.headers {
-        if name.eq_ignore_ascii_case(TELLING_HEADER) {
-            says.push_str(&format!("; {name}: {value}"));
+        if name.eq_ignore_ascii_case(RETRY_AFTER) {
+            sentence.push_str(&format!("; {name}: {value}"));
         }
     }
     if let Some(response) = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        says.push_str(&format!("; it said: {}", one_line(response)));
+        sentence.push_str(&format!("; it said: {}", one_line(response)));
     }
     if let Some(at) = attempt.next_due_at {
-        says.push_str(&format!("; the next was due at {at}"));
+        sentence.push_str(&format!("; the next was due at {at}"));
     }
-    says
+    sentence
 }
 
 fn answer(attempt: &AttemptView) -> String {

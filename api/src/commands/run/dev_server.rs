@@ -5,18 +5,18 @@ use anyhow::Context;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// Temporal's standard variables that name a server, a profile or a file of profiles.
-const GIVEN: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
+const VARIABLES: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
 
 /// Where our own server is to be.
 #[derive(Debug, Clone, Copy)]
-pub struct Own {
+pub struct DevServer {
     /// Where workers and clients connect.
     pub address: SocketAddr,
     /// Where people look.
     pub ui: SocketAddr,
 }
 
-impl Own {
+impl DevServer {
     /// The address as Temporal's client takes it.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -24,11 +24,11 @@ impl Own {
 }
 
 /// Our own server's addresses; `None` when the environment names a server that is not ours.
-pub fn addresses(variables: &Variables) -> anyhow::Result<Option<Own>> {
-    if GIVEN.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty())) {
+pub fn addresses(variables: &Variables) -> anyhow::Result<Option<DevServer>> {
+    if VARIABLES.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty())) {
         return Ok(None);
     }
-    Ok(Some(Own { address: free(7233)?, ui: free(8233)? }))
+    Ok(Some(DevServer { address: free(7233)?, ui: free(8233)? }))
 }
 
 /// The usual port when it is free, so that bookmarks keep working; else any.

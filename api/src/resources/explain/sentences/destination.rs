@@ -28,23 +28,23 @@ pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
 
 /// What a destination is told.
 pub fn choice(destination: &Destination) -> String {
-    let mut says = format!("it chooses {}", destination.events.join(", "));
+    let mut sentence = format!("it chooses {}", destination.events.join(", "));
     if !destination.filter.platforms.is_empty() {
         let platforms: Vec<String> = destination.filter.platforms.iter().map(ToString::to_string).collect();
-        says.push_str(&format!(", of platform {}", platforms.join(", ")));
+        sentence.push_str(&format!(", of platform {}", platforms.join(", ")));
     }
     if !destination.filter.environments.is_empty() {
         let wanted: Vec<_> = destination.filter.environments.iter().map(|environment| environment.as_str()).collect();
-        says.push_str(&format!(", of environment {}", wanted.join(", ")));
+        sentence.push_str(&format!(", of environment {}", wanted.join(", ")));
     }
     if let Some(rate) = destination.rate {
-        says.push_str(&format!(", at most {rate} requests a second"));
+        sentence.push_str(&format!(", at most {rate} requests a second"));
     }
-    says
+    sentence
 }
 
 /// How its requests went of late.
-pub fn fares(health: &HealthView) -> Option<String> {
+pub fn health(health: &HealthView) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(at) = health.last_success_at {
         parts.push(format!("it last answered with success at {at}"));
