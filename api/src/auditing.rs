@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_is_shown_at_once_and_until_a_whole_round_did_not_find_it() {
+    fn a_violation_is_shown_until_a_whole_round_does_not_find_it() {
         let mut round = Round::default();
         assert_eq!(round.take(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 0);

@@ -215,7 +215,7 @@ mod tests {
     use domain::Timestamp;
 
     #[test]
-    fn a_rotation_shows_neither_a_secret_nor_what_one_is_made_of() {
+    fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
         let now = Timestamp::from_micros(0);
         let rotation = Rotation { new_secret: Some("whsec_new".into()), until: now, now, random: [171; 32] };
         let shown = format!("{rotation:?} {rotation:#?}");

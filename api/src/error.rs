@@ -172,7 +172,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn what_storage_says_becomes_the_right_status() {
+    fn every_storage_error_has_its_status() {
         let cause = Arc::new(std::io::Error::other("the disk is full at /var/lib/secret"));
         let cases = [
             (storage::Error::Unavailable(cause), 503),

@@ -118,7 +118,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_answers_of_several_looks_add_up() {
+    fn the_pages_of_an_audit_add_up() {
         let mut rules = Vec::new();
         let page = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
         for violations in [0, 3, 4] {

@@ -98,7 +98,7 @@ mod tests {
     use super::{short_times, wrap};
 
     #[test]
-    fn lines_end_between_words_and_a_long_word_is_not_cut() {
+    fn lines_break_at_spaces_and_a_long_id_is_not_cut() {
         assert_eq!(wrap("one two three four", 9, 2), ["one two", "  three", "  four"]);
         assert_eq!(wrap("  deep text that goes on", 12, 4), ["  deep text", "    that", "    goes on"]);
         let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";

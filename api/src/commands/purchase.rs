@@ -282,7 +282,7 @@ mod tests {
     use super::Action;
 
     #[test]
-    fn what_was_asked_is_told_in_one_sentence_with_how_to_watch_it() {
+    fn every_action_prints_its_effect_and_how_to_watch_it() {
         let until = "2026-12-01T00:00:00Z".parse().unwrap();
         for (action, part) in [
             (Action::Flush, "is settled now, unless it is held"),

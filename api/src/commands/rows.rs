@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_that_names_no_columns_is_refused_and_nothing_is_read() {
+    fn a_file_whose_first_line_names_no_columns_is_refused() {
         for (text, part) in [
             ("2026-01-31,EUR,1.08", "`2026-01-31`, which is no column"),
             ("date,currency,usd\n2026-01-31,EUR,1", "`date`, which is no column"),

@@ -182,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn all_is_said_in_sentences() {
+    fn every_part_of_the_status_is_a_sentence() {
         let found = json!({
             "inbox": "ok", "temporal": "unreachable",
             "destinations": [

@@ -26,7 +26,7 @@ fn all() -> Vec<(String, clap::Command)> {
 }
 
 #[test]
-fn every_command_says_what_it_does_gives_an_example_and_what_follows() {
+fn every_command_has_a_description_an_example_and_a_next_step() {
     for (path, mut command) in all().into_iter().skip(1) {
         assert!(command.get_about().is_some(), "{path} says nothing of itself");
         let help = command.render_long_help().to_string();
@@ -54,7 +54,7 @@ fn split(line: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_line_of_an_example_can_be_typed_and_each_verb_shows_itself() {
+fn every_example_can_be_typed_and_every_verb_is_in_its_own() {
     for (path, command) in all() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         for line in lines(&help) {
@@ -97,7 +97,7 @@ fn config_and_data_are_taken_before_and_after_the_command() {
 }
 
 #[test]
-fn help_wraps_between_words_at_80_columns() {
+fn help_wraps_at_spaces_at_80_columns() {
     for (path, _) in all() {
         let help = Cli::read(path.split(' ').chain(["--help"])).map(drop).expect_err("help").to_string();
         for line in help.lines().filter(|line| line.chars().count() > 80) {
@@ -125,7 +125,7 @@ fn admin_flags_may_stand_behind_the_verb() {
 }
 
 #[test]
-fn a_secret_is_never_taken_from_the_command_line_and_never_repeated() {
+fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
     let line = ["settle", "platform", "update", "id", "--shared-secret", "tops3cret"];
     let error = Cli::read(line).expect_err("a secret on the command line").to_string();
     assert!(error.contains("@FILE"), "{error}");

@@ -58,7 +58,7 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
 }
 
 #[test]
-fn a_steady_stream_is_signalled_at_most_once_per_twelfth_of_the_window() {
+fn a_steady_stream_is_signalled_once_per_twelfth_of_a_window() {
     let mut plan = plan(10);
     let mut signals = 0;
     for second in 0..600 {
@@ -264,7 +264,7 @@ fn nothing_is_lost_in_any_order() {
 }
 
 #[test]
-fn a_row_to_be_settled_at_once_is_a_flush_that_waits_for_no_spacing() {
+fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
     let mut plan = plan(10);
     plan.notify(0, news(1, 1));
     flush(&mut plan, 0);

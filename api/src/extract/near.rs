@@ -18,7 +18,7 @@ mod tests {
     use super::{did_you_mean, near};
 
     #[test]
-    fn the_nearest_name_is_meant_and_a_strange_word_means_none() {
+    fn the_nearest_name_is_found_and_a_distant_one_is_not() {
         let known = ["name", "events", "enabled", "rate", "schedule", "concurrency"];
         for (typed, meant) in [
             ("event", Some("events")),

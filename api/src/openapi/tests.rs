@@ -26,7 +26,7 @@ fn the_document_lists_exactly_the_routes_that_exist() {
 }
 
 #[test]
-fn the_document_says_who_needs_the_token() {
+fn the_document_marks_the_routes_that_need_the_token() {
     let document = whole();
     for route in routes() {
         let operation = &document["paths"][route.path][route.method.to_lowercase()];

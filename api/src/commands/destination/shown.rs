@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_told_in_words() {
+    fn a_destination_is_shown_with_its_limits_and_health() {
         let destination = json!({
             "id": "d", "name": "hook", "kind": "k", "state": "open", "since": "noon", "reason": "503", "enabled": true,
             "events": ["*"], "filter": {"platforms": [], "environments": ["sandbox"]}, "rate": 5, "concurrency": 32,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_is_told_as_it_is_kept() {
+    fn a_schedule_is_shown_as_durations_or_as_the_default() {
         let own = json!([5, 5400]);
         for (kind, waits, text) in [
             ("webhook", json!(null), "10 attempts over 75 h 35 m"),

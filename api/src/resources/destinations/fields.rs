@@ -161,7 +161,7 @@ mod tests {
     use super::instead_of;
 
     #[test]
-    fn the_nearest_event_comes_first_and_none_that_is_never_sent_is_offered() {
+    fn the_nearest_event_comes_first_and_unsent_types_are_left_out() {
         let choices = domain::event::choices();
         let typo = instead_of("user.subscription.expire", &choices);
         assert!(

@@ -128,7 +128,7 @@ fn sentence(one: &Sending, addressee: &Addressee) -> String {
 }
 
 #[test]
-fn what_changed_is_said_as_it_was_and_as_it_is() {
+fn a_change_shows_the_value_before_and_after() {
     let change = |field: &str, before, after| Change { field: field.to_owned(), before, after };
     let long = "a".repeat(100);
     let all = [
@@ -147,7 +147,7 @@ fn what_changed_is_said_as_it_was_and_as_it_is() {
 }
 
 #[test]
-fn who_was_not_told_hears_why() {
+fn a_missing_delivery_has_a_reason() {
     let reason = |addressee: &Addressee| Unsent::of(&event(), addressee).map(Unsent::code);
     assert_eq!(reason(&hook()), Some("unexplained"));
     let created_later = Addressee { destination: Destination { created_at: at(11), ..hook().destination }, ..hook() };
@@ -182,7 +182,7 @@ fn why_not_is_a_sentence() {
 }
 
 #[test]
-fn a_delivery_says_how_it_ended() {
+fn a_delivery_shows_its_final_status() {
     assert_eq!(sentence(&sending("delivered"), &hook()), ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2");
     assert_eq!(sentence(&sending("skipped"), &hook()), ": not sent: the endpoint answered 500");
     let dead = sentence(&sending("dead"), &hook());
@@ -204,7 +204,7 @@ fn a_delivery_says_how_it_ended() {
 }
 
 #[test]
-fn what_was_superseded_says_by_what_and_what_became_of_that() {
+fn a_superseded_delivery_shows_its_successor_and_its_status() {
     let mut one = sending("superseded");
     assert_eq!(sentence(&one, &hook()), ": superseded by a newer revision");
     for (status, became) in [
@@ -218,7 +218,7 @@ fn what_was_superseded_says_by_what_and_what_became_of_that() {
 }
 
 #[test]
-fn what_is_owed_says_what_it_waits_for() {
+fn an_owed_delivery_shows_the_reason_for_its_delay() {
     let one = sending("pending");
     let owed = sentence(&one, &hook());
     assert_eq!(
@@ -270,7 +270,7 @@ fn attempt() -> AttemptView {
 }
 
 #[test]
-fn an_attempt_says_what_was_answered_and_what_followed() {
+fn an_attempt_shows_the_answer_and_the_next_due_time() {
     let attempt = attempt();
     assert_eq!(
         sentences::attempt(&attempt),
@@ -285,7 +285,7 @@ fn an_attempt_says_what_was_answered_and_what_followed() {
 }
 
 #[test]
-fn a_notification_says_its_outcome_or_what_it_waits_for() {
+fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     let sentence =
         |one: &Heard| sentences::notification(one).split_once("RENEWED: ").map(|(_, text)| text.to_owned()).unwrap();
     assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
@@ -313,7 +313,7 @@ fn a_notification_says_its_outcome_or_what_it_waits_for() {
 }
 
 #[test]
-fn a_destination_says_how_it_stands() {
+fn a_destination_shows_its_state_and_its_debts() {
     let portrait = |addressee: Addressee, dead| Portrait {
         addressee,
         owes: Owes { waiting: 0, dead },

@@ -111,7 +111,7 @@ fn an_answer_is_one_pem_block_and_nothing_else() {
 }
 
 #[test]
-fn a_certificate_must_be_named_as_a_signer_of_the_region_and_be_strong() {
+fn a_certificate_needs_the_name_of_the_region_and_a_strong_key() {
     let named = |bits, names: &[&str]| {
         let signer = Signer::with_names(bits, names, at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
         signer.and_then(|signer| signer.certificate_pem()).expect("a certificate")
@@ -167,7 +167,7 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
 }
 
 #[tokio::test]
-async fn a_failure_is_never_kept() {
+async fn a_failed_fetch_is_never_cached() {
     let pages = Arc::new(Pages::new(Err(FetchError::Unavailable("status 500".to_owned()))));
     let keyring = keyring(&pages);
     let unreachable = Err((503, "certificate could not be fetched"));
@@ -183,7 +183,7 @@ async fn a_failure_is_never_kept() {
 }
 
 #[tokio::test]
-async fn what_the_pinned_host_may_mend_is_asked_again_and_a_certificate_of_another_is_refused_for_ever() {
+async fn a_broken_answer_is_temporary_and_a_foreign_name_is_permanent() {
     let of = |bits, name: &str| {
         let signer = Signer::with_names(bits, &[name], at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
         signer.and_then(|signer| signer.certificate_pem()).expect("a certificate")
@@ -212,7 +212,7 @@ async fn a_clock_that_is_wrong_for_a_while_costs_no_message() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_kept_until_its_life_is_over() {
+async fn a_certificate_is_cached_until_it_expires() {
     let pages = Arc::new(Pages::new(Ok(certificate())));
     let keyring = keyring(&pages);
     assert_eq!(landed(&keyring, "2025-12-31T23:59:59Z").await, Err((503, "certificate is not valid yet")));

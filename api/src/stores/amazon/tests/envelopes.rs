@@ -53,7 +53,7 @@ fn unsigned_fields_are_never_read() {
 }
 
 #[test]
-fn each_wrong_shape_has_its_own_words() {
+fn each_wrong_shape_has_its_own_reason() {
     let cases = [
         (String::new(), "body is not a JSON object"),
         ("[]".to_owned(), "body is not a JSON object"),

@@ -1,9 +1,9 @@
 //! What is pure at the Amazon ingress, and its keyring. What needs storage is in `tests/integration/amazon.rs`.
 
+mod aws_messages;
 mod certificates;
 mod envelopes;
-mod lenient;
-mod real;
+mod mapping;
 mod reports;
 mod topics;
 mod vectors;

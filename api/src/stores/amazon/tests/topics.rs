@@ -163,7 +163,7 @@ fn what_is_done_is_one_table() {
 }
 
 #[test]
-fn a_foreseen_account_is_followed_only_while_the_platform_follows_nobody() {
+fn a_configured_account_is_followed_only_as_the_first_topic() {
     let arn = Arn::parse(ARN, false).expect("a topic");
     let accounts = ["033616359524".to_owned()];
     let another = Topic { arn: ARN.replace("LT0XA", "other"), ..known(TopicState::Confirmed) };

@@ -82,7 +82,7 @@ fn the_three_examples_of_amazons_page_are_read() {
 }
 
 #[test]
-fn each_of_the_sixteen_types_has_its_kind_and_others_are_unknown() {
+fn each_of_the_sixteen_types_has_its_kind_others_are_unknown() {
     let types = [
         "SUBSCRIPTION_PURCHASED",
         "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
@@ -111,7 +111,7 @@ fn each_of_the_sixteen_types_has_its_kind_and_others_are_unknown() {
 }
 
 #[test]
-fn an_unknown_type_is_kept_open() {
+fn a_notification_of_an_unknown_type_stays_open() {
     let rows = mapped(
         "com.example.app",
         r#"{"appPackageName":"com.example.app","receiptId":"r1","notificationType":"SUBSCRIPTION_PAUSED"}"#,
@@ -167,7 +167,7 @@ fn trailing_commas_are_forgiven_outside_of_strings_only() {
 }
 
 #[test]
-fn what_cannot_be_read_is_kept_as_it_came() {
+fn an_unreadable_message_is_stored_unchanged() {
     let ids = |name: &str, value: &str| {
         let base = r#"{"appPackageName":"com.example.app","notificationType":"X","receiptId":"r","appUserId":"u"}"#;
         let mut fields: serde_json::Value = serde_json::from_str(base).expect("JSON");
@@ -246,7 +246,7 @@ fn an_immediate_plan_change_concerns_two_purchases() {
 }
 
 #[test]
-fn another_apps_notification_is_kept_as_refused() {
+fn a_notification_of_another_app_is_stored_as_refused() {
     let rows = mapped("com.example.app", SUBSCRIPTION, &Fate::Open);
     let reason = "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`".to_owned();
     assert_eq!((rows.len(), &rows[0].fate, rows[0].collapse_key), (1, &Fate::Ended(Outcome::Refused, reason), None));

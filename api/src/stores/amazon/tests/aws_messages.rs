@@ -38,7 +38,7 @@ fn verdict(real: &Real, message: &str, when: &str) -> Result<(), String> {
 }
 
 #[test]
-fn messages_that_aws_signed_are_valid_in_the_life_of_their_certificate() {
+fn aws_messages_are_valid_while_their_certificate_is() {
     let Some(real) = real() else { return };
     for (name, message) in &real.messages {
         for when in [DURING, LIFE[1]] {
@@ -53,7 +53,7 @@ fn messages_that_aws_signed_are_valid_in_the_life_of_their_certificate() {
 }
 
 #[test]
-fn a_message_of_aws_with_one_byte_changed_in_any_signed_field_is_refused() {
+fn an_aws_message_with_one_changed_signed_byte_is_refused() {
     let Some(real) = real() else { return };
     for (name, message) in &real.messages {
         let document: serde_json::Value = serde_json::from_str(message).expect("JSON");
@@ -81,7 +81,7 @@ fn a_message_of_aws_with_one_byte_changed_in_any_signed_field_is_refused() {
 }
 
 #[test]
-fn a_message_of_aws_with_the_other_version_or_without_its_subject_is_refused() {
+fn an_aws_message_with_another_version_or_subject_is_refused() {
     let Some(real) = real() else { return };
     for (name, message) in &real.messages {
         let mut swapped: serde_json::Value = serde_json::from_str(message).expect("JSON");
