@@ -22,15 +22,15 @@ use std::time::Duration;
 /// The largest body that is read.
 const BODY_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
-/// How long one request may take in all.
+/// Maximum duration of one request.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Who may use a route.
+/// The access to a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody who can reach it.
+    /// No authentication.
     Open,
-    /// Who shows the admin token.
+    /// The admin token is required.
     Admin,
 }
 
@@ -40,9 +40,9 @@ pub struct Route {
     pub method: &'static str,
     /// Its path, with `{parameters}`.
     pub path: &'static str,
-    /// What it does, in a sentence.
+    /// Its effect, in a sentence.
     pub summary: &'static str,
-    /// Who may use it.
+    /// Its access.
     pub access: Access,
     /// Describes what it takes and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
@@ -88,7 +88,7 @@ fn service_routes() -> Vec<Route> {
         open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
         open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
-            .summary("A store's message. 200 means that it is stored durably."),
+            .summary("A store's message. 200 means that it is durably stored."),
     ]
 }
 
@@ -105,7 +105,7 @@ fn app_routes() -> Vec<Route> {
         admin("POST", "/v1/apps/{app_id}/destinations", destinations::create)
             .summary("Creates a destination; the only answer with its secret."),
         admin("GET", "/v1/apps/{app_id}/feed", feed::list).summary(
-            "Each purchase once, in the order of the keys: how far it is, and the digest of its newest \
+            "Each purchase once, in the order of the keys: its revision, and the digest of its newest \
              state.",
         ),
     ]
@@ -114,9 +114,9 @@ fn app_routes() -> Vec<Route> {
 fn destination_routes() -> Vec<Route> {
     vec![
         admin("GET", "/v1/destinations/{destination_id}", destinations::show)
-            .summary("One destination, how its requests end and what is owed to it."),
+            .summary("One destination with its health and what is owed to it."),
         admin("PATCH", "/v1/destinations/{destination_id}", destinations::update)
-            .summary("Changes what is given. A secret that this adds is shown only here."),
+            .summary("Changes the given fields. A secret that this adds is shown only here."),
         admin("DELETE", "/v1/destinations/{destination_id}", destinations::delete)
             .summary("Deletes a destination; the ledger stays."),
         admin("POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
@@ -132,7 +132,7 @@ fn destination_routes() -> Vec<Route> {
         admin("POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
             .summary("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
         admin("POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
-            .summary("Tries now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
+            .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
         admin("POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
             "Sends what is owed now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
         ),
@@ -156,15 +156,15 @@ fn catalogue_routes() -> Vec<Route> {
             .summary("One customer, by exactly one of the three."),
         admin("PUT", "/v1/apps/{app_id}/customers", customers::name).summary(
             "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
-             they are called otherwise.",
+             they have another name.",
         ),
         admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
         admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
         admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
-            .summary("Adds an entitlement, or names it anew."),
+            .summary("Adds an entitlement, or renames it."),
         admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
-            .summary("Deletes an entitlement; products list it no more."),
+            .summary("Deletes an entitlement, and removes it from all products."),
         admin("GET", "/v1/apps/{app_id}/products", catalogue::products).summary("The app's products, by SKU."),
         admin("GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
         admin("PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
@@ -180,7 +180,7 @@ fn catalogue_routes() -> Vec<Route> {
         admin("PUT", "/v1/apps/{app_id}/rates", rates::put)
             .summary("Adds rates of exchange, in the place of those of the same day and currency."),
         admin("POST", "/v1/apps/{app_id}/sales", sales::import).summary(
-            "Takes in a store's sales report, or a part of it with the line that names the columns: all \
+            "Imports a store's sales report, or a part of it with the header line: all \
              or nothing.",
         ),
     ]
@@ -189,18 +189,19 @@ fn catalogue_routes() -> Vec<Route> {
 fn platform_routes() -> Vec<Route> {
     vec![
         admin("GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
-        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes what is given."),
+        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
         admin("DELETE", "/v1/platforms/{platform_id}", platforms::delete)
             .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
         admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
             .summary("A new notification URL; the old one ends within a second."),
         admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
-            .summary("Looks again at purchases that the store did not know, or of another customer."),
+            .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
         admin("GET", "/v1/platforms/{platform_id}/import", import::show)
-            .summary("How many adopted purchases wait, and how many ended with which outcome."),
+            .summary("The number of adopted purchases that wait, and of the others by outcome."),
         admin("POST", "/v1/platforms/{platform_id}/import", import::start)
-            .summary("Adopts purchases from before the platform was connected; those that are known are left alone."),
-        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list).summary("The topics that want to send."),
+            .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
+        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list)
+            .summary("The topics that may send or wait for approval."),
         admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
             "Confirms the subscription and releases what waited; 409 when the topic is not pending (any \
              more).",
@@ -223,13 +224,13 @@ fn ledger_routes() -> Vec<Route> {
             .summary("Stops settling for a while; deliveries go on."),
         admin("POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
         admin("POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
-            .summary("Ends what was accepted until now, unrecorded."),
+            .summary("Ends the notifications accepted until now without recording them."),
         admin("POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
             .summary("Sends the newest state again."),
         admin("GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
-        admin("GET", "/v1/notifications/{message_id}", notifications::show).summary("What became of a message."),
+        admin("GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
         admin("GET", "/v1/alarms", alarms::list)
-            .summary("What a person should look at, the last raised first; repetitions are counted."),
+            .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
         admin("GET", "/v1/events", events::list).summary("Events, the newest first."),
         admin("GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
         admin("GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
@@ -242,21 +243,21 @@ fn ledger_routes() -> Vec<Route> {
 fn accounting_routes() -> Vec<Route> {
     vec![
         admin("GET", "/v1/explain/notifications/{message_id}", explain::notification)
-            .summary("What became of a message, and what came of that, in words and as data."),
+            .summary("The outcome of a message and the events that followed, as sentences and as data."),
         admin("GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
-            .summary("The notifications of a purchase, the events that followed, and what became of each."),
+            .summary("The notifications of a purchase, the events that followed, and their deliveries."),
         admin("GET", "/v1/explain/events/{event_id}", explain::event)
-            .summary("What caused an event, to whom it went, to whom not, and why."),
+            .summary("What caused an event, which destinations received it, which did not, and why."),
         admin("GET", "/v1/explain/destinations/{destination_id}", explain::destination)
-            .summary("How requests to a destination end, what is owed to it and what is dead."),
+            .summary("The results of requests to a destination, what is owed to it and what is dead."),
         admin("GET", "/v1/audit", audit::show)
-            .summary("Whether the tables agree with each other: some seconds of rows, or `limit` rows of one table."),
+            .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
         admin("GET", "/v1/audit/revenue", audit::revenue).summary(
-            "What was sent of money to each integration that counts, beside the ledger, of the next \
+            "The money that was sent to each integration that counts, compared with the ledger, of the next \
              purchases.",
         ),
         admin("POST", "/v1/redeliveries", redeliveries::create)
-            .summary("Owes a page of what is named once more; of a purchase always the newest state."),
+            .summary("Owes a page of the selected events again; of a purchase always the newest state."),
     ]
 }
 
@@ -289,7 +290,7 @@ where
     Route { method, path, summary: "", access: Access::Admin, describe: H::describe, handler }
 }
 
-/// A body that trickles in, or a part of ours that hangs, does not hold a connection for ever.
+/// Bounds the time of a request, so that a slow body or a hanging part does not hold a connection for ever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(late)
@@ -300,7 +301,7 @@ async fn authorize(State(edge): State<Shared>, request: Request, next: Next) -> 
     let token = shown.and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let expected = edge.admin_token.expose_secret().as_bytes();
-    // Constant time for equal lengths; the length of the token is no secret. An empty token lets nobody in.
+    // Constant time for equal lengths; the length of the token is no secret. An empty token never matches.
     let same = token.is_some_and(|token| token.len() == expected.len() && memcmp::eq(token.as_bytes(), expected));
     if !same || expected.is_empty() {
         return Err(Error::Unauthorized);

@@ -61,7 +61,7 @@ async fn what_failed_is_sent_again_by_script_and_says_why_it_had() {
     })
     .await;
     let told = explained(&world, &format!("purchases/{}", world.key("dead"))).await;
-    assert!(told.contains("asked again (the 2nd time): delivered at"), "{told}");
+    assert!(told.contains("sent again (the 2nd time): delivered at"), "{told}");
     world.wait_asleep("dead").await;
     check_audit(&world).await;
     world.finish().await;
@@ -181,7 +181,7 @@ async fn a_destination_that_came_later_is_explained_and_replayed_by_script() {
     let later = Receiver::start().await;
     let id = world.add_destination(&later, &["*".to_owned()]).await;
     let told = explained(&world, &format!("purchases/{}", world.key("early"))).await;
-    assert!(told.contains("the destination was made later"), "{told}");
+    assert!(told.contains("the destination was created later"), "{told}");
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
     later.answer(Reply::Status(500));

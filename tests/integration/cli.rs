@@ -178,7 +178,7 @@ fn an_admin_verb_without_a_service_says_how_to_start_one() {
         .env("SETTLE_ADMIN_TOKEN", TOKEN)
         .output()
         .expect("settle");
-    check_failure(&output, &["nobody answers", "127.0.0.1:9", "SETTLE_URL"]);
+    check_failure(&output, &["no service answers", "127.0.0.1:9", "SETTLE_URL"]);
     check_failure(&ran(&folder, &["app", "list"]), &["no admin token", "SETTLE_ADMIN_TOKEN", "--data"]);
 }
 

@@ -34,7 +34,7 @@ fn why_is_printed_as_the_api_says_it() {
     assert!(story.starts_with(&format!("purchase {FIRST}: state active, revision 1")), "{story}");
     assert!(story.contains("\n    event purchase.updated") && story.contains("\n      not to `late`"), "{story}");
     assert_eq!(text(&desk, &["purchase", "explain", "r0"]), story, "both are the same");
-    assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was made later"));
+    assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was created later"));
     assert!(text(&desk, &["explain", "destination", &destination]).contains("nothing is owed to it"));
     let answer = desk.answer(&["explain", "purchase", FIRST]);
     assert_eq!((&answer["what"], &answer["collapse_key"]), (&json!("purchase"), &json!(FIRST)));
@@ -144,9 +144,9 @@ fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
         complained(&output)
     };
     let words = lost(&["destination", "replay", &destination, "--cursor", FIRST]);
-    assert!(words.contains("go on with --run ") && words.contains(&format!(" --cursor {FIRST}, ")), "{words}");
+    assert!(words.contains("continue with --run ") && words.contains(&format!(" --cursor {FIRST}, ")), "{words}");
     let words = lost(&["redeliver", "range", "--from", "1970-01-01T00:00:00Z"]);
-    assert!(words.contains("go on with --run ") && words.contains(" --until 20"), "{words}");
+    assert!(words.contains("continue with --run ") && words.contains(" --until 20"), "{words}");
     assert!(lost(&["redeliver", "failed", "--dry-run"]).contains("nothing was sent"));
     let refused = complained(&desk.ask(&["redeliver", "event", "nobody"]));
     assert!(refused.contains("nothing was sent"), "{refused}");
@@ -220,15 +220,12 @@ fn what_is_asked_of_a_purchase_is_told_in_a_sentence_and_as_data() {
         ("flush", "settled now"),
         ("hold", "for seven days"),
         ("release", "held no longer"),
-        ("discard", "thrown away"),
+        ("discard", "is discarded"),
         ("redeliver", "sent again to every destination"),
     ] {
         let sentence = ask(verb, &["--reason", "a test"]);
         assert!(sentence.contains(words), "{sentence}");
-        assert!(
-            sentence.ends_with(&format!("`settle explain purchase {FIRST}` shows what becomes of it.\n")),
-            "{sentence}"
-        );
+        assert!(sentence.ends_with(&format!("`settle explain purchase {FIRST}` shows the result.\n")), "{sentence}");
         let answer: Value = serde_json::from_str(&ask(verb, &["--json"])).expect("JSON");
         assert_eq!(answer, json!({ "signal": "taken" }));
     }

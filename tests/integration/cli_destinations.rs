@@ -262,9 +262,13 @@ fn an_amplitude_integration_is_made_by_its_flags_and_its_keys_are_never_shown() 
         "shop-partner",
     ];
     let made = said(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
-    for words in
-        ["kind                 amplitude", "at most 90 requests a second", "kept, not shown", "settle_", "shop-partner"]
-    {
+    for words in [
+        "kind                 amplitude",
+        "at most 90 requests a second",
+        "stored, not shown",
+        "settle_",
+        "shop-partner",
+    ] {
         assert!(made.contains(words), "`{words}` is missing:\n{made}");
     }
     let listed = desk.answer(&["destination", "list", "--app", &desk.app]);

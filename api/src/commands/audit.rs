@@ -13,19 +13,19 @@ use std::process::ExitCode;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-Reads everything, some rows at a time, and changes nothing. Exits with 1 when a rule does not hold.
-`settle serve` does the same by itself, round after round: the metric settle_audit_violations must read 0.
+Reads all tables, some rows at a time, and changes nothing. Exits with 1 when a rule is violated.
+`settle serve` does so by itself, round after round: the metric settle_audit_violations must read 0.
 
 Example:
   settle audit
-  settle audit --all                 (every rule, those that hold too)
+  settle audit --all                 (every rule, also those that hold)
   settle audit revenue --month 2026-11
 Next: `settle explain` with an example that is named."
 )]
 pub struct Options {
     #[command(subcommand)]
     part: Option<Part>,
-    /// List the rules that hold too.
+    /// List also the rules that hold.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -34,12 +34,13 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Part {
-    /// Money: what each integration that counts was told, by SKU and month, against the ledger of payments. Exits with 1
-    /// when something differs and nothing explains it.
+    /// Money: what was sent to each integration that counts, by SKU and month, against the ledger of payments. Exits
+    /// with
+    /// 1 when something differs without a reason.
     Revenue(Revenue),
 }
 
-/// Looks at all tables.
+/// Checks all tables.
 pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     if let Some(Part::Revenue(wanted)) = &options.part {
@@ -63,9 +64,9 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if violations > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// All answers as one.
+/// All pages as one answer.
 async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
-    let bar = bar("rows looked at", None);
+    let bar = bar("rows checked", None);
     let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
     loop {
         let answer = client.get("/v1/audit", &[("cursor", cursor)]).await?;

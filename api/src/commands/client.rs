@@ -17,13 +17,13 @@ use url::Url;
 /// Longer than the API ever takes for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Address of a service that says nothing else.
+/// Default address of a service.
 const SERVICE: &str = "http://127.0.0.1:8080";
 
-/// Which service, and how to be let in.
+/// Which service, and the token for it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service [default: http://127.0.0.1:8080, or where --config says that it listens]. (A
+    /// Address of the service [default: http://127.0.0.1:8080, or the listen address of --config]. (A
     /// destination's own address is its `--url`.)
     #[arg(
         long,
@@ -48,10 +48,10 @@ pub struct Remote {
 /// Which part of a list.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Page {
-    /// Where to go on: the cursor that the last page named.
+    /// Where to continue: the cursor of the last page.
     #[arg(long)]
     cursor: Option<String>,
-    /// At most so many items.
+    /// Maximum number of items.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: Option<u32>,
 }
@@ -69,12 +69,12 @@ impl Page {
     }
 }
 
-/// One segment of a path, whatever a person typed.
+/// One segment of a path, escaped.
 pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
 }
 
-/// A service that answers.
+/// A client of one service.
 pub struct Client {
     http: reqwest::Client,
     url: Url,
@@ -145,7 +145,7 @@ impl Client {
         self.request(Method::GET, url, None).await
     }
 
-    /// Makes something, or asks for an action.
+    /// Creates something, or requests an action.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.request(Method::POST, self.at(path)?, Some(body)).await
     }
@@ -196,7 +196,7 @@ impl Client {
     }
 }
 
-/// The service understood what was asked, and did nothing of it.
+/// The service refused the request and changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
@@ -219,7 +219,7 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => bail!(
-            "nobody answers at {}: start the service with `settle`, or say where it is with --service or SETTLE_URL",
+            "no service answers at {}: start it with `settle`, or give its address with --service or SETTLE_URL",
             service.origin().ascii_serialization()
         ),
         Err(error) => return Err(anyhow::Error::new(error.without_url()).context("the service did not answer")),
@@ -229,8 +229,7 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     Ok((status, text))
 }
 
-/// One readable line of a problem document (RFC 9457), with the fields that are wrong: each once, be it in the detail or
-/// beside it.
+/// One readable line of a problem document (RFC 9457), with the fields that are wrong, each once.
 fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
     let member = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -260,7 +259,7 @@ fn hint_of(hint: &Value) -> String {
     }
 }
 
-/// A text without its marks, to see whether one says the other.
+/// A text without its quotes, to find one text in another.
 fn plain(text: &str) -> String {
     text.replace('`', "")
 }

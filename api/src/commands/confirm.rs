@@ -1,4 +1,4 @@
-//! Asks before something is deleted, where a person sits at a terminal. A script is not asked.
+//! Asks for confirmation before something is deleted, on a terminal. A script is not asked.
 
 use anyhow::{Context, bail};
 use std::io::{BufRead, IsTerminal, Write};
@@ -12,7 +12,7 @@ pub struct Confirm {
 }
 
 impl Confirm {
-    /// Asks whether this is meant.
+    /// Asks for confirmation.
     ///
     /// # Errors
     /// When the answer is not yes.
@@ -26,7 +26,9 @@ impl Confirm {
 }
 
 fn require_yes(input: &mut impl BufRead, output: &mut impl Write, what: &str) -> anyhow::Result<()> {
-    write!(output, "{what} Go on? [y/N] ").and_then(|()| output.flush()).context("nobody can be asked: give --yes")?;
+    write!(output, "{what} Go on? [y/N] ")
+        .and_then(|()| output.flush())
+        .context("the question cannot be shown: give --yes")?;
     let mut answer = String::new();
     input.read_line(&mut answer).context("the answer could not be read: give --yes")?;
     match answer.trim().to_lowercase().as_str() {

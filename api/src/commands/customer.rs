@@ -11,9 +11,9 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Example:
   settle customer name --app ID --external-id 4711 --app-user-id l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=
-Next: the purchases concerned are settled anew within minutes, and from then on tell the id as last_seen_external_id.
-A customer can be named before anything was bought. An id that names somebody else already joins the two; somebody who
-is called otherwise already stays so.")]
+Next: the purchases concerned are settled anew within minutes, and carry the id as last_seen_external_id from then on.
+A customer can be named before anything was bought. An id that another customer has already joins the two; a customer who
+has another id already keeps it.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,

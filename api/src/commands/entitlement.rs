@@ -15,7 +15,7 @@ const COLUMNS: &[Column] = &[("ref", "ref"), ("name", "name"), ("description", "
 #[command(after_help = "\
 Example:
   settle entitlement set premium --app ID --name \"Premium\"
-Next: say which products entitle to it with `settle product set SKU --app ID --entitlement premium`.")]
+Next: add it to products with `settle product set SKU --app ID --entitlement premium`.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -25,11 +25,11 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Add an entitlement, or name it anew.
+    /// Add an entitlement, or rename it.
     #[command(after_help = "\
 Example:
   settle entitlement set premium --app ID --name \"Premium\"
-Next: say which products entitle to it: `settle product set SKU --app ID --entitlement premium`.")]
+Next: add it to products: `settle product set SKU --app ID --entitlement premium`.")]
     Set {
         /// Its reference id, in your own system.
         reference: String,
@@ -54,7 +54,7 @@ Next: `settle product list --app ID` shows which products entitle to them.")]
         #[command(flatten)]
         page: Page,
     },
-    /// Delete an entitlement. Products that list it list it no more.
+    /// Delete an entitlement. It is removed from all products.
     #[command(after_help = "\
 Example:
   settle entitlement delete premium --app ID --dry-run

@@ -1,4 +1,4 @@
-//! `settle explain`: why something is as it is. The words are the API's; here they are put under each other.
+//! `settle explain`: why something is as it is. The sentences are the API's; here they are printed as a tree.
 
 use super::client::{Client, Remote, segment};
 use super::{layout, purchase, table};
@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// Why something is as it is: notification, outcome, revision, events, deliveries, attempts, in words.
+/// Why something is as it is: notification, outcome, revision, events, deliveries, attempts, in sentences.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -14,7 +14,7 @@ Example:
   settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11      (the message id, as the store named it)
   settle explain event EVENT_ID                                        (`event_id` in what a receiver got)
   settle explain destination ID
-Next: `settle redeliver --help` sends again what did not arrive. With --json the same is data, with all that is known.")]
+Next: `settle redeliver --help` sends again what did not arrive. --json prints the same as data.")]
 pub struct Options {
     #[command(subcommand)]
     subject: Subject,
@@ -24,16 +24,16 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Subject {
-    /// What became of a message of a store, and what came of that.
+    /// The outcome of a store's message, and the events that followed.
     #[command(after_help = "\
 Example:
   settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11
-Next: `settle explain purchase COLLAPSE_KEY` tells the whole story of the purchase that it names.")]
+Next: `settle explain purchase COLLAPSE_KEY` explains the whole purchase that it names.")]
     Notification {
-        /// The message id that the store gave.
+        /// The store's id of the message.
         message_id: String,
     },
-    /// The story of a purchase.
+    /// A purchase with its notifications, events and deliveries.
     #[command(after_help = "\
 Example:
   settle explain purchase RECEIPT
@@ -42,7 +42,7 @@ Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
-    /// What caused an event, to whom it went and to whom not, and why.
+    /// What caused an event, which destinations received it, which did not, and why.
     #[command(after_help = "\
 Example:
   settle explain event EVENT_ID      (the `event_id` in what a receiver got)
@@ -51,7 +51,7 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
         /// The event's id.
         id: String,
     },
-    /// How a destination fares, what is owed to it and what died on the way.
+    /// The state of a destination, what is owed to it and what is dead.
     #[command(after_help = "\
 Example:
   settle explain destination ID
@@ -74,7 +74,7 @@ pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
     show(&client, &options.remote, &path).await
 }
 
-/// Prints what the API says of one thing.
+/// Prints the API's explanation of one thing.
 pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Result<ExitCode> {
     let node = client.get(&format!("/v1/explain/{path}"), &[]).await?;
     if remote.json {
@@ -95,7 +95,7 @@ pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Its sentence, and below it those of what came of it.
+/// The sentence of a node, and below it those of its children.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!("{:width$}{}", "", table::field(node, "summary"), width = 2 * depth));
     for next in node.get("then").and_then(Value::as_array).into_iter().flatten() {

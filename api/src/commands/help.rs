@@ -1,5 +1,5 @@
-//! The end of each command's help: sentences that were folded in the source become one line, which clap wraps where the
-//! terminal ends, and long commands to copy are folded as a shell reads them.
+//! The end of each command's help: sentences that are folded in the source become one line, which clap wraps, and long
+//! example commands are folded with backslashes.
 
 use clap::Command;
 

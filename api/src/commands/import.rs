@@ -1,4 +1,4 @@
-//! `settle app import`: adopts purchases that were made before we listened, at a bounded rate.
+//! `settle app import`: adopts purchases from before the platform was connected, at a bounded rate.
 
 use super::FAILED;
 use super::client::{Client, Remote, segment};
@@ -20,24 +20,24 @@ const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 #[command(after_help = "\
 Example:
   settle app import purchases.csv --platform ID --rate 10 --wait
-  settle app import --platform ID      (how far it is)
+  settle app import --platform ID      (shows the progress)
 Next: `settle purchase list --platform ID` shows them once they are settled.")]
 pub struct Import {
-    /// CSV with the columns receipt_id, app_user_id and maybe external_id, or one JSON object per line. Without it
-    /// only says how far the imports of this platform are.
+    /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without it
+    /// only the progress of this platform's imports is shown.
     file: Option<PathBuf>,
     /// The platform on which they were bought.
     #[arg(long, value_name = "ID")]
     platform: String,
-    /// So many new purchases per second; each is verified with the store.
+    /// Maximum number of new purchases per second; each is verified with the store.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=500))]
     rate: u32,
-    /// Wait until none of them waits any more.
+    /// Wait until all of them are settled.
     #[arg(long)]
     wait: bool,
 }
 
-/// What became of the lines so far.
+/// The results of the lines so far.
 #[derive(Default)]
 struct Tally {
     accepted: u64,
@@ -53,7 +53,7 @@ struct Batch {
     purchases: Vec<Map<String, Value>>,
 }
 
-/// Imports, and says how far it is.
+/// Imports, and prints the progress.
 pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyhow::Result<ExitCode> {
     let platform = format!("/v1/platforms/{}", segment(&options.platform));
     let path = format!("{platform}/import");
@@ -77,19 +77,19 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
     table::answer(remote, &answer);
     if !remote.json && !options.wait && state["waiting"] != json!(0) {
         table::line(
-            "They are settled after the platform's window; the same command without a file says how far it is.",
+            "They are settled after the platform's window; the same command without a file shows the progress.",
         );
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
     Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// Without the store's word an adopted purchase says next to nothing.
+/// Warns when purchases cannot be verified: next to nothing is known of an unverified adopted purchase.
 fn warn_unverified(platform: &Value) {
     let state = table::field(platform, "verification.state");
     if state != "on" {
         eprintln!(
-            "Verification is {state} on this platform, so the store cannot be asked about these purchases: set the right \
+            "Verification is {state} on this platform, so these purchases cannot be verified with the store: set the right \
              secret with `settle platform update {} --shared-secret @FILE`.",
             table::field(platform, "id")
         );
@@ -128,7 +128,7 @@ fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
     }
 }
 
-/// Sends a batch and empties it; answers how many purchases of it were new.
+/// Sends a batch and empties it. Returns the number of new purchases.
 async fn send(
     client: &Client,
     path: &str,
@@ -161,7 +161,7 @@ async fn send(
     Ok(count("accepted"))
 }
 
-/// Follows until no imported purchase waits any more.
+/// Waits until no imported purchase is unsettled.
 async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut shown = None;
     loop {

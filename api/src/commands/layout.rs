@@ -1,11 +1,11 @@
-//! Fitting text to a terminal: its width, lines that end between words, times without their fractions of a second.
+//! Fits text to a terminal: its width, line breaks at spaces, times without fractions of a second.
 //!
-//! Nothing is fitted where a program reads along: without a terminal a line stays one line, unless `COLUMNS` is set.
+//! Without a terminal a line stays one line, unless `COLUMNS` is set.
 
 use crate::config;
 use std::io::IsTerminal;
 
-/// Width of a terminal that does not say how wide it is.
+/// Width of a terminal whose width is unknown.
 const USUAL: usize = 80;
 /// Narrowest width that anything is fitted to.
 const NARROWEST: usize = 40;
@@ -24,7 +24,7 @@ pub fn width_of_errors() -> Option<usize> {
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// The width of a terminal, if there is one and if it is known; else what `COLUMNS` says.
+/// The width of a terminal, if it is known; else the value of `COLUMNS`.
 fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     let columns = || config::environment().get("COLUMNS").and_then(|columns| columns.parse().ok());
     let width = match terminal {
@@ -34,8 +34,8 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     width.map(|width| width.max(NARROWEST))
 }
 
-/// The lines of a text that is at most so wide, ended between words; all but the first are indented by `indent` spaces.
-/// A word that is wider than a line is not cut.
+/// Breaks a text at spaces into lines of at most `width` characters; all but the first are indented by `indent` spaces.
+/// A part without spaces that is wider than a line is not cut.
 pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     if text.chars().count() <= width {
         return vec![text.to_owned()];

@@ -28,7 +28,7 @@ pub struct Options {
     json: bool,
 }
 
-/// Receives until it is told to stop.
+/// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     let secret = options.secret.read()?;
     let listener = serve::bind(options.listen).await?;

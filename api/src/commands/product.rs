@@ -39,7 +39,7 @@ pub struct Of {
     /// The app's id.
     #[arg(long)]
     pub app: String,
-    /// Change nothing, only say how many known purchases it would concern.
+    /// Change nothing, only count the known purchases that it would concern.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -51,8 +51,8 @@ enum Verb {
 Example:
   settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --dry-run
   settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --price USD:10.99@2026-03-01
-Next: without --dry-run the purchases of it are settled anew, a few at a time. A price that is raised is a second one with
-its day: without that it would be the price of all earlier purchases too.")]
+Next: without --dry-run the purchases of it are settled anew, a few at a time. Give a raised price as a second one with
+its day: without a day it would be the price of all earlier purchases too.")]
     Set {
         /// Its SKU at the store.
         sku: String,
@@ -85,7 +85,7 @@ Next: `settle product unmapped --app ID` lists what was bought and is not in it.
     #[command(after_help = "\
 Example:
   settle product delete com.example.monthly --app ID --dry-run
-Next: without --dry-run the purchases of it are settled anew, a few at a time, and told without it.")]
+Next: without --dry-run the purchases of it are settled anew, a few at a time, and announced without it.")]
     Delete {
         /// Its SKU.
         sku: String,
@@ -166,7 +166,7 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Delete { sku, of, confirm } => {
             if !of.dry_run {
                 confirm.prompt(&format!(
-                    "Product {sku} is deleted: its purchases are settled anew, and told without it."
+                    "Product {sku} is deleted: its purchases are settled anew, and announced without it."
                 ))?;
             }
             Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run))
@@ -192,7 +192,7 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Says how many purchases a change concerns.
+/// Prints the number of purchases that a change concerns.
 pub fn concerned(remote: &Remote, answer: &Value, is_dry: bool) -> ExitCode {
     if remote.json {
         return table::answer(remote, answer);
@@ -206,7 +206,7 @@ pub fn concerned(remote: &Remote, answer: &Value, is_dry: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The query of a change that is only counted.
+/// The query of a dry run.
 pub const fn dry(is_dry: bool) -> &'static str {
     if is_dry { "?dry_run=true" } else { "" }
 }

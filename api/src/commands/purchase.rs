@@ -1,4 +1,4 @@
-//! `settle purchase`: what one collapse key names, and what can be asked of it.
+//! `settle purchase`: purchases, and the actions on one.
 
 use super::client::{Client, Page, Remote, segment};
 use super::explain;
@@ -24,10 +24,10 @@ const COLUMNS: &[Column] = &[
     ("updated", "updated_at"),
 ];
 
-/// Purchases: what we know of each, why, and what was told of it.
+/// Purchases: the state of each, why it is so, and what was announced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Wherever a COLLAPSE_KEY is asked for, the store's receipt id does as well.
+Wherever a COLLAPSE_KEY is expected, the store's receipt id works as well.
 
 Example:
   settle purchase explain 6b275a67-0bbb-4f3a-99b9-6600bf711993
@@ -47,33 +47,33 @@ enum Verb {
 Example:
   settle purchase list --platform ID --limit 20
   settle purchase list --external-id 4711
-Next: `settle explain purchase RECEIPT` tells the story of one.")]
+Next: `settle explain purchase RECEIPT` explains one.")]
     List {
         /// Only those of this platform.
         #[arg(long, value_name = "ID")]
         platform: Option<String>,
-        /// Only the one that the store names so.
+        /// Only the one with this receipt id.
         #[arg(long, value_name = "ID")]
         receipt: Option<String>,
-        /// Only those of the customer that the store names so.
+        /// Only those of the customer with this id at the store.
         #[arg(long, value_name = "ID")]
         app_user: Option<String>,
-        /// Only those of the customer that you name so.
+        /// Only those of the customer with this id of yours.
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
         #[command(flatten)]
         page: Page,
     },
-    /// Show one purchase as it stands.
+    /// Show one purchase.
     #[command(after_help = "\
 Example:
   settle purchase show RECEIPT
-Next: `settle explain purchase RECEIPT` says how it came to be so.")]
+Next: `settle explain purchase RECEIPT` shows how it came to this state.")]
     Show {
         /// Which one.
         collapse_key: String,
     },
-    /// Tell its story in words: notifications, outcomes, revisions, events, deliveries, attempts.
+    /// Explain it in sentences: notifications, outcomes, revisions, events, deliveries, attempts.
     #[command(after_help = "\
 Example:
   settle purchase explain RECEIPT
@@ -86,7 +86,7 @@ Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
     #[command(after_help = "\
 Example:
   settle purchase flush RECEIPT --reason \"support case 17\"
-Next: `settle explain purchase RECEIPT` shows the revision and to whom it went.")]
+Next: `settle explain purchase RECEIPT` shows the revision and its deliveries.")]
     Flush {
         #[command(flatten)]
         request: Request,
@@ -99,7 +99,7 @@ Next: `settle purchase release RECEIPT` ends it; what came meanwhile is settled 
     Hold {
         #[command(flatten)]
         request: Request,
-        /// Until when: a time, or how long from now. Seven days unless said otherwise.
+        /// Until when: a time, or how long from now. Seven days by default.
         #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
         until: Option<Timestamp>,
     },
@@ -112,11 +112,11 @@ Next: `settle explain purchase RECEIPT` shows what was settled.")]
         #[command(flatten)]
         request: Request,
     },
-    /// Throw away what was accepted and is not settled yet.
+    /// Discard what was accepted and is not settled yet.
     #[command(after_help = "\
 Example:
   settle purchase discard RECEIPT --reason \"test data\"
-Next: `settle explain purchase RECEIPT` shows what was thrown away. What was settled before stays.")]
+Next: `settle explain purchase RECEIPT` shows what was discarded. What was settled before stays.")]
     Discard {
         #[command(flatten)]
         request: Request,
@@ -124,7 +124,7 @@ Next: `settle explain purchase RECEIPT` shows what was thrown away. What was set
     /// Send the newest state again.
     #[command(after_help = "\
 Example:
-  settle purchase redeliver RECEIPT --destination ID --reason \"they lost it\"
+  settle purchase redeliver RECEIPT --destination ID --reason \"the receiver lost it\"
 Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeliver purchase RECEIPT` sends the
 `user.*` events too.")]
     Redeliver {
@@ -140,12 +140,12 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
 struct Request {
     /// Which one.
     collapse_key: String,
-    /// Why; it is kept.
+    /// Why; it is stored.
     #[arg(long)]
     reason: Option<String>,
 }
 
-/// What is asked of a purchase.
+/// An action on a purchase.
 enum Action<'a> {
     Flush,
     Hold(Option<Timestamp>),
@@ -201,7 +201,7 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the state of a purchase as people say it.
+/// Replaces the state of a purchase by its readable form.
 fn humanize_state(purchase: &mut Value) {
     let state = purchase.get("state").and_then(Value::as_str).map(|state| state_for_people(state).to_owned());
     if let Some(state) = state {
@@ -230,7 +230,7 @@ impl Action<'_> {
         }
     }
 
-    /// What is said besides.
+    /// The field of the request that the action adds.
     fn field(&self) -> Option<(&'static str, String)> {
         match self {
             Self::Hold(Some(until)) => Some(("until", until.to_string())),
@@ -239,7 +239,7 @@ impl Action<'_> {
         }
     }
 
-    /// What happens now to a purchase, as it was named, and how to watch it.
+    /// The effect of the action, and how to watch it. `purchase` is the name that the user typed.
     fn sentence(&self, purchase: &str) -> String {
         let now = match self {
             Self::Flush => "What waits of it is settled now, unless it is held".to_owned(),
@@ -248,13 +248,13 @@ impl Action<'_> {
                 format!("Nothing of it is settled {until} (`settle purchase release {purchase}` ends that)")
             }
             Self::Release => "It is held no longer: what waits of it is settled when its window is over".to_owned(),
-            Self::Discard => "What was accepted of it until now and is not settled is thrown away".to_owned(),
+            Self::Discard => "What was accepted of it until now and is not settled is discarded".to_owned(),
             Self::Redeliver(None) => {
                 "Its newest state, and what died of it, is sent again to every destination".to_owned()
             }
             Self::Redeliver(Some(id)) => format!("Its newest state, and what died of it, is sent again to {id}"),
         };
-        format!("{now}; `settle explain purchase {purchase}` shows what becomes of it.")
+        format!("{now}; `settle explain purchase {purchase}` shows the result.")
     }
 }
 
@@ -262,7 +262,7 @@ async fn path(client: &Client, text: &str) -> anyhow::Result<String> {
     Ok(format!("/v1/purchases/{}", segment(&key(client, text).await?)))
 }
 
-/// The collapse key that is meant: as given, or of the receipt that is so named.
+/// The collapse key for a text that is a collapse key or a receipt id.
 pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
@@ -289,13 +289,13 @@ mod tests {
             (Action::Hold(None), "for seven days"),
             (Action::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
             (Action::Release, "held no longer"),
-            (Action::Discard, "thrown away"),
+            (Action::Discard, "is discarded"),
             (Action::Redeliver(None), "to every destination"),
             (Action::Redeliver(Some("d1")), "to d1;"),
         ] {
             let sentence = action.sentence("r1");
             assert!(sentence.contains(part), "{sentence}");
-            assert!(sentence.ends_with("; `settle explain purchase r1` shows what becomes of it."), "{sentence}");
+            assert!(sentence.ends_with("; `settle explain purchase r1` shows the result."), "{sentence}");
         }
     }
 }

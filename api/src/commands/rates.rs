@@ -14,12 +14,12 @@ const COLUMNS: &[&str] = &["day", "currency", "usd"];
 /// Rates of one request.
 const BATCH: usize = 1000;
 
-/// Whose rates, and where they are.
+/// The file of the rates, and their app.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle app rates rates.csv --app ID
-Next: what is settled from now on tells price_in_usd by them; `settle product set --help` says what a product costs.")]
+Next: price_in_usd of what is settled from now on uses them; `settle product set --help` shows how to price a product.")]
 pub struct Rates {
     /// CSV with the columns day, currency and usd, or one JSON object per line.
     file: PathBuf,
@@ -28,7 +28,7 @@ pub struct Rates {
     app: String,
 }
 
-/// Sends them; a line that is wrong is named and left out.
+/// Sends the rates; a wrong line is reported and left out.
 pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/apps/{}/rates", segment(&options.app));
     let rows = rows::read(&options.file, COLUMNS)?;

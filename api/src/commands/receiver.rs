@@ -1,6 +1,6 @@
 //! A small webhook receiver: verifies each event by the Standard Webhooks rules and prints it.
 //!
-//! `settle listen` is it, and the demo of `settle run` sends to one.
+//! `settle listen` and the demo of `settle run` use it.
 
 use super::table;
 use anyhow::Context;
@@ -15,13 +15,13 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// More than any event needs.
+/// Maximum size of a body, more than any event needs.
 const BODY_BYTES: usize = 1024 * 1024;
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// One line for eyes.
+    /// One readable line.
     Line,
     /// One line of JSON.
     Json,
@@ -83,7 +83,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     )
 }
 
-/// The few fields of the data that tell most.
+/// The most useful fields of the data.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
     let shown = [

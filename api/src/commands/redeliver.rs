@@ -1,4 +1,4 @@
-//! `settle redeliver`: what was told is told once more. Also what `settle destination replay` uses of it.
+//! `settle redeliver`: sends events again. `settle destination replay` uses its pages too.
 
 use super::client::{Client, Refused, Remote};
 use super::progress::bar;
@@ -14,12 +14,12 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
 `webhook-id`. What is still owed is not owed twice, and a destination that counts (Amplitude) is never sent what it has.
-`range` and `failed` mean every app and each of its destinations, unless --app or --destination says which.
+`range` and `failed` cover every app and each of its destinations, unless --app or --destination limits them.
 
 Example:
   settle redeliver failed --destination ID --dry-run
   settle redeliver range --app ID --from 2h
-Next: `settle explain event EVENT_ID` shows what became of it. `settle destination replay ID` sends states only.")]
+Next: `settle explain event EVENT_ID` shows the result. `settle destination replay ID` sends states only.")]
 pub struct Options {
     #[command(subcommand)]
     selection: Selection,
@@ -38,7 +38,7 @@ enum Selection {
     #[command(after_help = "\
 Example:
   settle redeliver event EVENT_ID --destination ID      (the `event_id` in what a receiver got)
-Next: `settle explain event EVENT_ID` shows what became of it.")]
+Next: `settle explain event EVENT_ID` shows the result.")]
     Event {
         /// The event's id: `event_id` in what a receiver got.
         id: String,
@@ -47,31 +47,31 @@ Next: `settle explain event EVENT_ID` shows what became of it.")]
     #[command(after_help = "\
 Example:
   settle redeliver purchase RECEIPT --destination ID
-Next: `settle explain purchase RECEIPT` shows what became of it.")]
+Next: `settle explain purchase RECEIPT` shows the result.")]
     Purchase {
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
-    /// Send again what was recorded in a time, of every app unless --app or --destination says which.
+    /// Send again what was recorded in a time range, of every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
-  settle redeliver range --app ID --from 2h --dry-run      (how much that would be, of the last two hours)
+  settle redeliver range --app ID --from 2h --dry-run      (counts, for the last two hours)
   settle redeliver range --destination ID --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
 Next: `settle destination show ID` shows what it is owed.")]
     Range {
         /// From when: a time such as 2026-11-20T00:00:00Z, or how long ago, such as 2h or 3d.
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         from: Timestamp,
-        /// Until before when, in the same way; now unless said.
+        /// Until when, exclusive, in the same form [default: now].
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         until: Option<Timestamp>,
         #[command(flatten)]
         of: Of,
     },
-    /// Send again what is dead, unless it arrived since; of every app unless --app or --destination says which.
+    /// Send again what is dead, unless it arrived since; of every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
-  settle redeliver failed --app ID --dry-run      (how much that would be)
+  settle redeliver failed --app ID --dry-run      (counts only)
   settle redeliver failed --destination ID
 Next: `settle delivery list --status dead` shows what is still dead.")]
     Failed {
@@ -80,29 +80,29 @@ Next: `settle delivery list --status dead` shows what is still dead.")]
     },
 }
 
-/// Of whom.
+/// Which app.
 #[derive(Debug, clap::Args)]
 struct Of {
-    /// Only what is of this app. Without it and --destination: of every app.
+    /// Only events of this app. Without it and --destination: of every app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
 }
 
-/// How to go through the pages. The names are those of the command line.
+/// The flags that control the pages.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Pages {
-    /// Send nothing, only say how much would be sent.
+    /// Send nothing, only count what would be sent.
     #[arg(long, global = true)]
     dry_run: bool,
-    /// Which run to go on with: the name that a broken-off run printed. What it sent is not sent again.
+    /// Which run to continue: the name that an interrupted run printed. What it sent is not sent again.
     #[arg(long, value_name = "NAME", global = true)]
     run: Option<String>,
-    /// Where to go on: the cursor that a broken-off run printed.
+    /// Where to continue: the cursor that an interrupted run printed.
     #[arg(long, global = true)]
     cursor: Option<String>,
 }
 
-/// Sends it, page by page.
+/// Redelivers the selection, page by page.
 pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let mut flags = String::new();
@@ -126,9 +126,9 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         body,
         counted: "checked",
         unit: if matches!(options.selection, Selection::Failed { .. }) {
-            "dead deliveries looked at"
+            "dead deliveries checked"
         } else {
-            "events looked at"
+            "events checked"
         },
         pages: &options.pages,
         flags,
@@ -137,25 +137,25 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     Ok(answer(&options.remote, ("checked", seen), &done, options.pages.is_dry()))
 }
 
-/// Something that is owed page by page.
+/// A bulk request that the API answers page by page.
 pub struct Bulk<'a> {
-    /// Who is asked.
+    /// The client of the service.
     pub client: &'a Client,
-    /// Where.
+    /// The path of the request.
     pub path: String,
-    /// What is asked, beside the place.
+    /// The body of the request, without the cursor.
     pub body: Map<String, Value>,
-    /// The field that says how many were looked at.
+    /// The field of the answer with the number of checked items.
     pub counted: &'static str,
-    /// What they are, for who waits.
+    /// The unit of that number, for the progress bar.
     pub unit: &'static str,
     /// How to go through the pages.
     pub pages: &'a Pages,
-    /// What else has to be given to go on, as it is written behind the command; empty or with a space before it.
+    /// Further flags that continuing needs, as typed; empty or with a leading space.
     pub flags: String,
 }
 
-/// What came of it.
+/// The result of all pages so far.
 #[derive(Debug, Default)]
 pub struct Done {
     owed: u64,
@@ -163,14 +163,14 @@ pub struct Done {
 }
 
 impl Pages {
-    /// Whether nothing is to be sent.
+    /// Whether this is a dry run.
     pub const fn is_dry(&self) -> bool {
         self.dry_run
     }
 }
 
 impl Bulk<'_> {
-    /// All pages; how many were looked at, and what came of them.
+    /// Requests all pages. Returns the number of checked items and the result.
     pub async fn run(mut self) -> anyhow::Result<(u64, Done)> {
         let (bar, mut seen, mut done) = (bar(self.unit, None), 0, Done::default());
         self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
@@ -197,14 +197,14 @@ impl Bulk<'_> {
         }
     }
 
-    /// What to do after an error: what got no answer may be done, and is not done again by the same run.
+    /// What to do after an error: a page without an answer may be done, and the same run does not repeat it.
     fn hint(&self, error: &anyhow::Error, run: &str, cursor: Option<&str>) -> String {
         let is_first = cursor == self.pages.cursor.as_deref();
         if self.pages.dry_run || (is_first && error.is::<Refused>()) {
             return "nothing was sent".to_owned();
         }
         let cursor = cursor.map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
-        format!("it broke off: go on with --run {run}{cursor}{}, which sends nothing twice", self.flags)
+        format!("interrupted: continue with --run {run}{cursor}{}, which sends nothing twice", self.flags)
     }
 }
 
@@ -218,7 +218,7 @@ impl Done {
     }
 }
 
-/// Prints what came of it, in words or as data.
+/// Prints the result, as sentences or as data.
 pub fn answer(remote: &Remote, (counted, seen): (&str, u64), done: &Done, dry_run: bool) -> ExitCode {
     if remote.json {
         return table::answer(remote, &json!({ counted: seen, "owed": done.owed, "skipped": done.skipped }));
@@ -226,14 +226,14 @@ pub fn answer(remote: &Remote, (counted, seen): (&str, u64), done: &Done, dry_ru
     let verb = if dry_run { "would be sent" } else { "sent" };
     let noun = if done.owed == 1 { "delivery is" } else { "deliveries are" };
     let noun = if dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
-    table::line(&format!("{} {noun} {verb}; {seen} looked at.", done.owed));
+    table::line(&format!("{} {noun} {verb}; {seen} checked.", done.owed));
     for (why, count) in &done.skipped {
         table::line(&format!("  {count} not: {}", reason(why)));
     }
     ExitCode::SUCCESS
 }
 
-/// The API's word for why something was not sent, in a sentence.
+/// The sentence for the API's code of a reason.
 fn reason(why: &str) -> &str {
     match why {
         "superseded" => "a newer state of the same purchase stands for them",
@@ -243,9 +243,9 @@ fn reason(why: &str) -> &str {
         "counted" => "the destination has them, and would count them twice",
         "may_be_counted" => "the destination may have them, and would not recognize them any more",
         "pruned" => "their bodies were removed, for their age",
-        "operators" => "they were about a destination, which is told once",
+        "operators" => "they are about a destination, and are sent once",
         "deleted" => "the destination was deleted",
-        "unknown" => "nothing was told of such purchases",
+        "unknown" => "no event of such purchases was recorded",
         other => other,
     }
 }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
-/// The window of a platform that does not say.
+/// The default window of a platform.
 const WINDOW: Duration = Duration::from_secs(120);
 
 /// Every type that the store can send, with its meaning.
@@ -41,18 +41,19 @@ const TYPES: &[(&str, &str)] = &[
     ("ENTITLEMENT_CANCELLED", "an entitlement was cancelled"),
 ];
 
-/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a platform
+/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
+/// platform
 /// of your own.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
-    /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count asks for more.
+    /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count is higher.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
-    /// To which platform: one of your own, of the same `settle run`. The demo's unless said otherwise.
+    /// To which platform: one of your own, of the same `settle run` [default: the demo's].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
-    /// Which purchase it is about. A fresh one unless said otherwise.
+    /// Which purchase it is about [default: a new one].
     #[arg(long, value_name = "ID")]
     receipt: Option<String>,
     /// The other receipt of a plan change.
@@ -61,10 +62,10 @@ pub struct Options {
     /// Whose purchase it is.
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
-    /// How many notifications, all about the one purchase. As many as there are types unless said otherwise.
+    /// How many notifications, all about the one purchase. As many as there are types by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: Option<u32>,
-    /// Spread them evenly over so long, instead of sending them at once.
+    /// Spread them evenly over this time, instead of sending them at once.
     #[arg(long, value_parser = times::duration, default_value = "0s")]
     spread: Duration,
     #[command(flatten)]
@@ -80,7 +81,7 @@ fn help() -> String {
     help.push_str(
         "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
          settle sample --platform ID\n\
-         Next: wait for the window's end, then `settle purchase explain RECEIPT` tells what became of them.",
+         Next: wait for the window's end, then `settle purchase explain RECEIPT` shows the result.",
     );
     help
 }
@@ -101,7 +102,7 @@ struct Target {
     platform: PlatformId,
     package_name: String,
     topic_arn: String,
-    /// Whether the platform's real store is asked about what is only a sample.
+    /// Whether samples are verified with a real store, which does not know them.
     is_verified_elsewhere: bool,
     url: Url,
     window: Value,
@@ -137,7 +138,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says when the purchase is settled; the time, where it can be waited for on a terminal.
+/// Prints when the purchase is settled. Returns that time when a terminal can show a countdown.
 fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
     let window =
         target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
@@ -149,7 +150,7 @@ fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Valu
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
     if target.is_verified_elsewhere {
         table::line(
-            "This platform asks its store about each receipt, and no store knows a sample: it is parked and given up \
+            "This platform verifies each receipt with its store, and no store knows a sample: it is parked and given up \
              after a day, unless the platform has --unknown-receipts believe.",
         );
     }
@@ -182,7 +183,7 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
     Ok(letter.message_id.to_string())
 }
 
-/// Where samples go, found through the admin API, and the key that `run` made.
+/// Finds the target through the admin API, and the key that `run` created.
 async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);

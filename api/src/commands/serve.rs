@@ -1,4 +1,4 @@
-//! `settle serve`: the HTTP edge and the dispatcher. Also what `run` uses of them.
+//! `settle serve`: the HTTP edge and the dispatcher, which `run` uses too.
 
 use super::settings;
 use super::stop::Stop;
@@ -29,10 +29,10 @@ use storage::{Destination, Store, Traits};
 use tokio::net::TcpListener;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// How long requests in hand may take after we were told to end.
+/// How long running requests may take after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serve HTTP (notifications of stores, the admin API) and tell Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
+/// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Temporal's address is taken from its own TEMPORAL_* variables and profile file; settle accepts notifications without it.
@@ -49,7 +49,7 @@ pub struct Options {
     settings: settings::Options,
 }
 
-/// Serves until it is told to stop.
+/// Serves until the process is stopped.
 pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let flags =
         crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
@@ -67,7 +67,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Listens, or says what stands against it.
+/// Listens; the error names the reason and a remedy.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
@@ -124,7 +124,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     }))
 }
 
-/// What destinations may be.
+/// Which addresses destinations may have.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
         http: config.destinations.allow_http,
@@ -138,7 +138,7 @@ pub fn rules(config: &Config) -> Rules {
     Rules { allowed_networks: config.destinations.allowed_networks.clone(), allow_http: config.destinations.allow_http }
 }
 
-/// Answers requests until `stop`, then those in hand.
+/// Answers requests until `stop`, then finishes the running ones.
 pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow::Result<()> {
     let router = router::router(edge);
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
@@ -163,7 +163,7 @@ pub struct DestinationKinds {
 }
 
 impl DestinationKinds {
-    /// As they may be by the settings.
+    /// The kinds with the addresses that the settings allow.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self { allowed: allowed(config), http: Http::new(rules(config)), clock: clock::now }
@@ -268,7 +268,7 @@ impl Engine for TemporalEngine {
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
-        // Said again until Temporal takes it.
+        // Repeated until Temporal takes it.
         self.0.tend(id);
         async { Ok(()) }.boxed()
     }

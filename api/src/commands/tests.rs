@@ -11,7 +11,7 @@ fn the_tree_of_commands_is_sound() {
     Cli::command().debug_assert();
 }
 
-/// A command with all that are shown below it, each with the words that it is called by.
+/// A command with all visible subcommands, each with its full path.
 fn tree(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
     let path = format!("{above} {}", command.get_name()).trim_start().to_owned();
     let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
@@ -28,14 +28,14 @@ fn all() -> Vec<(String, clap::Command)> {
 #[test]
 fn every_command_has_a_description_an_example_and_a_next_step() {
     for (path, mut command) in all().into_iter().skip(1) {
-        assert!(command.get_about().is_some(), "{path} says nothing of itself");
+        assert!(command.get_about().is_some(), "{path} has no description");
         let help = command.render_long_help().to_string();
-        assert!(help.contains("Example:") || help.contains("Examples:"), "{path} gives no example:\n{help}");
-        assert!(help.contains("\nNext: "), "{path} says nothing of what follows:\n{help}");
+        assert!(help.contains("Example:") || help.contains("Examples:"), "{path} has no example:\n{help}");
+        assert!(help.contains("\nNext: "), "{path} has no next step:\n{help}");
     }
 }
 
-/// The lines of an example that are commands of ours, without what is said behind them.
+/// The lines of an example that are settle commands, without the remarks behind them.
 fn lines(help: &str) -> Vec<Vec<String>> {
     let help = help.split("\\\n").map(str::trim_start).collect::<String>();
     let ours = help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("settle "));
@@ -43,7 +43,7 @@ fn lines(help: &str) -> Vec<Vec<String>> {
     ours.filter_map(plain).map(|line| split(&line)).collect()
 }
 
-/// The words of a line, as a shell splits them.
+/// The arguments of a line, as a shell splits them.
 fn split(line: &str) -> Vec<String> {
     let parts = line.split('"').enumerate();
     let part = |(at, part): (usize, &str)| match at % 2 {
@@ -101,7 +101,7 @@ fn help_wraps_at_spaces_at_80_columns() {
     for (path, _) in all() {
         let help = Cli::read(path.split(' ').chain(["--help"])).map(drop).expect_err("help").to_string();
         for line in help.lines().filter(|line| line.chars().count() > 80) {
-            // clap leaves the line of usage whole, as a word that is too long.
+            // clap does not wrap the usage line, nor a part without spaces.
             let is_whole = line.starts_with("Usage: ") || line.trim().split(' ').count() < 3;
             assert!(is_whole, "{path}: {line:?}");
         }
@@ -181,7 +181,7 @@ fn read_documents(folder: &std::path::Path, found: &mut Vec<String>) {
     }
 }
 
-/// The lines of blocks that are commands of ours, without comments.
+/// The lines of code blocks that are settle commands, without comments.
 fn block_lines(text: &str) -> Vec<Vec<String>> {
     let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
     let plain = blocks.flat_map(str::lines).filter_map(|line| line.split(" #").next()).map(str::trim);
@@ -189,7 +189,7 @@ fn block_lines(text: &str) -> Vec<Vec<String>> {
     ours.map(|line| split(&line)).collect()
 }
 
-/// The commands of ours that stand in sentences; they may lack arguments.
+/// The settle commands in sentences; they may lack arguments.
 fn inline_lines(text: &str) -> Vec<Vec<String>> {
     let prose: String = text.split("```").step_by(2).collect();
     let spans = prose.split('`').skip(1).step_by(2).filter(|span| span.starts_with("settle "));

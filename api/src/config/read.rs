@@ -15,10 +15,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
-/// The environment, or what a test puts in its place.
+/// The environment, or its replacement in a test.
 pub type Variables = BTreeMap<String, String>;
 
-/// What the command line can say; it wins over everything.
+/// The settings of the command line; they win over all others.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`: the TOML file (also `SETTLE_CONFIG`).
@@ -178,7 +178,7 @@ fn non_empty(variables: &Variables, name: &str) -> Option<String> {
     variables.get(name).filter(|text| !text.is_empty()).cloned()
 }
 
-/// Names the setting; of what the library says, never the text of a value.
+/// Names the setting, and never shows the text of a value.
 fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
     match error {
         config::ConfigError::Type { key: Some(key), expected, .. } => invalid(key, *expected),
@@ -270,7 +270,7 @@ fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
     texts.iter().map(|text| origin(field, text)).collect()
 }
 
-/// Of its text nothing is said back: somebody may have put a secret into it.
+/// The error does not repeat the text: it may contain a secret.
 fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
     let is_origin = |url: &Url| {
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
@@ -309,7 +309,7 @@ fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     if allowed.contains(&window) { Ok(window) } else { Err(expected()) }
 }
 
-/// Longer than any delivery is tried.
+/// Longer than any delivery is attempted.
 const SHORTEST_RETENTION_DAYS: u32 = 8;
 
 fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {

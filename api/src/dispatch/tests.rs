@@ -24,7 +24,7 @@ fn plan(capacity: usize) -> Plan {
     plan
 }
 
-/// Sends everything that is due now; answers what was sent.
+/// Sends everything that is due now; returns what was sent.
 fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
     let mut sent = Vec::new();
     while let Step::Signal(key, notified) = plan.next(now) {
@@ -216,8 +216,8 @@ fn a_refused_key_is_let_go() {
     assert_eq!((plan.waiting(), plan.next(0)), (0, Step::Idle));
 }
 
-/// Whatever the order of notifications, failures and successes: at the end, each key's newest row was signalled,
-/// or it is missed and will be read again.
+/// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is noted
+/// as missed and read again.
 #[test]
 fn nothing_is_lost_in_any_order() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -273,7 +273,7 @@ fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
     plan.flush(6, News { quiet_ms: 0, ..news(1, 3) });
     assert_eq!(plan.next(6), Step::Flush(key(1), 3));
     plan.sent(7, key(1), 3);
-    assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "it told of the second row too");
+    assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "the flush covers the second row too");
     plan.notify(20_000, news(1, 4));
     assert_eq!(flush(&mut plan, 20_000).len(), 1, "what comes later has its window");
 }

@@ -17,14 +17,14 @@ const MAX_BYTES: usize = 2048;
 pub struct Wrong(Vec<Field>);
 
 impl Wrong {
-    /// Adds a wrong field. What is wrong already is named once.
+    /// Adds a wrong field, unless it is listed already.
     pub fn add(&mut self, field: &str, expected: impl Into<String>) {
         if self.0.len() < MAX_WRONG && !self.has(field) {
             self.0.push(Field { field: field.to_owned(), expected: expected.into() });
         }
     }
 
-    /// Adds a field that does not exist, with those that do and the one that may be meant.
+    /// Adds an unknown field, with the known ones and the nearest name.
     pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
         let name = field.rsplit('.').next().unwrap_or(field);
         let meant = did_you_mean(name, known.iter().copied());
@@ -47,7 +47,7 @@ impl Wrong {
     }
 }
 
-/// Checks an object, and replaces what is wrong by something that fits: the rest of the request can then be judged too.
+/// Checks an object, and replaces wrong values by valid ones, so that the rest of the request can be checked too.
 pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut Wrong) {
     let properties = schema["properties"].as_object();
     let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
@@ -79,7 +79,7 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
     }
 }
 
-/// Whether a value fits a schema, apart from what can be left out of it.
+/// Whether a value fits a schema, apart from optional parts that are removed from it.
 fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bool {
     let schema = present(schema);
     let choices = choices(schema);
@@ -125,7 +125,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     Some(format!("a text of at most {max_bytes} bytes, and it has {bytes}"))
 }
 
-/// Checks a list, and leaves out the items that are wrong. What is wrong with the list as a whole.
+/// Checks a list, and removes wrong items. Returns what is wrong with the list as a whole.
 fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut Wrong) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
@@ -230,7 +230,7 @@ pub const fn name_of(value: &Value) -> &'static str {
     }
 }
 
-/// The value that a text of a query stands for, by the schema of its field. What is no such value stays a text.
+/// The value of a text in a query, by the schema of its field; a text of another form stays a text.
 pub fn of_text(schema: &Value, text: String) -> Value {
     let value = match type_of(schema) {
         "integer" => text.parse::<i64>().ok().map(Value::from),

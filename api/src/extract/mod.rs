@@ -37,10 +37,10 @@ impl<T: DeserializeOwned + JsonSchema + 'static> Fields for T {}
 /// A JSON body; an empty one is an empty object.
 pub struct Body<T>(pub T);
 
-/// A JSON body that needs to be judged by more than its schema.
+/// A JSON body that needs more checks than its schema.
 #[derive(Debug)]
 pub struct Draft<T> {
-    /// The body. What is wrong in it was replaced by something that fits, so that the rest can be judged.
+    /// The body. Wrong values were replaced by valid ones, so that the rest can be checked.
     pub body: T,
     /// What is wrong in it.
     pub wrong: Wrong,
@@ -59,7 +59,7 @@ impl<T> Draft<T> {
 /// The query of a URL.
 pub struct Query<T>(pub T);
 
-/// The one id in the path. A text that is no id names nothing: 404.
+/// The one id in the path. A text that is no id: 404.
 pub struct Id<T>(pub T);
 
 /// The two ids in the path.
@@ -140,7 +140,7 @@ fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error>
         Ok(body) => Ok(Draft { body, wrong }),
         Err(error) => {
             wrong.finish()?;
-            Err(Error::invalid("body", format!("what its fields say together ({error})")))
+            Err(Error::invalid("body", format!("fields that fit together ({error})")))
         }
     }
 }
@@ -223,7 +223,7 @@ impl<S: Send + Sync> FromRequest<S> for Message {
 /// The body of a request. Its length is bounded by the router.
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        // The type has no other way to tell the two apart.
+        // The type offers no other way to distinguish the two.
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
         _ => Error::invalid("body", "a body that arrives whole"),
     })

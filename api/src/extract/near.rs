@@ -1,14 +1,13 @@
-//! What somebody may have meant who mistyped a name.
+//! Finds the known name that a mistyped name may stand for.
 
-/// The known name that is nearest to a word, if it is near enough to be meant: one slip, and one more for each five
-/// letters.
+/// The known name that is nearest to the typed one, if it is near enough: one edit, and one more for each five letters.
 pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = 1 + typed.chars().count() / 5;
     let slips = known.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name));
     slips.filter(|(slips, _)| *slips <= most).min().map(|(_, name)| name)
 }
 
-/// The same, as what is put behind a complaint; empty when nothing is near.
+/// The nearest name as the end of an error message; empty when nothing is near.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     near(typed, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

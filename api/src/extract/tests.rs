@@ -1,4 +1,4 @@
-//! What is wrong is named with its place, all of it at once, and the rest can be judged.
+//! All wrong fields are named with their places at once, and the rest can be checked.
 
 use super::{Draft, drafted, formats, nullable, schema};
 use crate::error::{Error, Field};

@@ -1,9 +1,9 @@
-//! The fields that each kind of destination has beside those of every kind, in the schemas of destinations.
+//! Adds the fields of each kind of destination to the schemas of destinations.
 
 use crate::edge::KindSchemas;
 use serde_json::{Map, Value, json};
 
-/// Adds them to the schemas of requests and of answers.
+/// Adds the fields of each kind to the schemas of requests and of answers.
 pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: &mut Map<String, Value>) {
     if let Some(common) = requests.remove("NewDestination") {
         for kind in kinds {

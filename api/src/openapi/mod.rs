@@ -1,4 +1,4 @@
-//! `/openapi.json`: made of the router's list and of the types of its handlers.
+//! `/openapi.json`: generated from the router's list and the types of its handlers.
 
 mod example;
 mod kinds;
@@ -49,8 +49,8 @@ pub fn document(kinds: &[KindSchemas]) -> Value {
             "title": "settle",
             "version": "1",
             "description": "Turns store notifications into purchase events that can be trusted. Errors are problem \
-                details (RFC 9457); 503 means: come back. Texts in requests have 1 to 2048 bytes and no control characters, \
-                unless a field says otherwise; unknown fields are refused, and null is the same as absent where it means \
+                details (RFC 9457); 503 means: try again. Texts in requests have 1 to 2048 bytes and no control characters, \
+                unless a field has other limits; unknown fields are refused, and null is the same as absent where it means \
                 nothing else.",
         },
         "security": [{ "admin": [] }],
@@ -70,7 +70,7 @@ pub fn document(kinds: &[KindSchemas]) -> Value {
     })
 }
 
-/// A schema of requests: what is no field of it is refused.
+/// Closes a schema of requests: other fields are refused.
 fn closed((name, mut schema): (String, Value)) -> (String, Value) {
     if schema.get("properties").is_some() {
         schema["additionalProperties"] = json!(false);

@@ -1,4 +1,4 @@
-//! What a route takes and answers, read off the types of its handler.
+//! The request and the answers of a route, from the types of its handler.
 
 use crate::error::Error;
 use crate::extract::{Body, Csv, Draft, Fields, Id, Ids, Message, Named, Query, Stored};
@@ -24,9 +24,9 @@ pub struct Operation {
 
 /// The schemas that routes have in common.
 pub struct Schemas {
-    /// Of what requests hold.
+    /// Schemas of requests.
     pub requests: SchemaGenerator,
-    /// Of what answers hold.
+    /// Schemas of answers.
     pub responses: SchemaGenerator,
 }
 

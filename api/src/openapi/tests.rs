@@ -1,4 +1,4 @@
-//! The document is whole, and its examples are what they are examples of.
+//! The document is complete, and its references resolve.
 
 use super::document;
 use crate::config::{Flags, load};

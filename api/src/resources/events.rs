@@ -1,4 +1,4 @@
-//! `/v1/events`: what was published.
+//! `/v1/events`: the recorded events.
 
 use crate::edge::Shared;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! `/v1/notifications`: what became of a store's messages.
+//! `/v1/notifications`: the messages of stores and their outcomes.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -37,7 +37,7 @@ pub struct Notification {
     /// The revision that it was settled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
-    /// Why it ended so.
+    /// The reason of its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

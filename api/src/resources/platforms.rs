@@ -39,7 +39,7 @@ pub struct NewPlatform {
     product_ref: Option<ProductRef>,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: Option<bool>,
-    /// What becomes of receipts that the store still does not know after a day; `give_up` when absent.
+    /// What happens to receipts that the store still does not know after a day; `give_up` when absent.
     unknown_receipts: Option<UnknownReceipts>,
     /// The window; that of the installation when absent.
     #[schemars(range(min = 1, max = 3600))]
@@ -69,7 +69,7 @@ pub struct PlatformPatch {
     product_ref: Option<ProductRef>,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: Option<bool>,
-    /// What becomes of receipts that the store still does not know after a day.
+    /// What happens to receipts that the store still does not know after a day.
     unknown_receipts: Option<UnknownReceipts>,
     /// The window.
     #[schemars(range(min = 1, max = 3600))]
@@ -104,7 +104,7 @@ pub struct Platform {
     product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: bool,
-    /// What becomes of receipts that the store still does not know after a day.
+    /// What happens to receipts that the store still does not know after a day.
     unknown_receipts: UnknownReceipts,
     /// The window.
     window_seconds: i64,
@@ -113,7 +113,7 @@ pub struct Platform {
     /// The URL that the store sends to.
     #[schemars(extend("format" = "uri"))]
     notification_url: String,
-    /// The topic that may send, or wants to.
+    /// The topic that may send, or waits for approval.
     topic: TopicSummary,
     /// When it was created.
     created_at: Timestamp,
@@ -187,7 +187,8 @@ pub async fn show(
     Ok(Json(view(&edge, platform).await?))
 }
 
-/// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it asks; one that asked before
+/// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it requests to send; one that did so
+/// before
 /// is approved instead, since its subscription has to be confirmed at the store.
 pub async fn update(
     State(edge): State<Shared>,
@@ -237,7 +238,7 @@ pub async fn rotate(
 }
 
 /// `POST /v1/platforms/{platform_id}/retry-parked`: purchases that the store did not know, or of another customer, are
-/// looked at again.
+/// verified again.
 pub async fn retry_parked(
     State(edge): State<Shared>,
     Stored(platform): Stored<storage::Platform>,
@@ -282,7 +283,7 @@ fn check_wait(wrong: &mut Wrong, window_ms: i64, max_wait_ms: Option<i64>) {
     }
 }
 
-/// Checks the name of a topic by the rule of the store. That a store is unknown is named elsewhere.
+/// Checks the name of a topic by the rule of the store. An unknown store is reported elsewhere.
 fn check_topic(edge: &Edge, wrong: &mut Wrong, (store, arn): (&str, Option<&str>)) {
     if let Some(arn) = arn
         && !wrong.has("store")

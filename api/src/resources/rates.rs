@@ -47,7 +47,7 @@ pub struct RateQuery {
     page: PageQuery,
 }
 
-/// How many rates were stored.
+/// The number of stored rates.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StoredRates {
     /// Their number.
@@ -60,7 +60,7 @@ impl From<NewRate> for Rate {
     }
 }
 
-/// `PUT /v1/apps/{app_id}/rates`: adds rates, in the place of those of the same day and currency. They hold for what
+/// `PUT /v1/apps/{app_id}/rates`: adds rates, in the place of those of the same day and currency. They apply to what
 /// is settled from then on.
 pub async fn put(
     State(edge): State<Shared>,

@@ -12,14 +12,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// What is shown when `SETTLE_LOG` says nothing: ours from `info`, others from `warn`.
+/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
 
-/// Who sends requests: below `info` they may show a URL, and a URL of ours can hold a secret. Nothing that is asked
-/// for with `SETTLE_LOG` shows it.
+/// The HTTP clients: below `info` they may log a URL, which can contain a secret. `SETTLE_LOG` cannot enable those
+/// lines.
 const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// For people, with colours on a terminal.
@@ -40,11 +40,11 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// Starts the log on standard error. `flag` is `--log`, which wins over `SETTLE_LOG_FORMAT`; what is shown is
+/// Starts the log on standard error. `flag` is `--log`, which wins over `SETTLE_LOG_FORMAT`; the filter is
 /// `SETTLE_LOG`, such as `info` or `warn,api=debug`.
 ///
 /// # Errors
-/// Says which of the two cannot be read, and what was expected.
+/// Names the variable that cannot be read, and what was expected.
 pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(flag, variables)?;
     // A second start in one process (tests) keeps the first.
@@ -105,7 +105,7 @@ mod tests {
 
     impl std::io::Write for Logged {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("nobody panicked").extend(bytes);
+            self.0.lock().expect("no panic").extend(bytes);
             Ok(bytes.len())
         }
 
@@ -127,7 +127,7 @@ mod tests {
                 tracing::warn!("something else");
             }
         });
-        let logged = String::from_utf8(logged.0.lock().expect("nobody panicked").clone()).expect("text");
+        let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
         assert_eq!((logged.matches("full").count(), logged.matches("No space").count()), (1, 0), "{logged}");
         assert_eq!(logged.matches("something else").count(), 3, "{logged}");
     }
@@ -146,7 +146,7 @@ mod tests {
                     tracing::warn!(target: "hyper", "a warning of theirs");
                     tracing::error!(target: "api", "ours");
                 });
-                let logged = String::from_utf8(logged.0.lock().expect("nobody panicked").clone()).expect("text");
+                let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
                 assert!(!logged.contains("secret"), "{logged}");
                 assert!(logged.contains("a warning of theirs") && logged.contains("ours"), "{logged}");
             }

@@ -44,7 +44,7 @@ async fn a_purchase_an_event_and_a_message_are_explained_in_words_and_as_data() 
     let purchase = service.get(&format!("/v1/explain/purchases/{}", keys[0])).await;
     assert_eq!((purchase.status, purchase.body["what"].as_str()), (200, Some("purchase")), "{}", purchase.body);
     assert!(
-        says(&purchase.body, "settled in revision 1") && says(&purchase.body, "was made later"),
+        says(&purchase.body, "settled in revision 1") && says(&purchase.body, "was created later"),
         "{}",
         purchase.body
     );

@@ -5,7 +5,7 @@ use crate::commands::redeliver::{Bulk, Pages, answer};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
-/// Whom to tell.
+/// Which destination.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -18,7 +18,7 @@ pub struct Redeliver {
     pages: Pages,
 }
 
-/// Goes through all that is dead.
+/// Redelivers everything that is dead, page by page.
 pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) -> anyhow::Result<ExitCode> {
     let mut body = Map::new();
     body.insert("failed".to_owned(), Value::Bool(true));
@@ -28,7 +28,7 @@ pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) ->
         path: "/v1/redeliveries".to_owned(),
         body,
         counted: "checked",
-        unit: "dead deliveries looked at",
+        unit: "dead deliveries checked",
         pages: &options.pages,
         flags: String::new(),
     };

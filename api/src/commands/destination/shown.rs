@@ -1,4 +1,4 @@
-//! One destination for eyes: whom we tell, how, and how it fares.
+//! One destination as it is printed: its settings and its health.
 
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
@@ -6,7 +6,7 @@ use crate::times;
 use serde_json::Value;
 use std::time::Duration;
 
-/// What has a line of its own place, or is said in another's.
+/// Fields that are printed in a fixed place, or as part of another line.
 const PLACED: [&str; 13] = [
     "id",
     "app_id",
@@ -22,11 +22,11 @@ const PLACED: [&str; 13] = [
     "concurrency",
     "schedule",
 ];
-/// In the answer to the request that made it, and nowhere else.
+/// Fields that only the answer to the creating request has.
 const SHOWN_ONCE: [&str; 2] = ["secret", "private_key"];
 const LAST: [&str; 2] = ["health", "created_at"];
 
-/// Prints it, one line per fact.
+/// Prints a destination, one line per fact.
 pub fn show(destination: &Value) {
     let lines = lines(destination);
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -48,12 +48,12 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     put("rate", rate(&destination["rate"]));
     put("concurrency", format!("at most {} requests at once", field(destination, "concurrency")));
     put("schedule", schedule(destination));
-    // A secret that is shown this once needs no word that it is there.
+    // Where the secret itself is shown, its `has_` field is left out.
     let is_shown = |name: &str| name.strip_prefix("has_").is_some_and(|name| destination.get(name).is_some());
     let is_own = |name: &str| !PLACED.contains(&name) && !LAST.contains(&name) && !is_shown(name);
     for (name, value) in destination.as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
         match name.strip_prefix("has_") {
-            Some(name) => put(name, if value == true { "kept, not shown" } else { "none" }.to_owned()),
+            Some(name) => put(name, if value == true { "stored, not shown" } else { "none" }.to_owned()),
             None if SHOWN_ONCE.contains(&name.as_str()) => put(name, format!("{}  (shown only here)", text(value))),
             None => put(name, text(value)),
         }
@@ -62,7 +62,7 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     put("owed", owed(health));
     put("last success", at_or_never(health, "last_success_at"));
     put("last failure", failure(health));
-    put("made", field(destination, "created_at"));
+    put("created", field(destination, "created_at"));
     lines
 }
 
@@ -71,7 +71,7 @@ fn state(destination: &Value) -> String {
     if let Some(reason) = destination["reason"].as_str() {
         text.push_str(&format!(": {reason}"));
     }
-    for (name, phrase) in [("opened_at", "only probes since"), ("paused_until", "left alone until")] {
+    for (name, phrase) in [("opened_at", "only probes since"), ("paused_until", "paused until")] {
         if let Some(at) = destination["health"][name].as_str() {
             text.push_str(&format!("; {phrase} {}", short_times(at)));
         }
@@ -162,7 +162,7 @@ mod tests {
             ("rate", "at most 5 requests a second"),
             ("schedule", "5s, 1h 30m, 1d 1h 1m 1s"),
             ("url", "https://example.com/"),
-            ("secret", "kept, not shown"),
+            ("secret", "stored, not shown"),
             ("other", "none"),
             ("owed", "3 deliveries; 1 wait for the customer to be named"),
             ("last success", "never"),

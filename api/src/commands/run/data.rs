@@ -1,4 +1,4 @@
-//! The data directory of `settle run`: what lies in it, and that only its owner can read it.
+//! The data directory of `settle run` and its files, readable by their owner only.
 
 use crate::clock;
 use anyhow::{Context, bail};
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Where it is unless said otherwise.
+/// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
 /// The file with the admin token.
@@ -26,7 +26,7 @@ pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// Makes the directory, readable by nobody else, and answers with its full path.
+/// Creates the directory, readable by its owner only, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     let next_step =
         || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
@@ -38,10 +38,10 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(data)
 }
 
-/// The text of a file that is made with `text` at the first run and kept from then on.
+/// Reads a file; the first run creates it with `text`.
 pub fn load_or_create(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is made anew", path.display()),
+        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
         Ok(text) => Ok(text.trim_end().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = text()?;
@@ -70,7 +70,7 @@ pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
     load_or_create(&data.join("simulated-store-secret"), random).map(SecretString::from)
 }
 
-/// Written whole or not at all, and durable: a key that is lost later cannot be made again.
+/// Writes a file atomically and durably: a key that is lost cannot be recovered.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     let partial = path.with_extension("partial");

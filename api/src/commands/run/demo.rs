@@ -1,6 +1,6 @@
-//! The demo of `settle run`: an app that is ready to try, with samples that it trusts and a receiver that it tells.
+//! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver of its events.
 //!
-//! Made at the first run and found again at every later one.
+//! Created by the first run and reused by every later one.
 
 use super::{data, simulated};
 use crate::clock;
@@ -31,11 +31,11 @@ pub const PACKAGE_NAME: &str = "com.example.demo";
 pub const ACCOUNT: &str = "033616359524";
 /// The topic that samples come from.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
-/// Where the topic lives, which is where samples say that their certificate is. Nothing is there: it is loaded from
-/// the data directory.
+/// The region of the topic, and of the certificate URL of samples. The certificate is loaded from the data directory,
+/// never fetched.
 pub const REGION: &str = "us-east-1";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Twenty years: a demo's data directory is not looked after.
+/// Twenty years: nobody renews the certificate of a demo.
 const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
@@ -46,20 +46,20 @@ pub struct Demo {
     pub platform: Platform,
     /// The platform's secret at the simulated store.
     pub shared_secret: SecretString,
-    /// Who receives its events.
+    /// The listener of the receiver.
     pub receiver: TcpListener,
     /// The receiver's secret.
     pub secret: SecretString,
 }
 
-/// The signer of samples, from what `run` keeps in its data directory.
+/// The signer of samples, from the data directory of `run`.
 pub fn signer(data: &Path) -> anyhow::Result<Signer> {
     let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()));
     let (key, certificate) = (read(data::sample_key_file(data))?, read(data::sample_certificate_file(data))?);
     Ok(Signer::load(&key, &certificate)?)
 }
 
-/// The signer of samples; its key and certificate are made when they are not there.
+/// The signer of samples; its key and certificate are created when they are missing.
 pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
     if !(data::sample_key_file(data).exists() && data::sample_certificate_file(data).exists()) {
         let now = clock::now();
@@ -70,17 +70,17 @@ pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
     signer(data)
 }
 
-/// How the demo is to be.
+/// The settings of the demo.
 pub struct Wanted<'a> {
-    /// Where its secrets are kept.
+    /// The directory of its secrets.
     pub data: &'a Path,
     /// The window of its platform.
     pub window_ms: i64,
-    /// Whether that wins over the window of an earlier run.
+    /// Whether the window was set by a flag, and so replaces that of an earlier run.
     pub is_window_set: bool,
 }
 
-/// Finds the demo, or makes it.
+/// Finds the demo, or creates it.
 pub async fn set_up(store: &Store, wanted: &Wanted<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
     let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
@@ -134,7 +134,7 @@ async fn platform(
     store.new_platform(new).await
 }
 
-/// The platform of an earlier run, with the window that is given now and verified with the simulated store.
+/// Updates the platform of an earlier run to the present window and the simulated store.
 async fn brought_up_to_date(
     store: &Store,
     platform: Platform,
@@ -176,7 +176,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The destination and the address that it points to, which stays the same as long as nobody else takes it.
+/// The destination and the listener at its address, which stays the same while its port is free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener)> {
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
     let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);

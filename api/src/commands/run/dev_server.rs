@@ -1,4 +1,4 @@
-//! Where a Temporal server of our own is to listen, when the environment names none.
+//! The addresses of the Temporal dev server that `settle run` starts when the environment names no server.
 
 use crate::config::Variables;
 use anyhow::Context;
@@ -7,12 +7,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 /// Temporal's standard variables that name a server, a profile or a file of profiles.
 const VARIABLES: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
 
-/// Where our own server is to be.
+/// The addresses of the dev server.
 #[derive(Debug, Clone, Copy)]
 pub struct DevServer {
     /// Where workers and clients connect.
     pub address: SocketAddr,
-    /// Where people look.
+    /// The address of the web UI.
     pub ui: SocketAddr,
 }
 
@@ -23,7 +23,7 @@ impl DevServer {
     }
 }
 
-/// Our own server's addresses; `None` when the environment names a server that is not ours.
+/// The addresses of the dev server; `None` when the environment names another server.
 pub fn addresses(variables: &Variables) -> anyhow::Result<Option<DevServer>> {
     if VARIABLES.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty())) {
         return Ok(None);
@@ -31,7 +31,7 @@ pub fn addresses(variables: &Variables) -> anyhow::Result<Option<DevServer>> {
     Ok(Some(DevServer { address: free(7233)?, ui: free(8233)? }))
 }
 
-/// The usual port when it is free, so that bookmarks keep working; else any.
+/// The usual port when it is free, so that bookmarks work; else any.
 fn free(usual: u16) -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));

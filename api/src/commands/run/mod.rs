@@ -1,7 +1,8 @@
-//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to try.
+//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to
+//! try.
 //!
-//! What is asked of a fresh machine ends here: every failure is one line with the next step. The inbox opens first and
-//! waits for nothing else: while Temporal is fetched, starts or is broken, notifications are accepted.
+//! Every failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
+//! while Temporal is fetched, starts or is broken, notifications are accepted.
 
 pub mod data;
 pub mod demo;
@@ -29,13 +30,13 @@ use temporal::Temporal;
 use tokio::net::TcpListener;
 use worker::Parts;
 
-/// After so long without Temporal it is said; notifications are accepted without it.
+/// How long Temporal may be unreachable before a warning; notifications are accepted without it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything is kept in the data directory; starting again goes on where it ended. Temporal's dev server is found or
+Everything is stored in the data directory; starting again continues where it ended. Temporal's dev server is found or
 fetched by itself; with TEMPORAL_ADDRESS set, that server is used instead.
 
 Example:
@@ -61,14 +62,14 @@ impl Options {
         }
     }
 
-    /// The first flag that was given and is of `run` alone.
+    /// The first given flag that only `run` takes.
     pub fn own_flag(&self) -> Option<&'static str> {
         let flags = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 }
 
-/// Runs until it is told to stop.
+/// Runs until the process is stopped.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::addresses(&variables)?;
@@ -84,11 +85,11 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(server) = all.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
-    table::line("settle stopped; starting it again goes on where it ended.");
+    table::line("settle stopped; starting it again continues where it ended.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings, completed by what lies in the data directory.
+/// The settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
     let loaded = settings::load_with(flags, &variables)?;
     let data = data::directory(&loaded.data)?;
@@ -106,7 +107,7 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     Ok((config, data))
 }
 
-/// What the demo needs beside the settings: its samples are trusted, and its receiver is on this machine.
+/// Allows the demo: trusts its samples, and permits a receiver on this machine.
 fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
     let signer = demo::load_or_create_signer(data).context("the key that samples are signed with")?;
     let url = signer.certificate_url(demo::REGION).parse().context("the samples' certificate")?;
@@ -117,7 +118,7 @@ fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Our own server, if we have one: found or fetched, and started. `None` as well when we are asked to end before.
+/// Finds or fetches the dev server, if one is needed, and starts it. `None` also when `stop` comes first.
 async fn start_temporal(data: PathBuf, dev_server: Option<DevServer>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
     let Some(dev_server) = dev_server else { return Ok(None) };
     tokio::select! {
@@ -126,7 +127,7 @@ async fn start_temporal(data: PathBuf, dev_server: Option<DevServer>, stop: Stop
     }
 }
 
-/// Everything that was opened.
+/// Everything that `run` opened.
 struct All {
     config: Config,
     store: Store,
@@ -137,7 +138,7 @@ struct All {
 }
 
 impl All {
-    /// Runs until `stop`; the server that still runs then.
+    /// Runs until `stop`. Returns the dev server, which still runs.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         table::line(&format!(
             "settle accepts notifications at http://{}; Temporal is next.",
@@ -150,7 +151,7 @@ impl All {
         };
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
         let welcome = self.welcome(engine.address())?;
-        // The receiver ends last, so that what the worker still delivers arrives.
+        // The receiver ends last, so that the worker's last deliveries arrive.
         let (end_receiver, receiver_stop) = Stop::by_hand();
         let secret = self.demo.secret.clone();
         let receiving = tokio::spawn(async move {
@@ -174,7 +175,7 @@ impl All {
         let greeting = greet(&engine, stop.clone(), welcome);
         let starting = start_temporal(self.data, self.dev_server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
-        // Only the worker asks it, and that has ended.
+        // Only the worker uses it, and that has ended.
         simulating.abort();
         drop(end_receiver);
         let received = receiving.await.context("the demo's receiver")?;
@@ -230,7 +231,7 @@ fn started_by_cargo() -> bool {
     config::environment().contains_key("CARGO")
 }
 
-/// Says where everything is, once everything is there.
+/// Prints the addresses once everything runs.
 async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
     let began = clock::now();
     let mut has_warned = false;

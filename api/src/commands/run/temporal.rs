@@ -1,10 +1,14 @@
-//! The Temporal dev server as a child: started, watched, started again when it dies, and gone when we are gone.
+//! The Temporal dev server as a child process: started, watched, restarted when it dies, and ended with this process.
 //!
-//! A shell stands between us and it and reads our pipe. When we end, however we end, the pipe closes and the shell
-//! kills the server; the word `stop` asks the server to end by itself first. Both are in a process group of their own,
-//! so that Ctrl-C reaches us and not them. The server lets others go first: a store waits for an answer and gives up,
-//! while a window can be settled a little later. For the same reason nobody waits here for the server to come up, and
-//! one that does not stay up keeps nothing else down.
+//! A shell between this process and the server reads a pipe. When this process ends, in whatever way, the pipe closes
+//! and
+//! the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
+//! their
+//! own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an answer
+//! and
+//! gives up, while a window can be settled a little later. Nothing waits for the server to start, and a server that
+//! fails
+//! stops nothing else.
 
 use super::dev_server::DevServer;
 use crate::tools;
@@ -35,12 +39,12 @@ kill "$keeper" 2>/dev/null
 exit "$code"
 "#;
 
-/// How long the server may take to end by itself.
+/// How long the server may take to end after `stop`.
 const GRACE: Duration = Duration::from_secs(10);
-/// Between a death and the next start; doubled up to the longest as long as it dies early.
+/// Time between a death and the next start; doubled up to the longest while the server dies early.
 const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
-/// Who lives so long did not die early.
+/// A server that dies before this time died early.
 const EARLY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -56,12 +60,12 @@ struct Server {
     addresses: DevServer,
 }
 
-/// Finds the program, or fetches it, on a thread that nobody has to wait for: that can take minutes, and who wants to
-/// end meanwhile ends.
+/// Finds the program, or fetches it, on a thread of its own: that can take minutes, and the process may end
+/// meanwhile.
 pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
     let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
-    // Nobody waits any more: then we are ending already.
+    // Without a receiver the process is ending already.
     let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data))));
     thread.spawn(search).context("no thread to find the Temporal CLI")?;
     Ok(found.await.context("the search for the Temporal CLI broke down")??)
@@ -130,7 +134,7 @@ impl Server {
         command.spawn().context("the Temporal dev server cannot be started (`sh` is needed)")
     }
 
-    /// Starts it again whenever it dies, until we are told to stop.
+    /// Restarts the server whenever it dies, until it is stopped.
     fn keep(&self, stopped: &Receiver<()>) {
         let mut rest = REST;
         loop {
@@ -159,18 +163,18 @@ impl Server {
 
     fn last_line(&self) -> String {
         let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
+        let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its log is empty");
         format!("{line} (more in {})", self.log_file().display())
     }
 }
 
-/// Why a server is watched no more.
+/// Why watching a server ended.
 enum Watched {
     Stopped,
     Died,
 }
 
-/// Watches it until it dies or we are told to stop, and then ends it.
+/// Watches the server until it dies, or until it is stopped, and then ends it.
 fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     while matches!(child.try_wait(), Ok(None)) {
         if stopped.recv_timeout(POLL * 4) != Err(RecvTimeoutError::Timeout) {
@@ -181,7 +185,7 @@ fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     Watched::Died
 }
 
-/// Asks the server to end, and kills it when it does not.
+/// Ends the server, and kills it when it does not end in time.
 fn end(mut child: Child) {
     let mut pipe = child.stdin.take();
     if let Some(pipe) = &mut pipe {

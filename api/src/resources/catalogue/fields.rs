@@ -45,7 +45,7 @@ pub struct ListedEntitlement {
     #[schemars(length(min = 1, max = 200))]
     #[serde(rename = "ref")]
     reference: String,
-    /// What it is called.
+    /// Its name and description.
     #[serde(flatten)]
     named: NewEntitlement,
 }
@@ -175,14 +175,14 @@ impl From<storage::Catalogue> for Catalogue {
     }
 }
 
-/// The names that came before, with their places.
+/// The repeated names, with their places.
 fn repeated<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
     let mut first = BTreeMap::new();
     let all = names.iter().enumerate();
     all.filter(|(at, name)| *first.entry(**name).or_insert(*at) != *at).map(|(at, name)| (at, *name)).collect()
 }
 
-/// What is wrong with a list that has two prices of one country from the same time on.
+/// The complaint about a list with two prices of one country from the same time on.
 fn twice(prices: &[Price]) -> Option<String> {
     let mut held: Vec<_> = prices.iter().map(|price| (&price.country, price.since)).collect();
     held.sort_unstable();

@@ -1,5 +1,4 @@
-//! `/v1/destinations`: where an app's events are sent. What a kind needs to know is that kind's own rule, see
-//! [`crate::edge::Kinds`].
+//! `/v1/destinations`: where an app's events are sent. The rules of each kind are behind [`crate::edge::Kinds`].
 
 mod actions;
 mod fields;
@@ -26,13 +25,13 @@ use serde_json::{Map, Value};
 use shown::{CreatedDestination, DestinationDetail};
 use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Paged};
 
-/// Maximum number of `user.*` events that one request ends as skipped, well within its time.
+/// Maximum number of `user.*` events that one request skips, within its time.
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
-/// What is shown once, by its name.
+/// Secrets that are shown once, by name.
 type Shown = Vec<(&'static str, SecretString)>;
 
-/// `POST /v1/apps/{app_id}/destinations`. What its kind shows once, such as a secret, is in this answer only.
+/// `POST /v1/apps/{app_id}/destinations`. Secrets are in this answer only.
 pub async fn create(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -118,7 +117,7 @@ pub async fn update(
     Ok(Json(CreatedDestination::new(detail, shown.unwrap_or_default(), &chosen)))
 }
 
-/// Takes over what its kind made of it; what of that is shown once.
+/// Adds the change of its kind to the patch. Returns the secrets that are shown once.
 fn update_patch(
     patch: &mut DestinationPatch,
     before: &Destination,
@@ -137,18 +136,18 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Re
     Ok(NoContent)
 }
 
-/// Whether it is to be switched on or off.
+/// Whether to enable or disable the destination.
 struct Switch {
     on: Option<bool>,
     newest_only: bool,
 }
 
 impl Switch {
-    /// The change of a destination that is as it is `before`. What is on already cannot be enabled in a certain way.
+    /// Reads the switch from a patch. A destination that is enabled already cannot be enabled with `newest_only`.
     fn read(patch: &fields::DestinationPatch, before: &Destination, wrong: &mut Wrong) -> Result<Self, Error> {
         let (enabled, newest_only) = (patch.common.enabled, patch.newest_only.unwrap_or(false));
         if newest_only && enabled != Some(true) {
-            wrong.add("newest_only", "`enabled`: true beside it, since it says what is sent then");
+            wrong.add("newest_only", "`enabled`: true beside it, since it selects what is sent then");
         }
         if newest_only && before.enabled {
             let detail = "the destination is enabled, so its events are on their way: disable it first";
@@ -157,16 +156,16 @@ impl Switch {
         Ok(Self { on: enabled.filter(|enabled| *enabled != before.enabled), newest_only })
     }
 
-    /// Changes the destination, and switches it.
+    /// Changes the destination, and enables or disables it.
     async fn apply(self, edge: &Edge, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
         if self.newest_only {
-            // First what can be refused, so that a refusal forgets nothing.
+            // First what can be refused, so that a refusal skips nothing.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
             let Forgotten { ended: skipped, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
             if more {
                 let detail = format!(
                     "{skipped} `user.*` events ended as skipped and there may be more, so it is still disabled: \
-                     send this again, or POST /v1/destinations/{id}/enable, which goes on by itself"
+                     send this again, or POST /v1/destinations/{id}/enable, which continues by itself"
                 );
                 return Err(Error::Unavailable(detail));
             }
@@ -181,10 +180,10 @@ impl Switch {
     }
 }
 
-/// Tells the engine that what is owed can be sent, or need not be waited for. Where it does not hear it, the sweep does.
+/// Wakes the destination's run after a change. When the engine does not take it, the sweep does so later.
 async fn supervise(edge: &Edge, id: DestinationId) {
     if let Err(error) = super::signals::taken(edge.dispatch.engine().supervise(id)).await {
-        tracing::warn!(destination.id = %id, reason = %error, "the engine did not take it; the sweep finds what is owed");
+        tracing::warn!(destination.id = %id, reason = %error, "the engine did not take a signal; the sweep finds what is owed");
     }
 }
 
@@ -193,7 +192,9 @@ fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
     names.iter().filter_map(|name| fields.remove_entry(*name)).collect()
 }
 
-/// The fields of the kind alone. Of a known kind all others are unknown; `once` is the common field of this request alone.
+/// Takes the fields of the kind, and refuses all others when the kind is known; `once` is the common field that only
+/// this
+/// request has.
 fn own_fields(
     fields: &mut Map<String, Value>,
     names: Option<&[&'static str]>,

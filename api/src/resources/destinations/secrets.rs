@@ -1,4 +1,4 @@
-//! A destination's secrets: replacing what requests are signed with, and trying whether the connection works.
+//! Replaces a destination's signing secret, and tests the connection.
 
 use super::shown::{CreatedDestination, DestinationDetail};
 use super::{collect_errors, update_patch};
@@ -14,11 +14,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use storage::{Destination, DestinationPatch};
 
-/// For how many hours the old secret is used too, when the request does not say.
+/// Default number of hours for which the old secret signs too.
 const HOURS: i64 = 24;
 const HOUR_MS: i64 = 3600 * 1000;
 
-/// What a signing secret is replaced by.
+/// A new signing secret.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "overlap_hours": 48 }]))]
 pub struct RotateSecret {
@@ -26,7 +26,7 @@ pub struct RotateSecret {
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     secret: Option<SecretString>,
-    /// For how many hours the old one signs too; 24 when absent.
+    /// Number of hours for which the old one signs too; 24 when absent.
     #[schemars(range(min = 0, max = 168))]
     overlap_hours: Option<i64>,
 }

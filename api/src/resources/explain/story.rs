@@ -1,4 +1,4 @@
-//! One under the other: notification, outcome, revision, events, deliveries, attempts.
+//! Builds the tree: notification, outcome, revision, events, deliveries, attempts.
 
 use super::node::Node;
 use super::sentences::{self, Unsent};
@@ -11,8 +11,8 @@ use storage::{
 /// A message of a store.
 pub fn message(message_id: &str, of: &OfMessage) -> Node {
     let notifications = of.heard.iter().map(|(one, events)| {
-        let addressee = (of.addressees.as_slice(), of.now);
-        notification(one).then(events.iter().map(|event| event_with_deliveries(event, addressee)))
+        let addressees = (of.addressees.as_slice(), of.now);
+        notification(one).then(events.iter().map(|event| event_with_deliveries(event, addressees)))
     });
     Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
@@ -76,7 +76,7 @@ fn notification(one: &Heard) -> Node {
     Node::new("notification", sentences::notification(one)).of(one)
 }
 
-/// An event with whom it was told and whom not.
+/// An event with its deliveries, and with the destinations that did not receive it.
 fn event_with_deliveries(announced: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
     let changes =
         announced.changes.as_ref().map(|all| Node::new("changes", sentences::changes(all)).fact("changes", all));
@@ -108,7 +108,7 @@ fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
 }
 
 impl Node {
-    /// The same with the name of the destination that it is about.
+    /// Adds the destination that the node is about.
     fn to(self, Destination { id, name, kind, .. }: &Destination) -> Self {
         self.fact("destination_id", id).fact("destination", name).fact("kind", kind)
     }

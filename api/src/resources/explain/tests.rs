@@ -1,4 +1,4 @@
-//! The sentences, one for each way in which things can stand.
+//! The sentences, one for each state.
 
 use super::sentences::{self, Unsent};
 use domain::event::{Change, Wildcards};
@@ -10,7 +10,7 @@ use storage::{
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
-/// How the destination of these tests is called.
+/// The label of the destination of these tests.
 const HOOK: &str = "`hook` (webhook 6b275a67-0bbb-4f3a-99b9-6600bf711993)";
 
 fn id<T: std::str::FromStr>() -> T {
@@ -121,7 +121,7 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
     }
 }
 
-/// What a delivery says after `to HOOK`.
+/// The sentence of a delivery behind `to HOOK`.
 fn sentence(one: &Sending, addressee: &Addressee) -> String {
     let text = sentences::delivery(one, addressee, at(30));
     text.strip_prefix(&format!("to {HOOK}")).unwrap_or_else(|| panic!("{text}")).to_owned()
@@ -143,7 +143,7 @@ fn a_change_shows_the_value_before_and_after() {
             "a".repeat(78)
         )
     );
-    assert_eq!(sentences::changes(&[]), "the record says the same as before");
+    assert_eq!(sentences::changes(&[]), "the record is the same as before");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_missing_delivery_has_a_reason() {
     other.destination.filter.environments = vec![Environment::Sandbox];
     assert_eq!(reason(&other), Some("filtered_by_environment"));
     assert_eq!(reason(&Addressee { chosen_at: Some(at(11)), ..hook() }), Some("chosen_later"));
-    assert_eq!(reason(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it is nobody to ask");
+    assert_eq!(reason(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it was deleted before");
     assert_eq!(reason(&Addressee { deleted_at: Some(at(11)), ..hook() }), Some("deleted"));
     let about = EventFacts { origin: None, collapse_key: id(), ..event() };
     assert_eq!(Unsent::of(&about, &hook()), Some(Unsent::Itself));
@@ -177,7 +177,7 @@ fn why_not_is_a_sentence() {
         format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
     );
     let text = Unsent::CreatedLater(at(11)).sentence(&addressee);
-    assert!(text.contains("made later, at 2027-01-15T08:00:11.000000Z") && text.contains("snapshot"), "{text}");
+    assert!(text.contains("created later, at 2027-01-15T08:00:11.000000Z") && text.contains("snapshot"), "{text}");
     assert!(Unsent::Unexplained.sentence(&addressee).contains("settle audit"));
 }
 
@@ -189,8 +189,8 @@ fn a_delivery_shows_its_final_status() {
     assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
     assert!(dead.contains(&format!("settle redeliver event {ID}")), "{dead}");
     for (why, text) in [
-        (Skipped::MayBeCounted, "nor when asked to: the destination may have it and would not recognize it any more"),
-        (Skipped::Pruned, "nor when asked to: its body was removed"),
+        (Skipped::MayBeCounted, "nor by a redelivery: the destination may have it and would not recognize it any more"),
+        (Skipped::Pruned, "nor by a redelivery: its body was removed"),
         (Skipped::AlreadyOwed, "but it is owed again by now"),
     ] {
         let lost = sentence(&Sending { not_again: Some(why), ..sending("dead") }, &hook());
@@ -200,7 +200,7 @@ fn a_delivery_shows_its_final_status() {
     let mut again = sending("delivered");
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
     let text = sentence(&again, &hook());
-    assert!(text.starts_with(", asked again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
+    assert!(text.starts_with(", sent again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn an_owed_delivery_shows_the_reason_for_its_delay() {
     addressee.health.paused_until = Some(at(31));
     assert_eq!(
         sentence(&one, &addressee),
-        ": owed: the destination asked to be left alone until 2027-01-15T08:00:31.000000Z"
+        ": owed: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
     );
     addressee.health.opened_at = Some(at(5));
     assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
@@ -275,11 +275,11 @@ fn an_attempt_shows_the_answer_and_the_next_due_time() {
     assert_eq!(
         sentences::attempt(&attempt),
         "attempt 2 at 2027-01-15T08:00:01.000000Z, to see whether it answers again: answered 503 after 12 ms \
-         (server_error): the endpoint answered 503; retry-after: 120; it said: busy now; the next was due at \
+         (server_error): the endpoint answered 503; retry-after: 120; its answer: busy now; the next was due at \
          2027-01-15T08:01:00.000000Z"
     );
     let lost = AttemptView { finished_at: None, response: None, next_due_at: None, headers: Vec::new(), ..attempt };
-    assert!(sentences::attempt(&lost).ends_with("in flight, or its worker died before it could say how it went"));
+    assert!(sentences::attempt(&lost).ends_with("in flight, or its worker died before it recorded the result"));
     let long = AttemptView { finished_at: Some(at(2)), response: Some("x".repeat(900)), ..lost };
     assert!(sentences::attempt(&long).ends_with('…') && sentences::attempt(&long).len() < 400);
 }
@@ -292,18 +292,18 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
     let mut window = notification(None, Some("window"));
     window.window_ends_at = Some(at(120));
-    assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless something new is told"));
+    assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
     let mut hold = notification(None, Some("hold"));
-    hold.held = Some((at(60), Some("ann".to_owned()), Some("looking".to_owned())));
+    hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
     assert_eq!(
         sentence(&hold),
-        "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, who says: looking"
+        "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, with the reason: checking"
     );
     let mut verification = notification(None, Some("verification"));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
     assert!(
         sentence(&verification).contains("which does not answer since")
-            && sentence(&verification).contains("asked again")
+            && sentence(&verification).contains("checked again")
     );
     for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::GivenUp] {
         assert_ne!(sentence(&notification(Some(outcome), None)), "");

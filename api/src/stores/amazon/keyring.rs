@@ -1,5 +1,5 @@
-//! The signing keys at hand: those named by the settings, and those fetched, each fetched once however
-//! many messages wait for it. Failures are never kept.
+//! The signing keys: those of the settings, and fetched ones, each fetched once however many messages
+//! wait for it. Failures are never cached.
 
 use super::certificate::SigningKey;
 use super::fetch::{Fetch, FetchError};
@@ -10,9 +10,9 @@ use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Keys that are kept. AWS rotates about once a year per region.
+/// Maximum number of cached keys. AWS rotates about once a year per region.
 const MAX_KEYS: usize = 64;
-/// Certificates that are fetched at once.
+/// Maximum number of concurrent fetches.
 const MAX_FLIGHTS: usize = 16;
 const BUSY: Refusal = Refusal::Unavailable("too many certificates are being fetched");
 const UNREACHABLE: Refusal = Refusal::Unavailable("certificate could not be fetched");
@@ -44,8 +44,8 @@ impl Keyring {
     /// The key behind a URL that `certificate::check_url` has passed.
     ///
     /// # Errors
-    /// 503 while the host does not answer, or answers no certificate, or one whose life our clock is outside of;
-    /// otherwise why the certificate never signs for the region.
+    /// 503 while the host does not answer, or with no certificate, or with one that is not valid at `now`; otherwise
+    /// why the certificate never signs for the region.
     pub async fn key(&self, url: &str, region: &str, now: Timestamp) -> Fetched {
         let key = match self.at_hand(url, now) {
             Some(key) => key,
@@ -70,7 +70,7 @@ impl Keyring {
         if let Some(flight) = flights.get(url) {
             return Ok(flight.clone());
         }
-        // It may have landed between the look at the keys and the lock.
+        // It may have landed between the check of the keys and the lock.
         if let Some(key) = self.at_hand(url, now) {
             return Ok(futures::future::ready(Ok(key)).boxed().shared());
         }
@@ -93,7 +93,7 @@ impl Inner {
         let landing = Landing { inner: &self, url: &url };
         let fetched = match self.fetch.get(&url).await {
             Ok(pem) => SigningKey::read(&pem, &region).map(Arc::new).inspect_err(|refusal| {
-                tracing::warn!(reason = refusal.reason(), url, "what was fetched is no signing certificate");
+                tracing::warn!(reason = refusal.reason(), url, "the fetched file is not a signing certificate");
             }),
             Err(FetchError::TooLong) => Err(Refusal::Unavailable("certificate is longer than 64 KiB")),
             Err(error) => {

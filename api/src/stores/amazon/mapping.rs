@@ -1,4 +1,4 @@
-//! Amazon's words in ours: one notification per receipt that a message concerns.
+//! Maps a message of Amazon to notifications: one per receipt that it concerns.
 
 use super::envelope::Envelope;
 use super::notification::{Rtn, Unreadable};
@@ -6,7 +6,7 @@ use domain::{CollapseKey, Kind, Notification, Outcome};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
 
-/// What Amazon's type means. "Out of grace" is a recovery: the customer fixed the payment.
+/// The kind of Amazon's type. "Out of grace" is a recovery: the customer fixed the payment.
 #[must_use]
 pub fn kind(store_type: &str) -> Kind {
     match store_type {
@@ -46,7 +46,7 @@ pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate
     rows
 }
 
-/// What ends access, so that a platform may want it told without a window.
+/// Whether a notification ends access, so that a platform may want it settled without a window.
 const fn is_revocation(kind: Kind) -> bool {
     matches!(kind, Kind::SubscriptionCancelled | Kind::ConsumableCancelled | Kind::EntitlementCancelled)
 }
@@ -89,7 +89,7 @@ impl RowBuilder<'_> {
 
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
     let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.package_name);
-    // Without a store time, so that it never makes a later and rightful one look like a duplicate.
+    // Without a store time, so that a later and rightful one is not taken for a duplicate.
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
@@ -97,7 +97,7 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     }
 }
 
-/// The row of a message that could not be read: it keeps the raw words, for people.
+/// The row of a message that could not be read: it stores the raw message, for people.
 #[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
     closed_row(platform, envelope, why.store_type, Fate::Ended(Outcome::Unknown, why.reason.to_owned()))

@@ -1,5 +1,5 @@
-//! Amazon's Real-Time Notification inside a message, read leniently: it is signed, so it is Amazon's
-//! word, and its pages show several shapes that are not JSON or not as described.
+//! Amazon's Real-Time Notification inside a message, read leniently: it is signed, so it is
+//! Amazon's, and its pages show several shapes that are not JSON or not as described.
 //! <https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>
 
 use domain::Timestamp;
@@ -11,7 +11,7 @@ const MAX_USER_CHARS: usize = 128;
 const MAX_TYPE_CHARS: usize = 128;
 const MAX_PACKAGE_CHARS: usize = 255;
 
-/// What Amazon says.
+/// A Real-Time Notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rtn {
     /// `appPackageName`
@@ -30,7 +30,7 @@ pub struct Rtn {
     pub is_test: bool,
 }
 
-/// A message that is signed and says nothing that we can read.
+/// A signed message that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Which field is wrong, and how.
@@ -73,7 +73,7 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     })
 }
 
-/// A second try without trailing commas, which Amazon's own samples have.
+/// Parses again without trailing commas, which Amazon's own samples have.
 fn object(message: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(message).or_else(|_| serde_json::from_str(&without_trailing_commas(message))).ok()
 }
@@ -100,14 +100,14 @@ fn closes_next(rest: &str) -> bool {
     rest.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['}', ']'])
 }
 
-/// A string with a bound and without control characters, which no id has and PostgreSQL cannot keep.
+/// A string with a bound and without control characters, which no id has and PostgreSQL cannot store.
 fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     let fits = !text.is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
     fits.then(|| text.to_owned())
 }
 
-/// An integer of 64 bits, also as a string or with a fraction of nothing.
+/// An integer of 64 bits, also as a string or with a fraction of zero.
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),

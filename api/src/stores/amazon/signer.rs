@@ -1,7 +1,7 @@
-//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is our own, so what
-//! it signs is believed only where the settings name it.
+//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is self-made, so
+//! what it signs is trusted only where the settings name it.
 //!
-//! The layout and the order of what is signed are written down here a second time on purpose: a
+//! The layout and the order of what is signed are written here a second time on purpose: a
 //! mistake in `signature` shows as messages that do not verify.
 
 use super::envelope::Version;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 /// The name in every certificate of a classic region.
 const NAME: &str = "sns.amazonaws.com";
 
-/// Something that cannot be signed with, or not be made.
+/// A key or certificate that cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 #[error("no key and certificate to sign with (expected an RSA private key and its certificate, both PEM)")]
 pub struct Unusable(#[from] ErrorStack);
@@ -43,7 +43,7 @@ pub struct Letter<'a> {
     pub message_id: Uuid,
     /// The topic that sends it.
     pub topic_arn: &'a str,
-    /// When it is published; milliseconds are kept.
+    /// When it is published; in milliseconds.
     pub at: Timestamp,
     /// How it is signed.
     pub version: Version,
@@ -62,7 +62,7 @@ pub struct Sample<'a> {
     pub receipt_id: &'a str,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<&'a str>,
-    /// `timestamp`; milliseconds are kept.
+    /// `timestamp`; in milliseconds.
     pub at: Timestamp,
     /// `betaProductTransaction`
     pub is_test: bool,
@@ -91,12 +91,12 @@ impl Signer {
     /// A new key of 2048 bits and a certificate that is valid between two instants.
     ///
     /// # Errors
-    /// OpenSSL does not make one.
+    /// OpenSSL cannot create one.
     pub fn generate(not_before: Timestamp, not_after: Timestamp) -> Result<Self, Unusable> {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
-    /// The same with another length of the key and other names, the first of which is the common name.
+    /// A key of another length and a certificate of other names, the first of which is the common name.
     pub(super) fn with_names(bits: u32, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
         let key = PKey::from_rsa(Rsa::generate(bits)?)?;
         let certificate = certificate(&key, names, from, until)?;
@@ -122,7 +122,7 @@ impl Signer {
         Ok(Self { key, certificate, file_name: format!("SimpleNotificationService-{hex}.pem") })
     }
 
-    /// The private key, PEM: to be kept between runs.
+    /// The private key, PEM: to be stored between runs.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -168,7 +168,7 @@ impl Signer {
         self.document(&base, &Layout { signed: &signed, shown: &shown, last: Some(("UnsubscribeURL", &unsubscribe)) })
     }
 
-    /// A signed question of a topic whether it may send.
+    /// A signed SubscriptionConfirmation.
     ///
     /// # Errors
     /// OpenSSL does not sign.
@@ -180,7 +180,7 @@ impl Signer {
         self.sign_link(letter, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
     }
 
-    /// A signed word that a subscription was ended.
+    /// A signed UnsubscribeConfirmation.
     ///
     /// # Errors
     /// OpenSSL does not sign.
@@ -250,7 +250,7 @@ impl Signer {
     }
 }
 
-/// What the two documents with a subscribe URL have of their own.
+/// The fields of a document with a subscribe URL.
 struct LinkDocument<'a> {
     kind: &'a str,
     token: &'a str,
@@ -264,7 +264,7 @@ struct Layout<'a> {
     last: Option<(&'a str, &'a str)>,
 }
 
-/// What is written several times in one document.
+/// The values that a document repeats.
 struct Base {
     version: Version,
     message_id: String,

@@ -1,6 +1,6 @@
-//! The beginning and the end of a topic's subscription: who is followed, who is asked about, and what
-//! happens when somebody ends it. A URL to unsubscribe is never visited, and neither is the one in an
-//! UnsubscribeConfirmation: it would subscribe anew.
+//! The start and the end of a topic's subscription: which topics are confirmed, which wait for approval,
+//! and what happens when a subscription ends. A URL to unsubscribe is never visited, and neither is the
+//! one in an UnsubscribeConfirmation: it would subscribe anew.
 
 use super::envelope::Kind;
 use super::refusal::Refusal;
@@ -14,7 +14,7 @@ use storage::{Kept, Released};
 const TOKEN_LIFE_MS: i64 = 2 * 24 * 3_600_000;
 
 impl Amazon {
-    /// Visits the subscribe URL and pins the topic. The order makes a crash harmless: SNS comes again.
+    /// Visits the subscribe URL and pins the topic. The order makes a crash harmless: SNS repeats the message.
     pub(super) async fn confirm(&self, received: Received<'_>) -> Result<&'static str, Refusal> {
         let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
         let platform = received.recipient.platform.id;
@@ -34,7 +34,7 @@ impl Amazon {
     }
 }
 
-/// Keeps the question for an admin.
+/// Stores the topic as pending, for an admin to approve.
 pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> Result<&'static str, Refusal> {
     let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
     let platform = received.recipient.platform.id;
@@ -55,9 +55,9 @@ pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> 
         }
         Kept::Renewed => Ok("topic waits for approval"),
         Kept::Full => {
-            // Anybody can ask under ever new names, so the alarm does not tell the name.
-            tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic asked");
-            let detail = "another topic asked while five wait for approval";
+            // Anybody can send requests under ever new names, so the alarm does not name the topic.
+            tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic requests to send");
+            let detail = "another topic requests to send while five wait for approval";
             raise(received.intake.store, platform, "too_many_pending_topics", detail).await;
             Err(Refusal::Topic("too many pending topics"))
         }
@@ -79,7 +79,7 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
     Ok("unsubscription noted")
 }
 
-/// Repeats a decision about the topic that may have missed rows inserted meanwhile.
+/// Applies a decision about the topic to rows that were inserted meanwhile.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
     let decided = received.intake.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
     notify(received, decided.released);

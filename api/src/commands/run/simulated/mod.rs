@@ -1,4 +1,4 @@
-//! The simulated store of the demo: it answers about receipts as Amazon's Receipt Verification does, by nothing but the
+//! The simulated store of the demo: it answers about receipts as Amazon's Receipt Verification does, from the
 //! notifications that `settle sample` sent.
 //!
 //! It listens on this machine only, and only the demo's platform is verified with it: it knows the receipts of that
@@ -24,14 +24,14 @@ use storage::{Page, Store};
 use tokio::net::TcpListener;
 use url::Url;
 
-/// Path of a question in the store's sandbox, which is the world of the demo.
+/// Path of a verification in the store's sandbox.
 const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
-/// Notifications of one receipt that are read, the newest ones.
+/// Maximum number of notifications of one receipt that are read, the newest first.
 const MOST: i64 = 1000;
 /// The store's status for a secret that is not the developer's.
 const WRONG_SECRET: u16 = 496;
 
-/// What it knows.
+/// The state of the simulated store.
 pub struct Simulated {
     /// The demo's notifications.
     pub store: Store,
@@ -50,7 +50,7 @@ pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
     Ok((listener, url))
 }
 
-/// Answers for as long as it is waited for.
+/// Serves until the future is dropped.
 pub async fn answer(simulated: Simulated, listener: TcpListener) -> std::io::Result<()> {
     axum::serve(listener, Router::new().route(ROUTE, get(verify)).with_state(Arc::new(simulated))).await
 }

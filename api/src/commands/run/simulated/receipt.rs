@@ -1,4 +1,4 @@
-//! The receipt that the simulated store shows: what its own notifications say, put together. Pure.
+//! The receipt that the simulated store shows, built from its own notifications. Pure.
 //!
 //! It follows what Amazon documents of its receipts, as far as a demo needs it: terms of thirty days that renew by
 //! themselves while renewal is on.
@@ -21,7 +21,7 @@ pub const PRODUCTS: [(&str, &str, &str, bool); 4] = [
     (COINS, "Demo Coins (simulated)", "1.99", false),
     (LIFETIME, "Demo Gold, for ever (simulated)", "149.99", true),
 ];
-/// What the products entitle to.
+/// The entitlement of the products.
 pub const ENTITLEMENT: &str = "gold";
 
 const PARENT: &str = "demo.gold";
@@ -30,7 +30,7 @@ const YEARLY: &str = "demo.gold.yearly";
 const COINS: &str = "demo.coins";
 const LIFETIME: &str = "demo.gold.forever";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Length of a term, which is called a month.
+/// Length of a term, called a month.
 const TERM_MS: i64 = 30 * DAY_MS;
 const GRACE_MS: i64 = 6 * DAY_MS;
 
@@ -42,7 +42,7 @@ enum Reason {
     Replaced = 4,
 }
 
-/// A receipt while its notifications are put together.
+/// A receipt while its notifications are applied.
 struct Receipt {
     kind: &'static str,
     sku: &'static str,
@@ -54,8 +54,8 @@ struct Receipt {
     deferred_sku: Option<&'static str>,
 }
 
-/// What the store answers about a receipt at `now`; `None` when it never heard of it. The notifications are in the order
-/// in which they were accepted.
+/// The store's answer about a receipt at `now`; `None` when it is unknown. The notifications are in the order in which
+/// they were accepted.
 pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value> {
     let mut receipt = Receipt::begin(sent.first()?);
     for (number, one) in sent.iter().enumerate() {

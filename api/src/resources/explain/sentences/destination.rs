@@ -1,10 +1,10 @@
-//! Of a destination: how it stands, what it is told, what is owed to it and what died on the way.
+//! Sentences about a destination: its state, its choice of events, what is owed to it and what is dead.
 
 use super::{count, label};
 use domain::Timestamp;
 use storage::{Addressee, Destination, HealthView, Portrait};
 
-/// A destination as it stands.
+/// The state of a destination.
 pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
     let Addressee { destination, health, deleted_at, .. } = &portrait.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -12,21 +12,21 @@ pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
         format!("deleted at {at}; its deliveries stay in the ledger")
     } else if !destination.enabled {
         format!(
-            "disabled since {}{reason}; what it chose is kept for it (`settle destination enable {}`)",
+            "disabled since {}{reason}; the chosen events stay owed (`settle destination enable {}`)",
             destination.since, destination.id
         )
     } else if let Some(since) = health.opened_at {
         let tried = health.probed_at.map_or_else(String::new, |at| format!(", last at {at}"));
         format!("it does not answer since {since}{reason}; it is tried every 30 s{tried}")
     } else if let Some(until) = health.paused_until.filter(|until| *until > now) {
-        format!("it asked to be left alone until {until}{reason}")
+        format!("it requested a pause until {until}{reason}")
     } else {
         format!("{} since {}{reason}", destination.state, destination.since)
     };
     format!("destination {}: {stands}", label(destination))
 }
 
-/// What a destination is told.
+/// The events that a destination chooses.
 pub fn choice(destination: &Destination) -> String {
     let mut sentence = format!("it chooses {}", destination.events.join(", "));
     if !destination.filter.platforms.is_empty() {
@@ -43,7 +43,7 @@ pub fn choice(destination: &Destination) -> String {
     sentence
 }
 
-/// How its requests went of late.
+/// The latest results of its requests.
 pub fn health(health: &HealthView) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(at) = health.last_success_at {
@@ -74,8 +74,8 @@ pub fn owed(portrait: &Portrait) -> String {
     }
 }
 
-/// What died on the way to a destination. Not all of it may be sent again: where all is shown, it is known whether
-/// anything may.
+/// The dead deliveries of a destination. Not all of them may be sent again: when all are shown, it is known whether any
+/// may.
 pub fn dead(portrait: &Portrait) -> String {
     let (id, dead, shown) = (portrait.addressee.destination.id, portrait.owes.dead, &portrait.dead);
     if dead == 0 {

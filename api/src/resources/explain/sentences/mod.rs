@@ -1,4 +1,4 @@
-//! The sentences: the only place that words why something is as it is. All of it is pure; what it is told is storage's.
+//! The sentences that explain why something is as it is. Pure: storage provides the facts.
 
 mod destination;
 mod sent;
@@ -14,12 +14,12 @@ use storage::{Destination, Heard, OfMessage, OfPurchase};
 pub fn message(message_id: &str, of: &OfMessage) -> String {
     let accepted = of.heard.iter().map(|(one, _)| one.view.accepted_at).min();
     let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
-    format!("message {message_id}{accepted}, told of {}", count(of.heard.len(), "purchase"))
+    format!("message {message_id}{accepted}, about {}", count(of.heard.len(), "purchase"))
 }
 
-/// A purchase as it stands.
+/// The state of a purchase.
 pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
-    let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet, so nothing is known of it") };
+    let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
     let mut sentence = format!(
         "purchase {key}: state {}, revision {}; receipt {}{customer}",
@@ -40,20 +40,20 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
     }
     if let Some(since) = of.successor_missing_since {
         sentence.push_str(&format!(
-            "; replaced by a receipt that no notification names, as its store says since {since}: SUBSCRIPTION_MODIFIED_IMMEDIATE \
+            "; replaced by a receipt that no notification names, as its store shows since {since}: SUBSCRIPTION_MODIFIED_IMMEDIATE \
              was lost. The new receipt is linked when it becomes known; a week without it, and expired is sent"
         ));
     }
     if let Some(at) = view.standing.next_wake_at {
-        sentence.push_str(&format!("; looked at again at {at} at the latest"));
+        sentence.push_str(&format!("; checked again at {at} at the latest"));
     }
     sentence
 }
 
-/// What was told to us.
+/// The received notifications.
 pub fn notifications(all: &[Heard], has_older: bool) -> String {
     let older = if has_older { "; older ones are not shown here" } else { "" };
-    format!("what we were told ({}{older})", count(all.len(), "notification"))
+    format!("received {}{older}", count(all.len(), "notification"))
 }
 
 /// Whether a notification was settled in a revision, with a change.
@@ -65,8 +65,8 @@ pub fn is_settled_in(notification: &Heard, revision: i64) -> bool {
 pub fn revision(revision: i64, settled: usize) -> String {
     match settled {
         0 => format!(
-            "revision {revision}, which no notification shown here caused: the purchase was looked at again, at a time \
-             of its own (a wake) or because the catalogue, a name or a setting changed"
+            "revision {revision}, which no notification shown here caused: the purchase was checked again, at a \
+             scheduled time (a wake) or because the catalogue, a name or a setting changed"
         ),
         settled => format!("revision {revision}, in which {} settled", were(settled, "notification")),
     }
@@ -75,23 +75,21 @@ pub fn revision(revision: i64, settled: usize) -> String {
 /// What caused an event.
 pub fn caused_by(notifications: &[Heard]) -> String {
     match notifications.len() {
-        0 => {
-            "no notification caused it: its purchase was looked at again, at a time of its own (a wake) or because the \
+        0 => "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
               catalogue, a name or a setting changed; or it is about a destination"
-                .to_owned()
-        }
+            .to_owned(),
         settled => format!("{} settled in its revision", were(settled, "notification")),
     }
 }
 
-/// A purchase of which nothing was told.
+/// A purchase without events.
 pub fn no_events() -> String {
-    "nothing was told on yet".to_owned()
+    "no event was recorded yet".to_owned()
 }
 
 /// An event of an app without destinations.
 pub fn nobody() -> String {
-    "there was no destination to tell".to_owned()
+    "the app had no destination".to_owned()
 }
 
 /// One notification: its outcome, or what it waits for.
@@ -117,27 +115,28 @@ fn fate(notification: &Heard) -> String {
             )
         }
         Some(Outcome::NoChange) => format!("settled, and nothing changed{at_revision}"),
-        Some(Outcome::Duplicate) => "a duplicate of what the store had told before".to_owned(),
+        Some(Outcome::Duplicate) => "a duplicate of an earlier notification".to_owned(),
         Some(Outcome::Refused) => "refused".to_owned(),
         Some(Outcome::Discarded) => "discarded by an admin".to_owned(),
-        Some(Outcome::Unknown) => "of a kind that is not known, kept for reading".to_owned(),
-        Some(Outcome::GivenUp) => "given up, for it could not be verified".to_owned(),
+        Some(Outcome::Unknown) => "of an unknown type, stored unchanged".to_owned(),
+        Some(Outcome::GivenUp) => "given up, since it could not be verified".to_owned(),
         None => waits(notification),
     }
 }
 
 fn waits(notification: &Heard) -> String {
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
-    let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", asked again at {at}"));
+    let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", checked again at {at}"));
     match notification.view.waiting_for.as_deref() {
         Some("window") => match notification.window_ends_at {
-            Some(at) => format!("waits for its window, which ends at {at} unless something new is told"),
+            Some(at) => format!("waits for its window, which ends at {at} unless another notification arrives"),
             None => "waits for its window".to_owned(),
         },
         Some("hold") => match &notification.held {
             Some((until, by, reason)) => {
                 let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
-                let reason = reason.as_deref().map_or_else(String::new, |reason| format!(", who says: {reason}"));
+                let reason =
+                    reason.as_deref().map_or_else(String::new, |reason| format!(", with the reason: {reason}"));
                 format!("waits for the end of a hold{by} until {until}{reason}")
             }
             None => "waits for the end of a hold".to_owned(),

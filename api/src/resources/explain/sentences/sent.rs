@@ -1,4 +1,5 @@
-//! Of what we told: why a destination was not told an event, and what became of each delivery and attempt.
+//! Sentences about what was sent: why a destination has no delivery of an event, and the result of each delivery and
+//! attempt.
 
 use super::label;
 use domain::Timestamp;
@@ -7,21 +8,21 @@ use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{Addressee, AttemptView, Destination, EventFacts, PaymentFacts, Sending, Skipped};
 
-/// So much of an answer is in a sentence; all that is kept of it is beside it.
+/// Maximum number of characters of an answer in a sentence; the facts have all of it.
 const ANSWER_CHARS: usize = 200;
-/// So much of a value that changed is in a sentence; all of it is beside it.
+/// Maximum number of characters of a changed value in a sentence; the facts have all of it.
 const VALUE_CHARS: usize = 80;
 /// The header of an answer that explains when the next attempt follows.
 const RETRY_AFTER: &str = "retry-after";
 
-/// Why a destination was not told an event.
+/// Why a destination has no delivery of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsent {
     /// The event is about this destination.
     Itself,
     /// It was deleted before.
     Deleted(Timestamp),
-    /// It was made later.
+    /// It was created later.
     CreatedLater(Timestamp),
     /// It does not choose this type.
     Type,
@@ -33,16 +34,16 @@ pub enum Unsent {
     Platform,
     /// It wants events of other environments only.
     Environment,
-    /// Nobody chooses this type: it follows from what a destination that counts was owed before.
+    /// This type cannot be chosen: it follows from a payment that a destination that counts was owed before.
     Implied,
-    /// It chooses this only since later.
+    /// It chooses this type only since a later time.
     ChosenLater(Timestamp),
     /// Nothing explains it.
     Unexplained,
 }
 
 impl Unsent {
-    /// Why this destination has no delivery of this event; `None` when it was deleted before, and so is nobody to ask.
+    /// Why this destination has no delivery of this event; `None` when it was deleted before.
     pub fn of(event: &EventFacts, addressee: &Addressee) -> Option<Self> {
         let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
         let is_itself = event.origin.is_none() && event.collapse_key.uuid() == destination.id.uuid();
@@ -68,7 +69,7 @@ impl Unsent {
         })
     }
 
-    /// A stable word.
+    /// The stable code.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Itself => "itself",
@@ -89,10 +90,10 @@ impl Unsent {
     pub fn sentence(self, addressee: &Addressee) -> String {
         let Destination { id, events, filter, .. } = &addressee.destination;
         let why = match self {
-            Self::Itself => "it is about this destination, and none is told of itself".to_owned(),
+            Self::Itself => "it is about this destination, which receives no events about itself".to_owned(),
             Self::Deleted(at) => format!("the destination was deleted at {at}"),
             Self::CreatedLater(at) => format!(
-                "the destination was made later, at {at} (`settle destination snapshot {id}` sends it what was there)"
+                "the destination was created later, at {at} (`settle destination snapshot {id}` sends it the earlier purchases)"
             ),
             Self::Type => format!("the destination does not choose this type (it chooses {})", events.join(", ")),
             Self::NoProfiles => "profiles go only to integrations that keep user properties".to_owned(),
@@ -108,9 +109,9 @@ impl Unsent {
             Self::Implied => {
                 "it changes a payment, and is for integrations that count and were owed that payment".to_owned()
             }
-            Self::ChosenLater(at) => format!("the destination chose otherwise then; its choice is of {at}"),
+            Self::ChosenLater(at) => format!("the destination chose other events then; its choice is of {at}"),
             Self::Unexplained => {
-                "nothing explains this: the delivery is missing (`settle audit` reports it too)".to_owned()
+                "the reason is unknown: the delivery is missing (`settle audit` reports it too)".to_owned()
             }
         };
         format!("not to {}: {why}", label(&addressee.destination))
@@ -119,7 +120,7 @@ impl Unsent {
 
 /// An event.
 pub fn event(event: &EventFacts) -> String {
-    let mut sentence = format!("event {} ({}), made at {}", event.event_type, event.id, event.created_at);
+    let mut sentence = format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at);
     if let Some(at) = event.occurred_at {
         sentence.push_str(&format!(", happened at {at} by the store"));
     }
@@ -135,7 +136,7 @@ pub fn event(event: &EventFacts) -> String {
     sentence
 }
 
-/// What an event says of money.
+/// The payment of an event.
 fn payment(payment: &PaymentFacts) -> String {
     let what = format!("; {} of payment {}", payment.kind, payment.number);
     let by = payment.transaction_id.as_deref().map_or_else(String::new, |id| format!(" {id}"));
@@ -157,16 +158,16 @@ fn payment(payment: &PaymentFacts) -> String {
     }
 }
 
-/// What a state says otherwise than the one before it.
+/// The changes of a state against the one before it.
 pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
-        return "the record says the same as before".to_owned();
+        return "the record is the same as before".to_owned();
     }
     let change = |one: &Change| format!("{} {} → {}", one.field, value(&one.before), value(&one.after));
     format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
 }
 
-/// As JSON, as far as a sentence has room for it.
+/// A value as JSON, shortened.
 fn value(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text.chars().count() <= VALUE_CHARS {
@@ -179,7 +180,7 @@ fn value(value: &Value) -> String {
 /// A delivery.
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
-    let again = if view.n > 0 { format!(", asked again ({})", nth(view.n)) } else { String::new() };
+    let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
     let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
     format!("to {}{again}: {}{pruned}", label(&addressee.destination), became(one, addressee, now))
 }
@@ -187,7 +188,7 @@ pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
 fn became(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
-    let why = view.last_error.as_deref().unwrap_or("no reason was kept");
+    let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
     match view.status.as_str() {
         "delivered" => format!("delivered{at}, with attempt {}", view.attempts),
         "superseded" => superseded(one),
@@ -212,11 +213,11 @@ fn redelivery(one: &Sending) -> String {
             "the destination may have it and would not recognize it any more, so it might be counted twice"
         }
         Some(Skipped::Pruned) => "its body was removed, for its age",
-        Some(Skipped::Operators) => "it is about a destination, and such news is told once",
+        Some(Skipped::Operators) => "it is about a destination, and is sent once",
         Some(Skipped::Deleted) => "the destination was deleted",
-        Some(Skipped::Unknown) => "nothing was told of its purchase",
+        Some(Skipped::Unknown) => "no event of its purchase was recorded",
     };
-    format!(", nor when asked to: {why}")
+    format!(", nor by a redelivery: {why}")
 }
 
 fn superseded(one: &Sending) -> String {
@@ -236,7 +237,7 @@ fn superseded(one: &Sending) -> String {
     format!("superseded by revision {}, {became}", successor.revision)
 }
 
-/// What keeps a delivery: the destination as a whole, or its own back-off.
+/// Why a delivery is not sent yet: the destination as a whole, or its own back-off.
 fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let Addressee { destination, health, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -247,7 +248,7 @@ fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
         return format!("owed: the destination does not answer since {since}, and is tried every 30 s{reason}");
     }
     if let Some(until) = health.paused_until.filter(|until| *until > now) {
-        return format!("owed: the destination asked to be left alone until {until}");
+        return format!("owed: the destination requested a pause until {until}");
     }
     if one.attempts.last().is_some_and(|last| last.finished_at.is_none()) {
         return "owed, and being sent at this moment unless its worker died".to_owned();
@@ -268,7 +269,7 @@ fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
     }
 }
 
-/// What is left out of a delivery's attempts.
+/// The attempts of a delivery that are not shown.
 pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
     let left_out = one.delivery.attempts.saturating_sub(shown);
@@ -291,7 +292,7 @@ pub fn attempt(attempt: &AttemptView) -> String {
         }
     }
     if let Some(response) = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        sentence.push_str(&format!("; it said: {}", one_line(response)));
+        sentence.push_str(&format!("; its answer: {}", one_line(response)));
     }
     if let Some(at) = attempt.next_due_at {
         sentence.push_str(&format!("; the next was due at {at}"));
@@ -301,7 +302,7 @@ pub fn attempt(attempt: &AttemptView) -> String {
 
 fn answer(attempt: &AttemptView) -> String {
     let Some(_) = attempt.finished_at else {
-        return "in flight, or its worker died before it could say how it went".to_owned();
+        return "in flight, or its worker died before it recorded the result".to_owned();
     };
     let ms = attempt.latency_ms;
     match (attempt.status, attempt.error.as_deref()) {

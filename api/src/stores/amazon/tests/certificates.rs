@@ -1,4 +1,4 @@
-//! Which URLs and certificates are believed, and that each is fetched once.
+//! Which URLs and certificates are trusted, and that each is fetched once.
 
 use super::super::certificate::{SigningKey, check_url};
 use super::super::fetch::FetchError;

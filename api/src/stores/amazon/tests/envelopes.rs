@@ -1,4 +1,4 @@
-//! Shapes of the document: what is refused, with its stable words, and that nothing panics.
+//! Shapes of the document: what is refused, with its stable reason, and that nothing panics.
 
 use super::super::envelope::{MAX_BODY_BYTES, Version, parse};
 use super::super::notification;

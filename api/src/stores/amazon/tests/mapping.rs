@@ -1,4 +1,4 @@
-//! Everything odd that Amazon's pages show of a notification, and what each becomes.
+//! The irregular forms of notifications on Amazon's pages, and their mapping.
 
 use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
@@ -270,7 +270,7 @@ fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
         assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::AtOnce, "{store_type}");
         assert_eq!(mapped("com.example.app", &message(store_type), &Fate::Open)[0].fate, Fate::Open, "off by default");
         let waiting = Fate::WaitTopic(TopicId::new(Uuid::from_u128(9)));
-        assert_eq!(mapped_for(&eager, &message(store_type), &waiting)[0].fate, waiting, "nobody trusts the topic yet");
+        assert_eq!(mapped_for(&eager, &message(store_type), &waiting)[0].fate, waiting, "the topic is not trusted yet");
     }
     for store_type in ["SUBSCRIPTION_EXPIRED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_RENEWED"] {
         assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::Open, "{store_type}");

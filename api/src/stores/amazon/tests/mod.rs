@@ -50,7 +50,7 @@ fn workspace() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// What `verify_file` says of a document, by the common key and at the common time.
+/// The result of `verify_file` for a document, with the common key and time.
 fn verdict(document: &str) -> String {
     match super::verify_file(document.as_bytes(), &certificate(), now()) {
         Ok(()) => "valid".to_owned(),
@@ -58,7 +58,7 @@ fn verdict(document: &str) -> String {
     }
 }
 
-/// SNS as a test wants it: one answer for all, given when it is let through, and a list of what was asked.
+/// A fake of SNS: one answer for all requests, behind a gate, and a list of the requested URLs.
 struct Pages {
     answer: Mutex<Result<Vec<u8>, FetchError>>,
     requests: Mutex<Vec<String>>,

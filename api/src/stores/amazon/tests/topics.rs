@@ -171,7 +171,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     assert!(!is_foreseen(&[], &arn, &[]));
     assert!(!is_foreseen(&[], &arn, &["123456789012".to_owned()]));
     assert!(!is_foreseen(std::slice::from_ref(&another), &arn, &accounts));
-    // A stranger who asked first does not keep the foreseen one away.
+    // A pending topic of a stranger does not keep the configured one away.
     assert!(is_foreseen(&[Topic { state: TopicState::Pending, ..another }], &arn, &accounts));
     let document = SIGNER.sign_subscription(&letter(Version::One), TOKEN).expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
