@@ -5,6 +5,7 @@ use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
+use domain::destination::KindSchemas;
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -47,23 +48,6 @@ pub struct KindFields {
     pub changeable: &'static [&'static str],
     /// Fields that can be set only on creation.
     pub on_creation: &'static [&'static str],
-}
-
-/// The fields that only one kind of destination has, as JSON Schemas by name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KindSchemas {
-    /// The kind.
-    pub kind: &'static str,
-    /// The fields of a creating request.
-    pub created: Map<String, Value>,
-    /// Those of them that are required.
-    pub required: &'static [&'static str],
-    /// The fields of a change.
-    pub changed: Map<String, Value>,
-    /// The fields that are shown.
-    pub shown: Map<String, Value>,
-    /// A request that creates one.
-    pub example: Value,
 }
 
 /// The kinds of destinations. Errors name a wrong field by its name in the API.

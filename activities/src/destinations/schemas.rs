@@ -1,24 +1,9 @@
 //! The fields of each kind of destination as JSON Schemas: for who reads about them. What is checked is in the kind's
 //! `config`.
 
-use serde_json::{Map, Value};
+pub use domain::destination::KindSchemas as Schemas;
 
-/// The fields of a kind beside those of every kind: names with their schemas.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schemas {
-    /// The kind.
-    pub kind: &'static str,
-    /// What can be given when one is created.
-    pub created: Map<String, Value>,
-    /// Which of that is required.
-    pub required: &'static [&'static str],
-    /// What can be given in a change.
-    pub changed: Map<String, Value>,
-    /// What is shown.
-    pub shown: Map<String, Value>,
-    /// A request that creates one.
-    pub example: Value,
-}
+use serde_json::{Map, Value};
 
 /// The entries of a JSON object.
 pub(super) fn fields(object: Value) -> Map<String, Value> {

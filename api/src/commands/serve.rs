@@ -6,7 +6,7 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, KindFields, KindSchemas, Kinds, PreparedDestination, Rotation, Tested};
+use crate::edge::{Edge, KindFields, Kinds, PreparedDestination, Rotation, Tested};
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
@@ -15,6 +15,7 @@ use activities::destinations::{self, Allowed};
 use activities::engine;
 use activities::http::{Http, Rules};
 use anyhow::{Context, bail};
+use domain::destination::KindSchemas;
 use domain::{CollapseKey, DestinationId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -181,11 +182,7 @@ impl Kinds for DestinationKinds {
     }
 
     fn schemas(&self) -> Vec<KindSchemas> {
-        let of = |schemas: destinations::Schemas| {
-            let destinations::Schemas { kind, created, required, changed, shown, example } = schemas;
-            KindSchemas { kind, created, required, changed, shown, example }
-        };
-        destinations::Config::schemas().into_iter().map(of).collect()
+        destinations::Config::schemas()
     }
 
     fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field> {

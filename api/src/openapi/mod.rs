@@ -9,11 +9,12 @@ mod tests;
 use example::Examples;
 pub use operation::{Described, Input, Operation, Output, Schemas};
 
-use crate::edge::{KindSchemas, Shared};
+use crate::edge::Shared;
 use crate::error::Problem;
 use crate::router::{Access, Route, routes};
 use axum::Json;
 use axum::extract::State;
+use domain::destination::KindSchemas;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod decide;
+pub mod destination;
 pub mod environment;
 pub mod event;
 pub mod health;

@@ -4,7 +4,7 @@ mod actions;
 
 pub use actions::{discard, flush, hold, redeliver, release};
 
-use super::notifications::Notification;
+use super::notifications::PurchaseNotification;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
-use storage::{NotificationView, Page, Paged, PurchaseFilter, PurchaseView};
+use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 
 /// Maximum time to wait for the engine's part of the answer.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
@@ -66,31 +66,6 @@ pub struct PurchaseDetail {
     /// Why the open run did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_error: Option<String>,
-}
-
-/// A notification of a purchase.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PurchaseNotification {
-    /// Its sequence number.
-    seq: i64,
-    /// The store's id of the message.
-    message_id: String,
-    /// When it was accepted.
-    accepted_at: Timestamp,
-    /// Its outcome, or what it waits for.
-    #[serde(flatten)]
-    notification: Notification,
-}
-
-impl From<NotificationView> for PurchaseNotification {
-    fn from(found: NotificationView) -> Self {
-        Self {
-            seq: found.seq,
-            message_id: found.message_id.clone(),
-            accepted_at: found.accepted_at,
-            notification: found.into(),
-        }
-    }
 }
 
 /// `GET /v1/purchases`, the last settled first.
