@@ -11,7 +11,7 @@ use serde_json::json;
 /// 201: a thing that was created.
 pub struct Created<T>(pub T);
 
-/// 202: what is done by a workflow.
+/// 202: a request that a workflow carries out.
 pub struct Accepted<T>(pub T);
 
 /// 204: a thing that was deleted.

@@ -89,7 +89,7 @@ pub trait Kinds: Send + Sync {
         fields: &Map<String, Value>,
     ) -> Result<PreparedDestination, Vec<Field>>;
 
-    /// Replaces what requests are signed with; the old secret is used too until `until`.
+    /// Replaces the signing secret; the old one signs too until `until`.
     ///
     /// # Errors
     /// What is wrong with the new secret, or that the kind signs nothing.

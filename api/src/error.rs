@@ -1,4 +1,4 @@
-//! Every way in which a request can fail, and the one table of what is answered (RFC 9457).
+//! The errors of requests, and the one table of their answers (RFC 9457).
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};

@@ -1,4 +1,4 @@
-//! Every route of the service, in one list, and who may use it.
+//! Every route of the service with its access, in one list.
 
 use crate::edge::Shared;
 use crate::error::Error;

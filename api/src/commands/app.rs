@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 const COLUMNS: &[Column] = &[("id", "id"), ("name", "name"), ("created", "created_at")];
 
-/// Apps: whose purchases are settled.
+/// Apps: the owners of platforms and destinations.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

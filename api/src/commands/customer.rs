@@ -1,4 +1,4 @@
-//! `settle customer`: whose purchases they are.
+//! `settle customer`: the owners of purchases.
 
 use super::client::{Remote, segment};
 use super::table;
@@ -27,7 +27,7 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle customer name --app ID --external-id 4711 --receipt RECEIPT
-Next: `settle purchase list --external-id 4711` shows what is theirs.")]
+Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Name {
         /// The app's id.
         #[arg(long)]
@@ -42,7 +42,7 @@ Next: `settle purchase list --external-id 4711` shows what is theirs.")]
     #[command(after_help = "\
 Example:
   settle customer show --app ID --external-id 4711
-Next: `settle purchase list --external-id 4711` shows what is theirs.")]
+Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Show {
         /// The app's id.
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! `settle entitlement`: what purchases entitle to.
+//! `settle entitlement`: the entitlements of the catalogue.
 
 use super::client::{Page, Remote, segment};
 use super::confirm::Confirm;

@@ -5,7 +5,7 @@ use clap::Command;
 
 /// Longest line of a command to copy.
 const LONGEST: usize = 80;
-/// What the rest of a folded command is indented by.
+/// Indentation of the rest of a folded command.
 const INDENT: &str = "      ";
 
 /// The command with the ends of all helps below it unfolded.

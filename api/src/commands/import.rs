@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 
-/// What to import, and how fast.
+/// The file to import, and the rate.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

@@ -78,7 +78,7 @@ pub fn short_times(text: &str) -> String {
     short
 }
 
-/// The time that a text begins with, up to its seconds, and what follows it.
+/// The time at the beginning of a text, up to its seconds, and the rest of the text.
 fn time(text: &str) -> Option<(&str, &str)> {
     let (seconds, behind) = text.split_at_checked(SECONDS)?;
     let fits = |(letter, pattern): (u8, u8)| match pattern {

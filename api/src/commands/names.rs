@@ -22,7 +22,7 @@ pub const PLATFORM: Named = Named { id: "platform_id", name: "platform", path: "
 pub const DESTINATION: Named = Named { id: "destination_id", name: "destination", path: "/v1/destinations" };
 
 /// Adds the name and the id to each item of a list. Where a name cannot be read, such as of something that was deleted,
-/// the id stands alone.
+/// the id is shown without one.
 pub async fn add(client: &Client, list: &mut Value, named: Named) {
     let mut names = BTreeMap::new();
     let items = list.get_mut("items").and_then(Value::as_array_mut);

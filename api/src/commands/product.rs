@@ -1,4 +1,4 @@
-//! `settle product`: what can be bought, what it entitles to and what it costs.
+//! `settle product`: the products of the catalogue with their entitlements and prices.
 
 use super::client::{Client, Page, Remote, segment};
 use super::confirm::Confirm;
@@ -16,7 +16,7 @@ const EXPECTED_PRICE: &str = "expected CURRENCY:PRICE such as USD:9.99, or COUNT
      either with @SINCE such as USD:10.99@2026-03-01";
 const UNMAPPED_COLUMNS: &[Column] = &[("sku", "sku"), ("purchases", "purchases")];
 
-/// Products: what can be bought, what it entitles to and what it costs.
+/// Products: what can be bought, its entitlements and its prices.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -59,10 +59,10 @@ its day: without a day it would be the price of all earlier purchases too.")]
         /// Its name, for people.
         #[arg(long)]
         name: Option<String>,
-        /// The reference id of what it entitles to. Can be given more than once.
+        /// The reference id of an entitlement of it. Can be given more than once.
         #[arg(long = "entitlement", value_name = "REF", value_delimiter = ',')]
         entitlements: Vec<String>,
-        /// What one term of it costs: `USD:9.99`, or in one country only `DE:EUR:8.99`. With `@2026-03-01` for plans
+        /// The price of one term: `USD:9.99`, or in one country only `DE:EUR:8.99`. With `@2026-03-01` for plans
         /// that began on that day (UTC) or later: those that run keep their price. Can be given more than once.
         #[arg(long = "price", value_name = "[COUNTRY:]CURRENCY:PRICE[@SINCE]")]
         prices: Vec<PriceTag>,

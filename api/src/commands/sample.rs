@@ -59,7 +59,7 @@ pub struct Options {
     /// The other receipt of a plan change.
     #[arg(long, value_name = "ID")]
     related: Option<String>,
-    /// Whose purchase it is.
+    /// The customer of the purchase.
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
     /// How many notifications, all about the one purchase. As many as there are types by default.

@@ -82,7 +82,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// What Temporal's UI shows of this process.
+/// The identity of this process in Temporal's UI.
 pub fn identity(command: &str) -> String {
     format!("settle {command} {}", std::process::id())
 }

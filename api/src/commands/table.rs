@@ -18,7 +18,7 @@ const GAP: usize = 2;
 /// Separator between two facts of one record.
 const BETWEEN: &str = " · ";
 
-/// Writes one sentence to standard output, on a terminal wrapped at spaces. What is indented, such as a command to
+/// Writes one sentence to standard output, on a terminal wrapped at spaces. Indented text, such as a command to
 /// copy, stays on its line.
 pub fn line(text: &str) {
     for text in text.split('\n') {
@@ -163,7 +163,7 @@ pub fn fields(answer: &Value) {
     }
 }
 
-/// Prints a fact behind its name, which is filled up to `width`; what does not fit goes on below it.
+/// Prints a fact behind its name, which is filled up to `width`; longer values continue below it.
 pub fn named(name: &str, width: usize, value: &str) {
     let text = format!("{name:width$}  {value}");
     let Some(screen) = layout::width() else { return plain(&text) };

@@ -1,4 +1,4 @@
-//! What can be configured, read once at start: flags over environment over one TOML file over defaults.
+//! The configuration, read once at the start: flags over environment over one TOML file over defaults.
 //!
 //! The Temporal connection is not here: it has its own standard `TEMPORAL_*` variables and profile file.
 //! Nothing is opened here.
@@ -54,8 +54,8 @@ pub struct Config {
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
-    /// `retention`, `SETTLE_RETENTION`: how long bodies are kept, in days, such as `30d`, at least 8 days; `off`
-    /// keeps them for ever. Default 90 days. The ledger's rows are kept in any case.
+    /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
+    /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
 }
 
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Key {
 pub struct Http {
     /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port; default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// `public_url`, `SETTLE_PUBLIC_URL`: what `notification_url` is built from; default `http://{listen}`.
+    /// `public_url`, `SETTLE_PUBLIC_URL`: the base of `notification_url`; default `http://{listen}`.
     pub public_url: Url,
     /// `admin_token`, `SETTLE_ADMIN_TOKEN`: the bearer token of the admin part, at least 16 characters; `run`
     /// creates one in its data folder, `serve` needs it.

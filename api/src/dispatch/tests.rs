@@ -1,4 +1,4 @@
-//! The plan alone, on a clock of numbers.
+//! Tests of the plan on a simulated clock.
 
 use super::plan::{News, Plan, Step};
 use domain::CollapseKey;

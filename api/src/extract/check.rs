@@ -1,6 +1,6 @@
 //! Checks a value against the schema of a request's type, so that every wrong field is named, all of them at once.
 //!
-//! The schemas are those of `/openapi.json`: what is documented is what is checked.
+//! The schemas are those of `/openapi.json`, so that documentation and checks agree.
 
 use super::formats;
 use super::near::did_you_mean;
@@ -131,7 +131,7 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut Wrong) 
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
         return Some(format!("at most {max} items, and it has {}", items.len()));
     }
-    // An item without a rule of its own is wrong by its type alone: then the list is named.
+    // An item without further rules can only have a wrong type: then the list is reported.
     let is_plain = of.get("format").is_none() && choices(of).is_empty();
     match type_of(of) {
         "string" if is_plain => return items.iter().any(|item| !item.is_string()).then(|| expected(schema)),
@@ -218,7 +218,7 @@ fn shown(text: &str) -> String {
     text.chars().take(100).filter(|character| !character.is_control()).collect()
 }
 
-/// What kind of JSON value it is.
+/// The name of a value's JSON type.
 pub const fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,5 +1,5 @@
-//! Reads the parts of a request into their types. A type's schema is what is documented and what is checked: every
-//! wrong field is named, all of them at once.
+//! Reads the parts of a request into their types. A type's schema is documentation and check in one: all wrong
+//! fields are reported at once.
 
 mod check;
 pub mod formats;
@@ -42,7 +42,7 @@ pub struct Body<T>(pub T);
 pub struct Draft<T> {
     /// The body. Wrong values were replaced by valid ones, so that the rest can be checked.
     pub body: T,
-    /// What is wrong in it.
+    /// Its wrong fields.
     pub wrong: Wrong,
 }
 
@@ -65,7 +65,7 @@ pub struct Id<T>(pub T);
 /// The two ids in the path.
 pub struct Ids<A, B>(pub A, pub B);
 
-/// What the one id in the path names. What does not exist: 404.
+/// The resource with the one id in the path; 404 when it does not exist.
 pub struct Stored<T>(pub T);
 
 /// A body of CSV.
@@ -74,7 +74,7 @@ pub struct Csv(pub Bytes);
 /// A store's message as it came in.
 pub struct Message(pub Bytes);
 
-/// What an id in a path can name.
+/// A resource that an id in a path can name.
 pub trait Named: Sized + Send {
     /// Its id.
     type Id: FromStr<Err: Display> + Send + JsonSchema;

@@ -38,7 +38,7 @@ pub struct Event {
     revision: i64,
     /// When it was recorded.
     created_at: Timestamp,
-    /// Its body, without what is particular to a destination; null when it was pruned.
+    /// Its body, without the fields that depend on a destination; null when it was pruned.
     body: Value,
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/rates`: what one unit of a currency was worth in USD on a day.
+//! `/v1/apps/{app_id}/rates`: the worth of a currency in USD per day.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -22,7 +22,7 @@ pub struct Rates {
     rates: Vec<NewRate>,
 }
 
-/// What one unit of a currency was worth on a day.
+/// The worth of one unit of a currency on a day.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NewRate {
     /// The day.

@@ -33,15 +33,15 @@ pub struct Redelivery {
     event_id: Option<EventId>,
     /// The newest state of this purchase, and all its `user.*` events.
     collapse_key: Option<CollapseKey>,
-    /// What was recorded from this time on.
+    /// Events recorded from this time on.
     from: Option<Timestamp>,
-    /// What was recorded before this time.
+    /// Events recorded before this time.
     until: Option<Timestamp>,
-    /// What is dead.
+    /// Dead deliveries.
     failed: Option<bool>,
     /// Only to this destination.
     destination_id: Option<DestinationId>,
-    /// Only what is of this app; with `from` and `until`, or `failed`, and without `destination_id`.
+    /// Only events of this app; with `from` and `until`, or `failed`, and without `destination_id`.
     app_id: Option<AppId>,
     /// The page.
     #[serde(flatten)]

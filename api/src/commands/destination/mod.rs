@@ -94,7 +94,7 @@ Next: `settle explain destination ID` shows why something did not arrive.")]
         /// The destination's id.
         id: String,
     },
-    /// Change what is given, leave the rest.
+    /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Examples:
   settle destination update ID --event purchase.updated,user.subscription.* --platform PLATFORM_ID
@@ -189,7 +189,7 @@ Next: when it answers, all that is owed is sent; `settle destination retry ID` a
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Send again what is dead, unless it arrived since: what `settle redeliver failed --destination ID` does.
+    /// Send again what is dead, unless it arrived since; the same as `settle redeliver failed --destination ID`.
     Redeliver(Redeliver),
     /// Send it the newest state of every purchase that was never sent to it, for a destination that came later.
     ///

@@ -40,7 +40,7 @@ const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
 
-/// What the demo consists of.
+/// The parts of the demo.
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
@@ -120,7 +120,7 @@ async fn platform(
         store: "amazon".to_owned(),
         name: NAME.to_owned(),
         package_name: PACKAGE_NAME.to_owned(),
-        // What is simulated is a test everywhere.
+        // Simulated purchases count as tests.
         environment: Environment::Sandbox,
         shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
@@ -155,7 +155,7 @@ async fn brought_up_to_date(
     store.update_platform(platform.id, patch).await
 }
 
-/// Lists what the simulated store sells, unless the demo has a catalogue.
+/// Fills the catalogue with the products of the simulated store, unless it has entries.
 async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());

@@ -50,7 +50,7 @@ pub struct ListedEntitlement {
     named: NewEntitlement,
 }
 
-/// What a product entitles to, and what it costs.
+/// A product's entitlements and prices.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [
     { "name": "Monthly", "entitlements": ["gold"], "prices": [{ "country": "DE", "currency": "EUR", "price": "9.99" }] },
@@ -75,7 +75,7 @@ pub struct Product {
     /// Its SKU.
     #[schemars(length(min = 1, max = 200))]
     sku: String,
-    /// What it entitles to, and what it costs.
+    /// Its entitlements and prices.
     #[serde(flatten)]
     product: NewProduct,
 }
@@ -87,10 +87,10 @@ pub struct Product {
     "products": [{ "sku": "com.example.reader.month", "entitlements": ["gold"] }],
 }]))]
 pub struct Catalogue {
-    /// What purchases can entitle to.
+    /// The entitlements.
     #[schemars(extend("maxItems" = storage::MOST_LISTED))]
     entitlements: Vec<ListedEntitlement>,
-    /// What can be bought.
+    /// The products.
     #[schemars(extend("maxItems" = storage::MOST_LISTED))]
     products: Vec<Product>,
 }
@@ -101,7 +101,7 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>,
 }
 
 impl NewProduct {
-    /// Adds what is wrong beside the types of its fields. `place` is before the names of fields.
+    /// Checks more than the types of its fields. `place` is the prefix of the names of fields.
     pub fn check(&self, place: &str, wrong: &mut Wrong) {
         let mut sorted = self.entitlements.clone();
         sorted.sort_unstable();
@@ -125,7 +125,7 @@ impl Product {
 }
 
 impl Catalogue {
-    /// Adds what is wrong beside the types of its fields.
+    /// Checks more than the types of its fields.
     pub fn check(&self, wrong: &mut Wrong) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
         for (at, id) in repeated(&ids) {

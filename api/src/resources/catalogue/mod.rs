@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/catalogue` and its parts: which product entitles to what, and what it costs.
+//! `/v1/apps/{app_id}/catalogue` and its parts: entitlements, and products with their prices.
 //!
 //! Every change can be sent with `?dry_run=true`: it then only counts the purchases that it would concern.
 

@@ -25,7 +25,7 @@ pub struct SignaledDestination {
     signal: &'static str,
 }
 
-/// What is sent now.
+/// The answer to a retry.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Retrying {
     /// The destination.
@@ -58,7 +58,7 @@ pub struct Enable {
 
 /// The result of enabling; that of a dry run is answered with 200.
 pub enum Enabled {
-    /// What it would end as skipped.
+    /// The deliveries that it would skip.
     Dry(Skipping),
     /// The signal.
     Signaled(SignaledDestination),

@@ -48,7 +48,7 @@ pub struct Destination {
     settings: Map<String, Value>,
 }
 
-/// A destination, with what was sent to it and what is owed.
+/// A destination with its health.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DestinationDetail {
     /// The destination.
@@ -96,7 +96,7 @@ impl From<storage::Destination> for Destination {
 }
 
 impl DestinationDetail {
-    /// Reads what is owed to a destination.
+    /// Adds the health of a destination.
     pub async fn read(edge: &Edge, destination: storage::Destination) -> Result<Self, Error> {
         let health = edge.store.destination_health(destination.id).await?;
         Ok(Self { destination: destination.into(), health })

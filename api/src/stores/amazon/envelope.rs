@@ -21,13 +21,13 @@ const MAX_KEYS: usize = 64;
 /// An SNS document whose fields have the right shape. Its author is not verified yet.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// What it is, with the fields that only this type has.
+    /// Its type, with the fields that only this type has.
     pub kind: Kind<'a>,
     /// The id of the message, the same on every retry.
     pub message_id: Cow<'a, str>,
     /// Which topic sent it.
     pub topic_arn: Cow<'a, str>,
-    /// What was published.
+    /// The published message.
     pub message: Cow<'a, str>,
     /// When it was published, as written, since that is what is signed.
     pub timestamp: Cow<'a, str>,
@@ -55,7 +55,7 @@ pub enum Kind<'a> {
     UnsubscribeConfirmation(Link<'a>),
 }
 
-/// What confirms a subscription. It works for everybody, so it is never logged.
+/// The confirmation link of a subscription. It works for everybody, so it is never logged.
 pub struct Link<'a> {
     /// The URL to visit.
     pub subscribe_url: Cow<'a, str>,
@@ -81,7 +81,7 @@ pub enum Version {
 /// Reads a body.
 ///
 /// # Errors
-/// Whatever is not a document of SNS in every field.
+/// A body that is not a valid document of SNS.
 pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);

@@ -24,7 +24,7 @@ pub struct Rtn {
     pub app_user_id: Option<String>,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<String>,
-    /// `timestamp`; absent, the envelope's time stands for it.
+    /// `timestamp`; when absent, the envelope's time is used.
     pub at: Option<Timestamp>,
     /// `betaProductTransaction`, and its older name `betaProduct`
     pub is_test: bool,

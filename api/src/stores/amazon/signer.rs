@@ -36,7 +36,7 @@ pub struct Signer {
     file_name: String,
 }
 
-/// What all three types of document have.
+/// The fields that all three types of document have.
 #[derive(Debug, Clone, Copy)]
 pub struct Letter<'a> {
     /// The id of the message.
@@ -130,7 +130,7 @@ impl Signer {
         Ok(self.key.private_key_to_pem_pkcs8()?)
     }
 
-    /// The certificate, PEM: what the settings name.
+    /// The certificate, PEM, for the settings.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -138,7 +138,7 @@ impl Signer {
         Ok(self.certificate.to_pem()?)
     }
 
-    /// The certificate's URL in a region; its name is made of the certificate's digest.
+    /// The certificate's URL in a region; its name contains the certificate's digest.
     #[must_use]
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)

@@ -12,7 +12,7 @@ use url::Url;
 pub struct Arn<'a> {
     /// The whole name.
     pub text: &'a str,
-    /// Where it lives, such as `us-east-1`.
+    /// Its region, such as `us-east-1`.
     pub region: &'a str,
     /// The account of its owner: twelve digits.
     pub account: &'a str,
@@ -119,7 +119,7 @@ pub fn is_foreseen(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> bool
     !follows_one && accounts.iter().any(|account| account == arn.account)
 }
 
-/// What is done with a message once its signature is right.
+/// The treatment of a message after its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     /// Store it.

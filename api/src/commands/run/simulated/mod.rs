@@ -2,7 +2,7 @@
 //! notifications that `settle sample` sent.
 //!
 //! It listens on this machine only, and only the demo's platform is verified with it: it knows the receipts of that
-//! platform alone, by a secret of its own, and what it shows is marked as a test.
+//! platform alone, by a secret of its own, and its receipts are marked as tests.
 
 mod receipt;
 

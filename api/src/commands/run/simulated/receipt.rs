@@ -14,7 +14,7 @@ pub struct Sent {
     pub at: Timestamp,
 }
 
-/// What is sold: the SKU of the product, its name, what it costs in US dollars, and whether it gives the entitlement.
+/// The products: SKU, name, price in US dollars, and whether it gives the entitlement.
 pub const PRODUCTS: [(&str, &str, &str, bool); 4] = [
     (MONTHLY, "Demo Gold, monthly (simulated)", "9.99", true),
     (YEARLY, "Demo Gold, yearly (simulated)", "99.99", true),

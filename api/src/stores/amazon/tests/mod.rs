@@ -1,4 +1,4 @@
-//! What is pure at the Amazon ingress, and its keyring. What needs storage is in `tests/integration/amazon.rs`.
+//! Tests of the pure parts of the Amazon ingress and of its keyring; `tests/integration/amazon` tests the rest.
 
 mod aws_messages;
 mod certificates;

@@ -1,4 +1,4 @@
-//! Names of topics, links of subscriptions, and the table of what is done.
+//! Names of topics, links of subscriptions, and the table of courses.
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{self, Arn, Course, Standing, check_link, course, is_foreseen, is_subscribe_url, standing};
