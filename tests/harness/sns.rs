@@ -2,7 +2,7 @@
 
 use api::clock;
 use api::stores::amazon::envelope::Version;
-use api::stores::amazon::signer::{Letter, Sample, Signer};
+use api::stores::amazon::signer::{Header, Sample, Signer};
 use domain::Timestamp;
 use std::path::Path;
 use uuid::Uuid;
@@ -147,6 +147,6 @@ impl Default for Sns {
     }
 }
 
-fn letter(message_id: Uuid, topic_arn: &str) -> Letter<'_> {
-    Letter { message_id, topic_arn, at: clock::now(), version: Version::One }
+fn letter(message_id: Uuid, topic_arn: &str) -> Header<'_> {
+    Header { message_id, topic_arn, at: clock::now(), version: Version::One }
 }

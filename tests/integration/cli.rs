@@ -3,7 +3,7 @@
 //! Needs neither Temporal nor a network: what is asked here ends before either is reached.
 
 use api::stores::amazon::envelope::Version;
-use api::stores::amazon::signer::{Letter, Signer};
+use api::stores::amazon::signer::{Header, Signer};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -71,7 +71,7 @@ fn signed(folder: &Folder, version: Version) -> String {
     let signer = Signer::generate(at("2026-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z")).expect("a key");
     std::fs::write(folder.path().join("certificate.pem"), signer.certificate_pem().expect("PEM"))
         .expect("a certificate");
-    let letter = Letter {
+    let letter = Header {
         message_id: "17dea24b-55c2-540b-8362-f916557af765".parse().expect("an id"),
         topic_arn: "arn:aws:sns:us-east-1:033616359524:settle",
         at: at("2026-06-01T12:00:00Z"),

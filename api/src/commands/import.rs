@@ -9,7 +9,7 @@ use crate::resources::import::{ImportedPurchase, MOST};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -46,6 +46,12 @@ struct Tally {
     wrong: u64,
 }
 
+/// The results so far, and the bar that shows them.
+struct Progress {
+    tally: Tally,
+    bar: ProgressBar,
+}
+
 /// The lines of one request.
 #[derive(Default)]
 struct Batch {
@@ -61,7 +67,7 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
         warn_unverified(&client.get(&platform, &[]).await?);
     }
     let tally = match &options.file {
-        Some(file) => Some(send_all(client, &path, (file, options.rate)).await?),
+        Some(file) => Some(send_all(client, &path, file, options.rate).await?),
         None => None,
     };
     let mut state = client.get(&path, &[]).await?;
@@ -96,24 +102,24 @@ fn warn_unverified(platform: &Value) {
     }
 }
 
-async fn send_all(client: &Client, path: &str, (file, rate): (&PathBuf, u32)) -> anyhow::Result<Tally> {
+async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow::Result<Tally> {
     let rows = rows::read(file, COLUMNS)?;
-    let bar = bar("importing", Some(rows.count));
+    let mut progress = Progress { tally: Tally::default(), bar: bar("importing", Some(rows.count)) };
     let size = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
-    let (mut tally, mut pace, mut batch) = (Tally::default(), Pace::new(rate), Batch::default());
+    let (mut pace, mut batch) = (Pace::new(rate), Batch::default());
     for row in rows.rows {
-        take(row, &mut batch, (&mut tally, &bar));
+        take(row, &mut batch, &mut progress);
         if batch.lines.len() == size {
-            let accepted = send(client, path, (&mut batch, &mut tally, &bar)).await?;
+            let accepted = send(client, path, &mut batch, &mut progress).await?;
             pace.did(accepted).await;
         }
     }
-    send(client, path, (&mut batch, &mut tally, &bar)).await?;
-    bar.finish_and_clear();
-    Ok(tally)
+    send(client, path, &mut batch, &mut progress).await?;
+    progress.bar.finish_and_clear();
+    Ok(progress.tally)
 }
 
-fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
+fn take(row: Row, batch: &mut Batch, progress: &mut Progress) {
     let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
     match checked {
         Ok(fields) => {
@@ -121,19 +127,15 @@ fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
             batch.purchases.push(fields);
         }
         Err(why) => {
-            tally.wrong += 1;
-            bar.inc(1);
-            complain(bar, &format!("line {}: {why}", row.line));
+            progress.tally.wrong += 1;
+            progress.bar.inc(1);
+            complain(&progress.bar, &format!("line {}: {why}", row.line));
         }
     }
 }
 
 /// Sends a batch and empties it. Returns the number of new purchases.
-async fn send(
-    client: &Client,
-    path: &str,
-    (batch, tally, bar): (&mut Batch, &mut Tally, &ProgressBar),
-) -> anyhow::Result<u64> {
+async fn send(client: &Client, path: &str, batch: &mut Batch, progress: &mut Progress) -> anyhow::Result<u64> {
     if batch.lines.is_empty() {
         return Ok(0);
     }
@@ -144,6 +146,7 @@ async fn send(
         format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
     })?;
     let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+    let Progress { tally, bar } = progress;
     tally.accepted += count("accepted");
     tally.known += count("known");
     tally.waiting += count("waiting");

@@ -35,7 +35,7 @@ pub struct Options {
 
 /// Which app's catalogue is changed.
 #[derive(Debug, clap::Args)]
-pub struct Of {
+pub struct Scope {
     /// The app's id.
     #[arg(long)]
     pub app: String,
@@ -67,7 +67,7 @@ its day: without a day it would be the price of all earlier purchases too.")]
         #[arg(long = "price", value_name = "[COUNTRY:]CURRENCY:PRICE[@SINCE]")]
         prices: Vec<PriceTag>,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
     /// List the products of an app.
     #[command(after_help = "\
@@ -90,7 +90,7 @@ Next: without --dry-run the purchases of it are settled anew, a few at a time, a
         /// Its SKU.
         sku: String,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
         #[command(flatten)]
         confirm: Confirm,
     },
@@ -125,7 +125,7 @@ Next: without --dry-run the purchases that it concerns are settled anew, a few a
         /// A file as `export` writes it.
         file: PathBuf,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
 }
 
@@ -155,21 +155,21 @@ impl FromStr for PriceTag {
 pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
     let (client, remote) = (options.remote.client()?, &options.remote);
     match &options.verb {
-        Verb::Set { sku, name, entitlements, prices, of } => {
+        Verb::Set { sku, name, entitlements, prices, scope } => {
             let prices: Vec<&Value> = prices.iter().map(|tag| &tag.0).collect();
             let mut body = Map::from_iter([("entitlements".to_owned(), json!(entitlements))]);
             body.insert("prices".to_owned(), json!(prices));
             body.extend(name.as_ref().map(|name| ("name".to_owned(), json!(name))));
-            let answer = client.put(&path(of, sku), &Value::Object(body)).await?;
-            Ok(concerned(remote, &answer, of.dry_run))
+            let answer = client.put(&path(scope, sku), &Value::Object(body)).await?;
+            Ok(concerned(remote, &answer, scope.dry_run))
         }
-        Verb::Delete { sku, of, confirm } => {
-            if !of.dry_run {
+        Verb::Delete { sku, scope, confirm } => {
+            if !scope.dry_run {
                 confirm.prompt(&format!(
                     "Product {sku} is deleted: its purchases are settled anew, and announced without it."
                 ))?;
             }
-            Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run))
+            Ok(concerned(remote, &client.delete(&path(scope, sku)).await?, scope.dry_run))
         }
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/products", segment(app)), &page.query()).await?;
@@ -181,13 +181,13 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
             Ok(table::answer_list(remote, &answer, UNMAPPED_COLUMNS, "Every SKU that was bought is in the catalogue."))
         }
         Verb::Export { file, app } => export(&client, app, file.as_deref()).await,
-        Verb::Import { file, of } => {
+        Verb::Import { file, scope } => {
             let text =
                 std::fs::read_to_string(file).with_context(|| format!("{} could not be read", file.display()))?;
             let document: Value = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not JSON as `settle product export` writes it", file.display()))?;
-            let answer = client.put(&format!("{}{}", catalogue(&of.app), dry(of.dry_run)), &document).await?;
-            Ok(concerned(remote, &answer, of.dry_run))
+            let answer = client.put(&format!("{}{}", catalogue(&scope.app), dry(scope.dry_run)), &document).await?;
+            Ok(concerned(remote, &answer, scope.dry_run))
         }
     }
 }
@@ -211,8 +211,8 @@ pub const fn dry(is_dry: bool) -> &'static str {
     if is_dry { "?dry_run=true" } else { "" }
 }
 
-fn path(of: &Of, sku: &str) -> String {
-    format!("/v1/apps/{}/products/{}{}", segment(&of.app), segment(sku), dry(of.dry_run))
+fn path(scope: &Scope, sku: &str) -> String {
+    format!("/v1/apps/{}/products/{}{}", segment(&scope.app), segment(sku), dry(scope.dry_run))
 }
 
 fn catalogue(app: &str) -> String {

@@ -66,7 +66,7 @@ Next: `settle destination show ID` shows what it is owed.")]
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         until: Option<Timestamp>,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
     /// Send again what is dead, unless it arrived since; of every app unless --app or --destination limits it.
     #[command(after_help = "\
@@ -76,13 +76,13 @@ Example:
 Next: `settle delivery list --status dead` shows what is still dead.")]
     Failed {
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
 }
 
 /// Which app.
 #[derive(Debug, clap::Args)]
-struct Of {
+struct Scope {
     /// Only events of this app. Without it and --destination: of every app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
@@ -109,12 +109,12 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let selection = match &options.selection {
         Selection::Event { id } => json!({ "event_id": id }),
         Selection::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
-        Selection::Range { from, until, of } => {
+        Selection::Range { from, until, scope } => {
             let (from, until) = (from.to_string(), until.unwrap_or_else(clock::now).to_string());
             flags = format!(" --from {from} --until {until}");
-            json!({ "from": from, "until": until, "app_id": of.app })
+            json!({ "from": from, "until": until, "app_id": scope.app })
         }
-        Selection::Failed { of } => json!({ "failed": true, "app_id": of.app }),
+        Selection::Failed { scope } => json!({ "failed": true, "app_id": scope.app }),
     };
     let mut body = selection.as_object().cloned().unwrap_or_default();
     if let Some(id) = &options.destination {
@@ -133,8 +133,8 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         pages: &options.pages,
         flags,
     };
-    let (seen, done) = bulk.run().await?;
-    Ok(answer(&options.remote, ("checked", seen), &done, options.pages.is_dry()))
+    let done = bulk.run().await?;
+    Ok(answer(&options.remote, "checked", &done, &options.pages))
 }
 
 /// A bulk request that the API answers page by page.
@@ -158,21 +158,16 @@ pub struct Bulk<'a> {
 /// The result of all pages so far.
 #[derive(Debug, Default)]
 pub struct Done {
+    /// Number of checked items.
+    seen: u64,
     owed: u64,
     skipped: Map<String, Value>,
 }
 
-impl Pages {
-    /// Whether this is a dry run.
-    pub const fn is_dry(&self) -> bool {
-        self.dry_run
-    }
-}
-
 impl Bulk<'_> {
-    /// Requests all pages. Returns the number of checked items and the result.
-    pub async fn run(mut self) -> anyhow::Result<(u64, Done)> {
-        let (bar, mut seen, mut done) = (bar(self.unit, None), 0, Done::default());
+    /// Requests all pages. Returns their result.
+    pub async fn run(mut self) -> anyhow::Result<Done> {
+        let (bar, mut done) = (bar(self.unit, None), Done::default());
         self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
         self.body.insert("run".to_owned(), run.as_str().into());
@@ -186,13 +181,13 @@ impl Bulk<'_> {
                 error.context(hint)
             })?;
             let count = answer[self.counted].as_u64().unwrap_or_default();
-            seen += count;
+            done.seen += count;
             bar.inc(count);
             done.add(&answer);
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 bar.finish_and_clear();
-                return Ok((seen, done));
+                return Ok(done);
             }
         }
     }
@@ -219,14 +214,14 @@ impl Done {
 }
 
 /// Prints the result, as sentences or as data.
-pub fn answer(remote: &Remote, (counted, seen): (&str, u64), done: &Done, dry_run: bool) -> ExitCode {
+pub fn answer(remote: &Remote, counted: &str, done: &Done, pages: &Pages) -> ExitCode {
     if remote.json {
-        return table::answer(remote, &json!({ counted: seen, "owed": done.owed, "skipped": done.skipped }));
+        return table::answer(remote, &json!({ counted: done.seen, "owed": done.owed, "skipped": done.skipped }));
     }
-    let verb = if dry_run { "would be sent" } else { "sent" };
+    let verb = if pages.dry_run { "would be sent" } else { "sent" };
     let noun = if done.owed == 1 { "delivery is" } else { "deliveries are" };
-    let noun = if dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
-    table::line(&format!("{} {noun} {verb}; {seen} checked.", done.owed));
+    let noun = if pages.dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
+    table::line(&format!("{} {noun} {verb}; {} checked.", done.owed, done.seen));
     for (why, count) in &done.skipped {
         table::line(&format!("  {count} not: {}", reason(why)));
     }

@@ -6,7 +6,7 @@ use super::run::{data, demo};
 use super::table;
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
-use crate::stores::amazon::signer::{Letter, Sample, Signer};
+use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -173,14 +173,14 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
         at,
         is_test: false,
     };
-    let letter = Letter { message_id: clock::random_uuid(), topic_arn: &target.topic_arn, at, version: Version::One };
+    let header = Header { message_id: clock::random_uuid(), topic_arn: &target.topic_arn, at, version: Version::One };
     let body =
-        target.signer.sign_notification(&letter, None, &sample.message()).context("the sample cannot be signed")?;
+        target.signer.sign_notification(&header, None, &sample.message()).context("the sample cannot be signed")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
         bail!("the service refused the sample ({status}): {}", answer.trim());
     }
-    Ok(letter.message_id.to_string())
+    Ok(header.message_id.to_string())
 }
 
 /// Finds the target through the admin API, and the key that `run` created.

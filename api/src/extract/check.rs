@@ -14,9 +14,9 @@ const MAX_BYTES: usize = 2048;
 
 /// The wrong fields of a request.
 #[derive(Debug, Default)]
-pub struct Wrong(Vec<Field>);
+pub struct FieldErrors(Vec<Field>);
 
-impl Wrong {
+impl FieldErrors {
     /// Adds a wrong field, unless it is listed already.
     pub fn add(&mut self, field: &str, expected: impl Into<String>) {
         if self.0.len() < MAX_WRONG && !self.has(field) {
@@ -48,7 +48,7 @@ impl Wrong {
 }
 
 /// Checks an object, and replaces wrong values by valid ones, so that the rest of the request can be checked too.
-pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut Wrong) {
+pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
     let properties = schema["properties"].as_object();
     let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     for (name, property) in properties.into_iter().flatten() {
@@ -80,7 +80,7 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
 }
 
 /// Whether a value fits a schema, apart from optional parts that are removed from it.
-fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bool {
+fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors) -> bool {
     let schema = present(schema);
     let choices = choices(schema);
     let complaint = match (type_of(schema), &mut *value) {
@@ -126,7 +126,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
 }
 
 /// Checks a list, and removes wrong items. Returns what is wrong with the list as a whole.
-fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut Wrong) -> Option<String> {
+fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
         return Some(format!("at most {max} items, and it has {}", items.len()));

@@ -7,7 +7,7 @@ pub mod near;
 #[cfg(test)]
 mod tests;
 
-pub use check::Wrong;
+pub use check::FieldErrors;
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -43,7 +43,7 @@ pub struct Draft<T> {
     /// The body. Wrong values were replaced by valid ones, so that the rest can be checked.
     pub body: T,
     /// Its wrong fields.
-    pub wrong: Wrong,
+    pub wrong: FieldErrors,
 }
 
 impl<T> Draft<T> {
@@ -134,7 +134,7 @@ pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
 }
 
 fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error> {
-    let mut wrong = Wrong::default();
+    let mut wrong = FieldErrors::default();
     check::object(&mut fields, schema::<T>(), "", &mut wrong);
     match serde_json::from_value(Value::Object(fields)) {
         Ok(body) => Ok(Draft { body, wrong }),

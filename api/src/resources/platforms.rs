@@ -6,7 +6,7 @@ use super::topics::{self, TopicSummary};
 use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Draft, Id, PageQuery, Query, Stored, Wrong, nullable, secret};
+use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Query, Stored, nullable, secret};
 use axum::Json;
 use axum::extract::State;
 use domain::catalogue::ProductRef;
@@ -144,7 +144,7 @@ pub async fn create(
     let window_ms = new.window_seconds.map_or(edge.default_window_ms, |seconds| seconds * 1000);
     let max_wait_ms = new.max_wait_seconds.map(|seconds| seconds * 1000);
     check_wait(wrong, window_ms, max_wait_ms);
-    check_topic(&edge, wrong, (&new.store, new.topic_arn.as_deref()));
+    check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let new = draft.finish()?;
     let new = storage::NewPlatform {
         app_id: app.id,
@@ -199,7 +199,7 @@ pub async fn update(
     let window_ms = patch.window_seconds.map(|seconds| seconds * 1000);
     let max_wait_ms = patch.max_wait_seconds.map(|seconds| seconds.map(|seconds| seconds * 1000));
     check_wait(wrong, window_ms.unwrap_or(before.window_ms), max_wait_ms.unwrap_or(before.max_wait_ms));
-    check_topic(&edge, wrong, (&before.store, patch.topic_arn.as_deref()));
+    check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let patch = draft.finish()?;
     let patch = storage::PlatformPatch {
         name: patch.name,
@@ -277,14 +277,14 @@ const fn verification(platform: &storage::Platform) -> Verification {
     }
 }
 
-fn check_wait(wrong: &mut Wrong, window_ms: i64, max_wait_ms: Option<i64>) {
+fn check_wait(wrong: &mut FieldErrors, window_ms: i64, max_wait_ms: Option<i64>) {
     if max_wait_ms.is_some_and(|ms| ms < window_ms) {
         wrong.add("max_wait_seconds", format!("at least the window, {} s", window_ms / 1000));
     }
 }
 
 /// Checks the name of a topic by the rule of the store. An unknown store is reported elsewhere.
-fn check_topic(edge: &Edge, wrong: &mut Wrong, (store, arn): (&str, Option<&str>)) {
+fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&str>) {
     if let Some(arn) = arn
         && !wrong.has("store")
         && let Err(expected) = edge.check_topic(store, arn)

@@ -2,7 +2,7 @@
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Draft, Wrong};
+use crate::extract::{Draft, FieldErrors};
 use axum::Json;
 use axum::extract::State;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
@@ -144,7 +144,7 @@ pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) ->
     Ok(Json(Redelivered { checked: done.looked_at, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
 
-fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
+fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<Again> {
     let range = match (body.from, body.until) {
         (Some(from), Some(until)) if from < until => Some(Again::Range { from, until }),
         (Some(_), Some(_)) => {
@@ -168,7 +168,7 @@ fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
     first
 }
 
-fn receivers(body: &Redelivery, wrong: &mut Wrong) -> To {
+fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> To {
     match (body.app_id, body.destination_id) {
         (Some(_), Some(_)) => wrong.add("app_id", "not to be given with `destination_id`, which is of one app"),
         (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {

@@ -135,7 +135,7 @@ async fn an_unknown_type_is_kept_open() {
 async fn an_old_message_is_kept_and_one_from_the_future_is_not() {
     let world = World::following().await;
     let dated = |number, at| {
-        let letter = super::Letter { at, ..letter(number, TOPIC) };
+        let letter = super::Header { at, ..letter(number, TOPIC) };
         let message = sample("SUBSCRIPTION_RENEWED", "receipt").message();
         SIGNER.sign_notification(&letter, None, &message).expect("signed")
     };

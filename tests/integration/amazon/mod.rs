@@ -6,7 +6,7 @@ mod subscriptions;
 
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::stores::amazon::envelope::Version;
-use api::stores::amazon::signer::{Letter, Sample, Signer};
+use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use domain::{CollapseKey, DestinationId, Environment, Timestamp};
 use futures::FutureExt;
@@ -213,9 +213,9 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
     }
 }
 
-fn letter(number: u128, topic_arn: &str) -> Letter<'_> {
+fn letter(number: u128, topic_arn: &str) -> Header<'_> {
     let version = if number.is_multiple_of(2) { Version::One } else { Version::Two };
-    Letter { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
+    Header { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
 }
 
 fn sample<'a>(said: &'a str, receipt_id: &'a str) -> Sample<'a> {

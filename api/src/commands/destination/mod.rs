@@ -223,8 +223,8 @@ pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Test { id } => return test(&client, remote, &id).await,
         Verb::Snapshot(wanted) => return snapshot::snapshot(&client, remote, &wanted).await,
         Verb::Replay(wanted) => return replay::replay(&client, remote, &wanted).await,
-        Verb::Retry { id, reason } => return retry::retry(&client, remote, (&id, reason)).await,
-        Verb::Probe { id, reason } => return probe(&client, remote, (&id, reason)).await,
+        Verb::Retry { id, reason } => return retry::retry(&client, remote, &id, reason).await,
+        Verb::Probe { id, reason } => return probe(&client, remote, &id, reason).await,
         Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
         Verb::Delete { id, confirm } => {
             confirm.prompt(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
@@ -271,7 +271,7 @@ fn path(id: &str) -> String {
     format!("/v1/destinations/{}", segment(id))
 }
 
-async fn probe(client: &Client, remote: &Remote, (id, reason): (&str, Option<String>)) -> anyhow::Result<ExitCode> {
+async fn probe(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let mut body = Map::new();
     if let Some(reason) = reason {
         body.insert("reason".to_owned(), reason.into());

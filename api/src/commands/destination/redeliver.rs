@@ -32,6 +32,6 @@ pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) ->
         pages: &options.pages,
         flags: String::new(),
     };
-    let (seen, done) = bulk.run().await?;
-    Ok(answer(remote, ("checked", seen), &done, options.pages.is_dry()))
+    let done = bulk.run().await?;
+    Ok(answer(remote, "checked", &done, &options.pages))
 }

@@ -35,6 +35,6 @@ pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyho
         pages: &options.pages,
         flags: String::new(),
     };
-    let (seen, done) = bulk.run().await?;
-    Ok(answer(remote, ("purchases", seen), &done, options.pages.is_dry()))
+    let done = bulk.run().await?;
+    Ok(answer(remote, "purchases", &done, &options.pages))
 }

@@ -26,7 +26,7 @@ enum Verdict {
 }
 
 /// Sends what is owed and waits until all of it arrived, something failed or the time is up.
-pub async fn retry(client: &Client, remote: &Remote, (id, reason): (&str, Option<String>)) -> anyhow::Result<ExitCode> {
+pub async fn retry(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
     let body: Map<String, Value> = reason.into_iter().map(|reason| ("reason".to_owned(), reason.into())).collect();
     let answer = client.post(&format!("{}/retry", path(id)), &body.into()).await?;

@@ -84,7 +84,7 @@ pub struct Wanted<'a> {
 pub async fn set_up(store: &Store, wanted: &Wanted<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
     let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
-    let platform = platform(store, app.id, (wanted, &shared_secret)).await.context("the demo platform")?;
+    let platform = platform(store, app.id, wanted, &shared_secret).await.context("the demo platform")?;
     fill_catalogue(store, app.id).await.context("the demo catalogue")?;
     let (destination, receiver) = destination(store, app.id).await?;
     let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
@@ -109,11 +109,12 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
 async fn platform(
     store: &Store,
     app: AppId,
-    (wanted, shared_secret): (&Wanted<'_>, &SecretString),
+    wanted: &Wanted<'_>,
+    shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let platforms = store.platforms(app, Page::default()).await?;
     if let Some(platform) = platforms.items.into_iter().find(|platform| platform.package_name == PACKAGE_NAME) {
-        return brought_up_to_date(store, platform, (wanted, shared_secret)).await;
+        return bring_up_to_date(store, platform, wanted, shared_secret).await;
     }
     let new = NewPlatform {
         app_id: app,
@@ -135,10 +136,11 @@ async fn platform(
 }
 
 /// Updates the platform of an earlier run to the present window and the simulated store.
-async fn brought_up_to_date(
+async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
-    (wanted, shared_secret): (&Wanted<'_>, &SecretString),
+    wanted: &Wanted<'_>,
+    shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let window_ms = (wanted.is_window_set && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
     let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();

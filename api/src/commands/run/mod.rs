@@ -81,8 +81,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let wanted =
         demo::Wanted { data: &data, window_ms: times::millis(config.window), is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
-    let all = All { config, store, listener, demo, data, dev_server };
-    if let Some(server) = all.run(stop).await? {
+    let runner = Runner { config, store, listener, demo, data, dev_server };
+    if let Some(server) = runner.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
     table::line("settle stopped; starting it again continues where it ended.");
@@ -128,7 +128,7 @@ async fn start_temporal(data: PathBuf, dev_server: Option<DevServer>, stop: Stop
 }
 
 /// Everything that `run` opened.
-struct All {
+struct Runner {
     config: Config,
     store: Store,
     listener: TcpListener,
@@ -137,7 +137,7 @@ struct All {
     dev_server: Option<DevServer>,
 }
 
-impl All {
+impl Runner {
     /// Runs until `stop`. Returns the dev server, which still runs.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         table::line(&format!(

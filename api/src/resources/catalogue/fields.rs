@@ -1,6 +1,6 @@
 //! Entitlements, products and prices as requests give them.
 
-use crate::extract::Wrong;
+use crate::extract::FieldErrors;
 use domain::catalogue::Price;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,7 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>,
 
 impl NewProduct {
     /// Checks more than the types of its fields. `place` is the prefix of the names of fields.
-    pub fn check(&self, place: &str, wrong: &mut Wrong) {
+    pub fn check(&self, place: &str, wrong: &mut FieldErrors) {
         let mut sorted = self.entitlements.clone();
         sorted.sort_unstable();
         sorted.dedup();
@@ -126,7 +126,7 @@ impl Product {
 
 impl Catalogue {
     /// Checks more than the types of its fields.
-    pub fn check(&self, wrong: &mut Wrong) {
+    pub fn check(&self, wrong: &mut FieldErrors) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
         for (at, id) in repeated(&ids) {
             wrong.add(&format!("entitlements[{at}].ref"), format!("each entitlement once, and `{id}` comes twice"));

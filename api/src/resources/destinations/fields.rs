@@ -3,7 +3,7 @@
 use crate::edge::{Edge, Kinds};
 use crate::error::Error;
 use crate::extract::near::near;
-use crate::extract::{Wrong, nullable};
+use crate::extract::{FieldErrors, nullable};
 use domain::{AppId, Environment, PlatformId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -86,7 +86,7 @@ struct FilterFields {
 
 impl Common {
     /// Checks more than the types of its fields; `bound` is the kind's maximum of requests a second.
-    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut Wrong) {
+    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut FieldErrors) {
         if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
             wrong.add("events", expected);
         }
@@ -101,7 +101,7 @@ impl Common {
     }
 
     /// Adds an error for each platform in the filter that is not one of the app's.
-    pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut Wrong) -> Result<(), Error> {
+    pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut FieldErrors) -> Result<(), Error> {
         let Some(Some(FilterFields { platforms: Some(Some(platforms)), .. })) = &self.filter else { return Ok(()) };
         for (at, id) in platforms.iter().enumerate() {
             match edge.store.platform(*id).await {

@@ -15,7 +15,7 @@ pub use snapshot::snapshot;
 use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, PreparedDestination, Shared};
 use crate::error::{Error, Field};
-use crate::extract::{Draft, Id, PageQuery, Query, Stored, Wrong};
+use crate::extract::{Draft, FieldErrors, Id, PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::DestinationId;
@@ -45,7 +45,7 @@ pub async fn create(
     if !wrong.has("kind") {
         let own = edge.kinds.fields(&body.kind);
         let names = own.map(|own| [own.changeable, own.on_creation].concat());
-        let fields = own_fields(&mut body.own, names.as_deref(), ("kind", &mut *wrong));
+        let fields = own_fields(&mut body.own, names.as_deref(), "kind", wrong);
         prepared = collect_errors(edge.kinds.make(&body.kind, &fields, (edge.random)()), wrong);
     }
     let NewDestination { kind, name, common, .. } = draft.finish()?;
@@ -96,7 +96,7 @@ pub async fn update(
     let wanted = Switch::read(body, &before, wrong);
     let own = edge.kinds.fields(&before.kind);
     let refused = take(&mut body.own, own.map(|own| own.on_creation).unwrap_or_default());
-    let mut fields = own_fields(&mut body.own, own.map(|own| own.changeable), ("newest_only", &mut *wrong));
+    let mut fields = own_fields(&mut body.own, own.map(|own| own.changeable), "newest_only", wrong);
     fields.extend(refused);
     let secret = edge.store.destination_secret(before.id).await?;
     let changed = if fields.is_empty() { None } else { Some(edge.kinds.change(&before, &secret, &fields)) };
@@ -111,7 +111,7 @@ pub async fn update(
         events: common.events,
         ..DestinationPatch::default()
     };
-    let shown = changed.map(|prepared| update_patch(&mut patch, &before, (secret, prepared)));
+    let shown = changed.map(|prepared| update_patch(&mut patch, &before, secret, prepared));
     let after = wanted.apply(&edge, before.id, patch).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown.unwrap_or_default(), &chosen)))
@@ -121,7 +121,8 @@ pub async fn update(
 fn update_patch(
     patch: &mut DestinationPatch,
     before: &Destination,
-    (secret, prepared): (SecretString, PreparedDestination),
+    secret: SecretString,
+    prepared: PreparedDestination,
 ) -> Shown {
     patch.profile = prepared.traits.profile;
     patch.settings = Some(prepared.settings).filter(|settings| *settings != before.settings);
@@ -144,7 +145,7 @@ struct Switch {
 
 impl Switch {
     /// Reads the switch from a patch. A destination that is enabled already cannot be enabled with `newest_only`.
-    fn read(patch: &fields::DestinationPatch, before: &Destination, wrong: &mut Wrong) -> Result<Self, Error> {
+    fn read(patch: &fields::DestinationPatch, before: &Destination, wrong: &mut FieldErrors) -> Result<Self, Error> {
         let (enabled, newest_only) = (patch.common.enabled, patch.newest_only.unwrap_or(false));
         if newest_only && enabled != Some(true) {
             wrong.add("newest_only", "`enabled`: true beside it, since it selects what is sent then");
@@ -198,7 +199,8 @@ fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
 fn own_fields(
     fields: &mut Map<String, Value>,
     names: Option<&[&'static str]>,
-    (once, wrong): (&'static str, &mut Wrong),
+    once: &'static str,
+    wrong: &mut FieldErrors,
 ) -> Map<String, Value> {
     let Some(names) = names else { return std::mem::take(fields) };
     let own = take(fields, names);
@@ -208,6 +210,9 @@ fn own_fields(
     own
 }
 
-fn collect_errors(prepared: Result<PreparedDestination, Vec<Field>>, wrong: &mut Wrong) -> Option<PreparedDestination> {
+fn collect_errors(
+    prepared: Result<PreparedDestination, Vec<Field>>,
+    wrong: &mut FieldErrors,
+) -> Option<PreparedDestination> {
     prepared.map_err(|all| all.into_iter().for_each(|one| wrong.add(&one.field, one.expected))).ok()
 }

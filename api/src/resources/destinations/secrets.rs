@@ -48,7 +48,7 @@ pub async fn rotate(
     let rotated = collect_errors(rotated, &mut draft.wrong);
     draft.finish()?;
     let mut patch = DestinationPatch::default();
-    let shown = rotated.map(|prepared| update_patch(&mut patch, &destination, (secret, prepared))).unwrap_or_default();
+    let shown = rotated.map(|prepared| update_patch(&mut patch, &destination, secret, prepared)).unwrap_or_default();
     let after = edge.store.update_destination(destination.id, patch).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown, &[])))

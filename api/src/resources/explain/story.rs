@@ -11,8 +11,7 @@ use storage::{
 /// A message of a store.
 pub fn message(message_id: &str, of: &OfMessage) -> Node {
     let notifications = of.heard.iter().map(|(one, events)| {
-        let addressees = (of.addressees.as_slice(), of.now);
-        notification(one).then(events.iter().map(|event| event_with_deliveries(event, addressees)))
+        notification(one).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
     });
     Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
@@ -29,7 +28,7 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
         let revision = events.first()?.event.revision;
         let settled = of.heard.iter().filter(|one| sentences::is_settled_in(one, revision)).count();
         let sentence = sentences::revision(revision, settled);
-        let events = events.iter().map(|event| event_with_deliveries(event, (of.addressees.as_slice(), of.now)));
+        let events = events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now));
         Some(Node::new("revision", sentence).fact("revision", revision).then(events))
     });
     let node = node.then([notifications.then(of.heard.iter().map(notification))]).then(revisions);
@@ -38,7 +37,7 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
 
 /// An event.
 pub fn event(of: &OfEvent) -> Node {
-    let node = event_with_deliveries(&of.told, (of.addressees.as_slice(), of.now));
+    let node = event_with_deliveries(&of.told, &of.addressees, of.now);
     let causes = Node::new("notifications", sentences::caused_by(&of.heard)).then(of.heard.iter().map(notification));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }
@@ -77,7 +76,7 @@ fn notification(one: &Heard) -> Node {
 }
 
 /// An event with its deliveries, and with the destinations that did not receive it.
-fn event_with_deliveries(announced: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
+fn event_with_deliveries(announced: &Told, addressees: &[Addressee], now: Timestamp) -> Node {
     let changes =
         announced.changes.as_ref().map(|all| Node::new("changes", sentences::changes(all)).fact("changes", all));
     let mut node = Node::new("event", sentences::event(&announced.event)).of(&announced.event).then(changes);

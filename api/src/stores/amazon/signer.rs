@@ -38,7 +38,7 @@ pub struct Signer {
 
 /// The fields that all three types of document have.
 #[derive(Debug, Clone, Copy)]
-pub struct Letter<'a> {
+pub struct Header<'a> {
     /// The id of the message.
     pub message_id: Uuid,
     /// The topic that sends it.
@@ -150,20 +150,20 @@ impl Signer {
     /// OpenSSL does not sign.
     pub fn sign_notification(
         &self,
-        letter: &Letter<'_>,
+        header: &Header<'_>,
         subject: Option<&str>,
         message: &str,
     ) -> Result<String, Unusable> {
-        let base = Base::of(letter);
+        let base = Base::of(header);
         let mut signed = vec![("Message", message), ("MessageId", &base.message_id)];
         signed.extend(subject.map(|subject| ("Subject", subject)));
-        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", letter.topic_arn), ("Type", "Notification")]);
-        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", letter.topic_arn)];
+        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", header.topic_arn), ("Type", "Notification")]);
+        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", header.topic_arn)];
         shown.extend(subject.map(|subject| ("Subject", subject)));
         shown.extend([("Message", message), ("Timestamp", &base.timestamp)]);
         let unsubscribe = format!(
             "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
-            base.region, letter.topic_arn, base.message_id
+            base.region, header.topic_arn, base.message_id
         );
         self.document(&base, &Layout { signed: &signed, shown: &shown, last: Some(("UnsubscribeURL", &unsubscribe)) })
     }
@@ -172,31 +172,31 @@ impl Signer {
     ///
     /// # Errors
     /// OpenSSL does not sign.
-    pub fn sign_subscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = letter.topic_arn;
+    pub fn sign_subscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
+        let arn = header.topic_arn;
         let message = format!(
             "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
         );
-        self.sign_link(letter, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
+        self.sign_link(header, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
     }
 
     /// A signed UnsubscribeConfirmation.
     ///
     /// # Errors
     /// OpenSSL does not sign.
-    pub fn sign_unsubscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = letter.topic_arn;
+    pub fn sign_unsubscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
+        let arn = header.topic_arn;
         let message = format!(
             "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
-            letter.message_id
+            header.message_id
         );
-        self.sign_link(letter, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
+        self.sign_link(header, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
     }
 
-    fn sign_link(&self, letter: &Letter<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
+    fn sign_link(&self, header: &Header<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
         let LinkDocument { kind, token, message } = *document;
-        let base = Base::of(letter);
-        let arn = letter.topic_arn;
+        let base = Base::of(header);
+        let arn = header.topic_arn;
         let url = format!(
             "https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}",
             base.region
@@ -273,14 +273,14 @@ struct Base {
 }
 
 impl Base {
-    fn of(letter: &Letter<'_>) -> Self {
-        let region = Arn::parse(letter.topic_arn, true).map_or("us-east-1", |arn| arn.region);
-        let mut timestamp = letter.at.to_string();
+    fn of(header: &Header<'_>) -> Self {
+        let region = Arn::parse(header.topic_arn, true).map_or("us-east-1", |arn| arn.region);
+        let mut timestamp = header.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
         timestamp.push('Z');
         Self {
-            version: letter.version,
-            message_id: letter.message_id.to_string(),
+            version: header.version,
+            message_id: header.message_id.to_string(),
             timestamp,
             region: region.to_owned(),
         }

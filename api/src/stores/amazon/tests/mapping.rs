@@ -3,7 +3,7 @@
 use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
 use super::super::notification::read;
-use super::{SIGNER, at, letter, now};
+use super::{SIGNER, at, header, now};
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, Kind, Notification, Outcome, PlatformId, TopicId};
 use storage::{Fate, NewNotification, Platform};
@@ -38,7 +38,7 @@ fn mapped(package_name: &str, message: &str, fate: &Fate) -> Vec<NewNotification
 }
 
 fn mapped_for(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotification> {
-    let document = SIGNER.sign_notification(&letter(Version::One), None, message).expect("signed");
+    let document = SIGNER.sign_notification(&header(Version::One), None, message).expect("signed");
     assert_eq!(super::verdict(&document), "valid");
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(envelope.message, message);

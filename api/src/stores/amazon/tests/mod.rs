@@ -10,7 +10,7 @@ mod vectors;
 
 use super::envelope::Version;
 use super::fetch::{Fetch, FetchError};
-use super::signer::{Letter, Signer};
+use super::signer::{Header, Signer};
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use std::path::PathBuf;
@@ -33,8 +33,8 @@ fn now() -> Timestamp {
     at("2026-06-01T12:00:00Z")
 }
 
-fn letter(version: Version) -> Letter<'static> {
-    Letter {
+fn header(version: Version) -> Header<'static> {
+    Header {
         message_id: Uuid::from_u128(0xb1c4_d9bb_0fd9_54b2_8f74_8e59_c91e_396a),
         topic_arn: ARN,
         at: now(),

@@ -2,7 +2,7 @@
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{self, Arn, Course, Standing, check_link, course, is_foreseen, is_subscribe_url, standing};
-use super::{ARN, SIGNER, TOKEN, letter, now};
+use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
 use storage::{Topic, TopicState};
 use uuid::Uuid;
@@ -69,7 +69,7 @@ fn a_topic_speaks_through_one_host() {
 }
 
 fn link(url: &str, token: &str) -> String {
-    let document = SIGNER.sign_subscription(&letter(Version::One), token).expect("signed");
+    let document = SIGNER.sign_subscription(&header(Version::One), token).expect("signed");
     let mut document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
     document["SubscribeURL"] = url.into();
     document.to_string()
@@ -132,11 +132,11 @@ fn known(state: TopicState) -> Topic {
 
 #[test]
 fn what_is_done_is_one_table() {
-    let letter = letter(Version::Two);
+    let header = header(Version::Two);
     let documents = [
-        SIGNER.sign_notification(&letter, None, "Hello").expect("signed"),
-        SIGNER.sign_subscription(&letter, TOKEN).expect("signed"),
-        SIGNER.sign_unsubscription(&letter, TOKEN).expect("signed"),
+        SIGNER.sign_notification(&header, None, "Hello").expect("signed"),
+        SIGNER.sign_subscription(&header, TOKEN).expect("signed"),
+        SIGNER.sign_unsubscription(&header, TOKEN).expect("signed"),
     ];
     let id = TopicId::new(Uuid::from_u128(7));
     let (unknown, rejected) = ("topic is not known to this platform", "topic was rejected");
@@ -173,7 +173,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     assert!(!is_foreseen(std::slice::from_ref(&another), &arn, &accounts));
     // A pending topic of a stranger does not keep the configured one away.
     assert!(is_foreseen(&[Topic { state: TopicState::Pending, ..another }], &arn, &accounts));
-    let document = SIGNER.sign_subscription(&letter(Version::One), TOKEN).expect("signed");
+    let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(course(&envelope, Standing::Unknown, true), Ok(Course::Confirm));
     assert_eq!(
