@@ -102,10 +102,10 @@ fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> bool) -> 
 }
 
 /// Whether `word` stands in the line as a word of its own.
-fn has_word(line: &str, word: &str) -> bool {
+fn has_identifier(line: &str, identifier: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
-    line.match_indices(word).any(|(at, _)| {
-        let (before, after) = (&line[..at], &line[at + word.len()..]);
+    line.match_indices(identifier).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + identifier.len()..]);
         !before.ends_with(is_part) && !after.starts_with(is_part)
     })
 }
@@ -151,8 +151,8 @@ fn fail_points_are_compiled_into_tests_only() {
         assert!(!names(default), "{} has fail points by default: {default}", package["name"]);
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             let is_tests = package["name"] == "system-tests" && dependency["kind"] == "dev";
-            let asked = names(&dependency["features"]);
-            assert!(is_tests || !asked, "{} asks for them: {dependency}", package["name"]);
+            let requested = names(&dependency["features"]);
+            assert!(is_tests || !requested, "{} asks for them: {dependency}", package["name"]);
         }
     }
 }
@@ -231,7 +231,7 @@ fn a_lint_is_never_switched_off_without_an_expectation() {
 }
 
 #[test]
-fn no_file_has_a_name_that_says_nothing() {
+fn no_file_has_a_meaningless_name() {
     let vague = ["util", "utils", "helper", "helpers", "common", "types", "models", "manager", "service", "misc"];
     let is_vague = |path: &str| path.split(['/', '.']).any(|part| vague.contains(&part));
     none(
@@ -264,7 +264,7 @@ fn nothing_is_left_for_later() {
         concat!("unimple", "mented!"),
         concat!("to", "do!("),
     ];
-    let has_mark = |line: &&str| marks.iter().any(|mark| has_word(line, mark));
+    let has_mark = |line: &&str| marks.iter().any(|mark| has_identifier(line, mark));
     // There the SDK's macro wants bodies for activities that are only declared.
     let sources = sources().into_iter().filter(|source| source.path != "workflows/src/asks.rs");
     let places = sources.flat_map(|source| {

@@ -16,7 +16,7 @@ async fn timers(world: &mut World, receipt_id: &str, count: i64) -> Vec<Duration
         let kind = if number % 2 == 0 { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
         world.send(kind, receipt_id).await;
     }
-    world.wait_told(receipt_id, count).await;
+    world.wait_notified(receipt_id, count).await;
     world.pass(receipt_id, 130).await;
     let received = world.wait_received(receipt_id, 1).await;
     assert_eq!(received.first().map(|one| one.body["attributes"]["coalesced"].as_i64()), Some(Some(count)));

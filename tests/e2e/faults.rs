@@ -51,14 +51,14 @@ async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
     let first = world.send(BOUGHT, ONE).await;
     world.wait_received(ONE, 1).await;
     let second = world.send(STOPPED, ONE).await;
-    world.wait_told(ONE, 2).await;
+    world.wait_notified(ONE, 2).await;
     world.receiver.release();
     let found = world.left_behind(ONE, &[first, second]).await;
     end(world, found).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_ends_without_a_last_look_is_noticed() {
+async fn a_run_that_ends_without_a_last_check_is_noticed() {
     let without = news_during_a_delivery("").await;
     let with = news_during_a_delivery("run.skip_drain=return").await;
     noticed("I1", &without, with);
@@ -97,7 +97,7 @@ async fn one_delivery(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_a_record_forgets_is_noticed_before_the_sweep_heals_it() {
+async fn a_lane_missing_in_a_record_is_noticed_before_the_sweep() {
     let without = one_delivery("").await;
     let with = one_delivery("record.forget_lane=return").await;
     noticed("I5", &without, with);
@@ -133,7 +133,7 @@ async fn sweeps(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_that_does_not_look_at_lanes_is_noticed() {
+async fn a_sweep_that_ignores_lanes_is_noticed() {
     let without = swept("").await;
     let with = swept("sweep.forget_lanes=return").await;
     noticed("I5", &without, with);
@@ -161,11 +161,11 @@ async fn two_events(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     world.send(BOUGHT, ONE).await;
     world.wait_acked(ONE, 1).await;
-    let told = world.events(ONE).await;
+    let recorded = world.events(ONE).await;
     world.send(STOPPED, ONE).await;
     let verdict = world.verdict(PATIENCE).await;
     let after = world.events(ONE).await;
-    assert_eq!(after.last(), told.last(), "an event that was told has changed");
+    assert_eq!(after.last(), recorded.last(), "an event that was told has changed");
     match verdict {
         Ok(()) => world.ledger(ONE, 2).await,
         Err(broken) => {
@@ -180,7 +180,7 @@ async fn two_events(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_id_that_is_used_twice_is_refused_by_the_ledger_and_noticed() {
+async fn a_reused_event_id_is_refused_by_the_ledger_and_noticed() {
     let without = two_events("").await;
     let with = two_events("record.reuse_event_id=return").await;
     noticed("I1", &without, with);

@@ -86,7 +86,7 @@ impl Fleet {
         .await;
         for (receipt_id, doors) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
             self.send(receipt_id, &doors[..1]).await;
-            self.world.wait_told(receipt_id, 1).await;
+            self.world.wait_notified(receipt_id, 1).await;
             self.send(receipt_id, &doors[1..]).await;
         }
         self.send(&fresh, &[SERVE, OTHER_SERVE]).await;
@@ -107,15 +107,15 @@ impl Fleet {
     async fn check(mut self) {
         let verdict = self.world.verdict(REPEATED).await;
         verdict.unwrap_or_else(|broken| panic!("{broken}"));
-        self.world.receiver.told_once().unwrap_or_else(|broken| panic!("{broken}"));
+        self.world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
         for (receipt_id, sent) in &self.sent {
-            let mut told = 0;
+            let mut delivered = 0;
             for message_id in sent {
                 let outcomes = self.world.wait_outcome(message_id).await;
                 assert_eq!(outcomes.len(), 1, "{message_id} of {receipt_id}: {outcomes:?}");
-                told += usize::from(outcomes[0]["outcome"] == "settled");
+                delivered += usize::from(outcomes[0]["outcome"] == "settled");
             }
-            self.world.ledger(receipt_id, told).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.world.ledger(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
             self.check_arrived(receipt_id).await;
         }
     }
@@ -124,8 +124,8 @@ impl Fleet {
     async fn check_arrived(&self, receipt_id: &str) {
         let deliveries = wait::until(REPEATED, &format!("the end of all deliveries of {receipt_id}"), async || {
             let deliveries = self.world.deliveries(receipt_id).await;
-            let has_ended = |one: &serde_json::Value| one["status"] == "delivered" || one["status"] == "superseded";
-            if deliveries.iter().all(has_ended) { Ok(deliveries) } else { Err(format!("{deliveries:?}")) }
+            let is_final = |one: &serde_json::Value| one["status"] == "delivered" || one["status"] == "superseded";
+            if deliveries.iter().all(is_final) { Ok(deliveries) } else { Err(format!("{deliveries:?}")) }
         })
         .await;
         let events = self.world.events(receipt_id).await;
@@ -139,7 +139,7 @@ impl Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killing_each_of_two_serves_and_two_workers_in_turn_loses_nothing() {
+async fn killing_two_serves_and_two_workers_in_turn_loses_nothing() {
     let mut fleet = Fleet::start().await;
     for (round, place) in [("a", SERVE), ("b", WORKER), ("c", OTHER_SERVE), ("d", OTHER_WORKER)] {
         fleet.make_busy(round, place).await;

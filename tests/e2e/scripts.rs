@@ -45,13 +45,13 @@ fn parts(source: &str) -> Vec<Part> {
         let last = calls(source, call).into_iter().filter_map(|mut texts| texts.pop());
         parts.extend(last.map(|action| Part { about: "COLLAPSE_KEY", text: format!("--signal-name {action} ") }));
     }
-    let asked = calls(source, "run_documented(&world,").into_iter().filter_map(|mut texts| texts.pop());
-    parts.extend(asked.map(|text| Part { about: "COLLAPSE_KEY", text }));
+    let run_lines = calls(source, "run_documented(&world,").into_iter().filter_map(|mut texts| texts.pop());
+    parts.extend(run_lines.map(|text| Part { about: "COLLAPSE_KEY", text }));
     parts
 }
 
 #[test]
-fn every_line_that_operators_are_told_to_run_is_run_by_a_test() {
+fn every_documented_operator_line_is_run_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
     let files = std::fs::read_dir(folder).expect("this folder").map(|entry| entry.expect("an entry").path());
     let files = files.filter(|path| path.is_file() && !path.ends_with("scripts.rs"));
@@ -63,7 +63,7 @@ fn every_line_that_operators_are_told_to_run_is_run_by_a_test() {
 }
 
 #[test]
-fn what_a_call_says_is_read_with_its_quotes() {
+fn quotes_of_a_call_are_parsed() {
     let source = r#"world.by_script("\"reason\":\"done\"").await; ask(&world, by, "held", "hold").await;"#;
     let read: Vec<String> = parts(source).into_iter().map(|part| part.text).collect();
     assert_eq!(read, ["\"reason\":\"done\"", "--signal-name hold "]);

@@ -128,7 +128,7 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
     let second = settled(world, &second_id).await;
     world.wait_acked(receipt_id, second.revision).await;
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
-    let is_inside = settlings(&history).iter().any(|(fired, ended)| (*fired..=*ended).contains(&second.accepted_at));
+    let is_inside = settlings(&history).iter().any(|(fired, closed)| (*fired..=*closed).contains(&second.accepted_at));
     is_inside && first.revision != second.revision
 }
 
@@ -145,11 +145,11 @@ async fn arrived(world: &World, receipt_id: &str, revision: i64, inside_at: Inst
 
 /// Asks for the next settling as soon as the run says by itself that it knows of what came inside.
 async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
-    let mut looks = 0_u32;
+    let mut checks = 0_u32;
     let what = format!("the run of {receipt_id} to know of {message_id}");
     let is_known = wait::until(SOON, &what, async || {
-        looks += 1;
-        if looks % 8 != 1 {
+        checks += 1;
+        if checks % 8 != 1 {
             return Err("not asked".to_owned());
         }
         if try_settled(world, message_id).await.is_some() {
@@ -160,7 +160,7 @@ async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
     })
     .await;
     if is_known {
-        world.ask(receipt_id, contract::FLUSH, &json!({ "reason": "the revision before has arrived" })).await;
+        world.act(receipt_id, contract::FLUSH, &json!({ "reason": "the revision before has arrived" })).await;
     }
 }
 
@@ -199,10 +199,10 @@ struct Settled {
 }
 
 async fn settled(world: &World, message_id: &str) -> Settled {
-    let mut looks = 0_u32;
+    let mut checks = 0_u32;
     wait::until(SOON, &format!("the outcome of {message_id}"), async || {
-        looks += 1;
-        if looks % 8 != 1 {
+        checks += 1;
+        if checks % 8 != 1 {
             return Err("not asked".to_owned());
         }
         try_settled(world, message_id).await.ok_or_else(|| "none".to_owned())

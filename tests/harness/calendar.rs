@@ -20,7 +20,7 @@ pub struct Step {
     /// What Amazon shows from now on.
     pub shown: Vec<Subscription>,
     /// What it says of it, as far as that arrives.
-    pub told: Vec<Rtn>,
+    pub notifications: Vec<Rtn>,
 }
 
 /// A world whose clock is moved.
@@ -129,7 +129,7 @@ impl Calendar {
                     None => self.world.show(subscription),
                 }
             }
-            messages.extend(step.told.iter().map(|rtn| self.world.sns.notification(rtn)));
+            messages.extend(step.notifications.iter().map(|rtn| self.world.sns.notification(rtn)));
         }
         for message in &messages {
             self.world.post_until_accepted(message).await;

@@ -38,14 +38,14 @@ impl Version {
 
 /// What was said with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct KeyResult {
     /// `whsec_…`, or `whpk_…` and the raw 32 bytes of a public key in base64.
     pub key: String,
     /// Why the signature was refused; `None` when it is right.
     pub refusal: Option<String>,
 }
 
-impl Said {
+impl KeyResult {
     /// What the key verifies.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -57,7 +57,7 @@ impl Said {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// For each key that the receiver was told to trust, the newest first; empty when it was told none.
-    pub said: Vec<Said>,
+    pub results: Vec<KeyResult>,
     /// Whether the test wants the newest key to be refused.
     pub is_refusal_wanted: bool,
     /// `webhook-id`; empty when it did not come, as the others.
@@ -73,11 +73,11 @@ pub struct Request {
 impl Request {
     /// A request as it came, and what was said of it.
     #[must_use]
-    pub fn new(headers: &HeaderMap, raw: &[u8], said: Vec<Said>) -> Self {
+    pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
         let header =
             |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         Self {
-            said,
+            results,
             is_refusal_wanted: false,
             id: header("webhook-id"),
             timestamp: header("webhook-timestamp"),

@@ -83,9 +83,9 @@ impl Temporal {
             events.iter().filter(|event| event.event_type() == wanted).count()
         };
         let events = self.history(workflow_id).await;
-        let ended = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
+        let closed = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
         let is_open = events.last().is_some_and(|event| event.event_type() != EventType::WorkflowExecutionCompleted);
-        is_open && count(&events, EventType::TimerStarted) > ended
+        is_open && count(&events, EventType::TimerStarted) > closed
     }
 
     /// What the server says of the newest run: status, pending activities, search attributes.

@@ -98,12 +98,12 @@ impl World {
             return Err(format!("{} events of {receipt_id} have {} ids", events.len(), ids.len()));
         }
         let coalesced = |event: &Value| event["body"]["attributes"]["coalesced"].as_i64();
-        let told: i64 = events.iter().filter_map(coalesced).sum();
-        if usize::try_from(told) == Ok(notifications) {
+        let announced: i64 = events.iter().filter_map(coalesced).sum();
+        if usize::try_from(announced) == Ok(notifications) {
             Ok(())
         } else {
             Err(format!(
-                "the events of {receipt_id} tell of {told} notifications and not of {notifications}: {events:?}"
+                "the events of {receipt_id} tell of {announced} notifications and not of {notifications}: {events:?}"
             ))
         }
     }

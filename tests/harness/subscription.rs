@@ -75,8 +75,8 @@ impl Subscription {
         if trial_days.is_some() {
             new.shown["freeTrialEndDate"] = millis(anchor);
         }
-        let told = vec![new.rtn("SUBSCRIPTION_PURCHASED", now)];
-        (new, told)
+        let notifications = vec![new.rtn("SUBSCRIPTION_PURCHASED", now)];
+        (new, notifications)
     }
 
     /// When the running term ends: in a trial, the trial.

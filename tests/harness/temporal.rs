@@ -183,9 +183,9 @@ fn spawn(folder: &Path, port: u16, (memory, settings): (Memory, &[String])) -> W
 async fn ready(server: &mut Watched, port: u16, folder: &Path) -> Client {
     let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
     wait::until(READY, "the Temporal server", async || {
-        if let Some(status) = server.ended() {
-            let said = std::fs::read_to_string(log(folder)).unwrap_or_default();
-            panic!("the Temporal server ended with {status}: {said}");
+        if let Some(status) = server.exit_status() {
+            let log_text = std::fs::read_to_string(log(folder)).unwrap_or_default();
+            panic!("the Temporal server ended with {status}: {log_text}");
         }
         let options = ConnectionOptions::new(url.clone()).identity("system-tests".to_owned()).build();
         let connected = tokio::time::timeout(Duration::from_secs(5), Connection::connect(options)).await;

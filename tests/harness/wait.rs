@@ -17,8 +17,8 @@ fn pause_after(elapsed: Duration) -> Duration {
 ///
 /// # Panics
 /// When the deadline passes, with `what` was waited for and what was seen last.
-pub async fn until<T>(deadline: Duration, what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    within(deadline, what, look).await.unwrap_or_else(|late| panic!("{late}"))
+pub async fn until<T>(deadline: Duration, what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
+    within(deadline, what, check).await.unwrap_or_else(|late| panic!("{late}"))
 }
 
 /// The same for what a test expects not to come.
@@ -28,11 +28,11 @@ pub async fn until<T>(deadline: Duration, what: &str, look: impl AsyncFnMut() ->
 pub async fn within<T>(
     deadline: Duration,
     what: &str,
-    mut look: impl AsyncFnMut() -> Result<T, String>,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
 ) -> Result<T, String> {
     let started = Instant::now();
     loop {
-        match look().await {
+        match check().await {
             Ok(value) => return Ok(value),
             Err(seen) if started.elapsed() >= deadline => {
                 return Err(format!("waited {deadline:?} for {what}; last seen: {seen}"));
@@ -49,11 +49,11 @@ pub async fn within<T>(
 pub fn until_blocking<T>(
     deadline: Duration,
     what: &str,
-    mut look: impl FnMut() -> Result<T, String>,
+    mut check: impl FnMut() -> Result<T, String>,
 ) -> anyhow::Result<T> {
     let started = Instant::now();
     loop {
-        match look() {
+        match check() {
             Ok(value) => return Ok(value),
             Err(seen) if started.elapsed() >= deadline => {
                 anyhow::bail!("waited {deadline:?} for {what}; last seen: {seen}")
@@ -67,10 +67,10 @@ pub fn until_blocking<T>(
 ///
 /// # Panics
 /// When `look` answers `Err`, with what it saw.
-pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
+pub async fn throughout(time: Duration, what: &str, mut check: impl AsyncFnMut() -> Result<(), String>) {
     let started = Instant::now();
     while started.elapsed() < time {
-        if let Err(seen) = look().await {
+        if let Err(seen) = check().await {
             panic!("{what} did not hold after {:?}: {seen}", started.elapsed());
         }
         pass(2 * SHORTEST).await;

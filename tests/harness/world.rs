@@ -185,7 +185,7 @@ impl World {
     /// # Panics
     /// When there is none.
     #[must_use]
-    pub fn newest_told(&self, receipt_id: &str) -> Value {
+    pub fn newest_acked(&self, receipt_id: &str) -> Value {
         let received = self.receiver.about(&self.key(receipt_id).to_string());
         let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
         acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
@@ -297,8 +297,8 @@ impl World {
     pub(super) async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
         let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
         let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
-        let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
-        if has_ended { Ok(all) } else { Err(format!("{answer:?}")) }
+        let is_final = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
+        if is_final { Ok(all) } else { Err(format!("{answer:?}")) }
     }
 
     /// Waits until so many requests about a receipt's purchase have come, and gives them.
@@ -360,7 +360,7 @@ impl World {
     ///
     /// # Panics
     /// When it is not answered 202.
-    pub async fn ask(&self, receipt_id: &str, action: &str, body: &Value) {
+    pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
         let answer = self.api.post(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
     }
@@ -454,9 +454,9 @@ async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, setting: 
     let Setting { events, signature, .. } = setting;
     let url = receiver.url();
     let body = json!({ "kind": "webhook", "name": url, "url": url, "events": events, "signature": signature });
-    let made = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
-    receiver.trust_shown(&made);
-    text(&made, "id")
+    let created = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
+    receiver.trust_shown(&created);
+    text(&created, "id")
 }
 
 /// Everything that is received is to be of the schema that the service shows for it.

@@ -18,7 +18,7 @@ pub struct Messages<'a> {
     sns: &'a Sns,
     path: String,
     purchases: usize,
-    made: usize,
+    created: usize,
     began: Timestamp,
 }
 
@@ -26,14 +26,14 @@ impl<'a> Messages<'a> {
     /// Messages for this endpoint, spread over so many purchases.
     pub fn new(sns: &'a Sns, url: &str, purchases: usize) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
-        Self { sns, path, purchases, made: 0, began: api::clock::now() }
+        Self { sns, path, purchases, created: 0, began: api::clock::now() }
     }
 
     /// Signs so many, on two threads.
     pub fn sign(&mut self, count: usize) -> Vec<Message> {
         eprintln!("signing {count} messages …");
-        let first = self.made;
-        self.made += count;
+        let first = self.created;
+        self.created += count;
         let half = first + count / 2;
         let this = &*self;
         std::thread::scope(|scope| {

@@ -124,7 +124,7 @@ impl Cell {
     pub fn story(&self, now: Timestamp) -> Story {
         let name = self.name();
         let scene = Scene { name: &name, is_due: DUE.contains(&self.kind), is_entitlement: self.is_entitlement(), now };
-        let told = Rtn { app_user_id: name.clone(), at: now, ..Rtn::new(self.kind, &name) };
+        let notifications = Rtn { app_user_id: name.clone(), at: now, ..Rtn::new(self.kind, &name) };
         let (before, known) = match self.state {
             "unknown" => (Vec::new(), None),
             state => scene.reach(state),
@@ -135,7 +135,7 @@ impl Cell {
             unseen: unseen.iter().cloned().collect(),
             after: Vec::new(),
             receipts: vec![name.clone()],
-            rtn: told,
+            rtn: notifications,
         };
         let state = if known.is_some() { self.state } else { self.prior().unwrap_or("unknown") };
         let is_of_product = ONE_TIME.contains(&state) == ONE_TIME_TYPES.contains(&self.kind) || state == "unknown";
@@ -302,12 +302,12 @@ impl Scene<'_> {
     fn reach_one_time(&self, is_revoked: bool) -> (Vec<Step>, Option<Subscription>) {
         let product = if self.is_entitlement { "ENTITLEMENT" } else { "CONSUMABLE" };
         let mut shown = self.one_time(self.day(-3));
-        let told = vec![self.rtn(&format!("{product}_PURCHASED"), self.day(-3))];
-        let mut steps = vec![Step { at: self.day(-3), shown: vec![shown.clone()], told }];
+        let notifications = vec![self.rtn(&format!("{product}_PURCHASED"), self.day(-3))];
+        let mut steps = vec![Step { at: self.day(-3), shown: vec![shown.clone()], notifications }];
         if is_revoked {
             take_back(&mut shown, self.day(-2));
-            let told = vec![self.rtn(&format!("{product}_CANCELLED"), self.day(-2))];
-            steps.push(Step { at: self.day(-2), shown: vec![shown.clone()], told });
+            let notifications = vec![self.rtn(&format!("{product}_CANCELLED"), self.day(-2))];
+            steps.push(Step { at: self.day(-2), shown: vec![shown.clone()], notifications });
         }
         (steps, Some(shown))
     }
@@ -316,14 +316,14 @@ impl Scene<'_> {
     fn reach_end(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let trial = (state == "trial_grace").then_some(7);
         let (begun, middle, end) = (self.day(-9), self.day(-5), self.day(-2));
-        let (shown, told) = Subscription::begin(self.name, self.name, begun, trial);
+        let (shown, notifications) = Subscription::begin(self.name, self.name, begun, trial);
         let mut shown = shown.in_weeks(1, "gold.weekly");
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], told }];
-        let told = if state == "expired" { shown.switch_off(middle) } else { vec![self.touch(middle)] };
-        steps.push(Step { at: middle, shown: vec![shown.clone()], told });
-        let told = if state == "expired" { shown.expire(end) } else { shown.fail_payment(end) };
+        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications }];
+        let notifications = if state == "expired" { shown.switch_off(middle) } else { vec![self.touch(middle)] };
+        steps.push(Step { at: middle, shown: vec![shown.clone()], notifications });
+        let notifications = if state == "expired" { shown.expire(end) } else { shown.fail_payment(end) };
         shown.shown["freeTrialEndDate"] = Value::Null;
-        steps.push(Step { at: end, shown: vec![shown.clone()], told });
+        steps.push(Step { at: end, shown: vec![shown.clone()], notifications });
         (steps, Some(shown))
     }
 
@@ -332,25 +332,25 @@ impl Scene<'_> {
         let (days, weeks, sku) = if self.is_due { (7, 1, "gold.weekly") } else { (14, 2, "gold.biweekly") };
         let begun = self.day(if self.is_due { -7 } else { -6 });
         let trial = ["trial", "trial_off"].contains(&state).then_some(days);
-        let (shown, told) = Subscription::begin(self.name, self.name, begun, trial);
+        let (shown, notifications) = Subscription::begin(self.name, self.name, begun, trial);
         let mut shown = shown.in_weeks(weeks, sku);
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], told }];
+        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications }];
         let middle = self.day(-3);
         let mut others = Vec::new();
-        let told = match state {
+        let notifications = match state {
             "off" | "trial_off" => shown.switch_off(middle),
             "scheduled" => shown.defer("platinum.biweekly", middle),
             "replaced" => {
-                let (new, told) = shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
+                let (new, notifications) = shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
                 others.push(new.in_weeks(2, "silver.biweekly"));
-                told
+                notifications
             }
             _ if self.is_due => vec![self.touch(middle)],
             _ => Vec::new(),
         };
-        if !told.is_empty() {
+        if !notifications.is_empty() {
             others.push(shown.clone());
-            steps.push(Step { at: middle, shown: others, told });
+            steps.push(Step { at: middle, shown: others, notifications });
         }
         (steps, Some(shown))
     }

@@ -26,7 +26,7 @@ fn lines_of(lived: &BTreeMap<Cell, (Line, Record)>, reviewed: &BTreeMap<[String;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_notification_in_every_state_tells_what_the_file_says_whatever_the_store_shows() {
+async fn every_cell_gives_the_result_of_the_reviewed_file() {
     let lived = run::live(&cells()).await;
     let reviewed = read(FILE);
     let lines = lines_of(&lived, &reviewed);
@@ -52,7 +52,7 @@ async fn every_notification_in_every_state_tells_what_the_file_says_whatever_the
 }
 
 #[test]
-fn the_reviewed_file_has_every_cell_and_breaks_no_law() {
+fn the_reviewed_file_has_every_cell_and_breaks_no_rule() {
     let reviewed = read(FILE);
     let wanted = cells().into_iter().map(|cell| [cell.kind, cell.state, &cell.store.to_string()].map(str::to_owned));
     let missing =

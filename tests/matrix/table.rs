@@ -25,12 +25,12 @@ pub struct Line {
 
 const NOTHING: &str = "-";
 
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().filter(|word| *word != NOTHING).map(str::to_owned).collect()
+fn parts(text: &str) -> Vec<String> {
+    text.split_whitespace().filter(|part| *part != NOTHING).map(str::to_owned).collect()
 }
 
-fn text(words: &[String]) -> String {
-    if words.is_empty() { NOTHING.to_owned() } else { words.join(" ") }
+fn text(parts: &[String]) -> String {
+    if parts.is_empty() { NOTHING.to_owned() } else { parts.join(" ") }
 }
 
 impl Line {
@@ -64,7 +64,7 @@ pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
         };
         let cell = [kind, state, store].map(str::to_owned);
         let (outcome, why) = (outcome.to_owned(), why.to_owned());
-        let line = Line { cell, first: words(first), then: words(then), revenue: words(revenue), outcome, why };
+        let line = Line { cell, first: parts(first), then: parts(then), revenue: parts(revenue), outcome, why };
         (line.cell.clone(), line)
     };
     file.lines().filter(is_line).map(parse).collect()
@@ -132,7 +132,7 @@ fn of_line(line: &Line) -> Vec<String> {
         }
     }
     let is_split = |(one, other): &(&str, &str)| {
-        let in_first = |event: &str| line.first.iter().any(|told| told == event);
+        let in_first = |event: &str| line.first.iter().any(|known| known == event);
         has(one) && has(other) && in_first(one) != in_first(other)
     };
     for (one, other) in OPPOSITES.iter().filter(|pair| is_split(pair)) {

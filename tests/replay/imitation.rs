@@ -17,14 +17,14 @@ macro_rules! imitation {
         /// The workflow `purchase`, for one notification.
         #[workflow]
         pub struct $name {
-            told: Option<Notified>,
+            signal: Option<Notified>,
         }
 
         #[workflow_methods]
         impl $name {
             #[init]
             fn new(_ctx: &WorkflowContextView, _start: Lenient<Start>) -> Self {
-                Self { told: None }
+                Self { signal: None }
             }
 
             /// Window, load, record, deliver.
@@ -32,9 +32,9 @@ macro_rules! imitation {
             pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
                 let ctx: &WorkflowContext<Self> = ctx;
                 let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
-                let told = ctx.state(|run| run.told.clone()).unwrap_or_default();
-                ctx.timer(Duration::from_millis(told.quiet_ms.unsigned_abs())).await;
-                let load = Load { collapse_key: key, through: told.through };
+                let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
+                ctx.timer(Duration::from_millis(signal.quiet_ms.unsigned_abs())).await;
+                let load = Load { collapse_key: key, through: signal.through };
                 let loaded = ctx.execute_local_activity(Asks::load, load, options::short()).await?;
                 if $extra {
                     ctx.timer(Duration::from_secs(1)).await;
@@ -54,21 +54,21 @@ macro_rules! imitation {
 
             /// There are new rows in the inbox.
             #[signal(name = contract::NOTIFIED)]
-            pub fn notified(&mut self, _ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Notified>) {
-                self.told = told.0.ok();
+            pub fn notified(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
+                self.signal = signal.0.ok();
             }
         }
     };
 }
 
 fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
-    let given = Given { reading: &Reading::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
+    let context = Given { reading: &Reading::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
     Record {
         collapse_key,
         settling: loaded.settling + 1,
         revision: loaded.revision,
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
-        decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        decision: domain::decide(&loaded.purchase, &loaded.notifications, context),
         is_replaced: loaded.is_replaced,
         asked: loaded.verify,
         is_answer: false,

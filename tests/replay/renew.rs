@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     retried_lane(&mut world, &keep).await?;
     continued(&mut world, &keep).await?;
     failed_over_load(&mut world, &keep).await?;
-    asked_twice(&keep).await?;
+    queried_twice(&keep).await?;
     destinations(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
         let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
@@ -99,9 +99,9 @@ fn blank(json: &mut Value) {
 async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "one-notification").await;
     world.send(BOUGHT, "rearmed-burst").await;
-    world.wait_told("rearmed-burst", 1).await;
+    world.wait_notified("rearmed-burst", 1).await;
     world.send(STOPPED, "rearmed-burst").await;
-    world.wait_told("rearmed-burst", 2).await;
+    world.wait_notified("rearmed-burst", 2).await;
     world.wait_acked("one-notification", 1).await;
     keep.asleep(world, "one-notification").await?;
     world.wait_acked("rearmed-burst", 1).await;
@@ -112,7 +112,7 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
 }
 
 /// The store answers at the second time.
-async fn asked_twice(keep: &Keep) -> anyhow::Result<()> {
+async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     let mut world = World::start(Setting { window_seconds: 2, rvs: true, ..Setting::default() }).await;
     world.rvs().know("asked-twice", Receipt::subscription(api::clock::now()));
     world.rvs().answer_next(1, &rvs::Reply::Status(500));
@@ -156,8 +156,8 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let first = first.execution.as_ref().context("a run without an id")?;
     keep.write("destination-continued", &world.temporal.run_history_json(first).await)?;
 
-    let asked = json!({ "by": "me", "reason": "a history" });
-    world.temporal.signal(&workflow, contract::DISABLE, &asked).await.map_err(anyhow::Error::msg)?;
+    let body = json!({ "by": "me", "reason": "a history" });
+    world.temporal.signal(&workflow, contract::DISABLE, &body).await.map_err(anyhow::Error::msg)?;
     wait_closed(&world, &workflow).await;
     keep.newest(&world, &workflow, "destination-switched-off").await?;
 
@@ -191,25 +191,25 @@ async fn wait_for_timer(world: &World, workflow: &str) {
 
 /// What admins ask.
 async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
-    let asked = json!({ "reason": "a history" });
+    let body = json!({ "reason": "a history" });
     let held = world.send(BOUGHT, "hold-and-release").await;
     wait_timer(world, "hold-and-release").await;
-    world.ask("hold-and-release", "hold", &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" })).await;
+    world.act("hold-and-release", "hold", &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" })).await;
     world.wait_status("hold-and-release", "a hold", |status| status["held_until"].is_string()).await;
     for name in ["flush", "discard"] {
         let message_id = world.send(BOUGHT, name).await;
         wait_timer(world, name).await;
-        world.ask(name, name, &asked).await;
+        world.act(name, name, &body).await;
         world.wait_outcome(&message_id).await;
         keep.asleep(world, name).await?;
     }
     world.send(BOUGHT, "redeliver").await;
     world.wait_acked("redeliver", 1).await;
     world.wait_asleep("redeliver").await;
-    world.ask("redeliver", "redeliver", &asked).await;
+    world.act("redeliver", "redeliver", &body).await;
     world.wait_received("redeliver", 2).await;
     keep.asleep(world, "redeliver").await?;
-    world.ask("hold-and-release", "release", &asked).await;
+    world.act("hold-and-release", "release", &body).await;
     world.wait_outcome(&held).await;
     world.wait_acked("hold-and-release", 1).await;
     keep.asleep(world, "hold-and-release").await

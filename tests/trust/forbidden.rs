@@ -31,8 +31,8 @@ impl Forbidden {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
         let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events, "enabled": false });
-        let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
-        let forbidden = Self { listener, destination_id: made["id"].as_str().expect("an id").to_owned() };
+        let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+        let forbidden = Self { listener, destination_id: created["id"].as_str().expect("an id").to_owned() };
         forbidden.lead_to(world, &forbidden.url());
         let path = format!("/v1/destinations/{}", forbidden.destination_id);
         drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
@@ -81,13 +81,13 @@ impl Forbidden {
                 delivery["event_type"] == "purchase.updated" && delivery["revision"].as_i64() < Some(*newest)
             });
             // An older state is superseded when its lane is claimed next.
-            let word = match delivery["status"].as_str() {
+            let end = match delivery["status"].as_str() {
                 Some("pending") => "owed",
                 Some("superseded") if is_old => "superseded",
                 _ => panic!("{delivery} is not owed"),
             };
-            let said = explained(world, delivery).await;
-            assert!(said.contains(word), "{delivery} is explained by {said}");
+            let explanation = explained(world, delivery).await;
+            assert!(explanation.contains(end), "{delivery} is explained by {explanation}");
             attempts += refused(world, delivery).await;
         }
         assert!(attempts >= 10, "only {attempts} attempts were refused");
@@ -119,10 +119,10 @@ pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
     let story = world.api.get(&format!("/v1/explain/events/{event_id}")).await.ok();
-    said_of(&story, &delivery["id"]).unwrap_or_else(|| panic!("{delivery} is not in {story}")).to_owned()
+    explanation_of(&story, &delivery["id"]).unwrap_or_else(|| panic!("{delivery} is not in {story}")).to_owned()
 }
 
-fn said_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
+fn explanation_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
     if story["id"] == *delivery_id {
         return story["says"].as_str();
     }
@@ -131,7 +131,7 @@ fn said_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
         Value::Object(fields) => fields.values().collect(),
         _ => Vec::new(),
     };
-    within.into_iter().find_map(|part| said_of(part, delivery_id))
+    within.into_iter().find_map(|part| explanation_of(part, delivery_id))
 }
 
 fn events(deliveries: &[Value]) -> BTreeSet<String> {

@@ -44,8 +44,8 @@ impl Ledger {
     async fn revise(&self, receipt: &str) {
         let key = CollapseKey::of(self.platform_id, receipt);
         let number = self.load(key).await.revision;
-        let told = self.told(receipt, number);
-        self.store.accept(vec![told]).await.expect("an accepted notification");
+        let row = self.notification_of(receipt, number);
+        self.store.accept(vec![row]).await.expect("an accepted notification");
         loop {
             let loaded = self.load(key).await;
             if loaded.revision > number {
@@ -62,7 +62,7 @@ impl Ledger {
         self.store.load(key, i64::MAX, 500).await.expect("a loaded purchase")
     }
 
-    fn told(&self, receipt: &str, number: i64) -> NewNotification {
+    fn notification_of(&self, receipt: &str, number: i64) -> NewNotification {
         let store_time = Timestamp::from_micros(1_800_000_000_000_000).plus_millis(number * 1000);
         let notification = Notification {
             message_id: format!("{receipt}-{number}"),
@@ -102,9 +102,9 @@ fn record(key: CollapseKey, loaded: &Loaded) -> Record {
         auto_renewing: Some(true),
         ..Snapshot::default()
     };
-    let reading = Reading::Verified(Box::new(snapshot));
-    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let verification = Reading::Verified(Box::new(snapshot));
+    let context = Given { reading: &verification, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     let turn = usize::try_from(loaded.revision).unwrap_or(0);
     let what = if turn == 0 { What::Purchased } else { TURNS[turn % TURNS.len()] };
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();

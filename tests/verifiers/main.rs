@@ -46,7 +46,7 @@ const PYPI: Library = Library {
 };
 
 /// The folder with all deliveries: those of this process come on top of what other tests kept there.
-async fn kept() -> &'static Path {
+async fn stored_deliveries() -> &'static Path {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     let lived = async || {
         let folder = deliveries::folder();
@@ -73,13 +73,13 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
 
 /// Asks a library of all deliveries, in one process.
 async fn verify(library: &Library) {
-    let kept = kept().await;
-    let receivers = deliveries::read(kept);
+    let stored_deliveries = stored_deliveries().await;
+    let receivers = deliveries::read(stored_deliveries);
     let folder = Folder::new("verifier");
     let (installer, arguments) = library.install.split_first().expect("an installer");
     run(folder.path(), installer, arguments);
     std::fs::write(folder.path().join("script"), library.script).expect("the script");
-    let printed = run(folder.path(), library.program, &["script", &kept.display().to_string()]);
+    let printed = run(folder.path(), library.program, &["script", &stored_deliveries.display().to_string()]);
     let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let answers: Vec<Vec<Answer>> = printed.lines().map(parsed).collect();
     let tally = Tally::of(&receivers, &answers).unwrap_or_else(|wrong| panic!("{}: {wrong}", library.program));

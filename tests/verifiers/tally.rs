@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt;
-use system_tests::deliveries::{Request, Said, Version};
+use system_tests::deliveries::{KeyResult, Request, Version};
 
 /// What is said with one key: why a request is refused, where it is.
 #[derive(Debug, Deserialize)]
@@ -85,13 +85,13 @@ impl Tally {
     }
 
     fn count(&mut self, request: &Request, answers: &[Answer]) -> Result<(), String> {
-        if request.said.len() != answers.len() {
+        if request.results.len() != answers.len() {
             return Err(format!("it was looked at with {} keys", answers.len()));
         }
-        for (said, answer) in request.said.iter().zip(answers) {
-            agree(said, answer)?;
+        for (result, answer) in request.results.iter().zip(answers) {
+            agree(result, answer)?;
         }
-        if request.said.is_empty() {
+        if request.results.is_empty() {
             self.unknown += 1;
             return Ok(());
         }
@@ -101,14 +101,14 @@ impl Tally {
 
     /// Counts what the keys of one version say of it.
     fn count_version(&mut self, request: &Request, version: Version) -> Result<(), String> {
-        let said: Vec<&Said> = request.said.iter().filter(|said| said.version() == version).collect();
+        let results: Vec<&KeyResult> = request.results.iter().filter(|result| result.version() == version).collect();
         let signatures = request.signatures(version);
-        let right = said.iter().filter(|said| said.refusal.is_none()).count();
+        let right = results.iter().filter(|result| result.refusal.is_none()).count();
         let count = match version {
             Version::V1 => &mut self.v1,
             Version::V1a => &mut self.v1a,
         };
-        match said.first() {
+        match results.first() {
             None if signatures > 0 => return Err(format!("no key is known for its {version:?}")),
             None => return Ok(()),
             Some(newest) if newest.refusal.is_some() != request.is_refusal_wanted => {
@@ -117,7 +117,7 @@ impl Tally {
             Some(_) if request.is_refusal_wanted => self.refused += 1,
             Some(_) if right > signatures => return Err(format!("{right} keys verify its {version:?}")),
             Some(_) => {
-                match (right, said.len()) {
+                match (right, results.len()) {
                     (1, 1) => count.before += 1,
                     (1, _) => count.after += 1,
                     _ => count.overlap += 1,
@@ -131,11 +131,11 @@ impl Tally {
 
 /// Both find the signature right, and the library sees what was changed, who did not sign it, and that it came late; or
 /// both refuse. Of a public key no library says what is late.
-fn agree(said: &Said, answer: &Answer) -> Result<(), String> {
-    let has = |refusal: &Option<String>, word: &str| refusal.as_ref().is_some_and(|why| why.contains(word));
-    let is_past = said.version() == Version::V1a || has(&answer.late, "too old");
+fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
+    let has = |refusal: &Option<String>, part: &str| refusal.as_ref().is_some_and(|why| why.contains(part));
+    let is_past = result.version() == Version::V1a || has(&answer.late, "too old");
     let mut wrong = [&answer.changed, &answer.moved, &answer.stranger].into_iter();
-    match (&said.refusal, &answer.refusal) {
+    match (&result.refusal, &answer.refusal) {
         (None, None) if !wrong.all(|refusal| has(refusal, "No matching signature")) => {
             Err(format!("a changed byte, another time or a key that signed nothing: {answer:?}"))
         }

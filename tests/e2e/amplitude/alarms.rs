@@ -15,7 +15,7 @@ pub async fn alarms(own: &Analysts) -> Vec<String> {
 }
 
 /// Each of these answers is met by one try of one event.
-pub async fn what_costs_a_try_comes_again_and_people_hear_of_it(own: &mut Analysts) {
+pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts) {
     let few = "Amplitude counted fewer events than a request held: they are sent again";
     for (name, fault, class, alarm) in [
         ("fewer", Fault::Fewer(1), "too_few", Some(few)),
@@ -34,7 +34,10 @@ pub async fn what_costs_a_try_comes_again_and_people_hear_of_it(own: &mut Analys
         let events = own.amplitude.profile(KEY, &external_id).expect("counted in the end").events;
         assert_eq!(events.len(), 1, "{name}: {events:?}");
         let after = alarms(own).await;
-        assert!(alarm.is_none_or(|words| after.iter().any(|detail| detail.contains(words))), "{name}: {after:?}");
+        assert!(
+            alarm.is_none_or(|expected_text| after.iter().any(|detail| detail.contains(expected_text))),
+            "{name}: {after:?}"
+        );
         assert_eq!(raised(own).await - before, i64::from(alarm.is_some()), "{name}: {after:?}");
     }
 }

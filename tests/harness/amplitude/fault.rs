@@ -11,7 +11,7 @@ pub enum Fault {
     /// It is answered with this status, and nothing is kept.
     Status(u16),
     /// It is judged, and if it is accepted, it is answered with this status all the same.
-    Kept(u16),
+    AnsweredWith(u16),
     /// It is judged, and the connection is dropped.
     Lost,
     /// The connection is dropped at once.
@@ -93,8 +93,8 @@ fn fault(random: &mut Random, events: usize) -> Fault {
         2 => Fault::Status(502),
         3 => Fault::Status(503),
         4 => Fault::Status(504),
-        5 => Fault::Kept(500),
-        6 => Fault::Kept(504),
+        5 => Fault::AnsweredWith(500),
+        6 => Fault::AnsweredWith(504),
         7 => Fault::Lost,
         8 => Fault::Dropped,
         9 => Fault::Throttled(place(random, events)),

@@ -104,12 +104,12 @@ impl People {
         while person.updates.front().is_some_and(|first| now.millis_since(*first) >= HOUR_MS) {
             person.updates.pop_front();
         }
-        let is_kept = person.updates.len() < UPDATES;
-        if is_kept {
+        let is_allowed = person.updates.len() < UPDATES;
+        if is_allowed {
             person.updates.push_back(now);
             person.change(properties);
         }
-        is_kept
+        is_allowed
     }
 
     /// The person with this user id, or else device id.

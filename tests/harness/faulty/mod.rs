@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One request, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct Received {
     /// Path and query.
     pub path: String,
     /// Names in lower case, and values.
@@ -26,7 +26,7 @@ pub struct Heard {
     pub body: Vec<u8>,
 }
 
-impl Heard {
+impl Received {
     /// The first header of this name; empty when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
@@ -38,9 +38,9 @@ impl Heard {
 struct Seen {
     next: VecDeque<Fault>,
     always: Option<Fault>,
-    requests: Vec<Heard>,
+    requests: Vec<Received>,
     connections: usize,
-    said_bytes: usize,
+    sent_bytes: usize,
     is_over: bool,
 }
 
@@ -144,7 +144,7 @@ impl Faulty {
 
     /// Everything heard so far, whatever became of it, in the order of arrival.
     #[must_use]
-    pub fn requests(&self) -> Vec<Heard> {
+    pub fn requests(&self) -> Vec<Received> {
         self.shared.seen().requests.clone()
     }
 
@@ -156,8 +156,8 @@ impl Faulty {
 
     /// How many bytes the other side, or the buffers on the way, took of what was said.
     #[must_use]
-    pub fn said_bytes(&self) -> usize {
-        self.shared.seen().said_bytes
+    pub fn sent_bytes(&self) -> usize {
+        self.shared.seen().sent_bytes
     }
 }
 

@@ -4,7 +4,7 @@ mod reply;
 
 pub use reply::Reply;
 
-use super::deliveries::{self, Journal, Request, Said, Version};
+use super::deliveries::{self, Journal, KeyResult, Request, Version};
 use super::signature::Signed;
 use super::{ports, wait};
 use axum::Router;
@@ -41,7 +41,7 @@ pub struct Received {
     /// When it came.
     pub began: Instant,
     /// When it was answered; `None` while it hangs or when the sender gave up.
-    pub ended: Option<Instant>,
+    pub finished_at: Option<Instant>,
     /// The status that it was answered with.
     pub status: Option<u16>,
 }
@@ -183,7 +183,7 @@ impl Receiver {
 
     /// The types of the acknowledged events about a receipt but for `purchase.updated`, in the order of arrival.
     #[must_use]
-    pub fn told(&self, receipt_id: &str) -> Vec<String> {
+    pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
         let is_wanted =
             |one: &&Received| one.is_acked() && one.collapse_key().is_empty() && one.receipt_id() == receipt_id;
@@ -330,7 +330,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The event that came under several.
-    pub fn told_once(&self) -> Result<(), String> {
+    pub fn check_no_duplicates(&self) -> Result<(), String> {
         let requests = self.all();
         let mut ids = BTreeMap::<&str, &str>::new();
         for request in &requests {
@@ -418,7 +418,7 @@ fn overlaps(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut found = Vec::new();
     for request in requests {
         if let Some(before) = last.insert(request.receipt_id(), request)
-            && before.ended.is_some_and(|ended| ended > request.began)
+            && before.finished_at.is_some_and(|finished_at| finished_at > request.began)
         {
             found.push((before, request));
         }
@@ -434,7 +434,7 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
     let response = reply.answer(&shared.released).await;
     if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
-        request.ended = Some(Instant::now());
+        request.finished_at = Some(Instant::now());
         request.status = response.as_ref().map(|response| response.status().as_u16());
     }
     // Ends the connection's task without a word, which no response could do.
@@ -442,18 +442,18 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
 }
 
 /// What is said with each key, the newest first.
-fn said(seen: &Seen, signed: Signed<'_>) -> Vec<Said> {
+fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
     let verify = if seen.is_time_ignored { Signed::verify_at_any_time } else { Signed::verify };
-    let says = |key: &String| Said { key: key.clone(), refusal: verify(&signed, key).err() };
-    seen.keys.iter().rev().map(says).collect()
+    let result = |key: &String| KeyResult { key: key.clone(), refusal: verify(&signed, key).err() };
+    seen.keys.iter().rev().map(result).collect()
 }
 
 /// Whether the newest key of each version is content.
-fn verified(said: &[Said]) -> Result<(), String> {
-    let mut newest = Version::ALL.iter().filter_map(|version| said.iter().find(|one| one.version() == *version));
+fn verified(results: &[KeyResult]) -> Result<(), String> {
+    let mut newest = Version::ALL.iter().filter_map(|version| results.iter().find(|one| one.version() == *version));
     match newest.find_map(|one| one.refusal.clone()) {
         Some(refusal) => Err(refusal),
-        None if said.is_empty() => Err("no key is known".to_owned()),
+        None if results.is_empty() => Err("no key is known".to_owned()),
         None => Ok(()),
     }
 }
@@ -461,15 +461,15 @@ fn verified(said: &[Said]) -> Result<(), String> {
 /// Keeps the request and says what to do with it.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let said = said(seen, Signed { headers: &headers, raw });
-    let verified = verified(&said);
+    let results = results(seen, Signed { headers: &headers, raw });
+    let verified = verified(&results);
     if let Some(journal) = &seen.journal {
         let is_refusal_wanted = seen.is_refusal_wanted;
-        journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, said) });
+        journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, results) });
     }
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
-    let (began, ended, status) = (Instant::now(), None, None);
-    let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status };
+    let (began, finished_at, status) = (Instant::now(), None, None);
+    let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, finished_at, status };
     let is_first = seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
     let first = seen.first.clone().filter(|(receipts, _)| is_first && request.receipt_id().starts_with(receipts));
     let first = first.map(|(_, reply)| reply);

@@ -63,17 +63,17 @@ impl Reply {
 }
 
 /// Without keep-alive, so that a closed port is closed for everybody at once.
-fn response(status: u16, said: Option<(HeaderName, String)>, body: Body) -> Response {
+fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
-    if let Some((name, value)) = said {
+    if let Some((name, value)) = header_line {
         response.headers_mut().insert(name, value.parse().expect("a header's value"));
     }
     response
 }
 
-fn retry_after(said: String) -> Response {
-    response(503, Some((RETRY_AFTER, said)), Body::empty())
+fn retry_after(header_line: String) -> Response {
+    response(503, Some((RETRY_AFTER, header_line)), Body::empty())
 }
 
 /// As RFC 9110 5.6.7 prefers it.

@@ -1,6 +1,6 @@
 //! The Amazon ingress with a real storage behind it, a scripted SNS, and an engine that records.
 
-mod keeping;
+mod notifications;
 mod refusals;
 mod subscriptions;
 
@@ -42,15 +42,15 @@ fn now() -> Timestamp {
 /// SNS as it answers GET: certificates and confirmations, each with its own trouble; all that was asked is kept.
 #[derive(Default)]
 struct Sns {
-    asked: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
     trouble: Mutex<Option<FetchError>>,
     /// What happens while a subscription is being confirmed.
     meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Sns {
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("no panic").clone()
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("no panic").clone()
     }
 
     fn meanwhile(&self, happens: impl Future<Output = ()> + Send + 'static) {
@@ -64,7 +64,7 @@ impl Sns {
 
 impl Fetch for Sns {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
-        self.asked.lock().expect("no panic").push(url.to_owned());
+        self.requests.lock().expect("no panic").push(url.to_owned());
         let answer = match self.trouble.lock().expect("no panic").clone() {
             Some(trouble) => Err(trouble),
             None if url.ends_with(".pem") => Ok(SIGNER.certificate_pem().expect("a certificate")),
@@ -163,7 +163,7 @@ impl World {
         (answer.status, answer.reason)
     }
 
-    async fn kept(&self, body: &str) -> Vec<NotificationView> {
+    async fn stored(&self, body: &str) -> Vec<NotificationView> {
         self.store.notifications_of(&message_id(body)).await.expect("storage answers")
     }
 
@@ -184,12 +184,12 @@ impl World {
     }
 
     /// Waits until the engine heard of a purchase, and gives the first signal.
-    async fn heard(&self, receipt_id: &str) -> &'static str {
+    async fn wait_signal(&self, receipt_id: &str) -> &'static str {
         let key = CollapseKey::of(self.platform.id, receipt_id);
         wait::until(SOON, "a signal", async || {
-            let told = self.engine.0.lock().expect("no panic").clone();
-            let heard = told.iter().find(|(heard, _)| *heard == key);
-            heard.map(|(_, signal)| *signal).ok_or_else(|| format!("{told:?}"))
+            let signals = self.engine.0.lock().expect("no panic").clone();
+            let found = signals.iter().find(|(found, _)| *found == key);
+            found.map(|(_, signal)| *signal).ok_or_else(|| format!("{signals:?}"))
         })
         .await
     }
@@ -218,10 +218,10 @@ fn letter(number: u128, topic_arn: &str) -> Letter<'_> {
     Letter { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
 }
 
-fn sample<'a>(said: &'a str, receipt_id: &'a str) -> Sample<'a> {
+fn sample<'a>(type_name: &'a str, receipt_id: &'a str) -> Sample<'a> {
     Sample {
         package_name: PACKAGE,
-        said,
+        said: type_name,
         app_user_id: "user",
         receipt_id,
         cancelled_receipt_id: None,

@@ -115,7 +115,7 @@ fn wrong_documents() -> Vec<(String, u16, &'static str)> {
 }
 
 #[tokio::test]
-async fn no_request_leaves_for_what_is_refused_and_nothing_of_it_is_kept() {
+async fn a_refused_message_causes_no_request_and_no_row() {
     let beginning = Beginning { topic: Some(TOPIC), has_certificate: true, ..Beginning::default() };
     let world = World::begin(beginning).await;
     let cases = [wrong_certificates(), wrong_topics(), wrong_documents()].concat();
@@ -123,7 +123,7 @@ async fn no_request_leaves_for_what_is_refused_and_nothing_of_it_is_kept() {
     for (body, status, reason) in cases {
         assert_eq!(world.post(&body).await, (status, reason), "{}", body.chars().take(2000).collect::<String>());
     }
-    assert_eq!(world.sns.asked(), [""; 0]);
+    assert_eq!(world.sns.requests(), [""; 0]);
     assert!(world.store.open_after(0, 10).await.expect("storage answers").is_empty());
     assert_eq!((world.alarms().await.len(), world.topics().await.len()), (0, 1));
     // The same world accepts what is right: it was not the world that refused.
@@ -131,7 +131,7 @@ async fn no_request_leaves_for_what_is_refused_and_nothing_of_it_is_kept() {
 }
 
 #[tokio::test]
-async fn a_rejected_topic_is_refused_whatever_it_says() {
+async fn a_rejected_topic_is_refused_whatever_it_sends() {
     let world = World::begin(Beginning { has_certificate: true, ..Beginning::default() }).await;
     assert_eq!(world.post(&subscription(1, TOPIC)).await, (200, "topic waits for approval"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
@@ -139,5 +139,5 @@ async fn a_rejected_topic_is_refused_whatever_it_says() {
     for body in [renewal(2), subscription(3, TOPIC)] {
         assert_eq!(world.post(&body).await, (403, "topic was rejected"));
     }
-    assert!(world.sns.asked().is_empty());
+    assert!(world.sns.requests().is_empty());
 }

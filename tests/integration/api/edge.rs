@@ -30,9 +30,9 @@ pub const TOKEN: &str = "the-admin-token-of-the-tests";
 /// An engine that keeps what it is told, and can be down.
 #[derive(Default)]
 pub struct Recording {
-    told: Mutex<Vec<(CollapseKey, Signal)>>,
-    asked: Mutex<Vec<(DestinationId, DestinationSignal)>>,
-    tended: Mutex<Vec<DestinationId>>,
+    signals: Mutex<Vec<(CollapseKey, Signal)>>,
+    destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
+    supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
     /// What a query of a run answers; null stands for no open run.
     pub status: Mutex<Value>,
@@ -45,18 +45,18 @@ impl Recording {
     }
 
     /// What it was told, in order.
-    pub fn told(&self) -> Vec<(CollapseKey, Signal)> {
-        self.told.lock().expect("no test panicked").clone()
+    pub fn signals(&self) -> Vec<(CollapseKey, Signal)> {
+        self.signals.lock().expect("no test panicked").clone()
     }
 
     /// What destinations were told, in order.
-    pub fn asked(&self) -> Vec<(DestinationId, DestinationSignal)> {
-        self.asked.lock().expect("no test panicked").clone()
+    pub fn destination_signals(&self) -> Vec<(DestinationId, DestinationSignal)> {
+        self.destination_signals.lock().expect("no test panicked").clone()
     }
 
     /// The destinations that could be sent something, in order.
-    pub fn tended(&self) -> Vec<DestinationId> {
-        self.tended.lock().expect("no test panicked").clone()
+    pub fn supervised(&self) -> Vec<DestinationId> {
+        self.supervised.lock().expect("no test panicked").clone()
     }
 
     fn answer<T>(&self, value: T) -> Result<T, EngineError> {
@@ -68,7 +68,7 @@ impl Engine for Recording {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.told.lock().expect("no test panicked").push((key, signal));
+            self.signals.lock().expect("no test panicked").push((key, signal));
         }
         async { answer }.boxed()
     }
@@ -82,7 +82,7 @@ impl Engine for Recording {
     fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.asked.lock().expect("no test panicked").push((id, signal));
+            self.destination_signals.lock().expect("no test panicked").push((id, signal));
         }
         async { answer }.boxed()
     }
@@ -90,7 +90,7 @@ impl Engine for Recording {
     fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.tended.lock().expect("no test panicked").push(id);
+            self.supervised.lock().expect("no test panicked").push(id);
         }
         async { answer }.boxed()
     }
@@ -185,14 +185,14 @@ impl Service {
     }
 
     /// One request, with the admin token.
-    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.send(method, path, Some(&format!("Bearer {TOKEN}")), body).await
     }
 
     /// Reads a path.
     pub async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &Value::Null).await
+        self.send_json("GET", path, &Value::Null).await
     }
 
     /// One request as it is.
@@ -216,10 +216,10 @@ impl Service {
 
     /// An app and a platform of it.
     pub async fn platform(&self) -> (String, PlatformId) {
-        let app = self.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await;
+        let app = self.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await;
         let app = app.body["id"].as_str().expect("an id").to_owned();
         let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" });
-        let platform = self.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+        let platform = self.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
         assert_eq!(platform.status, 201, "{}", platform.body);
         let platform = platform.body["id"].as_str().expect("an id").parse().expect("a platform id");
         (app, platform)
@@ -297,26 +297,26 @@ pub async fn open(folder: &Folder) -> Store {
 
 /// Keeps one notification of a receipt; its purchase and its row.
 pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fate) -> (CollapseKey, i64) {
-    let told = told(platform, receipt);
+    let notification = notification(platform, receipt);
     let row = NewNotification {
         platform_id: platform,
-        message_id: told.message_id.clone(),
+        message_id: notification.message_id.clone(),
         receipt_id: receipt.to_owned(),
-        collapse_key: Some(told.collapse_key),
-        said: told.said.clone(),
-        store_time: Some(told.store_time),
-        app_user_id: told.app_user_id.clone(),
-        body: serde_json::to_string(&told).expect("JSON"),
+        collapse_key: Some(notification.collapse_key),
+        said: notification.said.clone(),
+        store_time: Some(notification.store_time),
+        app_user_id: notification.app_user_id.clone(),
+        body: serde_json::to_string(&notification).expect("JSON"),
         fate,
         traceparent: None,
     };
     match store.accept(vec![row]).await.expect("the inbox accepts").as_slice() {
-        [Accepted::New { seq }] => (told.collapse_key, *seq),
+        [Accepted::New { seq }] => (notification.collapse_key, *seq),
         other => panic!("expected a new row, and it is {other:?}"),
     }
 }
 
-fn told(platform: PlatformId, receipt: &str) -> Notification {
+fn notification(platform: PlatformId, receipt: &str) -> Notification {
     Notification {
         message_id: clock::random_uuid().to_string(),
         collapse_key: CollapseKey::of(platform, receipt),

@@ -1,10 +1,10 @@
 //! Profiles that do not arrive: what is skipped, refused or dead is not held by the integration, and what it is owed
 //! instead comes to an end.
 
-use super::paying::monthly;
+use super::payments::monthly;
 use super::profiling::PURCHASED;
 use super::sending::{HOUR_MS, Sent, claim, rendering};
-use super::world::{Said, World, said_so, story};
+use super::world::{Report, World, reported, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Kind, Snapshot, Timestamp, What};
 use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
@@ -44,19 +44,19 @@ fn skip() -> Rendered {
 }
 
 story! {
-    async fn what_was_skipped_is_owed_by_a_snapshot_and_by_no_settling(world: World) {
+    async fn skipped_events_are_owed_by_a_snapshot_and_no_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         world.happen("r1", 1, &[What::Purchased]).await;
         world.put_aside((world.key("r1"), to), skip()).await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0, "a settling without news owes nothing that would be skipped again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
         world.put_aside((world.key("r1"), to), skip()).await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
         world.entitle("silver").await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "a change is owed");
         world.drain((world.key("r1"), to)).await;
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "it has it");
@@ -76,7 +76,7 @@ story! {
 }
 
 story! {
-    async fn what_died_is_looked_at_again_and_not_for_ever(world: World) {
+    async fn a_dead_delivery_is_rechecked_a_bounded_number_of_times(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let key = world.key("r1");
@@ -89,29 +89,29 @@ story! {
             assert_eq!(world.due().await, usize::from(wait == 0), "the next look waits");
             world.pass(wait);
             assert_eq!(world.due().await, 1);
-            world.look(key).await;
+            world.resettle(key).await;
             assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
             dead += 1;
         }
         assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.profiles(to), dead, "what is always refused is not owed anew by each settling");
         world.entitle("silver").await;
         world.sleep();
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 1);
         assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
         assert_eq!(world.due().await, 1, "another state begins anew");
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.drain((key, to)).await.len(), 1);
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 2);
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn what_an_admin_forgot_is_looked_at_again(world: World) {
+    async fn a_debt_that_an_admin_cleared_is_rechecked(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
@@ -124,7 +124,7 @@ story! {
         assert_eq!(world.store.forget_user_events(to, i64::MAX).await.unwrap().ended, 3);
         assert_eq!(world.due().await, 2, "a purchase of each user");
         for receipt in ["r1", "r2", "r3"] {
-            world.look(world.key(receipt)).await;
+            world.resettle(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 2);
         let hook = world.destination("hook").await.id;
@@ -140,8 +140,8 @@ story! {
 impl World {
     /// A trial begins.
     async fn begin_trial(&self, receipt: &str) {
-        let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        self.accept(said_so(self.platform.id, ("begins", receipt), 500, said)).await;
+        let report = Report { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        self.accept(reported(self.platform.id, ("begins", receipt), 500, report)).await;
         self.settle_shown(self.key(receipt), trial(), &[(What::TrialStarted, 1), (What::Purchased, 1)]).await;
     }
 }
@@ -153,7 +153,7 @@ fn trial() -> Snapshot {
 }
 
 story! {
-    async fn a_value_that_is_not_known_any_more_is_owed_beside_the_event_that_carries_the_rest(world: World) {
+    async fn an_uncertain_value_is_owed_beside_the_event(world: World) {
         let plain = world.keeping("plain", Attributes::Documented).await;
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");
@@ -175,7 +175,7 @@ story! {
 }
 
 story! {
-    async fn what_did_not_arrive_may_have_left_a_value_that_is_not_known_any_more(world: World) {
+    async fn an_undelivered_profile_may_leave_an_uncertain_value(world: World) {
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");
         world.begin_trial("r1").await;

@@ -2,7 +2,7 @@
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
-use super::world::{LEASE_MS, World, new_destination, new_platform, record, story, told};
+use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
 use domain::{Decision, Outcome, What};
 use storage::{
     Accepted, Again, Claimed, DestinationPatch, Fares, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
@@ -37,31 +37,31 @@ async fn otherwise(world: &World) {
     let (platform, key) = (world.platform.id, world.key("r3"));
     let mut outcomes = Vec::new();
     for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::GivenUp)] {
-        outcomes.push((world.tell(&format!("ended-{number}"), "r3", number).await, outcome));
+        outcomes.push((world.notify(&format!("ended-{number}"), "r3", number).await, outcome));
     }
     let loaded = world.load(key).await;
     let mut nothing = record(key, &loaded);
     let purchase = loaded.purchase;
     nothing.decision = Decision { purchase, transitions: Vec::new(), outcomes, waits: None, wake: None, lag: None };
     assert_eq!(world.done(nothing).await, 0, "nothing changed");
-    world.tell("discarded", "r3", 4).await;
+    world.notify("discarded", "r3", 4).await;
     world.store.discard(key, None, "ann", "a test").await.unwrap();
-    world.tell("open", "r3", 5).await;
-    let duplicate = world.accept(told(platform, "duplicate", "r3", 5)).await;
+    world.notify("open", "r3", 5).await;
+    let duplicate = world.accept(renewal(platform, "duplicate", "r3", 5)).await;
     assert!(matches!(duplicate, Accepted::Duplicate { .. }));
-    world.tell("successor", "r3", 6).await;
+    world.notify("successor", "r3", 6).await;
     let fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
-    world.accept(NewNotification { fate, ..told(platform, "refused", "r3", 7) }).await;
-    let unreadable = NewNotification { collapse_key: None, store_time: None, ..told(platform, "unreadable", "", 8) };
+    world.accept(NewNotification { fate, ..renewal(platform, "refused", "r3", 7) }).await;
+    let unreadable = NewNotification { collapse_key: None, store_time: None, ..renewal(platform, "unreadable", "", 8) };
     world.accept(unreadable).await;
     let (link, later) = (SecretString::from("https://arn:1"), world.store.now().await.unwrap().plus_millis(60_000));
     world.store.keep_pending(platform, "arn:1", link, later).await.unwrap();
     let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
-    world.accept(NewNotification { fate, ..told(platform, "waiting", "r4", 9) }).await;
+    world.accept(NewNotification { fate, ..renewal(platform, "waiting", "r4", 9) }).await;
 }
 
 story! {
-    async fn what_the_store_wrote_breaks_no_rule(world: World) {
+    async fn rows_of_the_store_break_no_rule(world: World) {
         assert_eq!(world.broken(1000).await, []);
         live(&world).await;
         otherwise(&world).await;
@@ -72,23 +72,23 @@ story! {
 }
 
 /// What notices that a notification is gone.
-const KEPT: &[&str] = &["accepted_is_kept"];
+const ACCEPTED: &[&str] = &["accepted_is_kept"];
 
 /// Which rows, of which table, and what notices that they are gone.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
     ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_kept"]),
-    ("notifications", "outcome = 'settled'", KEPT),
-    ("notifications", "outcome = 'no_change'", KEPT),
-    ("notifications", "outcome = 'duplicate'", KEPT),
-    ("notifications", "outcome = 'refused'", KEPT),
-    ("notifications", "outcome = 'discarded'", KEPT),
-    ("notifications", "outcome = 'unknown' AND collapse_key IS NOT NULL", KEPT),
-    ("notifications", "outcome = 'unknown' AND collapse_key IS NULL", KEPT),
-    ("notifications", "outcome = 'given_up'", KEPT),
-    ("notifications", "outcome IS NULL AND message_id = 'open'", KEPT),
-    ("notifications", "outcome IS NULL AND message_id = 'successor'", KEPT),
-    ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", KEPT),
-    ("notifications", "receipt_id = 'r3'", KEPT),
+    ("notifications", "outcome = 'settled'", ACCEPTED),
+    ("notifications", "outcome = 'no_change'", ACCEPTED),
+    ("notifications", "outcome = 'duplicate'", ACCEPTED),
+    ("notifications", "outcome = 'refused'", ACCEPTED),
+    ("notifications", "outcome = 'discarded'", ACCEPTED),
+    ("notifications", "outcome = 'unknown' AND collapse_key IS NOT NULL", ACCEPTED),
+    ("notifications", "outcome = 'unknown' AND collapse_key IS NULL", ACCEPTED),
+    ("notifications", "outcome = 'given_up'", ACCEPTED),
+    ("notifications", "outcome IS NULL AND message_id = 'open'", ACCEPTED),
+    ("notifications", "outcome IS NULL AND message_id = 'successor'", ACCEPTED),
+    ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", ACCEPTED),
+    ("notifications", "receipt_id = 'r3'", ACCEPTED),
     ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["kept_was_accepted"]),
     ("acceptances", "seq > 0", &["kept_was_accepted"]),
     ("purchases", "receipt_id = 'r2'", &["an_outcome_names_a_revision", "an_event_is_of_something"]),
@@ -138,10 +138,10 @@ story! {
                 assert!(speaks, "{table} {which}: {rule} is silent, and these are not: {broken:?}");
             }
             if *table == "notifications" {
-                let kept = broken.iter().find(|one| one.name == KEPT[0]).unwrap();
-                assert_eq!(kept.violations, raw.number("SELECT COUNT(*) AS value FROM gone"), "{which}: {kept:?}");
-                for words in raw.texts(GONE) {
-                    assert!(kept.examples.contains(&words), "{which}: {words}: {kept:?}");
+                let accepted_rule = broken.iter().find(|one| one.name == ACCEPTED[0]).unwrap();
+                assert_eq!(accepted_rule.violations, raw.number("SELECT COUNT(*) AS value FROM gone"), "{which}: {accepted_rule:?}");
+                for text in raw.texts(GONE) {
+                    assert!(accepted_rule.examples.contains(&text), "{which}: {text}: {accepted_rule:?}");
                 }
             }
             raw.run(&format!("INSERT INTO {table} {back}SELECT * FROM gone; DROP TABLE gone"));
@@ -151,14 +151,14 @@ story! {
 }
 
 story! {
-    async fn all_that_two_processes_accepted_at_once_is_missed_when_it_is_gone(world: World) {
+    async fn rows_of_concurrent_processes_are_missed_when_deleted(world: World) {
         let (platform, second) = (world.platform.id, world.second_process().await);
         let crowd = |whose: &str, beside: i64| {
             let whose = whose.to_owned();
             // The second row of each tells what the other process tells too.
             (0..700).flat_map(move |number| {
-                let own = told(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
-                [own, told(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
+                let own = renewal(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
+                [own, renewal(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
             }).collect::<Vec<_>>()
         };
         let (first, others) = tokio::join!(world.store.accept(crowd("a", 0)), second.accept(crowd("b", 300)));
@@ -241,7 +241,7 @@ story! {
 }
 
 story! {
-    async fn what_a_destination_chose_otherwise_is_not_missed(world: World) {
+    async fn types_that_a_destination_did_not_choose_are_not_missed(world: World) {
         let mut new = new_destination(&world.app, "states");
         new.events = vec!["purchase.updated".to_owned()];
         let states = world.store.new_destination(new).await.unwrap();

@@ -45,7 +45,7 @@ story! {
 }
 
 story! {
-    async fn who_lost_the_lease_steals_nothing_and_his_success_counts_once(world: World) {
+    async fn a_success_without_the_lease_counts_once(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
@@ -95,11 +95,11 @@ story! {
             let token = format!("unsent-{round}");
             let attempt = world.attempt(key, hook.id, &token).await;
             assert_eq!(attempt.number, 1);
-            let mut told = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
-            (told.status, told.fares) = (None, Fares::Unsaid);
-            (told.judged[0].class, told.judged[0].counts) = (class.to_owned(), false);
-            let id = told.judged[0].delivery_id;
-            world.end(told).await;
+            let mut end = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
+            (end.status, end.fares) = (None, Fares::Unsaid);
+            (end.judged[0].class, end.judged[0].counts) = (class.to_owned(), false);
+            let id = end.judged[0].delivery_id;
+            world.end(end).await;
             assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class}: nothing was tried");
             world.pass(1_001);
         }
@@ -119,7 +119,7 @@ story! {
 }
 
 story! {
-    async fn what_a_deleted_destination_was_owed_is_dead(world: World) {
+    async fn deliveries_owed_to_a_deleted_destination_are_dead(world: World) {
         let hook = world.destination("hook").await;
         let other = world.destination("other").await;
         world.revise("r1", 1).await;
@@ -128,8 +128,8 @@ story! {
         let dead = world.store.deliveries(of(hook.id), Page::default()).await.unwrap().items.remove(0);
         assert_eq!((dead.status.as_str(), dead.last_error.as_deref()), ("dead", Some("the destination was deleted")));
         assert!(dead.finished_at.is_some());
-        let kept = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
-        assert_eq!(kept.status, "pending");
+        let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
+        assert_eq!(stored.status, "pending");
         // One that was recorded at that moment ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Closed { .. }));
@@ -140,19 +140,19 @@ story! {
 }
 
 story! {
-    async fn the_same_finish_again_changes_nothing(world: World) {
+    async fn repeating_a_finish_changes_nothing(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
-        let told = finish(&attempt, Verdict::Retry { delay_ms: 5_000 });
-        world.end(told.clone()).await;
+        let end = finish(&attempt, Verdict::Retry { delay_ms: 5_000 });
+        world.end(end.clone()).await;
         world.pass(3_000);
-        let again = world.end(told.clone()).await.finished;
+        let again = world.end(end.clone()).await.finished;
         assert!(matches!(again, Finished::Wait { ms } if ms <= 2_000), "{again:?}");
         assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
         assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
-        let unknown = Finish { token: "never claimed".to_owned(), ..told };
+        let unknown = Finish { token: "never claimed".to_owned(), ..end };
         assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
     }
 }
@@ -173,7 +173,7 @@ story! {
 }
 
 story! {
-    async fn the_acknowledged_revision_never_falls_and_is_told_next_time(world: World) {
+    async fn the_acked_revision_never_falls_and_is_sent_next_time(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
@@ -239,7 +239,7 @@ story! {
 }
 
 story! {
-    async fn a_disabled_destination_is_owed_and_not_told(world: World) {
+    async fn a_disabled_destination_is_owed_and_gets_nothing(world: World) {
         let hook = world.destination("hook").await;
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::profiling::{PURCHASED, entitlements};
 use super::sending::{Sent, claim, must_send, rendering};
-use super::world::{World, happened, new_destination, new_platform, record, story, told};
+use super::world::{World, happened, new_destination, new_platform, record, renewal, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, PlatformId, What};
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl World {
     async fn happens_on(&self, platform: PlatformId, (receipt, sku): (&str, &str), whats: &[What]) -> CollapseKey {
         let key = CollapseKey::of(platform, receipt);
         let number = self.load(key).await.revision + 1;
-        self.accept(told(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
+        self.accept(renewal(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
         self.settle_as(key, (sku, whats)).await;
         key
     }
@@ -79,18 +79,18 @@ fn rename(value: &mut Value, sku: &str) {
 }
 
 story! {
-    async fn a_filtered_destination_is_shown_the_state_of_its_platforms_alone(world: World) {
+    async fn a_filtered_destination_gets_states_of_its_platforms_only(world: World) {
         let (x, y) = (world.platform.id, world.other().await);
         for sku in ["on-x", "on-y"] {
             world.list(sku).await;
         }
-        let kept = world.of_platforms("kept", (&[y], Some(Attributes::Extended))).await;
+        let stored = world.of_platforms("kept", (&[y], Some(Attributes::Extended))).await;
         let hook = world.of_platforms("hook", (&[y], None)).await;
         let both = world.of_platforms("both", (&[y, x], Some(Attributes::Documented))).await;
         let all = world.of_platforms("all", (&[], Some(Attributes::Documented))).await;
         let a = world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
         let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
-        for (to, shown) in [(kept, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
+        for (to, shown) in [(stored, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
             assert_eq!(world.shown(b, to).await, [shown]);
         }
         world.happens_on(x, ("a", "on-x"), &[What::Renewed]).await;
@@ -98,18 +98,18 @@ story! {
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
         world.settle_as(a, ("on-x", &[])).await;
-        assert_eq!((world.profiles(kept), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
+        assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
         assert_eq!(world.profiles(both), 1);
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-y".to_owned(), listed), Run::Real).await.unwrap();
         world.settle_as(b, ("on-y", &[])).await;
-        assert_eq!((world.profiles(kept), world.profiles(hook)), (1, 0));
-        assert_eq!(world.shown(b, kept).await, [["gold"]]);
+        assert_eq!((world.profiles(stored), world.profiles(hook)), (1, 0));
+        assert_eq!(world.shown(b, stored).await, [["gold"]]);
         assert_eq!(world.raw().number(&format!(
-            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{kept}' AND collapse_key = '{a}'"
+            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'"
         )), 0, "nothing goes in the lane of a purchase that it does not want");
         let bodies = world.raw().texts(&format!(
-            "SELECT body AS value FROM deliveries WHERE destination_id = '{kept}' AND event_type = '{PROFILE_UPDATED}'"
+            "SELECT body AS value FROM deliveries WHERE destination_id = '{stored}' AND event_type = '{PROFILE_UPDATED}'"
         ));
         assert!(bodies.iter().all(|body| !body.contains("on-x")), "{bodies:?}");
         assert_eq!(world.broken(1000).await, []);
@@ -117,7 +117,7 @@ story! {
 }
 
 story! {
-    async fn a_state_that_was_not_kept_for_a_filter_is_not_shown_by_profiles(world: World) {
+    async fn a_state_missing_for_a_filter_is_not_in_profiles(world: World) {
         let (x, y) = (world.platform.id, world.other().await);
         for sku in ["on-x", "on-y"] {
             world.list(sku).await;

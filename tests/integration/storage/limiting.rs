@@ -57,7 +57,7 @@ async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed
 }
 
 story! {
-    async fn what_another_process_changed_holds_for_a_claim_that_had_begun(world: World) {
+    async fn a_change_by_another_process_applies_to_a_begun_claim(world: World) {
         let hook = limited(&world, Limits::default()).await;
         world.revise("r1", 1).await;
         if world.is_postgres() {
@@ -71,7 +71,7 @@ story! {
 }
 
 story! {
-    async fn who_claims_does_not_wait_for_a_lane_or_a_user_that_another_process_has(world: World) {
+    async fn a_claim_skips_lanes_and_users_locked_elsewhere(world: World) {
         let mut new = new_destination(&world.app, "per user");
         new.traits.per_user = true;
         let hook = world.store.new_destination(new).await.unwrap().id;
@@ -93,7 +93,7 @@ story! {
 }
 
 story! {
-    async fn how_long_a_lane_rests_is_known_without_a_claim(world: World) {
+    async fn the_wait_of_a_lane_is_known_without_a_claim(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let rests = || async { world.store.rests(world.key("r1"), hook).await.unwrap() };
         assert_eq!(rests().await, None, "nothing is owed");
@@ -143,7 +143,7 @@ story! {
 }
 
 story! {
-    async fn no_more_requests_than_allowed_are_in_flight_over_two_processes(world: World) {
+    async fn two_processes_share_the_limit_of_requests_in_flight(world: World) {
         let hook = limited(&world, Limits { concurrency: 5, ..Limits::default() }).await;
         let receipts = purchases(&world, 20).await;
         let stores = [world.store.clone(), world.second_process().await];
@@ -179,7 +179,7 @@ fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -
 }
 
 story! {
-    async fn events_of_a_user_go_together_in_order_and_the_state_goes_alone(world: World) {
+    async fn a_batch_holds_events_of_a_user_in_order_and_no_state(world: World) {
         let to = world.analytics("analytics").await.id;
         world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
         world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
@@ -200,11 +200,11 @@ story! {
         assert_eq!(sent.types(), all, "what was never tried follows");
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
-        let mut told = finish(&sent, Verdict::Delivered);
-        told.judged[1].verdict = Verdict::Dead;
-        told.judged[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        told.judged[3].verdict = Verdict::Retry { delay_ms: 0 };
-        assert!(matches!(world.end(told).await.finished, Finished::Wait { .. }));
+        let mut end = finish(&sent, Verdict::Delivered);
+        end.judged[1].verdict = Verdict::Dead;
+        end.judged[2].verdict = Verdict::Retry { delay_ms: 60_000 };
+        end.judged[3].verdict = Verdict::Retry { delay_ms: 0 };
+        assert!(matches!(world.end(end).await.finished, Finished::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
         let statuses: Vec<_> = deliveries.map(|one| one.status).filter(|status| status != "superseded").collect();
@@ -219,9 +219,9 @@ story! {
         let key = world.key("r1");
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
-        let mut told = finish(&first, Verdict::Retry { delay_ms: 0 });
-        told.judged[1].verdict = Verdict::Retry { delay_ms: 60_000 };
-        world.end(told).await;
+        let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
+        end.judged[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        world.end(end).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
         world.finish(&next, Verdict::Delivered).await;
@@ -271,16 +271,16 @@ story! {
 }
 
 story! {
-    async fn a_user_who_is_throttled_keeps_nobody_else_waiting(world: World) {
+    async fn a_throttled_user_delays_no_other(world: World) {
         let to = world.analytics("analytics").await.id;
         for receipt in ["r1", "r2"] {
             world.revise(receipt, 1).await;
         }
         world.happen_to("customer-2", "other", &[What::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
-        let mut told = finish(&sent, RETRY);
-        (told.fares, told.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
-        world.end(told).await;
+        let mut end = finish(&sent, RETRY);
+        (end.fares, end.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
+        world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
             let claimed = world.claim(world.key(receipt), to, "b").await;

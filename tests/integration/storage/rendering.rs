@@ -1,7 +1,7 @@
 //! Bodies: made when an event is sent for the first time, of all that is known then, and frozen. Some are not sent.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
-use super::world::{LEASE_MS, World, new_platform, story, told};
+use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, UserId, What};
 use std::sync::{Arc, Mutex};
 use storage::{
@@ -33,7 +33,7 @@ async fn claim_by(world: &World, render: Render, (key, to): (CollapseKey, Destin
 }
 
 story! {
-    async fn what_waits_for_a_name_is_nobodys_business_until_the_customer_is_named(world: World) {
+    async fn a_delivery_that_waits_for_a_name_is_not_claimed(world: World) {
         let hook = world.destination("hook").await;
         world.happen_to("anna's", "r1", &[What::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
@@ -64,7 +64,7 @@ story! {
 }
 
 story! {
-    async fn who_joins_a_named_customer_is_told_by_that_name(world: World) {
+    async fn a_user_who_joins_a_named_customer_is_sent_by_that_name(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
         world.happen_to("second", "r2", &[What::Purchased]).await;
@@ -77,7 +77,7 @@ story! {
 }
 
 story! {
-    async fn a_name_that_is_given_at_the_same_moment_is_never_missed(world: World) {
+    async fn a_name_set_concurrently_is_never_missed(world: World) {
         let hook = world.destination("hook").await;
         let second = world.second_process().await;
         for number in 0..20 {
@@ -96,7 +96,7 @@ story! {
 }
 
 story! {
-    async fn other_settings_have_everything_looked_at_again_that_waits(world: World) {
+    async fn changed_settings_recheck_everything_that_waits(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
         world.happen_to("anna's", "r1", &[What::Purchased]).await;
         for to in [hook.id, other.id] {
@@ -111,7 +111,7 @@ story! {
 }
 
 story! {
-    async fn what_is_skipped_or_refused_lets_the_next_pass(world: World) {
+    async fn a_skipped_or_refused_event_lets_the_next_pass(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
         let lane = (world.key("r1"), hook.id);
@@ -120,17 +120,17 @@ story! {
             "user.subscription.resumed" => Rendered::Refuse { why: "the id is too short".to_owned() },
             other => Rendered::Body(other.to_owned()),
         });
-        let told = claim_by(&world, render.clone(), lane).await;
-        assert!(matches!(told, Claimed::Told { .. }), "who looks after it is told: {told:?}");
+        let claimed = claim_by(&world, render.clone(), lane).await;
+        assert!(matches!(claimed, Claimed::Told { .. }), "who looks after it is told: {claimed:?}");
         let Claimed::Send(batch) = claim_by(&world, render, lane).await else { panic!("nothing to send") };
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
-        let mut ended = world.store.deliveries(filter, Page::default()).await.unwrap().items;
-        ended.retain(|delivery| delivery.status != "pending");
-        let words: Vec<_> =
-            ended.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
-        assert_eq!(words, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
-        assert!(ended.iter().all(|delivery| delivery.finished_at.is_some()));
+        let mut closed = world.store.deliveries(filter, Page::default()).await.unwrap().items;
+        closed.retain(|delivery| delivery.status != "pending");
+        let bodies: Vec<_> =
+            closed.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
+        assert_eq!(bodies, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
+        assert!(closed.iter().all(|delivery| delivery.finished_at.is_some()));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
         let skipped = DeliveryFilter { status: Some("skipped".to_owned()), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
@@ -139,7 +139,7 @@ story! {
 }
 
 story! {
-    async fn what_is_put_aside_at_the_head_of_a_batch_is_not_part_of_it(world: World) {
+    async fn events_skipped_at_the_head_are_not_in_the_batch(world: World) {
         let to = world.analytics("analytics").await.id;
         world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
         let render = rendering(|unsent| match unsent.event_type.as_str() {
@@ -152,15 +152,15 @@ story! {
 }
 
 story! {
-    async fn a_body_is_frozen_for_each_destination_by_itself(world: World) {
+    async fn a_body_is_frozen_per_destination(world: World) {
         let (one, two) = (world.destination("one").await, world.destination("two").await);
         world.revise("r1", 1).await;
         let key = world.key("r1");
-        let said = |word: &'static str| Arc::new(move |to: &storage::Destination, _: &Unsent| {
-            Rendered::Body(format!("{word} for {}", to.name))
+        let body_of = |text: &'static str| Arc::new(move |to: &storage::Destination, _: &Unsent| {
+            Rendered::Body(format!("{text} for {}", to.name))
         });
-        let send = async |to: &storage::Destination, word| {
-            must_send(&world.store, Claim { render: said(word), ..claim(key, to.id, "a") }).await
+        let send = async |to: &storage::Destination, text| {
+            must_send(&world.store, Claim { render: body_of(text), ..claim(key, to.id, "a") }).await
         };
         let mut first = send(&one, "first").await;
         assert_eq!(first.body, "first for one");
@@ -176,7 +176,7 @@ story! {
 }
 
 story! {
-    async fn a_body_may_be_made_of_everything_that_is_known(world: World) {
+    async fn a_body_may_use_everything_that_is_known(world: World) {
         let to = world.analytics("analytics").await.id;
         let named = world.store.name_customer(world.app.id, app_user("customer-1"), "anna").await.unwrap();
         world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
@@ -217,7 +217,7 @@ story! {
 }
 
 story! {
-    async fn a_state_is_told_of_whom_it_was_recorded_for_whoever_owns_the_purchase_later(world: World) {
+    async fn a_state_is_sent_for_the_owner_at_its_recording(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
         world.happen_to("second", "p1", &[What::Renewed]).await;
@@ -234,7 +234,7 @@ story! {
 }
 
 story! {
-    async fn what_happened_together_says_what_was_owed_first(world: World) {
+    async fn concurrent_events_name_the_one_owed_first(world: World) {
         let to = world.analytics("analytics").await.id;
         let patch = DestinationPatch { events: Some(vec!["user.subscription.*".to_owned()]), ..Default::default() };
         world.store.update_destination(to, patch).await.unwrap();
@@ -251,7 +251,7 @@ story! {
 }
 
 story! {
-    async fn an_older_state_of_a_user_is_stale_once_a_newer_one_was_acknowledged(world: World) {
+    async fn an_older_user_state_is_stale_after_a_newer_ack(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
         // P1's `renewed` is stuck, P2's `expired` is delivered, then comes P1's again.
         world.happen("p1", 1, &[What::Renewed]).await;
@@ -279,7 +279,7 @@ story! {
 }
 
 story! {
-    async fn an_older_state_of_a_user_is_stale_once_a_newer_one_was_told_whatever_was_answered(world: World) {
+    async fn an_older_user_state_is_stale_after_a_newer_was_sent(world: World) {
         let to = world.analytics("analytics").await.id;
         world.happen("p1", 1, &[What::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
@@ -296,8 +296,8 @@ story! {
         world.send("p2", to, Verdict::Delivered).await;
         let newest = world.attempt(world.key("p2"), to, "d").await;
         assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
-        let told = "SELECT MAX(told_revision) AS value FROM user_lanes";
-        assert_eq!(world.raw().number(told), 2, "what was told as old is not told");
+        let statement = "SELECT MAX(told_revision) AS value FROM user_lanes";
+        assert_eq!(world.raw().number(statement), 2, "what was told as old is not told");
     }
 }
 
@@ -306,12 +306,12 @@ fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish { status: Some(400), ..finish(sent, verdict) }
 }
 
-fn newest_told(world: &World) -> i64 {
+fn newest_sent(world: &World) -> i64 {
     world.raw().number("SELECT COALESCE(MAX(told_revision), 0) AS value FROM user_lanes")
 }
 
 story! {
-    async fn a_state_that_surely_did_not_arrive_makes_no_older_one_stale(world: World) {
+    async fn an_undelivered_state_makes_no_older_one_stale(world: World) {
         let to = world.analytics("analytics").await.id;
         for (receipt, what) in [("p1", What::Renewed), ("p2", What::Cancelled)] {
             world.happen(receipt, 1, &[what]).await;
@@ -322,9 +322,9 @@ story! {
         world.end(refused(&second, RETRY)).await;
         world.happen("p3", 1, &[What::Expired, What::Purchased]).await;
         let newest = world.attempt(world.key("p3"), to, "c").await;
-        assert_eq!((newest.types().len(), newest_told(&world)), (2, 3));
+        assert_eq!((newest.types().len(), newest_sent(&world)), (2, 3));
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_told(&world), 1, "the second was refused too, and the first may have arrived");
+        assert_eq!(newest_sent(&world), 1, "the second was refused too, and the first may have arrived");
         world.pass(5_001);
         for receipt in ["p1", "p2"] {
             world.send(receipt, to, Verdict::Delivered).await;
@@ -336,13 +336,13 @@ story! {
         world.happen("p3", 2, &[What::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_told(&world), 2, "what is acknowledged is never forgotten");
+        assert_eq!(newest_sent(&world), 2, "what is acknowledged is never forgotten");
         assert!(world.attempt(world.key("p1"), to, "f").await.is_stale);
     }
 }
 
 story! {
-    async fn a_state_that_may_have_arrived_stays_told_however_its_delivery_ends(world: World) {
+    async fn a_state_that_may_have_arrived_counts_as_sent(world: World) {
         let to = world.analytics("analytics").await.id;
         for receipt in ["p1", "p2"] {
             world.happen(receipt, 1, &[What::Renewed]).await;
@@ -355,14 +355,14 @@ story! {
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);
         world.end(refused(&again, Verdict::Dead)).await;
-        assert_eq!((newest_told(&world), statuses(&world, to).await[2].1.as_str()), (2, "dead"));
+        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1.as_str()), (2, "dead"));
         world.send("p1", to, Verdict::Delivered).await;
         assert!(world.attempt(world.key("p1"), to, "d").await.is_stale);
     }
 }
 
 story! {
-    async fn what_was_told_of_an_anonymous_user_is_stale_to_whom_they_joined(world: World) {
+    async fn states_of_an_anonymous_user_are_stale_after_the_join(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
         world.happen_to("second", "p1", &[What::Renewed]).await;
@@ -391,9 +391,9 @@ story! {
         let key = world.key("r1");
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
-            let mut told = finish(&sent, RETRY);
-            (told.judged[0].class, told.judged[0].counts) = ("invalid_settings".to_owned(), false);
-            world.end(told).await;
+            let mut end = finish(&sent, RETRY);
+            (end.judged[0].class, end.judged[0].counts) = ("invalid_settings".to_owned(), false);
+            world.end(end).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);
         }
@@ -422,7 +422,7 @@ story! {
 }
 
 story! {
-    async fn a_destination_is_told_of_the_platforms_and_environments_that_it_wants(world: World) {
+    async fn a_destination_gets_its_chosen_platforms_and_environments(world: World) {
         let mut sandbox = new_platform(&world.app, "sandbox");
         sandbox.environment = Environment::Sandbox;
         let sandbox = world.store.new_platform(sandbox).await.unwrap();
@@ -449,7 +449,7 @@ story! {
             hooks.push((hook.id, receipts));
         }
         world.revise("r1", 1).await;
-        world.accept(told(there, "m1", "r2", 1)).await;
+        world.accept(renewal(there, "m1", "r2", 1)).await;
         let other = CollapseKey::of(there, "r2");
         world.settle(other).await;
         for (number, (hook, receipts)) in hooks.into_iter().enumerate() {

@@ -51,10 +51,10 @@ story! {
         assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
         assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
         assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1, "what stands beside a body goes with it");
-        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
-        let pruned: Vec<bool> = told.iter().map(|one| one.event.pruned_at.is_some()).collect();
+        let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
+        let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
-        assert!(told.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {told:?}");
+        assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
         let again = world.store.redeliver_all(Again::Event(user.id), None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
         // The newest state is sent again whenever somebody asks, and is old once a newer one is.
@@ -78,7 +78,7 @@ story! {
         world.finish(&user_event, Verdict::Delivered).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
                          WHERE event_type = 'user.subscription.renewed'");
-        world.tell("open", "r2", 1).await;
+        world.notify("open", "r2", 1).await;
         world.age(2 * NINETY_DAYS_MS);
         // Two notifications, the event that was delivered, the state that was superseded, and their deliveries.
         assert_eq!(prune(&world, 1000).await, 2 + 2 + 2);
@@ -97,7 +97,7 @@ story! {
 }
 
 story! {
-    async fn a_state_keeps_its_body_while_what_was_told_with_it_is_owed(world: World) {
+    async fn a_state_keeps_its_body_while_its_events_are_owed(world: World) {
         let hook = world.destination("hook").await;
         let key = world.key("r1");
         world.happen("r1", 1, &[What::Purchased]).await;
@@ -110,8 +110,8 @@ story! {
         prune(&world, 1000).await;
         assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 0);
         world.raw().run("UPDATE deliveries SET status = 'pending', last_error = NULL WHERE status = 'waiting'");
-        let told = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
-        let sent = must_send(&world.store, Claim { render: told, ..claim(key, hook.id, "late") }).await;
+        let render_guid = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
+        let sent = must_send(&world.store, Claim { render: render_guid, ..claim(key, hook.id, "late") }).await;
         assert_eq!((sent.revision, sent.body.as_str()), (1, "\"r1\""));
         world.finish(&sent, Verdict::Delivered).await;
         prune(&world, 1000).await;
@@ -120,7 +120,7 @@ story! {
 }
 
 story! {
-    async fn a_large_ledger_is_looked_through_bit_by_bit_and_again(world: World) {
+    async fn a_large_ledger_is_scanned_in_parts_and_repeatedly(world: World) {
         let hook = world.destination("hook").await;
         for number in 0..4 {
             world.revise("r1", number).await;

@@ -1,6 +1,6 @@
 //! Claims and what comes of them, in the world of a story.
 
-use super::world::{LEASE_MS, Said, World, happened, record, said_so};
+use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
 use domain::{CollapseKey, DestinationId, Kind, What};
 use std::ops::Deref;
@@ -45,8 +45,8 @@ pub fn render() -> Render {
     Arc::new(|destination: &Destination, unsent: &Unsent| {
         let body = unsent.body.clone();
         let is_state = unsent.event_type == PURCHASE_UPDATED;
-        let told = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
-        let body = told.to_string();
+        let body_sent = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
+        let body = body_sent.to_string();
         match unsent.earned.as_ref().and_then(storage::Earned::revenue) {
             Some(usd) => Rendered::Revenue { body, usd: usd.to_owned() },
             None => Rendered::Body(body),
@@ -152,10 +152,10 @@ impl World {
 
     /// Something happens to what a customer bought.
     pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[What]) -> i64 {
-        let said = Said { kind: Kind::Renewed, customer: Some(customer), related: None };
+        let report = Report { kind: Kind::Renewed, customer: Some(customer), related: None };
         let number = self.load(self.key(receipt)).await.revision + 1;
-        let told = said_so(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, said);
-        self.accept(told).await;
+        let notification = reported(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, report);
+        self.accept(notification).await;
         let key = self.key(receipt);
         self.done(happened(record(key, &self.load(key).await), whats)).await
     }

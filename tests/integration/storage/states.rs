@@ -1,6 +1,6 @@
 //! The state of a user in an event: all their purchases as they were in the transaction that told it.
 
-use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
+use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{Kind, Timestamp, What};
 use storage::{EventFilter, EventView, Page, Recorded, Store};
 
@@ -26,7 +26,7 @@ fn renewal(revision: i64) -> String {
 }
 
 /// What was told of users, by their revisions.
-async fn told(world: &World) -> Vec<EventView> {
+async fn all_events(world: &World) -> Vec<EventView> {
     let page = Page { cursor: None, limit: 1000 };
     let mut events = world.store.events(EventFilter::default(), page).await.unwrap().items;
     events.retain(|event| event.event_type.starts_with("user."));
@@ -37,20 +37,20 @@ async fn told(world: &World) -> Vec<EventView> {
 async fn settle(store: Store, key: domain::CollapseKey) {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        let told = store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap();
-        if told != Recorded::Moved {
+        let recorded = store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap();
+        if recorded != Recorded::Moved {
             return;
         }
     }
 }
 
 story! {
-    async fn no_event_tells_a_state_that_was_over_when_it_was_told(world: World) {
+    async fn no_event_shows_a_state_that_is_already_over(world: World) {
         list(&world);
         let second = world.second_process().await;
         for round in 1..=8 {
             for receipt in ["r1", "r2"] {
-                world.tell(&format!("{receipt}-{round}"), receipt, round).await;
+                world.notify(&format!("{receipt}-{round}"), receipt, round).await;
             }
             let one = tokio::spawn(settle(world.store.clone(), world.key("r1")));
             let two = tokio::spawn(settle(second.clone(), world.key("r2")));
@@ -58,7 +58,7 @@ story! {
             two.await.unwrap();
         }
         let mut newest = 0;
-        for event in told(&world).await {
+        for event in all_events(&world).await {
             newest = newest.max(event.revision);
             assert_eq!(until(&event), renewal(newest), "{}", event.body);
         }
@@ -67,16 +67,16 @@ story! {
 }
 
 story! {
-    async fn a_replaced_purchase_does_not_count_though_it_is_not_settled_yet(world: World) {
+    async fn a_replaced_purchase_does_not_count_before_it_settles(world: World) {
         list(&world);
         for number in 1..=3 {
             world.happen("old", number, &[What::Renewed]).await;
         }
-        let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
-        world.accept(said_so(world.platform.id, ("m1", "new"), 50_000, said)).await;
+        let report = Report { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
+        world.accept(reported(world.platform.id, ("m1", "new"), 50_000, report)).await;
         let new = world.key("new");
         world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
-        let events = told(&world).await;
+        let events = all_events(&world).await;
         assert_eq!(until(&events[2]), renewal(3));
         assert_eq!(until(&events[3]), renewal(1), "the old one gave it for longer, and is over");
     }
@@ -86,8 +86,8 @@ story! {
     async fn the_price_in_dollars_is_by_the_rate_of_the_purchases_day(world: World) {
         list(&world);
         let (key, app) = (world.key("r1"), world.app.id);
-        let began = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        world.accept(said_so(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
+        let began = Report { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        world.accept(reported(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
         let nothing = serde_json::Value::Null;
         for (day, expected) in [("2026-12-31", nothing.clone()), ("2027-01-16", nothing), ("2027-01-15", "5.49".into())] {
             let rate = format!("VALUES ('{app}', 'EUR', '{day}', '1.10')");

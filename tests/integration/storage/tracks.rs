@@ -22,7 +22,7 @@ fn names(sent: &[(String, i64)]) -> Vec<(&str, i64)> {
 }
 
 story! {
-    async fn events_of_two_revisions_arrive_in_order_and_only_the_newest_state(world: World) {
+    async fn events_of_two_revisions_are_ordered_with_one_newest_state(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
         world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
@@ -64,7 +64,7 @@ story! {
 }
 
 story! {
-    async fn an_acknowledged_event_says_nothing_of_the_state(world: World) {
+    async fn an_acknowledged_event_does_not_acknowledge_the_state(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Purchased]).await;
         let key = world.key("r1");
@@ -84,7 +84,7 @@ story! {
 }
 
 story! {
-    async fn a_newer_state_never_ends_what_happened(world: World) {
+    async fn a_newer_state_never_supersedes_events(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Purchased]).await;
         let key = world.key("r1");
@@ -99,7 +99,7 @@ story! {
 }
 
 story! {
-    async fn each_destination_is_owed_what_it_chose(world: World) {
+    async fn each_destination_is_owed_its_chosen_types(world: World) {
         let chose = |events: &[&str]| DestinationPatch {
             events: Some(events.iter().map(|&name| name.to_owned()).collect()),
             ..Default::default()

@@ -65,7 +65,7 @@ pub struct Number {
 }
 
 #[derive(QueryableByName)]
-struct Words {
+struct TextRow {
     #[diesel(sql_type = diesel::sql_types::Text)]
     value: String,
 }
@@ -97,7 +97,7 @@ impl Raw {
 
     pub fn texts(&mut self, text: &str) -> Vec<String> {
         let query = diesel::sql_query(text);
-        let rows: Vec<Words> = match self {
+        let rows: Vec<TextRow> = match self {
             Self::Sqlite(connection) => query.load(connection),
             Self::Postgres(connection) => query.load(connection),
         }
@@ -202,13 +202,13 @@ impl World {
         CollapseKey::of(self.platform.id, receipt_id)
     }
 
-    pub async fn accept(&self, told: NewNotification) -> Accepted {
-        self.store.accept(vec![told]).await.unwrap()[0]
+    pub async fn accept(&self, notification: NewNotification) -> Accepted {
+        self.store.accept(vec![notification]).await.unwrap()[0]
     }
 
     /// Accepts what `told` and answers its sequence number.
-    pub async fn tell(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
-        match self.accept(told(self.platform.id, message_id, receipt_id, at_ms)).await {
+    pub async fn notify(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
+        match self.accept(renewal(self.platform.id, message_id, receipt_id, at_ms)).await {
             Accepted::New { seq } => seq,
             other => panic!("{message_id} was not new: {other:?}"),
         }
@@ -229,13 +229,13 @@ impl World {
 
     /// Tells something new about a purchase and settles it.
     pub async fn revise(&self, receipt_id: &str, number: i64) -> i64 {
-        self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         self.settle(self.key(receipt_id)).await.0
     }
 
     /// Tells something new about a purchase and settles it as something that happened.
     pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[What]) -> i64 {
-        self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         let key = self.key(receipt_id);
         let record = happened(record(key, &self.load(key).await), whats);
         self.done(record).await
@@ -288,37 +288,37 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
 }
 
 /// A notification that says RENEWED at `at_ms`.
-pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
-    let said = Said { kind: Kind::Renewed, customer: Some("customer-1"), related: None };
-    said_so(platform_id, (message_id, receipt_id), at_ms, said)
+pub fn renewal(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
+    let report = Report { kind: Kind::Renewed, customer: Some("customer-1"), related: None };
+    reported(platform_id, (message_id, receipt_id), at_ms, report)
 }
 
 /// What a notification says beside its purchase and its time.
-pub struct Said<'a> {
+pub struct Report<'a> {
     pub kind: Kind,
     pub customer: Option<&'a str>,
     pub related: Option<&'a str>,
 }
 
 /// A notification that says something else.
-pub fn said_so(
+pub fn reported(
     platform_id: PlatformId,
     (message_id, receipt_id): (&str, &str),
     at_ms: i64,
-    said: Said<'_>,
+    report: Report<'_>,
 ) -> NewNotification {
     let collapse_key = CollapseKey::of(platform_id, receipt_id);
     let store_time = Timestamp::from_millis(at_ms);
-    let word = format!("{:?}", said.kind).to_uppercase();
+    let type_name = format!("{:?}", report.kind).to_uppercase();
     let notification = Notification {
         message_id: message_id.to_owned(),
         collapse_key,
         receipt_id: receipt_id.to_owned(),
-        kind: said.kind,
-        said: word.clone(),
+        kind: report.kind,
+        said: type_name.clone(),
         store_time,
-        app_user_id: said.customer.map(str::to_owned),
-        related_receipt_id: said.related.map(str::to_owned),
+        app_user_id: report.customer.map(str::to_owned),
+        related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
     };
     NewNotification {
@@ -326,7 +326,7 @@ pub fn said_so(
         message_id: message_id.to_owned(),
         receipt_id: receipt_id.to_owned(),
         collapse_key: Some(collapse_key),
-        said: word,
+        said: type_name,
         store_time: Some(store_time),
         app_user_id: notification.app_user_id.clone(),
         body: serde_json::to_string(&notification).unwrap(),
@@ -349,9 +349,9 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         auto_renewing: Some(true),
         ..Snapshot::default()
     };
-    let reading = Reading::Verified(Box::new(snapshot));
-    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let verification = Reading::Verified(Box::new(snapshot));
+    let context = Given { reading: &verification, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     decision.transitions = Vec::new();
     decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
     (decision.waits, decision.wake) = (None, None);

@@ -29,10 +29,10 @@ fn webhook_with(field: &str, value: &Value) -> Value {
 }
 
 /// Makes one that must be right; its path, and what was answered.
-async fn made(service: &Service, list: &str, body: &Value) -> (String, Value) {
-    let made = service.ask("POST", list, body).await;
-    assert_eq!(made.status, 201, "{body}: {}", made.body);
-    (format!("/v1/destinations/{}", made.body["id"].as_str().expect("an id")), made.body)
+async fn create(service: &Service, list: &str, body: &Value) -> (String, Value) {
+    let created = service.send_json("POST", list, body).await;
+    assert_eq!(created.status, 201, "{body}: {}", created.body);
+    (format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id")), created.body)
 }
 
 /// A 400 that names exactly these fields.

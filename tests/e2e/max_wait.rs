@@ -9,11 +9,11 @@ const PACE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purchase_that_is_never_quiet_is_told_at_its_max_wait() {
+async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
     let setting = Setting { window_seconds: 5, max_wait_seconds: Some(CAP.as_secs()), ..Setting::default() };
     let mut world = World::start(setting).await;
     let began = Instant::now();
-    let told = loop {
+    let received = loop {
         let kind = if began.elapsed() < PACE { "SUBSCRIPTION_PURCHASED" } else { "SUBSCRIPTION_RENEWED" };
         world.send(kind, "restless").await;
         let pass = async || Ok(());
@@ -23,6 +23,6 @@ async fn a_purchase_that_is_never_quiet_is_told_at_its_max_wait() {
         }
         assert!(began.elapsed() < CAP * 4, "nothing was told while notifications went on");
     };
-    assert!(told >= CAP, "told after {told:?}");
+    assert!(received >= CAP, "told after {received:?}");
     world.finish().await;
 }

@@ -1,6 +1,6 @@
 //! Changes of plan over two receipts whose notification was lost: linked by the store's reason, the customer and the dates.
 
-use super::world::{BEGINNING, Said, World, record, said_so, story};
+use super::world::{BEGINNING, Report, World, record, reported, story};
 use domain::reading::{EndReason, Product};
 use domain::{CollapseKey, Given, Kind, Reading, Snapshot, State, Timestamp};
 use storage::{Page, Record, Recorded};
@@ -28,20 +28,20 @@ fn running(sku: &str, began_ms: i64) -> Snapshot {
 
 /// The receipt that the change ended.
 fn replaced() -> Snapshot {
-    let ended = Snapshot { ends_at: Some(at(CHANGE_MS)), end_reason: Some(EndReason::Replaced), ..running("gold", 0) };
-    Snapshot { renews_at: None, auto_renewing: Some(false), ..ended }
+    let closed = Snapshot { ends_at: Some(at(CHANGE_MS)), end_reason: Some(EndReason::Replaced), ..running("gold", 0) };
+    Snapshot { renews_at: None, auto_renewing: Some(false), ..closed }
 }
 
 async fn accept(world: &World, receipt: &str, (kind, ms): (Kind, i64), (customer, related): (&str, Option<&str>)) {
-    let said = Said { kind, customer: Some(customer), related };
+    let report = Report { kind, customer: Some(customer), related };
     let message = format!("{receipt}-{kind:?}-{ms}");
-    world.accept(said_so(world.platform.id, (&message, receipt), at(ms).micros() / 1000, said)).await;
+    world.accept(reported(world.platform.id, (&message, receipt), at(ms).micros() / 1000, report)).await;
 }
 
 fn decided(world: &World, (receipt, shown): (&str, &Snapshot), loaded: &storage::Loaded, now_ms: i64) -> Record {
-    let reading = Reading::Verified(Box::new(Snapshot { at: at(now_ms), ..shown.clone() }));
-    let given = Given { reading: &reading, is_replaced: loaded.is_replaced, now: at(now_ms) };
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let verification = Reading::Verified(Box::new(Snapshot { at: at(now_ms), ..shown.clone() }));
+    let context = Given { reading: &verification, is_replaced: loaded.is_replaced, now: at(now_ms) };
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     Record { decision, ..record(world.key(receipt), loaded) }
 }
 
@@ -59,7 +59,7 @@ async fn settle(world: &World, (receipt, shown): (&str, &Snapshot), now_ms: i64)
 }
 
 /// Which event of which purchase was recorded, in order.
-fn told(world: &World) -> Vec<(String, String)> {
+fn announced(world: &World) -> Vec<(String, String)> {
     let text =
         "SELECT collapse_key || ' ' || event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq";
     let names = [("old", world.key("old")), ("new", world.key("new"))];
@@ -99,7 +99,7 @@ fn link(old: CollapseKey, new: CollapseKey) -> String {
 }
 
 story! {
-    async fn the_renewal_of_the_new_receipt_links_it_and_announces_the_change_once(world: World) {
+    async fn a_renewal_links_the_new_receipt_and_announces_it_once(world: World) {
         lose_the_change(&world).await;
         assert_eq!(world.load(world.key("old")).await.purchase.state(), State::Replaced);
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)]);
@@ -109,7 +109,7 @@ story! {
         accept(&world, "new", (Kind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
         settle(&world, ("new", &new), CHANGE_MS + 3 * DAY_MS + 3 * HOUR_MS).await;
         let expected = events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]);
-        assert_eq!(told(&world), expected);
+        assert_eq!(announced(&world), expected);
         assert_eq!(links(&world), [link(world.key("old"), world.key("new"))]);
         let bodies = world.raw().texts("SELECT body AS value FROM events WHERE event_type LIKE '%.sku_change'");
         let body: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
@@ -120,16 +120,16 @@ story! {
         assert_eq!(world.load(world.key("old")).await.purchase.successor_missing_since(), None);
         accept(&world, "new", (Kind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
         settle(&world, ("new", &new), CHANGE_MS + 21 * DAY_MS).await;
-        assert_eq!(told(&world), expected, "the notification that was lost announces nothing more");
+        assert_eq!(announced(&world), expected, "the notification that was lost announces nothing more");
     }
 }
 
 story! {
-    async fn a_new_receipt_that_was_known_before_is_linked_without_an_alarm(world: World) {
+    async fn a_known_new_receipt_is_linked_without_an_alarm(world: World) {
         let new = running("silver", CHANGE_MS - 60_000);
         accept(&world, "new", (Kind::Adopted, CHANGE_MS + HOUR_MS), ("customer-1", None)).await;
         settle(&world, ("new", &new), CHANGE_MS + HOUR_MS).await;
-        assert_eq!(told(&world), events(&[]));
+        assert_eq!(announced(&world), events(&[]));
         accept(&world, "old", (Kind::SubscriptionPurchased, 0), ("customer-1", None)).await;
         settle(&world, ("old", &running("gold", 0)), HOUR_MS).await;
         accept(&world, "old", (Kind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
@@ -138,7 +138,7 @@ story! {
         assert!(world.load(world.key("new")).await.due);
         settle(&world, ("new", &new), CHANGE_MS + 4 * HOUR_MS).await;
         settle(&world, ("new", &new), CHANGE_MS + 5 * HOUR_MS).await;
-        assert_eq!(told(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
+        assert_eq!(announced(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
         assert!(alarms(&world).await.is_empty());
     }
 }
@@ -148,34 +148,34 @@ story! {
         lose_the_change(&world).await;
         accept(&world, "new", (Kind::SubscriptionPurchased, CHANGE_MS + 60_000), ("customer-1", None)).await;
         settle(&world, ("new", &running("silver", CHANGE_MS + 60_000)), CHANGE_MS + 4 * HOUR_MS).await;
-        assert_eq!(told(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
+        assert_eq!(announced(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
     }
 }
 
 story! {
-    async fn a_week_without_the_new_receipt_ends_the_old_one_once(world: World) {
+    async fn a_week_without_the_new_receipt_expires_the_old_one_once(world: World) {
         lose_the_change(&world).await;
         let since = CHANGE_MS + 3 * HOUR_MS;
         settle(&world, ("old", &replaced()), since + 7 * DAY_MS - 1).await;
-        assert_eq!(told(&world), events(&[("old", "purchased")]));
+        assert_eq!(announced(&world), events(&[("old", "purchased")]));
         let explained = world.store.explain_purchase(world.key("old")).await.unwrap();
         assert_eq!((explained.successor_missing_since, explained.is_believed), (Some(at(since)), false));
         for late_ms in [0, DAY_MS, 9 * DAY_MS] {
             settle(&world, ("old", &replaced()), since + 7 * DAY_MS + late_ms).await;
         }
         let expected = [("old", "purchased"), ("old", "expired")];
-        assert_eq!(told(&world), events(&expected));
+        assert_eq!(announced(&world), events(&expected));
         assert_eq!(world.load(world.key("old")).await.purchase.state(), State::Replaced);
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)]);
         accept(&world, "new", (Kind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
         settle(&world, ("new", &running("silver", CHANGE_MS + 60_000)), since + 20 * DAY_MS).await;
         settle(&world, ("old", &replaced()), since + 20 * DAY_MS).await;
-        assert_eq!(told(&world), events(&[expected[0], expected[1], ("new", "sku_change")]));
+        assert_eq!(announced(&world), events(&[expected[0], expected[1], ("new", "sku_change")]));
     }
 }
 
 story! {
-    async fn a_receipt_known_at_the_end_of_the_week_keeps_the_old_one_from_expiring(world: World) {
+    async fn a_receipt_known_within_the_week_prevents_the_expiry(world: World) {
         lose_the_change(&world).await;
         let loaded = world.load(world.key("old")).await;
         let late = CHANGE_MS + 9 * DAY_MS;
@@ -185,12 +185,12 @@ story! {
         settle(&world, ("new", &running("silver", CHANGE_MS)), late).await;
         assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
         settle(&world, ("old", &replaced()), late).await;
-        assert_eq!(told(&world), events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]));
+        assert_eq!(announced(&world), events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]));
     }
 }
 
 story! {
-    async fn what_began_at_another_time_or_is_somebody_elses_is_not_linked(world: World) {
+    async fn a_receipt_of_another_time_or_user_is_not_linked(world: World) {
         lose_the_change(&world).await;
         let others = [
             ("late", "customer-1", running("silver", CHANGE_MS + 601_000)),
@@ -204,6 +204,6 @@ story! {
         }
         settle(&world, ("old", &replaced()), CHANGE_MS + 2 * DAY_MS).await;
         assert_eq!(links(&world), Vec::<String>::new());
-        assert!(!told(&world).iter().any(|(_, what)| what == "sku_change"));
+        assert!(!announced(&world).iter().any(|(_, what)| what == "sku_change"));
     }
 }

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use storage::PlatformPatch;
 
 #[tokio::test]
-async fn a_signed_notification_is_kept_and_told_to_the_engine() {
+async fn a_signed_notification_is_stored_and_signalled() {
     let world = World::following().await;
     let body = renewal(1);
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    let kept = world.kept(&body).await;
-    assert_eq!(kept.len(), 1);
-    assert_eq!((kept[0].said.as_str(), kept[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
-    assert_eq!(kept[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
-    assert_eq!((kept[0].outcome, kept[0].waiting_for.as_deref()), (None, Some("window")));
-    world.heard("receipt-1").await;
-    assert_eq!(world.sns.asked(), [SIGNER.certificate_url("us-east-1")]);
+    let rows = world.stored(&body).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].said.as_str(), rows[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
+    assert_eq!(rows[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
+    assert_eq!((rows[0].outcome, rows[0].waiting_for.as_deref()), (None, Some("window")));
+    world.wait_signal("receipt-1").await;
+    assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
 }
 
 #[tokio::test]
-async fn a_repeated_message_is_kept_once() {
+async fn a_repeated_message_is_stored_once() {
     let world = Arc::new(World::following().await);
     let body = renewal(1);
     let posts: Vec<_> = (0..50)
@@ -37,19 +37,19 @@ async fn a_repeated_message_is_kept_once() {
         assert_eq!(status, 200);
         news += u32::from(reason == "accepted");
     }
-    assert_eq!((news, world.kept(&body).await.len()), (1, 1));
+    assert_eq!((news, world.stored(&body).await.len()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_fact_told_by_two_messages_is_a_duplicate() {
+async fn one_fact_in_two_messages_is_a_duplicate() {
     let world = World::following().await;
     let message = sample("SUBSCRIPTION_EXPIRED", "receipt").message();
     let (first, second) = (notification(1, TOPIC, &message), notification(2, TOPIC, &message));
     assert_eq!(world.post(&first).await, (200, "accepted"));
     assert_eq!(world.post(&second).await, (200, "accepted before"));
-    let kept = world.kept(&second).await;
-    assert_eq!(kept[0].outcome, Some(Outcome::Duplicate));
-    assert!(kept[0].reason.as_deref().is_some_and(|reason| reason.contains(&message_id(&first))));
+    let rows = world.stored(&second).await;
+    assert_eq!(rows[0].outcome, Some(Outcome::Duplicate));
+    assert!(rows[0].reason.as_deref().is_some_and(|reason| reason.contains(&message_id(&first))));
 }
 
 #[tokio::test]
@@ -64,39 +64,39 @@ async fn fifty_first_messages_fetch_the_certificate_once() {
     for post in posts {
         assert_eq!(post.await.expect("not ended"), (200, "accepted"));
     }
-    assert_eq!(world.sns.asked().len(), 1);
+    assert_eq!(world.sns.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn while_the_certificate_cannot_be_had_sns_is_asked_to_come_again() {
+async fn sns_must_retry_while_the_certificate_is_unavailable() {
     let world = World::following().await;
     let body = renewal(1);
     world.sns.breaks(Some(FetchError::Unavailable("status 500".to_owned())));
     assert_eq!(world.post(&body).await, (503, "certificate could not be fetched"));
     assert_eq!(world.post(&body).await, (503, "certificate could not be fetched"));
-    assert!(world.kept(&body).await.is_empty());
+    assert!(world.stored(&body).await.is_empty());
     world.sns.breaks(None);
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    assert_eq!(world.sns.asked().len(), 3);
+    assert_eq!(world.sns.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn a_plan_change_is_kept_for_both_purchases() {
+async fn a_plan_change_is_stored_for_both_purchases() {
     let world = World::following().await;
     let mut change = sample("SUBSCRIPTION_MODIFIED_IMMEDIATE", "new");
     change.cancelled_receipt_id = Some("old");
     let body = notification(1, TOPIC, &change.message());
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    let mut receipts: Vec<_> = world.kept(&body).await.into_iter().map(|row| row.receipt_id).collect();
+    let mut receipts: Vec<_> = world.stored(&body).await.into_iter().map(|row| row.receipt_id).collect();
     receipts.sort();
     assert_eq!(receipts, ["new", "old"]);
-    world.heard("new").await;
-    world.heard("old").await;
+    world.wait_signal("new").await;
+    world.wait_signal("old").await;
     assert_eq!(world.post(&body).await, (200, "accepted before"));
 }
 
 #[tokio::test]
-async fn what_is_signed_but_unreadable_or_foreign_is_kept_with_its_outcome_and_an_alarm() {
+async fn signed_unreadable_or_foreign_messages_raise_an_alarm() {
     let world = World::following().await;
     let mut foreign = sample("SUBSCRIPTION_RENEWED", "receipt");
     foreign.package_name = "com.example.other";
@@ -107,9 +107,9 @@ async fn what_is_signed_but_unreadable_or_foreign_is_kept_with_its_outcome_and_a
     ] {
         let before = world.raised().await;
         assert_eq!(world.post(&body).await, (200, "accepted"));
-        let kept = world.kept(&body).await;
-        assert_eq!((kept.len(), kept[0].outcome, kept[0].collapse_key), (1, Some(outcome), None));
-        assert!(kept[0].reason.is_some());
+        let rows = world.stored(&body).await;
+        assert_eq!((rows.len(), rows[0].outcome, rows[0].collapse_key), (1, Some(outcome), None));
+        assert!(rows[0].reason.is_some());
         let alarms = world.alarms().await;
         assert!(alarms.iter().any(|alarm| alarm == kind), "{alarms:?}");
         let raised = world.raised().await;
@@ -123,16 +123,16 @@ async fn what_is_signed_but_unreadable_or_foreign_is_kept_with_its_outcome_and_a
 }
 
 #[tokio::test]
-async fn an_unknown_type_is_kept_open() {
+async fn an_unknown_type_is_stored_open() {
     let world = World::following().await;
     let body = notification(1, TOPIC, &sample("SUBSCRIPTION_PAUSED", "receipt").message());
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    assert_eq!(world.kept(&body).await[0].outcome, None);
-    world.heard("receipt").await;
+    assert_eq!(world.stored(&body).await[0].outcome, None);
+    world.wait_signal("receipt").await;
 }
 
 #[tokio::test]
-async fn an_old_message_is_kept_and_one_from_the_future_is_not() {
+async fn an_old_message_is_stored_and_one_from_the_future_is_not() {
     let world = World::following().await;
     let dated = |number, at| {
         let letter = super::Letter { at, ..letter(number, TOPIC) };
@@ -145,7 +145,7 @@ async fn an_old_message_is_kept_and_one_from_the_future_is_not() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_has_is_not_found() {
+async fn an_unknown_key_is_not_found() {
     let world = World::following().await;
     let body = renewal(1);
     let long = "x".repeat(10_000);
@@ -156,21 +156,21 @@ async fn a_key_that_nobody_has_is_not_found() {
     world.store.delete_platform(world.platform.id).await.expect("deleted");
     let answer = world.amazon.receive(&world.store, &world.dispatch, INGRESS_KEY, body.as_bytes()).await;
     assert_eq!(answer.status, 404);
-    assert!(world.sns.asked().is_empty());
+    assert!(world.sns.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_revocation_is_flushed_where_the_platform_wants_it() {
+async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     let world = World::following().await;
     let patch = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
     world.store.update_platform(world.platform.id, patch).await.expect("changed");
-    let told = async |number, said: &str, receipt: &str| {
-        let body = notification(number, TOPIC, &sample(said, receipt).message());
+    let signal = async |number, type_name: &str, receipt: &str| {
+        let body = notification(number, TOPIC, &sample(type_name, receipt).message());
         assert_eq!(world.post(&body).await, (200, "accepted"));
-        world.heard(receipt).await
+        world.wait_signal(receipt).await
     };
-    assert_eq!(told(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
-    assert_eq!(told(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
+    assert_eq!(signal(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
+    assert_eq!(signal(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
     let open = world.store.open_after(0, 10).await.expect("storage answers");
     assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
 }
@@ -178,12 +178,12 @@ async fn a_revocation_is_flushed_where_the_platform_wants_it() {
 /// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one message
 /// id, one receipt, two types, and a trailing comma.
 #[tokio::test]
-async fn the_two_types_of_amazons_own_samples_are_both_kept() {
+async fn both_types_of_amazons_own_samples_are_stored() {
     let world = World::following().await;
     let receipt = "bsw3Wi6w17Ngdabggckh61kmmFhfwlfT9nPZeLfh83k=:1:11+Sheet2!A1+";
-    let message = |said: &str| {
+    let message = |type_name: &str| {
         format!(
-            r#"{{"receiptId":"{receipt}","relatedReceipts": {{}},"appUserId":"kyplB1fdRX1m6/GNAVW0l6jv9Nl1V/GemSopKBHM84w=","notificationType":"{said}","appPackageName":"{PACKAGE}","timestamp":1588086967189, "betaProductTransaction":false,}}"#
+            r#"{{"receiptId":"{receipt}","relatedReceipts": {{}},"appUserId":"kyplB1fdRX1m6/GNAVW0l6jv9Nl1V/GemSopKBHM84w=","notificationType":"{type_name}","appPackageName":"{PACKAGE}","timestamp":1588086967189, "betaProductTransaction":false,}}"#
         )
     };
     let consumable = notification(1, TOPIC, &message("CONSUMABLE_PURCHASED"));
@@ -193,8 +193,8 @@ async fn the_two_types_of_amazons_own_samples_are_both_kept() {
         assert_eq!(world.post(body).await, (200, "accepted"));
         assert_eq!(world.post(body).await, (200, "accepted before"), "SNS repeats itself");
     }
-    let kept = world.kept(&consumable).await;
-    let types: Vec<_> = kept.iter().map(|one| (one.said.as_str(), one.outcome, one.collapse_key)).collect();
+    let rows = world.stored(&consumable).await;
+    let types: Vec<_> = rows.iter().map(|one| (one.said.as_str(), one.outcome, one.collapse_key)).collect();
     let key = Some(CollapseKey::of(world.platform.id, receipt));
     assert_eq!(types, [("CONSUMABLE_PURCHASED", None, key), ("ENTITLEMENT_PURCHASED", None, key)]);
 }

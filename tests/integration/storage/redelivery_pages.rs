@@ -1,7 +1,7 @@
 //! Bulk runs: a page is owed once in its run, whether its answer arrived or not.
 
 use super::aging::DAY_MS;
-use super::recovering::drain;
+use super::redelivery::drain;
 use super::world::{World, new_platform, story};
 use domain::DestinationId;
 use storage::{Again, Destination, Error, How, Page, Replay, Replayed, Run, To};
@@ -43,7 +43,7 @@ fn count(world: &World, table: &str) -> i64 {
 }
 
 story! {
-    async fn a_page_that_is_asked_for_again_in_its_run_answers_the_same_and_owes_nothing(world: World) {
+    async fn repeating_a_page_of_a_run_answers_the_same_and_owes_nothing(world: World) {
         let hook = delivered(&world).await;
         let first = replay(&world, hook.id, (None, "run")).await.unwrap();
         assert_eq!((first.purchases, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
@@ -61,34 +61,34 @@ story! {
 }
 
 story! {
-    async fn so_does_a_page_of_a_time(world: World) {
+    async fn repeating_a_page_of_a_time_range_owes_nothing(world: World) {
         let hook = delivered(&world).await;
         let now = world.store.now().await.unwrap();
         let what = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
-        let ask = async |run: How| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
-        let first = ask(once("run")).await;
+        let request = async |run: How| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
+        let first = request(once("run")).await;
         assert_eq!((first.looked_at, first.owing.owed), (2, 2));
         arrive(&world, hook.id).await;
-        assert_eq!(ask(once("run")).await, first);
+        assert_eq!(request(once("run")).await, first);
         assert_eq!(count(&world, "deliveries"), 5);
-        assert_eq!(ask(How::Anew).await.owing.owed, 2, "without a name it is owed each time");
+        assert_eq!(request(How::Anew).await.owing.owed, 2, "without a name it is owed each time");
     }
 }
 
 story! {
-    async fn two_who_ask_for_a_page_at_once_get_one_answer(world: World) {
+    async fn concurrent_requests_for_one_page_get_one_answer(world: World) {
         let hook = delivered(&world).await;
         let other = if world.is_postgres() { world.second_process().await } else { world.store.clone() };
-        let ask = |store: storage::Store| async move {
+        let request = |store: storage::Store| async move {
             store.replay(hook.id, Replay::All, (page(None), once("run"))).await.unwrap()
         };
-        let (one, two) = tokio::join!(ask(world.store.clone()), ask(other));
+        let (one, two) = tokio::join!(request(world.store.clone()), request(other));
         assert_eq!((&one, one.owing.owed, count(&world, "deliveries")), (&two, 2, 5));
     }
 }
 
 story! {
-    async fn a_run_asks_for_one_thing_and_a_dry_run_keeps_nothing(world: World) {
+    async fn a_run_has_one_selector_and_a_dry_run_stores_nothing(world: World) {
         let hook = delivered(&world).await;
         world.store.replay(hook.id, Replay::All, (page(None), Run::Dry)).await.unwrap();
         assert_eq!(count(&world, "pages"), 0);
@@ -103,25 +103,25 @@ story! {
 }
 
 story! {
-    async fn one_redelivery_of_a_purchase_that_is_asked_for_again_owes_nothing(world: World) {
+    async fn repeating_the_redelivery_of_a_purchase_owes_nothing(world: World) {
         let hook = delivered(&world).await;
-        let ask = async |to, run: &str| world.store.redeliver(world.key("r1"), to, Some(run.to_owned())).await;
-        assert_eq!(ask(None, "run/1").await.unwrap().len(), 1);
-        assert_eq!(ask(None, "run/1").await.unwrap().len(), 1, "its lane is open still");
+        let request = async |to, run: &str| world.store.redeliver(world.key("r1"), to, Some(run.to_owned())).await;
+        assert_eq!(request(None, "run/1").await.unwrap().len(), 1);
+        assert_eq!(request(None, "run/1").await.unwrap().len(), 1, "its lane is open still");
         assert_eq!(count(&world, "deliveries"), 4);
         arrive(&world, hook.id).await;
-        assert_eq!(ask(None, "run/1").await.unwrap(), [], "its answer was lost, and what it owed arrived");
+        assert_eq!(request(None, "run/1").await.unwrap(), [], "its answer was lost, and what it owed arrived");
         assert_eq!(count(&world, "deliveries"), 4);
-        assert_eq!(ask(None, "run/2").await.unwrap().len(), 1);
+        assert_eq!(request(None, "run/2").await.unwrap().len(), 1);
         assert_eq!(count(&world, "deliveries"), 5);
-        let other = ask(Some(hook.id), "run/2").await;
+        let other = request(Some(hook.id), "run/2").await;
         assert!(matches!(other, Err(Error::Conflict { what: "run", .. })), "{other:?}");
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn after_a_week_a_page_is_forgotten_some_at_a_time(world: World) {
+    async fn pages_are_deleted_after_a_week_in_batches(world: World) {
         let hook = delivered(&world).await;
         for run in ["a", "b", "c"] {
             replay(&world, hook.id, (None, run)).await.unwrap();
@@ -146,16 +146,16 @@ async fn beside(world: &World) -> World {
 }
 
 story! {
-    async fn a_time_and_what_failed_are_of_every_app_unless_one_is_named(world: World) {
+    async fn time_range_and_failed_cover_every_app_unless_one_is_named(world: World) {
         let other = beside(&world).await;
         let (ours, theirs) = (delivered(&world).await.id, delivered(&other).await.id);
         let now = world.store.now().await.unwrap();
         let range = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
-        let ask = async |what: Again, to: To, run: Run| {
+        let request = async |what: Again, to: To, run: Run| {
             let done = world.store.redeliver_all(what, to, (Page::default(), run)).await.unwrap();
-            let mut told = done.owing.destinations;
-            told.sort();
-            (done.looked_at, told)
+            let mut owed_to = done.owing.destinations;
+            owed_to.sort();
+            (done.looked_at, owed_to)
         };
         let mut both = vec![ours, theirs];
         both.sort();
@@ -165,20 +165,20 @@ story! {
             (To::App(other.app.id), vec![theirs]),
             (To::One(theirs), vec![theirs]),
         ];
-        for (to, told) in &cases {
-            let looked_at = if *to == To::All { 6 } else { 3 };
-            assert_eq!(ask(range, *to, Run::Dry).await, (looked_at, told.clone()), "{to:?}");
+        for (to, owed_to) in &cases {
+            let expected = if *to == To::All { 6 } else { 3 };
+            assert_eq!(request(range, *to, Run::Dry).await, (expected, owed_to.clone()), "{to:?}");
         }
-        assert_eq!(ask(range, To::App(other.app.id), Run::Real).await, (3, vec![theirs]));
+        assert_eq!(request(range, To::App(other.app.id), Run::Real).await, (3, vec![theirs]));
         assert_eq!(drain(&world, world.key("r1"), ours).await, []);
         assert_eq!(drain(&other, other.key("r1"), theirs).await, [("purchase.updated".to_owned(), 1)]);
 
         world.raw().run("UPDATE deliveries SET status = 'dead' WHERE n = 0");
         world.raw().run("UPDATE lanes SET acked_revision = 0");
-        for (to, told) in &cases {
-            let (looked_at, failed) = ask(Again::Failed, *to, Run::Dry).await;
-            assert_eq!(looked_at, if *to == To::All { 6 } else { 3 }, "{to:?}");
-            assert!(failed.iter().all(|id| told.contains(id)), "{to:?}: {failed:?}");
+        for (to, owed_to) in &cases {
+            let (expected, failed) = request(Again::Failed, *to, Run::Dry).await;
+            assert_eq!(expected, if *to == To::All { 6 } else { 3 }, "{to:?}");
+            assert!(failed.iter().all(|id| owed_to.contains(id)), "{to:?}: {failed:?}");
         }
         let named = |to: To| world.store.redeliver_all(Again::Failed, to, (page(None), once("run")));
         named(To::App(other.app.id)).await.unwrap();

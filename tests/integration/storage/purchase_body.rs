@@ -1,6 +1,6 @@
 //! What is said of a purchase: its digest, the catalogue, and what makes a revision.
 
-use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
+use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{Kind, Timestamp, Transition, What};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ async fn again(world: &World, receipt: &str) -> storage::Record {
 }
 
 story! {
-    async fn the_same_record_of_a_purchase_is_said_once(world: World) {
+    async fn an_unchanged_record_of_a_purchase_is_announced_once(world: World) {
         world.revise("r1", 1).await;
         assert_eq!(world.done(again(&world, "r1").await).await, 1);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
@@ -30,7 +30,7 @@ story! {
 }
 
 story! {
-    async fn the_catalogue_is_read_when_a_purchase_is_said(world: World) {
+    async fn the_catalogue_is_read_when_a_purchase_is_announced(world: World) {
         world.revise("r1", 1).await;
         assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()), "a product that nobody listed");
         let (app, id) = (world.app.id, world.platform.id);
@@ -58,7 +58,7 @@ story! {
 }
 
 story! {
-    async fn the_products_sku_is_the_terms_or_the_parents_by_the_platforms_setting(world: World) {
+    async fn the_product_sku_is_of_the_term_or_parent_by_the_setting(world: World) {
         world.revise("r1", 1).await;
         assert_eq!(data(&world, "r1").await["product_ref_id"], "term");
         let skus = world.raw().texts("SELECT term_sku || ' ' || product_id AS value FROM purchases");
@@ -70,7 +70,7 @@ story! {
 }
 
 story! {
-    async fn a_name_that_was_given_is_said_with_the_next_settling(world: World) {
+    async fn a_new_name_is_announced_with_the_next_settling(world: World) {
         world.revise("r1", 1).await;
         assert_eq!(data(&world, "r1").await["last_seen_external_id"], Value::Null);
         world.raw().run("UPDATE users SET external_id = 'ext-1'");
@@ -80,7 +80,7 @@ story! {
 }
 
 story! {
-    async fn the_price_that_held_when_the_purchase_was_made_is_said(world: World) {
+    async fn the_price_at_the_time_of_purchase_is_announced(world: World) {
         let began = Timestamp::from_micros(BEGINNING);
         let (before, after) = (began.plus_millis(-86_400_000), began.plus_millis(86_400_000));
         world.raw().run(&format!(
@@ -93,8 +93,8 @@ story! {
         let bought = [(before.plus_millis(-1), "3.99"), (before, "4.99"), (began, "4.99"), (after, "5.99")];
         for (number, (bought_at, price)) in bought.into_iter().enumerate() {
             let (message, receipt) = (format!("m{number}"), format!("r{number}"));
-            let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-            world.accept(said_so(world.platform.id, (&message, &receipt), bought_at.micros() / 1000, said)).await;
+            let report = Report { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+            world.accept(reported(world.platform.id, (&message, &receipt), bought_at.micros() / 1000, report)).await;
             world.settle(world.key(&receipt)).await;
             let data = data(&world, &receipt).await;
             assert_eq!((&data["purchase_price"], &data["price_source"]), (&price.into(), &"catalogue".into()), "{data}");
@@ -103,18 +103,18 @@ story! {
 }
 
 story! {
-    async fn each_event_says_when_it_happened_and_the_record_when_the_newest_did(world: World) {
-        world.tell("m1", "r1", 1).await;
+    async fn events_hold_their_time_and_the_record_the_newest(world: World) {
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
-        let mut told = record(key, &world.load(key).await);
+        let mut next = record(key, &world.load(key).await);
         let at = |millis| Some(Timestamp::from_millis(millis));
         let transition = |what, at| Transition { what, at, cycle: None };
-        told.decision.transitions = vec![
+        next.decision.transitions = vec![
             transition(What::Purchased, at(1_000)),
             transition(What::Renewed, at(3_000)),
             transition(What::Cancelled, None),
         ];
-        world.done(told).await;
+        world.done(next).await;
         let bodies = world.raw().texts("SELECT body AS value FROM events ORDER BY seq");
         let bodies: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
         let when: Vec<&Value> = bodies[..3].iter().map(|body| &body["occurred_at"]).collect();

@@ -40,10 +40,10 @@ async fn wait_update(world: &World, receipt_id: &str, what: &str, is_wanted: imp
 }
 
 /// Waits until exactly these `user.*` events of a receipt were received, and no other.
-async fn wait_told(world: &World, receipt_id: &str, wanted: &[&str]) {
+async fn wait_events(world: &World, receipt_id: &str, wanted: &[&str]) {
     wait::until(SOON, &format!("the events {wanted:?} of {receipt_id}"), async || {
-        let told = world.receiver.told(receipt_id);
-        if told == wanted { Ok(()) } else { Err(format!("{told:?}")) }
+        let types = world.receiver.event_types(receipt_id);
+        if types == wanted { Ok(()) } else { Err(format!("{types:?}")) }
     })
     .await;
 }
@@ -74,14 +74,14 @@ async fn wait_alarm(world: &World, kind: &str) -> Value {
 /// That nothing is received about a receipt for a while.
 async fn check_silence(world: &World, receipt_id: &str) {
     wait::throughout(Duration::from_secs(2), "silence", async || {
-        let (told, updates) = (world.receiver.told(receipt_id), updates(world, receipt_id));
-        if told.is_empty() && updates.is_empty() { Ok(()) } else { Err(format!("{told:?}, {updates:?}")) }
+        let (types, updates) = (world.receiver.event_types(receipt_id), updates(world, receipt_id));
+        if types.is_empty() && updates.is_empty() { Ok(()) } else { Err(format!("{types:?}, {updates:?}")) }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_amazon_says_is_told_once_and_ids_arrive_as_they_are() {
+async fn amazons_answer_is_announced_once_and_ids_are_unchanged() {
     let mut world = world("60s").await;
     let receipt_id = "odd/receipt+1=:1:11+Sheet2!A1+";
     world.rvs().know(receipt_id, bought());
@@ -94,10 +94,10 @@ async fn what_amazon_says_is_told_once_and_ids_arrive_as_they_are() {
         (&json!("com.example.gold.month"), &json!("P1M"))
     );
     assert_eq!((&data["purchase_country"], &data["is_production"]), (&json!("US"), &json!(false)));
-    wait_told(&world, receipt_id, &["user.subscription.purchased"]).await;
-    let asked = world.rvs().about(receipt_id);
-    assert_eq!(asked.len(), 1, "{asked:?}");
-    let first = asked.first().expect("a question");
+    wait_events(&world, receipt_id, &["user.subscription.purchased"]).await;
+    let queries = world.rvs().about(receipt_id);
+    assert_eq!(queries.len(), 1, "{queries:?}");
+    let first = queries.first().expect("a question");
     assert_eq!((first.environment, first.status), (Environment::Sandbox, Some(200)));
     assert_eq!((first.secret.as_str(), first.app_user_id.as_str()), (rvs::SECRET, rvs::CUSTOMER));
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
@@ -105,7 +105,7 @@ async fn what_amazon_says_is_told_once_and_ids_arrive_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_with_strange_fields_is_an_answer_and_a_broken_one_is_asked_for_again() {
+async fn unknown_fields_are_accepted_and_a_broken_answer_is_retried() {
     let mut world = world("60s").await;
     let mut strange = bought();
     for (name, value) in [("cancelReason", json!([])), ("promotions", json!("none")), ("term", json!(7))] {
@@ -125,7 +125,7 @@ async fn an_answer_with_strange_fields_is_an_answer_and_a_broken_one_is_asked_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
+async fn within_patience_all_is_accepted_and_nothing_announced() {
     let mut world = world("10m").await;
     world.rvs().know("patient", bought());
     world.rvs().answer(Reply::Status(503));
@@ -136,23 +136,23 @@ async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
     wait_waiting(&world, &first, "verification").await;
     check_silence(&world, "patient").await;
 
-    world.ask("patient", "hold", &json!({ "reason": "a test" })).await;
+    world.act("patient", "hold", &json!({ "reason": "a test" })).await;
     world
         .wait_status("patient", "a hold", |status| status["held_until"].is_string() && status["verification"].is_null())
         .await;
-    let asked = world.rvs().about("patient").len();
+    let queries = world.rvs().about("patient").len();
     wait::throughout(Duration::from_secs(4), "a hold stops asking", async || {
         let now = world.rvs().about("patient").len();
-        if now == asked { Ok(()) } else { Err(format!("{now} questions, {asked} before")) }
+        if now == queries { Ok(()) } else { Err(format!("{now} questions, {queries} before")) }
     })
     .await;
-    world.ask("patient", "release", &json!({ "reason": "a test" })).await;
-    world.rvs().wait_asked("patient", asked + 1, SOON).await;
+    world.act("patient", "release", &json!({ "reason": "a test" })).await;
+    world.rvs().wait_queries("patient", queries + 1, SOON).await;
 
     let second = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "patient").await;
     world.rvs().change("patient", &json!({ "autoRenewing": false }));
     world.rvs().answer_truly();
-    world.ask("patient", "flush", &json!({ "reason": "a test" })).await;
+    world.act("patient", "flush", &json!({ "reason": "a test" })).await;
     let update = wait_update(&world, "patient", "the end of waiting", is_verified).await;
     assert_eq!(
         (&update["attributes"]["revision"], &update["attributes"]["coalesced"]),
@@ -166,12 +166,12 @@ async fn while_patience_lasts_nothing_is_told_and_everything_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_hangs_or_refuses_connections_is_waited_for_too() {
+async fn a_hanging_or_refusing_service_is_waited_for_too() {
     let mut world = world("10m").await;
     world.rvs().know("hung", bought());
     world.rvs().answer_next(1, &Reply::Hang);
     world.send(PURCHASED, "hung").await;
-    world.rvs().wait_asked("hung", 1, SOON).await;
+    world.rvs().wait_queries("hung", 1, SOON).await;
     world
         .wait_status("hung", "a time-out", |status| {
             status["verification"]["why"].as_str().is_some_and(|why| why.contains("in time"))
@@ -190,7 +190,7 @@ async fn a_service_that_hangs_or_refuses_connections_is_waited_for_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_patience_is_over_what_is_sure_is_told_unverified_and_the_rest_waits() {
+async fn after_patience_only_certain_facts_are_announced_unverified() {
     let mut world = world("2s").await;
     world.rvs().know("bought", bought());
     world.rvs().know("renewed", bought());
@@ -198,7 +198,7 @@ async fn when_patience_is_over_what_is_sure_is_told_unverified_and_the_rest_wait
     let bought = world.send(PURCHASED, "bought").await;
     let renewed = world.send(RENEWED, "renewed").await;
     wait_update(&world, "renewed", "an unverified update", |update| update["attributes"]["verified"] == false).await;
-    wait_told(&world, "renewed", &["user.subscription.renewed"]).await;
+    wait_events(&world, "renewed", &["user.subscription.renewed"]).await;
     assert_eq!(world.wait_outcome(&renewed).await[0]["outcome"], "settled");
     wait_waiting(&world, &bought, "verification").await;
     wait_alarm(&world, "verification_waits").await;
@@ -206,26 +206,26 @@ async fn when_patience_is_over_what_is_sure_is_told_unverified_and_the_rest_wait
 
     world.rvs().answer_truly();
     for receipt_id in ["bought", "renewed"] {
-        world.ask(receipt_id, "flush", &json!({ "reason": "a test" })).await;
+        world.act(receipt_id, "flush", &json!({ "reason": "a test" })).await;
     }
     wait_update(&world, "bought", "an update", is_verified).await;
-    wait_told(&world, "bought", &["user.subscription.purchased"]).await;
-    wait_told(&world, "renewed", &["user.subscription.renewed"]).await;
+    wait_events(&world, "bought", &["user.subscription.purchased"]).await;
+    wait_events(&world, "renewed", &["user.subscription.renewed"]).await;
     assert_eq!(world.wait_outcome(&bought).await[0]["outcome"], "settled");
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_that_amazon_does_not_know_waits_visibly_and_is_read_again_when_asked() {
+async fn an_unknown_receipt_waits_visibly_and_is_retried_on_request() {
     let mut world = world("60s").await;
     let message_id = world.send(PURCHASED, "unknown").await;
     wait_waiting(&world, &message_id, "parked").await;
     world.wait_asleep("unknown").await;
-    let asked = world.rvs().about("unknown");
-    assert_eq!(asked.iter().map(|asked| asked.status).collect::<Vec<_>>(), [Some(400)]);
+    let queries = world.rvs().about("unknown");
+    assert_eq!(queries.iter().map(|query| query.status).collect::<Vec<_>>(), [Some(400)]);
     check_silence(&world, "unknown").await;
     world.rvs().know("unknown", bought());
-    world.ask("unknown", "flush", &json!({ "reason": "a test" })).await;
+    world.act("unknown", "flush", &json!({ "reason": "a test" })).await;
     wait_update(&world, "unknown", "an update", is_verified).await;
     world.finish().await;
 }
@@ -236,16 +236,16 @@ async fn a_receipt_of_another_customer_waits_visibly() {
     world.rvs().know("foreign", Receipt { app_user_id: "amzn1.account.ANOTHER".to_owned(), ..bought() });
     let message_id = world.send(PURCHASED, "foreign").await;
     wait_waiting(&world, &message_id, "parked").await;
-    assert_eq!(world.rvs().about("foreign").last().and_then(|asked| asked.status), Some(497));
+    assert_eq!(world.rvs().about("foreign").last().and_then(|query| query.status), Some(497));
     check_silence(&world, "foreign").await;
     world.rvs().know("foreign", bought());
-    world.ask("foreign", "flush", &json!({ "reason": "a test" })).await;
+    world.act("foreign", "flush", &json!({ "reason": "a test" })).await;
     wait_update(&world, "foreign", "an update", is_verified).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_secret_is_used_once_and_the_right_one_verifies_what_was_told_without() {
+async fn a_refused_secret_is_used_once_and_the_right_one_verifies() {
     let mut world = world("60s").await;
     world.rvs().know("refused", bought());
     world.rvs().trust("another secret");
@@ -267,12 +267,12 @@ async fn a_refused_secret_is_used_once_and_the_right_one_verifies_what_was_told_
     assert_eq!(patched.status, 200, "{}", patched.body);
     wait_update(&world, "refused", "a verified update", is_verified).await;
     wait_update(&world, "another", "a verified update", is_verified).await;
-    wait_told(&world, "refused", &["user.subscription.purchased", "user.subscription.cancelled"]).await;
+    wait_events(&world, "refused", &["user.subscription.purchased", "user.subscription.cancelled"]).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_world_is_asked_for_the_other_one() {
+async fn sandbox_and_production_are_queried_for_their_own_only() {
     for (environment, right, wrong) in [
         ("sandbox", Environment::Sandbox, Environment::Production),
         ("production", Environment::Production, Environment::Sandbox),
@@ -281,27 +281,27 @@ async fn neither_world_is_asked_for_the_other_one() {
         world.rvs().know("elsewhere", Receipt { environment: wrong, ..bought() });
         let message_id = world.send(PURCHASED, "elsewhere").await;
         wait_waiting(&world, &message_id, "parked").await;
-        let asked = world.rvs().all();
-        assert!(asked.iter().all(|asked| asked.environment == right), "{asked:?}");
+        let queries = world.rvs().all();
+        assert!(queries.iter().all(|query| query.environment == right), "{queries:?}");
         world.rvs().know("elsewhere", Receipt { environment: right, ..bought() });
-        world.ask("elsewhere", "flush", &json!({ "reason": "a test" })).await;
+        world.act("elsewhere", "flush", &json!({ "reason": "a test" })).await;
         wait_update(&world, "elsewhere", "an update", is_verified).await;
         world.finish().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_throttled_platform_is_left_alone_for_as_long_as_amazon_says() {
+async fn a_throttled_platform_rests_for_amazons_retry_after() {
     let mut world = world("10m").await;
     for receipt_id in ["one", "two"] {
         world.rvs().know(receipt_id, bought());
     }
     world.rvs().answer_next(1, &Reply::RetryAfter(5));
     world.send(PURCHASED, "one").await;
-    world.rvs().wait_asked("one", 1, SOON).await;
+    world.rvs().wait_queries("one", 1, SOON).await;
     let throttled = tokio::time::Instant::now();
     world.send(PURCHASED, "two").await;
-    world.rvs().wait_asked("two", 1, SOON).await;
+    world.rvs().wait_queries("two", 1, SOON).await;
     assert!(throttled.elapsed() > Duration::from_secs(4), "asked again after {:?}", throttled.elapsed());
     for receipt_id in ["one", "two"] {
         wait_update(&world, receipt_id, "an update", is_verified).await;
@@ -310,7 +310,7 @@ async fn a_throttled_platform_is_left_alone_for_as_long_as_amazon_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_wait_for_the_store_is_continued_in_a_new_run_and_forgets_nothing() {
+async fn a_long_wait_for_the_store_continues_in_a_new_run() {
     let temporal = vec!["limit.historyCount.suggestContinueAsNew=30".to_owned()];
     let mut world = World::start(Setting { window_seconds: 1, rvs: true, temporal, ..Setting::default() }).await;
     world.rvs().know("long", bought());
@@ -336,7 +336,7 @@ async fn a_long_wait_for_the_store_is_continued_in_a_new_run_and_forgets_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_waiting_notifications_than_fit_into_one_settling_do_not_keep_it_busy() {
+async fn waiting_notifications_beyond_one_settling_cause_no_loop() {
     let mut world = world("60s").await;
     for number in 0..505 {
         let rtn = Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_ON", "many").later(number);
@@ -344,16 +344,16 @@ async fn more_waiting_notifications_than_fit_into_one_settling_do_not_keep_it_bu
         world.post_until_accepted(&message).await;
     }
     world.wait_asleep("many").await;
-    let asked = world.rvs().about("many").len();
-    assert!((1..10).contains(&asked), "{asked} questions");
+    let queries = world.rvs().about("many").len();
+    assert!((1..10).contains(&queries), "{queries} questions");
     world.rvs().know("many", bought());
-    world.ask("many", "flush", &json!({ "reason": "a test" })).await;
+    world.act("many", "flush", &json!({ "reason": "a test" })).await;
     wait_update(&world, "many", "an update", is_verified).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_costs_one_timer_for_each_time_that_it_is_asked_again() {
+async fn waiting_costs_one_timer_per_query() {
     let mut world = world("10m").await;
     world.rvs().know("cheap", bought());
     world.rvs().answer_next(2, &Reply::Status(500));
@@ -366,7 +366,7 @@ async fn waiting_costs_one_timer_for_each_time_that_it_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_the_secret_nor_a_customer_is_in_the_log_or_the_history_even_of_failures() {
+async fn no_secret_or_customer_is_in_the_log_or_a_history() {
     let variables = vec![("SETTLE_LOG".to_owned(), "trace,sqlx=warn".to_owned())];
     let mut world = World::start(Setting { window_seconds: 1, rvs: true, variables, ..Setting::default() }).await;
     world.rvs().know("hidden", bought());

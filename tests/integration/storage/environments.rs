@@ -1,7 +1,7 @@
 //! One user in two environments: what a destination is told of them in one says nothing of them in the other.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
-use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, story, told};
+use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, What};
 use serde_json::{Value, json};
 use storage::{Claim, Claimed, Fares, Filter, Page, PlatformPatch, Rendered, Replay, Run, Tending, Verdict};
@@ -17,7 +17,7 @@ async fn sandbox(world: &World) -> PlatformId {
 
 /// Something happens to what the same customer bought on another platform.
 async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, What)) -> CollapseKey {
-    world.accept(told(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
+    world.accept(renewal(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
     let key = CollapseKey::of(platform, receipt);
     world.done(happened(record(key, &world.load(key).await), &[what])).await;
     key
@@ -31,7 +31,7 @@ fn acknowledged(world: &World, environment: &str) -> i64 {
 }
 
 story! {
-    async fn a_state_is_stale_by_what_was_told_in_its_own_environment(world: World) {
+    async fn a_state_is_stale_by_its_own_environment_only(world: World) {
         let to = world.analytics("analytics").await.id;
         let there = sandbox(&world).await;
         let tested = happen_on(&world, there, ("t1", What::Renewed)).await;
@@ -64,7 +64,7 @@ story! {
 }
 
 story! {
-    async fn a_lease_of_a_user_holds_in_both_environments_and_a_pause_in_one(world: World) {
+    async fn a_user_lease_spans_environments_and_a_pause_does_not(world: World) {
         let to = world.analytics("analytics").await.id;
         let there = sandbox(&world).await;
         let tested = happen_on(&world, there, ("t1", What::Renewed)).await;
@@ -100,7 +100,7 @@ story! {
 }
 
 story! {
-    async fn what_is_told_stays_in_the_environment_in_which_it_was_told_first(world: World) {
+    async fn a_purchase_stays_in_its_first_announced_environment(world: World) {
         let to = world.analytics("analytics").await.id;
         world.happen("p1", 1, &[What::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
@@ -118,7 +118,7 @@ story! {
 }
 
 story! {
-    async fn a_test_purchase_of_a_platform_for_money_is_of_the_sandbox(world: World) {
+    async fn a_test_purchase_of_a_production_platform_is_sandbox(world: World) {
         let to = world.analytics("analytics").await.id;
         world.happen("t1", 1, &[What::Renewed]).await;
         world.raw().run(
@@ -152,7 +152,7 @@ fn list(world: &World) {
 async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {
-        let mut new = told(platform, &format!("{receipt}-{month}"), receipt, month * 1000);
+        let mut new = renewal(platform, &format!("{receipt}-{month}"), receipt, month * 1000);
         if is_test {
             new.body = new.body.replace("\"is_test\":false", "\"is_test\":true");
         }
@@ -180,7 +180,7 @@ fn after(months: i64) -> Value {
 }
 
 story! {
-    async fn each_environment_is_told_of_what_was_bought_in_it(world: World) {
+    async fn each_environment_gets_its_own_purchases(world: World) {
         let to = world.analytics("analytics").await.id;
         list(&world);
         let (here, there) = (world.platform.id, sandbox(&world).await);
@@ -198,8 +198,8 @@ story! {
             let key = buy(&world, platform, (&format!("r{number}"), months, is_test)).await;
             let sent = send_ends(&world, (key, to)).await;
             assert_eq!(sent.types(), ["user.subscription.purchased"]);
-            let told: Value = serde_json::from_str(&sent.body).unwrap();
-            assert_eq!(told, json!([environment, after(ends.0), after(ends.1)]), "r{number}");
+            let received: Value = serde_json::from_str(&sent.body).unwrap();
+            assert_eq!(received, json!([environment, after(ends.0), after(ends.1)]), "r{number}");
         }
         let apart = "SELECT COUNT(state_apart) AS value FROM events";
         assert_eq!(world.raw().number(apart), 3, "only where it is another state");
@@ -207,7 +207,7 @@ story! {
 }
 
 story! {
-    async fn a_state_of_another_environment_is_told_in_none(world: World) {
+    async fn a_state_of_another_environment_is_never_sent(world: World) {
         let to = world.analytics("analytics").await.id;
         list(&world);
         let key = buy(&world, world.platform.id, ("r1", 1, false)).await;
@@ -215,8 +215,8 @@ story! {
         world.store.update_platform(world.platform.id, patch).await.unwrap();
         let sent = send_ends(&world, (key, to)).await;
         assert_eq!(sent.types(), ["user.subscription.purchased"]);
-        let told: Value = serde_json::from_str(&sent.body).unwrap();
-        assert_eq!(told, json!(["sandbox", null, after(1)]));
+        let received: Value = serde_json::from_str(&sent.body).unwrap();
+        assert_eq!(received, json!(["sandbox", null, after(1)]));
     }
 }
 
@@ -228,7 +228,7 @@ async fn wanting(world: &World, name: &str, environments: &[Environment]) -> Des
 }
 
 /// Of which purchases a destination was owed anything, and the end of access by each `user.*` event that it gets.
-async fn told_to(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
+async fn received_by(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
     let mut found = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         while let Claimed::Send(batch) = world.claim(*key, to, "all").await {
@@ -244,7 +244,7 @@ async fn told_to(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<
 }
 
 story! {
-    async fn who_wants_production_alone_is_told_nothing_of_a_test_there_and_nobody_contradicts_that(world: World) {
+    async fn a_production_destination_gets_no_test_purchase(world: World) {
         list(&world);
         let [money, test] = [Environment::Production, Environment::Sandbox];
         let production = wanting(&world, "production", &[money]).await;
@@ -255,11 +255,11 @@ story! {
         let here = world.platform.id;
         let keys = [buy(&world, here, ("money", 2, false)).await, buy(&world, here, ("test", 4, true)).await,
             buy(&world, here, ("more", 3, false)).await];
-        let of = |told: &[(usize, i64)]| told.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
-        assert_eq!(told_to(&world, production, &keys).await, of(&[(0, 2), (2, 3)]), "its own world's state");
-        assert_eq!(told_to(&world, sandbox, &keys).await, of(&[(1, 4)]));
-        assert_eq!(told_to(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
-        assert_eq!(told_to(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        let of = |received: &[(usize, i64)]| received.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
+        assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]), "its own world's state");
+        assert_eq!(received_by(&world, sandbox, &keys).await, of(&[(1, 4)]));
+        assert_eq!(received_by(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        assert_eq!(received_by(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
         world.pass(120_000);
         assert_eq!(world.broken(1000).await, []);
         for (to, wanted) in [(production, [true, false, true]), (sandbox, [false, true, false]), (all, [true; 3])] {
@@ -281,15 +281,15 @@ story! {
 }
 
 story! {
-    async fn an_event_is_explained_by_the_environment_in_which_it_was_recorded(world: World) {
+    async fn an_event_is_explained_by_its_recorded_environment(world: World) {
         let key = buy(&world, world.platform.id, ("test", 1, true)).await;
         let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         let other = buy(&world, world.platform.id, ("money", 1, false)).await;
         world.store.update_platform(world.platform.id, patch).await.unwrap();
         for (key, environment) in [(key, Environment::Sandbox), (other, Environment::Production)] {
-            let told = world.store.explain_purchase(key).await.unwrap().told;
-            assert!(!told.is_empty());
-            for one in told {
+            let received = world.store.explain_purchase(key).await.unwrap().told;
+            assert!(!received.is_empty());
+            for one in received {
                 assert_eq!(one.event.origin.map(|(.., recorded_in)| recorded_in), Some(environment));
             }
         }

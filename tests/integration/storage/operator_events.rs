@@ -23,7 +23,7 @@ fn about(id: DestinationId) -> CollapseKey {
 }
 
 /// The bodies of what a destination is told of another one, which must all be valid.
-async fn told(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
+async fn operator_events(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
     let mut bodies = Vec::new();
     while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
         let body: Value = serde_json::from_str(&batch.attempts[0].body).unwrap();
@@ -53,7 +53,7 @@ async fn fails(world: &World, number: i64, to: DestinationId) -> Ended {
 }
 
 story! {
-    async fn others_who_chose_it_are_told_that_a_breaker_opened_and_closed(world: World) {
+    async fn other_destinations_get_the_opening_and_closing_of_a_breaker(world: World) {
         let hook = chooses(&world, "hook", &["*", "destination.*"]).await;
         let all = chooses(&world, "all", &["destination.*"]).await;
         let one = chooses(&world, "one", &["destination.recovered"]).await;
@@ -61,14 +61,14 @@ story! {
         let elsewhere = world.store.new_app("Other").await.unwrap();
         world.store.new_destination(new_destination(&elsewhere, "elsewhere")).await.unwrap();
         for number in 0..9 {
-            let ended = fails(&world, number, hook).await;
-            assert_eq!((ended.owing, ended.told), (vec![], vec![]));
+            let result = fails(&world, number, hook).await;
+            assert_eq!((result.owing, result.told), (vec![], vec![]));
         }
         let opened = fails(&world, 9, hook).await;
         assert_eq!((opened.owing, opened.told), (vec![all], vec!["destination.failing"]));
         world.pass(5);
         assert_eq!(world.store.tend(all, 9).await.unwrap(), Tending::Drain { keys: vec![about(hook)], concurrency: 32 });
-        let bodies = told(&world, hook, all).await;
+        let bodies = operator_events(&world, hook, all).await;
         assert_eq!(types(&bodies), ["destination.failing"]);
         let body = &bodies[0];
         assert_eq!((&body["state"], &body["failures"], &body["owed"]), (&"open".into(), &10.into(), &10.into()));
@@ -80,11 +80,11 @@ story! {
         let owing: std::collections::BTreeSet<_> = closed.owing.into_iter().collect();
         assert_eq!((owing, closed.told), ([all, one].into(), vec!["destination.recovered"]));
         for to in [all, one] {
-            let bodies = told(&world, hook, to).await;
+            let bodies = operator_events(&world, hook, to).await;
             assert_eq!((types(&bodies), &bodies[0]["state"]), (vec!["destination.recovered"], &"healthy".into()));
         }
         for to in [hook, none] {
-            assert!(told(&world, hook, to).await.is_empty(), "nobody is told of itself, or what it did not choose");
+            assert!(operator_events(&world, hook, to).await.is_empty(), "nobody is told of itself, or what it did not choose");
         }
         let filter = EventFilter { collapse_key: Some(about(hook)), event_type: None };
         assert_eq!(world.store.events(filter, Page::default()).await.unwrap().items.len(), 2);
@@ -92,7 +92,7 @@ story! {
 }
 
 story! {
-    async fn the_same_answer_again_tells_nobody_twice(world: World) {
+    async fn a_repeated_answer_makes_no_second_operator_event(world: World) {
         let hook = world.destination("hook").await.id;
         chooses(&world, "watcher", &["destination.*"]).await;
         world.revise("r1", 1).await;
@@ -107,7 +107,7 @@ story! {
 }
 
 story! {
-    async fn who_is_gone_is_disabled_and_operators_are_told_why(world: World) {
+    async fn a_gone_endpoint_is_disabled_with_a_reason_for_operators(world: World) {
         let hook = world.destination("hook").await.id;
         let watcher = chooses(&world, "watcher", &["destination.disabled"]).await;
         world.revise("r1", 1).await;
@@ -116,7 +116,7 @@ story! {
         gone.fares = Fares::Disabled { reason: "the endpoint is gone".to_owned() };
         gone.alarm = Some("ask the customer".to_owned());
         assert!(matches!(world.end(gone).await.finished, Finished::Closed { .. }));
-        let bodies = told(&world, hook, watcher).await;
+        let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!((&bodies[0]["reason"], &bodies[0]["state"]), (&"the endpoint is gone".into(), &"disabled".into()));
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms[0].kind.as_str(), alarms[0].detail.clone()), ("destination", format!("hook ({hook}): ask the customer")));
@@ -124,45 +124,45 @@ story! {
 }
 
 story! {
-    async fn of_many_deliveries_that_die_operators_are_told_once_in_a_while(world: World) {
+    async fn dead_deliveries_raise_a_throttled_operator_event(world: World) {
         let hook = world.destination("hook").await.id;
         let watcher = chooses(&world, "watcher", &["destination.exhausted"]).await;
         for (number, expected) in [(1, 1), (2, 0), (3, 1)] {
             let receipt = format!("r{number}");
             world.revise(&receipt, number).await;
-            let ended = world.send(&receipt, hook, Verdict::Dead).await;
-            assert_eq!((ended.owing.len(), ended.told.len()), (expected, expected), "{number}");
+            let result = world.send(&receipt, hook, Verdict::Dead).await;
+            assert_eq!((result.owing.len(), result.told.len()), (expected, expected), "{number}");
             world.pass(301_000);
         }
-        let bodies = told(&world, hook, watcher).await;
+        let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
         assert_eq!(bodies[0]["reason"], "a delivery failed for the last time: the endpoint answered 500");
     }
 }
 
 story! {
-    async fn what_cannot_be_sent_is_told_like_what_failed_once_in_a_while(world: World) {
+    async fn unsendable_deliveries_raise_a_throttled_operator_event(world: World) {
         let hook = world.destination("hook").await.id;
         let watcher = chooses(&world, "watcher", &["destination.exhausted"]).await;
         let refuses = || rendering(|_| Rendered::Refuse { why: "the id is too short".to_owned() });
-        for (number, is_told) in [(1, true), (2, false), (3, true)] {
+        for (number, is_sent) in [(1, true), (2, false), (3, true)] {
             let receipt = format!("r{number}");
             world.revise(&receipt, number).await;
             let claim = Claim { render: refuses(), ..claim(world.key(&receipt), hook, "a") };
             let claimed = world.store.claim(claim.clone()).await.unwrap();
             match claimed {
-                Claimed::Told { events, owing } if is_told => {
+                Claimed::Told { events, owing } if is_sent => {
                     assert_eq!((events, owing), (vec!["destination.exhausted"], vec![watcher]));
                     assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Closed { .. }));
                 }
-                Claimed::Closed { .. } if !is_told => {}
+                Claimed::Closed { .. } if !is_sent => {}
                 other => panic!("{number}: {other:?}"),
             }
             world.pass(301_000);
         }
         let dead = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
         assert_eq!(world.store.deliveries(dead, Page::default()).await.unwrap().items.len(), 3);
-        let bodies = told(&world, hook, watcher).await;
+        let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
         let reason = "a delivery cannot be sent: the id is too short";
         assert_eq!(bodies[0]["reason"], reason);
@@ -173,7 +173,7 @@ story! {
 }
 
 story! {
-    async fn after_days_without_success_it_is_disabled_and_warned_of_before(world: World) {
+    async fn days_without_success_warn_and_then_disable(world: World) {
         let hook = world.destination("hook").await.id;
         let watcher = chooses(&world, "watcher", &["destination.failing", "destination.disabled"]).await;
         world.revise("r1", 1).await;
@@ -187,16 +187,16 @@ story! {
             world.end(finish(&sent, Verdict::Retry { delay_ms: HOUR_MS / 2 })).await
         };
         for (number, (hour, expected)) in (1..).zip([(1, 0), (59, 0), (61, 1), (62, 0), (85, 1), (109, 1), (110, 0)]) {
-            let ended = at(hour, number).await;
-            assert_eq!((ended.told.len(), ended.owing.len()), (expected, expected), "hour {hour}");
-            assert!(matches!(ended.finished, Finished::More | Finished::Wait { .. }), "hour {hour}: {ended:?}");
+            let result = at(hour, number).await;
+            assert_eq!((result.told.len(), result.owing.len()), (expected, expected), "hour {hour}");
+            assert!(matches!(result.finished, Finished::More | Finished::Wait { .. }), "hour {hour}: {result:?}");
         }
         let disabled = at(121, 8).await;
         assert_eq!(disabled.told, ["destination.disabled"]);
         assert!(matches!(disabled.finished, Finished::Closed { .. }));
         let shown = world.store.destination(hook).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
-        let bodies = told(&world, hook, watcher).await;
+        let bodies = operator_events(&world, hook, watcher).await;
         let reasons: Vec<_> = bodies.iter().map(|body| body["reason"].as_str().unwrap()).collect();
         for (reason, percent) in reasons.iter().zip(["50 %", "70 %", "90 %"]) {
             assert!(reason.contains(percent) && reason.contains("answered 500"), "{reason}");
@@ -215,18 +215,18 @@ story! {
 }
 
 story! {
-    async fn an_endpoint_that_was_silent_for_long_is_not_disabled_by_a_bad_hour(world: World) {
+    async fn a_bad_hour_after_long_silence_does_not_disable(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
         world.send("r1", hook, Verdict::Delivered).await;
         world.pass(1_000 * HOUR_MS);
         world.revise("r2", 1).await;
         for hour in 0..=12 {
-            let ended = world.send("r2", hook, Verdict::Retry { delay_ms: HOUR_MS / 2 }).await;
+            let result = world.send("r2", hook, Verdict::Retry { delay_ms: HOUR_MS / 2 }).await;
             let is_disabled = !world.store.destination(hook).await.unwrap().enabled;
             assert_eq!(is_disabled, hour == 12, "hour {hour}");
-            let told = if hour == 12 { vec!["destination.disabled"] } else { vec!["destination.failing"; usize::from([6, 9, 11].contains(&hour))] };
-            assert_eq!(ended.told, told, "hour {hour}");
+            let operator_events = if hour == 12 { vec!["destination.disabled"] } else { vec!["destination.failing"; usize::from([6, 9, 11].contains(&hour))] };
+            assert_eq!(result.told, operator_events, "hour {hour}");
             world.pass(HOUR_MS);
         }
     }

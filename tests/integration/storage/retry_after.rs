@@ -8,16 +8,16 @@ use storage::{Again, Claim, Claimed, DestinationPatch, Finished, Mode, Page, Run
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
 /// Sends what must be due: it fails, and the destination asks for an hour.
-async fn asks(world: &World, receipt: &str, to: DestinationId) -> Finished {
-    asks_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
+async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> Finished {
+    fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
 }
 
 /// The same with another wait of the event, and another of the lane.
-async fn asks_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> Finished {
+async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> Finished {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
-    let mut told = finish(&sent, Verdict::Retry { delay_ms });
-    told.lane_pause_ms = Some(pause_ms);
-    world.end(told).await.finished
+    let mut end = finish(&sent, Verdict::Retry { delay_ms });
+    end.lane_pause_ms = Some(pause_ms);
+    world.end(end).await.finished
 }
 
 /// Nobody may send in the lane for so long, and nobody is told to.
@@ -28,7 +28,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
         let is_right = matches!(claimed, Claimed::Wait { ms, .. } if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
         assert!(is_right, "{receipt}: {claimed:?}");
     }
-    assert_eq!(tend(world, to).await, Tending::Rest, "{receipt} cannot be claimed");
+    assert_eq!(destination_need(world, to).await, Tending::Rest, "{receipt} cannot be claimed");
     world.pass(50_000);
     assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
@@ -40,22 +40,22 @@ async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revisio
     world.finish(&sent, Verdict::Delivered).await;
 }
 
-async fn tend(world: &World, id: DestinationId) -> Tending {
+async fn destination_need(world: &World, id: DestinationId) -> Tending {
     world.store.tend(id, 100).await.unwrap()
 }
 
 async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
-    match tend(world, id).await {
+    match destination_need(world, id).await {
         Tending::Drain { keys, .. } => keys,
         other => panic!("nothing to drain: {other:?}"),
     }
 }
 
 story! {
-    async fn a_new_event_does_not_break_what_was_asked(world: World) {
+    async fn a_new_event_does_not_end_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        assert!(matches!(asks(&world, "r1", hook).await, Finished::Wait { .. }));
+        assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, Finished::Wait { .. }));
         world.revise("r1", 2).await;
         assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody is to look at it, once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
@@ -66,21 +66,21 @@ story! {
         world.pass(HOUR_MS - 100_000);
         assert_eq!(drained(&world, hook).await, [world.key("r1")]);
         check_sent(&world, ("r1", hook), 3).await;
-        assert_eq!(tend(&world, hook).await, Tending::Rest);
+        assert_eq!(destination_need(&world, hook).await, Tending::Rest);
         world.revise("r1", 4).await;
         check_sent(&world, ("r1", hook), 4).await;
     }
 }
 
 story! {
-    async fn a_new_event_while_the_request_is_in_flight_does_not_break_it_either(world: World) {
+    async fn a_new_event_in_flight_does_not_end_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         world.revise("r1", 2).await;
-        let mut told = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        told.lane_pause_ms = Some(HOUR_MS);
-        assert!(matches!(world.end(told).await.finished, Finished::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
+        end.lane_pause_ms = Some(HOUR_MS);
+        assert!(matches!(world.end(end).await.finished, Finished::Wait { ms } if ms > HOUR_MS / 2), "not at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         check_sent(&world, ("r1", hook), 2).await;
@@ -88,24 +88,24 @@ story! {
 }
 
 story! {
-    async fn what_is_asked_holds_for_both_tracks(world: World) {
+    async fn retry_after_applies_to_both_tracks(world: World) {
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[What::Renewed]).await;
         let event = world.attempt(world.key("r1"), hook, "a").await;
         assert_eq!(world.finish(&event, RETRY).await, Finished::More);
-        let left = asks(&world, "r1", hook).await;
+        let left = fail_for_an_hour(&world, "r1", hook).await;
         assert!(matches!(left, Finished::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
         world.pass(5_001);
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         world.send("r1", hook, Verdict::Delivered).await;
         world.send("r1", hook, Verdict::Delivered).await;
-        assert_eq!(tend(&world, hook).await, Tending::Rest);
+        assert_eq!(destination_need(&world, hook).await, Tending::Rest);
     }
 }
 
 story! {
-    async fn what_was_due_since_the_destination_recovered_is_held_back_by_what_is_asked_later(world: World) {
+    async fn retry_after_postpones_what_a_recovery_scheduled(world: World) {
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[What::Renewed]).await;
         world.send("r1", hook, LONG).await;
@@ -113,18 +113,18 @@ story! {
         world.store.hasten(hook).await.unwrap();
         world.pass(5);
         let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
-        let mut told = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        told.lane_pause_ms = Some(HOUR_MS);
-        world.end(told).await;
+        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
+        end.lane_pause_ms = Some(HOUR_MS);
+        world.end(end).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
     }
 }
 
 story! {
-    async fn it_is_left_alone_no_longer_than_it_asked(world: World) {
+    async fn a_lane_waits_no_longer_than_its_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        asks_for(&world, ("r1", hook), (10 * HOUR_MS, 60_000)).await;
+        fail_for(&world, ("r1", hook), (10 * HOUR_MS, 60_000)).await;
         world.revise("r1", 2).await;
         check_left_alone(&world, ("r1", hook), 60_000).await;
         world.pass(10_001);
@@ -133,12 +133,12 @@ story! {
 }
 
 story! {
-    async fn only_who_means_this_very_thing_breaks_it_by_a_redeliver(world: World) {
+    async fn only_a_redelivery_by_name_ends_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         for (receipt, way) in [("r1", 0), ("r2", 1), ("r3", 2)] {
             world.revise(receipt, 1).await;
             let event = world.store.events(Default::default(), Page::default()).await.unwrap().items[0].id;
-            asks(&world, receipt, hook).await;
+            fail_for_an_hour(&world, receipt, hook).await;
             world.revise(receipt, 2).await;
             let again = async |what| world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
             again(Again::Failed).await;
@@ -157,28 +157,28 @@ story! {
 }
 
 story! {
-    async fn what_was_delivered_and_is_redelivered_by_its_name_breaks_it_too(world: World) {
+    async fn redelivering_a_delivered_event_ends_retry_after_too(world: World) {
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[What::Renewed]).await;
         let event = world.attempt(world.key("r1"), hook, "a").await;
         world.finish(&event, Verdict::Delivered).await;
-        asks(&world, "r1", hook).await;
+        fail_for_an_hour(&world, "r1", hook).await;
         let what = Again::Event(event.event_id);
         let again = world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!((again.owing.owed, &again.owing.destinations[..]), (1, &[hook][..]));
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;
         }
-        assert_eq!(tend(&world, hook).await, Tending::Rest, "it and the state were sent");
+        assert_eq!(destination_need(&world, hook).await, Tending::Rest, "it and the state were sent");
     }
 }
 
 story! {
-    async fn a_redeliver_of_the_destination_breaks_it(world: World) {
+    async fn redelivering_the_destination_ends_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         for receipt in ["r1", "r2"] {
             world.revise(receipt, 1).await;
-            asks(&world, receipt, hook).await;
+            fail_for_an_hour(&world, receipt, hook).await;
         }
         world.revise("r1", 2).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
@@ -194,10 +194,10 @@ story! {
 }
 
 story! {
-    async fn the_recovery_of_the_destination_ends_it(world: World) {
+    async fn a_recovery_of_the_destination_ends_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        asks(&world, "r1", hook).await;
+        fail_for_an_hour(&world, "r1", hook).await;
         world.revise("r1", 2).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r2", 1).await;
@@ -212,10 +212,10 @@ story! {
 }
 
 story! {
-    async fn who_enables_the_destination_ends_it(world: World) {
+    async fn enabling_the_destination_ends_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        asks(&world, "r1", hook).await;
+        fail_for_an_hour(&world, "r1", hook).await;
         world.revise("r1", 2).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         for enabled in [false, true] {
@@ -229,10 +229,10 @@ story! {
 }
 
 story! {
-    async fn a_success_in_the_lane_ends_it(world: World) {
+    async fn a_success_in_the_lane_ends_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[What::Cancelled, What::Resumed]).await;
-        asks(&world, "r1", hook).await;
+        fail_for_an_hour(&world, "r1", hook).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         let state = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
         assert_eq!(state.event_type, "purchase.updated");
@@ -246,16 +246,16 @@ story! {
 }
 
 story! {
-    async fn who_lost_the_lease_asks_for_nothing(world: World) {
+    async fn an_attempt_without_the_lease_sets_no_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
         let lost = world.attempt(world.key("r1"), hook, "a").await;
         world.pass(LEASE_MS + 1);
         let mine = world.attempt(world.key("r1"), hook, "b").await;
-        let mut told = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
-        told.lane_pause_ms = Some(HOUR_MS);
+        let mut end = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
+        end.lane_pause_ms = Some(HOUR_MS);
         world.finish(&mine, Verdict::Delivered).await;
-        world.end(told).await;
+        world.end(end).await;
         world.revise("r1", 2).await;
         check_sent(&world, ("r1", hook), 2).await;
     }

@@ -19,27 +19,27 @@ async fn put(world: &World, path: &str, body: &Value) -> Value {
 }
 
 /// Waits until the newest `purchase.updated` of a receipt says what is wanted.
-async fn wait_told(world: &World, receipt_id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+async fn wait_announced(world: &World, receipt_id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let key = world.key(receipt_id).to_string();
     wait::until(SWEPT, &format!("news of {receipt_id}"), async || {
         if world.receiver.revisions(&key).is_empty() {
             return Err("nothing".to_owned());
         }
-        let newest = world.newest_told(receipt_id);
+        let newest = world.newest_acked(receipt_id);
         if wanted(&newest["data"]) { Ok(newest) } else { Err(newest.to_string()) }
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_set_changes_what_is_told_and_what_was_before_is_adopted() {
+async fn settings_change_the_events_and_earlier_purchases_are_adopted() {
     let setting = Setting { window_seconds: 1, rvs: true, events: vec!["*".to_owned()], ..Setting::default() };
     let mut world = World::start(setting).await;
     for receipt_id in BEFORE.iter().chain([&KNOWN]) {
         world.rvs().know(receipt_id, Receipt::subscription(api::clock::now()));
     }
     world.send("SUBSCRIPTION_PURCHASED", KNOWN).await;
-    let first = wait_told(&world, KNOWN, |_| true).await;
+    let first = wait_announced(&world, KNOWN, |_| true).await;
     assert_eq!(first["data"]["entitlements"], json!([]));
     assert_eq!(first["data"]["last_seen_external_id"], Value::Null);
     assert_eq!(first["data"]["purchase_price"], Value::Null);
@@ -47,7 +47,7 @@ async fn what_people_set_changes_what_is_told_and_what_was_before_is_adopted() {
     catalogue_and_name(&world).await;
     adopted(&world).await;
     later_destination(&world).await;
-    assert_eq!(world.receiver.told(KNOWN), ["user.subscription.purchased"], "what people set is no transition");
+    assert_eq!(world.receiver.event_types(KNOWN), ["user.subscription.purchased"], "what people set is no transition");
     world.finish().await;
 }
 
@@ -60,13 +60,13 @@ async fn catalogue_and_name(world: &World) {
     assert_eq!(counted, json!({ "purchases": 1 }));
     put(world, path, &product).await;
     put(world, "customers", &json!({ "external_id": "customer-1", "app_user_id": CUSTOMER })).await;
-    let told = wait_told(world, KNOWN, |data| {
+    let announced = wait_announced(world, KNOWN, |data| {
         data["last_seen_external_id"] == "customer-1" && data["entitlements"][0]["entitlement_ref_id"] == "premium"
     })
     .await;
-    assert_eq!(told["data"]["purchase_price"], "4.99");
-    assert_eq!(told["data"]["price_in_usd"], "4.99");
-    assert_eq!(told["data"]["product_ref_id"], "com.example.gold.month");
+    assert_eq!(announced["data"]["purchase_price"], "4.99");
+    assert_eq!(announced["data"]["price_in_usd"], "4.99");
+    assert_eq!(announced["data"]["product_ref_id"], "com.example.gold.month");
 }
 
 /// Purchases from a file are verified and told once, and nothing of it is an event of a user.
@@ -81,11 +81,11 @@ async fn adopted(world: &World) {
         assert!(output.status.success(), "{output:?}");
     }
     for receipt_id in BEFORE {
-        let told = wait_told(world, receipt_id, |_| true).await;
-        assert_eq!(told["data"]["is_active"], true, "{told}");
-        assert_eq!(told["attributes"]["revision"], 1, "told once: {told}");
-        assert_eq!(told["data"]["last_seen_external_id"], "customer-1");
-        assert!(world.receiver.told(receipt_id).is_empty(), "nothing happened to {receipt_id}");
+        let announced = wait_announced(world, receipt_id, |_| true).await;
+        assert_eq!(announced["data"]["is_active"], true, "{announced}");
+        assert_eq!(announced["attributes"]["revision"], 1, "told once: {announced}");
+        assert_eq!(announced["data"]["last_seen_external_id"], "customer-1");
+        assert!(world.receiver.event_types(receipt_id).is_empty(), "nothing happened to {receipt_id}");
     }
 }
 

@@ -52,7 +52,7 @@ fn count(world: &World, which: &str) -> i64 {
 }
 
 story! {
-    async fn a_change_wakes_the_first_at_once_and_the_others_batch_by_batch(world: World) {
+    async fn a_change_wakes_the_first_at_once_and_the_rest_in_batches(world: World) {
         let key = crowd_and_one(&world).await;
         let before = world.load(key).await;
         set(&world, secret("another")).await;
@@ -71,7 +71,7 @@ story! {
 }
 
 story! {
-    async fn what_is_recorded_before_its_batch_is_looked_at_again(world: World) {
+    async fn a_purchase_recorded_before_its_batch_is_rechecked(world: World) {
         let key = crowd_and_one(&world).await;
         let before = world.load(key).await;
         set(&world, PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() }).await;
@@ -86,7 +86,7 @@ story! {
 }
 
 story! {
-    async fn a_sweep_that_dies_between_batches_is_gone_on_with(world: World) {
+    async fn a_sweep_that_dies_between_batches_is_resumed(world: World) {
         crowd_and_one(&world).await;
         fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c2100'");
         set(&world, secret("another")).await;
@@ -102,7 +102,7 @@ story! {
 }
 
 story! {
-    async fn a_change_whose_first_batch_fails_is_not_made(world: World) {
+    async fn a_change_whose_first_batch_fails_is_rolled_back(world: World) {
         crowd(&world);
         fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c7'");
         let patch = PlatformPatch { name: Some("renamed".to_owned()), ..secret("another") };
@@ -113,7 +113,7 @@ story! {
 }
 
 story! {
-    async fn a_second_change_begins_anew_and_loses_nothing_of_the_first(world: World) {
+    async fn a_second_change_restarts_and_loses_nothing_of_the_first(world: World) {
         crowd(&world);
         let change = async |sku: &str| {
             let product = Change::SetProduct(sku.to_owned(), Product::default());
@@ -141,7 +141,7 @@ story! {
 }
 
 story! {
-    async fn what_ended_since_the_first_of_two_secrets_was_refused_is_tried_again(world: World) {
+    async fn purchases_closed_since_the_first_refusal_are_retried(world: World) {
         crowd(&world);
         world.raw().run("UPDATE purchases SET state = 'expired', updated_at = 5");
         world.raw().run("UPDATE platforms SET secret_refused_at = 5");
@@ -153,7 +153,7 @@ story! {
 }
 
 story! {
-    async fn failures_begin_anew_with_the_change_whenever_its_batch_comes(world: World) {
+    async fn failures_restart_with_the_change_not_its_batch(world: World) {
         let key = crowd_and_one(&world).await;
         let fail = async || world.store.verify_failed(key).await.unwrap().attempts;
         assert_eq!((fail().await, fail().await), (1, 2));
@@ -166,8 +166,8 @@ story! {
         assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3), "what failed since counts");
         world.sleep();
         world.raw().run("UPDATE purchases SET unverified_since = 1");
-        let asked = world.store.verification(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&asked).await.unwrap());
+        let query = world.store.verification(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&query).await.unwrap());
         assert_eq!((fail().await, noted(&world)), (1, vec!["failures".to_owned()]));
         world.store.look_on(ALL).await.unwrap();
         assert_eq!((count(&world, "unverified_since = 1"), world.woken(), noted(&world).len()), (0, 0, 0));

@@ -21,7 +21,7 @@ async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
 }
 
 story! {
-    async fn what_is_owed_waits_and_died_is_counted(world: World) {
+    async fn owed_waiting_and_dead_deliveries_are_counted(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Renewed]).await;
         let health = world.store.destination_health(hook.id).await.unwrap();
@@ -35,7 +35,7 @@ story! {
 }
 
 story! {
-    async fn of_a_disabled_destination_the_user_events_are_forgotten_and_the_states_kept(world: World) {
+    async fn clearing_a_disabled_destination_skips_events_not_states(world: World) {
         let hook = world.destination("hook").await;
         let other = world.destination("other").await;
         switch(&world, hook.id, false).await;
@@ -63,7 +63,7 @@ story! {
 }
 
 story! {
-    async fn very_many_are_forgotten_some_at_a_time(world: World) {
+    async fn very_many_events_are_skipped_in_batches(world: World) {
         let hook = world.destination("hook").await;
         switch(&world, hook.id, false).await;
         for number in 1..=5 {
@@ -76,9 +76,9 @@ story! {
             hook.id,
             world.key("r1")
         ));
-        for (ended, more) in [(2, true), (2, true), (0, false)] {
+        for (closed, more) in [(2, true), (2, true), (0, false)] {
             let forgotten = world.store.forget_user_events(hook.id, 2).await.unwrap();
-            assert_eq!(forgotten, Forgotten { ended, more });
+            assert_eq!(forgotten, Forgotten { ended: closed, more });
         }
         assert_eq!(in_status(&world, hook.id, "pending").await.len(), 6);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 4]);
@@ -86,7 +86,7 @@ story! {
 }
 
 story! {
-    async fn nothing_of_an_enabled_destination_is_forgotten(world: World) {
+    async fn no_event_of_an_enabled_destination_is_skipped(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Renewed]).await;
         let refused = world.store.forget_user_events(hook.id, ALL).await;
@@ -98,7 +98,7 @@ story! {
 }
 
 story! {
-    async fn what_was_being_sent_when_it_was_disabled_ends_by_its_own_attempt(world: World) {
+    async fn an_attempt_in_flight_at_disabling_closes_its_delivery(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Renewed]).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
@@ -112,7 +112,7 @@ story! {
 }
 
 story! {
-    async fn a_change_that_another_one_overtook_changes_nothing(world: World) {
+    async fn an_overtaken_change_changes_nothing(world: World) {
         let hook = world.destination("hook").await;
         let before = (hook.settings.clone(), world.store.destination_secret(hook.id).await.unwrap());
         let patch = |secret: &str| DestinationPatch {
@@ -129,7 +129,7 @@ story! {
 }
 
 story! {
-    async fn of_two_changes_at_once_each_keeps_what_the_other_one_named(world: World) {
+    async fn concurrent_changes_keep_each_others_fields(world: World) {
         let hook = world.destination("hook").await;
         let limits = |limits| DestinationPatch { limits, ..Default::default() };
         let filter = |filter| DestinationPatch { filter: Some(filter), ..Default::default() };

@@ -21,7 +21,7 @@ async fn state(world: &World, id: DestinationId) -> String {
     world.store.destination(id).await.unwrap().state
 }
 
-async fn tend(world: &World, id: DestinationId) -> Tending {
+async fn destination_need(world: &World, id: DestinationId) -> Tending {
     world.store.tend(id, 100).await.unwrap()
 }
 
@@ -41,7 +41,7 @@ async fn called_back(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<Co
 
 /// The lanes that are to be drained.
 async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
-    match tend(world, id).await {
+    match destination_need(world, id).await {
         Tending::Drain { mut keys, .. } => {
             keys.sort_unstable();
             keys
@@ -57,7 +57,7 @@ fn sorted(world: &World, receipts: &[&str]) -> Vec<CollapseKey> {
 }
 
 story! {
-    async fn ten_failures_of_different_purchases_open_the_breaker_and_lanes_become_owed(world: World) {
+    async fn ten_failures_of_different_purchases_open_the_breaker(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 10).await;
         assert_eq!(state(&world, hook.id).await, "failing");
@@ -97,23 +97,23 @@ story! {
 }
 
 story! {
-    async fn the_newest_state_is_probed_and_a_failed_probe_uses_up_no_step(world: World) {
+    async fn a_failed_probe_of_the_newest_state_uses_no_step(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.revise("r4", 2).await;
-        let Tending::Probe { key, in_ms } = tend(&world, hook.id).await else { panic!("nothing to probe") };
+        let Tending::Probe { key, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         assert_eq!(key, world.key("r4"));
         assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
         world.pass(30_000);
-        assert_eq!(tend(&world, hook.id).await, Tending::Probe { key, in_ms: 0 });
+        assert_eq!(destination_need(&world, hook.id).await, Tending::Probe { key, in_ms: 0 });
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
         // As if it had been the last step of the schedule.
         let left = world.finish(&probe, Verdict::Dead).await;
         assert!(matches!(left, Finished::Owed { .. }), "{left:?}");
-        let kept = world.store.delivery(probe.delivery_id).await.unwrap();
-        assert_eq!((kept.status.as_str(), kept.attempts), ("pending", 1));
-        let Tending::Probe { key: other, in_ms } = tend(&world, hook.id).await else { panic!("nothing to probe") };
+        let stored = world.store.delivery(probe.delivery_id).await.unwrap();
+        assert_eq!((stored.status.as_str(), stored.attempts), ("pending", 1));
+        let Tending::Probe { key: other, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         assert_ne!(other, key, "what fails by itself does not keep the breaker open");
         assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
         let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
@@ -138,7 +138,7 @@ story! {
 }
 
 story! {
-    async fn whose_runs_wait_for_another_attempt_are_called_back_when_the_breaker_opens_and_each_try_once(world: World) {
+    async fn an_open_breaker_cancels_back_offs_once_per_probe(world: World) {
         let hook = world.destination("hook").await;
         for number in 0..10 {
             world.revise(&format!("r{number}"), 1).await;
@@ -157,7 +157,7 @@ story! {
         all.sort_unstable();
         assert_eq!(all, sorted(&world, &["r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]));
         world.pass(30_000);
-        let Tending::Probe { key, in_ms: 0 } = tend(&world, hook.id).await else { panic!("nothing to probe") };
+        let Tending::Probe { key, in_ms: 0 } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
         world.finish(&probe, LONG).await;
         assert_eq!(called_back(&world, hook.id, 3).await, [vec![key]], "only what was tried since");
@@ -165,7 +165,7 @@ story! {
 }
 
 story! {
-    async fn whose_runs_wait_are_called_back_when_all_is_made_due(world: World) {
+    async fn making_everything_due_cancels_back_offs(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         assert_eq!(called_back(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "they wait for their time");
@@ -180,7 +180,7 @@ story! {
 }
 
 story! {
-    async fn whose_runs_wait_for_a_destination_that_is_switched_off_are_called_back_by_the_sweep_too(world: World) {
+    async fn the_sweep_cancels_back_offs_of_a_disabled_destination(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         let late = async || world.store.overdue(9).await.unwrap().recalls;
@@ -195,7 +195,7 @@ story! {
 }
 
 story! {
-    async fn a_success_closes_the_breaker_and_all_that_is_owed_is_due_at_once(world: World) {
+    async fn a_success_closes_the_breaker_and_makes_all_owed_due(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.revise("r10", 2).await;
@@ -217,30 +217,30 @@ story! {
             let drain = world.attempt_as(Mode::Drain, (*key, hook.id), "d").await;
             world.finish(&drain, Verdict::Delivered).await;
         }
-        assert_eq!(tend(&world, hook.id).await, Tending::Rest);
+        assert_eq!(destination_need(&world, hook.id).await, Tending::Rest);
     }
 }
 
 story! {
-    async fn a_pause_holds_for_the_whole_destination(world: World) {
+    async fn a_pause_applies_to_the_whole_destination(world: World) {
         let hook = world.destination("hook").await;
         for receipt in ["r1", "r2", "r3"] {
             world.revise(receipt, 1).await;
         }
-        let asks = async |receipt: &str, delay_ms| {
+        let fail = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
-            let mut told = finish(&sent, Verdict::Retry { delay_ms });
-            (told.status, told.fares) = (Some(429), Fares::Ill { pause_ms: Some(60_000) });
-            world.end(told).await.finished
+            let mut end = finish(&sent, Verdict::Retry { delay_ms });
+            (end.status, end.fares) = (Some(429), Fares::Ill { pause_ms: Some(60_000) });
+            world.end(end).await.finished
         };
-        assert!(matches!(asks("r1", 50_000).await, Finished::Owed { .. }), "it is due when the pause ends");
+        assert!(matches!(fail("r1", 50_000).await, Finished::Owed { .. }), "it is due when the pause ends");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
         assert!(matches!(claimed, Claimed::Owed { ms: 58_000..=60_000, .. }), "{claimed:?}");
-        assert!(matches!(tend(&world, hook.id).await, Tending::Pause { ms: 58_000..=60_000 }));
+        assert!(matches!(destination_need(&world, hook.id).await, Tending::Pause { ms: 58_000..=60_000 }));
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
-        assert!(matches!(asks("r2", HOUR_MS).await, Finished::Wait { ms } if ms > 60_000), "it has a wait of its own");
+        assert!(matches!(fail("r2", HOUR_MS).await, Finished::Wait { ms } if ms > 60_000), "it has a wait of its own");
         assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Wait { .. }));
         assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Owed { .. }));
         world.pass(60_001);
@@ -251,7 +251,7 @@ story! {
 }
 
 story! {
-    async fn what_is_hastened_is_due_now_whatever_it_waits_for(world: World) {
+    async fn retry_now_makes_everything_due_whatever_it_waits_for(world: World) {
         let (hook, other) = (world.destination("hook").await.id, world.destination("other").await.id);
         for receipt in ["r1", "r2", "r3"] {
             world.revise(receipt, 1).await;
@@ -263,11 +263,11 @@ story! {
         world.raw().run("UPDATE deliveries SET next_due_at = next_due_at + 3600000000 WHERE tried_at IS NULL");
         let paused = world.store.now().await.unwrap().plus_millis(60_000).micros();
         world.raw().run(&format!("UPDATE health SET paused_until = {paused}"));
-        assert!(matches!(tend(&world, hook).await, Tending::Pause { .. }));
+        assert!(matches!(destination_need(&world, hook).await, Tending::Pause { .. }));
         world.pass(5);
         world.store.hasten(hook).await.unwrap();
         assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]), "what was never tried keeps its time");
-        assert!(matches!(tend(&world, other).await, Tending::Pause { .. }), "nobody else is hastened");
+        assert!(matches!(destination_need(&world, other).await, Tending::Pause { .. }), "nobody else is hastened");
         world.pass(5);
         let again = world.attempt(world.key("r1"), hook, "again").await;
         assert_eq!(again.number, 2);
@@ -275,7 +275,7 @@ story! {
         assert_eq!(drained(&world, hook).await, [world.key("r2")], "what was tried since has a wait of its own");
         world.raw().run("UPDATE health SET opened_at = 5");
         world.store.hasten(hook).await.unwrap();
-        assert!(matches!(tend(&world, hook).await, Tending::Probe { .. }), "an open breaker stays open");
+        assert!(matches!(destination_need(&world, hook).await, Tending::Probe { .. }), "an open breaker stays open");
     }
 }
 
@@ -288,22 +288,22 @@ story! {
             held.push(world.attempt(world.key(receipt), hook.id, receipt).await);
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
-            let mut told = finish(sent, LONG);
-            told.fares = Fares::Ill { pause_ms: Some(pause_ms) };
-            world.end(told).await;
+            let mut end = finish(sent, LONG);
+            end.fares = Fares::Ill { pause_ms: Some(pause_ms) };
+            world.end(end).await;
         }
-        assert!(matches!(tend(&world, hook.id).await, Tending::Pause { ms: 58_000.. }));
+        assert!(matches!(destination_need(&world, hook.id).await, Tending::Pause { ms: 58_000.. }));
     }
 }
 
 story! {
-    async fn who_wants_no_more_is_owed_everything_until_a_person_enables_it(world: World) {
+    async fn a_gone_destination_is_owed_all_until_a_person_enables_it(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
-        let mut told = finish(&sent, LONG);
-        (told.status, told.fares) = (Some(410), Fares::Disabled { reason: "the endpoint is gone".to_owned() });
-        assert!(matches!(world.end(told).await.finished, Finished::Closed { .. }));
+        let mut end = finish(&sent, LONG);
+        (end.status, end.fares) = (Some(410), Fares::Disabled { reason: "the endpoint is gone".to_owned() });
+        assert!(matches!(world.end(end).await.finished, Finished::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
         assert_eq!(shown.reason.as_deref(), Some("the endpoint is gone"));
@@ -311,7 +311,7 @@ story! {
         for receipt in ["r0", "r1", "r2"] {
             assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Closed { last_seq: 1.. }));
         }
-        assert_eq!(tend(&world, hook.id).await, Tending::Rest);
+        assert_eq!(destination_need(&world, hook.id).await, Tending::Rest);
         assert_eq!(world.store.health(hook.id).await.unwrap().owed, 4);
 
         world.pass(1_000);
@@ -326,7 +326,7 @@ story! {
 }
 
 story! {
-    async fn the_sweep_looks_after_a_destination_whose_own_run_was_lost(world: World) {
+    async fn the_sweep_restarts_the_lost_run_of_a_destination(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.pass(46_000);
@@ -348,7 +348,7 @@ story! {
 }
 
 story! {
-    async fn what_was_claimed_before_it_changed_or_recovered_says_nothing_of_it(world: World) {
+    async fn a_stale_claim_does_not_affect_the_health_of_a_destination(world: World) {
         let hook = world.destination("hook").await;
         for receipt in ["r1", "r2", "r3", "r4"] {
             world.revise(receipt, 1).await;
@@ -362,9 +362,9 @@ story! {
         let late = [ends("r1", gone.clone()).await, ends("r2", Fares::Ill { pause_ms: Some(60_000) }).await];
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
-        for (mut told, fares) in late {
-            told.fares = fares;
-            world.end(told).await;
+        for (mut end, fares) in late {
+            end.fares = fares;
+            world.end(end).await;
         }
         let health = world.store.health(hook.id).await.unwrap();
         assert_eq!((state(&world, hook.id).await.as_str(), health.failures, health.paused_until), ("healthy", 0, None));
@@ -384,7 +384,7 @@ story! {
 }
 
 story! {
-    async fn hastening_is_no_sign_of_life(world: World) {
+    async fn retry_now_is_no_sign_of_health(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         world.store.hasten(hook.id).await.unwrap();
@@ -395,9 +395,9 @@ story! {
             world.store.hasten(hook.id).await.unwrap();
             world.pass(1);
             let sent = world.attempt(world.key("r0"), hook.id, "a").await;
-            let mut told = finish(&sent, LONG);
-            told.patience_ms = 5 * day_ms;
-            world.end(told).await;
+            let mut end = finish(&sent, LONG);
+            end.patience_ms = 5 * day_ms;
+            world.end(end).await;
             if state(&world, hook.id).await == "disabled" {
                 return;
             }
@@ -415,15 +415,15 @@ story! {
             [(404, true), (500, true), (408, true), (410, true), (425, true), (429, true), (400, false), (499, true)];
         for (status, counts) in answers {
             let sent = world.attempt(key, hook.id, "a").await;
-            let mut told = finish(&sent, RETRY);
-            (told.status, told.judged[0].counts) = (Some(status), counts);
-            world.end(told).await;
+            let mut end = finish(&sent, RETRY);
+            (end.status, end.judged[0].counts) = (Some(status), counts);
+            world.end(end).await;
             world.pass(5_001);
         }
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
-        let mut told = finish(&probe, RETRY);
-        told.status = Some(404);
-        world.end(told).await;
+        let mut end = finish(&probe, RETRY);
+        end.status = Some(404);
+        world.end(end).await;
         world.pass(5_001);
         let next = world.attempt(key, hook.id, "b").await;
         assert_eq!((next.refusals, next.number), (2, 8));

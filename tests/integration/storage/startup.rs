@@ -1,15 +1,15 @@
 //! Opening a database: who may, with which key, and how often.
 
-use super::world::{World, key_of_all_ones, new_destination, story, told};
+use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store};
 use system_tests::folder::Folder;
 
 story! {
-    async fn what_was_stored_is_there_after_opening_again(world: World) {
+    async fn stored_rows_survive_reopening(world: World) {
         let World { store, config, platform, folder: _folder, .. } = world;
         let before = store.installation();
-        store.accept(vec![told(platform.id, "m1", "r1", 1)]).await.unwrap();
+        store.accept(vec![renewal(platform.id, "m1", "r1", 1)]).await.unwrap();
         drop(store);
         let store = Store::open(config).await.unwrap();
         assert_eq!(store.installation(), before);
@@ -48,7 +48,7 @@ async fn a_second_opener_of_one_file_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_openers_at_once_make_the_tables_once() {
+async fn concurrent_openers_create_the_tables_once() {
     let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
     let config = Config { database: Database::Postgres(url), key: key_of_all_ones(), clock: Timestamp::default };
     let openers: Vec<_> = (0..6).map(|_| tokio::spawn(Store::open(config.clone()))).collect();
@@ -68,7 +68,7 @@ async fn a_server_that_is_down_is_unavailable_and_not_corrupt() {
 }
 
 story! {
-    async fn connections_that_were_cut_are_made_again(world: World) {
+    async fn cut_connections_are_reestablished(world: World) {
         if !world.is_postgres() {
             return;
         }
@@ -77,7 +77,7 @@ story! {
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid()",
             );
-            world.tell(message, message, 1).await;
+            world.notify(message, message, 1).await;
             assert_eq!(world.store.notifications_of(message).await.unwrap().len(), 1);
         }
     }

@@ -40,7 +40,7 @@ async fn deliveries(world: &World) -> i64 {
 }
 
 story! {
-    async fn an_event_is_sent_again_under_another_id_and_owed_once(world: World) {
+    async fn an_event_is_redelivered_under_another_id_and_owed_once(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[What::Purchased]).await;
         let (key, event) = (world.key("r1"), world.store.events(Default::default(), Page::default()).await.unwrap());
@@ -64,7 +64,7 @@ story! {
 }
 
 story! {
-    async fn of_a_purchase_the_newest_state_and_every_event_are_sent_again(world: World) {
+    async fn redelivery_of_a_purchase_sends_newest_state_and_all_events(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
         world.happen("r1", 1, &[What::Purchased]).await;
         world.happen("r1", 2, &[What::Cancelled]).await;
@@ -85,7 +85,7 @@ story! {
 }
 
 story! {
-    async fn of_a_time_each_purchase_is_sent_once_in_its_newest_state(world: World) {
+    async fn redelivery_of_a_time_range_sends_each_newest_state_once(world: World) {
         let hook = world.destination("hook").await;
         world.revise("before", 1).await;
         world.age(MINUTE_MS);
@@ -126,7 +126,7 @@ story! {
 }
 
 story! {
-    async fn what_failed_is_sent_again_unless_it_arrived_since(world: World) {
+    async fn failed_events_are_redelivered_unless_delivered_since(world: World) {
         let hook = world.destination("hook").await;
         for receipt in ["r1", "r2", "r3"] {
             world.revise(receipt, 1).await;
@@ -158,7 +158,7 @@ story! {
 }
 
 story! {
-    async fn who_does_not_choose_it_is_not_told_again(world: World) {
+    async fn a_type_that_was_not_chosen_is_not_redelivered(world: World) {
         let mut new = new_destination(&world.app, "users");
         new.events = vec!["user.*".to_owned()];
         let users = world.store.new_destination(new).await.unwrap();
@@ -175,7 +175,7 @@ story! {
 }
 
 story! {
-    async fn one_purchase_is_sent_again_by_the_same_rules(world: World) {
+    async fn one_purchase_is_redelivered_by_the_same_rules(world: World) {
         let (counting, hook) = (world.analytics("analytics").await, world.destination("hook").await);
         let mut other = new_destination(&world.app, "users");
         other.events = vec!["user.*".to_owned()];
@@ -209,7 +209,7 @@ story! {
 }
 
 story! {
-    async fn what_a_counting_destination_has_or_may_have_is_not_sent_again(world: World) {
+    async fn a_counting_destination_gets_no_possible_duplicate(world: World) {
         let mut new = new_destination(&world.app, "analytics");
         (new.events, new.traits.per_user) = (vec!["user.*".to_owned()], true);
         let analytics = world.store.new_destination(new).await.unwrap();
@@ -291,7 +291,7 @@ story! {
         world.revise("behind", 2).await;
         world.send("behind", hook.id, Verdict::Dead).await;
         world.send("dead", hook.id, Verdict::Dead).await;
-        world.tell("unsettled", "unsettled", 1).await;
+        world.notify("unsettled", "unsettled", 1).await;
         let expected = skipped([(Skipped::AlreadyOwed, 1), (Skipped::Acknowledged, 1)]);
         assert_eq!(replay(&world, hook.id, Replay::Behind, Run::Dry).await, (4, 2, expected.clone()));
         assert_eq!(replay(&world, hook.id, Replay::Behind, Run::Real).await, (4, 2, expected));
@@ -303,7 +303,7 @@ story! {
 }
 
 story! {
-    async fn a_receiver_that_drops_its_table_is_made_whole_by_the_feed_in_one_delivery_each(world: World) {
+    async fn the_feed_restores_a_lost_table_in_one_delivery_each(world: World) {
         let hook = world.destination("hook").await;
         for number in 0..5 {
             let receipt = format!("r{number}");
@@ -342,13 +342,13 @@ story! {
 }
 
 story! {
-    async fn the_feed_of_a_destination_leaves_out_what_it_does_not_want(world: World) {
+    async fn the_feed_of_a_destination_omits_what_it_did_not_choose(world: World) {
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
         let mut new = new_destination(&world.app, "elsewhere");
         new.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
         let elsewhere = world.store.new_destination(new).await.unwrap();
         world.revise("r1", 1).await;
-        world.tell("unsettled", "unsettled", 1).await;
+        world.notify("unsettled", "unsettled", 1).await;
         let feed = async |to| world.store.feed(world.app.id, to, Page::default()).await.map(|page| page.items.len());
         assert_eq!(feed(None).await.unwrap(), 1);
         assert_eq!(feed(Some(elsewhere.id)).await.unwrap(), 0);

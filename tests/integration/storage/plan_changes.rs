@@ -1,13 +1,13 @@
 //! Changes of plan over two receipts: linked when told, counted when real.
 
-use super::world::{Raw, Said, World, happened, record, said_so, story, told};
+use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, Kind, TopicId, What};
 use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString};
 
 /// That `new` took the place of `old`.
 fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
-    let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
-    said_so(world.platform.id, (message, new), 50_000, said)
+    let report = Report { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
+    reported(world.platform.id, (message, new), 50_000, report)
 }
 
 fn links(raw: &mut Raw) -> Vec<String> {
@@ -21,7 +21,7 @@ fn link(old: CollapseKey, new: CollapseKey) -> String {
 story! {
     async fn a_plan_change_links_two_receipts_when_it_is_accepted(world: World) {
         let row = changed(&world, "m1", ("old", "new"));
-        world.store.accept(vec![told(world.platform.id, "m0", "other", 1), row.clone()]).await.unwrap();
+        world.store.accept(vec![renewal(world.platform.id, "m0", "other", 1), row.clone()]).await.unwrap();
         let expected = [link(world.key("old"), world.key("new"))];
         assert_eq!(links(&mut world.raw()), expected);
         assert_eq!(world.accept(row).await, Accepted::Repeated);
@@ -41,11 +41,11 @@ story! {
         let mut refused = changed(&world, "m1", ("old", "new"));
         refused.fate = Fate::Ended(domain::Outcome::Refused, "another app's".to_owned());
         world.accept(refused).await;
-        let mut other = said_so(
+        let mut other = reported(
             world.platform.id,
             ("m2", "new"),
             1,
-            Said { kind: Kind::PlanChangeScheduled, customer: None, related: Some("old") },
+            Report { kind: Kind::PlanChangeScheduled, customer: None, related: Some("old") },
         );
         world.accept(other.clone()).await;
         other.message_id = "m3".to_owned();
@@ -57,7 +57,7 @@ story! {
 }
 
 story! {
-    async fn a_plan_change_that_waits_for_a_topic_links_when_it_is_released(world: World) {
+    async fn a_plan_change_that_waits_for_a_topic_links_on_release(world: World) {
         let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
         let url = SecretString::from("https://arn");
         world.store.keep_pending(world.platform.id, "arn:1", url, expires_at).await.unwrap();
@@ -107,10 +107,10 @@ story! {
 }
 
 story! {
-    async fn a_settling_of_the_old_receipt_that_did_not_know_has_moved(world: World) {
+    async fn a_settling_unaware_of_the_new_receipt_has_moved(world: World) {
         world.happen("old", 1, &[What::Purchased]).await;
         let (old, new) = (world.key("old"), world.key("new"));
-        world.tell("m-old", "old", 60_000).await;
+        world.notify("m-old", "old", 60_000).await;
         let unknowing = happened(record(old, &world.load(old).await), &[What::Expired]);
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         world.settle(new).await;
@@ -122,9 +122,9 @@ story! {
 }
 
 story! {
-    async fn a_first_settling_of_the_old_receipt_that_did_not_know_has_moved(world: World) {
+    async fn a_first_settling_unaware_of_the_new_receipt_has_moved(world: World) {
         let (old, new) = (world.key("old"), world.key("new"));
-        world.tell("m-old", "old", 60_000).await;
+        world.notify("m-old", "old", 60_000).await;
         let unknowing = record(old, &world.load(old).await);
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         world.settle(new).await;
@@ -135,7 +135,7 @@ story! {
 }
 
 story! {
-    async fn the_new_purchase_and_its_event_tell_the_sku_of_the_old_one(world: World) {
+    async fn the_new_purchase_and_its_event_hold_the_old_sku(world: World) {
         world.happen("old", 1, &[What::Purchased]).await;
         world.raw().run(
             "UPDATE purchases SET purchase = REPLACE(REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"'),
@@ -144,9 +144,9 @@ story! {
         world.accept(changed(&world, "m1", ("old", "new"))).await;
         let new = world.key("new");
         world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
-        let told = world.store.purchase(new).await.unwrap().data;
-        let (before, now) = (&told["data"]["previous_sku_ref_id"], &told["data"]["product_ref_id"]);
-        assert_eq!((before, now), (&"silver".into(), &"term".into()), "{told}");
+        let announced = world.store.purchase(new).await.unwrap().data;
+        let (before, now) = (&announced["data"]["previous_sku_ref_id"], &announced["data"]["product_ref_id"]);
+        assert_eq!((before, now), (&"silver".into(), &"term".into()), "{announced}");
         let bodies = world.raw().texts("SELECT body AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
         let skus = bodies.iter().map(|body| {
             serde_json::from_str::<serde_json::Value>(body).unwrap()["previous_sku_ref_id"].clone()
@@ -172,9 +172,9 @@ fn list(world: &World) {
 /// The same customer begins to subscribe to a SKU, on a day; what of the receipt is told besides.
 async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::Kind) -> i64 {
     let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
-    let said = super::world::Said { kind, customer: Some("customer-1"), related: None };
+    let report = super::world::Report { kind, customer: Some("customer-1"), related: None };
     let at_ms = since.micros() / 1000;
-    world.accept(super::world::said_so(world.platform.id, (&format!("{sku}-{kind:?}"), sku), at_ms, said)).await;
+    world.accept(super::world::reported(world.platform.id, (&format!("{sku}-{kind:?}"), sku), at_ms, report)).await;
     let (key, snapshot) = (
         world.key(sku),
         domain::Snapshot {
@@ -187,22 +187,22 @@ async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::Kind) -
         },
     );
     let loaded = world.load(key).await;
-    let reading = domain::Reading::Verified(Box::new(snapshot));
-    let given = domain::Given { reading: &reading, is_replaced: false, now: loaded.now };
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let verification = domain::Reading::Verified(Box::new(snapshot));
+    let context = domain::Given { reading: &verification, is_replaced: false, now: loaded.now };
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     world.done(storage::Record { decision, ..super::world::record(key, &loaded) }).await
 }
 
 story! {
-    async fn another_sku_with_the_same_entitlement_is_told_as_a_change_once(world: World) {
+    async fn a_sku_change_within_an_entitlement_is_announced_once(world: World) {
         list(&world);
         for (sku, day) in [("gold", 0), ("radio", 1), ("silver", 2)] {
             subscribe(&world, (sku, day), domain::Kind::SubscriptionPurchased).await;
         }
         subscribe(&world, ("silver", 2), domain::Kind::PlanChanged).await;
-        let told = world.raw().texts("SELECT event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
+        let announced = world.raw().texts("SELECT event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
         let [purchased, changed] = ["user.subscription.purchased", "user.subscription.sku_change"];
-        assert_eq!(told, [purchased, purchased, changed]);
+        assert_eq!(announced, [purchased, purchased, changed]);
         let ids = "SELECT id AS value FROM events WHERE event_type = 'user.subscription.sku_change'";
         let expected = domain::EventId::of(world.key("silver"), 1, 1, changed, 0);
         assert_eq!(world.raw().texts(ids), [expected.to_string()], "named by what it is told as");

@@ -39,14 +39,14 @@ async fn scene(world: &mut World) -> Scene {
     let until = Timestamp::from_micros(api::clock::now().micros() + PAUSE_MS * 1000);
     let paused = hold(world, "paused", &until.to_string()).await;
     let waiting = world.send(BOUGHT, "waiting").await;
-    world.wait_told("waiting", 1).await;
+    world.wait_notified("waiting", 1).await;
     Scene { healing: vec![("owed", owed), ("paused", paused), ("waiting", waiting)], held }
 }
 
 /// Sends a notification and holds its purchase at once.
 async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
     let message_id = world.send(BOUGHT, receipt_id).await;
-    world.ask(receipt_id, "hold", &json!({ "reason": "a test", "until": until })).await;
+    world.act(receipt_id, "hold", &json!({ "reason": "a test", "until": until })).await;
     wait::until(SOON, &format!("the hold of {receipt_id}"), async || {
         let purchase = world.api.try_get(&format!("/v1/purchases/{}", world.key(receipt_id))).await?;
         if purchase.body["held_until"].is_string() { Ok(()) } else { Err(format!("{purchase:?}")) }
@@ -69,7 +69,7 @@ async fn check(world: World, scene: Scene, broken: Instant) {
         eprintln!("{receipt_id} had healed {:?} after the breakage", broken.elapsed());
     }
     assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "a hold was healed away");
-    world.ask("held", "release", &json!({ "reason": "a test" })).await;
+    world.act("held", "release", &json!({ "reason": "a test" })).await;
     world.wait_outcome(&scene.held).await;
     world.finish().await;
 }
@@ -112,7 +112,7 @@ async fn an_emptied_temporal_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_settings_that_was_cut_off_is_gone_on_with() {
+async fn an_interrupted_change_of_settings_is_resumed() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
     world.receiver.answer(Reply::Status(500));
@@ -145,7 +145,7 @@ async fn a_change_of_settings_that_was_cut_off_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_concerns_many_purchases_and_was_cut_off_is_gone_on_with() {
+async fn an_interrupted_change_of_many_purchases_is_resumed() {
     let environment = "production";
     let setting = Setting { backend: Backend::Postgres, environment, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
@@ -155,8 +155,8 @@ async fn a_change_that_concerns_many_purchases_and_was_cut_off_is_gone_on_with()
             if world.receiver.revisions(&world.key("known").to_string()).is_empty() {
                 return Err("nothing was told".to_owned());
             }
-            let told = world.newest_told("known");
-            if told["data"]["is_production"] == json!(wanted) { Ok(()) } else { Err(told.to_string()) }
+            let newest = world.newest_acked("known");
+            if newest["data"]["is_production"] == json!(wanted) { Ok(()) } else { Err(newest.to_string()) }
         })
         .await;
     };

@@ -34,8 +34,8 @@ impl Demo {
 
     fn answer(&self, line: &[&str]) -> Value {
         let output = self.call(&[line, &["--json"]].concat());
-        let said = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"))
+        let printed = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"))
     }
 
     /// Sends samples and waits until their purchase is in this revision; the purchase.
@@ -55,7 +55,7 @@ fn text(output: &Output) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sample_to_the_demo_is_verified_and_has_product_price_end_and_entitlement() {
+async fn a_demo_sample_is_verified_and_complete() {
     let demo = Demo::start().await;
     let bought = demo.settled(&["--receipt", "r1"], 1).await;
     let data = &bought["data"]["data"];
@@ -83,7 +83,7 @@ async fn a_sample_to_the_demo_is_verified_and_has_product_price_end_and_entitlem
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sample_goes_to_a_platform_of_ones_own_which_the_simulated_store_does_not_know() {
+async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
     let demo = Demo::start().await;
     let app = demo.answer(&["app", "create", "mine"])["id"].as_str().expect("an id").to_owned();
     let create = ["platform", "create", "--app", &app, "--name", "fire", "--package-name", "com.example.mine"];
@@ -108,7 +108,7 @@ async fn a_sample_goes_to_a_platform_of_ones_own_which_the_simulated_store_does_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_owed_is_sent_at_once_by_retry_and_nothing_else_is() {
+async fn retry_sends_exactly_what_is_owed_at_once() {
     let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [3600, 3600] })).await.ok());
@@ -145,13 +145,13 @@ async fn what_is_owed_is_sent_at_once_by_retry_and_nothing_else_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_breaker_is_an_alarm_and_the_status_says_so() {
+async fn an_open_breaker_is_an_alarm_and_in_the_status() {
     let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
     let status = world.installation.call(&["status"]);
-    let said = text(&status);
-    assert_eq!(status.status.code(), Some(0), "{said}");
+    let printed = text(&status);
+    assert_eq!(status.status.code(), Some(0), "{printed}");
     for part in ["accepts notifications", "Temporal      connected", "healthy", "nothing owed", "none in the last"] {
-        assert!(said.contains(part), "`{part}` is missing: {said}");
+        assert!(printed.contains(part), "`{part}` is missing: {printed}");
     }
     world.receiver.answer(Reply::Status(503));
     for number in 0..12 {
@@ -160,10 +160,10 @@ async fn an_open_breaker_is_an_alarm_and_the_status_says_so() {
     let id = world.destination_id.clone();
     world.wait_state(&id, "open").await;
     let status = world.installation.call(&["status"]);
-    let said = text(&status);
-    assert_eq!(status.status.code(), Some(1), "{said}");
+    let printed = text(&status);
+    assert_eq!(status.status.code(), Some(1), "{printed}");
     for part in ["1 open", "its breaker is open", &format!("`settle destination retry {id}`"), "Alarms        1 in"] {
-        assert!(said.contains(part), "`{part}` is missing: {said}");
+        assert!(printed.contains(part), "`{part}` is missing: {printed}");
     }
     let json = world.installation.call(&["status", "--json"]);
     let data: Value = serde_json::from_slice(&json.stdout).expect("JSON");

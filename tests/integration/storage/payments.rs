@@ -58,16 +58,16 @@ impl World {
     pub async fn show(&self, receipt: &str, shown: Snapshot, happened: &[(What, u64)]) -> i64 {
         let key = self.key(receipt);
         let number = self.raw().number("SELECT COUNT(*) AS value FROM notifications") + 1;
-        self.tell(&format!("m{number}"), receipt, number * 1000).await;
+        self.notify(&format!("m{number}"), receipt, number * 1000).await;
         self.settle_shown(key, shown, happened).await
     }
 
     /// Settles what is open of a purchase in the same way.
     pub async fn settle_shown(&self, key: CollapseKey, shown: Snapshot, happened: &[(What, u64)]) -> i64 {
         let loaded = self.load(key).await;
-        let reading = Reading::Verified(Box::new(shown));
-        let given = Given { reading: &reading, is_replaced: loaded.is_replaced, now: loaded.now };
-        let decided = domain::decide(&loaded.purchase, &loaded.notifications, given);
+        let verification = Reading::Verified(Box::new(shown));
+        let context = Given { reading: &verification, is_replaced: loaded.is_replaced, now: loaded.now };
+        let decided = domain::decide(&loaded.purchase, &loaded.notifications, context);
         let mut record = record(key, &loaded);
         record.decision.purchase = decided.purchase;
         let transition =
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// Looks at a receipt again without being told anything.
-    async fn look_anew(&self, receipt: &str) -> i64 {
+    async fn settle_again(&self, receipt: &str) -> i64 {
         let key = self.key(receipt);
         let mut record = record(key, &self.load(key).await);
         record.decision.purchase = self.load(key).await.purchase;
@@ -146,36 +146,36 @@ fn sale(id: &str, kind: SaleKind, (at_text, price): (&str, &str)) -> NewSale {
 }
 
 story! {
-    async fn a_refund_takes_back_what_was_earned_once_and_only_where_it_was_told(world: World) {
+    async fn a_refund_reverses_revenue_once_where_it_was_announced(world: World) {
         world.sell("9.99").await;
         let [analytics, later] = [world.analytics("analytics").await, world.destination("hook").await];
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue"]);
-        let made_later = world.analytics("made later").await;
+        let created_later = world.analytics("made later").await;
         world.show("r1", refunded(), &[(What::Expired, 1)]).await;
         let both = ["1 initial 9.99 catalogue", "1 refund -9.99 store"];
         assert_eq!(world.ledger("r1"), both);
         world.show("r1", refunded(), &[]).await;
-        world.look_anew("r1").await;
+        world.settle_again("r1").await;
         assert_eq!(world.ledger("r1"), both, "once");
-        let told = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
-        assert_eq!(world.sum_up("r1", analytics.id).await, told);
-        assert_eq!(world.sum_up("r1", made_later.id).await, [""; 0], "it was never told the payment");
+        let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
+        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "it was never told the payment");
         let owed_of = |id: DestinationId| world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"
         ));
-        assert_eq!((owed_of(analytics.id), owed_of(later.id), owed_of(made_later.id)), (1, 0, 0));
+        assert_eq!((owed_of(analytics.id), owed_of(later.id), owed_of(created_later.id)), (1, 0, 0));
         // The store shows it valid again: the money is back, once.
         world.show("r1", monthly(), &[(What::Resumed, 1)]).await;
         world.show("r1", monthly(), &[]).await;
         assert_eq!(world.ledger("r1"), [both[0], both[1], "1 restored 9.99 store"]);
-        assert_eq!(world.sum_up("r1", analytics.id).await, [told[0], told[1], "revenue.adjusted 9.99"]);
+        assert_eq!(world.sum_up("r1", analytics.id).await, [expected_events[0], expected_events[1], "revenue.adjusted 9.99"]);
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn a_second_word_of_a_paid_term_earns_nothing(world: World) {
+    async fn a_second_report_of_a_paid_term_earns_nothing(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
@@ -183,8 +183,8 @@ story! {
         world.show("r1", monthly(), &[(What::Recovered, 2)]).await;
         world.show("r1", monthly(), &[(What::TrialConverted, 2), (What::Renewed, 2)]).await;
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "2 renewal 9.99 catalogue"]);
-        let told = ["user.subscription.purchased 9.99", "user.subscription.renewed 9.99"];
-        assert_eq!(world.sum_up("r1", analytics.id).await, told);
+        let expected_events = ["user.subscription.purchased 9.99", "user.subscription.renewed 9.99"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
     }
 }
 
@@ -209,7 +209,7 @@ story! {
 }
 
 story! {
-    async fn what_an_integration_never_counted_is_not_taken_back_from_it(world: World) {
+    async fn uncounted_revenue_is_not_reversed(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
@@ -238,7 +238,7 @@ story! {
 }
 
 story! {
-    async fn a_sales_report_corrects_a_price_once_and_names_what_it_cannot_match(world: World) {
+    async fn a_sales_report_corrects_prices_once_and_names_unmatched(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
@@ -258,19 +258,19 @@ story! {
         let (listed, reported, usd) = (one.listed.as_deref(), one.reported.as_deref(), one.usd.as_deref());
         assert_eq!((one.what, listed, reported, usd), ("correction", Some("9.99 USD"), Some("8.49 USD"), Some("-1.50")));
         assert_eq!(world.ledger("r1").len(), 1, "the settling writes it");
-        world.look_anew("r1").await;
+        world.settle_again("r1").await;
         let corrected = ["1 initial 9.99 catalogue", "1 correction -1.50 report"];
         assert_eq!(world.ledger("r1"), corrected);
         let again = world.store.import_sales(world.app.id, lines(), Run::Real).await.unwrap();
         assert_eq!((again.new, again.known, again.differences.len()), (0, 3, 0));
-        world.look_anew("r1").await;
+        world.settle_again("r1").await;
         assert_eq!(world.ledger("r1"), corrected, "once");
         let data = world.store.purchase(world.key("r1")).await.unwrap().data["data"].clone();
         assert_eq!((&data["purchase_price"], &data["price_in_usd"]), (&"8.49".into(), &"8.49".into()));
         assert_eq!(data["transaction_id"], "t1");
         world.show("r1", refunded(), &[(What::Expired, 1)]).await;
-        let told = ["user.subscription.purchased 9.99", "revenue.adjusted -1.50", "revenue.adjusted -8.49"];
-        assert_eq!(world.sum_up("r1", analytics.id).await, told);
+        let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -1.50", "revenue.adjusted -8.49"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
         // What was not matched is, as soon as its payment appears, and earns what the report says at once.
         world.show("r2", monthly(), &[(What::Purchased, 1)]).await;
         assert_eq!(world.ledger("r2"), ["1 initial 7.00 report"]);
@@ -280,7 +280,7 @@ story! {
 }
 
 story! {
-    async fn a_refund_of_the_report_takes_back_a_part_and_a_changed_line_is_told(world: World) {
+    async fn a_reported_refund_is_partial_and_changed_lines_announced(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
@@ -291,16 +291,16 @@ story! {
         for (amount, new, changed) in [("4.00", 2, 0), ("5.00", 0, 1)] {
             let answer = world.store.import_sales(world.app.id, lines(amount), Run::Real).await.unwrap();
             assert_eq!((answer.new, answer.changed), (new, changed));
-            world.look_anew("r1").await;
+            world.settle_again("r1").await;
         }
-        let told = ["user.subscription.purchased 9.99", "revenue.adjusted -4.00", "revenue.adjusted -1.00"];
-        assert_eq!(world.sum_up("r1", analytics.id).await, told);
+        let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -4.00", "revenue.adjusted -1.00"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
         assert_eq!(world.ledger("r1")[1..], ["1 refund -4.00 report", "1 refund -1.00 report"]);
     }
 }
 
 story! {
-    async fn two_parts_of_one_transaction_are_both_given_back(world: World) {
+    async fn two_parts_of_one_transaction_are_both_refunded(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
@@ -312,7 +312,7 @@ story! {
         for (lines, new, known) in [(vec![charge(), part(12, "3.00")], 2, 0), (whole.clone(), 1, 2), (whole, 0, 3)] {
             let answer = world.store.import_sales(world.app.id, lines, Run::Real).await.unwrap();
             assert_eq!((answer.new, answer.known, answer.changed, answer.unmatched.len()), (new, known, 0, 0));
-            world.look_anew("r1").await;
+            world.settle_again("r1").await;
         }
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -3.00", "revenue.adjusted -2.00"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);
@@ -320,7 +320,7 @@ story! {
 }
 
 story! {
-    async fn a_known_file_settles_nothing_again_and_a_rate_what_was_sold_on_its_day(world: World) {
+    async fn a_known_file_settles_nothing_and_a_rate_settles_its_day(world: World) {
         world.sell("9.99").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
         let lines = || {
@@ -329,7 +329,7 @@ story! {
         };
         let import = async || world.store.import_sales(world.app.id, lines(), Run::Real).await.unwrap().purchases;
         assert_eq!(import().await, 1);
-        world.look_anew("r1").await;
+        world.settle_again("r1").await;
         assert_eq!(import().await, 0);
         world.raw().run("UPDATE purchases SET next_wake_at = NULL");
         let due = || world.raw().number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL");
@@ -340,7 +340,7 @@ story! {
         assert_eq!(due(), 0, "nothing was sold on that day");
         world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
         assert_eq!(due(), 1);
-        world.look_anew("r1").await;
+        world.settle_again("r1").await;
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "1 correction 2.01 report"]);
         world.raw().run("UPDATE purchases SET next_wake_at = NULL");
         world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
@@ -354,7 +354,7 @@ fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
 }
 
 story! {
-    async fn a_store_that_shows_a_promotion_late_makes_the_revenue_of_one_that_agrees(world: World) {
+    async fn a_late_promotion_gives_the_same_revenue_as_a_prompt_one(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         let introductory = Some(Offer::Introductory);
@@ -377,7 +377,7 @@ story! {
         world.show("lags behind", promoted("15:00", None), &[]).await;
         let priced = ["2 renewal unconfirmed catalogue", "2 correction 9.99 catalogue"];
         assert_eq!(world.ledger("lags behind"), priced);
-        world.look_anew("lags behind").await;
+        world.settle_again("lags behind").await;
         assert_eq!(world.ledger("lags behind"), priced, "once");
         world.show("lags behind", refunded(), &[(What::Expired, 2)]).await;
         let earned = ["revenue.adjusted 9.99", "revenue.adjusted -9.99"];
@@ -392,7 +392,7 @@ story! {
 }
 
 story! {
-    async fn what_changed_a_payment_is_sent_again_with_it(world: World) {
+    async fn adjustments_of_a_payment_are_sent_again_with_it(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
@@ -417,7 +417,7 @@ story! {
 }
 
 story! {
-    async fn the_audit_of_revenue_explains_every_difference_or_names_it(world: World) {
+    async fn the_revenue_audit_explains_or_names_every_difference(world: World) {
         world.sell("9.99").await;
         world.show("r0", monthly(), &[(What::Purchased, 1)]).await;
         world.age(2 * MINUTE_MS);
@@ -481,7 +481,7 @@ fn a_kind_of_entry_is_read_as_it_is_written() {
 }
 
 story! {
-    async fn the_audit_of_revenue_reads_what_the_bodies_say(world: World) {
+    async fn the_revenue_audit_reads_the_bodies(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(What::Purchased, 1)]).await;
