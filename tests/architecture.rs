@@ -1,5 +1,5 @@
-//! What the layout promises, checked against the source tree: who may depend on whom, where a store or a destination
-//! may be named, and the form of the code and of the documents.
+//! What the layout promises, checked against the source tree: which package may depend on which, where a store or a
+//! destination may be named, and the form of the code and of the documents.
 
 mod documents;
 
@@ -83,7 +83,7 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// Where a line of code holds what `wanted` looks for.
+    /// Lines of code that `wanted` matches.
     fn places(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let lines = self.code().filter(|(_, line)| wanted(line));
         lines.map(|(at, line)| format!("{}:{at}: {}", self.path, line.trim())).collect()
@@ -96,12 +96,12 @@ fn none(what: &str, places: impl IntoIterator<Item = String>) {
     assert!(places.is_empty(), "{what}:\n  {}", places.join("\n  "));
 }
 
-/// Every place outside `allowed` where code holds what `wanted` looks for.
+/// Every line of code outside `allowed` that `wanted` matches.
 fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     sources().iter().filter(|source| !allowed(source)).flat_map(|source| source.places(&wanted)).collect()
 }
 
-/// Whether `word` stands in the line as a word of its own.
+/// Whether `identifier` stands in the line as a whole identifier.
 fn has_identifier(line: &str, identifier: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(identifier).any(|(at, _)| {
@@ -196,7 +196,7 @@ fn a_destination_is_named_in_its_own_folder_only() {
             || path.starts_with("api/src/config/")
             || path.starts_with("api/src/commands/")
     };
-    // `webhook` alone is also a word of people and the beginning of standard headers.
+    // `webhook` alone is also ordinary English and the beginning of standard headers.
     let is_named = |line: &str| line.contains("\"webhook\"") || line.to_lowercase().contains("amplitude");
     none("this kind is named outside its folder", outside(allowed, is_named));
 }

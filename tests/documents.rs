@@ -17,9 +17,9 @@ const FIRST_TABLES: usize = 2;
 const BODIES: &str = "activities/src/destinations/webhook/README.md";
 /// The minimum length of a sentence that stands in one document only.
 const SENTENCE: usize = 40;
-/// Words of talking, which name nothing in a document.
+/// Verbs of talking, which name nothing in a document.
 const VAGUE: &[&str] = &["told", "said", "asked", "heard", "whom", "word", "words"];
-/// Documents of which the words are not checked yet.
+/// Documents whose language is not checked yet.
 const UNCHECKED: &[&str] = &["activities/storage/README.md", "workflows/domain/README.md"];
 
 /// A line of prose without the code that stands in it.

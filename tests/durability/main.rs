@@ -77,7 +77,7 @@ fn read(trace: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned()
 }
 
-/// Runs settle with these variables, sends notifications, and gives what the trace says of them.
+/// Runs settle with these variables, sends notifications, and returns what the trace shows of them.
 async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();

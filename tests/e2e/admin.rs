@@ -1,4 +1,4 @@
-//! What admins ask of a purchase, by the API and by the documented lines, while it is open and while it sleeps.
+//! Admins' actions on a purchase, by the API and by the documented lines, while it is open and while it sleeps.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -11,14 +11,14 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// How an admin asks.
+/// How an admin acts.
 #[derive(Clone, Copy)]
 enum By {
     Api,
     Script,
 }
 
-/// Asks an action of a receipt's purchase by the API, or by the documented line for it.
+/// Requests an action on a receipt's purchase by the API, or by the documented line for it.
 async fn act(world: &World, by: By, receipt_id: &str, action: &str) {
     match by {
         By::Api if action == "hold" => {
@@ -257,7 +257,7 @@ fn noted(status: &Value) -> &str {
     status["noted"].as_str().unwrap_or_default()
 }
 
-/// Signals that no reader of the documents would send, and what `status` must say of them, if anything.
+/// Signals that no reader of the documents would send, and what `status` must show of them, if anything.
 const GARBAGE: &[(&str, &str)] = &[
     ("--name flush --input 3", "flush: payload not understood"),
     ("--name hold --input '[\"7d\"]'", "hold: payload not understood"),
@@ -299,7 +299,7 @@ async fn a_malformed_signal_is_noted_and_blocks_nothing() {
     world.wait_acked("garbage", 1).await;
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     world.wait_asleep("garbage").await;
-    // The same words start a run of a purchase that sleeps.
+    // These payloads also start a run of a purchase that sleeps.
     for (signal, _) in GARBAGE {
         let signal = signal.replace("--name", "--signal-name").replace("--input", "--signal-input");
         let line = format!(

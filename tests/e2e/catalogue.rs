@@ -1,4 +1,4 @@
-//! What people set and ask, seen in what is told: a catalogue and a name change what is said of purchases that are known,
+//! Settings by people, seen in events: a catalogue and a name change the events of purchases that are known,
 //! purchases from before are adopted, and a destination from later gets the newest state of all.
 
 use reqwest::Method;
@@ -9,7 +9,7 @@ use system_tests::rvs::{CUSTOMER, Receipt};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// The sweep looks every half minute for what is to be looked at again.
+/// The sweep searches every half minute for what is to be reconsidered.
 const SWEPT: Duration = Duration::from_secs(120);
 const KNOWN: &str = "known";
 const BEFORE: [&str; 3] = ["before-1", "before-2", "before-3"];
@@ -18,7 +18,7 @@ async fn put(world: &World, path: &str, body: &Value) -> Value {
     world.api.call(Method::PUT, &format!("/v1/apps/{}/{path}", world.app_id), body).await.ok()
 }
 
-/// Waits until the newest `purchase.updated` of a receipt says what is wanted.
+/// Waits until the newest `purchase.updated` of a receipt is as wanted.
 async fn wait_announced(world: &World, receipt_id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let key = world.key(receipt_id).to_string();
     wait::until(SWEPT, &format!("news of {receipt_id}"), async || {
@@ -51,7 +51,7 @@ async fn settings_change_the_events_and_earlier_purchases_are_adopted() {
     world.finish().await;
 }
 
-/// An entitlement, a product with a price and a customer's name are told of the purchase that was there before.
+/// An entitlement, a product with a price and a customer's name appear in the purchase that was there before.
 async fn catalogue_and_name(world: &World) {
     put(world, "entitlements/premium", &json!({ "name": "Premium" })).await;
     let product = json!({ "entitlements": ["premium"], "prices": [{ "currency": "USD", "price": "4.99" }] });
@@ -69,7 +69,7 @@ async fn catalogue_and_name(world: &World) {
     assert_eq!(announced["data"]["product_ref_id"], "com.example.gold.month");
 }
 
-/// Purchases from a file are verified and told once, and nothing of it is an event of a user.
+/// Purchases from a file are verified and announced once, and nothing of it is an event of a user.
 async fn adopted(world: &World) {
     let file = world.installation.folder().join("before.csv");
     let lines: Vec<String> = BEFORE.iter().map(|receipt_id| format!("{receipt_id},{CUSTOMER}\n")).collect();
@@ -83,7 +83,7 @@ async fn adopted(world: &World) {
     for receipt_id in BEFORE {
         let announced = wait_announced(world, receipt_id, |_| true).await;
         assert_eq!(announced["data"]["is_active"], true, "{announced}");
-        assert_eq!(announced["attributes"]["revision"], 1, "told once: {announced}");
+        assert_eq!(announced["attributes"]["revision"], 1, "announced once: {announced}");
         assert_eq!(announced["data"]["last_seen_external_id"], "customer-1");
         assert!(world.receiver.event_types(receipt_id).is_empty(), "nothing happened to {receipt_id}");
     }

@@ -18,7 +18,7 @@ const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 /// As many purchases as open a breaker, and some more.
 const MANY: usize = 14;
-/// Two tries of a breaker are half a minute apart. What comes sooner was asked for.
+/// Two tries of a breaker are half a minute apart. What comes sooner was requested.
 const BEFORE_THE_NEXT_TRY: Duration = Duration::from_secs(25);
 /// Until a breaker is tried again, and a margin for a busy machine.
 const AFTER_THE_NEXT_TRY: Duration = Duration::from_secs(90);
@@ -60,7 +60,7 @@ async fn wait_none_open(world: &World, workflow_type: &str) {
     .await;
 }
 
-/// So many purchases that the breaker opens, each of them owed.
+/// Makes enough purchases fail that the breaker opens, each of them owed.
 async fn open_breaker(world: &mut World) {
     world.receiver.answer(FAILING);
     for receipt_id in receipts() {
@@ -256,9 +256,9 @@ async fn check_no_old_events(fail_points: &str) {
         assert_eq!(delivery["status"] == "skipped", is_news, "{delivery}");
     }
     assert_eq!(acked(&world), 1, "the newest state");
-    // What is on already cannot be switched on in this way, and says so.
+    // What is on already cannot be switched on in this way, and an error is shown.
     world.by_script("that is old news").await;
-    wait::until(SOON, "what is said of that", async || {
+    wait::until(SOON, "the error about that", async || {
         let status = world.by_script("--type status").await;
         if status.contains("disable it first") { Ok(()) } else { Err(status) }
     })
@@ -316,7 +316,7 @@ async fn a_drain_continues_in_another_worker() {
     world.receiver.release();
     world.processes()[WORKER].wait_end().await;
     let begun: Vec<Received> = world.receiver.all().into_iter().skip(before).collect();
-    assert!(begun.len() <= 2, "{} requests were begun by a worker that was told to end", begun.len());
+    assert!(begun.len() <= 2, "{} requests were begun by a worker that was ending", begun.len());
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
     check_delivered(&world, BEFORE_THE_NEXT_TRY).await;
     assert_eq!(acked(&world), MANY, "each of them once");

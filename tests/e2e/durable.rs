@@ -7,10 +7,10 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 
 const WINDOW: Duration = Duration::from_secs(120);
-/// The sweep looks every half minute for what is fifteen seconds late.
+/// The sweep searches every half minute for what is fifteen seconds late.
 const SWEPT: Duration = Duration::from_secs(90);
 
-/// Sends so many at once and gives the timers of the run that settles them.
+/// Sends `count` notifications at once and returns the timers of the run that settles them.
 async fn timers(world: &mut World, receipt_id: &str, count: i64) -> Vec<Duration> {
     for number in 0..count {
         let kind = if number % 2 == 0 { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };

@@ -1,5 +1,5 @@
-//! Each guard is shown to fail: a fault is planted in the real program, and the check that has to notice it does, by the
-//! name of its invariant. Beside it the same scenario passes without the fault.
+//! Each guard is shown to fail: a fault is planted in the real program, and the check that has to notice it does, by
+//! the name of its invariant. Beside it the same scenario passes without the fault.
 
 use std::time::Duration;
 use system_tests::postgres;
@@ -16,7 +16,7 @@ const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// The one purchase.
 const ONE: &str = "one";
 
-/// What is not there after this long will not come: the sweep looks at nothing before it is a quarter of a minute late.
+/// What is not there after this long will not come: the sweep takes nothing before it is a quarter of a minute late.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A second attempt would come at once.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), Strin
     assert!(reported.starts_with(invariant), "{invariant} is broken, and this was reported: {reported}");
 }
 
-/// A notification comes while the revision before it is on its way. The run was told of it, so it may not end before
+/// A notification comes while the revision before it is on its way. The run was signalled, so it may not end before
 /// its outcome.
 async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
@@ -103,7 +103,7 @@ async fn a_lane_missing_in_a_record_is_noticed_before_the_sweep() {
     noticed("I5", &without, with);
 }
 
-/// A lane was forgotten, a minute has passed, and the sweep has looked once more: what it finds is told.
+/// A lane was forgotten, a minute has passed, and the sweep has run once more: what it finds is reported.
 async fn swept(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Postgres, &format!("record.forget_lane=return;{faults}")).await;
     let only = world.send(BOUGHT, ONE).await;
@@ -119,7 +119,7 @@ async fn swept(faults: &str) -> Result<(), String> {
     })
     .await;
     let verdict = world.verdict(PATIENCE).await;
-    // The destination's own run delivers it, so that no run of the purchase says when it is noted.
+    // The destination's own run delivers it, so that no run of the purchase shows when it is noted.
     let noted = wait::within(PATIENCE, "the end of the delivery", async || {
         let deliveries = world.deliveries(ONE).await;
         let owed = deliveries.iter().find(|one| one["status"] == "pending");
@@ -156,7 +156,7 @@ async fn a_webhook_id_that_is_used_for_two_bodies_is_noticed() {
     noticed("I4", &without, with);
 }
 
-/// The same, but the second revision may never come.
+/// Makes two events, of which the second revision may never come.
 async fn two_events(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     world.send(BOUGHT, ONE).await;
@@ -165,7 +165,7 @@ async fn two_events(faults: &str) -> Result<(), String> {
     world.send(STOPPED, ONE).await;
     let verdict = world.verdict(PATIENCE).await;
     let after = world.events(ONE).await;
-    assert_eq!(after.last(), recorded.last(), "an event that was told has changed");
+    assert_eq!(after.last(), recorded.last(), "an announced event has changed");
     match verdict {
         Ok(()) => world.ledger(ONE, 2).await,
         Err(broken) => {
@@ -173,7 +173,7 @@ async fn two_events(faults: &str) -> Result<(), String> {
             let pending = world.temporal.pending_activities(&world.workflow(ONE)).await;
             let refused = pending.iter().filter_map(|one| one.last_failure.as_ref()).map(|why| why.message.as_str());
             let refused: Vec<_> = refused.collect();
-            assert!(refused.iter().any(|why| why.contains("events.id")), "what the ledger said: {refused:?}");
+            assert!(refused.iter().any(|why| why.contains("events.id")), "the error of the ledger: {refused:?}");
             Err(broken)
         }
     }

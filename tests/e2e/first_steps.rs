@@ -1,5 +1,5 @@
 //! The first ten minutes of somebody who just met settle: the demo, its simulated store and catalogue, a sample to a
-//! platform of one's own, what is owed sent at once, and one look at everything.
+//! platform of one's own, what is owed sent at once, and a status of everything.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
-//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, and nothing of ours that coordinates them:
-//! notifications come in at both doors, and `kill -9` of each process in turn loses nothing and tells nothing twice.
+//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, and nothing of ours that coordinates
+//! them: notifications come in at both doors, and `kill -9` of each process in turn loses nothing and announces nothing
+//! twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,14 +15,14 @@ const SERVE: usize = 0;
 const WORKER: usize = 1;
 const OTHER_SERVE: usize = 2;
 const OTHER_WORKER: usize = 3;
-/// Those that hear.
+/// The `serve` processes.
 const DOORS: [usize; 2] = [SERVE, OTHER_SERVE];
 
 /// An attempt or a workflow task that died with its worker is repeated when its time is up, within half a minute; on a
 /// busy machine the sweep may have to help.
 const REPEATED: Duration = Duration::from_secs(150);
 
-/// What one purchase hears of, in this order.
+/// The notifications of one purchase, in this order.
 const KINDS: [&str; 4] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_AUTO_RENEWAL_OFF",
@@ -57,7 +58,7 @@ impl Fleet {
         }
     }
 
-    /// Sends a receipt's next notification to one of the two doors, and the same message to both when it is told so.
+    /// Sends a receipt's next notification to one of the two doors, and the same message to both where `both` is set.
     async fn send(&mut self, receipt_id: &str, doors: &[usize]) {
         let sent = self.sent.entry(receipt_id.to_owned()).or_default();
         let number = i64::try_from(sent.len()).unwrap_or(0);
@@ -134,7 +135,7 @@ impl Fleet {
         let last = received.iter().rfind(|request| request.is_acked()).map(|request| request.event_id());
         let newest =
             events.iter().max_by_key(|event| event["revision"].as_i64()).and_then(|event| event["id"].as_str());
-        assert_eq!(last, newest, "what {receipt_id} told last, and its newest event");
+        assert_eq!(last, newest, "the last acknowledged event of {receipt_id}, and its newest one");
     }
 }
 

@@ -1,5 +1,5 @@
 //! Storage alone rebuilds every workflow: runs that somebody terminated and a Temporal that forgot everything heal by
-//! themselves within two minutes, without a notification and without anybody asking.
+//! themselves within two minutes, without a notification and without a person.
 
 use domain::Timestamp;
 use serde_json::json;
@@ -125,14 +125,14 @@ async fn an_interrupted_change_of_settings_is_resumed() {
         if world.receiver.all().is_empty() { Err("no request".to_owned()) } else { Ok(()) }
     })
     .await;
-    // As if they waited for a name, and a change were kept by a process that died before it looked at them.
+    // As if they waited for a name, and a change were stored by a process that died before it reconsidered them.
     let left = ["UPDATE deliveries SET status = 'waiting'", "UPDATE destinations SET reconsider_after = 0"];
     for statement in left {
         postgres::execute(world.installation.database(), statement).expect("the change is left");
     }
     world.receiver.answer(Reply::Status(200));
     for (what, is_so) in [
-        ("the sweep to look at them", (|status| status != "waiting") as fn(&str) -> bool),
+        ("the sweep to reconsider them", (|status| status != "waiting") as fn(&str) -> bool),
         ("their delivery", |status| status == "delivered"),
     ] {
         wait::until(HEALED, what, async || {
@@ -151,9 +151,9 @@ async fn an_interrupted_change_of_many_purchases_is_resumed() {
     let mut world = World::start(setting).await;
     world.send(BOUGHT, "known").await;
     let is_production = async |world: &World, wanted: bool| {
-        wait::until(HEALED, "what is told of the environment", async || {
+        wait::until(HEALED, "the announced environment", async || {
             if world.receiver.revisions(&world.key("known").to_string()).is_empty() {
-                return Err("nothing was told".to_owned());
+                return Err("nothing was announced".to_owned());
             }
             let newest = world.newest_acked("known");
             if newest["data"]["is_production"] == json!(wanted) { Ok(()) } else { Err(newest.to_string()) }

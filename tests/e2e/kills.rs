@@ -88,7 +88,7 @@ async fn check(world: World, sent: &Sent) {
     world.finish().await;
 }
 
-/// The revisions have no gap, tell of each notification once, and the newest one arrived.
+/// The revisions have no gap, count each notification once, and the newest one arrived.
 async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
     world.ledger(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(world.events(receipt_id).await.len()).unwrap_or(i64::MAX);
@@ -205,7 +205,7 @@ async fn killed_at(backend: Backend, point: Point) {
     if point.name == "accept.after_commit" {
         assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");
         world.wait_outcome(&message.id).await;
-        // SNS heard nothing and posts it once more: that is folded.
+        // SNS got no answer and posts it once more: that is folded.
         world.post_until_accepted(&message).await;
     }
     check(world, &sent).await;

@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
 /// The second back-off of a delivery is five minutes, give or take a minute. What comes sooner was woken.
 const WELL_BEFORE: Duration = Duration::from_secs(60);
-/// The sweep looks every half minute for what is three quarters of a minute late.
+/// The sweep searches every half minute for what is three quarters of a minute late.
 const SWEPT: Duration = Duration::from_secs(150);
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
@@ -21,7 +21,7 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// Waits until the run's `deliver` activity waits for another attempt after so many, and gives it.
+/// Waits until the run's `deliver` activity waits for another attempt after `attempts` ones, and returns it.
 async fn wait_backing_off(world: &World, receipt_id: &str) -> PendingActivityInfo {
     let workflow = world.workflow(receipt_id);
     wait::until(SOON, "a delivery that backs off", async || {
@@ -97,8 +97,8 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     world.finish().await;
 }
 
-/// A destination that holds its share of the worker's slots: what is due is delivered by its own run, and what failed waits
-/// for its next attempt in the purchase's run, as ever.
+/// A destination that holds its share of the worker's slots: what is due is delivered by its own run, and what failed
+/// waits for its next attempt in the purchase's run, as ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
     let variables = vec![("FAILPOINTS".to_owned(), "share.none=return".to_owned())];
@@ -186,7 +186,7 @@ async fn a_disabled_destination_gets_the_newest_once_enabled() {
         world.wait_asleep("owed").await;
     }
     assert_eq!(statuses(&world, "owed", &other_id).await, [(1, "pending".to_owned()), (2, "pending".to_owned())]);
-    assert!(other.all().is_empty(), "a disabled destination is told nothing");
+    assert!(other.all().is_empty(), "a disabled destination gets nothing");
     enable(&world, &other_id, true).await;
     let key = world.key("owed").to_string();
     let received = other.wait_for(&key, 1, SWEPT).await;

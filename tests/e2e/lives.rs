@@ -1,5 +1,5 @@
 //! Fifty random lives of subscriptions on one world: notifications are lost, late, repeated and out of order, and yet
-//! each has one outcome, the receiver ends with the newest revision, and that one says what Amazon shows.
+//! each has one outcome, the receiver ends with the newest revision, and that one agrees with Amazon.
 
 use domain::Timestamp;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ fn end() -> Timestamp {
     day(END).plus_millis(5 * 3_600_000)
 }
 
-/// One life: its steps, its receipts as Amazon shows them in the end, and what each of these has to be told.
+/// One life: its steps, its receipts as Amazon shows them in the end, and the events that each of these has to make.
 #[derive(Default)]
 struct Life {
     steps: Vec<Step>,
@@ -103,7 +103,7 @@ fn live(name: &str, random: &mut Random) -> Life {
     if in_grace {
         renew(&mut life, &mut current, (day(DAYS), true));
     }
-    // Its end is on the way, and nobody tells it.
+    // Its end is on the way, and no notification reports it.
     if !current.renews() && current.ends_at() < end() {
         let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
         life.expected.entry(current.receipt_id.clone()).or_default().extend(events);
@@ -122,7 +122,8 @@ fn renew(life: &mut Life, current: &mut Subscription, (now, in_grace): (Timestam
     life.happened(now, vec![current.clone()], (notifications, events));
 }
 
-/// Loses one in ten, delays some by a stride or two and repeats some; the first word of a receipt arrives in time.
+/// Loses one in ten, delays some by a stride or two and repeats some; the first notification of a receipt arrives in
+/// time.
 fn disturb(steps: &mut Vec<Step>, random: &mut Random) {
     let mut begun = Vec::new();
     let mut late = Vec::new();
@@ -200,8 +201,8 @@ fn sent(rtn: &Rtn, at: Timestamp) -> String {
     format!("{at}: {} of {}, {}", rtn.kind, rtn.receipt_id, rtn.at)
 }
 
-/// What was told in the end is what Amazon shows; what was told on the way is what happened: all of it where every word
-/// arrived, and nothing else where some were lost. Gives how many events there were.
+/// The last announced state is what Amazon shows; the events on the way are what happened: all of it where every
+/// notification arrived, and nothing else where some were lost. Gives how many events there were.
 async fn check(world: &World, receipt: &Subscription, (expected, arrives): (&[&str], bool), case: &str) -> usize {
     let id = &receipt.receipt_id;
     let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
@@ -220,13 +221,13 @@ async fn check(world: &World, receipt: &Subscription, (expected, arrives): (&[&s
     let announced = world.receiver.event_types(id);
     let announced: Vec<&str> = announced.iter().map(String::as_str).collect();
     if let Some(event) = too_often(&announced, expected) {
-        panic!("{case}: {id} was told {announced:?}, and {expected:?} happened: {event} is too much");
+        panic!("{case}: {id} announced {announced:?}, and {expected:?} happened: {event} is too much");
     }
     announced.len()
 }
 
-/// What was told more often than it happened. A payment that ended a grace of which nothing was heard or seen is a plain
-/// renewal to whoever hears only `SUBSCRIPTION_RENEWED` of it: Amazon sends that for both.
+/// What was announced more often than it happened. A payment that ended a grace that was never reported or shown is a
+/// plain renewal where only `SUBSCRIPTION_RENEWED` reports it: Amazon sends that for both.
 fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     let times = |all: &[&str], of: &[&str]| all.iter().filter(|one| of.contains(one)).count();
     let payments = [RENEWED[0], RECOVERED[0]];
@@ -238,7 +239,7 @@ fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
 }
 
 /// IN_GRACE_PERIOD is lost, RENEWED comes in time and OUT_OF_GRACE_PERIOD six days late, as in `life-3-1` of the seed
-/// 1875154959: what was paid is one event, a plain renewal, and the late notification tells nothing new of that term.
+/// 1875154959: what was paid is one event, a plain renewal, and the late notification reports nothing new of that term.
 #[tokio::test]
 async fn a_recovery_from_an_unreported_grace_is_one_payment() {
     const ID: &str = "late-recovery";

@@ -21,8 +21,8 @@ async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
         if !world.receiver.about(&world.key("restless").to_string()).is_empty() {
             break began.elapsed();
         }
-        assert!(began.elapsed() < CAP * 4, "nothing was told while notifications went on");
+        assert!(began.elapsed() < CAP * 4, "nothing was announced while notifications went on");
     };
-    assert!(received >= CAP, "told after {received:?}");
+    assert!(received >= CAP, "announced after {received:?}");
     world.finish().await;
 }

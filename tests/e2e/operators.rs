@@ -1,4 +1,4 @@
-//! What operators are told of a destination in trouble: events to another one that chose them, each once, by its own
+//! Operators' events about a destination in trouble: sent to another one that chose them, each once, by its own
 //! run and without the sweep's help, and counts on the metrics page.
 
 use crate::metrics::wait_shown;
@@ -21,9 +21,10 @@ const REFUSED: &str = "refused";
 const REFUSALS: usize = 5;
 /// As many purchases as open a breaker, and some more.
 const MANY: usize = 12;
-/// What nobody was told to deliver is found by the sweep, three quarters of a minute late. What comes sooner was told.
+/// What nobody was signalled to deliver is found by the sweep, three quarters of a minute late. What comes sooner was
+/// signalled.
 const BEFORE_THE_SWEEP: Duration = Duration::from_secs(30);
-/// What is heard in the end: the type, the state and the reason.
+/// The events in the end: the type, the state and the reason.
 const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.exhausted", "failing", Some("the endpoint answered 404, and refused it 5 times")),
     ("destination.failing", "open", Some("the endpoint answered 500")),
@@ -31,7 +32,7 @@ const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.disabled", "disabled", Some("the endpoint answered 410")),
 ];
 
-/// A destination that fares badly, and one that hears of it. The world's own does well, and chose `*`.
+/// A destination that fails, and one that gets the events about it. The world's own succeeds, and chose `*`.
 struct Pair {
     failing: Receiver,
     failing_id: String,
@@ -48,7 +49,7 @@ impl Pair {
         Self { failing, failing_id, watching }
     }
 
-    /// Waits until the first so many of what is heard in the end were acknowledged.
+    /// Waits until the first `count` of [`EVENTS`] were acknowledged.
     async fn wait_received(&self, count: usize) {
         let wanted: Vec<&str> = EVENTS.iter().take(count).map(|(event_type, ..)| *event_type).collect();
         wait::until(BEFORE_THE_SWEEP, &format!("{wanted:?}"), async || {
@@ -110,8 +111,8 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     world.finish().await;
 }
 
-/// The endpoint answers 404 to the first event of a purchase, whose schedule is longer: at the fifth time it is given up,
-/// and the next event arrives.
+/// The endpoint answers 404 to the first event of a purchase, whose schedule is longer: at the fifth time it is given
+/// up, and the next event arrives.
 async fn refuse_until_dead(world: &mut World, pair: &Pair) {
     pair.failing.answer_next(REFUSALS, &Reply::Status(404));
     world.send(BOUGHT, REFUSED).await;
@@ -137,7 +138,7 @@ async fn refuse_until_dead(world: &mut World, pair: &Pair) {
     );
 }
 
-/// What was heard is signed, of its schema and true, came once, and nobody else heard it.
+/// What was received is signed, of its schema and true, came once, and nobody else got it.
 async fn check(world: &World, pair: &Pair) {
     pair.watching.check();
     pair.watching.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));

@@ -1,5 +1,5 @@
 //! What comes after trouble: what failed is sent again by a documented line; a receiver that lost its table; a
-//! destination that came later, or is behind for another reason; and why, in words.
+//! destination that came later, or is behind for another reason; and the explanation why.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn failed_events_are_redelivered_by_script_with_their_errors() {
     world.receiver.answer(Reply::Status(200));
     world.by_script("they lost it").await;
     world.wait_acked("dead", 1).await;
-    wait::until(SOON, "what was said of it", async || {
+    wait::until(SOON, "the explanation", async || {
         let deliveries = world.deliveries("dead").await;
         if deliveries.iter().all(|one| one["status"] != "pending") { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
@@ -159,7 +159,7 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
     world.finish().await;
 }
 
-/// Waits until the deliveries of a receipt to a destination are so many, all with this status.
+/// Waits until there are `count` deliveries of a receipt to a destination, all with this status.
 async fn wait_final(world: &World, (receipt_id, destination_id): (&str, &str), (count, status): (usize, &str)) {
     wait::until(SOON, &format!("{receipt_id} to be {status}"), async || {
         let mut deliveries = world.deliveries(receipt_id).await;
@@ -216,7 +216,7 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     world.finish().await;
 }
 
-/// The state that a request tells and that was taken.
+/// The purchase and the revision of a request.
 fn revision_of(request: &Received) -> (String, i64) {
     assert!(request.is_acked() && request.event_type() == "purchase.updated", "{request:?}");
     (request.collapse_key().to_owned(), request.revision())
@@ -273,7 +273,7 @@ async fn a_worker_killed_after_a_replay_page_sends_each_once() {
     let exit = world.processes()[WORKER].wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // What was owed arrives before the page is asked for again, which takes the engine ten seconds.
+    // What was owed arrives before the page is requested again, which takes the engine ten seconds.
     for receipt in receipts {
         world.act(receipt, "flush", &json!({ "reason": "a test" })).await;
     }
@@ -306,7 +306,7 @@ async fn a_worker_killed_in_a_redelivery_sends_the_purchase_once() {
     let exit = world.processes()[WORKER].wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // The destination's own run delivers it before the purchase's asks again, which takes the engine ten seconds.
+    // The destination's own run delivers it before the purchase's tries again, which takes the engine ten seconds.
     let probe = format!("/v1/destinations/{}/probe", world.destination_id);
     assert_eq!(world.api.call(Method::POST, &probe, &json!({ "reason": "a test" })).await.status, 202);
     world.wait_received("k1", 2).await;

@@ -41,7 +41,7 @@ fn parts(source: &str) -> Vec<Part> {
         let first = calls(source, call).into_iter().filter_map(|texts| texts.into_iter().next());
         parts.extend(first.map(|text| Part { about: "DESTINATION_ID", text }));
     }
-    for call in ["ask(&world, by,", "ask(&world, By::Script,"] {
+    for call in ["act(&world, by,", "act(&world, By::Script,"] {
         let last = calls(source, call).into_iter().filter_map(|mut texts| texts.pop());
         parts.extend(last.map(|action| Part { about: "COLLAPSE_KEY", text: format!("--signal-name {action} ") }));
     }
@@ -64,7 +64,7 @@ fn every_documented_operator_line_is_run_by_a_test() {
 
 #[test]
 fn quotes_of_a_call_are_parsed() {
-    let source = r#"world.by_script("\"reason\":\"done\"").await; ask(&world, by, "held", "hold").await;"#;
+    let source = r#"world.by_script("\"reason\":\"done\"").await; act(&world, by, "held", "hold").await;"#;
     let read: Vec<String> = parts(source).into_iter().map(|part| part.text).collect();
     assert_eq!(read, ["\"reason\":\"done\"", "--signal-name hold "]);
 }

@@ -1,4 +1,4 @@
-//! What the Temporal UI is good for: purchases are found by their search attributes, and say what they wait for.
+//! What the Temporal UI is good for: purchases are found by their search attributes, and show what they wait for.
 
 use serde_json::Value;
 use std::time::Duration;

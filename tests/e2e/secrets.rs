@@ -26,7 +26,7 @@ const TOKEN: &str = "subscribe-token-77b1e0a3c5d2";
 const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:stranger";
 const RECEIPT: &str = "secrets";
 
-/// A word that must not be found, and whose it is.
+/// A text that must not be found, and whose it is.
 pub type Secret = (&'static str, String);
 
 /// Something that is searched: where it is from, and its bytes.
@@ -185,7 +185,7 @@ async fn request_wrongly(world: &World) -> Vec<Place> {
     for (path, body) in answers {
         let answer = world.api.post(&path, &body).await;
         assert!(answer.status >= 400, "{path} took {body}: {}", answer.status);
-        // The value of `kind` is the asker's own word, which the refusal may say back.
+        // The value of `kind` is the sender's own, which the refusal may repeat.
         if body["kind"] != secret.as_str() {
             refusals.push((format!("the answer {} to {path}", answer.status), answer.body.to_string().into_bytes()));
         }

@@ -1,4 +1,4 @@
-//! Asking Amazon: what it says is what is told, and what happens while it says nothing, or no.
+//! Querying Amazon: its answer is what is announced, and what happens while it does not answer, or refuses.
 
 use domain::Environment;
 use reqwest::Method;
@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 const RENEWED: &str = "SUBSCRIPTION_RENEWED";
 
-/// A world that verifies and loses patience after so long.
+/// A world that verifies and loses patience after this time.
 async fn world(patience: &str) -> World {
     let variables = vec![("SETTLE_AMAZON_PATIENCE".to_owned(), patience.to_owned())];
     let events = vec!["*".to_owned()];
@@ -52,7 +52,7 @@ fn is_verified(update: &Value) -> bool {
     update["attributes"]["verified"] == true
 }
 
-/// Waits until a message's one notification waits for something, and says for what.
+/// Waits until a message's one notification waits for something, and returns for what.
 async fn wait_waiting(world: &World, message_id: &str, wanted: &str) {
     wait::until(SOON, &format!("{message_id} to wait for {wanted}"), async || {
         let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
@@ -120,7 +120,7 @@ async fn unknown_fields_are_accepted_and_a_broken_answer_is_retried() {
     let update = wait_update(&world, "strange", "an update", is_verified).await;
     assert_eq!(update["data"]["is_auto_renewable"], true, "{update}");
     assert_eq!(world.rvs().about("strange").len(), 3);
-    assert_eq!(updates(&world, "strange").len(), 1, "nothing was told before");
+    assert_eq!(updates(&world, "strange").len(), 1, "nothing was announced before");
     world.finish().await;
 }
 
@@ -141,7 +141,7 @@ async fn within_patience_all_is_accepted_and_nothing_announced() {
         .wait_status("patient", "a hold", |status| status["held_until"].is_string() && status["verification"].is_null())
         .await;
     let queries = world.rvs().about("patient").len();
-    wait::throughout(Duration::from_secs(4), "a hold stops asking", async || {
+    wait::throughout(Duration::from_secs(4), "a hold stops the queries", async || {
         let now = world.rvs().about("patient").len();
         if now == queries { Ok(()) } else { Err(format!("{now} questions, {queries} before")) }
     })
@@ -257,7 +257,7 @@ async fn a_refused_secret_is_used_once_and_the_right_one_verifies() {
     world.send(PURCHASED, "another").await;
     wait_update(&world, "refused", "the next update", |update| update["attributes"]["revision"] == 2).await;
     wait_update(&world, "another", "an update", |_| true).await;
-    assert_eq!(world.rvs().all().len(), 1, "it was asked again with a secret that was refused");
+    assert_eq!(world.rvs().all().len(), 1, "it was queried again with a secret that was refused");
 
     world.rvs().know("another", bought());
     world.rvs().change("refused", &json!({ "autoRenewing": false }));
@@ -302,7 +302,7 @@ async fn a_throttled_platform_rests_for_amazons_retry_after() {
     let throttled = tokio::time::Instant::now();
     world.send(PURCHASED, "two").await;
     world.rvs().wait_queries("two", 1, SOON).await;
-    assert!(throttled.elapsed() > Duration::from_secs(4), "asked again after {:?}", throttled.elapsed());
+    assert!(throttled.elapsed() > Duration::from_secs(4), "queried again after {:?}", throttled.elapsed());
     for receipt_id in ["one", "two"] {
         wait_update(&world, receipt_id, "an update", is_verified).await;
     }
@@ -321,7 +321,7 @@ async fn a_long_wait_for_the_store_continues_in_a_new_run() {
         if world.temporal.runs(&workflow).await.len() > 1 {
             return Ok(());
         }
-        // Each flush asks once more. So many of them keep the run busy: then the engine asks to try again.
+        // Each flush queries once more. This many keep the run busy: then the engine answers to try again.
         let path = format!("/v1/purchases/{}/flush", world.key("long"));
         let answer = world.api.post(&path, &json!({ "reason": "a test" })).await;
         assert!([202, 503].contains(&answer.status), "{answer:?}");

@@ -7,7 +7,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
-/// What Amazon says in turn; each changes what is known.
+/// Types of notifications in turn; each changes what is known.
 const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
 const WINDOW: Duration = Duration::from_secs(120);
 /// When the timer must have fired.
@@ -21,7 +21,7 @@ fn kind(number: usize) -> &'static str {
 async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
-    // A signal that waited for its turn says how much of the window is left.
+    // A signal that waited for its turn holds how much of the window is left.
     let waited = WINDOW.saturating_sub(Duration::from_millis(notified.quiet_ms.unsigned_abs()));
     let notified = signalled.saturating_sub(waited);
     let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
@@ -30,11 +30,11 @@ async fn check_last_window(world: &World, receipt_id: &str) {
         let after = time.saturating_sub(notified);
         assert!(after >= WINDOW, "{what} {after:?} after the last notification");
     }
-    // A worker that is short of time hears of it later.
+    // A worker that is short of time handles it later.
     let tasks = runs::times(&history, EventType::WorkflowTaskStarted);
     let handled = tasks.into_iter().find(|began| *began >= signalled).expect("the task of the signal");
     let after = fired.saturating_sub(handled.saturating_sub(waited));
-    assert!(after < LATEST, "the timer fired {after:?} after the last notification was heard of");
+    assert!(after < LATEST, "the timer fired {after:?} after the last notification was handled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,8 +60,8 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
     let mut world = World::start(Setting::default()).await;
     for number in 0..10 {
         world.send(kind(number), "ten").await;
-        // The run is told of the first at once and then every ten seconds of our time. What it was not told of
-        // yet when its timer fires is found in the inbox and gets a window of its own: both ways are taken here.
+        // The run is signalled for the first at once and then every ten seconds of our time. What it was not signalled
+        // for yet when its timer fires is found in the inbox and gets a window of its own: both ways are taken here.
         if number % 3 == 0 {
             world.wait_notified("ten", i64::try_from(number + 1).unwrap_or_default()).await;
         }
@@ -85,11 +85,11 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
     let mut world = World::start(Setting::default()).await;
-    world.send("SUBSCRIPTION_PURCHASED", "untold").await;
-    world.wait_notified("untold", 1).await;
-    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "untold").await;
-    world.pass("untold", 121).await;
-    let workflow = world.workflow("untold");
+    world.send("SUBSCRIPTION_PURCHASED", "unsignalled").await;
+    world.wait_notified("unsignalled", 1).await;
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "unsignalled").await;
+    world.pass("unsignalled", 121).await;
+    let workflow = world.workflow("unsignalled");
     wait::until(SOON, "a second timer", async || {
         match world.temporal.count(&workflow, EventType::TimerStarted).await {
             2 => Ok(()),
@@ -97,9 +97,9 @@ async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
         }
     })
     .await;
-    world.check_waiting("untold").await;
-    world.pass("untold", 121).await;
-    let received = world.wait_received("untold", 1).await;
+    world.check_waiting("unsignalled").await;
+    world.pass("unsignalled", 121).await;
+    let received = world.wait_received("unsignalled", 1).await;
     assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(2)));
     world.finish().await;
 }
@@ -111,7 +111,7 @@ async fn a_recheck_inside_the_window_does_not_shorten_it() {
     world.wait_notified("looked", 1).await;
     let workflow = world.workflow("looked");
     world.temporal.signal(&workflow, workflows::contract::WAKE, &serde_json::json!({})).await.expect("an open run");
-    wait::until(SOON, "a look", async || {
+    wait::until(SOON, "a check", async || {
         let loads = runs::done(&world.temporal.history(&workflow).await, "load");
         if loads.is_empty() { Err("none".to_owned()) } else { Ok(()) }
     })

@@ -10,7 +10,7 @@ use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// What the world is told, by receipt: the year's first and its second.
+/// The world's events, by receipt: the year's first and its second.
 const FIRST: [&str; 8] = [
     "user.journey.trial.started",
     "user.subscription.purchased",
@@ -37,7 +37,7 @@ const SECOND: [&str; 13] = [
     "user.subscription.expired",
 ];
 
-/// After the last word: an expiry that nobody told is declared two hours late.
+/// After the last notification: an expiry that nobody reported is declared two hours late.
 const END: &str = "2028-01-02T10:00";
 
 /// The seed of `cargo test`.
@@ -87,7 +87,7 @@ fn year(name: &str) -> Vec<Step> {
     steps
 }
 
-/// Leaves a third of the notifications unsent: never the first word of a receipt, nor both halves of a pair that ends
+/// Leaves a third of the notifications unsent: never the first one of a receipt, nor both halves of a pair that ends
 /// where it began. Gives the names of the lost ones.
 fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
     let all: usize = steps.iter().map(|step| step.notifications.len()).sum();
@@ -127,15 +127,15 @@ fn lose_some(steps: &mut [Step], random: &mut Random) -> Vec<String> {
 async fn a_year_is_announced_in_order_despite_lost_notifications() {
     let seed = Random::seed(SEED);
     let mut calendar = Calendar::start(at("2027-01-31T10:00")).await;
-    let (complete, mut half_lost) = (year("heard"), year("half-heard"));
+    let (complete, mut half_lost) = (year("complete"), year("half-lost"));
     let lost = lose(&mut half_lost, seed);
     println!("seed {seed}, lost: {}", lost.join(", "));
     calendar.live(complete.into_iter().chain(half_lost).collect()).await;
     calendar.pass_until(at(END)).await;
-    for receipt in ["heard-1", "half-heard-1"] {
+    for receipt in ["complete-1", "half-lost-1"] {
         check(&calendar.world, receipt, &FIRST, &format!("seed {seed}, lost: {lost:?}")).await;
     }
-    for receipt in ["heard-2", "half-heard-2"] {
+    for receipt in ["complete-2", "half-lost-2"] {
         check(&calendar.world, receipt, &SECOND, &format!("seed {seed}, lost: {lost:?}")).await;
     }
     calendar.world.finish().await;

@@ -199,7 +199,7 @@ fn usable(folder: &Path) -> bool {
     })
 }
 
-/// The same programs where `nobody` can reach them: a home folder of root is closed to it.
+/// Copies the programs to where `nobody` can reach them: a home folder of root is closed to it.
 fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     if usable(folder) {
         return Ok(folder.to_owned());

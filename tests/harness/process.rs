@@ -1,4 +1,4 @@
-//! Running `settle` as its users do: as processes, told by a settings file and variables.
+//! Running `settle` as its users do: as processes, configured by a settings file and variables.
 
 use super::folder::Folder;
 use super::reaper::Watched;
@@ -146,7 +146,7 @@ impl Installation {
         self.start_command(self.command(arguments, variables), arguments)
     }
 
-    /// The same under `strace`.
+    /// Starts the process under `strace`.
     ///
     /// # Panics
     /// When it does not start.

@@ -1,7 +1,7 @@
 //! No process and no folder outlives the test process, not even when it is killed.
 //!
-//! A shell reads our words from a pipe; when the pipe closes, because we ended or were killed, it kills what is still
-//! alive and removes what is still there.
+//! A shell reads our commands from a pipe; when the pipe closes, because we ended or were killed, it kills what is
+//! still alive and removes what is still there.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -11,8 +11,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 const SCRIPT: &str = r#"
 processes=" " folders=""
-while read -r word what; do
-    case "$word" in
+while read -r verb what; do
+    case "$verb" in
         watch) processes="$processes$what " ;;
         forget) processes="${processes%% "$what" *} ${processes#* "$what" }" ;;
         remove) folders="$folders$what

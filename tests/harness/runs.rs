@@ -1,4 +1,5 @@
-//! What the run of a purchase has been told, is waiting for and did when: questions put to [`World`] and [`Temporal`].
+//! Which signals the run of a purchase got, what it waits for and what it did when: queries of [`World`] and
+//! [`Temporal`].
 
 use super::temporal::Temporal;
 use super::wait;
@@ -114,7 +115,7 @@ impl Temporal {
 }
 
 impl World {
-    /// What the open run of a receipt's purchase says of itself.
+    /// The `status` of the open run of a receipt's purchase.
     ///
     /// # Errors
     /// When no run is open or it does not answer, with what came instead.
@@ -133,10 +134,10 @@ impl World {
         .await
     }
 
-    /// Waits until a run is open and its signals have told of so many notifications.
+    /// Waits until a run is open and its signals have announced `count` notifications.
     pub async fn wait_notified(&self, receipt_id: &str, count: i64) {
         let workflow = self.workflow(receipt_id);
-        wait::until(SOON, &format!("{workflow} to be told of {count}"), async || {
+        wait::until(SOON, &format!("{workflow} to be notified of {count}"), async || {
             if !self.temporal.is_open(&workflow).await {
                 return Err("no open run".to_owned());
             }

@@ -1,5 +1,5 @@
 //! Amazon's receipt verification as our service sees it, over real HTTP: it knows only the receipts that a scenario
-//! created, judges secret, customer and world of every request, keeps what it was asked, and fails as it is told. What
+//! created, judges secret, customer and world of every request, keeps every query, and fails as a test scripts it. What
 //! is true can be shown later ([`Rvs::know_at`]), by the clock that it follows, as Amazon's own service does.
 //!
 //! It is stricter than Amazon's own sandbox, which accepts any secret.
@@ -54,7 +54,7 @@ pub enum Reply {
 pub struct Query {
     /// The path, as it was encoded.
     pub path: String,
-    /// Which of the two worlds was asked.
+    /// Which of the two worlds was queried.
     pub environment: Environment,
     /// The secret, decoded.
     pub secret: String,
@@ -120,7 +120,7 @@ struct Seen {
     always: Option<Reply>,
     of_receipt: BTreeMap<String, Reply>,
     queries: Vec<Query>,
-    /// Requests that are none of Amazon's: whatever asks so is wrong.
+    /// Requests that Amazon's service does not know: whatever sends one is wrong.
     strange: Vec<String>,
 }
 
@@ -180,8 +180,8 @@ impl Rvs {
         self.seen().clock = Some(Arc::new(clock));
     }
 
-    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known then. What is shown never
-    /// goes back: a field that a later call shows earlier stays as that call says.
+    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known then. What is shown
+    /// never goes back: a field that a later call shows earlier stays as that call sets it.
     pub fn know_at(&self, receipt_id: &str, receipt: &Receipt, at: Timestamp) {
         let fields = receipt.fields.as_object().cloned().unwrap_or_default();
         let mut seen = self.seen();
@@ -192,7 +192,7 @@ impl Rvs {
         seen.later.push(Later { at, receipt_id, environment: receipt.environment, app_user_id, fields });
     }
 
-    /// Changes fields of a receipt that it knows; null says nothing any more.
+    /// Changes fields of a receipt that it knows; null removes a value.
     ///
     /// # Panics
     /// When it does not know the receipt.
@@ -204,7 +204,7 @@ impl Rvs {
         }
     }
 
-    /// What is answered from now on, after what [`Self::answer_next`] asked for.
+    /// What is answered from now on, after the answers of [`Self::answer_next`].
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
@@ -265,19 +265,19 @@ impl Rvs {
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }
 
-    /// Everything that it was asked so far, in order.
+    /// Every query so far, in order.
     #[must_use]
     pub fn all(&self) -> Vec<Query> {
         self.seen().queries.clone()
     }
 
-    /// What it was asked about one receipt.
+    /// The queries about one receipt.
     #[must_use]
     pub fn about(&self, receipt_id: &str) -> Vec<Query> {
         self.all().into_iter().filter(|query| query.receipt_id == receipt_id).collect()
     }
 
-    /// Waits until it was asked about a receipt so many times.
+    /// Waits until there were `count` queries about a receipt.
     ///
     /// # Panics
     /// When it is not in time.
@@ -343,7 +343,7 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
     answer(status, &body, retry_after)
 }
 
-/// Keeps the request and says what to do with it.
+/// Keeps the request and returns what to do with it.
 fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
     let scripted = seen.next.pop_front().or_else(|| seen.of_receipt.get(&query.receipt_id).cloned());
     let reply = scripted.or_else(|| seen.always.clone());

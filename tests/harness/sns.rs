@@ -16,7 +16,7 @@ pub const PACKAGE: &str = "com.example.settle";
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A signer with its certificate, which services are told to trust.
+/// A signer with its certificate, which services trust by a setting.
 pub struct Sns {
     signer: Signer,
 }
@@ -55,7 +55,7 @@ impl Rtn {
         }
     }
 
-    /// The same, so many milliseconds later in the store's time.
+    /// This notification, `millis` milliseconds later in the store's time.
     #[must_use]
     pub fn later(mut self, millis: i64) -> Self {
         self.at = Timestamp::from_micros(self.at.micros() + millis * 1000);

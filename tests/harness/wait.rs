@@ -3,17 +3,17 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The shortest and the longest time between two looks at a condition.
+/// The shortest and the longest time between two checks of a condition.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// How long to wait before the next look: a tenth of the time that has passed, so that waiting long costs the machine
+/// How long to wait before the next check: a tenth of the time that has passed, so that waiting long costs the machine
 /// little, and what waits is late by a tenth at most.
 fn pause_after(elapsed: Duration) -> Duration {
     (elapsed / 10).clamp(SHORTEST, LONGEST)
 }
 
-/// Looks until `look` answers `Ok`, and gives that. Its `Err` says what was seen instead.
+/// Checks until `check` returns `Ok`, and returns that. Its `Err` is what was seen instead.
 ///
 /// # Panics
 /// When the deadline passes, with `what` was waited for and what was seen last.
@@ -21,7 +21,7 @@ pub async fn until<T>(deadline: Duration, what: &str, check: impl AsyncFnMut() -
     within(deadline, what, check).await.unwrap_or_else(|late| panic!("{late}"))
 }
 
-/// The same for what a test expects not to come.
+/// Waits for what a test expects not to come.
 ///
 /// # Errors
 /// When the deadline passes, with `what` was waited for and what was seen last.
@@ -42,7 +42,7 @@ pub async fn within<T>(
     }
 }
 
-/// The same outside an async runtime.
+/// Waits outside an async runtime.
 ///
 /// # Errors
 /// When the deadline passes, with `what` was waited for and what was seen last.
@@ -66,7 +66,7 @@ pub fn until_blocking<T>(
 /// Checks that a condition holds the whole time: for what must *not* happen.
 ///
 /// # Panics
-/// When `look` answers `Err`, with what it saw.
+/// When `check` returns `Err`, with what it saw.
 pub async fn throughout(time: Duration, what: &str, mut check: impl AsyncFnMut() -> Result<(), String>) {
     let started = Instant::now();
     while started.elapsed() < time {

@@ -1,6 +1,6 @@
 //! The command line as a person meets it: help that teaches, stable exit codes, one clear line for each failure.
 //!
-//! Needs neither Temporal nor a network: what is asked here ends before either is reached.
+//! Needs neither Temporal nor a network: these commands end before either is reached.
 
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Letter, Signer};
@@ -18,7 +18,7 @@ const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
 /// A port of 127.0.0.1 on which nobody answers (discard).
 const NOBODY: &str = "http://127.0.0.1:9";
 
-/// What the environment of whoever runs the tests could say to settle.
+/// Variables in the environment of the test run that settle would read.
 const SETTINGS: [&str; 9] = [
     "SETTLE_CONFIG",
     "SETTLE_DATA",
@@ -55,7 +55,7 @@ pub fn complained(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Exit code 1 and one line with these words.
+/// Exit code 1 and one line with these parts.
 fn check_failure(output: &Output, parts: &[&str]) {
     let line = complained(output);
     assert_eq!(output.status.code(), Some(1), "{line}");
@@ -208,7 +208,7 @@ fn a_port_in_use_is_one_line_with_the_next_step() {
 #[test]
 fn an_unusable_directory_is_one_line_with_the_next_step() {
     let folder = Folder::new("unwritable");
-    // Below a file there can be no directory, not even for root, whom permissions do not stop.
+    // Below a file there can be no directory, not even for root, which permissions do not stop.
     std::fs::write(folder.path().join("file"), "").expect("a file");
     check_failure(
         &ran(&folder, &["run", "--data", "file/data", "--listen", "127.0.0.1:0"]),
@@ -373,7 +373,7 @@ fn an_address_at_which_no_temporal_answers_is_explained() {
     let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
     let _running = logged(&folder, &mut command);
     let check = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
-    wait::until_blocking(Duration::from_secs(60), "a word about Temporal", check).expect("a warning");
+    wait::until_blocking(Duration::from_secs(60), "a line about Temporal", check).expect("a warning");
     let log = log(&folder);
     assert!(log.contains("no Temporal server answers at this address") && log.contains("127.0.0.1:9"), "{log}");
     assert!(!log.contains("ConnectError") && !log.contains("transport::Error"), "{log}");

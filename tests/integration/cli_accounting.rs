@@ -70,7 +70,7 @@ fn the_audit_gauge_exists_at_once_and_shows_breaches_soon() {
         Some(line) if line == "settle_audit_violations 0" => Err(line),
         other => panic!("{other:?}"),
     };
-    wait::until_blocking(Duration::from_secs(10), "what the first look finds", check).expect("a violation");
+    wait::until_blocking(Duration::from_secs(10), "what the first check finds", check).expect("a violation");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
     assert_eq!(shown["health"]["owed"], 0, "nothing is owed again");
     assert_eq!(desk.answer(&replay[..4])["owed"], 3, "another run sends all of it");
 
-    // A service that hears what is asked and never answers.
+    // A service that reads requests and never answers.
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", deaf.local_addr().expect("its address"));
     std::thread::spawn(move || {

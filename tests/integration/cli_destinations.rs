@@ -131,7 +131,7 @@ fn an_imported_private_key_is_read_and_never_shown() {
     let (created, same) = (create("one", &["--private-key", "@key"]), create("two", &["--private-key", "@key"]));
     assert!(created["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{created}");
     assert_eq!(created["public_key"], same["public_key"], "of the same private key");
-    assert_ne!(created["public_key"], create("three", &[])["public_key"], "one is made unless said");
+    assert_ne!(created["public_key"], create("three", &[])["public_key"], "one is made unless one is given");
     assert!(!created.to_string().contains("MDEyMzQ1"), "{created}");
 }
 
@@ -289,5 +289,5 @@ fn an_integration_is_created_by_flags_and_hides_its_keys() {
     for field in ["`url`: expected no such field", "`signature`: expected no such field"] {
         assert_eq!(complaint.matches(field).count(), 1, "{complaint}");
     }
-    assert_eq!(complaint.matches("expected").count(), 2, "each is said once: {complaint}");
+    assert_eq!(complaint.matches("expected").count(), 2, "each is printed once: {complaint}");
 }

@@ -1,4 +1,4 @@
-//! What people set and ask by the command line, of a service that runs; its engine is never reached.
+//! Settings and questions by the command line, to a service that runs; its engine is never reached.
 
 use super::cli::{complained, logged, settle, stdout_of, wait_open};
 use diesel::connection::SimpleConnection;
@@ -29,7 +29,7 @@ impl Desk {
         desk
     }
 
-    /// The same, ended and started again.
+    /// Stops the service and starts it again.
     pub fn again(self) -> Self {
         let Self { folder, app, platform, running, .. } = self;
         drop(running);

@@ -1,4 +1,4 @@
-//! What comes of endpoints that fail in every way we know: in which words, what follows for the event and for the
+//! Endpoints that fail in every way we know: the recorded error, what follows for the event and for the
 //! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
 
 use activities::destinations::{Allowed, Config};
@@ -42,7 +42,7 @@ struct Met {
 }
 
 impl Met {
-    /// Failed, as one of many, and said nothing of when to come again.
+    /// Failed, as one of many, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
         assert_eq!(self.class, class, "{self:?}");
         assert_eq!(self.verdict, Verdict::Retry { delay_ms: 5_000 });
@@ -107,7 +107,7 @@ fn config(url: &str) -> Config {
     Config::ready(&destination, &webhook_config.secret, &allowed).expect("a webhook ready to be used")
 }
 
-/// A sender that may reach 127.0.0.1, trusts these authorities and looks names up like this.
+/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names like this.
 fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     // Whoever was first installed the same one.
     drop(rustls::crypto::ring::default_provider().install_default());

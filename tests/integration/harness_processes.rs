@@ -31,7 +31,7 @@ fn starts_a_child_and_waits() {
         return;
     }
     let mut child = Watched::spawn(Command::new("tail").args(["-f", "/dev/null"])).expect("tail starts");
-    std::fs::write(folder.join("child"), format!("{} ", child.id())).expect("the child's id is told");
+    std::fs::write(folder.join("child"), format!("{} ", child.id())).expect("the child's id is known");
     let status = wait::until_blocking(Duration::from_secs(60), "being killed", || {
         child.exit_status().ok_or_else(|| "alive".to_owned())
     });
@@ -41,7 +41,7 @@ fn starts_a_child_and_waits() {
 #[test]
 fn a_killed_test_process_ends_its_children_too() {
     let folder = std::env::temp_dir().join(format!("settle-victim-of-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("a folder to tell ids in");
+    std::fs::create_dir(&folder).expect("a folder for ids");
     let mut victim = Command::new(std::env::current_exe().expect("these tests"));
     victim.args(["--exact", VICTIM]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut victim = victim.spawn().expect("these tests once more");

@@ -53,7 +53,7 @@ async fn after(requests: &[(&str, Value)]) -> Receiver {
     receiver
 }
 
-/// What the check says.
+/// The result of the check.
 fn complaint(receiver: &Receiver) -> String {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.check()));
     let reason = checked.expect_err("the broken rule goes unseen");
@@ -82,7 +82,7 @@ async fn an_event_under_two_ids_is_noticed() {
     let receiver = after(&[("a", update(1)), ("a", update(1))]).await;
     assert_eq!(receiver.check_no_duplicates(), Ok(()));
     send(&receiver, "b", &update(1)).await.expect("sent");
-    assert!(receiver.check_no_duplicates().is_err_and(|broken| broken.contains("told twice")));
+    assert!(receiver.check_no_duplicates().is_err_and(|broken| broken.contains("announced twice")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

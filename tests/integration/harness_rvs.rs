@@ -1,4 +1,4 @@
-//! The fake of Amazon's verification judges what it is asked, and its check fails when it is asked wrongly.
+//! The fake of Amazon's verification judges its queries, and its check fails on a wrong one.
 
 use api::clock;
 use axum::http::Method;

@@ -23,13 +23,13 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// Messages for this endpoint, spread over so many purchases.
+    /// Messages for this endpoint, spread over this many purchases.
     pub fn new(sns: &'a Sns, url: &str, purchases: usize) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
         Self { sns, path, purchases, created: 0, began: api::clock::now() }
     }
 
-    /// Signs so many, on two threads.
+    /// Signs `count` messages, on two threads.
     pub fn sign(&mut self, count: usize) -> Vec<Message> {
         eprintln!("signing {count} messages …");
         let first = self.created;
@@ -48,7 +48,7 @@ impl<'a> Messages<'a> {
     fn one(&self, number: usize) -> Message {
         let receipt = format!("load-{:05}", number % self.purchases);
         let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", &receipt);
-        // The store's time tells notifications of one purchase apart.
+        // Notifications of one purchase differ in the store's time.
         rtn.at = self.began.plus_millis(i64::try_from(number).unwrap_or(i64::MAX));
         let message = self.sns.notification(&rtn);
         let request = format!(

@@ -6,7 +6,7 @@ use system_tests::wait;
 use system_tests::world::World;
 use tokio::time::Instant;
 
-/// Messages looked at one by one.
+/// Number of messages that are checked one by one.
 const PAGE: usize = 500;
 /// How long the engine may take for all purchases, beyond the window: it settles tens a second.
 const DRAIN: Duration = Duration::from_secs(900);

@@ -27,7 +27,8 @@ pub const SUBSCRIPTION_TYPES: [&str; 12] = [
 pub const ONE_TIME_TYPES: [&str; 4] =
     ["CONSUMABLE_PURCHASED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_PURCHASED", "ENTITLEMENT_CANCELLED"];
 
-/// The states that a purchase can be in when a notification comes; `bought` and `revoked` are those of a one-time product.
+/// The states that a purchase can be in when a notification comes; `bought` and `revoked` are those of a one-time
+/// product.
 const STATES: [&str; 12] = [
     "unknown",
     "trial",
@@ -56,7 +57,7 @@ pub const PRICES: [(&str, &str); 6] = [
 /// How the store answers about the receipts of a cell from the notification on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
-    /// With what the notification says.
+    /// With the notification's type.
     Agrees,
     /// With what was before, for a while.
     Behind,
@@ -102,13 +103,13 @@ pub fn cells() -> Vec<Cell> {
 
 /// What happens in a cell.
 pub struct Story {
-    /// How its state came to be, as the store showed and told it.
+    /// How its state came to be, as the store showed and notified it.
     pub before: Vec<Step>,
     /// What the store showed until now, of which no notification came before.
     pub unseen: Vec<Subscription>,
     /// What it shows as soon as it agrees.
     pub after: Vec<Subscription>,
-    /// What it says of that.
+    /// The notification of that.
     pub rtn: Rtn,
     /// The receipts that this concerns.
     pub receipts: Vec<String>,
@@ -229,7 +230,7 @@ impl Cell {
 /// States of a one-time product.
 const ONE_TIME: [&str; 2] = ["bought", "revoked"];
 
-/// What is said when a term ends.
+/// The notification at the end of a term.
 const DUE: [&str; 5] = [
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
     "SUBSCRIPTION_RENEWED",
@@ -289,8 +290,8 @@ impl Scene<'_> {
         Rtn { app_user_id: self.name.to_owned(), at, ..Rtn::new(kind, self.name) }
     }
 
-    /// The way to a state, with the subscription as the store shows it then. No two notifications are a week apart, so that
-    /// no weekly look falls together with one.
+    /// The way to a state, with the subscription as the store shows it then. No two notifications are a week apart, so
+    /// that no weekly recheck falls together with one.
     fn reach(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         match state {
             "bought" | "revoked" => self.reach_one_time(state == "revoked"),
@@ -355,7 +356,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// A type that nobody knows: it changes nothing, and the next weekly look is a week later.
+    /// A type that nobody knows: it changes nothing, and the next weekly recheck is a week later.
     fn touch(&self, at: Timestamp) -> Rtn {
         self.rtn("SUBSCRIPTION_LOOKED_AT", at)
     }

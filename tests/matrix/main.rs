@@ -1,8 +1,8 @@
-//! The matrix: every type of notification that Amazon documents, in every state of a purchase, told by a store that
-//! agrees at once, one that is behind and one that is absent. What is told and earned of each is a line of `cells.txt`,
+//! The matrix: every type of notification that Amazon documents, in every state of a purchase, by a store that agrees
+//! at once, one that is behind and one that is absent. The events and the revenue of each are a line of `cells.txt`,
 //! which people review; `cargo test --release --workspace --test matrix` runs it on the program as it is shipped.
 //!
-//! A run that tells something else writes `cells.txt.new` beside it, with the reasons that the file has.
+//! A run with other results writes `cells.txt.new` beside it, with the reasons that the file has.
 
 mod cells;
 mod run;
@@ -34,7 +34,7 @@ async fn every_cell_gives_the_result_of_the_reviewed_file() {
     for line in &lines {
         if reviewed.get(&line.cell) != Some(line) {
             wrong.push(format!(
-                "{} is\n    {line:?}\n  and the file says\n    {:?}",
+                "{} is\n    {line:?}\n  and the file has\n    {:?}",
                 line.cell.join(" "),
                 reviewed.get(&line.cell)
             ));

@@ -20,12 +20,12 @@ use tokio::time::Instant;
 const NOW: &str = "2027-03-10T10:00";
 const BEGIN: &str = "2027-03-01T09:00";
 const MINUTE_MS: i64 = 60_000;
-/// A store that is behind shows what happened after so long.
+/// How long a store that is behind takes to show what happened.
 const LAG_MS: i64 = 45 * MINUTE_MS;
-/// A store that is absent answers again after so long.
+/// How long a store that is absent does not answer.
 const ABSENCE_MS: i64 = 26 * 60 * MINUTE_MS;
-/// The looks, in minutes after the notification: those of a store that lags, the end of a day without an answer, the
-/// first look after that, and the end.
+/// The rechecks, in minutes after the notification: those of a store that lags, the end of a day without an answer, the
+/// first recheck after that, and the end.
 const CHECKS: [i64; 6] = [12, 66, 134, 24 * 60 + 20, 26 * 60 + 40, 55 * 60];
 /// For how long hundreds of purchases may be settled by debug binaries on a busy machine.
 const LONG: Duration = Duration::from_secs(400);
@@ -45,7 +45,7 @@ const EVENTS: [&str; 12] = [
     "user.subscription.pending_sku_change",
 ];
 
-/// What came of each cell, and what its receipts say in the end.
+/// The result of each cell, and the final record of its receipts.
 pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
     let began = Instant::now();
     let mut run = Run::start(cells).await;
@@ -168,8 +168,8 @@ impl Run {
         self.quiet(messages.values()).await;
     }
 
-    /// The revenue that Amplitude counted of each cell after its first `earlier` events, in the order of arrival. What no
-    /// event of the webhook names belongs to the cell of the same person.
+    /// The revenue that Amplitude counted of each cell after its first `earlier` events, in the order of arrival. What
+    /// no event of the webhook names belongs to the cell of the same person.
     fn revenue(&self, cell_events: &Events, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
         let of_event: BTreeMap<&str, Cell> =
             cell_events.iter().flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell))).collect();
@@ -240,7 +240,7 @@ impl Run {
         all.into_iter().collect::<Vec<_>>().join("+")
     }
 
-    /// What was told last of the cell's receipts, without their names.
+    /// The newest record of the cell's receipts, without their names.
     fn record(&self, story: &Story) -> Record {
         let world = &self.calendar.world;
         let newest = |id: &String| {

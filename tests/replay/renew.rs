@@ -21,9 +21,9 @@ use workflows::contract;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
-/// After so many events the server suggests to continue as new: short enough for a file.
+/// Number of events after which the server suggests to continue as new: short enough for a file.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
-/// What is in a history and says only where it was made.
+/// Fields of a history that only name the machine.
 const LOCAL: [&str; 1] = ["identity"];
 
 #[tokio::main]
@@ -63,7 +63,7 @@ impl Keep {
         self.write(name, &world.temporal.history_json(workflow_id).await)
     }
 
-    /// The same of a purchase, when it sleeps again.
+    /// Stores the history of a purchase, when it sleeps again.
     async fn asleep(&self, world: &World, name: &str) -> anyhow::Result<()> {
         world.wait_asleep(name).await;
         self.newest(world, &world.workflow(name), name).await
@@ -123,7 +123,7 @@ async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A breaker that opens, is tried and closes; a long pause that a destination asks for, and that it is switched off in
+/// A breaker that opens, is tried and closes; a long `Retry-After` pause, in which the destination is switched off
 /// it; a run that was started by hand and finds nothing to do.
 async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let temporal = vec![CONTINUE_AFTER.to_owned()];
@@ -189,7 +189,7 @@ async fn wait_for_timer(world: &World, workflow: &str) {
     .await;
 }
 
-/// What admins ask.
+/// Admins' signals.
 async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     let body = json!({ "reason": "a history" });
     let held = world.send(BOUGHT, "hold-and-release").await;

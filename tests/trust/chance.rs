@@ -1,6 +1,6 @@
-//! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside a
-//! destination that must not be reached: I2 to I7 hold, I2 all the while. Each seed is printed; `SETTLE_TEST_SEED` gives it
-//! again.
+//! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside
+//! a destination that must not be reached: I2 to I7 hold, I2 all the while. Each seed is printed; `SETTLE_TEST_SEED`
+//! gives it again.
 
 use super::forbidden::{ALLOWED, Forbidden, attempts, explained};
 use reqwest::Method;
@@ -15,7 +15,7 @@ use system_tests::world::{Setting, World};
 
 /// The seed of `cargo test`.
 const SEED: u64 = 10_429;
-/// So many schedules, one after the other.
+/// Number of schedules, one after the other.
 const SEEDS: u64 = 2;
 const PURCHASES: u64 = 12;
 const NOTIFICATIONS: usize = 60;
@@ -51,7 +51,7 @@ fn reply(random: &mut Random, elsewhere: &str) -> Reply {
 struct Ends(BTreeMap<String, String>);
 
 impl Ends {
-    /// Looks at all deliveries to the world's own destination: what has ended must stay as it ended. Those that are
+    /// Checks all deliveries to the world's own destination: what has ended must stay as it ended. Those that are
     /// pending.
     async fn observe(&mut self, world: &World) -> Vec<Value> {
         let path = format!("/v1/deliveries?limit=500&destination_id={}", world.destination_id);

@@ -15,7 +15,7 @@ use system_tests::world::{SOON, World};
 /// What every process of the installation may deliver to: this address alone.
 pub const ALLOWED: Variable<'static> = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32");
 const ADDRESS: [u8; 4] = [127, 0, 0, 2];
-/// The same as URLs can write it.
+/// The address in the notations that URLs allow.
 const WRITTEN: [&str; 7] =
     ["127.0.0.2", "127.2", "2130706434", "0x7f000002", "0177.0.0.2", "[::ffff:127.0.0.2]", "127.0.0.2."];
 
@@ -26,7 +26,8 @@ pub struct Forbidden {
 }
 
 impl Forbidden {
-    /// One more destination of the app, which chooses the same events. Its address is one that was allowed when it was set.
+    /// One more destination of the app, which chooses the same events. Its address is one that was allowed when it was
+    /// set.
     pub async fn join(world: &World, events: &[&str]) -> Self {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
@@ -115,7 +116,7 @@ pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
     world.api.get(&path).await.ok()["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// What is said of a delivery where its event is explained.
+/// The explanation of a delivery within the one of its event.
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
     let story = world.api.get(&format!("/v1/explain/events/{event_id}")).await.ok();

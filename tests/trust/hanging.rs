@@ -1,5 +1,5 @@
-//! A destination that hangs for 15 seconds on every request and owes a thousand lanes: its neighbour's lag stays what it
-//! is without it, and nothing is held per purchase while the breaker is open.
+//! A destination that hangs for 15 seconds on every request and owes a thousand lanes: its neighbour's lag stays what
+//! it is without it, and nothing is held per purchase while the breaker is open.
 
 use super::ledger::Ledger;
 use super::outage::wait_quiet;
@@ -14,13 +14,13 @@ use system_tests::world::{SOON, Setting, World};
 const OWED: usize = 1000;
 const ROUNDS: usize = 3;
 const PER_ROUND: usize = 15;
-/// The neighbour's lag grows so many times at most over all rounds, and in one of them on a busy machine.
+/// Maximum factor by which the neighbour's lag grows over all rounds, and in one of them on a busy machine.
 const MOST: f64 = 2.0;
 const MOST_IN_A_ROUND: f64 = 3.0;
 /// The worker may grow by so much, which is 40 kB for each lane; -1 to 13.2 MiB were seen.
 const MOST_MIB: f64 = 40.0;
-/// A round differs by so much without any reason, and the mean of all rounds: what waits for a slot of a request that hangs
-/// waits for seconds.
+/// A round differs by so much without any reason, and the mean of all rounds: what waits for a slot of a request that
+/// hangs waits for seconds.
 const NOISE_MS: f64 = 400.0;
 const NOISE_OF_ALL_MS: f64 = 100.0;
 
@@ -55,7 +55,7 @@ async fn enable(world: &World, destination_id: &str, enabled: bool) {
     drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": enabled })).await.ok());
 }
 
-/// Waits until requests hang that came after so many others: those of rounds before were given up.
+/// Waits until requests hang that came after the first `before`: those of earlier rounds timed out.
 async fn wait_hanging(hanging: &Receiver, known: usize) {
     wait::until(SOON, "new requests that hang", async || {
         let new = hanging.all().split_off(known);

@@ -1,6 +1,6 @@
-//! Revisions by the thousand, written as settling writes them: accepted and recorded by a store of the test's own on the
-//! same PostgreSQL, while the processes under test deliver. Settling them through Temporal's dev server would take an
-//! hour; what is proved here begins after it.
+//! Revisions by the thousand, written as settling writes them: accepted and recorded by a store of the test's own on
+//! the same PostgreSQL, while the processes under test deliver. Settling them through Temporal's dev server would take
+//! an hour; what is proved here begins after it.
 
 use domain::reading::Product;
 use domain::{
@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use storage::{Config, Database, Fate, Key, Loaded, NewNotification, Record, Recorded, Store};
 use system_tests::world::World;
 
-/// So many purchases are written at once.
+/// Number of purchases that are written at once.
 const AT_ONCE: usize = 64;
 /// What happens in turn, after the purchase.
 const TURNS: [What; 2] = [What::Cancelled, What::Resumed];

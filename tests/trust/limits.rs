@@ -21,7 +21,8 @@ const EVENTS: usize = 100;
 /// Of the fake Amplitude's one project.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";
-/// In every such span the rate holds, within a tenth: a busy machine may send what was to be spread over a second at once.
+/// In every such span the rate holds, within a tenth: a busy machine may send what was to be spread over a second at
+/// once.
 const SPAN: Duration = Duration::from_secs(10);
 const ENOUGH: Duration = Duration::from_secs(90);
 
@@ -47,7 +48,7 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     Ledger::of(world).await.write(&receipts, 1).await;
     change(world, id, &json!({ "enabled": true })).await;
     for number in 0..EVENTS {
-        let receipt = format!("told-{number}");
+        let receipt = format!("limited-{number}");
         let customer = format!("customer-of-{receipt}");
         let message =
             world.sns.notification(&Rtn { app_user_id: customer, ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt) });
@@ -56,7 +57,7 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     }
 }
 
-/// The same of the world's webhook; what arrived, once all of it has.
+/// Floods the world's webhook under these limits; what arrived, once all of it has.
 async fn flooded(world: &mut World, limits: &Value) -> Vec<Received> {
     let id = world.destination_id.clone();
     flood(world, &id, limits).await;
@@ -78,7 +79,7 @@ async fn the_rate_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// What came in this order came at the rate, and used it as long as much was owed: what is told after that comes as fast
+/// What came in this order came at the rate, and used it as long as much was owed: later events come as fast
 /// as purchases settle.
 fn check_rate(times: &[Instant]) {
     let took = times[OWED - 1] - times[0];

@@ -27,7 +27,8 @@ const FAILING: usize = 12;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const OUTAGE_MS: i64 = 3_600_000;
 const OUTAGE: Duration = Duration::from_secs(3600);
-/// So many lanes can be tried, one each half minute, until it is seen what is owed: each of two deliveries.
+/// Number of lanes that can be tried, one each half minute, before the owed deliveries are listed: each of two
+/// deliveries.
 const TRIED: usize = 6;
 
 /// A world whose destination is open and whose processes share PostgreSQL, which goes by the clock as they do.

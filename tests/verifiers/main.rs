@@ -1,6 +1,6 @@
 //! Our webhooks verify with the libraries that our consumers have: `v1` with `standardwebhooks` of npm and of PyPI;
 //! `v1a`, which these do not know, with node's own `crypto` (OpenSSL, as what signs) and with PyNaCl (libsodium). Each
-//! says the same as the crates `standardwebhooks` and `ring` said in the receiver of every request that is kept in a
+//! agrees with the crates `standardwebhooks` and `ring` in the receiver on every request that is kept in a
 //! folder: the one that `SETTLE_TEST_DELIVERIES` names, where other tests kept what they received, and in any case what
 //! a settle delivers around a rotation.
 //!
@@ -16,7 +16,7 @@ use system_tests::folder::Folder;
 use tally::{Answer, Count, Tally};
 use tokio::sync::OnceCell;
 
-/// What is asked, and how it is got.
+/// A library, and how it is installed.
 struct Library {
     program: &'static str,
     install: &'static [&'static str],
@@ -71,7 +71,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
-/// Asks a library of all deliveries, in one process.
+/// Verifies all deliveries with a library, in one process.
 async fn verify(library: &Library) {
     let stored_deliveries = stored_deliveries().await;
     let receivers = deliveries::read(stored_deliveries);

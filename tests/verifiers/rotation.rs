@@ -12,10 +12,10 @@ use system_tests::world::{SOON, Setting, World};
 
 const HOUR_MS: i64 = 3_600_000;
 const OVERLAP_HOURS: i64 = 24;
-/// Long enough for all words of a receipt to be told in one.
+/// Long enough for all notifications of a receipt to settle in one.
 const WINDOW_SECONDS: u64 = 3;
 
-/// The life of a receipt; what it tells.
+/// The types of notifications in the life of a receipt.
 const TEXTS: [&str; 8] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
@@ -28,7 +28,7 @@ const TEXTS: [&str; 8] = [
 ];
 /// What takes the place of another receipt.
 const CHANGED: &str = "SUBSCRIPTION_MODIFIED_IMMEDIATE";
-/// A trial that ends without a payment is told only by a store that is asked.
+/// A trial that ends without a payment is announced only by a store that is queried.
 pub const EVENTS: [&str; 12] = [
     "purchase.updated",
     "user.journey.trial.converted",
@@ -75,7 +75,7 @@ pub async fn live(folder: &Path, signature: &'static str) {
     world.finish().await;
 }
 
-/// Says all words of a receipt and of one that takes its place, and waits until everything that they tell arrived.
+/// Sends all notifications of a receipt and of one that replaces it, and waits until all their events arrived.
 async fn send_all(world: &mut World, receipt_id: &str, now: Timestamp) {
     let own = format!("amzn1.account.{receipt_id}");
     for (kind, hours) in TEXTS.into_iter().zip(-10..) {

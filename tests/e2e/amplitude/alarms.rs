@@ -1,4 +1,4 @@
-//! Answers that cost a try and that people hear of: what is told comes again, and is counted once.
+//! Answers that cost a try and raise an alarm: the event is sent again, and is counted once.
 
 use super::chaos::classes;
 use super::{Analysts, HOUR, KEY, text};
@@ -65,7 +65,7 @@ pub async fn a_throttled_project_is_left_alone(own: &mut Analysts) {
     assert!(time(&attempts[0]["started_at"]) >= until, "before {until}: {attempts:?}");
 }
 
-/// The attempts to tell the integration of a receipt's purchase.
+/// The attempts to send a receipt's purchase to the integration.
 async fn attempts(own: &Analysts, receipt_id: &str) -> Vec<Value> {
     let all = own.world().deliveries(receipt_id).await;
     let Some(delivery) = all.iter().find(|one| one["destination_id"] == *own.id) else { return Vec::new() };

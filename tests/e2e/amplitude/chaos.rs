@@ -27,13 +27,13 @@ const PERCENT: u64 = 60;
 /// Faults that one event meets at most.
 const MOST: usize = 3;
 
-/// The same event of the same customer, in every run of a seed.
+/// A name of an event that is the same in every run of a seed: its customer and its content.
 fn name(event: &Value) -> String {
     format!("{} {} {}", event["user_id"], event["event_type"], event["time"])
 }
 
-/// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the end
-/// of each day everything owed has arrived, or is dead because Amplitude named it.
+/// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the
+/// end of each day everything owed has arrived, or is dead because Amplitude named it.
 pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
     let first = Random::seed(SEED);
     println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
@@ -82,8 +82,8 @@ fn external_id(seed: u64, number: usize) -> String {
     format!("seed{seed}-customer{number}")
 }
 
-/// Amplitude takes an event and answers nothing: settle gives the request up after its fifteen seconds and sends the event
-/// again, and both count as one.
+/// Amplitude takes an event and answers nothing: settle gives the request up after its fifteen seconds and sends the
+/// event again, and both count as one.
 pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
     let (repeated, dead) = (own.amplitude.repeated(KEY), dead_events(own.world(), &own.id).await);
     own.name("amzn1.account.MUTE", "mute@shop").await;

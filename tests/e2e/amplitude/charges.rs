@@ -1,6 +1,6 @@
 //! A year of money: what Amplitude adds up is what the customer was charged, to the cent.
 //!
-//! The refund of the rest of a plan that was changed at once is not in it: Amazon tells of it in its sales report alone.
+//! The refund of the rest of a plan that was changed at once is not in it: Amazon shows it in its sales report alone.
 
 use super::{Analysts, KEY, MINUTE, text};
 use std::collections::BTreeMap;

@@ -30,7 +30,7 @@ const TYPES: [&str; 14] = [
     "user.subscription.sku_change",
 ];
 
-/// What is paid of it, by whom everything happens to: the end of the trial, the end of grace, the plan that is changed at
+/// The payments of one customer's life: the end of the trial, the end of grace, the plan that is changed at
 /// once, and the renewal into the plan that was chosen before, which is given back when it ends within its term.
 const PAID: [(&str, f64); 5] = [
     ("user.journey.trial.converted", 9.99),
@@ -143,7 +143,7 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     stable(&all, &mut names)
 }
 
-/// The same without what is another in each run: ids get names in the order in which they come, the version goes.
+/// The value without what differs in each run: ids get names in the order in which they come, the version goes.
 fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) if uuid::Uuid::try_parse(text).is_ok() => {

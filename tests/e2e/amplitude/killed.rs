@@ -1,4 +1,4 @@
-//! `kill -9` of the worker while it tells Amplitude: what was sent and not noted is sent again and counted once, and
+//! `kill -9` of the worker while it sends to Amplitude: what was sent and not noted is sent again and counted once, and
 //! what was noted is not sent again.
 
 use super::settings::patch;
@@ -7,9 +7,9 @@ use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 use system_tests::subscription::Subscription;
 
-/// Where the worker kills itself, and whether Amplitude hears the same events again.
+/// Where the worker kills itself, and whether Amplitude gets the same events again.
 const POINTS: [(&str, bool); 2] = [("deliver.after_send", true), ("deliver.after_finish", false)];
-/// A trial that begins is so many events.
+/// Number of events of a trial that begins.
 const EVENTS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,8 +34,8 @@ async fn a_worker_killed_while_sending_to_amplitude_counts_once() {
     own.finish().await;
 }
 
-/// A trial that begins, which is told in one request, and the end of the worker that sends them. Nobody else is
-/// told meanwhile, so that it is this request after which it dies.
+/// A trial that begins, which is sent in one request, and the end of the worker that sends it. Nothing else is
+/// sent meanwhile, so that it is this request after which it dies.
 async fn bought_and_killed(own: &mut Analysts, (point, receipt_id): (&str, &str), customer: &str) -> Subscription {
     let webhook = own.world().destination_id.clone();
     patch(own, &webhook, &json!({ "enabled": false })).await;

@@ -42,10 +42,10 @@ pub const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 const START: &str = "2027-01-31T10:00";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// So long after the last request nothing else comes before time passes.
+/// How long after the last request nothing else comes before time passes.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// So long after time was let pass, what became due is sent.
+/// How long after time was let pass until what became due is sent.
 const CHECK: Duration = Duration::from_secs(2);
 
 /// A world whose clock is moved, with an Amplitude and an integration.
@@ -96,7 +96,7 @@ impl Analysts {
         put(self.world(), "customers", &body).await;
     }
 
-    /// Something happens now to these subscriptions, as Amazon shows and tells it, and is settled.
+    /// Something happens now to these subscriptions, as Amazon shows and notifies it, and is settled.
     async fn happen(&mut self, happened: Vec<(Subscription, Vec<Rtn>)>) {
         let at = self.now();
         let steps = happened.into_iter().map(|(shown, notifications)| Step { at, shown: vec![shown], notifications });
@@ -129,7 +129,7 @@ impl Analysts {
         self.drain_of(&id, step).await;
     }
 
-    /// The same of another one.
+    /// Waits until another integration is owed nothing.
     async fn drain_of(&mut self, id: &str, step: Duration) {
         let started = Instant::now();
         loop {
@@ -149,7 +149,7 @@ impl Analysts {
         }
     }
 
-    /// Lets so much time pass, and then some until something is asked: what is under way meanwhile may not be due.
+    /// Lets this time pass, and then some until a request comes: what is under way meanwhile may not be due.
     async fn skip_to_a_request(&mut self, time: Duration) {
         let (started, before) = (Instant::now(), self.quiet().await);
         self.skip(time).await;
@@ -182,7 +182,7 @@ impl Analysts {
     }
 
     /// The events of users that were acknowledged by the webhook, which chose all: an independent witness of what
-    /// Amplitude must have been told.
+    /// Amplitude must have got.
     fn events_sent(&self) -> Vec<Received> {
         let is_wanted = |one: &Received| one.is_acked() && one.event_type().starts_with("user.");
         self.world().receiver.all().into_iter().filter(is_wanted).collect()
@@ -194,7 +194,7 @@ impl Analysts {
         self.same_events_but(key, &BTreeSet::new()).await
     }
 
-    /// The same where these events are dead: each of them was counted once or not at all.
+    /// Compares where these events are dead: each of them was counted once or not at all.
     async fn same_events_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
         wait::until(SOON, "the same events in the webhook and in Amplitude", async || {
             let sent_ids: BTreeSet<String> = self.events_sent().iter().map(|one| one.event_id().to_owned()).collect();
@@ -202,7 +202,7 @@ impl Analysts {
             let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
             for Counted { event, .. } in events {
                 let id = text(&event["insert_id"]);
-                // What changes a payment is told to integrations alone.
+                // What changes a payment is sent to integrations alone.
                 if event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED {
                     of_users.insert(id.clone());
                 }
@@ -215,12 +215,12 @@ impl Analysts {
         .await
     }
 
-    /// Whether each user's profile shows what the webhook was told last of them. How many users.
+    /// Checks that each user's profile shows what the webhook got last of them. How many users.
     fn newest_profiles(&self, key: &str) -> usize {
         self.newest_profiles_but(key, &BTreeSet::new())
     }
 
-    /// The same of the users whose last event is not one of these, which are dead.
+    /// Checks the users whose last event is not one of these, which are dead.
     fn newest_profiles_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
         let mut newest = BTreeMap::<String, Received>::new();
         for one in self.events_sent() {
@@ -230,7 +230,7 @@ impl Analysts {
                 *known = one;
             }
         }
-        // Users who turned out to be one have one profile, which shows what was told last of the one that is left.
+        // Users who turned out to be one have one profile, which shows the last state of the one that is left.
         let mut profiles = BTreeMap::new();
         for (user, state) in newest {
             let Some(profile) = self.amplitude.profile(key, &user) else {
@@ -244,7 +244,7 @@ impl Analysts {
         }
         profiles.retain(|_, (_, state)| !dead.contains(state.event_id()));
         for (profile, state) in profiles.values() {
-            assert_eq!(profile.properties, attributes(&state.body), "the newest state, told by {state:?}");
+            assert_eq!(profile.properties, attributes(&state.body), "the newest state, sent by {state:?}");
         }
         profiles.len()
     }
@@ -271,7 +271,7 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     }
     let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
     for key in [KEY, SANDBOX_KEY, SECRET_KEY] {
-        assert!(!created.to_string().contains(key), "a key of others is not said back: {created}");
+        assert!(!created.to_string().contains(key), "a key of others is not echoed: {created}");
     }
     text(&created["id"])
 }
@@ -354,7 +354,7 @@ async fn secrets_stay(own: &Analysts) {
     secrets::absent(&keys, &answers(world).await);
 }
 
-/// Everything that the API says of the app's destinations and what was sent to them.
+/// Everything that the API shows of the app's destinations and what was sent to them.
 async fn answers(world: &World) -> Vec<secrets::Place> {
     let mut found = Vec::new();
     let mut keep = |path: String, answer: &Value| found.push((path, answer.to_string().into_bytes()));

@@ -1,5 +1,5 @@
-//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and whoever
-//! dies meanwhile; and the audit of revenue says the same.
+//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and
+//! whoever dies meanwhile; and the audit of revenue agrees.
 
 use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn rtn(kind: &str, receipt_id: &str, own: &Analysts) -> Rtn {
     Rtn { app_user_id: CUSTOMER.to_owned(), at: own.now(), ..Rtn::new(kind, receipt_id) }
 }
 
-/// Something happens to one receipt, and everything that follows is told.
+/// Something happens to one receipt, and everything that follows is sent.
 async fn happen(own: &mut Analysts, shown: &Subscription, notifications: Vec<Rtn>) {
     own.happen(vec![(shown.clone(), notifications)]).await;
     own.drain(MINUTE).await;
@@ -69,7 +69,7 @@ async fn amplitudes_sum_is_payments_less_refunds() {
     let announced: i64 = events.iter().filter_map(|one| one.event.get("revenue")).map(cents).sum();
     assert_eq!(announced, ledger, "to the cent");
     let kinds = own.world().receiver.all().into_iter().filter(|one| one.event_type().starts_with("revenue")).count();
-    assert_eq!(kinds, 0, "no webhook is told");
+    assert_eq!(kinds, 0, "no webhook gets it");
     own.finish().await;
 }
 
@@ -162,6 +162,6 @@ async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {
         own.world().wait_outcome(&message.id).await;
     }
     own.drain(MINUTE).await;
-    assert_eq!(earned(own, "money-7"), (0, 2), "told once");
+    assert_eq!(earned(own, "money-7"), (0, 2), "sent once");
     assert!(own.now() > at("2027-01-31T10:00"));
 }

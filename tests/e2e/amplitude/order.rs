@@ -62,7 +62,7 @@ fn skus(own: &Analysts) -> Value {
     profile.map(|profile| profile.properties["namiml_active_skus"].clone()).unwrap_or_default()
 }
 
-/// One user may be told nothing for ten minutes: the others are told as fast as ever.
+/// One user gets nothing for ten minutes: the events of others are sent as fast as ever.
 pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     let before = lags(own, "free").await;
     own.name("amzn1.account.BUSY", "busy@shop").await;

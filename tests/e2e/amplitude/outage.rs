@@ -1,5 +1,5 @@
 //! Amplitude fails for days: up to the end of the seven days in which it knows an event again, everything is counted
-//! once; what is older then is given up, and says so.
+//! once; what is older then is abandoned, and the reason is shown.
 
 use super::settings::{patch, show};
 use super::{Analysts, CHECK, HOUR, KEY, MINUTE, dead_events, deliveries, text, wait_delivery};
@@ -70,19 +70,19 @@ async fn events_older_than_seven_days_die_with_a_reason() {
     assert_eq!(own.same_events_but(KEY, &dead).await, 2, "what was kept, and what came later");
     assert_eq!(own.newest_profiles_but(KEY, &dead), 1);
 
-    // The next event of whom Amplitude never heard brings the profile up to date.
+    // The next event of a user unknown to Amplitude brings the profile up to date.
     let notifications = lost.switch_off(own.now());
     own.happen(vec![(lost, notifications)]).await;
     own.drain(MINUTE).await;
     assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing else died, and what did stays so");
     assert_eq!(own.same_events_but(KEY, &dead).await, 3);
     assert_eq!(own.newest_profiles_but(KEY, &dead), 2);
-    assert_eq!(own.amplitude.repeated(KEY), 0, "what was kept was never told again");
+    assert_eq!(own.amplitude.repeated(KEY), 0, "what was accepted was never sent again");
     own.finish().await;
 }
 
 /// Two customers buy. Amplitude keeps the one's event, and answers 500 to both, and to everything after. The other one,
-/// of whom it heard nothing.
+/// that it does not know.
 async fn begin_outage(own: &mut Analysts) -> Subscription {
     own.amplitude.script([Fault::AnsweredWith(500)]);
     own.amplitude.answer(Fault::Status(500));
@@ -104,7 +104,7 @@ async fn begin_outage(own: &mut Analysts) -> Subscription {
     lost
 }
 
-/// Lets days pass up to so many since the beginning; something is tried on each.
+/// Lets days pass up to `days` since the beginning; something is tried on each.
 async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     let passed = u32::try_from(own.now().millis_since(began).div_euclid(day_ms)).unwrap_or(0);
@@ -113,13 +113,13 @@ async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     }
 }
 
-/// Lets time pass until so long after the beginning, and something is tried.
+/// Lets time pass until `after` the beginning, and something is tried.
 async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     own.skip_to_a_request(time.saturating_sub(passed)).await;
 }
 
-/// Waits until so many deliveries are dead, for which no request is made; an open breaker looks at one in half a minute.
+/// Waits until `count` deliveries are dead, for which no request is made; an open breaker tries one in half a minute.
 async fn wait_dead(own: &mut Analysts, count: usize) {
     wait::until(SOON, "what is too late to be dead", async || {
         let dead = wait::within(CHECK, "more dead ones", async || {
@@ -135,7 +135,8 @@ async fn wait_dead(own: &mut Analysts, count: usize) {
     .await;
 }
 
-/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and who asks is told why.
+/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and its explanation has
+/// the reason.
 async fn check_dead(own: &Analysts, receipt_id: &str) {
     let delivery = wait_delivery(own.world(), (&own.id, receipt_id), (PURCHASED, "dead")).await;
     let listed: BTreeSet<_> =

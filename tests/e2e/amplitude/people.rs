@@ -4,7 +4,7 @@ use super::{Analysts, KEY, MINUTE, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A guest whom nobody named buys, and is then named as a customer who is known already: with the next event of that
+/// A guest without a name buys, and is then named as a customer who is known already: with the next event of that
 /// purchase the guest and the customer are one profile.
 pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     own.name("amzn1.account.DORA", "dora@shop").await;

@@ -1,4 +1,4 @@
-//! Profiles that are right although no chosen event tells of a change: imports, names, joins, changes of plan and of the
+//! Profiles that are right although no chosen event carries a change: imports, names, joins, changes of plan and of the
 //! catalogue, refunds, snapshots.
 
 use super::settings::MONEY_KEY;
@@ -30,9 +30,9 @@ async fn a_profile_is_right_whatever_changed_it() {
     own.finish().await;
 }
 
-/// The changes of profiles that a project took, each of another content than the one before of the same user. A state that
-/// came and went before it was sent is superseded, and the one before it is then sent again: of the two receipts of a
-/// change of plan either can settle first, so that this may happen once.
+/// The changes of profiles that a project took, each of another content than the one before of the same user. A state
+/// that came and went before it was sent is superseded, and the one before it is then sent again: of the two receipts
+/// of a change of plan either can settle first, so that this may happen once.
 fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     let all = own.amplitude.identified(key);
     let content = |one: &Counted| json!([one.event["user_id"], one.event["user_properties"]]);
@@ -45,7 +45,7 @@ fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     all
 }
 
-/// The newest state of a user that settle shows, in the words of Amplitude.
+/// The newest state of a user that settle shows, in Amplitude's terms.
 async fn shown(own: &Analysts, device: &str) -> Value {
     let events = own.world().api.all("/v1/events").await;
     let of_user = events.iter().map(|event| &event["body"]).filter(|body| body["user_id"] == device);
@@ -53,8 +53,8 @@ async fn shown(own: &Analysts, device: &str) -> Value {
     attributes(newest)
 }
 
-/// Waits, with time passing for what sleeps, until a profile shows these SKUs, and compares it with what settle shows. How
-/// many changes of profiles were sent in all.
+/// Waits, with time passing for what sleeps, until a profile shows these SKUs, and compares it with what settle shows.
+/// How many changes of profiles were sent in all.
 async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
     for _ in 0..20 {
         own.drain(MINUTE).await;
@@ -79,7 +79,7 @@ async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
     panic!("{id} never shows {skus}: {:?}, {:#?}", own.amplitude.profile(KEY, id), identified(own, KEY));
 }
 
-/// Nobody told of it: it is no event.
+/// Nothing announced it: it is no event.
 async fn what_is_imported_is_shown(own: &mut Analysts) {
     let (before, _) = Subscription::begin("eva-1", EVA, own.now(), None);
     own.world().show(&before);
@@ -145,7 +145,7 @@ async fn wait_entitlements(own: &mut Analysts, entitlements: Value) {
     panic!("{entitlements} is never shown: {:?}", own.amplitude.profile(KEY, EVAS));
 }
 
-/// The purchase is a chosen event, and nothing is told of its end.
+/// The purchase is a chosen event, and its end is none.
 async fn a_refund_of_what_was_bought_once_is_shown(own: &mut Analysts) {
     own.sell("archive", "archive", "2.99").await;
     let fields = json!({

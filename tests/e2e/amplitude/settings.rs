@@ -15,7 +15,7 @@ use system_tests::subscription::Subscription;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// A project that takes nothing from tests. One of its own: no two integrations may tell one project the same.
+/// A project that takes nothing from tests. One of its own: no two integrations may send one project the same events.
 pub const MONEY_KEY: &str = "91aa3c5be0d84f27b6c2e51fmoneyonly";
 /// A key that no project has.
 pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
@@ -68,7 +68,7 @@ fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> 
     own.map(|one| text(&one.event["event_type"])).collect()
 }
 
-/// With the secret key Amplitude is asked something that is no event.
+/// With the secret key Amplitude is queried, which is no event.
 async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     let path = format!("/v1/destinations/{}/test", own.id);
     let tested = own.world().api.post(&path, &json!({})).await.ok();
@@ -79,9 +79,9 @@ async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     assert!(!tested.to_string().contains(WRONG_KEY) && !tested.to_string().contains(KEY), "{tested}");
     patch(own, &own.id, &json!({ "secret_key": null })).await;
     let refused = own.world().api.post(&path, &json!({})).await;
-    assert_eq!(refused.status, 409, "nothing can be asked without it: {}", refused.body);
+    assert_eq!(refused.status, 409, "nothing can be queried without it: {}", refused.body);
     patch(own, &own.id, &json!({ "secret_key": SECRET_KEY })).await;
-    assert!(own.amplitude.events(KEY).is_empty(), "no event is told for it");
+    assert!(own.amplitude.events(KEY).is_empty(), "no event is sent for it");
     assert!(own.amplitude.requests().iter().all(|exchange| exchange.target.starts_with("GET /api/2/usersearch")));
 }
 
@@ -129,7 +129,7 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     }
 }
 
-/// Amazon tells something of the receipt that was bought in a test.
+/// Amazon notifies of the receipt that was bought in a test.
 async fn notify_tested(own: &mut Analysts, url: &str, kind: &str) {
     let package_name = "com.example.sandbox".to_owned();
     let message = own.world().sns.notification(&Rtn { package_name, at: own.now(), ..Rtn::new(kind, "tested") });
@@ -138,7 +138,7 @@ async fn notify_tested(own: &mut Analysts, url: &str, kind: &str) {
     own.world().wait_outcome(&message.id).await;
 }
 
-/// By setting, what is told of a customer without a name goes out, waits for the name, or is left out.
+/// By setting, an event of a customer without a name is sent, waits for the name, or is left out.
 async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     let nameless = "amzn1.account.NAMELESS";
     let wait =
@@ -236,7 +236,7 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     assert_eq!(show(own, &own.id).await["enabled"], true);
 }
 
-/// A user over the daily quota is told later, not never.
+/// Events of a user over the daily quota are sent later, not never.
 async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     own.name("amzn1.account.QUOTA", "quota@shop").await;
     own.amplitude.exceed_quota(KEY, "quota@shop");
@@ -252,7 +252,7 @@ async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     assert_eq!(profile.events.len(), 1);
 }
 
-/// Amplitude says a wrong key back in clear: it is shown nowhere, the integration is disabled where people see it, and
+/// Amplitude echoes a wrong key in clear: it is shown nowhere, the integration is disabled where people see it, and
 /// what is owed arrives when the right key is set.
 async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Analysts) {
     patch(own, &own.id, &json!({ "api_key": WRONG_KEY })).await;
@@ -272,7 +272,7 @@ async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Ana
     assert_eq!(owed.len(), 2, "purchases settle on, and are owed: {owed:?}");
     let answers = own.amplitude.requests();
     let echoed = answers.iter().filter(|exchange| exchange.answer.to_string().contains(WRONG_KEY)).count();
-    assert_eq!(echoed, 1, "the fake said the key back, once");
+    assert_eq!(echoed, 1, "the fake echoed the key, once");
 
     patch(own, &own.id, &json!({ "api_key": KEY, "enabled": true })).await;
     own.drain(HOUR).await;

@@ -127,7 +127,7 @@ impl Amplitude {
         seen.ahead_ms = seen.ahead_ms.max(now.millis_since(api::clock::now()));
     }
 
-    /// What the next requests meet, one each, before anything else that was asked for.
+    /// What the next requests meet, one each, before anything else that was scripted.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.seen().next.extend(faults);
     }
@@ -171,7 +171,7 @@ impl Amplitude {
         self.change(api_key, |project, _| project.silence(device_id));
     }
 
-    /// A user or device is too busy for so long.
+    /// A user or device is too busy for this time.
     pub fn throttle(&self, api_key: &str, id: &str, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.change(api_key, |project, now| project.limit(id, Limit::Rate, now.plus_millis(millis)));
@@ -206,7 +206,7 @@ impl Amplitude {
         self.of(api_key, |project| project.identified().to_vec())
     }
 
-    /// The events that a [`Fault::Refused`] or [`Fault::Silenced`] named, by insert id: who is told so gives them up.
+    /// The events that a [`Fault::Refused`] or [`Fault::Silenced`] named, by insert id: their sender abandons them.
     #[must_use]
     pub fn blamed(&self) -> BTreeSet<String> {
         self.seen().blamed.clone()
@@ -249,7 +249,7 @@ impl Amplitude {
         assert!(wrong.is_empty(), "what no sender should do: {wrong:#?}");
     }
 
-    /// The same as a list.
+    /// What [`Self::check`] fails on, as a list.
     #[must_use]
     pub fn verdict(&self) -> Vec<String> {
         let seen = self.seen();

@@ -97,7 +97,7 @@ impl Drop for Open {
 }
 
 impl Seen {
-    /// Keeps the request and says what it meets.
+    /// Keeps the request and returns the fault that it meets.
     fn keep(&mut self, request: &Request) -> (usize, Option<Fault>) {
         let exchange = Exchange {
             target: format!("{} {}", request.method, request.uri),
@@ -163,7 +163,7 @@ impl Seen {
         Refusal::silenced(device, 0)
     }
 
-    /// Takes the events of a request, but for so many at its end.
+    /// Takes the events of a request, but for `fewer` at its end.
     fn upload(&mut self, body: &[u8], missing: usize) -> Result<Value, Refusal> {
         let upload = request::read(body)?;
         let (now, key) = (self.now(), upload.api_key.clone());

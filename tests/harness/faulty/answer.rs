@@ -1,4 +1,4 @@
-//! What is heard and said on one connection. Waiting is a read with a time limit, so that it ends with the other side.
+//! Reading and writing on one connection. Waiting is a read with a time limit, so that it ends with the other side.
 
 use super::{Fault, Received, Shared};
 use socket2::SockRef;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Between two bytes of what drips.
 const SECOND: Duration = Duration::from_secs(1);
-/// What is said at once. The buffer that the system keeps for it is as large, so that what was said was nearly heard.
+/// Number of bytes written at once. The system's send buffer is as large, so that what was written was nearly received.
 const PIECE_BYTES: usize = 16 * 1024;
 const BIG_BYTES: usize = 10_000_000;
 const BOMB_BYTES: usize = 1_000_000;
@@ -17,13 +17,13 @@ const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
 /// Where a conversation takes place.
 pub struct Talk<'a> {
-    /// The connection, whatever is spoken on it.
+    /// The connection, with or without TLS.
     pub socket: &'a TcpStream,
     /// Where it is kept.
     pub shared: &'a Shared,
 }
 
-/// Hears requests and answers them until the connection ends.
+/// Reads requests and answers them until the connection ends.
 pub fn talk(mut stream: impl Read + Write, talk: &Talk<'_>) {
     while let Some(received) = read_request(&mut stream) {
         let fault = {
@@ -95,7 +95,7 @@ fn drip(stream: &mut (impl Read + Write), talk: &Talk<'_>, text: &str) -> Option
     })
 }
 
-/// Waits until the other side goes, or for so long that it has not gone.
+/// Waits until the other side goes, or for `time`; `Some` if it has not gone.
 fn stays(stream: &mut impl Read, talk: &Talk<'_>, time: Option<Duration>) -> Option<()> {
     talk.socket.set_read_timeout(time).expect("a time limit");
     let read = stream.read(&mut [0]);

@@ -17,13 +17,13 @@ pub enum Reply {
     Status(u16),
     /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
-    /// Answers 503 with the date that is so many seconds ahead as `Retry-After`.
+    /// Answers 503 with the date that is this many seconds ahead as `Retry-After`.
     RetryAfterDate(i64),
-    /// Answers 503 with these words as `Retry-After`.
+    /// Answers 503 with this text as `Retry-After`.
     RetryAfterText(&'static str),
     /// Answers nothing until [`Receiver::release`](super::Receiver::release) or until the sender goes away, then 200.
     Hang,
-    /// Answers 200 after so long.
+    /// Answers 200 after this time.
     After(Duration),
     /// Answers 200 with a body that comes at one byte per second and never ends.
     Drip,

@@ -39,7 +39,7 @@ fn now() -> Timestamp {
     at("2026-06-01T12:00:00Z")
 }
 
-/// SNS as it answers GET: certificates and confirmations, each with its own trouble; all that was asked is kept.
+/// SNS as it answers GET: certificates and confirmations, each with its own trouble; every request is recorded.
 #[derive(Default)]
 struct Sns {
     requests: Mutex<Vec<String>>,
@@ -84,7 +84,7 @@ impl Fetch for Sns {
     }
 }
 
-/// An engine that keeps what it is told.
+/// An engine that records its signals.
 #[derive(Default)]
 struct Recording(Mutex<Vec<(CollapseKey, &'static str)>>);
 
@@ -157,7 +157,7 @@ impl World {
         Self { amazon, store, dispatch, engine, sns, platform, _folder: folder }
     }
 
-    /// What SNS is told: status and reason.
+    /// The answer to SNS: status and reason.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         let answer = self.amazon.receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes()).await;
         (answer.status, answer.reason)
@@ -183,7 +183,7 @@ impl World {
         alarms.items.iter().map(|alarm| alarm.count).sum()
     }
 
-    /// Waits until the engine heard of a purchase, and gives the first signal.
+    /// Waits until the engine was signalled for a purchase, and returns the first signal.
     async fn wait_signal(&self, receipt_id: &str) -> &'static str {
         let key = CollapseKey::of(self.platform.id, receipt_id);
         wait::until(SOON, "a signal", async || {

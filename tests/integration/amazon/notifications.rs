@@ -1,4 +1,4 @@
-//! What is signed is kept, once, and the engine hears of what is open.
+//! What is signed is stored, once, and the engine is signalled for what is open.
 
 use super::{
     FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
@@ -175,8 +175,8 @@ async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
 }
 
-/// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one message
-/// id, one receipt, two types, and a trailing comma.
+/// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one
+/// message id, one receipt, two types, and a trailing comma.
 #[tokio::test]
 async fn both_types_of_amazons_own_samples_are_stored() {
     let world = World::following().await;

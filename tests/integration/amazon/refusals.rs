@@ -1,4 +1,4 @@
-//! What is refused: each with its own words, before anything leaves and without a trace in the inbox.
+//! What is refused: each with its own reason, before any request leaves and without a row in the inbox.
 
 use super::{Beginning, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, subscription};
 
@@ -9,12 +9,12 @@ fn with(from: &str, to: &str) -> String {
     document.replacen(from, to, 1)
 }
 
-/// The same with another certificate URL.
+/// A notification with another certificate URL.
 fn by(url: &str) -> String {
     with(&SIGNER.certificate_url("us-east-1"), url)
 }
 
-/// The same from another topic.
+/// A notification from another topic.
 fn of(topic: &str) -> String {
     with(TOPIC, topic)
 }
@@ -126,7 +126,7 @@ async fn a_refused_message_causes_no_request_and_no_row() {
     assert_eq!(world.sns.requests(), [""; 0]);
     assert!(world.store.open_after(0, 10).await.expect("storage answers").is_empty());
     assert_eq!((world.alarms().await.len(), world.topics().await.len()), (0, 1));
-    // The same world accepts what is right: it was not the world that refused.
+    // This world accepts what is right: it was not the world that refused.
     assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
 }
 

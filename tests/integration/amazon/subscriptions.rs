@@ -65,7 +65,7 @@ async fn a_strangers_topic_waits_for_approval_unvisited() {
     assert_eq!(world.alarms().await, ["topic_pending"]);
     let url = world.store.subscribe_url(topics[0].id).await.expect("storage answers").expect("kept");
     assert_eq!(url.expose_secret(), subscribe_url(STRANGER));
-    // The foreseen topic is not kept out by a stranger who asked first.
+    // The expected topic is not kept out by a stranger who came first.
     assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
 }
 

@@ -119,7 +119,7 @@ async fn a_redelivery_has_exactly_one_selector() {
     assert_eq!((&done["owed"], service.engine.supervised()), (&json!(1), vec![hook]), "{done}");
     let again = redeliver(json!({ "collapse_key": key })).await.body;
     assert_eq!(again["skipped"], json!({ "already_owed": 1 }), "{again}");
-    assert_eq!(service.engine.supervised(), [hook, hook], "what is owed already is hastened");
+    assert_eq!(service.engine.supervised(), [hook, hook], "what is owed already is retried now");
     service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
     let failed = redeliver(json!({ "failed": true })).await.body;
     assert_eq!((&failed["owed"], &failed["next_cursor"]), (&json!(1), &Value::Null), "{failed}");
@@ -178,7 +178,7 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
         let before = service.engine.supervised().len();
         assert_eq!(redeliver(path, 1).await.body, first, "it was delivered meanwhile");
-        assert_eq!(service.engine.supervised().len(), before + 1, "who answered nothing may have told nobody");
+        assert_eq!(service.engine.supervised().len(), before + 1, "an unanswered page may have signalled nobody");
         let pending = service.get("/v1/deliveries?status=pending").await.body;
         assert_eq!(pending["items"], json!([]), "nothing is owed");
         for wrong in ["", &"x".repeat(101)] {
@@ -189,7 +189,7 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
     let other = service.send_json("POST", &replay, &json!({ "run": "/v1/redeliveries" })).await;
-    assert_eq!(other.status, 409, "that run asked for something else: {}", other.body);
+    assert_eq!(other.status, 409, "that run has another selector: {}", other.body);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What an admin asks of a purchase reaches the engine as a signal.
+//! An admin's action on a purchase reaches the engine as a signal.
 
 use super::edge::{Service, accept};
 use domain::CollapseKey;

@@ -1,4 +1,4 @@
-//! Purchases that were there before us, destinations that come later, and what a platform can be told.
+//! Purchases that were there before us, destinations that come later, and the settings of a platform.
 
 use super::edge::Service;
 use serde_json::{Value, json};

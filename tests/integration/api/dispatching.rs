@@ -33,7 +33,7 @@ async fn platform(store: &Store) -> PlatformId {
     store.new_platform(new).await.expect("a platform").id
 }
 
-/// The newest row that the engine was told of each purchase.
+/// The newest row of each purchase that the engine was signalled.
 fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     let mut newest = BTreeMap::new();
     for (key, signal) in engine.signals() {
@@ -57,7 +57,7 @@ async fn wait_signalled(engine: &Recording, expected: &BTreeMap<CollapseKey, i64
     .await;
 }
 
-/// So many purchases, each with one open row.
+/// Stores `count` purchases, each with one open row.
 async fn fill(store: &Store, platform: PlatformId, count: usize) -> BTreeMap<CollapseKey, i64> {
     let mut rows = BTreeMap::new();
     for number in 0..count {

@@ -27,7 +27,7 @@ use workflows::signal::{DestinationSignal, Signal};
 /// The admin token of every service under test.
 pub const TOKEN: &str = "the-admin-token-of-the-tests";
 
-/// An engine that keeps what it is told, and can be down.
+/// An engine that records its signals, and can be down.
 #[derive(Default)]
 pub struct Recording {
     signals: Mutex<Vec<(CollapseKey, Signal)>>,
@@ -44,12 +44,12 @@ impl Recording {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// What it was told, in order.
+    /// The signals to purchases, in order.
     pub fn signals(&self) -> Vec<(CollapseKey, Signal)> {
         self.signals.lock().expect("no test panicked").clone()
     }
 
-    /// What destinations were told, in order.
+    /// The signals to destinations, in order.
     pub fn destination_signals(&self) -> Vec<(DestinationId, DestinationSignal)> {
         self.destination_signals.lock().expect("no test panicked").clone()
     }
@@ -155,7 +155,7 @@ impl Service {
         Self::with(name, &[]).await
     }
 
-    /// A fresh one with these variables, which say what destinations may be.
+    /// A fresh one with these variables, which restrict what destinations may be.
     pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
@@ -245,7 +245,7 @@ impl Service {
         self.connection().batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 
-    /// How many purchases are to be looked at.
+    /// How many purchases have a next wake.
     pub fn woken(&self) -> i64 {
         self.raw_number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
     }

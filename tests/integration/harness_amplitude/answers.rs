@@ -129,7 +129,7 @@ async fn a_short_id_is_removed_and_refused_when_none_is_left() {
     assert_eq!((answer.status, &answer.body["events_with_invalid_id_lengths"]), (400, &json!({ "device_id": [1] })));
     let short = json!([event("a", "device-1", &json!({ "user_id": "4711" }))]);
     assert_eq!(send(&fake, short.clone()).await.status, 200);
-    assert_eq!(profile(&fake, "device-1").user_id, None, "the user is lost, and only the check tells");
+    assert_eq!(profile(&fake, "device-1").user_id, None, "the user is lost, and only the check shows it");
     assert!(fake.verdict().iter().any(|wrong| wrong.contains("1 ids were too short")), "{:?}", fake.verdict());
     let lower = json!({ "api_key": OTHER, "events": short, "options": { "min_id_length": 1 } });
     assert_eq!(upload(&fake, &lower).await.status, 200);

@@ -1,4 +1,4 @@
-//! What a test can make it do, and what it tells of its sender.
+//! What a test can make it do, and what its check reports of its sender.
 
 use super::{KEY, OTHER, SECRET, error, event, fake, plain, post, send};
 use axum::http::Method;
@@ -210,7 +210,7 @@ async fn random_faults_follow_from_their_seed_and_end() {
             for _ in 0..5 {
                 seen.push(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status).ok());
             }
-            assert_eq!(seen.last(), Some(&Some(200)), "after so many tries no fault is met");
+            assert_eq!(seen.last(), Some(&Some(200)), "after the last fault none is met");
         }
         assert_eq!(fake.events(KEY).len(), 8);
         let names = |exchange: &Exchange| exchange.answer["throttled_events"] != json!([]);
@@ -278,7 +278,7 @@ async fn more_than_a_hundred_requests_a_second_are_reported() {
     let fake = fake().await;
     send_at_once(&fake, 100).await;
     fake.check();
-    // A busy machine may need more than a second for so many.
+    // A busy machine may need more than a second for all of them.
     wait::until(SOON, "101 requests within a second", async || {
         send_at_once(&fake, 101).await;
         let wrong = fake.verdict();

@@ -1,4 +1,4 @@
-//! The inbox folds what was told before, whoever tells it and however often.
+//! The inbox folds repeated facts, by any sender and however often.
 
 use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
@@ -213,7 +213,7 @@ story! {
     }
 }
 
-/// The same message for one receipt from everybody, and one fact in messages of everybody's own.
+/// One message for one receipt from every caller, and one fact in messages of every caller's own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
         renewal(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),

@@ -20,7 +20,7 @@ impl World {
         assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
     }
 
-    /// How many purchases are to be looked at now.
+    /// How many purchases are due now.
     async fn due(&self) -> usize {
         self.store.due(100).await.unwrap().len()
     }
@@ -83,10 +83,10 @@ story! {
         world.happen("r1", 1, &[What::Purchased]).await;
         world.sleep();
         assert_eq!(world.kill((key, to)).await, [PURCHASED]);
-        assert_eq!(world.due().await, 1, "nothing else would look at it");
+        assert_eq!(world.due().await, 1, "nothing else would recheck it");
         let mut dead = 0;
         for wait in [0, HOUR_MS + 1, DAY_MS] {
-            assert_eq!(world.due().await, usize::from(wait == 0), "the next look waits");
+            assert_eq!(world.due().await, usize::from(wait == 0), "the next recheck waits");
             world.pass(wait);
             assert_eq!(world.due().await, 1);
             world.resettle(key).await;

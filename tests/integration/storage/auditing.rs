@@ -123,7 +123,7 @@ story! {
     async fn a_row_deleted_by_hand_is_noticed(world: World) {
         live(&world).await;
         otherwise(&world).await;
-        // Somebody who deletes rows by hand does not ask whether others point to them.
+        // Somebody who deletes rows by hand does not check whether others point to them.
         let unchecked = if world.is_postgres() { "SET session_replication_role = replica" } else { "PRAGMA foreign_keys = OFF" };
         let back = if world.is_postgres() { "OVERRIDING SYSTEM VALUE " } else { "" };
         for (table, which, expected) in DELETIONS {
@@ -155,7 +155,7 @@ story! {
         let (platform, second) = (world.platform.id, world.second_process().await);
         let crowd = |whose: &str, beside: i64| {
             let whose = whose.to_owned();
-            // The second row of each tells what the other process tells too.
+            // The second row of each holds a fact that the other process accepts too.
             (0..700).flat_map(move |number| {
                 let own = renewal(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
                 [own, renewal(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]

@@ -32,7 +32,7 @@ fn count(world: &World, to: DestinationId, status: &str) -> i64 {
     ))
 }
 
-/// The notes of what is still to be looked at again.
+/// The notes of what is still to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
 }
@@ -86,7 +86,7 @@ story! {
         second.reconsider_left(100).await.unwrap_err();
         assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "what fails again is left again");
         fail_no_more(&world, "deliveries");
-        // What was looked at waits anew, by the new settings.
+        // What was reconsidered waits anew, by the new settings.
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE n < 3");
         assert_eq!(second.reconsider_left(100).await.unwrap(), MANY - BATCH, "a batch is not cut");
         assert_eq!(second.reconsider_left(100).await.unwrap(), 0);
@@ -115,6 +115,6 @@ story! {
         assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "dead")), (0, MANY + 1));
         assert_eq!(count(&world, other.id, "pending"), 1);
         world.raw().run("UPDATE destinations SET reconsider_after = 0; UPDATE deliveries SET status = 'waiting'");
-        assert_eq!(world.store.reconsider_left(10_000).await.unwrap(), 1, "nothing of the deleted is looked at again");
+        assert_eq!(world.store.reconsider_left(10_000).await.unwrap(), 1, "nothing of the deleted is rechecked");
     }
 }

@@ -30,7 +30,7 @@ async fn called_back(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<Co
     let mut pages = Vec::new();
     while let Some(recall) = world.store.to_recall(id, limit).await.unwrap() {
         let again = world.store.to_recall(id, limit).await.unwrap();
-        assert_eq!(again.as_ref(), Some(&recall), "what was not noted is said again");
+        assert_eq!(again.as_ref(), Some(&recall), "what was not noted is returned again");
         world.store.recalled(id, recall.through).await.unwrap();
         let mut keys = recall.keys;
         keys.sort_unstable();
@@ -267,7 +267,7 @@ story! {
         world.pass(5);
         world.store.hasten(hook).await.unwrap();
         assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]), "what was never tried keeps its time");
-        assert!(matches!(destination_need(&world, other).await, Tending::Pause { .. }), "nobody else is hastened");
+        assert!(matches!(destination_need(&world, other).await, Tending::Pause { .. }), "nobody else is retried now");
         world.pass(5);
         let again = world.attempt(world.key("r1"), hook, "again").await;
         assert_eq!(again.number, 2);
@@ -402,7 +402,7 @@ story! {
                 return;
             }
         }
-        panic!("it is never disabled while somebody hastens it");
+        panic!("it is never disabled while somebody retries it");
     }
 }
 

@@ -78,7 +78,7 @@ story! {
         let joined = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
         assert_eq!((joined.user_id, &joined.app_user_ids[..]), (anna.user_id, &["u1".to_owned(), "u2".to_owned()][..]));
         let of_anna = format!("SELECT COUNT(*) AS value FROM purchases WHERE user_id = '{}'", anna.user_id);
-        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1), "what joins is told of, what was there is not");
+        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1), "what joins is announced, what was there is not");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
     }
 }
@@ -114,7 +114,7 @@ story! {
         assert_eq!(named.app_user_ids, [""; 0], "it is no name of the store's");
         world.notify("m1", "r2", 1000).await;
         let otto = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto").await.unwrap();
-        assert_eq!(otto.app_user_ids, ["customer-1"], "by what was told and is still open");
+        assert_eq!(otto.app_user_ids, ["customer-1"], "by notifications that are still open");
         let unknown = Owner::Receipt("r3".to_owned());
         assert!(is_missing(&world.store.name_customer(world.app.id, unknown, "bert").await.unwrap_err()));
     }

@@ -1,4 +1,4 @@
-//! One user in two environments: what a destination is told of them in one says nothing of them in the other.
+//! One user in two environments: events to a destination in one do not affect the other.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
@@ -74,9 +74,9 @@ story! {
         let here = world.attempt(world.key("p1"), to, "a").await;
         for key in [world.key("p2"), tested] {
             let second = world.claim(key, to, "b").await;
-            assert!(matches!(second, Claimed::UserBusy { .. }), "what a platform tells may be of either: {second:?}");
+            assert!(matches!(second, Claimed::UserBusy { .. }), "a notification of a platform may be of either: {second:?}");
         }
-        assert!(matches!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { .. }), "nobody can be told now");
+        assert!(matches!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { .. }), "nothing can be sent now");
         world.finish(&here, RETRY).await;
         let other = world.attempt(tested, to, "c").await;
         let second = world.claim(world.key("p2"), to, "d").await;
@@ -148,7 +148,7 @@ fn list(world: &World) {
     ));
 }
 
-/// The same customer buys for so many months, perhaps in a test.
+/// One customer buys for `months` months, perhaps in a test.
 async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {

@@ -55,7 +55,7 @@ story! {
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
         assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
         let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(again, Forgotten { ended: 0, more: false }, "asked again it forgets nothing new");
+        assert_eq!(again, Forgotten { ended: 0, more: false }, "repeated it skips nothing new");
         switch(&world, hook.id, true).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), [PURCHASE_UPDATED]);

@@ -1,7 +1,7 @@
 //! Two workers, one lane, any order of steps, in any mode: the invariants hold at every step.
 //!
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
-//! webhook-id has the same bytes. I7: at most one live lease. And what happened is told in order, all of it.
+//! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, story};

@@ -1,4 +1,4 @@
-//! How fast a destination is told, over all processes: its rate, how many requests at once, one user at a time.
+//! How fast a destination is sent to, over all processes: its rate, requests at once, one user at a time.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
@@ -252,7 +252,7 @@ story! {
         for receipt in &receipts {
             world.attempt(world.key(receipt), hook, "h").await;
         }
-        let Tending::Pause { .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nobody can be told now") };
+        let Tending::Pause { .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nothing can be sent now") };
         let waits = receipts.iter().find(|receipt| world.key(receipt) != sent[0].key).unwrap();
         world.finish(&sent[0], Verdict::Delivered).await;
         let next = world.attempt(world.key(waits), to, "c").await;
@@ -291,7 +291,7 @@ story! {
         let other = world.attempt(world.key("other"), to, "c").await;
         world.finish(&other, Verdict::Delivered).await;
         world.drain((world.key("other"), to)).await;
-        assert_eq!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { ms: 30_000 }, "it is looked at again");
+        assert_eq!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { ms: 30_000 }, "it is rechecked");
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "d").await;
     }

@@ -1,4 +1,5 @@
-//! Changes of plan over two receipts whose notification was lost: linked by the store's reason, the customer and the dates.
+//! Changes of plan over two receipts whose notification was lost: linked by the store's reason, the customer and the
+//! dates.
 
 use super::world::{BEGINNING, Report, World, record, reported, story};
 use domain::reading::{EndReason, Product};
@@ -104,7 +105,7 @@ story! {
         assert_eq!(world.load(world.key("old")).await.purchase.state(), State::Replaced);
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)]);
         settle(&world, ("old", &replaced()), CHANGE_MS + DAY_MS).await;
-        assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)], "once, not at every look");
+        assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)], "once, not at every recheck");
         let new = running("silver", CHANGE_MS + 60_000);
         accept(&world, "new", (Kind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
         settle(&world, ("new", &new), CHANGE_MS + 3 * DAY_MS + 3 * HOUR_MS).await;
@@ -115,7 +116,7 @@ story! {
         let body: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
         assert_eq!(body["previous_sku_ref_id"], "gold", "{body}");
         let old = world.load(world.key("old")).await;
-        assert!(old.is_replaced && old.due, "it is looked at again, so that nobody waits for its successor any more");
+        assert!(old.is_replaced && old.due, "it is rechecked, so that nobody waits for its successor any more");
         settle(&world, ("old", &replaced()), CHANGE_MS + 20 * DAY_MS).await;
         assert_eq!(world.load(world.key("old")).await.purchase.successor_missing_since(), None);
         accept(&world, "new", (Kind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;

@@ -1,7 +1,7 @@
-//! The storage story: one story, told to SQLite and to PostgreSQL.
+//! The storage story: one story, run on SQLite and on PostgreSQL.
 //!
 //! It goes through the public functions of `storage`. Raw SQL is used where the story needs a row that is hard to
-//! bring about, a later hour on PostgreSQL, or a look at a plan.
+//! bring about, a later hour on PostgreSQL, or a query's plan.
 
 mod accepting;
 mod aging;

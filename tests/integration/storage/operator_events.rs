@@ -1,4 +1,4 @@
-//! What operators are told of a destination, and when it is disabled without a person.
+//! Operators' events about a destination, and when it is disabled without a person.
 
 use super::sending::{HOUR_MS, PATIENCE_MS, RETRY, claim, finish, rendering};
 use super::world::{World, new_destination, story};
@@ -22,7 +22,7 @@ fn about(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
-/// The bodies of what a destination is told of another one, which must all be valid.
+/// The bodies that a destination gets about another one, which must all be valid.
 async fn operator_events(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
     let mut bodies = Vec::new();
     while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
@@ -84,7 +84,7 @@ story! {
             assert_eq!((types(&bodies), &bodies[0]["state"]), (vec!["destination.recovered"], &"healthy".into()));
         }
         for to in [hook, none] {
-            assert!(operator_events(&world, hook, to).await.is_empty(), "nobody is told of itself, or what it did not choose");
+            assert!(operator_events(&world, hook, to).await.is_empty(), "no destination gets events about itself, or what it did not choose");
         }
         let filter = EventFilter { collapse_key: Some(about(hook)), event_type: None };
         assert_eq!(world.store.events(filter, Page::default()).await.unwrap().items.len(), 2);

@@ -1,4 +1,4 @@
-//! The ledger: each payment earns once, a refund takes back once, and every integration is told so.
+//! The ledger: each payment earns once, a refund takes back once, and every integration gets both.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, claim, finish, must_send, rendering};
@@ -76,7 +76,7 @@ impl World {
         self.done(record).await
     }
 
-    /// Looks at a receipt again without being told anything.
+    /// Settles a receipt again without a notification.
     async fn settle_again(&self, receipt: &str) -> i64 {
         let key = self.key(receipt);
         let mut record = record(key, &self.load(key).await);
@@ -84,7 +84,7 @@ impl World {
         self.done(record).await
     }
 
-    /// The entries of the ledger: number, kind, amount and what says so.
+    /// The entries of the ledger: number, kind, amount and source.
     fn ledger(&self, receipt: &str) -> Vec<String> {
         self.raw().texts(&format!(
             "SELECT number || ' ' || kind || ' ' || COALESCE(usd, COALESCE(unknown_because, '-')) || ' ' || source \
@@ -112,7 +112,7 @@ impl World {
         ))
     }
 
-    /// What the audit of revenue says, all pages of this size.
+    /// The lines of the revenue audit, all pages of this size.
     async fn audited(&self, limit: i64) -> Vec<RevenueLine> {
         let (mut cursor, mut lines) = (None, Vec::new());
         loop {
@@ -160,7 +160,7 @@ story! {
         assert_eq!(world.ledger("r1"), both, "once");
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
-        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "it was never told the payment");
+        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "it never got the payment");
         let owed_of = |id: DestinationId| world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"
         ));
@@ -271,7 +271,7 @@ story! {
         world.show("r1", refunded(), &[(What::Expired, 1)]).await;
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -1.50", "revenue.adjusted -8.49"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
-        // What was not matched is, as soon as its payment appears, and earns what the report says at once.
+        // What was not matched is, as soon as its payment appears, and earns the reported amount at once.
         world.show("r2", monthly(), &[(What::Purchased, 1)]).await;
         assert_eq!(world.ledger("r2"), ["1 initial 7.00 report"]);
         assert_eq!(world.sum_up("r2", analytics.id).await, ["user.subscription.purchased 7.00"]);
@@ -489,6 +489,6 @@ story! {
         let silent = storage::Claim { render, ..claim(world.key("r1"), analytics.id, "silent") };
         let sent = must_send(&world.store, silent).await;
         world.finish(&sent, Verdict::Delivered).await;
-        assert_eq!(world.differing().await, [(Some("initial".to_owned()), Differs::Unequal)], "it says no amount");
+        assert_eq!(world.differing().await, [(Some("initial".to_owned()), Differs::Unequal)], "it has no amount");
     }
 }

@@ -1,4 +1,4 @@
-//! Changes of plan over two receipts: linked when told, counted when real.
+//! Changes of plan over two receipts: linked when notified, counted when real.
 
 use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, Kind, TopicId, What};
@@ -85,7 +85,7 @@ story! {
         assert!(!loaded.is_replaced && !loaded.due);
         world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
         let loaded = world.load(old).await;
-        assert!(loaded.is_replaced && loaded.due, "it is looked at again, at once");
+        assert!(loaded.is_replaced && loaded.due, "it is rechecked at once");
         assert_eq!(world.store.due(9).await.unwrap(), [Due { collapse_key: old, why: "wake" }]);
         assert!(!world.load(new).await.is_replaced);
         world.settle(old).await;
@@ -169,7 +169,7 @@ fn list(world: &World) {
     ));
 }
 
-/// The same customer begins to subscribe to a SKU, on a day; what of the receipt is told besides.
+/// One customer begins to subscribe to a SKU, on a day, reported by this type of notification.
 async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::Kind) -> i64 {
     let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
     let report = super::world::Report { kind, customer: Some("customer-1"), related: None };
@@ -205,6 +205,6 @@ story! {
         assert_eq!(announced, [purchased, purchased, changed]);
         let ids = "SELECT id AS value FROM events WHERE event_type = 'user.subscription.sku_change'";
         let expected = domain::EventId::of(world.key("silver"), 1, 1, changed, 0);
-        assert_eq!(world.raw().texts(ids), [expected.to_string()], "named by what it is told as");
+        assert_eq!(world.raw().texts(ids), [expected.to_string()], "named by the announced SKU");
     }
 }

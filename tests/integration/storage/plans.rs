@@ -28,7 +28,7 @@ fn delivery_list(status: &str) -> String {
     )
 }
 
-/// The same for what people ask.
+/// The statements behind people's queries.
 fn questions_of_people() -> Vec<(String, &'static str)> {
     vec![
         (
@@ -70,7 +70,7 @@ fn questions_of_people() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// What the audit asks of each row, and how what is to be sent again is found.
+/// The statements of the audit for each row, and of redeliveries.
 fn questions_of_accounting() -> Vec<(String, &'static str)> {
     let statements = [
         (
@@ -127,7 +127,7 @@ fn questions_of_accounting() -> Vec<(String, &'static str)> {
     statements.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
 }
 
-/// The same about lines of sales reports.
+/// The statements about lines of sales reports.
 fn questions_of_sales() -> Vec<(String, &'static str)> {
     let statements = [
         (
@@ -155,7 +155,7 @@ const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms
 const NEWS: &str = "SELECT seq FROM deliveries WHERE destination_id = 'd' AND status IN ('pending', 'waiting')
      AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > 7 ORDER BY seq LIMIT 9";
 
-/// What a destination's own run asks.
+/// The statements of a destination's own run.
 fn questions_of_destinations() -> Vec<(String, &'static str)> {
     let lanes = |condition: &str, order: &str| {
         format!(
@@ -206,7 +206,7 @@ const SENT: &str = "SELECT e.user_revision FROM events e WHERE e.user_id = 'u' A
      AND d.environment = 'production' AND (d.status = 'delivered' OR EXISTS (SELECT 1 FROM attempts a
      WHERE a.delivery_id = d.id AND a.status IS NULL))) ORDER BY e.user_revision DESC LIMIT 1";
 
-/// What a claim asks, and what is told of a destination.
+/// The statements of a claim, and of operators' events.
 fn questions_of_claims() -> Vec<(String, &'static str)> {
     let statements = [
         (
@@ -267,7 +267,7 @@ fn questions_of_claims() -> Vec<(String, &'static str)> {
     statements.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
 }
 
-/// What the sweep asks.
+/// The statements of the sweep.
 fn questions_of_sweeps() -> Vec<(String, &'static str)> {
     vec![
         (
@@ -319,7 +319,7 @@ fn questions_of_sweeps() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// What a batch of a look at many purchases asks.
+/// The statements of a batch of rechecks.
 fn questions_of_rechecks() -> Vec<(String, &'static str)> {
     let listed = |column: &str| {
         format!("EXISTS (SELECT 1 FROM look_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})")
@@ -346,7 +346,7 @@ fn questions_of_rechecks() -> Vec<(String, &'static str)> {
     statements
 }
 
-/// What a settling asks beside: owners, links and the catalogue.
+/// The other statements of a settling: owners, links and the catalogue.
 fn questions_of_settlings() -> Vec<(String, &'static str)> {
     let statements = [
         (
@@ -386,7 +386,7 @@ fn all() -> impl Iterator<Item = (String, &'static str)> {
     questions().into_iter().chain(others).chain(lanes).chain(questions_of_accounting()).chain(questions_of_sales())
 }
 
-/// Each question as `storage` asks it, and the index that must answer it.
+/// Each statement as `storage` runs it, and the index that must serve it.
 fn questions() -> Vec<(String, &'static str)> {
     vec![
         (

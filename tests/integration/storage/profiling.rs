@@ -1,5 +1,5 @@
-//! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries it
-//! or by a `profile.updated`.
+//! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries
+//! it or by a `profile.updated`.
 
 use super::sending::{RETRY, Sent, claim, must_send};
 use super::world::{
@@ -30,7 +30,7 @@ impl World {
         ))
     }
 
-    /// Settles a purchase again although nobody told anything of it, as after a change around it.
+    /// Settles a purchase again without a notification, as after a change around it.
     pub async fn resettle(&self, key: CollapseKey) {
         let again = record(key, &self.load(key).await);
         match self.store.record(again).await.unwrap() {
@@ -95,7 +95,7 @@ story! {
             world.happen(receipt, 1, &[What::Purchased]).await;
         }
         world.entitle("gold").await;
-        assert_eq!((world.woken(), world.profiles(to)), (2, 0), "it is noticed by the looks that it causes");
+        assert_eq!((world.woken(), world.profiles(to)), (2, 0), "it is noticed by the rechecks that it causes");
         for receipt in ["r1", "r2", "r1"] {
             world.resettle(world.key(receipt)).await;
         }

@@ -1,4 +1,4 @@
-//! What is said of a purchase: its digest, the catalogue, and what makes a revision.
+//! The body of `purchase.updated`: its digest, the catalogue, and what makes a revision.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{Kind, Timestamp, Transition, What};
@@ -41,7 +41,7 @@ story! {
              INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'parent', 1, 'gold'),
                  ('{app}', 'parent', 2, 'blue')"
         ));
-        assert_eq!(world.done(again(&world, "r1").await).await, 2, "it says something else now");
+        assert_eq!(world.done(again(&world, "r1").await).await, 2, "it has changed");
         let names = |data: &Value| -> Vec<String> {
             let listed = data["entitlements"].as_array().unwrap().iter();
             listed.map(|one| one["entitlement_ref_id"].as_str().unwrap().to_owned()).collect()

@@ -27,7 +27,7 @@ fn crowd(world: &World) {
     ));
 }
 
-/// The same, and one that was settled, behind them all.
+/// A crowd, and one purchase that was settled, behind them all.
 async fn crowd_and_one(world: &World) -> CollapseKey {
     crowd(world);
     world.revise("r1", 1).await;
@@ -42,7 +42,7 @@ async fn set(world: &World, patch: PlatformPatch) {
     world.store.update_platform(world.platform.id, patch).await.unwrap();
 }
 
-/// Why something is still to be looked at again.
+/// Why something is still to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT why AS value FROM looks ORDER BY why")
 }

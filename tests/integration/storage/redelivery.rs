@@ -1,4 +1,4 @@
-//! Recovery: what was told is owed once more, a table is made whole, and nothing is counted twice.
+//! Redelivery: what was sent is owed once more, a lost table is restored, and nothing is counted twice.
 
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{RETRY, Sent, finish};
@@ -52,7 +52,7 @@ story! {
         assert_eq!(again(&world, Again::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
         let sent = world.attempt(key, hook.id, "a").await;
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
-        // A person who asks for it does not wait for its back-off.
+        // A person who redelivers does not wait for its back-off.
         world.finish(&sent, RETRY).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
         let owing = again(&world, Again::Event(event)).await;
@@ -141,7 +141,7 @@ story! {
         let first = (Page { cursor: None, limit: 2 }, Run::Real);
         let one = world.store.redeliver_all(Again::Failed, Some(hook.id), first).await.unwrap();
         assert_eq!((one.looked_at, one.owing.owed), (2, 1));
-        // It dies again: that is a later failure, and not asked about now.
+        // It dies again: that is a later failure, outside this range.
         world.send("r1", hook.id, Verdict::Dead).await;
         let second = (Page { cursor: one.next_cursor, limit: 2 }, Run::Real);
         let two = world.store.redeliver_all(Again::Failed, Some(hook.id), second).await.unwrap();
@@ -220,7 +220,7 @@ story! {
         let owing = again(&world, Again::Event(sent.event_id)).await;
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::Counted, 1)])));
 
-        // An answer 500 says nothing of whether it was counted; within seven days it would be recognized.
+        // After an answer 500 it may have been counted; within seven days it would be recognized.
         world.happen("r2", 1, &[What::Purchased]).await;
         let unclear = world.attempt(world.key("r2"), analytics.id, "b").await;
         let first_tried_at = world.store.delivery(unclear.delivery_id).await.unwrap().first_tried_at;
@@ -244,7 +244,7 @@ story! {
             let unread = world.attempt(world.key(receipt), analytics.id, class).await;
             let mut judged = finish(&unread, Verdict::Dead);
             (judged.status, judged.judged[0].class) = (Some(200), class.to_owned());
-            // After so many days of failures it would be disabled.
+            // After this many days of failures it would be disabled.
             judged.fares = Fares::Unsaid;
             world.end(judged).await;
             world.age(8 * DAY_MS);
@@ -263,7 +263,7 @@ story! {
     }
 }
 
-/// Replays page by page; what came of it.
+/// Replays page by page; the result.
 async fn replay(world: &World, to: DestinationId, what: Replay, run: Run) -> (i64, i64, BTreeMap<Skipped, i64>) {
     let (mut cursor, mut purchases, mut owed, mut skipped) = (None, 0, 0, BTreeMap::new());
     loop {
@@ -296,7 +296,7 @@ story! {
         assert_eq!(replay(&world, hook.id, Replay::Behind, Run::Dry).await, (4, 2, expected.clone()));
         assert_eq!(replay(&world, hook.id, Replay::Behind, Run::Real).await, (4, 2, expected));
         let (_, owed, _) = replay(&world, hook.id, Replay::Behind, Run::Real).await;
-        assert_eq!(owed, 0, "asked again it owes nothing twice");
+        assert_eq!(owed, 0, "repeated it owes nothing twice");
         assert_eq!(drain(&world, world.key("behind"), hook.id).await, [("purchase.updated".to_owned(), 2)]);
         assert_eq!(world.broken(1000).await, []);
     }
@@ -326,7 +326,7 @@ story! {
             let purchase = world.store.purchase(one.collapse_key).await.unwrap();
             assert_eq!(purchase.data["attributes"]["state_digest"], one.state_digest);
         }
-        // It has none of them, and says so.
+        // It has none of them, and requests them.
         let lacks: Vec<CollapseKey> = fed.iter().map(|one| one.collapse_key).collect();
         let (purchases, owed, _) = replay(&world, hook.id, Replay::These(lacks.clone()), Run::Real).await;
         assert_eq!((purchases, owed, deliveries(&world).await), (5, 5, before + 5));

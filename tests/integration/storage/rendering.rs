@@ -121,7 +121,7 @@ story! {
             other => Rendered::Body(other.to_owned()),
         });
         let claimed = claim_by(&world, render.clone(), lane).await;
-        assert!(matches!(claimed, Claimed::Told { .. }), "who looks after it is told: {claimed:?}");
+        assert!(matches!(claimed, Claimed::Told { .. }), "operators get an event: {claimed:?}");
         let Claimed::Send(batch) = claim_by(&world, render, lane).await else { panic!("nothing to send") };
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
@@ -264,7 +264,7 @@ story! {
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
         let state = world.attempt(world.key("p1"), to, "c").await;
-        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it tells no state of the user");
+        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it holds no state of the user");
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "d").await;
         assert!(again.event_type == "user.subscription.renewed" && again.is_stale);
@@ -297,7 +297,7 @@ story! {
         let newest = world.attempt(world.key("p2"), to, "d").await;
         assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
         let statement = "SELECT MAX(told_revision) AS value FROM user_lanes";
-        assert_eq!(world.raw().number(statement), 2, "what was told as old is not told");
+        assert_eq!(world.raw().number(statement), 2, "a stale state does not count as sent");
     }
 }
 

@@ -57,7 +57,7 @@ story! {
         assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
         let again = world.store.redeliver_all(Again::Event(user.id), None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
-        // The newest state is sent again whenever somebody asks, and is old once a newer one is.
+        // The newest state can be redelivered any time, and is stale once a newer one is recorded.
         let purchase = Again::Purchase(world.key("r1"));
         let again = world.store.redeliver_all(purchase, None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!(again.owing.owed, 1);
@@ -134,7 +134,7 @@ story! {
         }
         assert_eq!(pruned.iter().sum::<usize>(), 4 + 3 + 4, "four notifications, three states, four deliveries: {pruned:?}");
         assert!(pruned.iter().all(|count| *count <= 3), "one row of each table at a time: {pruned:?}");
-        // The fourth state was passed while it was the newest; the look begins anew and finds it.
+        // The fourth state was passed while it was the newest; the next scan begins anew and finds it.
         world.revise("r1", 4).await;
         let mut later = 0;
         for _ in 0..12 {

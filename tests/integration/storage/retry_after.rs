@@ -1,4 +1,4 @@
-//! A destination that asks by `Retry-After` to be left alone with a purchase: until when, and what ends that.
+//! `Retry-After` of a destination for one purchase: how long its lane waits, and what ends that.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
@@ -7,12 +7,12 @@ use storage::{Again, Claim, Claimed, DestinationPatch, Finished, Mode, Page, Run
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
-/// Sends what must be due: it fails, and the destination asks for an hour.
+/// Sends what must be due: it fails with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> Finished {
     fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
 }
 
-/// The same with another wait of the event, and another of the lane.
+/// Sends what must be due: it fails with these waits of the event and of the lane.
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> Finished {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut end = finish(&sent, Verdict::Retry { delay_ms });
@@ -20,7 +20,7 @@ async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms
     world.end(end).await.finished
 }
 
-/// Nobody may send in the lane for so long, and nobody is told to.
+/// Checks that nobody may send in the lane for at most this time, and that nobody is started to.
 async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
@@ -57,7 +57,7 @@ story! {
         world.revise("r1", 1).await;
         assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, Finished::Wait { .. }));
         world.revise("r1", 2).await;
-        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody is to look at it, once");
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody has to check it, once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r1", 3).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;

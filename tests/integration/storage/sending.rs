@@ -122,7 +122,7 @@ impl World {
         must_send(&self.store, claim(key, to, token)).await
     }
 
-    /// The same in another mode.
+    /// Claims in another mode.
     pub async fn attempt_as(&self, mode: Mode, (key, to): (CollapseKey, DestinationId), token: &str) -> Sent {
         must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
     }

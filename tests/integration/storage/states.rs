@@ -1,4 +1,4 @@
-//! The state of a user in an event: all their purchases as they were in the transaction that told it.
+//! The state of a user in an event: all their purchases as they were in the transaction that recorded it.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{Kind, Timestamp, What};
@@ -15,7 +15,7 @@ fn list(world: &World) {
     ));
 }
 
-/// When the user loses the entitlement, as an event tells it.
+/// When the user loses the entitlement, as an event shows it.
 fn until(event: &EventView) -> String {
     event.body["active_entitlements"][0]["expiration"].as_str().unwrap_or("never had").to_owned()
 }
@@ -25,7 +25,7 @@ fn renewal(revision: i64) -> String {
     Timestamp::from_micros(BEGINNING).plus_millis(revision * 30 * 24 * 3_600_000).to_string()
 }
 
-/// What was told of users, by their revisions.
+/// The events of users, by their revisions.
 async fn all_events(world: &World) -> Vec<EventView> {
     let page = Page { cursor: None, limit: 1000 };
     let mut events = world.store.events(EventFilter::default(), page).await.unwrap().items;

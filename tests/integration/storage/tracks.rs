@@ -1,4 +1,4 @@
-//! The two tracks of a lane: the newest state supersedes older ones, and what happened is told in order, all of it.
+//! The two tracks of a lane: the newest state supersedes older ones, and events are sent in order, all of them.
 
 use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};

@@ -1,11 +1,11 @@
-//! Users: who owns a purchase, and how their state is told.
+//! Users: who owns a purchase, and how their state is announced.
 
 use super::sending::{claim, must_send, rendering};
 use super::world::{Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, EventId, Kind, UserId, What};
 use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
-/// A world's words about one receipt, by a customer of the store.
+/// Accepts and settles a notification of one receipt, by a customer of the store.
 async fn settle_report(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
     let report = Report { kind: Kind::Renewed, customer, related: None };
     world.accept(reported(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, report)).await;
@@ -182,7 +182,7 @@ story! {
         }
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), ROUNDS * 2);
         let statement = "SELECT COUNT(DISTINCT user_revision) AS value FROM events WHERE event_type <> 'purchase.updated'";
-        assert_eq!(world.raw().number(statement), ROUNDS * 2, "each revision of the user is told once");
+        assert_eq!(world.raw().number(statement), ROUNDS * 2, "each revision of the user is announced once");
     }
 }
 

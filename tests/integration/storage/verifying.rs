@@ -1,4 +1,4 @@
-//! Asking the store: who can be, with what, and what is remembered of failures.
+//! Querying the store: which stores can be queried, with what, and how failures are counted.
 
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{Kind, Reading};
@@ -22,7 +22,7 @@ story! {
         let report = Report { kind: Kind::Renewed, customer: Some("customer-2"), related: None };
         world.accept(reported(world.platform.id, ("m2", "r1"), 2, report)).await;
         let query = world.store.verification(key).await.unwrap().unwrap();
-        assert_eq!(query.app_user_id, "customer-2", "the newest word knows it best");
+        assert_eq!(query.app_user_id, "customer-2", "the newest notification knows it best");
     }
 }
 
@@ -67,7 +67,7 @@ story! {
         let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
         world.store.update_platform(world.platform.id, set).await.unwrap();
         assert!(world.load(world.key("r1")).await.verify);
-        assert!(!world.store.refuse_secret(&query).await.unwrap(), "it is not the one that the store was asked with");
+        assert!(!world.store.refuse_secret(&query).await.unwrap(), "it is not the one that the store was queried with");
         assert!(world.load(world.key("r1")).await.verify);
     }
 }

@@ -1,4 +1,5 @@
-//! Words that wait for their store after their window: seen by people, left alone by the dispatcher and the sweep.
+//! Notifications that wait for their store after their window: shown to people, left alone by the dispatcher and the
+//! sweep.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
@@ -110,7 +111,7 @@ story! {
         let key = world.key("r1");
         let first = world.notify("m1", "r1", 1).await;
         world.done(partly(&world, key, &[(first, Outcome::Settled)], Waits::Verification).await).await;
-        assert_eq!(alarms(&world).await, [], "no word waits");
+        assert_eq!(alarms(&world).await, [], "no notification waits");
         let second = world.notify("m2", "r1", 2).await;
         world.raw().run("UPDATE purchases SET waits_for = NULL");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
@@ -168,7 +169,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
-        assert!(!world.load(key).await.verify, "its store is not asked any more, so that the wait ends");
+        assert!(!world.load(key).await.verify, "its store is not queried any more, so that the wait ends");
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);

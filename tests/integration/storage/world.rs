@@ -20,7 +20,7 @@ pub const BEGINNING: i64 = 1_800_000_000_000_000;
 pub const WINDOW_MS: i64 = 120_000;
 pub const LEASE_MS: i64 = 30_000;
 
-/// Tells one story to both databases. Its world has a clock of its own.
+/// Runs one story on both databases. Its world has a clock of its own.
 macro_rules! story {
     ($(#[$meta:meta])* async fn $name:ident($world:ident: $type:ty) $body:block) => {
         $(#[$meta])*
@@ -54,7 +54,7 @@ pub struct World {
     pub app: App,
     pub platform: Platform,
     pub now: &'static AtomicI64,
-    /// Its files, as long as the story is told.
+    /// Its files, as long as the story runs.
     pub folder: Folder,
 }
 
@@ -206,7 +206,7 @@ impl World {
         self.store.accept(vec![notification]).await.unwrap()[0]
     }
 
-    /// Accepts what `told` and answers its sequence number.
+    /// Accepts a [`renewal`] and returns its sequence number.
     pub async fn notify(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
         match self.accept(renewal(self.platform.id, message_id, receipt_id, at_ms)).await {
             Accepted::New { seq } => seq,
@@ -227,13 +227,13 @@ impl World {
         }
     }
 
-    /// Tells something new about a purchase and settles it.
+    /// Accepts a notification of a purchase and settles it.
     pub async fn revise(&self, receipt_id: &str, number: i64) -> i64 {
         self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         self.settle(self.key(receipt_id)).await.0
     }
 
-    /// Tells something new about a purchase and settles it as something that happened.
+    /// Accepts a notification of a purchase and settles it with these transitions.
     pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[What]) -> i64 {
         self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         let key = self.key(receipt_id);
@@ -287,20 +287,20 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
     }
 }
 
-/// A notification that says RENEWED at `at_ms`.
+/// A notification of the type RENEWED at `at_ms`.
 pub fn renewal(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
     let report = Report { kind: Kind::Renewed, customer: Some("customer-1"), related: None };
     reported(platform_id, (message_id, receipt_id), at_ms, report)
 }
 
-/// What a notification says beside its purchase and its time.
+/// What a notification reports beside its purchase and its time.
 pub struct Report<'a> {
     pub kind: Kind,
     pub customer: Option<&'a str>,
     pub related: Option<&'a str>,
 }
 
-/// A notification that says something else.
+/// A notification with this report.
 pub fn reported(
     platform_id: PlatformId,
     (message_id, receipt_id): (&str, &str),
@@ -336,7 +336,7 @@ pub fn reported(
 }
 
 /// A record of what was loaded, in which all of it is settled: the store shows a subscription that renews a month
-/// later with every revision, so that there is always something new to say, and nothing happened that has a name.
+/// later with every revision, so that there is always a change, and no transition happens.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
     let month_ms = 30 * 24 * 3600 * 1000;
@@ -369,7 +369,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     }
 }
 
-/// The same, as something that happened.
+/// This record with transitions of these kinds.
 pub fn happened(mut record: Record, whats: &[What]) -> Record {
     let transition = |what: &What| Transition { what: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
     record.decision.transitions = whats.iter().map(transition).collect();

@@ -1,4 +1,4 @@
-//! Switching on and off, and what is asked of a destination's workflow.
+//! Switching on and off, and signals to a destination's workflow.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk, webhook};
@@ -159,7 +159,7 @@ async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
     let first = service.send_json("PATCH", &path, &enable).await;
     assert_eq!(first.status, 503, "{}", first.body);
     assert!(first.body["detail"].to_string().contains("send this again"), "{}", first.body);
-    assert_eq!(service.get(&path).await.body["enabled"], false, "it would be told old news");
+    assert_eq!(service.get(&path).await.body["enabled"], false, "it would get old events");
     let count = || service.raw_number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'skipped'");
     assert_eq!(count(), VERY_MANY - 1);
     service.raw("UPDATE deliveries SET status = 'pending' WHERE status = 'skipped'");

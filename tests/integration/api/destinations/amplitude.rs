@@ -1,4 +1,4 @@
-//! What an Amplitude integration has: a region, keys that are never shown, whom its events are about.
+//! What an Amplitude integration has: a region, keys that are never shown, users of its events.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk};
@@ -158,7 +158,7 @@ async fn a_test_needs_the_secret_key_and_shows_whether_keys_are_known() {
     let ill = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((ill.status, &ill.body["ok"]), (200, &json!(false)), "{}", ill.body);
     assert!(ill.body["says"].to_string().contains("does not know"), "{}", ill.body);
-    assert_eq!(fake.events(KEY).len(), 0, "a test tells nothing");
+    assert_eq!(fake.events(KEY).len(), 0, "a test sends no event");
 }
 
 #[tokio::test]
@@ -174,6 +174,6 @@ async fn a_custom_endpoint_is_accepted_with_its_path() {
         let refused = service.send_json("POST", &list, &integration(&json!({ "endpoint": foreign }))).await;
         check_wrong(&refused, &["endpoint"]);
         let detail = refused.body["detail"].to_string();
-        assert!(detail.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "it says what to set: {detail}");
+        assert!(detail.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "it names what to set: {detail}");
     }
 }

@@ -129,7 +129,7 @@ async fn all_wrong_fields_are_named_at_once_across_layers() {
 fn expected(answer: &Answer, field: &str) -> String {
     let errors = answer.body["errors"].as_array().expect("errors");
     let found = errors.iter().find(|error| error["field"] == field).and_then(|error| error["expected"].as_str());
-    found.unwrap_or_else(|| panic!("nothing is said of {field}: {}", answer.body)).to_owned()
+    found.unwrap_or_else(|| panic!("{field} is not named: {}", answer.body)).to_owned()
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn choosing_a_type_that_is_never_sent_gets_a_warning() {
     let warnings = answer["warnings"].as_array().unwrap_or_else(|| panic!("{answer}"));
     let about = |warning: &serde_json::Value| warning.as_str().is_some_and(|text| text.contains("is not sent yet"));
     assert!(warnings.len() == 2 && warnings.iter().all(about), "{warnings:?}");
-    assert_eq!(service.get(&path).await.body["warnings"], json!(null), "it is said once");
+    assert_eq!(service.get(&path).await.body["warnings"], json!(null), "it is warned once");
     let renamed = service.send_json("PATCH", &path, &json!({ "name": "other" })).await.body;
     assert_eq!(renamed["warnings"], json!(null), "nothing was chosen");
     let all = service.send_json("PATCH", &path, &json!({ "events": ["*", "user.subscription.renewed"] })).await.body;

@@ -1,4 +1,4 @@
-//! Destinations: what every kind has, what each kind has besides, and what can be asked of one.
+//! Destinations: what every kind has, what each kind has besides, and actions on one.
 
 mod actions;
 mod amplitude;
@@ -21,7 +21,7 @@ fn webhook() -> Value {
     json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" })
 }
 
-/// The same with another field.
+/// A webhook with another value of this field.
 fn webhook_with(field: &str, value: &Value) -> Value {
     let mut body = webhook();
     body[field] = value.clone();
